@@ -1,0 +1,66 @@
+# Everything a developer does here, in one word each. python3 (3.11 or newer) with venv, make and a package index are
+# all that a machine needs: every target first brings its own environment up to date with pyproject.toml.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+# pyright would ask the network for a newer version of itself before every run.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint format redis simulate simulate-long bench-quick bench-simulation clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[all,dev]'
+	@touch $@
+
+run: PORT ?= 8000
+run: $(READY) ## Serve the demo application on the in-memory store (PORT=8000)
+	@echo "The demo answers on http://127.0.0.1:$(PORT) until Ctrl-C"
+	@exec $(BIN)/uvicorn --app-dir docs/examples demo:app --host 127.0.0.1 --port $(PORT)
+
+test: $(READY) ## Run the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## Format, lint, types and import contracts; changes nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+
+check: $(READY) ## What CI runs: lint, then test
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test
+
+format: $(READY) ## Format the code and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+redis: PORT ?= 6380
+redis: $(READY) ## Start the Redis or Valkey of the tests in the foreground (PORT=6380)
+	@exec $(BIN)/python -m tests.redis_server --port $(PORT)
+
+simulate: $(READY) ## Simulate the cluster with faults, a few minutes of histories, always the same ones
+	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest tests/simulation
+
+simulate-long: $(READY) ## Simulate the cluster with faults for a night, new histories every time
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/simulation
+
+bench-quick: $(READY) ## Measure the hot paths of every store, in seconds
+	$(BIN)/python -m tests.benchmarks.quick
+
+bench-simulation: $(READY) ## Measure how fast the simulation is
+	$(BIN)/python -m tests.benchmarks.simulation
+
+clean: ## Remove the environment, caches and builds
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
