@@ -259,6 +259,8 @@ def main() -> None:
         server = RedisServer(port=port)
     except (RedisServerError, ValueError) as error:
         sys.exit(str(error))
+    # A plain `kill` is to end the server too, and not to orphan it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(f"{server.command()[0]} serves {server.url} until Ctrl-C", flush=True)
     try:
         sys.exit(subprocess.call(server.command()))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -170,23 +172,26 @@ def test_an_address_in_the_environment_is_used_as_it_is(monkeypatch: pytest.Monk
     assert lent.url == "redis://somewhere:7000/3"
 
 
-def test_the_foreground_server_ends_with_its_terminal() -> None:
+@pytest.mark.parametrize(("end", "signaled"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
+def test_the_foreground_server_ends_with_ctrl_c_and_with_kill(
+    end: Callable[[int, int], None], signaled: signal.Signals
+) -> None:
+    """Ctrl-C at a terminal reaches the whole process group, `kill` only the process that it names."""
     port = free_port()
     with subprocess.Popen(
         [sys.executable, "-m", "tests.redis_server", "--port", str(port)],
         cwd=Path(__file__).parent.parent,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         start_new_session=True,
     ) as foreground:
+        client = redis.Redis.from_url(f"redis://127.0.0.1:{port}")
         try:
-            with redis.Redis.from_url(f"redis://127.0.0.1:{port}") as client:
-                wait_until(client.ping, "the foreground server answers", ignore=redis.ConnectionError)
+            wait_until(client.ping, "the foreground server answers", ignore=redis.ConnectionError)
         finally:
-            # Ctrl-C at a terminal reaches the whole group.
-            os.killpg(foreground.pid, 2)
+            end(foreground.pid, signaled)
         foreground.wait(10)
-    with redis.Redis.from_url(f"redis://127.0.0.1:{port}") as client, pytest.raises(redis.ConnectionError):
-        client.ping()
+        with client, pytest.raises(redis.ConnectionError):
+            client.ping()
 
 
 def test_a_deadline_names_what_was_waited_for() -> None:
