@@ -1,0 +1,50 @@
+"""Opening the memory store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from task_manager_core.domain.policy import Retention
+from task_manager_core.ports import Backend, Capabilities, Clock
+from task_manager_memory.attendance import MemoryAttendance
+from task_manager_memory.catalogue import MemoryCatalogue
+from task_manager_memory.history import MemoryHistory
+from task_manager_memory.leadership import MemoryLeadership
+from task_manager_memory.run_queue import MemoryRunQueue
+from task_manager_memory.schedule import MemorySchedule
+from task_manager_memory.signals import MemorySignals
+from task_manager_memory.state import State
+
+
+class MemoryStore:
+    """A store object that outlives its openings, so that several nodes of one process, or several lives of one, share it.
+
+    Its time and its retention are those of the first opening.
+    """
+
+    def __init__(self) -> None:
+        self._state: State | None = None
+
+    @asynccontextmanager
+    async def open(self, *, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:
+        """An `OpenBackend`: `TaskManager(app, config, backend=store.open)`."""
+        if self._state is None:
+            self._state = State(clock, retention)
+        state = self._state
+        yield Backend(
+            name="memory",
+            capabilities=Capabilities(durable=False),
+            leadership=MemoryLeadership(state),
+            catalogue=MemoryCatalogue(state),
+            schedule=MemorySchedule(state),
+            queue=MemoryRunQueue(state),
+            history=MemoryHistory(state),
+            attendance=MemoryAttendance(state),
+            signals=MemorySignals(state),
+        )
+
+
+def open_backend(*, clock: Clock, retention: Retention) -> AbstractAsyncContextManager[Backend]:
+    """Open a store of one's own."""
+    return MemoryStore().open(clock=clock, retention=retention)

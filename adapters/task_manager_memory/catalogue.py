@@ -1,0 +1,90 @@
+"""The catalogue in memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Sequence
+
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.planning import Skipped
+from task_manager_core.domain.run import AttemptRecord
+from task_manager_core.domain.task import StoredTask
+from task_manager_core.ports import Changes, Conflict, Definition
+from task_manager_memory.state import Entry, State
+
+SKIPS_KEPT = 100
+
+
+class MemoryCatalogue:
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+        return tuple(self._put(definition) for definition in definitions)
+
+    def _put(self, definition: Definition) -> int | Conflict:
+        state, task = self._state, definition.task
+        entry = state.entries.get(task.key)
+        if entry is not None and entry.task == task and not entry.retired:
+            return entry.version
+        if definition.expected != (0 if entry is None else entry.version):
+            return Conflict(0 if entry is None else entry.version)
+        version = self._next_version()
+        if entry is None:
+            state.entries[task.key] = Entry(
+                task=task,
+                version=version,
+                plan=definition.plan,
+                records=deque[AttemptRecord](maxlen=state.retention.runs),
+                skips=deque[Skipped](maxlen=SKIPS_KEPT),
+            )
+        else:
+            entry.task, entry.version, entry.retired = task, version, False
+            if definition.replan:
+                entry.plan = definition.plan
+        state.signal.ring()
+        return version
+
+    def _next_version(self) -> int:
+        self._state.version = self._state.next_number(self._state.version)
+        return self._state.version
+
+    async def remove(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        state = self._state
+        removed = frozenset(key for key in keys if key in state.entries)
+        for key in removed:
+            entry = state.entries.pop(key)
+            for place in entry.live.values():
+                state.take(place)
+        if removed:
+            self._next_version()
+            state.signal.ring()
+        return removed
+
+    async def load(self, since: int) -> Changes | None:
+        entries = self._state.entries.values()
+        if since == self._state.version:
+            return None
+        return Changes(
+            version=self._state.version,
+            changed=tuple(
+                StoredTask(task=entry.task, version=entry.version)
+                for entry in sorted(entries, key=lambda entry: entry.version)
+                if entry.version > since or since > self._state.version
+            ),
+            keys=frozenset(self._state.entries),
+            retired=frozenset(entry.task.key for entry in entries if entry.retired),
+        )
+
+    async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
+        if not self._state.reigns(term):
+            return Fenced()
+        retired = [self._state.entries[key] for key in keys if key in self._state.entries]
+        retired = [entry for entry in retired if not entry.retired]
+        for entry in retired:
+            entry.retired = True
+        if retired:
+            self._next_version()
+            self._state.signal.ring()
+        return frozenset(entry.task.key for entry in retired)

@@ -1,0 +1,63 @@
+"""History in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import islice
+
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.observation import Snapshot, TaskView
+from task_manager_core.domain.planning import Skipped
+from task_manager_core.domain.run import AttemptRecord
+from task_manager_memory.state import Entry, State
+
+
+class MemoryHistory:
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
+        entry = self._state.entries.get(key)
+        return () if entry is None else tuple(islice(entry.records, limit))
+
+    async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
+        entry = self._state.entries.get(key)
+        return () if entry is None else tuple(islice(entry.skips, limit))
+
+    async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        found = [self._state.entries[key] for key in keys if key in self._state.entries]
+        for entry in found:
+            entry.records.clear()
+            entry.skips.clear()
+            entry.skipped.clear()
+        return frozenset(entry.task.key for entry in found)
+
+    async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
+        state = self._state
+        state.promote()
+        now = state.now()
+        chosen = state.entries.keys() if keys is None else [key for key in keys if key in state.entries]
+        return Snapshot(
+            now=now,
+            term=state.term if now < state.lease_ends else None,
+            tasks=tuple(_view(state.entries[key]) for key in sorted(set(chosen))),
+            nodes=tuple(
+                presence
+                for _, (presence, until) in sorted(state.present.items(), key=lambda item: item[0])
+                if now < until
+            ),
+            queued=sum(len(line) for line in state.queued.values()),
+        )
+
+
+def _view(entry: Entry) -> TaskView:
+    places = (*entry.live.values(), *entry.held)
+    return TaskView(
+        key=entry.task.key,
+        version=entry.version,
+        plan=entry.plan,
+        paused=entry.paused,
+        retired=entry.retired,
+        live=tuple(place.view() for place in places),
+        skipped=dict(entry.skipped),
+    )

@@ -1,0 +1,175 @@
+"""The run queue in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.policy import Priority
+from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Retried, Run, RunState, Settlement
+from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Enqueued, Extension
+from task_manager_memory.state import Place, State
+
+
+class MemoryRunQueue:
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
+        requested, oldest = self._state.requested, self._state.now() - REQUEST_MEMORY
+        while requested and requested[first := next(iter(requested))] <= oldest:
+            del requested[first]
+        return tuple(self._enqueue(run) for run in runs)
+
+    def _enqueue(self, run: Run) -> Enqueued:
+        entry = self._state.entries.get(run.task)
+        if entry is None:
+            return Enqueued.UNKNOWN_TASK
+        if run.id in self._state.requested:
+            return Enqueued.DUPLICATE
+        self._state.requested[run.id] = self._state.now()
+        if run.exclusive and (entry.live or entry.held):
+            entry.held.append(Place(run=run, state=RunState.HELD))
+            return Enqueued.HELD
+        place = entry.live[run.id] = Place(run=run, state=RunState.QUEUED)
+        self._state.to_queue(place)
+        return Enqueued.QUEUED
+
+    async def claim(
+        self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
+    ) -> tuple[Claim, ...]:
+        if known is not None:
+            tokens = {(claim.run.id, claim.token) for claim in known}
+            mine = [place for place in self._state.claimed.values() if place.worker == worker]
+            unknown = [place.claim() for place in mine if (place.run.id, place.token) not in tokens][:limit]
+            return (*unknown, *self._claim(worker, limit - len(unknown)))
+        claims = self._claim(worker, limit)
+        deadline = self._state.now() + wait
+        while not claims and (left := deadline - self._state.now()) > timedelta(0):
+            following = self._state.promote()
+            await self._state.wake.wait(left if following is None else min(left, following - self._state.now()))
+            claims = self._claim(worker, limit)
+        return claims
+
+    def _claim(self, worker: NodeId, limit: int) -> tuple[Claim, ...]:
+        self._state.promote()
+        line = [*self._state.queued[Priority.HIGH].values(), *self._state.queued[Priority.LOW].values()][:limit]
+        for place in line:
+            self._state.take(place)
+            place.state, place.worker, place.beat = RunState.RUNNING, worker, self._state.now()
+            self._state.claimed[place.run.id] = place
+        return tuple(place.claim() for place in line)
+
+    async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
+        now = self._state.now()
+        lost: set[Claim] = set()
+        cancelling: set[Claim] = set()
+        for claim in claims:
+            place = self._state.holder(claim)
+            if place is None or now - place.beat >= ttl:
+                lost.add(claim)
+                continue
+            place.beat = now
+            if place.cancelling:
+                cancelling.add(claim)
+        return Extension(frozenset(lost), frozenset(cancelling))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
+        return frozenset(settlement.claim for settlement in settlements if not self._settle(settlement))
+
+    def _settle(self, settlement: Settlement) -> bool:
+        place = self._state.holder(settlement.claim)
+        if place is None:
+            return False
+        self._record(place.run.task, settlement.record())
+        if isinstance(settlement.outcome, Retried):
+            self._state.take(place)
+            place.attempt, place.failures = place.attempt + 1, place.failures + 1
+            self._state.to_waiting(place, self._state.now() + settlement.outcome.delay, retrying=True)
+        else:
+            self._state.end(place)
+        return True
+
+    async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
+        lost: set[Claim] = set()
+        for claim in claims:
+            place = self._state.holder(claim)
+            if place is None:
+                lost.add(claim)
+                continue
+            self._state.take(place)
+            place.attempt += started
+            if delay > timedelta(0):
+                self._state.to_waiting(place, self._state.now() + delay, retrying=False)
+            else:
+                self._state.to_queue(place)
+        return frozenset(lost)
+
+    async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
+        if not self._state.reigns(term):
+            return Fenced()
+        now = self._state.now()
+        expired = [place for place in self._state.claimed.values() if now - place.beat >= ttl][:limit]
+        claims = tuple(place.claim() for place in expired)
+        for place, claim in zip(expired, claims, strict=True):
+            self._record(place.run.task, _record(claim, AttemptStatus.LOST, place.beat, now))
+            self._state.take(place)
+            if place.cancelling:
+                self._state.end(place)
+                continue
+            place.attempt, place.failures = place.attempt + 1, place.failures + 1
+            self._state.to_queue(place)
+        return claims
+
+    async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
+        answers = tuple(self._cancel(key, run) for key, run in runs)
+        if Cancelling.REQUESTED in answers:
+            self._state.signal.ring()
+        return answers
+
+    def _cancel(self, key: TaskKey, run: RunId) -> Cancelling:
+        entry = self._state.entries.get(key)
+        if entry is None:
+            return Cancelling.NOT_LIVE
+        place = entry.live.get(run) or next((place for place in entry.held if place.run.id == run), None)
+        if place is None:
+            return Cancelling.NOT_LIVE
+        if place.state is RunState.RUNNING:
+            place.cancelling = True
+            return Cancelling.REQUESTED
+        now = self._state.now()
+        claim = Claim(
+            run=place.run, attempt=place.attempt, failures=place.failures, token=place.token, worker=NodeId("")
+        )
+        self._record(key, _record(claim, AttemptStatus.CANCELLED, now, now))
+        if place.state is RunState.HELD:
+            entry.held.remove(place)
+        else:
+            self._state.end(place)
+        return Cancelling.CANCELLED
+
+    async def hasten(self, keys: Collection[TaskKey]) -> int:
+        chosen = [place for place in self._state.waiting.values() if place.run.task in keys]
+        for place in chosen:
+            place.due_at = self._state.now()
+        self._state.promote()
+        return len(chosen)
+
+    def _record(self, key: TaskKey, record: AttemptRecord) -> None:
+        self._state.entries[key].records.appendleft(record)
+
+
+def _record(claim: Claim, status: AttemptStatus, started_at: datetime, now: datetime) -> AttemptRecord:
+    """A line that the store writes itself, because no worker can."""
+    return AttemptRecord(
+        run=claim.run.id,
+        slot=claim.run.slot,
+        attempt=claim.attempt,
+        status=status,
+        started_at=started_at,
+        duration=now - started_at,
+        worker=claim.worker,
+        token=claim.token,
+    )

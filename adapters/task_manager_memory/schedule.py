@@ -1,0 +1,85 @@
+"""The schedule in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.planning import Advance, Agenda, DueTask, Plan
+from task_manager_core.domain.run import RunState
+from task_manager_memory.state import Entry, Place, State
+
+
+class MemorySchedule:
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def agenda(self, limit: int) -> Agenda:
+        now = self._state.now()
+        planned: list[tuple[Plan, Entry]] = [
+            (entry.plan, entry)
+            for entry in self._state.entries.values()
+            if entry.plan is not None and not entry.retired
+        ]
+        planned.sort(key=lambda pair: (pair[0].due_at, pair[1].task.key))
+        due = [(plan, entry) for plan, entry in planned if plan.due_at <= now]
+        return Agenda(
+            now=now,
+            due=tuple(
+                DueTask(
+                    key=entry.task.key,
+                    version=entry.version,
+                    slot=plan.slot,
+                    paused=entry.paused,
+                    resumed_at=entry.resumed_at,
+                    live=len(entry.live),
+                    held=len(entry.held),
+                    retrying=entry.retrying,
+                )
+                for plan, entry in due[:limit]
+            ),
+            next_due=planned[len(due)][0].due_at if len(due) < len(planned) else None,
+        )
+
+    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+        if not self._state.reigns(term):
+            return Fenced()
+        return tuple(self._commit(decision) for decision in decisions)
+
+    def _commit(self, decision: Advance) -> bool:
+        entry = self._state.entries.get(decision.key)
+        if entry is None or entry.plan is None or entry.retired:
+            return False
+        if (entry.version, entry.plan.slot) != (decision.version, decision.slot):
+            return False
+        fire, hold = decision.fire, decision.hold
+        if (fire or hold) and entry.paused:
+            return False
+        if fire and (entry.retrying or (fire[0].exclusive and (entry.live or entry.held))):
+            return False
+        if hold and (entry.held or not (entry.live or fire)):
+            return False
+        for run in fire:
+            place = entry.live[run.id] = Place(run=run, state=RunState.QUEUED)
+            self._state.to_queue(place)
+        if hold:
+            entry.held.append(Place(run=hold, state=RunState.HELD))
+        for skip in decision.skipped:
+            entry.skips.appendleft(skip)
+            entry.skipped[skip.reason] += skip.count
+        entry.plan = decision.plan
+        return True
+
+    async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        found = [self._state.entries[key] for key in keys if key in self._state.entries]
+        for entry in found:
+            entry.paused = True
+        return frozenset(entry.task.key for entry in found)
+
+    async def resume(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        found = [self._state.entries[key] for key in keys if key in self._state.entries]
+        for entry in found:
+            if entry.paused:
+                entry.paused, entry.resumed_at = False, self._state.now()
+        return frozenset(entry.task.key for entry in found)

@@ -1,0 +1,15 @@
+"""Signals in memory."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from task_manager_memory.state import State
+
+
+class MemorySignals:
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def wait(self, timeout: timedelta) -> None:
+        await self._state.signal.wait(timeout)

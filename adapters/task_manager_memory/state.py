@@ -1,0 +1,177 @@
+"""The dictionaries that the memory ports share. Nothing here awaits, so every method is one atomic step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.observation import LiveRun, Presence
+from task_manager_core.domain.planning import Plan, Skipped, SkipReason
+from task_manager_core.domain.policy import Priority, Retention
+from task_manager_core.domain.run import AttemptRecord, Claim, Run, RunState
+from task_manager_core.domain.task import Task
+from task_manager_core.ports import Clock
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True, kw_only=True)
+class Place:
+    """Where a live run stands."""
+
+    run: Run
+    state: RunState
+    attempt: int = 1
+    failures: int = 0
+    token: int = 0
+    worker: NodeId | None = None
+    beat: datetime = _EPOCH
+    due_at: datetime | None = None
+    retrying: bool = False
+    cancelling: bool = False
+
+    def claim(self) -> Claim:
+        assert self.worker is not None
+        return Claim(run=self.run, attempt=self.attempt, failures=self.failures, token=self.token, worker=self.worker)
+
+    def view(self) -> LiveRun:
+        return LiveRun(
+            run=self.run.id,
+            slot=self.run.slot,
+            state=self.state,
+            attempt=self.attempt,
+            failures=self.failures,
+            worker=self.worker,
+            due_at=self.due_at,
+            retrying=self.retrying,
+            cancelling=self.cancelling,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """A task and everything that belongs to it."""
+
+    task: Task
+    version: int
+    plan: Plan | None
+    paused: bool = False
+    resumed_at: datetime | None = None
+    retired: bool = False
+    live: dict[RunId, Place] = field(default_factory=dict[RunId, Place])
+    held: deque[Place] = field(default_factory=deque[Place])
+    records: deque[AttemptRecord]
+    skips: deque[Skipped]
+    skipped: Counter[SkipReason] = field(default_factory=Counter[SkipReason])
+
+    @property
+    def retrying(self) -> int:
+        return sum(place.retrying for place in self.live.values())
+
+
+class Bell:
+    """Wakes all waiters at once. Holds nothing of an event loop, so a store may outlive the loop it was used in."""
+
+    def __init__(self) -> None:
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def ring(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done() and not waiter.get_loop().is_closed():
+                waiter.set_result(None)
+
+    async def wait(self, timeout: timedelta) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                await waiter
+        except TimeoutError:
+            return
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+
+class State:
+    """One store. `now` is its time, in whole milliseconds like every other store's."""
+
+    def __init__(self, clock: Clock, retention: Retention) -> None:
+        self._clock = clock
+        self.retention = retention
+        self.wake = Bell()
+        self.signal = Bell()
+        self.entries: dict[TaskKey, Entry] = {}
+        self.version = 0
+        self.term: Term | None = None
+        self.lease_ends = _EPOCH
+        self.queued: dict[Priority, dict[RunId, Place]] = {priority: {} for priority in Priority}
+        self.claimed: dict[RunId, Place] = {}
+        self.waiting: dict[RunId, Place] = {}
+        self.requested: dict[RunId, datetime] = {}
+        self.present: dict[NodeId, tuple[Presence, datetime]] = {}
+        self._tokens = count(1)
+
+    def now(self) -> datetime:
+        now = self._clock.now()
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+    def next_number(self, last: int) -> int:
+        """Strictly greater than `last`, and greater than anything a wiped store may have given out before."""
+        return max(last + 1, (self.now() - _EPOCH) // timedelta(milliseconds=1))
+
+    def reigns(self, term: Term) -> bool:
+        return self.term == term and self.now() < self.lease_ends
+
+    # -- the places of a run ------------------------------------------------------------------------------------------
+
+    def to_queue(self, place: Place) -> None:
+        """Queue a run. Its place in the line is new, and so is the token of the attempt."""
+        place.state, place.worker, place.due_at, place.retrying = RunState.QUEUED, None, None, False
+        place.token = next(self._tokens)
+        self.queued[place.run.priority][place.run.id] = place
+        self.wake.ring()
+
+    def to_waiting(self, place: Place, due_at: datetime, *, retrying: bool) -> None:
+        place.state, place.worker, place.due_at, place.retrying = RunState.WAITING, None, due_at, retrying
+        self.waiting[place.run.id] = place
+        self.wake.ring()
+
+    def promote(self) -> datetime | None:
+        """Queue the waiting runs whose instant has come; the answer is the next instant."""
+        now = self.now()
+        line = sorted(self.waiting.values(), key=lambda place: place.due_at or now)
+        for place in line:
+            if place.due_at is not None and place.due_at > now:
+                return place.due_at
+            del self.waiting[place.run.id]
+            self.to_queue(place)
+        return None
+
+    def take(self, place: Place) -> None:
+        """Take a live run out of the place where it stands."""
+        for line in (*self.queued.values(), self.claimed, self.waiting):
+            line.pop(place.run.id, None)
+
+    def end(self, place: Place) -> None:
+        """A run has ended: forget its place and let the next held run go."""
+        self.take(place)
+        entry = self.entries.get(place.run.task)
+        if entry is None:
+            return
+        entry.live.pop(place.run.id, None)
+        if entry.held and not entry.live:
+            following = entry.held.popleft()
+            entry.live[following.run.id] = following
+            self.to_queue(following)
+
+    def holder(self, claim: Claim) -> Place | None:
+        """The place of a claim that still holds its run."""
+        place = self.claimed.get(claim.run.id)
+        return place if place is not None and (place.token, place.worker) == (claim.token, claim.worker) else None

@@ -1,0 +1,1 @@
+"""Use cases over the ports. Every service is a tick: read, decide, apply, notice. Loops live in `loop`, once."""

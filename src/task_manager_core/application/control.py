@@ -1,0 +1,183 @@
+"""What people ask of the system: look, pause, resume, trigger, add, change, remove.
+
+Every bulk request costs a constant number of round trips, whatever the number of tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from task_manager_core.application.definitions import Definitions
+from task_manager_core.application.registrar import Registrar
+from task_manager_core.application.registry import Registry
+from task_manager_core.domain.errors import DuplicateTask, TaskIsStatic, TaskNotFound, UnknownFunction, VersionConflict
+from task_manager_core.domain.identity import FunctionKey, RunId, TaskKey
+from task_manager_core.domain.observation import Snapshot, TaskView
+from task_manager_core.domain.planning import Skipped, first_plan, plan_after
+from task_manager_core.domain.run import AttemptRecord
+from task_manager_core.domain.task import StoredTask, Task, canonical_kwargs
+from task_manager_core.ports import Backend, Cancelling, Conflict, Definition, Enqueued
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which tasks a request is about. Filters that are given must all match; a tag must be carried by the task."""
+
+    group: str | None = None
+    name: str | None = None
+    tag: str | None = None
+
+    def matches(self, task: Task) -> bool:
+        return (
+            (self.group is None or task.key.group == self.group)
+            and (self.name is None or task.key.name == self.name)
+            and (self.tag is None or self.tag in task.tags)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStatus:
+    """A definition with its state."""
+
+    task: Task
+    view: TaskView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triggered:
+    """The run that a trigger asked for, and what became of it."""
+
+    key: TaskKey
+    run: RunId
+    enqueued: Enqueued
+
+
+class Control:
+    """The use cases behind the management API."""
+
+    def __init__(self, *, backend: Backend, registry: Registry, definitions: Definitions, registrar: Registrar) -> None:
+        self._backend = backend
+        self._registry = registry
+        self._definitions = definitions
+        self._registrar = registrar
+
+    def select(self, selection: Selection) -> tuple[StoredTask, ...]:
+        """The definitions that match, as this node knows them."""
+        return tuple(stored for stored in self._definitions if selection.matches(stored.task))
+
+    async def look(self, selection: Selection) -> tuple[tuple[TaskStatus, ...], Snapshot]:
+        """The matching tasks with their state, and the reading they come from."""
+        tasks = {stored.task.key: stored.task for stored in self.select(selection)}
+        snapshot = await self._backend.history.snapshot(list(tasks))
+        return tuple(TaskStatus(task=tasks[view.key], view=view) for view in snapshot.tasks), snapshot
+
+    async def history(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
+        """The newest attempts of a task. Errors: TaskNotFound."""
+        self._known(key)
+        return await self._backend.history.read(key, limit)
+
+    async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
+        """The newest skips of a task. Errors: TaskNotFound."""
+        self._known(key)
+        return await self._backend.history.skips(key, limit)
+
+    async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        return await self._backend.schedule.pause(keys)
+
+    async def resume(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        return await self._backend.schedule.resume(keys)
+
+    async def reset(self, keys: Collection[TaskKey]) -> int:
+        """End backoffs: waiting retries go now."""
+        return await self._backend.queue.hasten(keys)
+
+    async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        return await self._backend.history.clear(keys)
+
+    async def trigger(
+        self, keys: Collection[TaskKey], request: str, kwargs: Mapping[str, object] | None = None
+    ) -> tuple[Triggered, ...]:
+        """Queue one run of each task, with other arguments if given, and end its backoff. The same request id is the
+        same run.
+
+        Errors: InvalidArguments; TaskNotFound for a key that this node does not know.
+        """
+        stored = [self._known(key) for key in keys]
+        text = None if kwargs is None else canonical_kwargs(kwargs)
+        for one in stored:
+            function = self._registry.function(FunctionKey(one.task.key.group, one.task.function))
+            if kwargs is not None and function is not None:
+                function.check(dict(kwargs))
+        runs = [one.task.run_of_request(request, one.version, text) for one in stored]
+        answers = await self._backend.queue.enqueue(runs)
+        await self._backend.queue.hasten(keys)
+        return tuple(
+            Triggered(key=run.task, run=run.id, enqueued=answer) for run, answer in zip(runs, answers, strict=True)
+        )
+
+    async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
+        return await self._backend.queue.cancel(runs)
+
+    async def add(self, task: Task) -> StoredTask:
+        """Write a new dynamic task; every node knows it within a poll.
+
+        Errors: UnknownFunction, InvalidArguments, DuplicateTask.
+        """
+        self.check(task)
+        now = (await self._backend.schedule.agenda(0)).now
+        definition = Definition(task=task, expected=0, replan=True, plan=first_plan(task, now))
+        (answer,) = await self._backend.catalogue.put([definition])
+        if isinstance(answer, Conflict):
+            raise DuplicateTask(task.key.group, task.key.name)
+        await self._registrar.refresh()
+        return StoredTask(task=task, version=answer)
+
+    async def change(self, task: Task, expected: int) -> StoredTask:
+        """Replace a definition; pause, history and live runs stay, and nothing fires at once.
+
+        Errors: UnknownFunction, InvalidArguments, TaskNotFound, VersionConflict.
+        """
+        self.check(task)
+        stored = self._known(task.key)
+        now = (await self._backend.schedule.agenda(0)).now
+        replan = stored.task.schedule != task.schedule
+        plan = plan_after(task, now) if replan else None
+        definition = Definition(task=task, expected=expected, replan=replan, plan=plan)
+        (answer,) = await self._backend.catalogue.put([definition])
+        if isinstance(answer, Conflict):
+            if answer.found == 0:
+                raise TaskNotFound(task.key.group, task.key.name)
+            raise VersionConflict(task.key.group, task.key.name, expected, answer.found)
+        await self._registrar.refresh()
+        return StoredTask(task=task, version=answer)
+
+    async def remove(self, key: TaskKey) -> None:
+        """Remove a dynamic task with all its state. Errors: TaskNotFound, TaskIsStatic."""
+        await self._registrar.refresh()
+        stored = self._known(key)
+        if not stored.task.dynamic:
+            raise TaskIsStatic(key.group, key.name)
+        if not await self._backend.catalogue.remove([key]):
+            raise TaskNotFound(key.group, key.name)
+        await self._registrar.refresh()
+
+    async def answers(self, within: float) -> bool:
+        """Does the store answer in time?"""
+        async with asyncio.timeout(within):
+            await self._backend.history.snapshot([])
+        return True
+
+    def check(self, task: Task) -> None:
+        """Refuse a dynamic task whose function is not registered or does not accept its arguments."""
+        function = self._registry.function(FunctionKey(task.key.group, task.function))
+        if function is None:
+            raise UnknownFunction(task.key.group, task.function)
+        function.check_text(task.kwargs)
+
+    def _known(self, key: TaskKey) -> StoredTask:
+        stored = self._definitions.get(key)
+        if stored is None:
+            raise TaskNotFound(key.group, key.name)
+        return stored

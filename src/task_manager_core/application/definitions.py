@@ -1,0 +1,46 @@
+"""This node's copy of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.task import StoredTask, Task
+from task_manager_core.ports import Changes
+
+
+class Definitions:
+    """Law: at `version`, exactly what the store held at that version. Only the registrar writes it."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._tasks: dict[TaskKey, StoredTask] = {}
+        self._retired: frozenset[TaskKey] = frozenset()
+
+    def __iter__(self) -> Iterator[StoredTask]:
+        return iter(sorted(self._tasks.values(), key=lambda stored: stored.task.key))
+
+    def get(self, key: TaskKey) -> StoredTask | None:
+        return self._tasks.get(key)
+
+    def at(self, key: TaskKey, version: int) -> Task | None:
+        """The definition of this very version, or None if this node has yet to learn it."""
+        stored = self._tasks.get(key)
+        return stored.task if stored is not None and stored.version == version else None
+
+    def by_key(self) -> dict[TaskKey, Task]:
+        return {key: stored.task for key, stored in self._tasks.items()}
+
+    def is_retired(self, key: TaskKey) -> bool:
+        return key in self._retired
+
+    def apply(self, changes: Changes) -> tuple[tuple[TaskKey, ...], tuple[TaskKey, ...]]:
+        """Take over what changed; the answer names the keys that changed and those that are gone."""
+        removed = tuple(sorted(key for key in self._tasks if key not in changes.keys))
+        for key in removed:
+            del self._tasks[key]
+        changed = tuple(stored.task.key for stored in changes.changed if self._tasks.get(stored.task.key) != stored)
+        self._tasks.update((stored.task.key, stored) for stored in changes.changed)
+        self._retired = changes.retired
+        self.version = changes.version
+        return changed, removed

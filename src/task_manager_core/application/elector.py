@@ -1,0 +1,99 @@
+"""Keeps or seeks the term, and is the only one who knows whether this node leads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_never
+
+from task_manager_core.domain.events import TermEnded, TermWon, WriteFenced
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.leadership import (
+    Campaign,
+    Held,
+    Reign,
+    Renew,
+    Rest,
+    StepDown,
+    Term,
+    Turn,
+    decide,
+    patience,
+)
+from task_manager_core.domain.policy import LeadershipPolicy
+from task_manager_core.ports import Clock, Leadership, Observer
+
+
+class Elector:
+    """Law: `trusted` names a term only while local time proves that nobody else can have been granted one."""
+
+    def __init__(
+        self, *, node: NodeId, leadership: Leadership, policy: LeadershipPolicy, clock: Clock, observer: Observer
+    ) -> None:
+        self._node = node
+        self._leadership = leadership
+        self._policy = policy
+        self._clock = clock
+        self._observer = observer
+        self._reign: Reign | None = None
+        self.on_won: Callable[[], None] = lambda: None
+
+    def trusted(self) -> Term | None:
+        """The term of this node if it still trusts it; a term beyond its trust is forgotten here and now."""
+        if self._reign is not None and not self._reign.trusted(self._clock.monotonic()):
+            self._end(Turn.EXPIRED)
+        return None if self._reign is None else self._reign.term
+
+    def fenced(self, term: Term, operation: str) -> None:
+        """The store refused a write of this term: it is over, whatever the clock says."""
+        self._observer.notice(WriteFenced(node=self._node, term=term, operation=operation))
+        if self._reign is not None and self._reign.term == term:
+            self._end(Turn.LOST)
+
+    async def tick(self) -> float | None:
+        asked_at = self._clock.monotonic()
+        decision = decide(self._reign, asked_at)
+        match decision:
+            case Rest(seconds):
+                return seconds
+            case StepDown():
+                self._end(Turn.EXPIRED)
+                return 0.0
+            case Renew(term):
+                if await self._leadership.renew(term, self._policy.lease):
+                    self._begin(term, asked_at)
+                elif self._reign is not None:
+                    self._end(Turn.LOST)
+                return 0.0
+            case Campaign():
+                answer = await self._leadership.campaign(self._node, self._policy.lease)
+                if isinstance(answer, Held):
+                    return patience(answer, self._policy).total_seconds()
+                self._begin(answer, asked_at)
+                return 0.0
+            case _:
+                assert_never(decision)
+
+    async def resign(self) -> None:
+        """Give the term up, so that somebody else leads at once."""
+        reign = self._reign
+        if reign is None:
+            return
+        self._end(Turn.RESIGNED)
+        await self._leadership.resign(reign.term)
+
+    def _begin(self, term: Term, asked_at: float) -> None:
+        reign = Reign.granted(term, asked_at=asked_at, policy=self._policy)
+        if not reign.trusted(self._clock.monotonic()):
+            if self._reign is not None:
+                self._end(Turn.EXPIRED)
+            return
+        new = self._reign is None
+        self._reign = reign
+        if new:
+            self._observer.notice(TermWon(node=self._node, term=term))
+            self.on_won()
+
+    def _end(self, turn: Turn) -> None:
+        assert self._reign is not None
+        term, self._reign = self._reign.term, None
+        self._observer.notice(TermEnded(node=self._node, term=term, turn=turn))

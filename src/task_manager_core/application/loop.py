@@ -1,0 +1,88 @@
+"""Where ticks become loops. One of the two places that catch every exception: a service outlives its failures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from task_manager_core.domain.events import TickFailed, TickRecovered
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.ports import Observer
+
+Tick = Callable[[], Awaitable[float | None]]
+"""One pass of a service. The answer: rest this many seconds, or (None) until woken."""
+
+FIRST_RETRY = 0.1
+"""Seconds after the first failure; doubled up to the loop's patience."""
+
+
+class Loop:
+    """Repeats a tick until told to stop. `wake` cuts a rest short."""
+
+    def __init__(self, name: str, tick: Tick, *, node: NodeId, observer: Observer, patience: float = 5.0) -> None:
+        self.name = name
+        self._tick = tick
+        self._node = node
+        self._observer = observer
+        self._patience = patience
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._running: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._running is not None and not self._running.done()
+
+    def start(self) -> None:
+        self._running = asyncio.get_running_loop().create_task(self._repeat(), name=f"{self.name} of {self._node}")
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def finish(self, within: float | None = None) -> None:
+        """Let the present tick end and start no other; cancel it after `within` seconds."""
+        self._stopping = True
+        self.wake()
+        if self._running is None:
+            return
+        await asyncio.wait({self._running}, timeout=within)
+        if not self._running.done():
+            self._running.cancel()
+            await asyncio.wait({self._running})
+
+    async def _repeat(self) -> None:
+        failures = 0
+        while not self._stopping:
+            self._woken.clear()
+            try:
+                rest = await self._tick()
+            except Exception as error:
+                rest = min(FIRST_RETRY * 2 ** min(failures, 10), self._patience)
+                failures += 1
+                self._observer.notice(
+                    TickFailed(
+                        node=self._node,
+                        service=self.name,
+                        error=error,
+                        repeats=failures,
+                        retry_in=timedelta(seconds=rest),
+                    )
+                )
+            else:
+                if failures:
+                    self._observer.notice(TickRecovered(node=self._node, service=self.name, repeats=failures))
+                failures = 0
+            await self._rest(rest)
+
+    async def _rest(self, seconds: float | None) -> None:
+        if self._stopping:
+            return
+        if seconds is not None and seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,182 @@
+"""One process: elector, scheduler, worker, reconciler and registrar over one store, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from datetime import timedelta
+
+from task_manager_core.application.control import Control
+from task_manager_core.application.definitions import Definitions
+from task_manager_core.application.elector import Elector
+from task_manager_core.application.loop import Loop, Tick
+from task_manager_core.application.reconciler import Reconciler
+from task_manager_core.application.registrar import Registrar
+from task_manager_core.application.registry import Registry
+from task_manager_core.application.scheduler import Scheduler
+from task_manager_core.application.worker import Worker
+from task_manager_core.domain.errors import BackendError
+from task_manager_core.domain.events import TickFailed
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.policy import NodePolicy
+from task_manager_core.ports import Backend, Clock, Observer
+
+SIGNAL_TIMEOUT = timedelta(seconds=5)
+"""A wait for signals ends after this long and begins again."""
+
+STOP_STEP_SECONDS = 5.0
+"""How long one step of the stop waits for the store."""
+
+
+class Node:
+    """Law of the stop: resign first, claim no more, let running tasks end within the timeout, hand back the rest."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        service: str,
+        backend: Backend,
+        registry: Registry,
+        policy: NodePolicy,
+        clock: Clock,
+        observer: Observer,
+        logger: logging.Logger,
+    ) -> None:
+        self.id = node
+        self._backend = backend
+        self._policy = policy
+        self._observer = observer
+        self.definitions = Definitions()
+        self.elector = Elector(
+            node=node,
+            leadership=backend.leadership,
+            policy=policy.leadership,
+            clock=clock,
+            observer=observer,
+        )
+        self.scheduler = Scheduler(
+            node=node,
+            schedule=backend.schedule,
+            elector=self.elector,
+            definitions=self.definitions,
+            poll_interval=policy.poll_interval,
+            observer=observer,
+        )
+        self.worker = Worker(
+            node=node,
+            queue=backend.queue,
+            registry=registry,
+            policy=policy.worker,
+            clock=clock,
+            observer=observer,
+            logger=logger,
+        )
+        self.reconciler = Reconciler(
+            node=node,
+            backend=backend,
+            elector=self.elector,
+            definitions=self.definitions,
+            policy=policy,
+            observer=observer,
+        )
+        self.registrar = Registrar(
+            node=node,
+            service=service,
+            backend=backend,
+            registry=registry,
+            definitions=self.definitions,
+            policy=policy,
+            clock=clock,
+            observer=observer,
+        )
+        self.control = Control(
+            backend=backend, registry=registry, definitions=self.definitions, registrar=self.registrar
+        )
+        self.ready = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._loops = self._wired()
+
+    def _wired(self) -> dict[str, Loop]:
+        """The loops, and who wakes whom."""
+        heartbeat = self._policy.leadership.heartbeat.total_seconds()
+        loops = {
+            "registrar": self._loop("registrar", self._register),
+            "elector": self._loop("elector", self.elector.tick, patience=heartbeat / 3),
+            "scheduler": self._loop("scheduler", self.scheduler.tick, patience=1.0),
+            "reconciler": self._loop("reconciler", self.reconciler.tick),
+            "claims": self._loop("claims", self.worker.claim, patience=2.0),
+            "settlements": self._loop("settlements", self.worker.settle, patience=1.0),
+            "heartbeat": self._loop(
+                "heartbeat", self.worker.beat, patience=self._policy.worker.heartbeat.total_seconds() / 3
+            ),
+            "signals": self._loop("signals", self._watch),
+        }
+
+        def won() -> None:
+            loops["scheduler"].wake()
+            loops["reconciler"].wake()
+
+        self.elector.on_won = won
+        self.scheduler.on_unknown = loops["registrar"].wake
+        self.worker.on_free = loops["claims"].wake
+        self.worker.on_finished = loops["settlements"].wake
+        self.registrar.on_request = loops["registrar"].wake
+        return loops
+
+    def _loop(self, name: str, tick: Tick, patience: float = 5.0) -> Loop:
+        return Loop(name, tick, node=self.id, observer=self._observer, patience=patience)
+
+    async def _register(self) -> float | None:
+        rest = await self.registrar.tick()
+        self.ready.set()
+        return rest
+
+    async def _watch(self) -> float | None:
+        await self._backend.signals.wait(SIGNAL_TIMEOUT)
+        for name in ("elector", "registrar", "heartbeat"):
+            self._loops[name].wake()
+        return 0.0
+
+    @property
+    def alive(self) -> bool:
+        """Do all loops run?"""
+        return all(loop.alive for loop in self._loops.values())
+
+    @property
+    def leads(self) -> bool:
+        return self.elector.trusted() is not None
+
+    def start(self) -> None:
+        for loop in self._loops.values():
+            loop.start()
+
+    def hurry(self) -> None:
+        """Somebody asked a second time: hand back at once what still executes."""
+        self._hurry.set()
+
+    async def stop(self) -> None:
+        """Leave in order. Whatever the store refuses meanwhile is noticed; the claims then end by themselves."""
+        self.worker.accepting = False
+        for name in ("scheduler", "reconciler", "elector"):
+            await self._loops[name].finish(within=1.0)
+        await self._attempt("resign", self.elector.resign())
+        claiming = asyncio.ensure_future(
+            self._loops["claims"].finish(within=self._policy.worker.wait.total_seconds() + 1.0)
+        )
+        await self.worker.drain(self._hurry, self._policy.shutdown_timeout)
+        await claiming
+        await self._attempt("hand back", self.worker.hand_back())
+        for name in ("settlements", "heartbeat", "signals", "registrar"):
+            await self._loops[name].finish(within=0.1)
+        await self._attempt("flush", self.worker.flush())
+        await self._attempt("depart", self._backend.attendance.depart(self.id))
+
+    async def _attempt(self, what: str, step: Awaitable[None]) -> None:
+        """One step of the stop, bounded: a store that is away must not keep a process from ending."""
+        try:
+            async with asyncio.timeout(STOP_STEP_SECONDS):
+                await step
+        except (BackendError, TimeoutError) as error:
+            self._observer.notice(TickFailed(node=self.id, service=what, error=error, repeats=1, retry_in=timedelta(0)))

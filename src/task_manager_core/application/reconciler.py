@@ -1,0 +1,80 @@
+"""Repairs, while this node leads, what processes left behind when they died or changed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import assert_never
+
+from task_manager_core.application.definitions import Definitions
+from task_manager_core.application.elector import Elector
+from task_manager_core.domain.events import ClaimReaped, FindingMade
+from task_manager_core.domain.identity import NodeId, TaskKey
+from task_manager_core.domain.leadership import Fenced
+from task_manager_core.domain.policy import NodePolicy
+from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray, diagnose
+from task_manager_core.ports import Backend, Observer
+
+CLAIMS_PER_STEP = 500
+
+
+class Reconciler:
+    """One tick: reap expired claims, diagnose, retire strays, report the rest."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        backend: Backend,
+        elector: Elector,
+        definitions: Definitions,
+        policy: NodePolicy,
+        observer: Observer,
+    ) -> None:
+        self._node = node
+        self._backend = backend
+        self._elector = elector
+        self._definitions = definitions
+        self._policy = policy
+        self._observer = observer
+
+    async def tick(self) -> float | None:
+        term = self._elector.trusted()
+        if term is None:
+            return None
+        reaped = await self._backend.queue.reap(term, self._policy.worker.claim_ttl, CLAIMS_PER_STEP)
+        if isinstance(reaped, Fenced):
+            self._elector.fenced(term, "reap")
+            return None
+        for claim in reaped:
+            self._observer.notice(
+                ClaimReaped(
+                    node=self._node,
+                    key=claim.run.task,
+                    run=claim.run.id,
+                    attempt=claim.attempt,
+                    worker=claim.worker,
+                )
+            )
+        if len(reaped) == CLAIMS_PER_STEP:
+            return 0.0
+        await self._diagnose()
+        return self._policy.reconciliation_interval.total_seconds()
+
+    async def _diagnose(self) -> None:
+        snapshot = await self._backend.history.snapshot()
+        patience = max(self._policy.poll_interval * 10, timedelta(seconds=5))
+        strays: list[TaskKey] = []
+        for finding in diagnose(snapshot, self._definitions.by_key(), patience):
+            match finding:
+                case Stray(key=key):
+                    strays.append(key)
+                case Overdue() | Orphaned():
+                    pass  # The scheduler is behind an overdue slot, and an orphaned claim ends by itself.
+                case _:
+                    assert_never(finding)
+            self._observer.notice(FindingMade(node=self._node, finding=finding))
+        term = self._elector.trusted()
+        if strays and term is not None:
+            answer = await self._backend.catalogue.retire(term, strays)
+            if isinstance(answer, Fenced):
+                self._elector.fenced(term, "retire")

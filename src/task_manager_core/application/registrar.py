@@ -1,0 +1,139 @@
+"""Keeps this node and the store agreed on what exists: learns definitions, writes its own, says that it lives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from task_manager_core.application.definitions import Definitions
+from task_manager_core.application.registry import Registry
+from task_manager_core.domain.events import CatalogueChanged
+from task_manager_core.domain.identity import NodeId, TaskKey
+from task_manager_core.domain.observation import Presence
+from task_manager_core.domain.planning import first_plan, plan_after
+from task_manager_core.domain.policy import NodePolicy
+from task_manager_core.domain.task import Task
+from task_manager_core.ports import Attendance, Backend, Catalogue, Clock, Conflict, Definition, Observer, Schedule
+
+ANNOUNCEMENTS_PER_TTL = 3
+
+
+class Registrar:
+    """One tick: load changes, write what the code declares and the store lacks, write what the code asked for, announce.
+
+    A static definition is written once per life of the process, and again only if the store lost it: two versions of an
+    application that run side by side do not overwrite each other for ever.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        service: str,
+        backend: Backend,
+        registry: Registry,
+        definitions: Definitions,
+        policy: NodePolicy,
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        self._node = node
+        self._service = service
+        self._catalogue: Catalogue = backend.catalogue
+        self._schedule: Schedule = backend.schedule
+        self._attendance: Attendance = backend.attendance
+        self._registry = registry
+        self._definitions = definitions
+        self._policy = policy
+        self._clock = clock
+        self._observer = observer
+        self._started_at = clock.now()
+        self._written: set[TaskKey] = set()
+        self._wanted: dict[TaskKey, Task | None] = {}
+        self._announced: Presence | None = None
+        self._announce_at = clock.monotonic()
+        self.on_request: Callable[[], None] = lambda: None
+
+    def want(self, key: TaskKey, task: Task | None) -> None:
+        """Ask for a dynamic task to be written (None: removed) with the next tick."""
+        self._wanted[key] = task
+        self.on_request()
+
+    def wants(self) -> dict[TaskKey, Task | None]:
+        """What has been asked for and is not written yet."""
+        return dict(self._wanted)
+
+    async def tick(self) -> float | None:
+        # Announced before anything is written: a leader must not retire a task whose declarer it cannot see.
+        await self._announce()
+        await self.refresh()
+        if await self._write():
+            await self.refresh()
+        return self._policy.refresh_interval.total_seconds()
+
+    async def refresh(self) -> None:
+        """Learn what changed in the store."""
+        changes = await self._catalogue.load(self._definitions.version)
+        if changes is None:
+            return
+        changed, removed = self._definitions.apply(changes)
+        if changed or removed:
+            self._observer.notice(CatalogueChanged(node=self._node, changed=changed, removed=removed))
+
+    async def _announce(self) -> None:
+        presence = Presence(
+            node=self._node,
+            service=self._service,
+            started_at=self._started_at,
+            tasks=frozenset(self._registry.declared),
+            functions=self._registry.callable_functions(),
+        )
+        now = self._clock.monotonic()
+        if presence == self._announced and now < self._announce_at:
+            return
+        await self._attendance.announce(presence, self._policy.presence_ttl)
+        self._announced = presence
+        self._announce_at = now + self._policy.presence_ttl.total_seconds() / ANNOUNCEMENTS_PER_TTL
+
+    async def _write(self) -> bool:
+        wanted = dict(self._wanted)
+        missing = [task for key, task in self._registry.declared.items() if self._is_missing(key, task)]
+        added = [task for task in wanted.values() if task is not None]
+        removed = [key for key, task in wanted.items() if task is None]
+        if missing or added:
+            now = (await self._schedule.agenda(0)).now
+            tasks = (*missing, *added)
+            answers = await self._catalogue.put([self._definition(task, now) for task in tasks])
+            for task, answer in zip(tasks, answers, strict=True):
+                if not isinstance(answer, Conflict):
+                    self._written.add(task.key)
+                    self._granted(wanted, task.key)
+        if removed:
+            await self._catalogue.remove(removed)
+            for key in removed:
+                self._granted(wanted, key)
+        return bool(missing or added or removed)
+
+    def _granted(self, wanted: dict[TaskKey, Task | None], key: TaskKey) -> None:
+        """Forget a wish that came true, unless it has been changed meanwhile."""
+        if key in wanted and self._wanted.get(key, wanted) is wanted[key]:
+            del self._wanted[key]
+
+    def _is_missing(self, key: TaskKey, task: Task) -> bool:
+        stored = self._definitions.get(key)
+        if stored is None or self._definitions.is_retired(key):
+            return True
+        return key not in self._written and stored.task != task
+
+    def _definition(self, task: Task, now: datetime) -> Definition:
+        """A new task waits for its first slot; a known one keeps its rhythm unless its schedule changed."""
+        stored = self._definitions.get(task.key)
+        if stored is None:
+            return Definition(task=task, expected=0, replan=True, plan=first_plan(task, now))
+        replan = self._definitions.is_retired(task.key) or stored.task.schedule != task.schedule
+        return Definition(
+            task=task,
+            expected=stored.version,
+            replan=replan,
+            plan=plan_after(task, now) if replan else None,
+        )

@@ -1,0 +1,119 @@
+"""The functions that this process can call and the static tasks that its code declares."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from task_manager_core.application.context import RunContext
+from task_manager_core.domain.errors import DuplicateFunction, DuplicateTask, InvalidArguments
+from task_manager_core.domain.identity import FunctionKey, TaskKey
+from task_manager_core.domain.run import Run
+from task_manager_core.domain.task import Task
+
+AnyFunction = Callable[..., object]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A callable of the user, inspected once. `context` names the parameter that wants a RunContext."""
+
+    call: AnyFunction
+    is_async: bool
+    context: str | None
+
+    @classmethod
+    def of(cls, call: AnyFunction) -> Function:
+        inner: object = call
+        while isinstance(inner, functools.partial):
+            inner = typing.cast("functools.partial[object]", inner).func  # type: ignore[redundant-cast]
+        is_async = inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))
+        return cls(call, is_async, _context_parameter(call))
+
+    def check(self, arguments: dict[str, object], field: str = "kwargs") -> None:
+        """Raise InvalidArguments unless the function can be called with these keyword arguments."""
+        try:
+            signature = inspect.signature(self.call)
+        except (TypeError, ValueError):
+            return
+        given = dict(arguments)
+        if self.context is not None:
+            if self.context in given:
+                raise InvalidArguments(field, arguments, f"{self.context!r} is filled with the RunContext")
+            given[self.context] = None
+        try:
+            signature.bind(**given)
+        except TypeError as error:
+            name = getattr(self.call, "__name__", repr(self.call))
+            raise InvalidArguments(field, arguments, f"{name}() does not accept them: {error}") from None
+
+    def check_text(self, kwargs: str) -> None:
+        """The same for the JSON text of a definition."""
+        self.check(json.loads(kwargs))
+
+
+def _context_parameter(call: AnyFunction) -> str | None:
+    """The parameter annotated with RunContext (also as text or `RunContext | None`), if there is one."""
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):
+        return None
+    for name, parameter in signature.parameters.items():
+        annotation: object = parameter.annotation
+        if isinstance(annotation, str):
+            if "RunContext" in annotation.replace("|", " ").replace(".", " ").split():
+                return name
+        elif annotation is RunContext or RunContext in typing.get_args(annotation):
+            return name
+    return None
+
+
+class Registry:
+    """Law: what is declared here stays callable for the life of the process."""
+
+    def __init__(self) -> None:
+        self._functions: dict[FunctionKey, Function] = {}
+        self._static: dict[TaskKey, tuple[Task, Function]] = {}
+
+    @property
+    def functions(self) -> frozenset[FunctionKey]:
+        """Functions that dynamic tasks may name."""
+        return frozenset(self._functions)
+
+    @property
+    def declared(self) -> dict[TaskKey, Task]:
+        """The static tasks of this process."""
+        return {key: task for key, (task, _) in self._static.items()}
+
+    def register(self, key: FunctionKey, call: AnyFunction) -> Function:
+        """Make a function callable for dynamic tasks."""
+        known = self._functions.get(key)
+        if known is not None and known.call is not call:
+            raise DuplicateFunction(key.group, key.name)
+        self._functions[key] = function = Function.of(call)
+        return function
+
+    def declare(self, task: Task, call: AnyFunction) -> None:
+        """Declare a static task with its own function."""
+        if task.key in self._static:
+            raise DuplicateTask(task.key.group, task.key.name)
+        self._static[task.key] = (task, Function.of(call))
+
+    def function(self, key: FunctionKey) -> Function | None:
+        return self._functions.get(key)
+
+    def function_of(self, run: Run) -> Function | None:
+        """What to call for this run, None if this process does not know it."""
+        declared = self._static.get(run.task)
+        if declared is not None and declared[0].function == run.function:
+            return declared[1]
+        return self._functions.get(FunctionKey(run.task.group, run.function))
+
+    def callable_functions(self) -> frozenset[FunctionKey]:
+        """Everything that this process can execute, for its announcement."""
+        static = (FunctionKey(task.key.group, task.function) for task, _ in self._static.values())
+        return frozenset((*self._functions, *static))

@@ -1,0 +1,105 @@
+"""Dispatches what is due while this node leads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from task_manager_core.application.definitions import Definitions
+from task_manager_core.application.elector import Elector
+from task_manager_core.domain.events import GapFound, SlotsDecided
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.leadership import Fenced
+from task_manager_core.domain.planning import Advance, advance
+from task_manager_core.domain.task import Task
+from task_manager_core.ports import Observer, Schedule
+
+TASKS_PER_COMMIT = 100
+"""A commit of this many decisions keeps a store busy for a few milliseconds."""
+
+SLOTS_PER_COMMIT = 1000
+"""After a long outage one decision accounts for many slots; a commit then carries fewer decisions."""
+
+
+class Scheduler:
+    """One tick: read what is due, decide, commit under the term, notice."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        schedule: Schedule,
+        elector: Elector,
+        definitions: Definitions,
+        poll_interval: timedelta,
+        observer: Observer,
+    ) -> None:
+        self._node = node
+        self._schedule = schedule
+        self._elector = elector
+        self._definitions = definitions
+        self._poll = poll_interval.total_seconds()
+        self._observer = observer
+        self.on_unknown: Callable[[], None] = lambda: None
+
+    async def tick(self) -> float | None:
+        if self._elector.trusted() is None:
+            return None
+        agenda = await self._schedule.agenda(TASKS_PER_COMMIT)
+        kept: list[Advance] = []
+        batch: list[Advance] = []
+        slots = 0
+        for due in agenda.due:
+            task = self._definitions.at(due.key, due.version)
+            if task is None:
+                self.on_unknown()
+                continue
+            decision = advance(task, due, agenda.now)
+            batch.append(decision)
+            slots += decision.slots
+            if slots >= SLOTS_PER_COMMIT:
+                kept += await self._commit(batch)
+                batch, slots = [], 0
+                await asyncio.sleep(0)
+        kept += await self._commit(batch)
+        self._report_gap(kept, agenda.now)
+        if len(agenda.due) == TASKS_PER_COMMIT and kept:
+            return 0.0
+        if agenda.next_due is None:
+            return self._poll
+        return min(max((agenda.next_due - agenda.now).total_seconds(), 0.001), self._poll)
+
+    async def _commit(self, batch: list[Advance]) -> list[Advance]:
+        """Commit under the term as it is trusted at this moment; the answer holds what the store kept."""
+        term = self._elector.trusted()
+        if term is None or not batch:
+            return []
+        answer = await self._schedule.commit(term, batch)
+        if isinstance(answer, Fenced):
+            self._elector.fenced(term, "commit")
+            return []
+        kept = [decision for decision, accepted in zip(batch, answer, strict=True) if accepted]
+        for decision in kept:
+            self._observer.notice(SlotsDecided(node=self._node, advance=decision))
+        return kept
+
+    def _report_gap(self, kept: list[Advance], now: datetime) -> None:
+        late = [decision for decision in kept if self._is_late(decision, now)]
+        if late:
+            self._observer.notice(
+                GapFound(
+                    node=self._node,
+                    since=min(decision.slot for decision in late),
+                    until=now,
+                    tasks=len(late),
+                    dispatched=sum(len(decision.fire) + (decision.hold is not None) for decision in late),
+                    skipped=sum(skip.count for decision in late for skip in decision.skipped),
+                )
+            )
+
+    def _is_late(self, decision: Advance, now: datetime) -> bool:
+        task: Task | None = self._definitions.at(decision.key, decision.version)
+        if task is None:
+            return False
+        return task.schedule.due_at(task.key, decision.slot) < now - task.catch_up.grace

@@ -1,0 +1,414 @@
+"""Claims runs, executes them, keeps their claims alive and settles them.
+
+Three ticks over one set of attempts: `claim` fills the free places, `beat` extends every claim in one command, `settle`
+writes whatever has finished since its last pass in one command. A worker never claims more than it can start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import json
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from task_manager_core.application.context import ContextLogger, RunContext
+from task_manager_core.application.registry import Function, Registry
+from task_manager_core.application.threads import DaemonThreads
+from task_manager_core.domain.backoff import Backoff, GiveUp, RetryAfter
+from task_manager_core.domain.errors import BackendError
+from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, RunStarted
+from task_manager_core.domain.identity import NodeId, RunId
+from task_manager_core.domain.policy import WorkerPolicy
+from task_manager_core.domain.run import (
+    Cancelled,
+    Claim,
+    Exhausted,
+    Failure,
+    Outcome,
+    Retried,
+    Settlement,
+    Succeeded,
+)
+from task_manager_core.ports import Clock, Observer, RunQueue
+
+SETTLEMENTS_PER_STEP = 500
+LONGEST_MESSAGE = 2_000
+LONGEST_TRACEBACK = 8_000
+
+
+class RunTimedOut(Exception):
+    """The attempt took longer than its task allows."""
+
+
+class WorkerLost(Exception):
+    """The claims of all earlier attempts ended without a word of their workers, and no retry is left."""
+
+
+class _Ending(Enum):
+    """Why we interrupted an attempt ourselves."""
+
+    LOST = "lost"
+    CANCELLED = "cancelled"
+    HANDED_BACK = "handed back"
+
+
+@dataclass(slots=True, eq=False)
+class _Attempt:
+    """A claimed run on its way through this worker."""
+
+    claim: Claim
+    started_at: datetime
+    began: float
+    context: RunContext
+    task: asyncio.Task[BaseException | None] | None = None
+    ending: _Ending | None = None
+
+    def interrupt(self, ending: _Ending) -> None:
+        if self.ending is None:
+            self.ending = ending
+            self.context.cancelled.set()
+            if self.task is not None:
+                self.task.cancel()
+
+
+@dataclass(slots=True, eq=False)
+class _Finished:
+    settlement: Settlement
+    error: BaseException | None
+    unsure: bool = False
+
+
+class Worker:
+    """Laws: at most `concurrency` attempts execute; each ends in exactly one settlement, release, or lost claim."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        queue: RunQueue,
+        registry: Registry,
+        policy: WorkerPolicy,
+        clock: Clock,
+        observer: Observer,
+        logger: logging.Logger,
+    ) -> None:
+        self._node = node
+        self._queue = queue
+        self._registry = registry
+        self._policy = policy
+        self._clock = clock
+        self._observer = observer
+        self._logger = logger
+        self._threads = DaemonThreads()
+        self._active: dict[RunId, _Attempt] = {}
+        self._finished: list[_Finished] = []
+        self._unsure = False
+        self._drained = asyncio.Event()
+        self.accepting = True
+        self.on_free: Callable[[], None] = lambda: None
+        self.on_finished: Callable[[], None] = lambda: None
+
+    @property
+    def running(self) -> int:
+        """How many attempts execute now."""
+        return len(self._active)
+
+    # -- claiming -----------------------------------------------------------------------------------------------------
+
+    async def claim(self) -> float | None:
+        """One tick: claim as many runs as there are free places, and start them."""
+        free = self._policy.concurrency - len(self._active)
+        if free <= 0 or len(self._finished) > 2 * SETTLEMENTS_PER_STEP:
+            return None
+        known = [claim for claim in self._claims()] if self._unsure else None
+        self._unsure = True
+        claims = await self._queue.claim(self._node, free, self._policy.wait, known)
+        self._unsure = False
+        await self._start(claims)
+        return 0.0
+
+    async def _start(self, claims: tuple[Claim, ...]) -> None:
+        unknown: list[Claim] = []
+        for claim in claims:
+            function = self._registry.function_of(claim.run)
+            if not self.accepting:
+                unknown.append(claim)
+            elif function is None:
+                unknown.append(claim)
+            elif claim.failures and isinstance(self._backoff(claim).after(claim.failures, claim.run.id), GiveUp):
+                self._refuse(claim)
+            else:
+                self._execute(claim, function)
+        if unknown:
+            await self._give_back(unknown)
+
+    async def _give_back(self, claims: list[Claim]) -> None:
+        """Hand back what was never started: for a worker that knows the function, or because this one is leaving."""
+        delay = self._policy.unknown_function_pause if self.accepting else timedelta(0)
+        reason = "unknown function" if self.accepting else "shutting down"
+        try:
+            await self._queue.release(claims, delay, started=False)
+        except BackendError:
+            self._unsure = True
+            raise
+        for claim in claims:
+            self._observer.notice(RunReleased(node=self._node, claim=claim, reason=reason))
+
+    def _refuse(self, claim: Claim) -> None:
+        """A run that lost its workers as often as it may fail is not started again."""
+        error = WorkerLost(f"{claim.failures} attempts failed or lost their worker")
+        now = self._clock.now()
+        self._finish(
+            Settlement(
+                claim=claim,
+                outcome=Exhausted(),
+                started_at=now,
+                duration=timedelta(0),
+                failure=_failure(error),
+            ),
+            error,
+        )
+
+    # -- executing ----------------------------------------------------------------------------------------------------
+
+    def _execute(self, claim: Claim, function: Function) -> None:
+        attempt = _Attempt(
+            claim=claim,
+            started_at=self._clock.now(),
+            began=self._clock.monotonic(),
+            context=self._context(claim),
+        )
+        self._active[claim.run.id] = attempt
+        self._observer.notice(RunStarted(node=self._node, claim=claim))
+        attempt.task = asyncio.get_running_loop().create_task(self._call(attempt, function))
+        attempt.task.add_done_callback(functools.partial(self._ended, attempt))
+
+    def _context(self, claim: Claim) -> RunContext:
+        run = claim.run
+        fields: dict[str, object] = {
+            "task": str(run.task),
+            "run_id": run.id.value,
+            "slot": None if run.slot is None else run.slot.isoformat(),
+            "attempt": claim.attempt,
+            "fencing_token": claim.token,
+            "worker": self._node.value,
+        }
+        return RunContext(
+            task=run.task,
+            run_id=run.id,
+            slot=run.slot,
+            attempt=claim.attempt,
+            fencing_token=claim.token,
+            deadline=None if run.timeout is None else self._clock.now() + run.timeout,
+            worker=self._node,
+            logger=ContextLogger(self._logger, fields),
+        )
+
+    async def _call(self, attempt: _Attempt, function: Function) -> BaseException | None:
+        """Run the user's function; the answer is what it raised. The other place that catches every exception."""
+        run = attempt.claim.run
+        limit = None if run.timeout is None else run.timeout.total_seconds()
+        try:
+            arguments: dict[str, object] = json.loads(run.kwargs) if run.kwargs != "{}" else {}
+            if function.context is not None:
+                arguments[function.context] = attempt.context
+            if function.is_async:
+                await self._within(limit, function.call(**arguments))
+            else:
+                await self._in_thread(limit, attempt, functools.partial(function.call, **arguments))
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a task raises, SystemExit too, is its failure, not ours
+            return error
+        return None
+
+    async def _within(self, limit: float | None, work: object) -> None:
+        if not isinstance(work, Awaitable):
+            return
+        if limit is None:
+            await work
+            return
+        try:
+            async with asyncio.timeout(limit) as timeout:
+                await work
+        except TimeoutError:
+            if timeout.expired():
+                raise RunTimedOut(f"timed out after {limit:g} s") from None
+            raise
+
+    async def _in_thread(self, limit: float | None, attempt: _Attempt, call: Callable[[], object]) -> None:
+        """A thread cannot be interrupted: its claim is kept until it returns, and its timeout is judged then."""
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._threads, functools.partial(contextvars.copy_context().run, call))
+        timer = None if limit is None else loop.call_later(limit, attempt.context.cancelled.set)
+        try:
+            result = await self._returned(work, attempt)
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if limit is not None and self._clock.monotonic() - attempt.began > limit:
+            raise RunTimedOut(f"took longer than {limit:g} s; a thread cannot be interrupted")
+        if attempt.ending is not None:
+            raise asyncio.CancelledError
+        await self._within(limit, result)
+
+    async def _returned(self, work: asyncio.Future[object], attempt: _Attempt) -> object:
+        """Wait for the thread, also after a first interruption, unless the run has been handed back."""
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            if attempt.ending not in (_Ending.CANCELLED, _Ending.LOST):
+                raise
+        return await asyncio.shield(work)
+
+    def _ended(self, attempt: _Attempt, task: asyncio.Task[BaseException | None]) -> None:
+        """The attempt is over: make a settlement of it, unless its claim is."""
+        claim = attempt.claim
+        if self._active.get(claim.run.id) is not attempt:
+            return  # handed back meanwhile: it is somebody else's now
+        if attempt.ending is _Ending.HANDED_BACK and task.cancelled():
+            return  # hand_back is waiting for exactly this
+        del self._active[claim.run.id]
+        if attempt.ending is _Ending.LOST:
+            self._observer.notice(ClaimLost(node=self._node, claim=claim))
+        elif task.cancelled():
+            error: BaseException | None = None
+            outcome: Outcome = Cancelled()
+            if attempt.ending is None:
+                error = asyncio.CancelledError("the task cancelled itself")
+                outcome = self._after_failure(claim, error)
+            self._finish(self._settlement(attempt, outcome, error), error)
+        else:
+            error = task.result()
+            outcome = Succeeded() if error is None else self._after_failure(claim, error)
+            self._finish(self._settlement(attempt, outcome, error), error)
+        if not self._active:
+            self._drained.set()
+        self.on_free()
+
+    def _settlement(self, attempt: _Attempt, outcome: Outcome, error: BaseException | None) -> Settlement:
+        return Settlement(
+            claim=attempt.claim,
+            outcome=outcome,
+            started_at=attempt.started_at,
+            duration=timedelta(seconds=self._clock.monotonic() - attempt.began),
+            failure=None if error is None else _failure(error),
+        )
+
+    def _backoff(self, claim: Claim) -> Backoff:
+        return Backoff(claim.run.retry)
+
+    def _after_failure(self, claim: Claim, error: BaseException) -> Outcome:
+        if not claim.run.retry.retries(_class_names(error)):
+            return Exhausted()
+        match self._backoff(claim).after(claim.failures + 1, claim.run.id):
+            case RetryAfter(delay):
+                return Retried(delay)
+            case GiveUp():
+                return Exhausted()
+
+    def _finish(self, settlement: Settlement, error: BaseException | None) -> None:
+        self._finished.append(_Finished(settlement, error))
+        self.on_finished()
+
+    # -- settling -----------------------------------------------------------------------------------------------------
+
+    async def settle(self) -> float | None:
+        """One tick: write what has finished."""
+        batch = self._finished[:SETTLEMENTS_PER_STEP]
+        if not batch:
+            return None
+        try:
+            lost = await self._queue.settle([finished.settlement for finished in batch])
+        except BackendError:
+            for finished in batch:
+                finished.unsure = True
+            raise
+        del self._finished[: len(batch)]
+        for finished in batch:
+            settlement = finished.settlement
+            # A repeated settlement whose first reply was lost finds its claim gone because it succeeded.
+            if settlement.claim in lost and not finished.unsure:
+                self._observer.notice(ClaimLost(node=self._node, claim=settlement.claim))
+            else:
+                self._observer.notice(RunSettled(node=self._node, settlement=settlement, error=finished.error))
+        self.on_free()
+        return 0.0
+
+    # -- keeping claims -----------------------------------------------------------------------------------------------
+
+    async def beat(self) -> float | None:
+        """One tick: extend every claim, and learn which are over and which runs somebody wants cancelled."""
+        claims = self._claims()
+        if claims:
+            extension = await self._queue.extend(claims, self._policy.claim_ttl)
+            for claims, ending in ((extension.lost, _Ending.LOST), (extension.cancelling, _Ending.CANCELLED)):
+                for claim in claims:
+                    attempt = self._active.get(claim.run.id)
+                    if attempt is not None and attempt.claim == claim:
+                        attempt.interrupt(ending)
+        return self._policy.heartbeat.total_seconds()
+
+    def _claims(self) -> list[Claim]:
+        active = [attempt.claim for attempt in self._active.values()]
+        return active + [finished.settlement.claim for finished in self._finished]
+
+    # -- leaving ------------------------------------------------------------------------------------------------------
+
+    async def drain(self, hurry: asyncio.Event, timeout: timedelta) -> None:
+        """Wait until nothing executes, or somebody is in a hurry, or the time is over."""
+        self._drained.clear()
+        if not self._active:
+            return
+        waits = {asyncio.ensure_future(self._drained.wait()), asyncio.ensure_future(hurry.wait())}
+        await asyncio.wait(waits, timeout=timeout.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def hand_back(self, grace: float = 1.0) -> None:
+        """Interrupt what still executes and give it back to the queue: another worker may start it at once."""
+        attempts = list(self._active.values())
+        for attempt in attempts:
+            attempt.interrupt(_Ending.HANDED_BACK)
+        tasks = {attempt.task for attempt in attempts if attempt.task is not None}
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)
+        left = [attempt.claim for attempt in attempts if self._active.get(attempt.claim.run.id) is attempt]
+        if left:
+            await self._queue.release(left, timedelta(0), started=True)
+            for claim in left:
+                self._active.pop(claim.run.id, None)
+                self._observer.notice(RunReleased(node=self._node, claim=claim, reason="shutting down"))
+
+    async def flush(self) -> None:
+        """Write the last settlements."""
+        while self._finished:
+            await self.settle()
+
+
+def _class_names(error: BaseException) -> tuple[str, ...]:
+    return tuple(f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__)
+
+
+def _failure(error: BaseException) -> Failure:
+    """Bounded, so that a task cannot fill the store by failing; a traceback keeps its end, which names the place."""
+    text = "".join(traceback.format_exception(error))
+    message = _text(error)
+    return Failure(
+        type=f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
+        message=message if len(message) <= LONGEST_MESSAGE else message[:LONGEST_MESSAGE] + "…",
+        traceback=text if len(text) <= LONGEST_TRACEBACK else "…" + text[-LONGEST_TRACEBACK:],
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error).encode("utf-8", "replace").decode()
+    except Exception:  # noqa: BLE001 - a broken __str__ of the user's exception
+        return "(its message cannot be shown)"

@@ -1,0 +1,1 @@
+"""The rules: pure and synchronous. Time, chance and identity are arguments."""

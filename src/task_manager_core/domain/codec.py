@@ -1,0 +1,402 @@
+"""The one text form of every value that a store keeps: versioned JSON, times in milliseconds.
+
+Stores use it so that they all hold the same texts. Readers accept every version up to their own; a newer or broken text
+is BackendCorrupt, never a wrong value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TypeAlias, TypeVar, assert_never
+
+from task_manager_core.domain.cron import CronExpression
+from task_manager_core.domain.errors import BackendCorrupt, DefinitionError
+from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
+from task_manager_core.domain.observation import Presence
+from task_manager_core.domain.planning import Skipped, SkipReason
+from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap, Priority, RetryPolicy
+from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap, Rule
+from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, Run
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.task import Task
+
+VERSION = 1
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+T = TypeVar("T")
+
+
+def milliseconds(instant: datetime) -> int:
+    """An instant as milliseconds since the epoch."""
+    return (instant - _EPOCH) // _MILLISECOND
+
+
+def instant(value: int) -> datetime:
+    """Milliseconds since the epoch as an instant."""
+    return _EPOCH + value * _MILLISECOND
+
+
+def span(value: int) -> timedelta:
+    return value * _MILLISECOND
+
+
+def _maybe(value: datetime | timedelta | None) -> int | None:
+    match value:
+        case None:
+            return None
+        case timedelta():
+            return value // _MILLISECOND
+        case datetime():
+            return milliseconds(value)
+
+
+def _dump(value: Mapping[str, Json]) -> str:
+    return json.dumps({"v": VERSION, **value}, separators=(",", ":"), ensure_ascii=False)
+
+
+class _Reader:
+    """Reads typed members of a JSON object; whatever does not fit is BackendCorrupt."""
+
+    def __init__(self, what: str, value: object) -> None:
+        self._what = what
+        if not isinstance(value, dict):
+            raise BackendCorrupt(what, "not an object")
+        self._members: dict[object, object] = value
+
+    @classmethod
+    def of(cls, what: str, text: str) -> _Reader:
+        try:
+            reader = cls(what, json.loads(text))
+        except ValueError as error:
+            raise BackendCorrupt(what, str(error)) from None
+        version = reader.number("v")
+        if version > VERSION:
+            raise BackendCorrupt(what, f"written by a newer version of this library (format {version})")
+        return reader
+
+    def _get(self, name: str, kind: type[T]) -> T:
+        value = self._members.get(name)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise BackendCorrupt(self._what, f"{name!r} is {value!r}")
+        return value
+
+    def has(self, name: str) -> bool:
+        return self._members.get(name) is not None
+
+    def text(self, name: str) -> str:
+        return self._get(name, str)
+
+    def number(self, name: str) -> int:
+        return self._get(name, int)
+
+    def fraction(self, name: str) -> float:
+        value = self._members.get(name)
+        return float(value) if isinstance(value, int) else self._get(name, float)
+
+    def flag(self, name: str) -> bool:
+        return self._get(name, bool)
+
+    def list(self, name: str) -> list[object]:
+        return self._get(name, list)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        return tuple(str(item) for item in self.list(name))
+
+    def inner(self, name: str) -> _Reader:
+        return _Reader(f"{name} of {self._what}", self._members.get(name))
+
+    def inners(self, name: str) -> list[_Reader]:
+        return [_Reader(f"{name} of {self._what}", item) for item in self.list(name)]
+
+    def maybe(self, name: str, read: Callable[[str], T]) -> T | None:
+        return read(name) if self.has(name) else None
+
+    def instant(self, name: str) -> datetime:
+        return instant(self.number(name))
+
+    def span(self, name: str) -> timedelta:
+        return span(self.number(name))
+
+
+# -- definitions ----------------------------------------------------------------------------------------------------------
+
+
+def encode_task(task: Task) -> str:
+    return _dump(
+        {
+            "group": task.key.group,
+            "name": task.key.name,
+            "schedule": _schedule(task.schedule),
+            "function": task.function,
+            "kwargs": task.kwargs,
+            "description": task.description,
+            "tags": list(task.tags),
+            "priority": task.priority.value,
+            "overlap": task.overlap.value,
+            "catch_up": {
+                "mode": task.catch_up.mode.value,
+                "window": _maybe(task.catch_up.window),
+                "limit": task.catch_up.limit,
+                "grace": _maybe(task.catch_up.grace),
+            },
+            "retry": _retry(task.retry),
+            "timeout": _maybe(task.timeout),
+            "start_deadline": _maybe(task.start_deadline),
+            "run_on_start": task.run_on_start,
+            "dynamic": task.dynamic,
+        }
+    )
+
+
+@lru_cache(maxsize=65536)
+def decode_task(text: str) -> Task:
+    reader = _Reader.of("a definition", text)
+    catch_up = reader.inner("catch_up")
+    try:
+        return Task(
+            key=TaskKey(reader.text("group"), reader.text("name")),
+            schedule=_read_schedule(reader.inner("schedule")),
+            function=reader.text("function"),
+            kwargs=reader.text("kwargs"),
+            description=reader.maybe("description", reader.text),
+            tags=reader.texts("tags"),
+            priority=Priority(reader.text("priority")),
+            overlap=Overlap(reader.text("overlap")),
+            catch_up=CatchUp(
+                mode=CatchUpMode(catch_up.text("mode")),
+                window=catch_up.span("window"),
+                limit=catch_up.number("limit"),
+                grace=catch_up.span("grace"),
+            ),
+            retry=_read_retry(reader.inner("retry")),
+            timeout=reader.maybe("timeout", reader.span),
+            start_deadline=reader.maybe("start_deadline", reader.span),
+            run_on_start=reader.flag("run_on_start"),
+            dynamic=reader.flag("dynamic"),
+        )
+    except (ValueError, DefinitionError) as error:
+        raise BackendCorrupt("a definition", str(error)) from error
+
+
+def _schedule(schedule: Schedule) -> Json:
+    return {
+        "rules": [_rule(rule) for rule in schedule.rules],
+        "start_at": _maybe(schedule.start_at),
+        "end_at": _maybe(schedule.end_at),
+        "jitter": _maybe(schedule.jitter),
+    }
+
+
+def _read_schedule(reader: _Reader) -> Schedule:
+    return Schedule(
+        rules=tuple(_read_rule(rule) for rule in reader.inners("rules")),
+        start_at=reader.maybe("start_at", reader.instant),
+        end_at=reader.maybe("end_at", reader.instant),
+        jitter=reader.span("jitter"),
+    )
+
+
+def _rule(rule: Rule) -> Json:
+    match rule:
+        case Cron():
+            return {
+                "cron": rule.expression.text,
+                "seed": rule.expression.hash_seed,
+                "timezone": rule.timezone,
+                "gap": rule.gap.value,
+                "fold": rule.fold.value,
+            }
+        case Every():
+            return {"every": _maybe(rule.interval), "phase": _maybe(rule.phase)}
+        case At():
+            return {"at": [milliseconds(moment) for moment in rule.instants]}
+        case _:
+            assert_never(rule)
+
+
+def _read_rule(reader: _Reader) -> Rule:
+    if reader.has("every"):
+        return Every(interval=reader.span("every"), phase=reader.span("phase"))
+    if reader.has("at"):
+        return At(instants=tuple(instant(value) for value in reader.list("at") if isinstance(value, int)))
+    return Cron(
+        expression=CronExpression.parse(reader.text("cron"), hash_seed=reader.maybe("seed", reader.text)),
+        timezone=reader.text("timezone"),
+        gap=Gap(reader.text("gap")),
+        fold=Fold(reader.text("fold")),
+    )
+
+
+def _retry(retry: RetryPolicy) -> Json:
+    return {
+        "initial": _maybe(retry.initial),
+        "maximum": _maybe(retry.maximum),
+        "multiplier": retry.multiplier,
+        "jitter": retry.jitter,
+        "max_retries": retry.max_retries,
+        "retry_on": list(retry.retry_on),
+        "no_retry_on": list(retry.no_retry_on),
+    }
+
+
+def _read_retry(reader: _Reader) -> RetryPolicy:
+    return RetryPolicy(
+        initial=reader.span("initial"),
+        maximum=reader.span("maximum"),
+        multiplier=reader.fraction("multiplier"),
+        jitter=reader.fraction("jitter"),
+        max_retries=reader.maybe("max_retries", reader.number),
+        retry_on=reader.texts("retry_on"),
+        no_retry_on=reader.texts("no_retry_on"),
+    )
+
+
+# -- runs and their history -----------------------------------------------------------------------------------------------
+
+_retry_text = lru_cache(maxsize=1024)(lambda retry: json.dumps(_retry(retry), separators=(",", ":")))
+
+
+@lru_cache(maxsize=1024)
+def _retry_of(text: str) -> RetryPolicy:
+    return _read_retry(_Reader("a retry policy", json.loads(text)))
+
+
+def encode_run(run: Run) -> str:
+    """Everything that a worker needs, so that a claim costs no second reading."""
+    return _dump(
+        {
+            "id": run.id.value,
+            "group": run.task.group,
+            "name": run.task.name,
+            "slot": _maybe(run.slot),
+            "function": run.function,
+            "kwargs": run.kwargs,
+            "priority": run.priority.value,
+            "overlap": run.overlap.value,
+            "retry": _retry_text(run.retry),
+            "timeout": _maybe(run.timeout),
+            "version": run.version,
+        }
+    )
+
+
+def decode_run(text: str) -> Run:
+    reader = _Reader.of("a run", text)
+    try:
+        return Run(
+            id=RunId(reader.text("id")),
+            task=TaskKey(reader.text("group"), reader.text("name")),
+            slot=reader.maybe("slot", reader.instant),
+            function=reader.text("function"),
+            kwargs=reader.text("kwargs"),
+            priority=Priority(reader.text("priority")),
+            overlap=Overlap(reader.text("overlap")),
+            retry=_retry_of(reader.text("retry")),
+            timeout=reader.maybe("timeout", reader.span),
+            version=reader.number("version"),
+        )
+    except (ValueError, DefinitionError) as error:
+        raise BackendCorrupt("a run", str(error)) from error
+
+
+def encode_record(record: AttemptRecord) -> str:
+    failure = record.failure
+    return _dump(
+        {
+            "run": record.run.value,
+            "slot": _maybe(record.slot),
+            "attempt": record.attempt,
+            "status": record.status.value,
+            "started_at": milliseconds(record.started_at),
+            "duration_us": record.duration // timedelta(microseconds=1),
+            "worker": record.worker.value,
+            "token": record.token,
+            "failure": None
+            if failure is None
+            else {"type": failure.type, "message": failure.message, "traceback": failure.traceback},
+        }
+    )
+
+
+def decode_record(text: str) -> AttemptRecord:
+    reader = _Reader.of("a line of history", text)
+    try:
+        return AttemptRecord(
+            run=RunId(reader.text("run")),
+            slot=reader.maybe("slot", reader.instant),
+            attempt=reader.number("attempt"),
+            status=AttemptStatus(reader.text("status")),
+            started_at=reader.instant("started_at"),
+            duration=timedelta(microseconds=reader.number("duration_us")),
+            worker=NodeId(reader.text("worker")),
+            token=reader.number("token"),
+            failure=_read_failure(reader.inner("failure")) if reader.has("failure") else None,
+        )
+    except ValueError as error:
+        raise BackendCorrupt("a line of history", str(error)) from error
+
+
+def _read_failure(reader: _Reader) -> Failure:
+    return Failure(type=reader.text("type"), message=reader.text("message"), traceback=reader.text("traceback"))
+
+
+def encode_skipped(skipped: Skipped) -> str:
+    return _dump(
+        {
+            "first": milliseconds(skipped.first),
+            "last": milliseconds(skipped.last),
+            "count": skipped.count,
+            "reason": skipped.reason.value,
+        }
+    )
+
+
+def decode_skipped(text: str) -> Skipped:
+    reader = _Reader.of("a skip", text)
+    try:
+        reason = SkipReason(reader.text("reason"))
+    except ValueError as error:
+        raise BackendCorrupt("a skip", str(error)) from error
+    return Skipped(
+        first=reader.instant("first"), last=reader.instant("last"), count=reader.number("count"), reason=reason
+    )
+
+
+def encode_presence(presence: Presence) -> str:
+    return _dump(
+        {
+            "node": presence.node.value,
+            "service": presence.service,
+            "started_at": milliseconds(presence.started_at),
+            "tasks": [[key.group, key.name] for key in sorted(presence.tasks)],
+            "functions": [[key.group, key.name] for key in sorted(presence.functions)],
+        }
+    )
+
+
+def decode_presence(text: str) -> Presence:
+    reader = _Reader.of("a presence", text)
+    return Presence(
+        node=NodeId(reader.text("node")),
+        service=reader.text("service"),
+        started_at=reader.instant("started_at"),
+        tasks=frozenset(TaskKey(group, name) for group, name in _pairs(reader.list("tasks"))),
+        functions=frozenset(FunctionKey(group, name) for group, name in _pairs(reader.list("functions"))),
+    )
+
+
+def _pairs(items: Sequence[object]) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for item in items:
+        match item:
+            case [str(group), str(name)]:
+                pairs.append((group, name))
+            case _:
+                raise BackendCorrupt("a presence", f"{item!r} is not a pair of names")
+    return pairs

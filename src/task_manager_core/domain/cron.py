@@ -1,0 +1,210 @@
+"""Cron expressions: what a text means, and when it matches a wall clock. The only door to croniter.
+
+croniter computes matches in naive wall-clock time and nothing else: its own treatment of daylight saving is never
+asked (it runs a fixed time twice in a fold, and loses slots in a half-hour fold). Time zones are the business of
+`recurrence`. A text that croniter reads wrongly, or reads differently each time, is refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import InitVar, dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+from croniter import CroniterBadDateError, croniter
+
+from task_manager_core.domain.errors import InvalidCron
+
+LONGEST_EXPRESSION = 256
+
+_FIELD = "cron_expression"
+_SECOND = timedelta(seconds=1)
+_ORIGIN = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)
+"""Where validation looks from. Any rule that fires at all fires within croniter's horizon of 50 years from here."""
+
+_CRONITER_RAISES = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, AssertionError)
+"""CroniterError is a ValueError; the others leak from croniter for odd input."""
+
+_ALIASES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+"""Expanded here and not by croniter, which reads them as hashed as soon as a seed is given."""
+
+_DAYS = {name: number for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
+_MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
+_NAMES = {**_DAYS, **_MONTHS, "l": 31}
+
+_RANGE = re.compile(r"(\w+)-(\w+)(?:/(\d+))?(?:#\d+)?", re.ASCII)
+_RANDOM = re.compile(r"r(\(.*\))?(/.*)?", re.ASCII)
+_NTH_WEEKDAY = re.compile(r".*#.*|l\d+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CronExpression:
+    """A valid expression: 5 fields, 6 with seconds first, or an alias. Equal texts with equal seeds are equal.
+
+    `text` is what the user wrote, with single spaces. `hash_seed` decides what `H` means (the text of the task key, so
+    that tasks spread out and every process agrees); it is dropped when there is no `H`.
+    """
+
+    text: str
+    hash_seed: str | None = None
+    field_name: InitVar[str] = _FIELD
+    is_fixed_time: bool = field(init=False, repr=False, compare=False)
+    """Debian cron's distinction: neither the minute nor the hour begins with `*`."""
+    _source: str = field(init=False, repr=False, compare=False)
+    _idle: list[croniter[datetime]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self, field_name: str) -> None:
+        text = _normalised(field_name, self.text)
+        parts = _parts(field_name, text)
+        hashed = _is_hashed(text)
+        _check_seed(field_name, text, self.hash_seed, hashed=hashed)
+        _refuse_what_croniter_gets_wrong(field_name, text, parts)
+        put = object.__setattr__
+        put(self, "text", text)
+        put(self, "hash_seed", self.hash_seed if hashed else None)
+        put(self, "is_fixed_time", not parts[-5].startswith("*") and not parts[-4].startswith("*"))
+        put(self, "_source", " ".join(parts))
+        put(self, "_idle", [self._validated(field_name, parts)])
+
+    @classmethod
+    def parse(cls, text: str, *, hash_seed: str | None = None, field: str = _FIELD) -> CronExpression:
+        """The expression of this text, or InvalidCron naming `field`. The same text gives the same object."""
+        normalised = _normalised(field, text)
+        return _shared(normalised, hash_seed if _is_hashed(normalised) else None, field)
+
+    def first_match(self, at_or_after: datetime) -> datetime | None:
+        """The first matching wall-clock time (naive) not before this one; None past croniter's horizon or year 9999.
+
+        A croniter instance keeps state while it computes, so a thread takes one out of the pool for itself; `pop` and
+        `append` are atomic.
+        """
+        start = at_or_after.replace(microsecond=0)
+        if start == at_or_after and start > start.min:
+            start -= _SECOND
+        try:
+            calculator = self._idle.pop()
+        except IndexError:
+            calculator = self._calculator()
+        try:
+            return calculator.get_next(datetime, start_time=start)
+        except (ValueError, OverflowError):
+            return None
+        finally:
+            self._idle.append(calculator)
+
+    def _calculator(self) -> croniter[datetime]:
+        """A start is always given, or croniter would look at the clock; so is a seed only if there is an `H`."""
+        return croniter(
+            self._source, _ORIGIN, ret_type=datetime, hash_id=self.hash_seed, second_at_beginning=True, day_or=True
+        )
+
+    def _validated(self, field_name: str, parts: list[str]) -> croniter[datetime]:
+        """Construct and ask once: `is_valid` accepts expressions that never fire."""
+        try:
+            calculator = self._calculator()
+            if not _is_star(parts[-3]) and not _is_star(parts[-1]) and ["*"] in calculator.expanded[2:5:2]:
+                # Either day field may match, and one of them always does. croniter forgets the "either" here
+                # ("0 0 1-31 * */2" would run every second weekday).
+                object.__setattr__(self, "_source", " ".join([*parts[:-3], "*", parts[-2], "*"]))
+                calculator = self._calculator()
+            calculator.get_next(datetime, start_time=_ORIGIN)
+        except CroniterBadDateError:
+            raise InvalidCron(field_name, self.text, "never fires") from None
+        except _CRONITER_RAISES as error:
+            raise InvalidCron(field_name, self.text, f"is not a cron expression: {error}") from None
+        return calculator
+
+
+@lru_cache(maxsize=4096)
+def _shared(text: str, hash_seed: str | None, field_name: str) -> CronExpression:
+    return CronExpression(text=text, hash_seed=hash_seed, field_name=field_name)
+
+
+def _normalised(field_name: str, text: object) -> str:
+    """Length first: croniter spends seconds on a long text."""
+    if not isinstance(text, str):
+        raise InvalidCron(field_name, text, "must be text")
+    if len(text) > LONGEST_EXPRESSION:
+        raise InvalidCron(field_name, text, f"must not exceed {LONGEST_EXPRESSION} characters")
+    if not text.isascii() or not text.replace("\t", " ").isprintable():
+        raise InvalidCron(field_name, text, "must be one line of ASCII characters")
+    words = text.split()
+    if not words:
+        raise InvalidCron(field_name, text, "must not be empty")
+    return " ".join(words)
+
+
+def _parts(field_name: str, text: str) -> list[str]:
+    """The 5 or 6 fields in lower case."""
+    lowered = text.lower()
+    if lowered.startswith("@") and lowered not in _ALIASES:
+        raise InvalidCron(field_name, text, f"is not one of {' '.join(_ALIASES)}")
+    parts = _ALIASES.get(lowered, lowered).split()
+    if len(parts) not in (5, 6):
+        raise InvalidCron(field_name, text, "must have 5 fields, or 6 with the seconds first")
+    return parts
+
+
+def _is_hashed(text: str) -> bool:
+    """No name of a month or a day begins with an h."""
+    return any(part.startswith("h") for part in text.lower().split())
+
+
+def _check_seed(field_name: str, text: str, seed: object, *, hashed: bool) -> None:
+    if seed is not None and not isinstance(seed, str):
+        raise InvalidCron(field_name, text, "the seed for H must be text")
+    if hashed and seed is None:
+        raise InvalidCron(field_name, text, "H needs a seed, such as the text of the task key")
+
+
+def _is_star(day_field: str) -> bool:
+    """Does this day field leave the choice of days to the other one?"""
+    return any(item in ("*", "?") for item in day_field.split(","))
+
+
+def _refuse_what_croniter_gets_wrong(field_name: str, text: str, parts: list[str]) -> None:
+    """Seen with croniter 7.0: it raises, drops days or means something else, without a word."""
+    if any(_RANDOM.fullmatch(item) for part in parts for item in part.split(",")):
+        raise InvalidCron(field_name, text, "R differs in every process; use H")
+    for position, part in enumerate(reversed(parts)):
+        for item in part.split(","):
+            reason = _range_trouble(item, weekday=position == 0)
+            if reason:
+                raise InvalidCron(field_name, text, f"{item}: {reason}")
+    month_day, weekday = parts[-3], parts[-1]
+    nth = any(_NTH_WEEKDAY.fullmatch(item) for item in weekday.split(","))
+    if (nth and not _is_star(month_day)) or ("w" in month_day and not _is_star(weekday)):
+        raise InvalidCron(field_name, text, "#, L with a weekday, and W need the other day field to be *")
+
+
+def _range_trouble(item: str, *, weekday: bool) -> str | None:
+    """Why this range would not mean what it says."""
+    match = _RANGE.fullmatch(item)
+    if match is None:
+        return None
+    low, high = (_NAMES[bound] if bound in _NAMES else _number(bound) for bound in match.group(1, 2))
+    if low is None or high is None:
+        return None
+    if weekday and (low, high) != (0, 7) and (low % 7, high % 7) == (0, 0):
+        return "a range of equal ends means every day to croniter"
+    if low == high:
+        return "a range of equal ends means the whole cycle to croniter"
+    if weekday:
+        low, high = low % 7, high % 7 or 7
+    if low > high and int(match.group(3) or 1) > 1:
+        return "a step in a range that wraps round is miscounted by croniter; list the values"
+    return None
+
+
+def _number(bound: str) -> int | None:
+    return int(bound) if bound.isdigit() else None

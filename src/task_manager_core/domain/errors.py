@@ -1,0 +1,166 @@
+"""Everything that can go wrong, as one tree.
+
+    TaskManagerError
+    ├── DefinitionError        the programmer's mistake: names the field, the value and the reason
+    │   ├── InvalidCron
+    │   ├── InvalidTimezone
+    │   ├── InvalidPolicy
+    │   ├── InvalidArguments
+    │   ├── DuplicateTask
+    │   ├── DuplicateGroup
+    │   ├── DuplicateFunction
+    │   └── UnknownFunction
+    ├── RefusedError           the request cannot be granted
+    │   ├── TaskNotFound
+    │   ├── GroupNotFound
+    │   ├── TaskIsStatic
+    │   └── VersionConflict
+    └── BackendError           the world failed
+        ├── BackendUnavailable     nobody knows whether the operation took effect: ask again
+        ├── BackendMisconfigured   the store answers, and will never do what we need
+        └── BackendCorrupt         the store holds what no version of this library wrote
+
+Losing a race is an answer of a port, never an error. Data stands in attributes; the class builds the message; nothing
+may decide by the text of a message.
+"""
+
+from __future__ import annotations
+
+_LONGEST_ECHO = 120
+
+
+def _echo(value: object) -> str:
+    """Show a value in a message without letting a megabyte of input through."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}… ({len(text)} characters)"
+
+
+class TaskManagerError(Exception):
+    """The root of the tree."""
+
+
+class DefinitionError(TaskManagerError):
+    """A definition breaks a rule. `field` is the name the programmer wrote."""
+
+    def __init__(self, field: str, value: object, reason: str) -> None:
+        self.field = field
+        self.value = value
+        self.reason = reason
+        super().__init__(f"{field}={_echo(value)}: {reason}")
+
+
+class InvalidCron(DefinitionError):
+    """A cron expression that is malformed, ambiguous, random or never fires."""
+
+
+class InvalidTimezone(DefinitionError):
+    """A time zone that the zone database does not know."""
+
+
+class InvalidPolicy(DefinitionError):
+    """A number or a combination of numbers that no policy allows."""
+
+
+class InvalidArguments(DefinitionError):
+    """kwargs that are not JSON, or that the function does not accept."""
+
+
+class DuplicateTask(DefinitionError):
+    """A task name taken twice in one group."""
+
+    def __init__(self, group: str, name: str) -> None:
+        self.group = group
+        super().__init__("name", name, f"a task of this name already exists in group {group!r}")
+
+
+class DuplicateGroup(DefinitionError):
+    """A group name taken twice in one manager."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("name", name, "a task group of this name already exists")
+
+
+class DuplicateFunction(DefinitionError):
+    """A function name taken twice in one group."""
+
+    def __init__(self, group: str, name: str) -> None:
+        self.group = group
+        super().__init__("name", name, f"a function of this name is already registered in group {group!r}")
+
+
+class UnknownFunction(DefinitionError):
+    """A dynamic task that names a function which its group does not register."""
+
+    def __init__(self, group: str, name: str) -> None:
+        self.group = group
+        super().__init__("function_name", name, f"this function is not registered in group {group!r}")
+
+
+class RefusedError(TaskManagerError):
+    """The request is well-formed and cannot be granted in the present state."""
+
+
+class TaskNotFound(RefusedError):
+    """No task of this key."""
+
+    def __init__(self, group: str, name: str) -> None:
+        self.group = group
+        self.name = name
+        super().__init__(f"task {name!r} not found in group {group!r}")
+
+
+class GroupNotFound(RefusedError):
+    """No group of this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"task group {name!r} not found")
+
+
+class TaskIsStatic(RefusedError):
+    """A task that code declares can only be removed from the code."""
+
+    def __init__(self, group: str, name: str) -> None:
+        self.group = group
+        self.name = name
+        super().__init__(f"task {name!r} of group {group!r} is static and cannot be removed")
+
+
+class VersionConflict(RefusedError):
+    """Somebody else changed the definition first."""
+
+    def __init__(self, group: str, name: str, expected: int, found: int) -> None:
+        self.group = group
+        self.name = name
+        self.expected = expected
+        self.found = found
+        super().__init__(f"task {name!r} of group {group!r} is at version {found}, not {expected}")
+
+
+class BackendError(TaskManagerError):
+    """The store or the way to it failed."""
+
+
+class BackendUnavailable(BackendError):
+    """No answer. The operation may or may not have happened; repeating it with the same arguments is safe."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the store is not available: {reason}")
+
+
+class BackendMisconfigured(BackendError):
+    """The store answers and is set up in a way that would lose work."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the store cannot be used: {reason}")
+
+
+class BackendCorrupt(BackendError):
+    """A stored value that cannot be read."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.where = where
+        self.reason = reason
+        super().__init__(f"cannot read {where}: {reason}")

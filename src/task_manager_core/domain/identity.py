@@ -1,0 +1,83 @@
+"""Who is who: value objects for every identity, each with one text form.
+
+Names are the user's: any text without control characters, so no adapter may join them with a separator that a
+name can contain. Adapters encode the parts; they never split a joined text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from task_manager_core.domain.errors import DefinitionError
+
+LONGEST_NAME = 200
+
+
+def check_name(field: str, value: str) -> str:
+    """Return the name, or raise DefinitionError: 1 to 200 characters, none of them a control character."""
+    if not value or len(value) > LONGEST_NAME:
+        raise DefinitionError(field, value, f"a name has 1 to {LONGEST_NAME} characters")
+    if any(ord(character) < 32 or 0xD800 <= ord(character) <= 0xDFFF for character in value):
+        raise DefinitionError(field, value, "a name has no control characters and is valid unicode")
+    return value
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TaskKey:
+    """The identity of a task: its group and its name inside the group."""
+
+    group: str
+    name: str
+
+    def __post_init__(self) -> None:
+        check_name("group", self.group)
+        check_name("name", self.name)
+
+    def __str__(self) -> str:
+        return f"{self.group}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FunctionKey:
+    """The identity of a function that tasks of a group may call."""
+
+    group: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class NodeId:
+    """One process from its start to its end. Fresh at every start, so two lives never compare equal."""
+
+    value: str
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RunId:
+    """The identity of one promised execution, and the idempotency key given to the task."""
+
+    value: str
+
+    def __str__(self) -> str:
+        return self.value
+
+    @classmethod
+    def of_slot(cls, task: TaskKey, slot: datetime) -> RunId:
+        """The run of a slot. A pure function, so that two leaders name the same run."""
+        return cls(_digest("slot", task, slot.isoformat()))
+
+    @classmethod
+    def of_request(cls, task: TaskKey, request: str) -> RunId:
+        """The run of a trigger. The same request id is the same run."""
+        return cls(_digest("request", task, request))
+
+
+def _digest(kind: str, task: TaskKey, what: str) -> str:
+    parts = (kind, task.group, task.name, what)
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

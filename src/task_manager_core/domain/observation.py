@@ -1,0 +1,72 @@
+"""What the store shows to people and to the reconciler: one consistent reading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
+from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.planning import Plan, SkipReason
+from task_manager_core.domain.run import RunState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveRun:
+    """A run that has not ended. `worker` is set while it runs, `due_at` while it waits, `retrying` if for a backoff."""
+
+    run: RunId
+    slot: datetime | None
+    state: RunState
+    attempt: int
+    failures: int
+    worker: NodeId | None = None
+    due_at: datetime | None = None
+    retrying: bool = False
+    cancelling: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskView:
+    """A task's state at one instant. `retired`: no living process declares this static task any more."""
+
+    key: TaskKey
+    version: int
+    plan: Plan | None
+    paused: bool = False
+    retired: bool = False
+    live: tuple[LiveRun, ...] = ()
+    skipped: Mapping[SkipReason, int] = field(default_factory=dict[SkipReason, int])
+
+    @property
+    def running(self) -> bool:
+        return any(run.state is RunState.RUNNING for run in self.live)
+
+    @property
+    def retry_at(self) -> datetime | None:
+        """When the next waiting retry starts, None outside a backoff."""
+        instants = [run.due_at for run in self.live if run.retrying and run.due_at is not None]
+        return min(instants, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """What a living node says of itself: the static tasks it declares and the functions it can call."""
+
+    node: NodeId
+    service: str
+    started_at: datetime
+    tasks: frozenset[TaskKey]
+    functions: frozenset[FunctionKey]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The state of the tasks that were asked for, who leads, and who lives, at the store's `now`."""
+
+    now: datetime
+    term: Term | None
+    tasks: tuple[TaskView, ...]
+    nodes: tuple[Presence, ...]
+    queued: int = 0

@@ -1,0 +1,197 @@
+"""Frozen policies: every number that a rule depends on, validated where it is built.
+
+Fields of time are timedeltas. A refused value raises InvalidPolicy with the field and both values, so that a wrong
+configuration stops a deployment and not a Sunday night.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+
+from task_manager_core.domain.errors import InvalidPolicy
+
+LEASE_HEARTBEATS = 3
+"""A lease outlives this many heartbeats: two may get lost without a change of hands."""
+
+TRUST_SHARE = 0.9
+"""A leader trusts its lease for this share of it; the rest is the clock-rate error we tolerate between two machines."""
+
+
+def require(condition: bool, field: str, value: object, reason: str) -> None:
+    """Raise InvalidPolicy unless the condition holds."""
+    if not condition:
+        raise InvalidPolicy(field, value, reason)
+
+
+def require_positive(field: str, value: timedelta) -> None:
+    require(value > timedelta(0), field, value.total_seconds(), "must be more than 0 seconds")
+
+
+class Overlap(Enum):
+    """What happens to a slot that falls due while an earlier run of its task lives."""
+
+    ALLOW = "allow"
+    BUFFER_ONE = "buffer_one"
+    SKIP = "skip"
+
+
+class Priority(Enum):
+    """High runs are claimed before low ones."""
+
+    HIGH = "high"
+    LOW = "low"
+
+
+class CatchUpMode(Enum):
+    """Which of the slots that were missed in an outage run afterwards."""
+
+    LATEST = "latest"
+    NONE = "none"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatchUp:
+    """What to do with slots that nobody dispatched in time.
+
+    A slot that is late by no more than `grace` was not missed: it always runs. Of the missed ones LATEST runs the
+    newest (unless a newer slot runs anyway), NONE runs nothing, ALL runs those younger than `window`, at most `limit` of
+    them, the newest. Everything else is recorded as skipped.
+    """
+
+    mode: CatchUpMode = CatchUpMode.LATEST
+    window: timedelta = timedelta(days=1)
+    limit: int = 100
+    grace: timedelta = timedelta(seconds=2)
+
+    def __post_init__(self) -> None:
+        require_positive("catch_up.window", self.window)
+        require(1 <= self.limit <= 500, "catch_up.limit", self.limit, "must be between 1 and 500")
+        require(self.grace >= timedelta(0), "catch_up.grace", self.grace.total_seconds(), "must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how late a failed run is tried again.
+
+    `max_retries` None repeats until it succeeds. `retry_on` and `no_retry_on` hold qualified names of exception classes
+    ("builtins.ValueError"); an exception matches by any class of its method resolution order; an empty `retry_on` means
+    every class, and `no_retry_on` wins.
+    """
+
+    initial: timedelta = timedelta(seconds=1)
+    maximum: timedelta = timedelta(seconds=60)
+    multiplier: float = 2.0
+    jitter: float = 0.0
+    max_retries: int | None = None
+    retry_on: tuple[str, ...] = ()
+    no_retry_on: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_positive("retry_backoff", self.initial)
+        require(
+            self.maximum >= self.initial,
+            "retry_backoff_max",
+            self.maximum.total_seconds(),
+            f"must not be below retry_backoff={self.initial.total_seconds()}",
+        )
+        require(1.0 <= self.multiplier <= 1000.0, "retry_backoff_multiplier", self.multiplier, "must be 1 to 1000")
+        require(0.0 <= self.jitter <= 1.0, "retry_jitter", self.jitter, "must be between 0 and 1")
+        if self.max_retries is not None:
+            require(self.max_retries >= 0, "max_retries", self.max_retries, "must not be negative")
+
+    def retries(self, exception_classes: tuple[str, ...]) -> bool:
+        """Does an exception with these class names (its method resolution order) deserve another attempt?"""
+        if any(name in self.no_retry_on for name in exception_classes):
+            return False
+        return not self.retry_on or any(name in self.retry_on for name in exception_classes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadershipPolicy:
+    """How a leader keeps its lease and how long a follower waits for one."""
+
+    heartbeat: timedelta = timedelta(seconds=3)
+    retry_interval: timedelta = timedelta(seconds=5)
+
+    def __post_init__(self) -> None:
+        require_positive("leader_heartbeat_interval", self.heartbeat)
+        require_positive("leader_retry_interval", self.retry_interval)
+
+    @property
+    def lease(self) -> timedelta:
+        return self.heartbeat * LEASE_HEARTBEATS
+
+    @property
+    def trust(self) -> timedelta:
+        """How long after the *sending* of a successful request the leader may act on it."""
+        return self.lease * TRUST_SHARE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPolicy:
+    """How much a worker does at a time and how it keeps its claims."""
+
+    concurrency: int = 2
+    heartbeat: timedelta = timedelta(seconds=3)
+    wait: timedelta = timedelta(seconds=1)
+    unknown_function_pause: timedelta = timedelta(seconds=5)
+
+    def __post_init__(self) -> None:
+        require(1 <= self.concurrency <= 100_000, "concurrent_tasks", self.concurrency, "must be 1 to 100000")
+        require_positive("running_heartbeat_interval", self.heartbeat)
+        require_positive("stream_block_ms", self.wait)
+        require_positive("unknown_function_pause", self.unknown_function_pause)
+
+    @property
+    def claim_ttl(self) -> timedelta:
+        """A claim without a heartbeat for this long is over."""
+        return self.heartbeat * LEASE_HEARTBEATS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePolicy:
+    """Everything one process needs to know about time."""
+
+    leadership: LeadershipPolicy = LeadershipPolicy()
+    worker: WorkerPolicy = WorkerPolicy()
+    poll_interval: timedelta = timedelta(seconds=0.1)
+    refresh_interval: timedelta = timedelta(seconds=1)
+    reconciliation_interval: timedelta = timedelta(seconds=30)
+    shutdown_timeout: timedelta = timedelta(seconds=30)
+
+    def __post_init__(self) -> None:
+        require_positive("poll_interval", self.poll_interval)
+        require_positive("refresh_interval", self.refresh_interval)
+        require_positive("reconciliation_interval", self.reconciliation_interval)
+        require(
+            self.shutdown_timeout >= timedelta(0),
+            "shutdown_timeout",
+            self.shutdown_timeout.total_seconds(),
+            "must not be negative",
+        )
+        require(
+            self.poll_interval <= self.leadership.lease,
+            "poll_interval",
+            self.poll_interval.total_seconds(),
+            f"must not exceed the lease of {self.leadership.lease.total_seconds()} s (3 × leader_heartbeat_interval)",
+        )
+
+    @property
+    def presence_ttl(self) -> timedelta:
+        """A node that has not announced itself for this long is gone."""
+        return max(self.refresh_interval * 10, timedelta(seconds=10))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How much history a store keeps: per task at most `runs` attempts, at least for `ttl` after the last one."""
+
+    runs: int = 500
+    ttl: timedelta = timedelta(days=5)
+
+    def __post_init__(self) -> None:
+        require(1 <= self.runs <= 1_000_000, "statistics_history_runs", self.runs, "must be 1 to 1000000")
+        require_positive("statistics_redis_expiration", self.ttl)

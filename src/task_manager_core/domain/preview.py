@@ -1,0 +1,107 @@
+"""The coming slots of a schedule, with what daylight saving did to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from task_manager_core.domain.policy import require
+from task_manager_core.domain.recurrence import Cron, Rule, earliest
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.zone import load_zone
+
+MOST_UPCOMING = 1000
+
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upcoming:
+    """A slot, as the clock in the rule's zone shows it. `note` is there on the days when daylight saving matters."""
+
+    slot: datetime
+    local: datetime
+    note: str | None = None
+
+
+def upcoming(schedule: Schedule, after: datetime, count: int) -> tuple[Upcoming, ...]:
+    """The first `count` slots after an instant, or fewer if the schedule ends."""
+    require(count in range(1, MOST_UPCOMING + 1), "count", count, f"must be 1 to {MOST_UPCOMING}")
+    streams = [_Stream(rule, schedule.opened(after)) for rule in schedule.rules]
+    shown: list[Upcoming] = []
+    while len(shown) < count:
+        slot = earliest(stream.head for stream in streams)
+        if slot is None or (schedule.end_at is not None and slot >= schedule.end_at):
+            break
+        meeting = [stream for stream in streams if stream.head == slot]
+        local = _local(meeting[0].rule, slot)
+        notes = [note for note in [stream.take() for stream in meeting] if note is not None]
+        shown.append(Upcoming(slot=slot, local=local, note="; ".join(dict.fromkeys(notes)) or None))
+    return tuple(shown)
+
+
+class _Stream:
+    """The slots of one rule. A note needs to know which slot came before."""
+
+    def __init__(self, rule: Rule, after: datetime) -> None:
+        self.rule = rule
+        self._before = after
+        self.head = rule.next_after(after)
+
+    def take(self) -> str | None:
+        """Go on to the next slot; return the note of this one."""
+        slot = self.head
+        if slot is None:
+            return None
+        note = _note(self.rule, self._before, slot) if isinstance(self.rule, Cron) else None
+        self._before, self.head = slot, self.rule.next_after(slot)
+        return note
+
+
+def _local(rule: Rule, slot: datetime) -> datetime:
+    return slot.astimezone(load_zone(rule.timezone)) if isinstance(rule, Cron) else slot
+
+
+def _note(rule: Cron, before: datetime, slot: datetime) -> str | None:
+    notes = (_gap_note(rule, before, slot), _fold_note(rule, slot))
+    return "; ".join(note for note in notes if note is not None) or None
+
+
+def _gap_note(rule: Cron, before: datetime, slot: datetime) -> str | None:
+    """Matches between two slots that the clock never showed."""
+    missing = _missing(rule, _local(rule, before), _local(rule, slot))
+    if not missing:
+        return None
+    times, do = (_time(missing[0]), "does") if len(missing) == 1 else (f"{_time(missing[0])} and others", "do")
+    if rule.shifts:
+        return f"{times} {do} not exist on this day in {rule.timezone}: shifted to {_time(_local(rule, slot))}"
+    return f"{times} on {missing[0].date()} {do} not exist and {'was' if do == 'does' else 'were'} skipped"
+
+
+def _missing(rule: Cron, before: datetime, slot: datetime) -> list[datetime]:
+    """The first two matches, if they lie between the two clocks and do not exist in the zone."""
+    found: list[datetime] = []
+    match = rule.expression.first_match(before.replace(tzinfo=None, microsecond=0) + _SECOND)
+    while match is not None and match < slot.replace(tzinfo=None) and len(found) < 2 and not _exists(rule, match):
+        found.append(match)
+        match = rule.expression.first_match(match + _SECOND)
+    return found
+
+
+def _exists(rule: Cron, wall: datetime) -> bool:
+    zone = load_zone(rule.timezone)
+    return wall.replace(tzinfo=zone).astimezone(UTC).astimezone(zone).replace(tzinfo=None) == wall
+
+
+def _fold_note(rule: Cron, slot: datetime) -> str | None:
+    local = _local(rule, slot)
+    if local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset():
+        return None
+    if rule.first_pass_only:
+        return f"{_time(local)} happens twice on this day: the first pass"
+    which = "second" if local.fold else "first"
+    return f"{_time(local)} happens twice on this day: both passes run ({which})"
+
+
+def _time(clock: datetime) -> str:
+    return f"{clock:%H:%M:%S}" if clock.second else f"{clock:%H:%M}"

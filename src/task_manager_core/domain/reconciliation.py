@@ -1,0 +1,63 @@
+"""What has gone wrong although every step was atomic: processes die, deployments change, somebody stops the leader.
+
+`diagnose` only names findings. What is done about each is the reconciler's: an orphaned claim is reaped, a stray task is
+retired, an overdue one is reported (the scheduler is already behind it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.observation import Snapshot
+from task_manager_core.domain.run import RunState
+from task_manager_core.domain.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overdue:
+    """A slot that should have been decided about long ago."""
+
+    key: TaskKey
+    slot: datetime
+    late: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphaned:
+    """A running attempt whose worker is not among the living. Its claim ends by itself; this names it early."""
+
+    key: TaskKey
+    run: RunId
+    worker: NodeId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """A static task that no living process declares."""
+
+    key: TaskKey
+
+
+Finding = Overdue | Orphaned | Stray
+
+
+def diagnose(snapshot: Snapshot, tasks: Mapping[TaskKey, Task], patience: timedelta) -> tuple[Finding, ...]:
+    """Name what is wrong. `patience`: how late a slot may be before it is worth a word."""
+    living = {node.node for node in snapshot.nodes}
+    declared = {key for node in snapshot.nodes for key in node.tasks}
+    findings: list[Finding] = []
+    for view in snapshot.tasks:
+        task = tasks.get(view.key)
+        if task is not None and not task.dynamic and not view.retired and view.key not in declared:
+            findings.append(Stray(key=view.key))
+        if view.plan is not None and not view.retired and snapshot.now - view.plan.due_at > patience:
+            findings.append(Overdue(key=view.key, slot=view.plan.slot, late=snapshot.now - view.plan.due_at))
+        findings.extend(
+            Orphaned(key=view.key, run=run.run, worker=run.worker)
+            for run in view.live
+            if run.state is RunState.RUNNING and run.worker is not None and run.worker not in living
+        )
+    return tuple(findings)

@@ -1,0 +1,201 @@
+"""The life of a run.
+
+Theory. A *run* is one execution promised to the user; it ends exactly once. An *attempt* is one try at it. A live run
+stands in exactly one place:
+
+    HELD      waits until the task's other run ends (overlap not allowed)
+    QUEUED    may be claimed by any worker that knows its function
+    RUNNING   one worker holds a claim on it; without heartbeats the claim ends
+    WAITING   comes back to the queue at a set instant (backoff of a retry, or a pause after a worker had to give it back)
+
+and SUCCEEDED, FAILED, CANCELLED are absorbing. Only the holder of the claim may settle a running attempt; a claim that
+ended (LOST) puts the run back with the next attempt number and counts as a failure, so that a run which kills its workers
+exhausts its retries like any other. Giving a run back (RELEASED) counts as nothing.
+
+Every transition is in the table below. Stores keep the places, this table says which moves exist, and the simulation
+judges every store by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
+
+
+class RunState(Enum):
+    HELD = "held"
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class RunTurn(Enum):
+    """What moves a run."""
+
+    FREED = "freed"
+    CLAIMED = "claimed"
+    RELEASED = "released"
+    PAUSED = "paused"
+    LOST = "lost"
+    RETRIED = "retried"
+    DUE = "due"
+    SUCCEEDED = "succeeded"
+    EXHAUSTED = "exhausted"
+    CANCELLED = "cancelled"
+
+
+TERMINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
+
+TRANSITIONS: dict[tuple[RunState, RunTurn], RunState] = {
+    (RunState.HELD, RunTurn.FREED): RunState.QUEUED,
+    (RunState.HELD, RunTurn.CANCELLED): RunState.CANCELLED,
+    (RunState.QUEUED, RunTurn.CLAIMED): RunState.RUNNING,
+    (RunState.QUEUED, RunTurn.CANCELLED): RunState.CANCELLED,
+    (RunState.RUNNING, RunTurn.SUCCEEDED): RunState.SUCCEEDED,
+    (RunState.RUNNING, RunTurn.RETRIED): RunState.WAITING,
+    (RunState.RUNNING, RunTurn.EXHAUSTED): RunState.FAILED,
+    (RunState.RUNNING, RunTurn.CANCELLED): RunState.CANCELLED,
+    (RunState.RUNNING, RunTurn.RELEASED): RunState.QUEUED,
+    (RunState.RUNNING, RunTurn.PAUSED): RunState.WAITING,
+    (RunState.RUNNING, RunTurn.LOST): RunState.QUEUED,
+    (RunState.WAITING, RunTurn.DUE): RunState.QUEUED,
+    (RunState.WAITING, RunTurn.CANCELLED): RunState.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One promised execution, as it was dispatched. Never changes; attempts are counted beside it.
+
+    `slot` is None for a triggered run. `kwargs` is the canonical JSON text of an object. `version` is the version of the
+    definition that dispatched it.
+    """
+
+    id: RunId
+    task: TaskKey
+    slot: datetime | None
+    function: str
+    kwargs: str
+    priority: Priority
+    overlap: Overlap
+    retry: RetryPolicy
+    timeout: timedelta | None
+    version: int
+
+    @property
+    def exclusive(self) -> bool:
+        """May no other run of the task live beside it?"""
+        return self.overlap is not Overlap.ALLOW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A worker's lease on one attempt.
+
+    `token` is the fencing token: unique per attempt, strictly increasing within a run. `attempt` counts from 1,
+    `failures` counts the attempts that failed or lost their worker before this one.
+    """
+
+    run: Run
+    attempt: int
+    failures: int
+    token: int
+    worker: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The run ends well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """This attempt failed; the next one may start after `delay`."""
+
+    delay: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """This attempt failed and there will be no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The run was cancelled by request."""
+
+
+Outcome = Succeeded | Retried | Exhausted | Cancelled
+
+
+class AttemptStatus(Enum):
+    """How an attempt is remembered. RETRIED: failed, another attempt follows. LOST: its worker's claim ended."""
+
+    SUCCEEDED = "succeeded"
+    RETRIED = "retried"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+STATUS_OF_OUTCOME: dict[type[Outcome], AttemptStatus] = {
+    Succeeded: AttemptStatus.SUCCEEDED,
+    Retried: AttemptStatus.RETRIED,
+    Exhausted: AttemptStatus.FAILED,
+    Cancelled: AttemptStatus.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What went wrong in the user's function; `message` and `traceback` are bounded in length."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One line of history. `started_at` and `duration` are the worker's clock: for reading, never for a rule."""
+
+    run: RunId
+    slot: datetime | None
+    attempt: int
+    status: AttemptStatus
+    started_at: datetime
+    duration: timedelta
+    worker: NodeId
+    token: int
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """The outcome of a claimed attempt, with what it measured."""
+
+    claim: Claim
+    outcome: Outcome
+    started_at: datetime
+    duration: timedelta
+    failure: Failure | None = None
+
+    def record(self) -> AttemptRecord:
+        return AttemptRecord(
+            run=self.claim.run.id,
+            slot=self.claim.run.slot,
+            attempt=self.claim.attempt,
+            status=STATUS_OF_OUTCOME[type(self.outcome)],
+            started_at=self.started_at,
+            duration=self.duration,
+            worker=self.claim.worker,
+            token=self.claim.token,
+            failure=self.failure,
+        )

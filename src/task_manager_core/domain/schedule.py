@@ -1,0 +1,141 @@
+"""The schedule of a task: a union of rules within bounds, and the jitter between a slot and its dispatch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from task_manager_core.domain.cron import CronExpression
+from task_manager_core.domain.errors import InvalidCron, InvalidPolicy
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.policy import require
+from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap, Rule, duration, earliest, seconds, utc
+
+MOST_RULES = 20
+LONGEST_JITTER = timedelta(days=1)
+
+_MICROSECOND = timedelta(microseconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Slots are the instants of any rule in [start_at, end_at); two rules that meet make one slot.
+
+    A slot keeps its identity whatever the jitter: `due_at` is when it is dispatched. A schedule that cannot have a slot
+    is refused where that follows from its own data.
+    """
+
+    rules: tuple[Rule, ...]
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+    jitter: timedelta = timedelta(0)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "rules", tuple(dict.fromkeys(self.rules)))
+        put(self, "start_at", None if self.start_at is None else utc("start_at", self.start_at))
+        put(self, "end_at", None if self.end_at is None else utc("end_at", self.end_at))
+        jitter = duration("jitter", self.jitter)
+        require(1 <= len(self.rules) <= MOST_RULES, "rules", len(self.rules), f"must be 1 to {MOST_RULES}")
+        require(
+            timedelta(0) <= jitter <= LONGEST_JITTER,
+            "jitter",
+            jitter.total_seconds(),
+            f"must be 0s to {seconds(LONGEST_JITTER)}",
+        )
+        if self.start_at is not None and self.end_at is not None and self.end_at <= self.start_at:
+            raise InvalidPolicy(
+                "end_at", self.end_at.isoformat(), f"must be after start_at={self.start_at.isoformat()}"
+            )
+        self._refuse_if_empty()
+
+    @classmethod
+    def cron(
+        cls,
+        text: str | Sequence[str],
+        *,
+        timezone: str = "UTC",
+        gap: Gap = Gap.SHIFT,
+        fold: Fold = Fold.FIRST,
+        hash_seed: str | None = None,
+        start_at: datetime | None = None,
+        end_at: datetime | None = None,
+        jitter: timedelta = timedelta(0),
+    ) -> Schedule:
+        """One expression or the union of several, all in one zone."""
+        rules = tuple(
+            Cron(expression=CronExpression.parse(one, hash_seed=hash_seed), timezone=timezone, gap=gap, fold=fold)
+            for one in _texts(text)
+        )
+        return cls(rules=rules, start_at=start_at, end_at=end_at, jitter=jitter)
+
+    @classmethod
+    def every(
+        cls,
+        interval: timedelta,
+        *,
+        phase: timedelta = timedelta(0),
+        start_at: datetime | None = None,
+        end_at: datetime | None = None,
+        jitter: timedelta = timedelta(0),
+    ) -> Schedule:
+        """A constant distance in real time."""
+        rule = Every(interval=interval, phase=phase)
+        return cls(rules=(rule,), start_at=start_at, end_at=end_at, jitter=jitter)
+
+    @classmethod
+    def at(cls, *instants: datetime, jitter: timedelta = timedelta(0)) -> Schedule:
+        """One run at each of these instants."""
+        return cls(rules=(At(instants=instants),), jitter=jitter)
+
+    @property
+    def expression(self) -> str:
+        """The rules as a reader knows them. Not meant to be parsed."""
+        return " | ".join(rule.text for rule in self.rules)
+
+    def opened(self, instant: datetime) -> datetime:
+        """The instant after which the first slot is sought: this one, or just before the start."""
+        if self.start_at is None or instant >= self.start_at:
+            return instant
+        return self.start_at - _MICROSECOND
+
+    def next_after(self, instant: datetime) -> datetime | None:
+        """The first slot after this instant, in UTC; None when there is none any more."""
+        opened = self.opened(instant)
+        slot = earliest(rule.next_after(opened) for rule in self.rules)
+        return None if slot is None or (self.end_at is not None and slot >= self.end_at) else slot
+
+    def due_at(self, task: TaskKey, slot: datetime) -> datetime:
+        """When the slot is dispatched: slot + [0, jitter), by the millisecond. A pure function of (task, slot)."""
+        choices = self.jitter // _MILLISECOND
+        if choices == 0:
+            return slot
+        parts = (task.group, task.name, slot.astimezone(UTC).isoformat())
+        text = "".join(f"{len(part)}:{part}" for part in parts)
+        digest = hashlib.blake2b(text.encode(), digest_size=8, person=b"jitter").digest()
+        return slot + int.from_bytes(digest, "big") % choices * _MILLISECOND
+
+    def _refuse_if_empty(self) -> None:
+        """Rules that recur have no first slot without a start: nobody can say here whether one is left."""
+        if self.start_at is None and not all(isinstance(rule, At) for rule in self.rules):
+            return
+        if self.next_after(_ALWAYS) is None:
+            field, bound = ("end_at", self.end_at) if self.end_at is not None else ("start_at", self.start_at)
+            raise InvalidPolicy(field, None if bound is None else bound.isoformat(), "leaves no slot to run")
+
+
+def _texts(text: str | Sequence[str]) -> list[str]:
+    """Whatever an item is, the parser judges it."""
+    if isinstance(text, str):
+        return [text]
+    try:
+        texts = list(text)
+    except TypeError:
+        raise InvalidCron("cron_expression", text, "must be text or a list of texts") from None
+    if not texts:
+        raise InvalidCron("cron_expression", text, "must hold an expression")
+    return texts

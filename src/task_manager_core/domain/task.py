@@ -1,0 +1,114 @@
+"""A task: what is run, when, and under which policies. A definition is data and travels through the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from task_manager_core.domain.errors import InvalidArguments
+from task_manager_core.domain.identity import RunId, TaskKey, check_name
+from task_manager_core.domain.policy import CatchUp, Overlap, Priority, RetryPolicy, require, require_positive
+from task_manager_core.domain.run import Run
+from task_manager_core.domain.schedule import Schedule
+
+LONGEST_DESCRIPTION = 10_000
+LONGEST_KWARGS = 100_000
+
+
+def canonical_kwargs(kwargs: Mapping[str, object] | None, field: str = "kwargs") -> str:
+    """The one JSON text of these keyword arguments, or InvalidArguments: text keys, JSON values, no NaN."""
+    given = {} if kwargs is None else dict(kwargs)
+    if not all(isinstance(name, str) for name in given):
+        raise InvalidArguments(field, given, "names of keyword arguments are text")
+    try:
+        text = json.dumps(given, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArguments(field, given, f"must be JSON: {error}") from None
+    if len(text) > LONGEST_KWARGS:
+        raise InvalidArguments(field, given, f"must not exceed {LONGEST_KWARGS} characters of JSON")
+    if json.loads(text) != given and not _equal_as_json(given, json.loads(text)):
+        raise InvalidArguments(field, given, "must survive JSON unchanged (text keys, no tuples of objects)")
+    return text
+
+
+def _equal_as_json(given: object, read: object) -> bool:
+    """Tuples become lists in JSON; that is the one difference we forgive."""
+    if isinstance(given, dict) and isinstance(read, dict):
+        return given.keys() == read.keys() and all(_equal_as_json(given[name], read[name]) for name in given)
+    if isinstance(given, (list, tuple)) and isinstance(read, list):
+        return len(given) == len(read) and all(map(_equal_as_json, given, read))
+    return given == read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A definition.
+
+    `kwargs` is the canonical JSON text of an object. `dynamic` tasks live in the store until removed; static ones are
+    declared by code and stop when no living process declares them. `start_deadline` skips slots that could not be
+    dispatched in time. `timeout` bounds one attempt.
+    """
+
+    key: TaskKey
+    schedule: Schedule
+    function: str
+    kwargs: str = "{}"
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    priority: Priority = Priority.LOW
+    overlap: Overlap = Overlap.ALLOW
+    catch_up: CatchUp = CatchUp()
+    retry: RetryPolicy = RetryPolicy()
+    timeout: timedelta | None = None
+    start_deadline: timedelta | None = None
+    run_on_start: bool = False
+    dynamic: bool = False
+
+    def __post_init__(self) -> None:
+        check_name("function_name", self.function)
+        for tag in self.tags:
+            check_name("tags", tag)
+        if self.description is not None:
+            require(
+                len(self.description) <= LONGEST_DESCRIPTION,
+                "description",
+                self.description,
+                f"must not exceed {LONGEST_DESCRIPTION} characters",
+            )
+        if self.timeout is not None:
+            require_positive("timeout", self.timeout)
+        if self.start_deadline is not None:
+            require_positive("start_deadline", self.start_deadline)
+
+    def run_of_slot(self, slot: datetime, version: int) -> Run:
+        """The run that this slot promises."""
+        return self._run(RunId.of_slot(self.key, slot), slot, self.kwargs, version)
+
+    def run_of_request(self, request: str, version: int, kwargs: str | None = None) -> Run:
+        """The run that this request asks for, with other arguments if given."""
+        return self._run(RunId.of_request(self.key, request), None, self.kwargs if kwargs is None else kwargs, version)
+
+    def _run(self, run: RunId, slot: datetime | None, kwargs: str, version: int) -> Run:
+        return Run(
+            id=run,
+            task=self.key,
+            slot=slot,
+            function=self.function,
+            kwargs=kwargs,
+            priority=self.priority,
+            overlap=self.overlap,
+            retry=self.retry,
+            timeout=self.timeout,
+            version=version,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTask:
+    """A definition as the catalogue holds it. Versions strictly increase over all tasks of a store."""
+
+    task: Task
+    version: int

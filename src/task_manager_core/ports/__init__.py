@@ -1,0 +1,38 @@
+"""What the rules need from the world. Each port is a set of atomic promises; its docstring is its law.
+
+Every verb takes the store's time. Losing a race is an answer. An exception means "unknown": asking again with the same
+arguments is always safe.
+"""
+
+from task_manager_core.ports.attendance import Attendance
+from task_manager_core.ports.backend import Backend, Capabilities, OpenBackend
+from task_manager_core.ports.catalogue import Catalogue, Changes, Conflict, Definition
+from task_manager_core.ports.clock import Clock
+from task_manager_core.ports.history import History
+from task_manager_core.ports.leadership import Leadership
+from task_manager_core.ports.observer import Observer
+from task_manager_core.ports.run_queue import REQUEST_MEMORY, Cancelling, Enqueued, Extension, RunQueue
+from task_manager_core.ports.schedule import Schedule
+from task_manager_core.ports.signals import Signals
+
+__all__ = [
+    "REQUEST_MEMORY",
+    "Attendance",
+    "Backend",
+    "Cancelling",
+    "Capabilities",
+    "Catalogue",
+    "Changes",
+    "Clock",
+    "Conflict",
+    "Definition",
+    "Enqueued",
+    "Extension",
+    "History",
+    "Leadership",
+    "Observer",
+    "OpenBackend",
+    "RunQueue",
+    "Schedule",
+    "Signals",
+]

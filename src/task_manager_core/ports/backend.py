@@ -1,0 +1,53 @@
+"""A store: the ports it fills, bundled, and how one is opened.
+
+To write another backend, fill these ports, write an `OpenBackend`, and run the conformance suite on it.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from task_manager_core.domain.policy import Retention
+from task_manager_core.ports.attendance import Attendance
+from task_manager_core.ports.catalogue import Catalogue
+from task_manager_core.ports.clock import Clock
+from task_manager_core.ports.history import History
+from task_manager_core.ports.leadership import Leadership
+from task_manager_core.ports.run_queue import RunQueue
+from task_manager_core.ports.schedule import Schedule
+from task_manager_core.ports.signals import Signals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a store can do beyond the laws. `durable`: survives the end of the process that opened it."""
+
+    durable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """One open store. Safe to share between the nodes of one event loop: every verb names its actor."""
+
+    name: str
+    capabilities: Capabilities
+    leadership: Leadership
+    catalogue: Catalogue
+    schedule: Schedule
+    queue: RunQueue
+    history: History
+    attendance: Attendance
+    signals: Signals
+
+
+class OpenBackend(Protocol):
+    """Opens a store for as long as the context lasts.
+
+    `clock` is the time of a store without a time of its own; a store with one (a server) ignores it. Entering must not
+    fail because the store is away: the verbs say BackendUnavailable until it is back. A store that can never work
+    says BackendMisconfigured from its verbs.
+    """
+
+    def __call__(self, *, clock: Clock, retention: Retention) -> AbstractAsyncContextManager[Backend]: ...

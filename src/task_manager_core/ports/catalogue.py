@@ -1,0 +1,78 @@
+"""The definitions, shared by every process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.planning import Plan
+from task_manager_core.domain.task import StoredTask, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A definition to be written.
+
+    `expected` is the version that the writer has seen, 0 for none. With `replan` the next slot becomes `plan` (None: the
+    schedule has ended); without it the stored rhythm goes on.
+    """
+
+    task: Task
+    expected: int
+    replan: bool
+    plan: Plan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Somebody else wrote first; `found` is the version that stands, 0 for none."""
+
+    found: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What a reader has to learn: definitions newer than the version it knew, and the keys of all that exist.
+
+    `retired` names the static tasks that no living process declared when the leader last looked.
+    """
+
+    version: int
+    changed: tuple[StoredTask, ...]
+    keys: frozenset[TaskKey]
+    retired: frozenset[TaskKey]
+
+
+class Catalogue(Protocol):
+    """Laws:
+
+    1. Versions strictly increase over all tasks of the store, also after a wipe.
+    2. A definition is written only if the stored version is the expected one; otherwise nothing of it changes.
+    3. Writing what stands already returns the version that stands and changes nothing, whatever version was expected.
+    4. A change of definition keeps pause, history and live runs.
+    5. The next slot changes only on `replan`.
+    6. Removal takes the definition, its state, its history and its live runs; their claims are lost.
+    7. A reader that knows the current version learns nothing (None); any other learns every change since its version.
+    8. A retired task leaves the agenda; writing its definition again brings it back.
+    9. Retirement is fenced by the term.
+    10. Every change wakes whoever waits for a signal.
+    """
+
+    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+        """Write definitions, each on its own; the answer is its version. Errors: BackendUnavailable."""
+        ...
+
+    async def remove(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        """Remove tasks; the answer names those that existed. Errors: BackendUnavailable."""
+        ...
+
+    async def load(self, since: int) -> Changes | None:
+        """Everything that changed after version `since` (0: everything). Errors: BackendUnavailable."""
+        ...
+
+    async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
+        """Stop scheduling these tasks; the answer names those that were active. Errors: BackendUnavailable."""
+        ...

@@ -1,0 +1,38 @@
+"""What has happened to a task, and how everything stands."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.observation import Snapshot
+from task_manager_core.domain.planning import Skipped
+from task_manager_core.domain.run import AttemptRecord
+
+
+class History(Protocol):
+    """Laws:
+
+    1. Every settled, reaped or cancelled attempt leaves one line, readable newest first.
+    2. At most the retained number of lines is kept per task, the newest.
+    3. Every skipped slot is counted under its reason, and the newest skips can be read as ranges.
+    4. Clearing takes the lines, the skips and the counts, and nothing else.
+    5. A snapshot is one consistent reading of every task it names; unknown keys are left out.
+    """
+
+    async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
+        """The newest lines of a task. Errors: BackendUnavailable."""
+        ...
+
+    async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
+        """The newest skips of a task. Errors: BackendUnavailable."""
+        ...
+
+    async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        """Forget; the answer names the tasks that exist. Errors: BackendUnavailable."""
+        ...
+
+    async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
+        """How these tasks (None: all) stand, who leads and who lives. Errors: BackendUnavailable."""
+        ...

@@ -1,0 +1,99 @@
+"""The runs that live: queued, claimed, waiting, held."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import Protocol
+
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.run import Claim, Run, Settlement
+
+REQUEST_MEMORY = timedelta(days=1)
+"""A run id that was enqueued is remembered for this long, so that repeating a request is harmless."""
+
+
+class Enqueued(Enum):
+    """What became of a requested run."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    DUPLICATE = "duplicate"
+    UNKNOWN_TASK = "unknown_task"
+
+
+class Cancelling(Enum):
+    """What became of a request to cancel."""
+
+    CANCELLED = "cancelled"
+    REQUESTED = "requested"
+    NOT_LIVE = "not_live"
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """The claims among the extended ones that are over, and those whose runs somebody wants cancelled."""
+
+    lost: frozenset[Claim]
+    cancelling: frozenset[Claim]
+
+
+class RunQueue(Protocol):
+    """Laws:
+
+    1. A run that was enqueued once is not enqueued again within REQUEST_MEMORY; a run of an unknown task never is.
+    2. An exclusive run is held while another run of its task lives, and queued in the step that ends that run.
+    3. A claim gives each queued run to one worker; high priority before low, then first in, first out; at most `limit`.
+    4. A claim lives while it is extended within its time to live; an expired claim is never revived.
+    5. Only the holder of a live-or-unreaped claim settles it; a lost claim changes nothing.
+    6. A settlement ends the run, or lets it wait for its delay, and writes its line of history, in one step.
+    7. A run that waits can be claimed from its instant on, with the next attempt number and one more failure.
+    8. A released claim puts the run back after the delay without a failure; the attempt counts only if it was started.
+    9. Reaping puts back the runs whose claims expired, with the next attempt number and one more failure; it is fenced by
+       the term and never touches a claim that lives.
+    10. Fencing tokens strictly increase within a run.
+    11. Cancelling a run that nobody runs ends it at once; for a running one the worker learns it with its next extension.
+    12. Hastening makes waiting runs claimable now.
+    13. Claims of a worker that it does not know (their reply was lost) are given again when it says what it knows.
+    """
+
+    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
+        """Queue requested runs, each on its own. Errors: BackendUnavailable."""
+        ...
+
+    async def claim(
+        self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
+    ) -> tuple[Claim, ...]:
+        """Claim up to `limit` runs, waiting up to `wait` for the first.
+
+        With `known` the claims that this worker holds without knowing it come back first, and nothing is waited for.
+        Errors: BackendUnavailable.
+        """
+        ...
+
+    async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
+        """Beat for all claims of a worker at once. Errors: BackendUnavailable."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
+        """Record outcomes; the answer names the claims that were over. Errors: BackendUnavailable."""
+        ...
+
+    async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
+        """Give runs back; the answer names the claims that were over. Errors: BackendUnavailable."""
+        ...
+
+    async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
+        """Put back the runs of claims without a heartbeat for `ttl`. Errors: BackendUnavailable."""
+        ...
+
+    async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
+        """Cancel runs, each on its own. Errors: BackendUnavailable."""
+        ...
+
+    async def hasten(self, keys: Collection[TaskKey]) -> int:
+        """Let the waiting runs of these tasks go now; the answer counts them. Errors: BackendUnavailable."""
+        ...
