@@ -18,7 +18,8 @@ from task_manager_memory.state import State
 
 
 class MemoryStore:
-    """A store object that outlives its openings, so that several nodes of one process, or several lives of one, share it.
+    """A store object that outlives its openings, so that several nodes of one process, or several lives of one, share
+    it.
 
     Its time and its retention are those of the first opening.
     """

@@ -57,7 +57,7 @@ class Loop:
             self._woken.clear()
             try:
                 rest = await self._tick()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a service outlives every failure of a pass
                 rest = min(FIRST_RETRY * 2 ** min(failures, 10), self._patience)
                 failures += 1
                 self._observer.notice(

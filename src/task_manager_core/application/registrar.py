@@ -19,7 +19,8 @@ ANNOUNCEMENTS_PER_TTL = 3
 
 
 class Registrar:
-    """One tick: load changes, write what the code declares and the store lacks, write what the code asked for, announce.
+    """One tick: load changes, write what the code declares and the store lacks, write what the code asked for,
+    announce.
 
     A static definition is written once per life of the process, and again only if the store lost it: two versions of an
     application that run side by side do not overwrite each other for ever.

@@ -30,8 +30,8 @@ class Function:
     def of(cls, call: AnyFunction) -> Function:
         inner: object = call
         while isinstance(inner, functools.partial):
-            inner = typing.cast("functools.partial[object]", inner).func  # type: ignore[redundant-cast]
-        is_async = inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))
+            inner = inner.func
+        is_async = inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(vars(type(inner)).get("__call__"))
         return cls(call, is_async, _context_parameter(call))
 
     def check(self, arguments: dict[str, object], field: str = "kwargs") -> None:

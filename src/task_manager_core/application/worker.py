@@ -12,7 +12,7 @@ import functools
 import json
 import logging
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -126,7 +126,7 @@ class Worker:
         free = self._policy.concurrency - len(self._active)
         if free <= 0 or len(self._finished) > 2 * SETTLEMENTS_PER_STEP:
             return None
-        known = [claim for claim in self._claims()] if self._unsure else None
+        known = self._claims() if self._unsure else None
         self._unsure = True
         claims = await self._queue.claim(self._node, free, self._policy.wait, known)
         self._unsure = False
@@ -137,9 +137,7 @@ class Worker:
         unknown: list[Claim] = []
         for claim in claims:
             function = self._registry.function_of(claim.run)
-            if not self.accepting:
-                unknown.append(claim)
-            elif function is None:
+            if not self.accepting or function is None:
                 unknown.append(claim)
             elif claim.failures and isinstance(self._backoff(claim).after(claim.failures, claim.run.id), GiveUp):
                 self._refuse(claim)
@@ -231,11 +229,9 @@ class Worker:
     async def _within(self, limit: float | None, work: object) -> None:
         if not isinstance(work, Awaitable):
             return
-        if limit is None:
-            await work
-            return
+        timeout = asyncio.timeout(limit)
         try:
-            async with asyncio.timeout(limit) as timeout:
+            async with timeout:
                 await work
         except TimeoutError:
             if timeout.expired():
@@ -348,12 +344,15 @@ class Worker:
         claims = self._claims()
         if claims:
             extension = await self._queue.extend(claims, self._policy.claim_ttl)
-            for claims, ending in ((extension.lost, _Ending.LOST), (extension.cancelling, _Ending.CANCELLED)):
-                for claim in claims:
-                    attempt = self._active.get(claim.run.id)
-                    if attempt is not None and attempt.claim == claim:
-                        attempt.interrupt(ending)
+            self._interrupt(extension.lost, _Ending.LOST)
+            self._interrupt(extension.cancelling, _Ending.CANCELLED)
         return self._policy.heartbeat.total_seconds()
+
+    def _interrupt(self, claims: Collection[Claim], ending: _Ending) -> None:
+        for claim in claims:
+            attempt = self._active.get(claim.run.id)
+            if attempt is not None and attempt.claim == claim:
+                attempt.interrupt(ending)
 
     def _claims(self) -> list[Claim]:
         active = [attempt.claim for attempt in self._active.values()]

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TypeAlias, TypeVar, assert_never
+from typing import TypeAlias, TypeGuard, TypeVar, assert_never
 
 from task_manager_core.domain.cron import CronExpression
 from task_manager_core.domain.errors import BackendCorrupt, DefinitionError
@@ -28,7 +28,7 @@ VERSION = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 T = TypeVar("T")
 
 
@@ -58,6 +58,10 @@ def _maybe(value: datetime | timedelta | None) -> int | None:
 
 def _dump(value: Mapping[str, Json]) -> str:
     return json.dumps({"v": VERSION, **value}, separators=(",", ":"), ensure_ascii=False)
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list)
 
 
 class _Reader:
@@ -102,17 +106,20 @@ class _Reader:
     def flag(self, name: str) -> bool:
         return self._get(name, bool)
 
-    def list(self, name: str) -> list[object]:
-        return self._get(name, list)
+    def items(self, name: str) -> list[object]:
+        value = self._members.get(name)
+        if not _is_list(value):
+            raise BackendCorrupt(self._what, f"{name!r} is {value!r}")
+        return value
 
     def texts(self, name: str) -> tuple[str, ...]:
-        return tuple(str(item) for item in self.list(name))
+        return tuple(str(item) for item in self.items(name))
 
     def inner(self, name: str) -> _Reader:
         return _Reader(f"{name} of {self._what}", self._members.get(name))
 
     def inners(self, name: str) -> list[_Reader]:
-        return [_Reader(f"{name} of {self._what}", item) for item in self.list(name)]
+        return [_Reader(f"{name} of {self._what}", item) for item in self.items(name)]
 
     def maybe(self, name: str, read: Callable[[str], T]) -> T | None:
         return read(name) if self.has(name) else None
@@ -124,7 +131,7 @@ class _Reader:
         return span(self.number(name))
 
 
-# -- definitions ----------------------------------------------------------------------------------------------------------
+# -- definitions ------------------------------------------------------------------------------------------------------
 
 
 def encode_task(task: Task) -> str:
@@ -224,7 +231,7 @@ def _read_rule(reader: _Reader) -> Rule:
     if reader.has("every"):
         return Every(interval=reader.span("every"), phase=reader.span("phase"))
     if reader.has("at"):
-        return At(instants=tuple(instant(value) for value in reader.list("at") if isinstance(value, int)))
+        return At(instants=tuple(instant(value) for value in reader.items("at") if isinstance(value, int)))
     return Cron(
         expression=CronExpression.parse(reader.text("cron"), hash_seed=reader.maybe("seed", reader.text)),
         timezone=reader.text("timezone"),
@@ -257,9 +264,12 @@ def _read_retry(reader: _Reader) -> RetryPolicy:
     )
 
 
-# -- runs and their history -----------------------------------------------------------------------------------------------
+# -- runs and their history -------------------------------------------------------------------------------------------
 
-_retry_text = lru_cache(maxsize=1024)(lambda retry: json.dumps(_retry(retry), separators=(",", ":")))
+
+@lru_cache(maxsize=1024)
+def _retry_text(retry: RetryPolicy) -> str:
+    return json.dumps(_retry(retry), separators=(",", ":"))
 
 
 @lru_cache(maxsize=1024)
@@ -386,8 +396,8 @@ def decode_presence(text: str) -> Presence:
         node=NodeId(reader.text("node")),
         service=reader.text("service"),
         started_at=reader.instant("started_at"),
-        tasks=frozenset(TaskKey(group, name) for group, name in _pairs(reader.list("tasks"))),
-        functions=frozenset(FunctionKey(group, name) for group, name in _pairs(reader.list("functions"))),
+        tasks=frozenset(TaskKey(group, name) for group, name in _pairs(reader.items("tasks"))),
+        functions=frozenset(FunctionKey(group, name) for group, name in _pairs(reader.items("functions"))),
     )
 
 

@@ -4,10 +4,11 @@ Theory. A *term* is one holder's reign: (holder, token). The token strictly incr
 holder is fresh per process, so a term is compared by equality and never by age. The store grants a term for a *lease*
 and extends it while the same term asks in time; it never revives a lease that ended.
 
-The holder cannot see the store's clock. It therefore trusts its term only until a local monotonic deadline, counted from
-the instant *before* the request was sent: the store started its lease later than that, so the local deadline comes first
-unless clocks run at rates that differ by more than 10 %. A process that slept longer than its trust (a long collection, a
-suspended machine, a stopped process) finds the deadline behind it and forgets the term before it does anything else.
+The holder cannot see the store's clock. It therefore trusts its term only until a local monotonic deadline, counted
+from the instant *before* the request was sent: the store started its lease later than that, so the local deadline
+comes first unless clocks run at rates that differ by more than 10 %. A process that slept longer than its trust (a
+long collection, a suspended machine, a stopped process) finds the deadline behind it and forgets the term before it
+does anything else.
 
 Safety never rests on this. Every write of a leader carries its term, and the store refuses a stale one in the same
 atomic step. Trust only saves useless work.

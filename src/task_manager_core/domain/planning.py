@@ -1,8 +1,8 @@
 """What happens to slots that have fallen due: each is dispatched, held, or skipped with a reason. Never nothing.
 
 The scheduler reads what is due, asks `advance` and commits the answer; the store repeats the comparisons that another
-process could have overtaken (version, next slot, pause, live runs) in the same atomic step. The order of the rules is the
-order of the reasons that `explain` shows:
+process could have overtaken (version, next slot, pause, live runs) in the same atomic step. The order of the rules is
+the order of the reasons that `explain` shows:
 
     paused → deadline → catch_up → backoff → overlap → dispatch
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from itertools import groupby
+from typing import assert_never
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import CatchUpMode, Overlap
@@ -191,6 +192,8 @@ def _not_caught_up(task: Task, slots: Sequence[datetime], now: datetime, *, more
             kept = missed[-1:] if len(missed) == len(slots) and not more else []
         case CatchUpMode.ALL:
             kept = [] if more else [slot for slot in missed if now - slot <= policy.window][-policy.limit :]
+        case _:
+            assert_never(policy.mode)
     return [slot for slot in missed if slot not in set(kept)]
 
 

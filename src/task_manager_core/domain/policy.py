@@ -19,8 +19,8 @@ TRUST_SHARE = 0.9
 """A leader trusts its lease for this share of it; the rest is the clock-rate error we tolerate between two machines."""
 
 
-def require(condition: bool, field: str, value: object, reason: str) -> None:
-    """Raise InvalidPolicy unless the condition holds."""
+def require(condition: object, field: str, value: object, reason: str) -> None:
+    """Raise InvalidPolicy unless the condition is true."""
     if not condition:
         raise InvalidPolicy(field, value, reason)
 
@@ -57,8 +57,8 @@ class CatchUp:
     """What to do with slots that nobody dispatched in time.
 
     A slot that is late by no more than `grace` was not missed: it always runs. Of the missed ones LATEST runs the
-    newest (unless a newer slot runs anyway), NONE runs nothing, ALL runs those younger than `window`, at most `limit` of
-    them, the newest. Everything else is recorded as skipped.
+    newest (unless a newer slot runs anyway), NONE runs nothing, ALL runs those younger than `window`, at most `limit`
+    of them, the newest. Everything else is recorded as skipped.
     """
 
     mode: CatchUpMode = CatchUpMode.LATEST

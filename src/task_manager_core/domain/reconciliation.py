@@ -1,7 +1,7 @@
 """What has gone wrong although every step was atomic: processes die, deployments change, somebody stops the leader.
 
-`diagnose` only names findings. What is done about each is the reconciler's: an orphaned claim is reaped, a stray task is
-retired, an overdue one is reported (the scheduler is already behind it).
+`diagnose` only names findings. What is done about each is the reconciler's: an orphaned claim is reaped, a stray task
+is retired, an overdue one is reported (the scheduler is already behind it).
 """
 
 from __future__ import annotations

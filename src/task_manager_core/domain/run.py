@@ -6,11 +6,12 @@ stands in exactly one place:
     HELD      waits until the task's other run ends (overlap not allowed)
     QUEUED    may be claimed by any worker that knows its function
     RUNNING   one worker holds a claim on it; without heartbeats the claim ends
-    WAITING   comes back to the queue at a set instant (backoff of a retry, or a pause after a worker had to give it back)
+    WAITING   comes back to the queue at a set instant (backoff of a retry, or a pause after a worker had to give it
+    back)
 
 and SUCCEEDED, FAILED, CANCELLED are absorbing. Only the holder of the claim may settle a running attempt; a claim that
-ended (LOST) puts the run back with the next attempt number and counts as a failure, so that a run which kills its workers
-exhausts its retries like any other. Giving a run back (RELEASED) counts as nothing.
+ended (LOST) puts the run back with the next attempt number and counts as a failure, so that a run which kills its
+workers exhausts its retries like any other. Giving a run back (RELEASED) counts as nothing.
 
 Every transition is in the table below. Stores keep the places, this table says which moves exist, and the simulation
 judges every store by it.
@@ -74,8 +75,8 @@ TRANSITIONS: dict[tuple[RunState, RunTurn], RunState] = {
 class Run:
     """One promised execution, as it was dispatched. Never changes; attempts are counted beside it.
 
-    `slot` is None for a triggered run. `kwargs` is the canonical JSON text of an object. `version` is the version of the
-    definition that dispatched it.
+    `slot` is None for a triggered run. `kwargs` is the canonical JSON text of an object. `version` is the version of
+    the definition that dispatched it.
     """
 
     id: RunId

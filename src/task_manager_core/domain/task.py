@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 from task_manager_core.domain.errors import InvalidArguments
 from task_manager_core.domain.identity import RunId, TaskKey, check_name
@@ -19,28 +20,35 @@ LONGEST_KWARGS = 100_000
 
 def canonical_kwargs(kwargs: Mapping[str, object] | None, field: str = "kwargs") -> str:
     """The one JSON text of these keyword arguments, or InvalidArguments: text keys, JSON values, no NaN."""
-    given = {} if kwargs is None else dict(kwargs)
-    if not all(isinstance(name, str) for name in given):
-        raise InvalidArguments(field, given, "names of keyword arguments are text")
+    given: Mapping[str, object] = {} if kwargs is None else kwargs
     try:
-        text = json.dumps(given, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(dict(given), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         text.encode()
+        unchanged = _keys_are_text(given)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArguments(field, given, f"must be JSON: {error}") from None
+    if not unchanged:
+        raise InvalidArguments(field, given, "must be JSON: the keys of an object are text")
     if len(text) > LONGEST_KWARGS:
         raise InvalidArguments(field, given, f"must not exceed {LONGEST_KWARGS} characters of JSON")
-    if json.loads(text) != given and not _equal_as_json(given, json.loads(text)):
-        raise InvalidArguments(field, given, "must survive JSON unchanged (text keys, no tuples of objects)")
     return text
 
 
-def _equal_as_json(given: object, read: object) -> bool:
-    """Tuples become lists in JSON; that is the one difference we forgive."""
-    if isinstance(given, dict) and isinstance(read, dict):
-        return given.keys() == read.keys() and all(_equal_as_json(given[name], read[name]) for name in given)
-    if isinstance(given, (list, tuple)) and isinstance(read, list):
-        return len(given) == len(read) and all(map(_equal_as_json, given, read))
-    return given == read
+def _keys_are_text(value: object) -> bool:
+    """JSON would turn other keys into text without a word."""
+    if _is_mapping(value):
+        return all(isinstance(key, str) and _keys_are_text(item) for key, item in value.items())
+    if _is_list(value):
+        return all(_keys_are_text(item) for item in value)
+    return True
+
+
+def _is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
+    return isinstance(value, Mapping)
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, (list, tuple))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

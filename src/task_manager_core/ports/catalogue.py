@@ -16,8 +16,8 @@ from task_manager_core.domain.task import StoredTask, Task
 class Definition:
     """A definition to be written.
 
-    `expected` is the version that the writer has seen, 0 for none. With `replan` the next slot becomes `plan` (None: the
-    schedule has ended); without it the stored rhythm goes on.
+    `expected` is the version that the writer has seen, 0 for none. With `replan` the next slot becomes `plan` (None:
+    the schedule has ended); without it the stored rhythm goes on.
     """
 
     task: Task

@@ -23,7 +23,8 @@ class Schedule(Protocol):
     7. Every decision is fenced by the term; with a stale one nothing changes.
     8. Repeating a commit changes nothing more.
     9. A pause has no end of its own.
-    10. Resuming remembers its instant, so that slots of the pause are not replayed; resuming an active task does nothing.
+    10. Resuming remembers its instant, so that slots of the pause are not replayed; resuming an active task does
+        nothing.
     """
 
     async def agenda(self, limit: int) -> Agenda:
