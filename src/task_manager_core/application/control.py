@@ -13,6 +13,7 @@ from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.registrar import Registrar
 from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import DuplicateTask, TaskIsStatic, TaskNotFound, UnknownFunction, VersionConflict
+from task_manager_core.domain.explain import Explanation, explain
 from task_manager_core.domain.identity import FunctionKey, RunId, TaskKey
 from task_manager_core.domain.observation import Snapshot, TaskView
 from task_manager_core.domain.planning import Skipped, first_plan, plan_after
@@ -72,6 +73,14 @@ class Control:
         tasks = {stored.task.key: stored.task for stored in self.select(selection)}
         snapshot = await self._backend.history.snapshot(list(tasks))
         return tuple(TaskStatus(task=tasks[view.key], view=view) for view in snapshot.tasks), snapshot
+
+    async def explain(self, key: TaskKey) -> Explanation:
+        """Why the task runs next when it does, or does not run. Errors: TaskNotFound."""
+        stored = self._known(key)
+        snapshot = await self._backend.history.snapshot([key])
+        if not snapshot.tasks:
+            raise TaskNotFound(key.group, key.name)
+        return explain(stored.task, snapshot.tasks[0], snapshot)
 
     async def history(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         """The newest attempts of a task. Errors: TaskNotFound."""

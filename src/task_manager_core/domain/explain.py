@@ -1,0 +1,137 @@
+"""Why a task runs next when it does, or does not run.
+
+The last word is `planning.advance`, asked about the next slot as if it were due now with the state that is seen now:
+what explains a schedule is what schedules it. Before it come the conditions that no decision can change: a disabled
+task, a missing leader, a function that nobody can call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from task_manager_core.domain.identity import FunctionKey
+from task_manager_core.domain.observation import LiveRun, Snapshot, TaskView
+from task_manager_core.domain.planning import Advance, DueTask, advance
+from task_manager_core.domain.run import RunState
+from task_manager_core.domain.task import Task
+
+
+class ReasonCode(Enum):
+    """What a reason is about. A closed set, in the order in which reasons are listed."""
+
+    ENDED = "schedule_ended"
+    RETIRED = "not_declared"
+    PAUSED = "disabled"
+    NO_LEADER = "no_leader"
+    NO_WORKER = "no_worker"
+    RUNNING = "running"
+    QUEUED = "queued"
+    BACKOFF = "backoff"
+    HANDED_BACK = "handed_back"
+    HELD = "held"
+    DISPATCHES = "will_dispatch"
+    HOLDS = "will_hold"
+    SKIPS = "will_skip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    code: ReasonCode
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """`next_slot` is the planned instant, `due_at` the same with its jitter; both None when there is none to come."""
+
+    next_slot: datetime | None
+    due_at: datetime | None
+    reasons: tuple[Reason, ...]
+
+
+def explain(task: Task, view: TaskView, snapshot: Snapshot) -> Explanation:
+    """The ordered reasons, from the state that a snapshot shows."""
+    return Explanation(
+        next_slot=None if view.plan is None else view.plan.slot,
+        due_at=None if view.plan is None else view.plan.due_at,
+        reasons=tuple(_reasons(task, view, snapshot)),
+    )
+
+
+def _reasons(task: Task, view: TaskView, snapshot: Snapshot) -> Iterator[Reason]:
+    if view.plan is None:
+        yield Reason(code=ReasonCode.ENDED, text="the schedule has no slot left")
+    if view.retired:
+        yield Reason(code=ReasonCode.RETIRED, text="no living process declares this static task: it is not scheduled")
+    if view.paused:
+        yield Reason(code=ReasonCode.PAUSED, text="the task is disabled: its slots are skipped until it is enabled")
+    if snapshot.term is None:
+        yield Reason(code=ReasonCode.NO_LEADER, text="no process leads: nothing is scheduled until one does")
+    if not any(FunctionKey(task.key.group, task.function) in node.functions for node in snapshot.nodes):
+        yield Reason(code=ReasonCode.NO_WORKER, text=f"no living process can call {task.function!r}: runs stay queued")
+    for run in view.live:
+        yield _of_run(run, snapshot.queued)
+    if view.plan is not None and not view.retired:
+        yield _of_decision(task, view, snapshot)
+
+
+def _of_run(run: LiveRun, queued: int) -> Reason:
+    name = f"run {run.run} (attempt {run.attempt})"
+    match run.state:
+        case RunState.RUNNING:
+            return Reason(code=ReasonCode.RUNNING, text=f"{name} is still live on worker {run.worker}")
+        case RunState.WAITING if run.retrying and run.due_at is not None:
+            return Reason(
+                code=ReasonCode.BACKOFF,
+                text=f"{name} waits for its retry until {_show(run.due_at)} after {run.failures} failures",
+            )
+        case RunState.WAITING:
+            until = "" if run.due_at is None else f" until {_show(run.due_at)}"
+            return Reason(code=ReasonCode.HANDED_BACK, text=f"{name} was handed back by a worker and waits{until}")
+        case RunState.HELD:
+            return Reason(code=ReasonCode.HELD, text=f"{name} is held until the run before it ends")
+        case _:
+            return Reason(
+                code=ReasonCode.QUEUED, text=f"{name} is queued: no worker is free yet ({queued} runs in the queue)"
+            )
+
+
+def _of_decision(task: Task, view: TaskView, snapshot: Snapshot) -> Reason:
+    """What the scheduler would decide about the next slot if nothing changed before it is due."""
+    assert view.plan is not None
+    decision = advance(task, due_of(view), max(snapshot.now, view.plan.due_at))
+    slot = _show(view.plan.slot)
+    run = task.run_of_slot(view.plan.slot, view.version)
+    if run in decision.fire:
+        return Reason(code=ReasonCode.DISPATCHES, text=f"slot {slot} will be dispatched at {_show(view.plan.due_at)}")
+    if decision.hold == run:
+        return Reason(code=ReasonCode.HOLDS, text=f"slot {slot} will be held until the live run ends")
+    return Reason(code=ReasonCode.SKIPS, text=f"slot {slot} will be skipped: {_skip_reason(decision, view)}")
+
+
+def _skip_reason(decision: Advance, view: TaskView) -> str:
+    assert view.plan is not None
+    slot = view.plan.slot
+    return next(skip.reason.value for skip in decision.skipped if skip.first <= slot <= skip.last)
+
+
+def due_of(view: TaskView) -> DueTask:
+    """What an agenda would say of a task that looks like this."""
+    assert view.plan is not None
+    held = sum(run.state is RunState.HELD for run in view.live)
+    return DueTask(
+        key=view.key,
+        version=view.version,
+        slot=view.plan.slot,
+        paused=view.paused,
+        live=len(view.live) - held,
+        held=held,
+        retrying=sum(run.retrying for run in view.live),
+    )
+
+
+def _show(instant: datetime) -> str:
+    return instant.isoformat().replace("+00:00", "Z")
