@@ -6,21 +6,16 @@ as you ask.
 """
 
 from task_manager_core.testing.simulation.decider import Decider
-from task_manager_core.testing.simulation.loop import (
-    ENVIRONMENT,
+from task_manager_core.testing.simulation.failures import (
     SimBudget,
     SimDeadlock,
     SimLeak,
-    SimLoop,
-    SimResult,
-    SimTask,
     SimulationError,
     Unhandled,
-    node,
-    run_simulation,
-    sim_loop,
-    spawn,
 )
+from task_manager_core.testing.simulation.loop import SimLoop
+from task_manager_core.testing.simulation.process import ENVIRONMENT, SimTask, node
+from task_manager_core.testing.simulation.run import SimResult, run_simulation, sim_loop, spawn
 
 __all__ = [
     "ENVIRONMENT",

@@ -33,18 +33,25 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import gc
-import hashlib
 import inspect
 import math
-import threading
-from collections import deque
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+
+from task_manager_core.testing.simulation.failures import SimBudget, SimDeadlock, Unhandled
+from task_manager_core.testing.simulation.process import (
+    ENVIRONMENT,
+    Process,
+    SimFuture,
+    SimTask,
+    SimTimer,
+    label_of,
+    node,
+)
+from task_manager_core.testing.simulation.sealed import SealedLoop
+from task_manager_core.testing.simulation.trace import Trace
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -54,167 +61,12 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
-ENVIRONMENT = "env"
-"""The node of everything that belongs to no other: the test itself."""
+DEFAULT_BUDGET = 5_000_000  # steps: about half a minute of real time
 
-node: contextvars.ContextVar[str] = contextvars.ContextVar("simulated_node", default=ENVIRONMENT)
-"""The name of the node that the current code runs on."""
-
-_TRACE_CHUNK = 1024  # lines hashed at once: joining is cheaper than as many updates
 _CANCELLED_TIMERS = 512  # below this many it is not worth while to sweep them out of the heap
-_FINISHED_TASKS = 64  # the same for finished tasks of a node
-_CLOSE_ATTEMPTS = 64  # a coroutine that awaits in `finally` must be closed once for every `await`
 
 
-class SimulationError(RuntimeError):
-    """The simulation cannot go on. Never an answer to the code under test."""
-
-
-class SimDeadlock(SimulationError):
-    """Nobody can run, no timer is set, and the simulation is not over."""
-
-    def __init__(
-        self, *, time: float, paused: tuple[str, ...], dead: tuple[str, ...], waiting: tuple[str, ...]
-    ) -> None:
-        self.time = time
-        self.paused = paused
-        self.dead = dead
-        self.waiting = waiting
-        super().__init__(
-            f"nobody can run at t={time!r}; paused: {_listed(paused)}; dead: {_listed(dead)}; "
-            f"waiting: {_listed(waiting)}"
-        )
-
-
-class SimBudget(SimulationError):
-    """More steps than allowed: most likely somebody spins without letting time pass."""
-
-    def __init__(self, *, steps: int, time: float) -> None:
-        self.steps = steps
-        self.time = time
-        super().__init__(f"more than {steps} steps at t={time!r}")
-
-
-class SimLeak(SimulationError):
-    """The code under test reached for the real world."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        super().__init__(f"{what} would leave the simulation")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unhandled:
-    """An error that a node reported to its event loop because nobody else wanted it."""
-
-    node: str
-    time: float
-    message: str
-    error: BaseException | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimResult(Generic[_T]):
-    """What a simulation came to. Equal `trace_hash` means: the same callbacks in the same order at the same times.
-
-    `unhandled` includes errors of tasks that nobody had asked for when the run ended, though their node was alive and
-    had nothing left to do at that moment.
-    """
-
-    value: _T
-    trace_hash: str
-    steps: int
-    time: float
-    unhandled: tuple[Unhandled, ...]
-    last_lines: tuple[str, ...]
-
-
-class SimTask(asyncio.Task[_T]):
-    """A task that hashes by its number, so that sets of tasks (TaskGroup, asyncio.wait) have one order in all runs."""
-
-    _log_destroy_pending: bool
-
-    def __init__(
-        self,
-        coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T],
-        *,
-        loop: asyncio.AbstractEventLoop,
-        name: str,
-        number: int,
-        context: contextvars.Context,
-    ) -> None:
-        self.number = number
-        self.label = f"{getattr(coro, '__qualname__', type(coro).__qualname__)}#{number}"
-        self.home = context
-        super().__init__(coro, loop=loop, name=name, context=context)
-
-    def __hash__(self) -> int:
-        return self.number
-
-    @property
-    def forgotten_error(self) -> BaseException | None:
-        """The error of a finished task, unless somebody has asked for it."""
-        return self._exception if self._log_traceback else None  # `exception()` would count as having asked
-
-    def abandon(self) -> None:
-        """Close an unfinished coroutine here and now, so that no destructor does it at another moment."""
-        self._log_traceback = False
-        self._log_destroy_pending = False
-        coro = self.get_coro()
-        if not isinstance(coro, Coroutine):
-            return
-        for _ in range(_CLOSE_ATTEMPTS):
-            try:
-                self.home.run(coro.close)
-            except BaseException:  # noqa: BLE001, S112 - dying words of a dead node, and it may have more
-                continue
-            return
-
-
-class _SimFuture(asyncio.Future[_T]):
-    """A future that hashes by a number too, drawn when somebody first asks, because hardly anybody does."""
-
-    _number: int | None = None
-
-    def __hash__(self) -> int:
-        if self._number is None:
-            loop = self.get_loop()
-            assert isinstance(loop, SimLoop)
-            self._number = loop.next_number()
-        return self._number
-
-
-class _SimTimer(asyncio.TimerHandle):
-    """A timer that knows whether the loop still holds it."""
-
-    __slots__ = ("held",)
-
-    held: bool
-
-
-class _Node:
-    """A simulated process as the loop sees it."""
-
-    __slots__ = ("dead", "listed", "name", "paused", "queue", "sweep_at", "tasks")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.queue: deque[tuple[asyncio.Handle, str]] = deque()
-        self.listed = False  # among the nodes that can run: the queue is not empty, and neither paused nor dead
-        self.paused = False
-        self.dead = False
-        # Strong references: a suspended coroutine that is collected runs its `finally` at the collector's pleasure.
-        self.tasks: list[SimTask[Any]] = []
-        self.sweep_at = _FINISHED_TASKS
-
-    def adopt(self, task: SimTask[Any]) -> None:
-        self.tasks.append(task)
-        if len(self.tasks) > self.sweep_at:
-            self.tasks = [known for known in self.tasks if not known.done() or known.forgotten_error is not None]
-            self.sweep_at = 2 * len(self.tasks) + _FINISHED_TASKS
-
-
-class SimLoop(asyncio.BaseEventLoop):
+class SimLoop(SealedLoop):
     """The event loop of a simulation: see the module. Belongs to the thread that made it.
 
     `on_step`, if set, is called after every step; what it raises ends the run at once (a fail-stop observer).
@@ -224,27 +76,23 @@ class SimLoop(asyncio.BaseEventLoop):
     _debug: bool
     _stopping: bool
 
-    def __init__(self, decider: Decider, *, max_steps: int = 5_000_000, keep_lines: int = 20) -> None:
+    def __init__(self, decider: Decider, *, max_steps: int = DEFAULT_BUDGET, keep_lines: int = 20) -> None:
         super().__init__()
         self.decider = decider
         self.max_steps = max_steps
         self.steps = 0
         self.unhandled: list[Unhandled] = []
         self.on_step: Callable[[], None] | None = None
-        self._owner = threading.get_ident()
-        self._failure: BaseException | None = None
-        self._numbers = count(1)
+        self._draw_number = count(1).__next__
         self._now = 0.0
         self._stamp = repr(self._now)
-        self._timers: list[tuple[float, int, _SimTimer, _Node, str]] = []
+        self._timers: list[tuple[float, int, SimTimer, Process, str]] = []
         self._timer_order = count()
         self._cancelled_timers = 0
-        self._acting = _Node(ENVIRONMENT)
+        self._acting = Process(ENVIRONMENT)
         self._nodes = {ENVIRONMENT: self._acting}
-        self._able: list[_Node] = []
-        self._digest = hashlib.blake2b(digest_size=16)
-        self._lines: list[str] = []
-        self._last_lines: deque[str] = deque(maxlen=keep_lines)
+        self._able: list[Process] = []
+        self.trace = Trace(keep=keep_lines)
 
     # --- nodes -------------------------------------------------------------------------------------------------------
 
@@ -254,7 +102,6 @@ class SimLoop(asyncio.BaseEventLoop):
             coro.close()
             msg = f"node {name!r} is dead; give its next life a fresh name, such as {name + '#2'!r}"
             raise ValueError(msg)
-        self._nodes.setdefault(name, _Node(name))
         context = contextvars.Context()
         context.run(node.set, name)
         return self.create_task(coro, context=context)
@@ -266,7 +113,7 @@ class SimLoop(asyncio.BaseEventLoop):
             return
         self._unlist(victim)
         victim.dead = True
-        self._write_line(name, "<kill>")
+        self.trace.write(self._stamp, name, "<kill>")
         for task in victim.tasks:
             if not task.done():
                 # Else asyncio.Runner would wait for it when it cancels what is left.
@@ -278,7 +125,7 @@ class SimLoop(asyncio.BaseEventLoop):
         if not victim.dead and not victim.paused:
             victim.paused = True
             self._unlist(victim)
-            self._write_line(name, "<pause>")
+            self.trace.write(self._stamp, name, "<pause>")
 
     def resume(self, name: str) -> None:
         """SIGCONT: the node goes on, first of all with what fell due meanwhile."""
@@ -286,8 +133,9 @@ class SimLoop(asyncio.BaseEventLoop):
         if not victim.dead and victim.paused:
             victim.paused = False
             if victim.queue:
-                self._list(victim)
-            self._write_line(name, "<resume>")
+                victim.listed = True
+                self._able.append(victim)
+            self.trace.write(self._stamp, name, "<resume>")
 
     def is_dead(self, name: str) -> bool:
         """Whether a node was killed. When the simulation is over, all are."""
@@ -302,30 +150,17 @@ class SimLoop(asyncio.BaseEventLoop):
         """The node whose step is running, or ran last."""
         return self._acting.name
 
-    def fail(self, error: BaseException) -> None:
-        """End the run with this error after the current step, whatever becomes of it there. The first error wins."""
-        if self._failure is None:
-            self._failure = error
-
-    def _known(self, name: str) -> _Node:
+    def _known(self, name: str) -> Process:
         if name not in self._nodes:
             msg = f"no node {name!r} was ever spawned; there are {', '.join(map(repr, self._nodes))}"
             raise ValueError(msg)
         return self._nodes[name]
 
-    def _node_of(self, context: contextvars.Context | None) -> _Node:
+    def _node_of(self, context: contextvars.Context | None) -> Process:
         name = node.get() if context is None else context.get(node, ENVIRONMENT)
-        found = self._nodes.get(name)
-        if found is None:
-            found = self._nodes[name] = _Node(name)
-        return found
+        return self._nodes.get(name) or self._nodes.setdefault(name, Process(name))
 
-    def _list(self, able: _Node) -> None:
-        if not able.listed:
-            able.listed = True
-            self._able.append(able)
-
-    def _unlist(self, unable: _Node) -> None:
+    def _unlist(self, unable: Process) -> None:
         if unable.listed:
             unable.listed = False
             self._able.remove(unable)
@@ -343,16 +178,8 @@ class SimLoop(asyncio.BaseEventLoop):
         if self._closed or self._debug:
             self._vet(callback)
         handle = asyncio.Handle(callback, args, self, context)
-        self._enqueue(self._node_of(context), handle, _label(callback))
+        self._enqueue(self._node_of(context), handle, label_of(callback))
         return handle
-
-    def call_soon_threadsafe(
-        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
-        """The same as `call_soon`; from another thread a leak, since real threads run in real time."""
-        if threading.get_ident() != self._owner:
-            self._leak("a callback from another thread")
-        return self.call_soon(callback, *args, context=context)
 
     def call_at(
         self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: contextvars.Context | None = None
@@ -360,9 +187,9 @@ class SimLoop(asyncio.BaseEventLoop):
         """Set a timer. Timers of one instant keep their order inside a node."""
         if self._closed or self._debug:
             self._vet(callback)
-        timer = _SimTimer(when, callback, args, self, context)
+        timer = SimTimer(when, callback, args, self, context)
         timer.held = True
-        heappush(self._timers, (when, next(self._timer_order), timer, self._node_of(context), _label(callback)))
+        heappush(self._timers, (when, next(self._timer_order), timer, self._node_of(context), label_of(callback)))
         return timer
 
     def call_later(
@@ -383,7 +210,7 @@ class SimLoop(asyncio.BaseEventLoop):
         if self._closed or eager_start:
             coro.close()
             raise RuntimeError("Event loop is closed" if self._closed else "no eager tasks in a simulation")
-        number = next(self._numbers)
+        number = self._draw_number()
         home = contextvars.copy_context() if context is None else context
         owner = self._node_of(home)
         # The default names of asyncio count through the whole process, and so would differ from run to run.
@@ -399,7 +226,9 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         """Create a future whose place in a set is the same in every run."""
-        return _SimFuture(loop=self)
+        future: SimFuture[Any] = SimFuture(loop=self)
+        future.draw_number = self._draw_number
+        return future
 
     def run_in_executor(
         self,
@@ -425,21 +254,16 @@ class SimLoop(asyncio.BaseEventLoop):
         self.call_soon(work)
         return future
 
-    def next_number(self) -> int:
-        """The next number of the sequence that tasks and futures hash by."""
-        return next(self._numbers)
-
     def _vet(self, callback: object) -> None:
         """The checks of asyncio's debug mode, and of a closed loop."""
         if self._closed:
             raise RuntimeError("Event loop is closed")
-        if threading.get_ident() != self._owner:
-            self._leak("a callback from another thread")
+        self._stay_in_thread()
         if asyncio.iscoroutine(callback) or inspect.iscoroutinefunction(callback) or not callable(callback):
             msg = f"a plain callable was expected, got {callback!r}"
             raise TypeError(msg)
 
-    def _enqueue(self, owner: _Node, handle: asyncio.Handle, label: str) -> None:
+    def _enqueue(self, owner: Process, handle: asyncio.Handle, label: str) -> None:
         if owner.dead:
             return
         owner.queue.append((handle, label))
@@ -447,7 +271,7 @@ class SimLoop(asyncio.BaseEventLoop):
             owner.listed = True
             self._able.append(owner)
 
-    def _timer_handle_cancelled(self, timer: _SimTimer) -> None:
+    def _timer_handle_cancelled(self, timer: SimTimer) -> None:
         """Called by the timer. Sweeps when most are cancelled: every `asyncio.timeout` that is kept leaves one."""
         if not timer.held:
             return
@@ -493,13 +317,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self.steps += 1
         if self.steps > self.max_steps:
             raise SimBudget(steps=self.max_steps, time=self._now)
-        self._write_line(name, label)
-
-    def _raise_failure(self) -> None:
-        """Raise it once: asyncio.Runner still wants to tidy up afterwards."""
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+        self.trace.write(self._stamp, name, label)
 
     def _release(self) -> None:
         """Hand the timers that are due to their nodes."""
@@ -525,6 +343,10 @@ class SimLoop(asyncio.BaseEventLoop):
         self._now = timers[0][0]
         self._stamp = repr(self._now)
 
+    def trace_hash(self) -> str:
+        """A digest of all steps so far: when, on which node, which callback."""
+        return self.trace.digest()
+
     def _deadlock(self) -> SimDeadlock:
         alive = [one for one in self._nodes.values() if not one.dead]
         return SimDeadlock(
@@ -534,29 +356,7 @@ class SimLoop(asyncio.BaseEventLoop):
             waiting=tuple(f"{one.name}:{task.label}" for one in alive for task in one.tasks if not task.done()),
         )
 
-    # --- trace -------------------------------------------------------------------------------------------------------
-
-    def trace_hash(self) -> str:
-        """A digest of all steps so far: when, on which node, which callback."""
-        self._flush_lines()
-        return self._digest.hexdigest()
-
-    def last_lines(self) -> tuple[str, ...]:
-        """The last lines of the trace, `time|node|callback` each, as many as the loop was told to keep."""
-        self._flush_lines()
-        return tuple(self._last_lines)
-
-    def _write_line(self, name: str, label: str) -> None:
-        self._lines.append(f"{self._stamp}|{name}|{label}\n")
-        if len(self._lines) >= _TRACE_CHUNK:
-            self._flush_lines()
-
-    def _flush_lines(self) -> None:
-        self._digest.update("".join(self._lines).encode())
-        self._last_lines.extend(line.rstrip("\n") for line in self._lines[-(self._last_lines.maxlen or 1) :])
-        self._lines.clear()
-
-    # --- errors and leaks --------------------------------------------------------------------------------------------
+    # --- errors ------------------------------------------------------------------------------------------------------
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Collect the error; a handler that the code under test has installed hears of it too."""
@@ -568,11 +368,6 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _note(self, name: str, message: str, error: BaseException | None) -> None:
         self.unhandled.append(Unhandled(node=name, time=self._now, message=message, error=error))
-
-    def _leak(self, what: str) -> NoReturn:
-        leak = SimLeak(what)
-        self.fail(leak)
-        raise leak
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
@@ -599,96 +394,3 @@ class SimLoop(asyncio.BaseEventLoop):
             one.tasks.clear()
             one.queue.clear()
         self._timers.clear()
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names) or "none"
-
-
-def _label(callback: object) -> str:
-    """A name that is the same in every process: neither an address nor a process-wide counter."""
-    owner = getattr(callback, "__self__", None)
-    if isinstance(owner, SimTask):
-        return owner.label
-    return getattr(callback, "__qualname__", None) or type(callback).__qualname__
-
-
-def _tripwire(name: str) -> Callable[..., NoReturn]:
-    def leak(self: SimLoop, *_args: object, **_kwargs: object) -> NoReturn:
-        self._leak(f"loop.{name}")  # pyright: ignore[reportPrivateUsage]  # a method, though set from outside
-
-    return leak
-
-
-# By name and not as methods, whose signatures would say thirty times over what nobody may call.
-for _name in (
-    *("getaddrinfo", "getnameinfo", "create_connection", "create_server", "create_datagram_endpoint"),
-    *("create_unix_connection", "create_unix_server", "connect_accepted_socket", "start_tls", "sendfile"),
-    *("connect_read_pipe", "connect_write_pipe", "subprocess_exec", "subprocess_shell"),
-    *("add_reader", "remove_reader", "add_writer", "remove_writer", "add_signal_handler", "remove_signal_handler"),
-    *("sock_accept", "sock_connect", "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into"),
-    *("sock_sendall", "sock_sendfile", "sock_sendto", "set_default_executor"),
-):
-    setattr(SimLoop, _name, _tripwire(_name))
-
-
-def sim_loop() -> SimLoop:
-    """The simulation that the current code runs in."""
-    loop = asyncio.get_running_loop()
-    if not isinstance(loop, SimLoop):
-        raise TypeError("this code does not run in a simulation")
-    return loop
-
-
-def spawn(name: str, coro: Coroutine[Any, Any, _T]) -> SimTask[_T]:
-    """Start a coroutine on a node of the current simulation: `SimLoop.spawn`."""
-    return sim_loop().spawn(name, coro)
-
-
-def run_simulation(
-    main: Callable[[], Coroutine[Any, Any, _T]],
-    decider: Decider,
-    *,
-    max_steps: int = 5_000_000,
-    keep_lines: int = 20,
-) -> SimResult[_T]:
-    """Run `main` on the node `ENVIRONMENT` of a fresh simulation; when it returns, the simulation is over.
-
-    Raises what `main` raises, or the `SimulationError` that ended the run; a note on the exception tells how to see it
-    again. The garbage collector is off meanwhile.
-    """
-    loop = SimLoop(decider, max_steps=max_steps, keep_lines=keep_lines)
-    home = contextvars.copy_context()
-    home.run(node.set, ENVIRONMENT)
-    with _garbage_kept(), closing(loop):
-        try:
-            value = loop.run_until_complete(loop.create_task(main(), context=home))
-        except BaseException as error:
-            error.add_note(_story(loop))
-            raise
-    return SimResult(
-        value=value,
-        trace_hash=loop.trace_hash(),
-        steps=loop.steps,
-        time=loop.time(),
-        unhandled=tuple(loop.unhandled),
-        last_lines=loop.last_lines(),
-    )
-
-
-@contextmanager
-def _garbage_kept() -> Generator[None]:
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
-def _story(loop: SimLoop) -> str:
-    lines = [f"simulated with {loop.decider!r} to t={loop.time()!r}, {loop.steps} steps, trace {loop.trace_hash()}"]
-    lines += [f"  unhandled on {one.node} at t={one.time!r}: {one.message}: {one.error!r}" for one in loop.unhandled]
-    lines += [f"  {line}" for line in loop.last_lines()]
-    return "\n".join(lines)
