@@ -1,0 +1,56 @@
+"""The pages say what the code says."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from pathlib import Path
+
+import pytest
+
+from task_manager_core.domain import leadership, run
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def drawn(transitions: dict[tuple[Enum, Enum], Enum]) -> str:
+    """A transition table as the architecture page shows it."""
+    before = max(len(str(state.value)) for state, _ in transitions) + 2
+    arrow = max(len(str(turn.value)) for _, turn in transitions) + 6
+    return "\n".join(
+        f"{state.value:<{before}}{f'--{turn.value}-->':<{arrow}}{following.value}"
+        for (state, turn), following in transitions.items()
+    )
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r" +", " ", text)
+
+
+@pytest.mark.parametrize("machine", [run, leadership], ids=["run", "leadership"])
+def test_the_architecture_page_draws_the_transition_tables(machine: object) -> None:
+    page = (ROOT / "docs/explanation/architecture.md").read_text()
+    assert squeezed(drawn(machine.TRANSITIONS)) in squeezed(page)  # type: ignore[attr-defined]  # both modules have one
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert not missing
+
+
+def test_the_readme_example_is_a_working_application_on_redis(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastapi.testclient import TestClient
+
+    monkeypatch.setenv("REDIS_HOST", redis_url)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - this is what a reader does with it
+    assert len(block.strip().splitlines()) <= 20
+    with TestClient(names["app"]) as client:  # type: ignore[arg-type]  # the application of the example
+        tasks = client.get("/task-manager/tasks").json()
+        assert [(task["task_group_name"], task["name"]) for task in tasks] == [("Reports", "cleanup")]
