@@ -80,7 +80,9 @@ class CronExpression:
     def parse(cls, text: str, *, hash_seed: str | None = None, field: str = _FIELD) -> CronExpression:
         """The expression of this text, or InvalidCron naming `field`. The same text gives the same object."""
         normalised = _normalised(field, text)
-        return _shared(normalised, hash_seed if _is_hashed(normalised) else None, field)
+        hashed = _is_hashed(normalised)
+        _check_seed(field, normalised, hash_seed, hashed=hashed)
+        return _shared(normalised, hash_seed if hashed else None, field)
 
     def first_match(self, at_or_after: datetime) -> datetime | None:
         """The first matching wall-clock time (naive) not before this one; None past croniter's horizon or year 9999.
