@@ -30,9 +30,12 @@ class MemoryCatalogue:
             return entry.version
         if definition.expected != (0 if entry is None else entry.version):
             return Conflict(0 if entry is None else entry.version)
+        skipped = definition.skipped
+        if entry is not None and skipped and (entry.plan is None or entry.plan.slot != skipped[0].first):
+            return Conflict(entry.version)
         version = self._next_version()
         if entry is None:
-            state.entries[task.key] = Entry(
+            entry = state.entries[task.key] = Entry(
                 task=task,
                 version=version,
                 plan=definition.plan,
@@ -43,11 +46,13 @@ class MemoryCatalogue:
             entry.task, entry.version, entry.retired = task, version, False
             if definition.replan:
                 entry.plan = definition.plan
+        entry.skip(skipped)
         state.signal.ring()
         return version
 
     def _next_version(self) -> int:
         self._state.version = self._state.next_number(self._state.version)
+        self._state.incarnation = self._state.incarnation or self._state.version
         return self._state.version
 
     async def remove(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
@@ -68,6 +73,7 @@ class MemoryCatalogue:
             return None
         return Changes(
             version=self._state.version,
+            incarnation=self._state.incarnation,
             changed=tuple(
                 StoredTask(task=entry.task, version=entry.version)
                 for entry in sorted(entries, key=lambda entry: entry.version)

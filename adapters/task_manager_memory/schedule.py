@@ -65,9 +65,7 @@ class MemorySchedule:
             self._state.to_queue(place)
         if hold:
             entry.held.append(Place(run=hold, state=RunState.HELD))
-        for skip in decision.skipped:
-            entry.skips.appendleft(skip)
-            entry.skipped[skip.reason] += skip.count
+        entry.skip(decision.skipped)
         entry.plan = decision.plan
         return True
 

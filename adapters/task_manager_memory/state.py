@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -69,6 +70,11 @@ class Entry:
     skips: deque[Skipped]
     skipped: Counter[SkipReason] = field(default_factory=Counter[SkipReason])
 
+    def skip(self, skipped: Iterable[Skipped]) -> None:
+        for skip in skipped:
+            self.skips.appendleft(skip)
+            self.skipped[skip.reason] += skip.count
+
     @property
     def retrying(self) -> int:
         return sum(place.retrying for place in self.live.values())
@@ -109,6 +115,7 @@ class State:
         self.signal = Bell()
         self.entries: dict[TaskKey, Entry] = {}
         self.version = 0
+        self.incarnation = 0
         self.term: Term | None = None
         self.lease_ends = _EPOCH
         self.queued: dict[Priority, dict[RunId, Place]] = {priority: {} for priority in Priority}

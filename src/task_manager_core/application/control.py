@@ -10,16 +10,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from task_manager_core.application.definitions import Definitions
-from task_manager_core.application.registrar import Registrar
+from task_manager_core.application.registrar import Registrar, changed_definition
 from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import DuplicateTask, TaskIsStatic, TaskNotFound, UnknownFunction, VersionConflict
 from task_manager_core.domain.explain import Explanation, explain
 from task_manager_core.domain.identity import FunctionKey, RunId, TaskKey
 from task_manager_core.domain.observation import Snapshot, TaskView
-from task_manager_core.domain.planning import Skipped, first_plan, plan_after
+from task_manager_core.domain.planning import Skipped, first_plan
 from task_manager_core.domain.run import AttemptRecord
 from task_manager_core.domain.task import StoredTask, Task, canonical_kwargs
 from task_manager_core.ports import Backend, Cancelling, Conflict, Definition, Enqueued
+
+CHANGE_ATTEMPTS = 5
+"""A leader that decides about a slot between our reading and our writing makes us read again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,18 +152,19 @@ class Control:
         Errors: UnknownFunction, InvalidArguments, TaskNotFound, VersionConflict.
         """
         self.check(task)
-        stored = self._known(task.key)
-        now = (await self._backend.schedule.agenda(0)).now
-        replan = stored.task.schedule != task.schedule
-        plan = plan_after(task, now) if replan else None
-        definition = Definition(task=task, expected=expected, replan=replan, plan=plan)
-        (answer,) = await self._backend.catalogue.put([definition])
-        if isinstance(answer, Conflict):
-            if answer.found == 0:
-                raise TaskNotFound(task.key.group, task.key.name)
-            raise VersionConflict(task.key.group, task.key.name, expected, answer.found)
         await self._registrar.refresh()
-        return StoredTask(task=task, version=answer)
+        stored = self._known(task.key)
+        for _ in range(CHANGE_ATTEMPTS):
+            if stored.version != expected:
+                break
+            snapshot = await self._backend.history.snapshot([task.key])
+            plan = snapshot.tasks[0].plan if snapshot.tasks else None
+            (answer,) = await self._backend.catalogue.put([changed_definition(stored, task, plan, snapshot.now)])
+            await self._registrar.refresh()
+            if not isinstance(answer, Conflict):
+                return StoredTask(task=task, version=answer)
+            stored = self._known(task.key)
+        raise VersionConflict(task.key.group, task.key.name, expected, stored.version)
 
     async def remove(self, key: TaskKey) -> None:
         """Remove a dynamic task with all its state. Errors: TaskNotFound, TaskIsStatic."""

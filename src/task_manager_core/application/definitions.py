@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.planning import Plan
 from task_manager_core.domain.task import StoredTask, Task
 from task_manager_core.ports import Changes
 
@@ -14,6 +15,8 @@ class Definitions:
 
     def __init__(self) -> None:
         self.version = 0
+        self._incarnation = 0
+        self._plans: dict[TaskKey, Plan | None] = {}
         self._tasks: dict[TaskKey, StoredTask] = {}
         self._retired: frozenset[TaskKey] = frozenset()
 
@@ -34,13 +37,31 @@ class Definitions:
     def is_retired(self, key: TaskKey) -> bool:
         return key in self._retired
 
+    def planned(self, key: TaskKey, plan: Plan | None) -> None:
+        """Remember the next slot that this node, as the leader, gave a task."""
+        self._plans[key] = plan
+
+    def lost(self, changes: Changes) -> tuple[tuple[Task, Plan | None], ...] | None:
+        """The definitions that the store has forgotten, with their next slots if this node knows them; None if it has
+        forgotten nothing.
+
+        A store in another incarnation, or at an older version than the one seen before, did not remove what is missing.
+        """
+        same = changes.incarnation == self._incarnation and changes.version >= self.version
+        if self._incarnation == 0 or same:
+            return None
+        gone = (stored.task for key, stored in self._tasks.items() if key not in changes.keys)
+        return tuple((task, self._plans.get(task.key)) for task in gone)
+
     def apply(self, changes: Changes) -> tuple[tuple[TaskKey, ...], tuple[TaskKey, ...]]:
         """Take over what changed; the answer names the keys that changed and those that are gone."""
         removed = tuple(sorted(key for key in self._tasks if key not in changes.keys))
         for key in removed:
             del self._tasks[key]
+            self._plans.pop(key, None)
         changed = tuple(stored.task.key for stored in changes.changed if self._tasks.get(stored.task.key) != stored)
         self._tasks.update((stored.task.key, stored) for stored in changes.changed)
         self._retired = changes.retired
         self.version = changes.version
+        self._incarnation = changes.incarnation
         return changed, removed

@@ -10,12 +10,26 @@ from task_manager_core.application.registry import Registry
 from task_manager_core.domain.events import CatalogueChanged
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.observation import Presence
-from task_manager_core.domain.planning import first_plan, plan_after
+from task_manager_core.domain.planning import Plan, SkipReason, first_plan, given_up, plan_after
 from task_manager_core.domain.policy import NodePolicy
-from task_manager_core.domain.task import Task
-from task_manager_core.ports import Attendance, Backend, Catalogue, Clock, Conflict, Definition, Observer, Schedule
+from task_manager_core.domain.task import StoredTask, Task
+from task_manager_core.ports import Attendance, Backend, Catalogue, Clock, Conflict, Definition, History, Observer
 
 ANNOUNCEMENTS_PER_TTL = 3
+
+
+def changed_definition(stored: StoredTask, task: Task, plan: Plan | None, now: datetime) -> Definition:
+    """Replace a definition that is scheduled with `plan` next. Another schedule begins after now; the slots of the old
+    one that nobody decided about are given up, on the record."""
+    if stored.task.schedule == task.schedule:
+        return Definition(task=task, expected=stored.version, replan=False)
+    return Definition(
+        task=task,
+        expected=stored.version,
+        replan=True,
+        plan=plan_after(task, now),
+        skipped=given_up(stored.task, plan, now, SkipReason.DELETED),
+    )
 
 
 class Registrar:
@@ -41,7 +55,7 @@ class Registrar:
         self._node = node
         self._service = service
         self._catalogue: Catalogue = backend.catalogue
-        self._schedule: Schedule = backend.schedule
+        self._history: History = backend.history
         self._attendance: Attendance = backend.attendance
         self._registry = registry
         self._definitions = definitions
@@ -50,6 +64,7 @@ class Registrar:
         self._observer = observer
         self._started_at = clock.now()
         self._written: set[TaskKey] = set()
+        self._lost: dict[TaskKey, tuple[Task, Plan | None]] = {}
         self._wanted: dict[TaskKey, Task | None] = {}
         self._announced: Presence | None = None
         self._announce_at = clock.monotonic()
@@ -77,6 +92,10 @@ class Registrar:
         changes = await self._catalogue.load(self._definitions.version)
         if changes is None:
             return
+        lost = self._definitions.lost(changes)
+        if lost is not None:
+            self._written.clear()
+            self._lost.update((task.key, (task, plan)) for task, plan in lost)
         changed, removed = self._definitions.apply(changes)
         if changed or removed:
             self._observer.notice(CatalogueChanged(node=self._node, changed=changed, removed=removed))
@@ -98,22 +117,25 @@ class Registrar:
 
     async def _write(self) -> bool:
         wanted = dict(self._wanted)
-        missing = [task for key, task in self._registry.declared.items() if self._is_missing(key, task)]
-        added = [task for task in wanted.values() if task is not None]
-        removed = [key for key, task in wanted.items() if task is None]
-        if missing or added:
-            now = (await self._schedule.agenda(0)).now
-            tasks = (*missing, *added)
-            answers = await self._catalogue.put([self._definition(task, now) for task in tasks])
-            for task, answer in zip(tasks, answers, strict=True):
+        tasks = {key: task for key, task in self._registry.declared.items() if self._is_missing(key, task)}
+        tasks.update((key, task) for key, (task, _) in self._lost.items() if key not in tasks)
+        tasks.update((key, task) for key, task in wanted.items() if task is not None)
+        if tasks:
+            snapshot = await self._history.snapshot(list(tasks))
+            plans = {view.key: view.plan for view in snapshot.tasks}
+            definitions = [self._definition(task, plans.get(key), snapshot.now) for key, task in tasks.items()]
+            answers = await self._catalogue.put(definitions)
+            for key, answer in zip(tasks, answers, strict=True):
+                self._lost.pop(key, None)
                 if not isinstance(answer, Conflict):
-                    self._written.add(task.key)
-                    self._granted(wanted, task.key)
+                    self._written.add(key)
+                    self._granted(wanted, key)
+        removed = [key for key, task in wanted.items() if task is None]
         if removed:
             await self._catalogue.remove(removed)
             for key in removed:
                 self._granted(wanted, key)
-        return bool(missing or added or removed)
+        return bool(tasks or removed)
 
     def _granted(self, wanted: dict[TaskKey, Task | None], key: TaskKey) -> None:
         """Forget a wish that came true, unless it has been changed meanwhile."""
@@ -126,15 +148,15 @@ class Registrar:
             return True
         return key not in self._written and stored.task != task
 
-    def _definition(self, task: Task, now: datetime) -> Definition:
-        """A new task waits for its first slot; a known one keeps its rhythm unless its schedule changed."""
+    def _definition(self, task: Task, plan: Plan | None, now: datetime) -> Definition:
+        """A new task waits for its first slot, a lost one goes on from now, a known one is changed."""
+        if task.key in self._lost:
+            _, last = self._lost[task.key]
+            skipped = given_up(task, last, now, SkipReason.STORE_LOST)
+            return Definition(task=task, expected=0, replan=True, plan=plan_after(task, now), skipped=skipped)
         stored = self._definitions.get(task.key)
         if stored is None:
             return Definition(task=task, expected=0, replan=True, plan=first_plan(task, now))
-        replan = self._definitions.is_retired(task.key) or stored.task.schedule != task.schedule
-        return Definition(
-            task=task,
-            expected=stored.version,
-            replan=replan,
-            plan=plan_after(task, now) if replan else None,
-        )
+        if self._definitions.is_retired(task.key):
+            return Definition(task=task, expected=stored.version, replan=True, plan=plan_after(task, now))
+        return changed_definition(stored, task, plan, now)

@@ -30,8 +30,14 @@ _LONGEST_ECHO = 120
 
 
 def _echo(value: object) -> str:
-    """Show a value in a message without letting a megabyte of input through."""
-    text = repr(value)
+    """Show a value in a message without letting a megabyte of input through.
+
+    Python refuses to show an integer of more than 4300 digits, and a structure that is nested too deep.
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"({type(value).__name__} that cannot be shown)"
     return text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}… ({len(text)} characters)"
 
 

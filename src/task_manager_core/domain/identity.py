@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from unicodedata import category
 
 from task_manager_core.domain.errors import DefinitionError
 
 LONGEST_NAME = 200
 
 
+_NOT_IN_A_NAME = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Control characters, lone surrogates, and the two line breaks that are neither."""
+
+
 def check_name(field: str, value: str) -> str:
     """Return the name, or raise DefinitionError: 1 to 200 characters, none of them a control character."""
     if not value or len(value) > LONGEST_NAME:
         raise DefinitionError(field, value, f"a name has 1 to {LONGEST_NAME} characters")
-    if any(ord(character) < 32 or 0xD800 <= ord(character) <= 0xDFFF for character in value):
+    if not value.isprintable() and any(category(character) in _NOT_IN_A_NAME for character in value):
         raise DefinitionError(field, value, "a name has no control characters and is valid unicode")
     return value
 
@@ -69,7 +74,7 @@ class RunId:
     @classmethod
     def of_slot(cls, task: TaskKey, slot: datetime) -> RunId:
         """The run of a slot. A pure function, so that two leaders name the same run."""
-        return cls(_digest("slot", task, slot.isoformat()))
+        return cls(_digest("slot", task, slot.astimezone(UTC).isoformat()))
 
     @classmethod
     def of_request(cls, task: TaskKey, request: str) -> RunId:
@@ -80,4 +85,5 @@ class RunId:
 def _digest(kind: str, task: TaskKey, what: str) -> str:
     parts = (kind, task.group, task.name, what)
     text = "".join(f"{len(part)}:{part}" for part in parts)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    # A request id comes from outside and may hold anything that Python calls text.
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

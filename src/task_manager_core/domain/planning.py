@@ -117,6 +117,15 @@ def first_plan(task: Task, now: datetime) -> Plan | None:
     return plan_after(task, now)
 
 
+def given_up(task: Task, plan: Plan | None, now: datetime, reason: SkipReason) -> tuple[Skipped, ...]:
+    """The slots up to `now` that nobody will decide about, because their schedule or their store is gone."""
+    slots: list[datetime] = []
+    while plan is not None and plan.due_at <= now and len(slots) < SLOTS_PER_DECISION:
+        slots.append(plan.slot)
+        plan = plan_after(task, plan.slot)
+    return _ranges(slots, dict.fromkeys(slots, reason))
+
+
 @dataclass(slots=True)
 class _Sorting:
     """The due slots of one task on their way through the rules."""

@@ -18,6 +18,11 @@ LEASE_HEARTBEATS = 3
 TRUST_SHARE = 0.9
 """A leader trusts its lease for this share of it; the rest is the clock-rate error we tolerate between two machines."""
 
+LONGEST_TIME = timedelta(days=3660)
+"""No duration of a definition exceeds this; one that leads out of the calendar would stop the scheduler of all tasks."""
+
+_MILLISECOND = timedelta(milliseconds=1)
+
 
 def require(condition: object, field: str, value: object, reason: str) -> None:
     """Raise InvalidPolicy unless the condition is true."""
@@ -27,6 +32,17 @@ def require(condition: object, field: str, value: object, reason: str) -> None:
 
 def require_positive(field: str, value: timedelta) -> None:
     require(value > timedelta(0), field, value.total_seconds(), "must be more than 0 seconds")
+
+
+def require_storable(field: str, value: timedelta, *, least: timedelta = timedelta(milliseconds=1)) -> None:
+    """A time that travels with a definition: what a store keeps, and what can be added to or taken from any instant."""
+    require(not value % _MILLISECOND, field, value.total_seconds(), "must be a whole number of milliseconds")
+    require(
+        least <= value <= LONGEST_TIME,
+        field,
+        value.total_seconds(),
+        f"must be {least.total_seconds():g} to {LONGEST_TIME.total_seconds():g} seconds",
+    )
 
 
 class Overlap(Enum):
@@ -67,9 +83,9 @@ class CatchUp:
     grace: timedelta = timedelta(seconds=2)
 
     def __post_init__(self) -> None:
-        require_positive("catch_up.window", self.window)
+        require_storable("catch_up.window", self.window)
         require(1 <= self.limit <= 500, "catch_up.limit", self.limit, "must be between 1 and 500")
-        require(self.grace >= timedelta(0), "catch_up.grace", self.grace.total_seconds(), "must not be negative")
+        require_storable("catch_up.grace", self.grace, least=timedelta(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +106,8 @@ class RetryPolicy:
     no_retry_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        require_positive("retry_backoff", self.initial)
+        require_storable("retry_backoff", self.initial)
+        require_storable("retry_backoff_max", self.maximum)
         require(
             self.maximum >= self.initial,
             "retry_backoff_max",

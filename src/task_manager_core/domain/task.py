@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 from task_manager_core.domain.errors import InvalidArguments
 from task_manager_core.domain.identity import RunId, TaskKey, check_name
-from task_manager_core.domain.policy import CatchUp, Overlap, Priority, RetryPolicy, require, require_positive
+from task_manager_core.domain.policy import CatchUp, Overlap, Priority, RetryPolicy, require, require_storable
 from task_manager_core.domain.run import Run
 from task_manager_core.domain.schedule import Schedule
 
@@ -86,10 +86,13 @@ class Task:
                 self.description,
                 f"must not exceed {LONGEST_DESCRIPTION} characters",
             )
+            require_text("description", self.description)
+        for name in (*self.retry.retry_on, *self.retry.no_retry_on):
+            require_text("retry_on", name)
         if self.timeout is not None:
-            require_positive("timeout", self.timeout)
+            require_storable("timeout", self.timeout)
         if self.start_deadline is not None:
-            require_positive("start_deadline", self.start_deadline)
+            require_storable("start_deadline", self.start_deadline)
 
     def run_of_slot(self, slot: datetime, version: int) -> Run:
         """The run that this slot promises."""

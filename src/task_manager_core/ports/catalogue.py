@@ -8,7 +8,7 @@ from typing import Protocol
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
-from task_manager_core.domain.planning import Plan
+from task_manager_core.domain.planning import Plan, Skipped
 from task_manager_core.domain.task import StoredTask, Task
 
 
@@ -17,13 +17,15 @@ class Definition:
     """A definition to be written.
 
     `expected` is the version that the writer has seen, 0 for none. With `replan` the next slot becomes `plan` (None:
-    the schedule has ended); without it the stored rhythm goes on.
+    the schedule has ended); without it the stored rhythm goes on. `skipped` are the undecided slots that a new plan
+    gives up, the first of them the stored next slot.
     """
 
     task: Task
     expected: int
     replan: bool
     plan: Plan | None = None
+    skipped: tuple[Skipped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,12 @@ class Conflict:
 class Changes:
     """What a reader has to learn: definitions newer than the version it knew, and the keys of all that exist.
 
-    `retired` names the static tasks that no living process declared when the leader last looked.
+    `retired` names the static tasks that no living process declared when the leader last looked. `incarnation` names
+    the life of the store; 0 while it holds nothing.
     """
 
     version: int
+    incarnation: int
     changed: tuple[StoredTask, ...]
     keys: frozenset[TaskKey]
     retired: frozenset[TaskKey]
@@ -53,12 +57,15 @@ class Catalogue(Protocol):
     2. A definition is written only if the stored version is the expected one; otherwise nothing of it changes.
     3. Writing what stands already returns the version that stands and changes nothing, whatever version was expected.
     4. A change of definition keeps pause, history and live runs.
-    5. The next slot changes only on `replan`.
+    5. The next slot changes only on `replan`, and the slots that this gives up are recorded as skipped in the same
+       step.
     6. Removal takes the definition, its state, its history and its live runs; their claims are lost.
     7. A reader that knows the current version learns nothing (None); any other learns every change since its version.
     8. A retired task leaves the agenda; writing its definition again brings it back.
     9. Retirement is fenced by the term.
     10. Every change wakes whoever waits for a signal.
+    11. A definition that gives up slots is not written once another next slot stands.
+    12. The incarnation stays the same until the store loses what it held; no two are equal.
     """
 
     async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
