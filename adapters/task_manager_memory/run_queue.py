@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
@@ -27,7 +28,7 @@ class MemoryRunQueue:
         entry = self._state.entries.get(run.task)
         if entry is None:
             return Enqueued.UNKNOWN_TASK
-        if run.id in self._state.requested:
+        if run.id in self._state.requested or entry.place(run.id) is not None:
             return Enqueued.DUPLICATE
         self._state.requested[run.id] = self._state.now()
         if run.exclusive and (entry.live or entry.held):
@@ -46,8 +47,10 @@ class MemoryRunQueue:
             unknown = [place.claim() for place in mine if (place.run.id, place.token) not in tokens][:limit]
             return (*unknown, *self._claim(worker, limit - len(unknown)))
         claims = self._claim(worker, limit)
-        deadline = self._state.now() + wait
-        while not claims and (left := deadline - self._state.now()) > timedelta(0):
+        # The loop's time and not the store's: who waits is this process, and a test may hold the store's time still.
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait.total_seconds()
+        while not claims and (left := timedelta(seconds=deadline - loop.time())) > timedelta(0):
             following = self._state.promote()
             await self._state.wake.wait(left if following is None else min(left, following - self._state.now()))
             claims = self._claim(worker, limit)
@@ -133,7 +136,7 @@ class MemoryRunQueue:
         entry = self._state.entries.get(key)
         if entry is None:
             return Cancelling.NOT_LIVE
-        place = entry.live.get(run) or next((place for place in entry.held if place.run.id == run), None)
+        place = entry.place(run)
         if place is None:
             return Cancelling.NOT_LIVE
         if place.state is RunState.RUNNING:

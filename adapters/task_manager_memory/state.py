@@ -75,6 +75,9 @@ class Entry:
             self.skips.appendleft(skip)
             self.skipped[skip.reason] += skip.count
 
+    def place(self, run: RunId) -> Place | None:
+        return self.live.get(run) or next((place for place in self.held if place.run.id == run), None)
+
     @property
     def retrying(self) -> int:
         return sum(place.retrying for place in self.live.values())

@@ -1,0 +1,49 @@
+"""The conformance suite: what every store is judged by.
+
+Each numbered law in the docstring of a port has one test whose docstring is that sentence, in the file of the port's
+name here; further tests judge a law where it is easy to break. The author of a store writes one subclass and one
+fixture:
+
+    class TestMyStore(BackendContract):
+        @pytest_asyncio.fixture
+        async def harness(self) -> AsyncIterator[Harness]:
+            async with clock_harness(my_store.open_backend) as harness:
+                yield harness
+
+or nothing at all, and says `python -m task_manager_core.testing.conformance my_store:open_backend`.
+"""
+
+from importlib.util import find_spec
+
+_MISSING = [needed for needed in ("hypothesis", "pytest", "pytest_asyncio") if find_spec(needed) is None]
+if _MISSING:
+    raise ImportError(f"{', '.join(_MISSING)} not found: pip install 'hexagonal-task-manager[testing]'")
+
+import pytest  # noqa: E402 - the reason why it may be missing comes first
+
+# These modules are a library to pytest; without this their assertions would fail without saying why.
+pytest.register_assert_rewrite(
+    *(
+        f"{__name__}.{module}"
+        for module in (
+            "attendance",
+            "catalogue",
+            "history",
+            "leadership",
+            "model",
+            "run_queue",
+            "run_queue_claims",
+            "run_queue_order",
+            "schedule",
+            "schedule_edges",
+            "signals",
+            "store",
+            "whole",
+        )
+    )
+)
+
+from task_manager_core.testing.conformance.backend import BackendContract  # noqa: E402 - the registration comes first
+from task_manager_core.testing.conformance.harness import RETENTION, Harness, clock_harness  # noqa: E402
+
+__all__ = ["RETENTION", "BackendContract", "Harness", "clock_harness"]

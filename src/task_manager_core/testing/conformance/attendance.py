@@ -1,0 +1,61 @@
+"""The laws of attendance, judged."""
+
+from __future__ import annotations
+
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.testing.conformance.build import MINUTE, SECOND, TTL, key, presence
+from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.laws import law
+from task_manager_core.testing.conformance.store import Store
+
+
+class AttendanceContract(Contract):
+    @law("attendance", 1)
+    async def test_a_node_lives_until_its_word_ends(self, store: Store) -> None:
+        """A node is among the living of a snapshot until `ttl` after its last announcement, or until it departs."""
+        for node in ("silent", "speaking", "departing"):
+            await store.attendance.announce(presence(node), TTL)
+        assert await store.living() == ["departing", "silent", "speaking"]
+        await store.attendance.depart(NodeId("departing"))
+        assert await store.living() == ["silent", "speaking"]
+        await store.advance(TTL - 10 * SECOND)
+        await store.attendance.announce(presence("speaking"), TTL)
+        assert await store.living() == ["silent", "speaking"]
+        await store.advance(10 * SECOND)
+        assert await store.living() == ["speaking"]
+        await store.advance(TTL - 10 * SECOND)
+        assert await store.living() == []
+
+    @law("attendance", 1)
+    async def test_departing_again_or_unknown_changes_nothing(self, store: Store) -> None:
+        await store.attendance.announce(presence("node"), TTL)
+        await store.attendance.depart(NodeId("unknown"))
+        assert await store.living() == ["node"]
+        for _ in range(2):
+            await store.attendance.depart(NodeId("node"))
+            assert await store.living() == []
+        await store.attendance.announce(presence("node"), TTL)
+        assert await store.living() == ["node"]
+
+    @law("attendance", 2)
+    async def test_the_last_word_counts(self, store: Store) -> None:
+        """The last announcement of a node replaces its earlier ones."""
+        first = presence("node", tasks=frozenset({key("a"), key("b")}), functions=frozenset({"f", "g"}))
+        last = presence("node", tasks=frozenset({key("b"), key("c")}))
+        other = presence("other", tasks=frozenset({key("a")}), functions=frozenset({"ƒ: {x}"}))
+        await store.attendance.announce(first, 10 * TTL)
+        await store.attendance.announce(other, TTL)
+        assert (await store.history.snapshot()).nodes == (first, other)
+        await store.attendance.announce(last, TTL)
+        assert (await store.history.snapshot()).nodes == (last, other)
+        await store.attendance.announce(last, TTL)
+        assert (await store.history.snapshot()).nodes == (last, other)
+        await store.advance(TTL)
+        assert await store.living() == []
+
+    @law("attendance", 2)
+    async def test_a_node_lives_for_as_long_as_its_last_word_says(self, store: Store) -> None:
+        await store.attendance.announce(presence("node"), TTL)
+        await store.attendance.announce(presence("node"), TTL + 10 * MINUTE)
+        await store.advance(10 * MINUTE)
+        assert await store.living() == ["node"]

@@ -1,0 +1,34 @@
+"""The whole suite for one store."""
+
+from __future__ import annotations
+
+from task_manager_core.testing.conformance.attendance import AttendanceContract
+from task_manager_core.testing.conformance.catalogue import CatalogueContract
+from task_manager_core.testing.conformance.history import HistoryContract
+from task_manager_core.testing.conformance.leadership import LeadershipContract
+from task_manager_core.testing.conformance.run_queue import RunQueueLaws
+from task_manager_core.testing.conformance.run_queue_claims import RunQueueClaims
+from task_manager_core.testing.conformance.run_queue_order import RunQueueOrder
+from task_manager_core.testing.conformance.schedule import ScheduleLaws
+from task_manager_core.testing.conformance.schedule_edges import ScheduleEdges
+from task_manager_core.testing.conformance.signals import SignalsContract
+
+
+class RunQueueContract(RunQueueLaws, RunQueueOrder, RunQueueClaims):
+    """The laws of the run queue and their edges."""
+
+
+class ScheduleContract(ScheduleLaws, ScheduleEdges):
+    """The laws of the schedule and their edges."""
+
+
+class BackendContract(
+    LeadershipContract,
+    CatalogueContract,
+    ScheduleContract,
+    RunQueueContract,
+    HistoryContract,
+    AttendanceContract,
+    SignalsContract,
+):
+    """Every law of every port. A subclass gives the fixture `harness`."""

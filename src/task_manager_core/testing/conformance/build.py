@@ -1,0 +1,128 @@
+"""Values for tests, with short defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from task_manager_core.domain.identity import FunctionKey, NodeId, TaskKey
+from task_manager_core.domain.observation import Presence
+from task_manager_core.domain.planning import Advance, Plan, Skipped, SkipReason
+from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
+from task_manager_core.domain.run import Claim, Failure, Outcome, Run, Settlement, Succeeded
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.task import Task, canonical_kwargs
+from task_manager_core.ports import Definition
+
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+NOTHING = timedelta(0)
+
+TTL = MINUTE
+"""How long leases and claims live in these tests."""
+
+LEADER = NodeId("leader")
+WORKER = NodeId("worker")
+_RETRY = RetryPolicy()
+_SUCCESS = Succeeded()
+
+STARTED = datetime(2026, 1, 1, 12, 0, 0, 123000, tzinfo=UTC)
+
+
+def key(name: str = "task", group: str = "group") -> TaskKey:
+    return TaskKey(group, name)
+
+
+def task(
+    name: str = "task",
+    group: str = "group",
+    *,
+    overlap: Overlap = Overlap.ALLOW,
+    priority: Priority = Priority.LOW,
+    description: str | None = None,
+    kwargs: Mapping[str, object] | None = None,
+    retry: RetryPolicy = _RETRY,
+    schedule: Schedule | None = None,
+) -> Task:
+    return Task(
+        key=TaskKey(group, name),
+        schedule=Schedule.every(MINUTE) if schedule is None else schedule,
+        function="function",
+        kwargs=canonical_kwargs(kwargs),
+        description=description,
+        priority=priority,
+        overlap=overlap,
+        retry=retry,
+    )
+
+
+def exclusive(name: str = "task", group: str = "group") -> Task:
+    """A task whose runs do not overlap."""
+    return task(name, group, overlap=Overlap.BUFFER_ONE)
+
+
+def definition(of: Task, *, expected: int = 0, slot: datetime | None = None, replan: bool = True) -> Definition:
+    """A definition to be written; its next slot is due when it comes."""
+    plan = None if slot is None else Plan(slot=slot, due_at=slot)
+    return Definition(task=of, expected=expected, replan=replan, plan=plan)
+
+
+def run(of: Task, request: str = "request", *, kwargs: str | None = None, version: int = 1) -> Run:
+    """The run that a request asks for."""
+    return of.run_of_request(request, version, kwargs)
+
+
+def runs(of: Task, count: int, prefix: str = "request") -> tuple[Run, ...]:
+    return tuple(run(of, f"{prefix} {number}") for number in range(count))
+
+
+def plan(slot: datetime) -> Plan:
+    return Plan(slot=slot, due_at=slot)
+
+
+def decision(
+    of: Task,
+    version: int,
+    slot: datetime,
+    *,
+    fire: Sequence[Run] = (),
+    hold: Run | None = None,
+    skips: Sequence[Skipped] = (),
+    then: datetime | None = None,
+) -> Advance:
+    """A decision about the due slots of a task; its next slot is `then`."""
+    return Advance(
+        key=of.key,
+        version=version,
+        slot=slot,
+        fire=tuple(fire),
+        hold=hold,
+        skipped=tuple(skips),
+        plan=None if then is None else plan(then),
+    )
+
+
+def skipped(
+    first: datetime, *, last: datetime | None = None, count: int = 1, reason: SkipReason = SkipReason.CATCH_UP
+) -> Skipped:
+    return Skipped(first=first, last=first if last is None else last, count=count, reason=reason)
+
+
+def settlement(claim: Claim, outcome: Outcome = _SUCCESS, *, failure: Failure | None = None) -> Settlement:
+    return Settlement(
+        claim=claim, outcome=outcome, started_at=STARTED, duration=timedelta(microseconds=1_234_567), failure=failure
+    )
+
+
+def presence(
+    node: str, *, tasks: frozenset[TaskKey] = frozenset(), functions: frozenset[str] = frozenset()
+) -> Presence:
+    return Presence(
+        node=NodeId(node),
+        service="service",
+        started_at=STARTED,
+        tasks=tasks,
+        functions=frozenset(FunctionKey("group", name) for name in functions),
+    )

@@ -1,0 +1,360 @@
+"""The laws of the catalogue, judged."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from task_manager_core.domain.cron import CronExpression
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap, Priority, RetryPolicy
+from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap
+from task_manager_core.domain.run import Retried
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.task import Task, canonical_kwargs
+from task_manager_core.ports import Cancelling, Changes, Conflict, Definition, Enqueued
+from task_manager_core.testing.conformance.build import (
+    DAY,
+    HOUR,
+    LEADER,
+    MINUTE,
+    STARTED,
+    TTL,
+    WORKER,
+    decision,
+    definition,
+    exclusive,
+    key,
+    plan,
+    run,
+    skipped,
+    task,
+)
+from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.laws import law
+from task_manager_core.testing.conformance.store import Store
+
+
+async def load(store: Store, since: int = 0) -> Changes:
+    changes = await store.catalogue.load(since)
+    assert changes is not None
+    return changes
+
+
+async def written(store: Store, change: Definition) -> int:
+    [version] = await store.catalogue.put([change])
+    assert isinstance(version, int)
+    return version
+
+
+class CatalogueContract(Contract):
+    @law("catalogue", 1)
+    async def test_versions_increase(self, store: Store) -> None:
+        """Versions strictly increase over all tasks of the store, also after a wipe."""
+        a, b, c = [await store.define(task(name)) for name in "abc"]
+        changed = await written(store, definition(task("a", description="new"), expected=a))
+        await store.catalogue.remove([key("b")])
+        removed = (await load(store)).version
+        again = await store.define(task("b"))
+        first, second = await store.catalogue.put([definition(task("d")), definition(task("e"))])
+        assert isinstance(first, int)
+        assert isinstance(second, int)
+
+        versions = [a, b, c, changed, removed, again, first, second]
+        assert versions == sorted(set(versions))
+        assert (await load(store)).version == second
+        await store.wipe()
+        assert await store.define(task("a")) > second
+
+    @law("catalogue", 2)
+    async def test_a_definition_needs_the_expected_version(self, store: Store) -> None:
+        """A definition is written only if the stored version is the expected one; otherwise nothing of it changes."""
+        slot = await store.slot(HOUR)
+        version = await store.define(task(), slot)
+        before = await store.picture()
+
+        for expected in (0, version - 1, version + 1):
+            change = definition(task(description="new"), expected=expected, slot=slot + HOUR)
+            assert await store.catalogue.put([change]) == (Conflict(version),)
+        assert await store.catalogue.put([definition(task("absent"), expected=version)]) == (Conflict(0),)
+        assert await store.picture() == before
+        assert [stored.task for stored in (await load(store)).changed] == [task()]
+
+        assert await written(store, definition(task(description="new"), expected=version)) > version
+
+    @law("catalogue", 2)
+    async def test_a_conflict_does_not_keep_the_others_from_being_written(self, store: Store) -> None:
+        version = await store.define(task("b"))
+        changes = [definition(task("a")), definition(task("b", description="new")), definition(task("c"))]
+        a, b, c = await store.catalogue.put(changes)
+        assert isinstance(a, int)
+        assert isinstance(c, int)
+        assert b == Conflict(version)
+        assert (await load(store)).keys == {key("a"), key("b"), key("c")}
+
+    @law("catalogue", 3)
+    async def test_writing_what_stands_changes_nothing(self, store: Store) -> None:
+        """Writing what stands already returns the version that stands and changes nothing, whatever version was
+        expected."""
+        slot = await store.slot(HOUR)
+        version = await store.define(task(), slot)
+        before = await store.picture()
+        for expected in (0, version, version - 1, version + 1):
+            same = definition(task(), expected=expected, slot=slot + HOUR)
+            assert await store.catalogue.put([same, same]) == (version, version)
+        assert await store.picture() == before
+        assert await store.catalogue.load(version) is None
+
+    @law("catalogue", 3)
+    async def test_writing_again_after_a_lost_reply_changes_nothing(self, store: Store) -> None:
+        slot = await store.slot(HOUR)
+        changes = [definition(task("a"), slot=slot), definition(task("b"), slot=slot)]
+        versions = await store.catalogue.put(changes)
+        before = await store.picture()
+        assert await store.catalogue.put(changes) == versions
+        assert await store.picture() == before
+
+    @law("catalogue", 4)
+    async def test_a_change_keeps_what_has_happened(self, store: Store) -> None:
+        """A change of definition keeps pause, history and live runs."""
+        of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
+        version = await store.define(of, slot)
+        assert await store.kept(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
+        assert await store.settle(await store.take(run(of, "settled")))
+        claim = await store.take(run(of, "running"))
+        assert await store.enqueue(run(of, "held")) == (Enqueued.HELD,)
+        await store.schedule.pause([of.key])
+        before = await store.picture()
+
+        change = Task(key=of.key, schedule=Schedule.every(HOUR), function="another", overlap=Overlap.SKIP)
+        newer = await written(store, definition(change, expected=version, slot=slot + DAY))
+        after = await store.picture()
+        [view], [earlier] = after.tasks, before.tasks
+        assert (view.version, view.plan) == (newer, plan(slot + DAY))
+        assert (view.paused, view.live, view.skipped) == (True, earlier.live, earlier.skipped)
+        assert (after.records, after.skips) == (before.records, before.skips)
+        assert await store.settle(claim)
+        assert [freed.run for freed in await store.claim()] == [run(of, "held")]
+
+    @law("catalogue", 5)
+    async def test_only_a_replan_moves_the_next_slot(self, store: Store) -> None:
+        """The next slot changes only on `replan`."""
+        slot = await store.slot(HOUR)
+        version = await store.define(task(), slot)
+        steps = [
+            (False, slot + HOUR, slot),
+            (False, None, slot),
+            (True, slot + HOUR, slot + HOUR),
+            (True, slot - DAY, slot - DAY),
+            (True, None, None),
+            (False, slot, None),
+            (True, slot, slot),
+        ]
+        for number, (replan, wanted, expected) in enumerate(steps):
+            change = definition(task(description=f"{number}"), expected=version, slot=wanted, replan=replan)
+            version = await written(store, change)
+            assert (await store.view(key())).plan == (None if expected is None else plan(expected)), number
+
+    @law("catalogue", 6)
+    async def test_removal_takes_everything(self, store: Store) -> None:
+        """Removal takes the definition, its state, its history and its live runs; their claims are lost."""
+        of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
+        version = await store.define(of, slot)
+        assert await store.kept(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
+        assert await store.settle(await store.take(run(of, "settled")))
+        claim = await store.take(run(of, "running"))
+        assert await store.enqueue(run(of, "held")) == (Enqueued.HELD,)
+        await store.schedule.pause([of.key])
+
+        assert await store.catalogue.remove([of.key, key("unknown")]) == {of.key}
+        assert (await store.history.snapshot()).tasks == ()
+        assert (await load(store)).keys == frozenset()
+        assert await store.records(of.key) == ()
+        assert await store.history.skips(of.key, 100) == ()
+        assert not await store.alive(claim, TTL)
+        assert not await store.settle(claim)
+        assert not await store.release(claim)
+        assert await store.queue.cancel([(of.key, claim.run.id)]) == (Cancelling.NOT_LIVE,)
+        assert await store.claim() == ()
+
+        await store.define(of, slot + HOUR)
+        view = await store.view(of.key)
+        assert (view.paused, view.retired, view.live, view.skipped) == (False, False, (), {})
+        assert await store.records(of.key) == ()
+        assert not await store.settle(claim)
+
+    @law("catalogue", 6)
+    async def test_queued_waiting_and_unreaped_runs_of_a_removed_task_are_gone(self, store: Store) -> None:
+        of, term = task(), await store.lead()
+        await store.define(of)
+        await store.settle(await store.take(run(of, "retried")), Retried(HOUR))
+        await store.release(await store.take(run(of, "released")), HOUR)
+        await store.take(run(of, "silent"))
+        await store.enqueue(run(of, "queued"))
+        assert await store.catalogue.remove([of.key]) == {of.key}
+        assert await store.catalogue.remove([of.key]) == frozenset()
+        assert await store.queue.hasten([of.key]) == 0
+        await store.advance(HOUR)
+        assert await store.reap(term, TTL) == ()
+        assert await store.queue.claim(WORKER, 10, timedelta(0), known=()) == ()
+        assert (await store.history.snapshot()).queued == 0
+
+    @law("catalogue", 6)
+    async def test_removal_leaves_the_other_tasks_alone(self, store: Store) -> None:
+        await store.define(task("a"))
+        await store.define(task("b"))
+        claim = await store.take(run(task("b"), "running"))
+        await store.enqueue(run(task("b"), "queued"), run(task("a"), "queued"))
+        await store.catalogue.remove([key("a")])
+        assert [claimed.run for claimed in await store.claim()] == [run(task("b"), "queued")]
+        assert await store.settle(claim)
+
+    @law("catalogue", 7)
+    async def test_a_reader_learns_what_it_does_not_know(self, store: Store) -> None:
+        """A reader that knows the current version learns nothing (None); any other learns every change since its
+        version."""
+        a, b = await store.define(task("a")), await store.define(task("b"))
+        changes = await load(store)
+        assert [(stored.task, stored.version) for stored in changes.changed] == [(task("a"), a), (task("b"), b)]
+        assert (changes.version, changes.keys, changes.retired) == (b, frozenset({key("a"), key("b")}), frozenset())
+        assert await store.catalogue.load(b) is None
+
+        changes = await load(store, a)
+        assert [stored.task for stored in changes.changed] == [task("b")]
+        assert changes.keys == {key("a"), key("b")}
+
+        newer = await written(store, definition(task("a", description="new"), expected=a))
+        changes = await load(store, b)
+        assert [(stored.task, stored.version) for stored in changes.changed] == [(task("a", description="new"), newer)]
+
+        await store.catalogue.remove([key("a")])
+        changes = await load(store, newer)
+        assert (changes.changed, changes.keys) == ((), frozenset({key("b")}))
+        assert await store.catalogue.load(changes.version) is None
+
+    @law("catalogue", 7)
+    async def test_a_reader_from_before_a_wipe_learns_everything(self, store: Store) -> None:
+        await store.define(task("a"))
+        changes = await load(store, (await load(store)).version + 1_000_000)
+        assert [stored.task for stored in changes.changed] == [task("a")]
+
+    @law("catalogue", 7)
+    async def test_a_definition_is_read_as_it_was_written(self, store: Store) -> None:
+        rules = (
+            Cron(
+                expression=CronExpression.parse("*/5 8-18 * * mon-fri"),
+                timezone="Europe/Rome",
+                gap=Gap.SKIP,
+                fold=Fold.BOTH,
+            ),
+            Every(interval=timedelta(seconds=90), phase=timedelta(seconds=30)),
+            At(instants=(STARTED, STARTED + DAY)),
+        )
+        full = Task(
+            key=key("full"),
+            schedule=Schedule(rules=rules, start_at=STARTED, end_at=STARTED + 100 * DAY, jitter=MINUTE),
+            function="fünction: {odd}",
+            kwargs=canonical_kwargs({"empty": [], "nothing": {}, "big": 2**60 + 1, "text": "\u2028\x00'\""}),
+            description="two\nlines — and “quotes”",
+            tags=("a", "b c", "ü"),
+            priority=Priority.HIGH,
+            overlap=Overlap.SKIP,
+            catch_up=CatchUp(mode=CatchUpMode.ALL, window=2 * HOUR, limit=7, grace=timedelta(milliseconds=1)),
+            retry=RetryPolicy(
+                initial=timedelta(milliseconds=250),
+                maximum=DAY,
+                multiplier=1.7,
+                jitter=0.1,
+                max_retries=3,
+                retry_on=("builtins.ValueError",),
+                no_retry_on=("builtins.KeyError", "my.Error"),
+            ),
+            timeout=timedelta(milliseconds=1500),
+            start_deadline=HOUR,
+            run_on_start=True,
+            dynamic=True,
+        )
+        await store.define(full)
+        await store.define(task("plain"))
+        assert [stored.task for stored in (await load(store)).changed] == [full, task("plain")]
+
+    @law("catalogue", 8)
+    async def test_a_retired_task_comes_back_when_it_is_written(self, store: Store) -> None:
+        """A retired task leaves the agenda; writing its definition again brings it back."""
+        of, slot, term = task(), await store.slot(-MINUTE), await store.lead()
+        version = await store.define(of, slot)
+        assert await store.catalogue.retire(term, [of.key, key("unknown")]) == frozenset({of.key})
+        agenda = await store.schedule.agenda(10)
+        assert (agenda.due, agenda.next_due) == ((), None)
+        changes = await load(store)
+        assert (changes.keys, changes.retired) == (frozenset({of.key}), frozenset({of.key}))
+        assert (await store.view(of.key)).retired
+
+        newer = await written(store, definition(of, expected=changes.changed[0].version, slot=slot))
+        assert newer > version
+        assert not (await store.view(of.key)).retired
+        assert (await load(store)).retired == frozenset()
+        due = await store.due(of.key)
+        assert due is not None
+        assert (due.version, due.slot) == (newer, slot)
+
+    @law("catalogue", 8)
+    async def test_retiring_again_changes_nothing(self, store: Store) -> None:
+        term = await store.lead()
+        await store.define(task())
+        assert await store.catalogue.retire(term, [key()]) == frozenset({key()})
+        before, known = await store.picture(), (await load(store)).version
+        assert await store.catalogue.retire(term, [key()]) == frozenset()
+        assert await store.picture() == before
+        assert await store.catalogue.load(known) is None
+
+    @law("catalogue", 9)
+    async def test_a_stale_term_retires_nothing(self, store: Store) -> None:
+        """Retirement is fenced by the term."""
+        await store.define(task())
+        older = await store.lead(NodeId("older"), TTL)
+        await store.advance(TTL)
+        before = await store.picture()
+        assert await store.catalogue.retire(older, [key()]) == Fenced()
+
+        term = await store.lead(LEADER, TTL)
+        for stale in (older, Term(LEADER, term.token - 1), Term(LEADER, term.token + 1), Term(WORKER, term.token)):
+            assert await store.catalogue.retire(stale, [key()]) == Fenced(), stale
+        assert (await store.picture()).tasks == before.tasks
+        assert await store.catalogue.retire(term, [key()]) == frozenset({key()})
+
+    @law("catalogue", 10)
+    async def test_changes_wake(self, store: Store) -> None:
+        """Every change wakes whoever waits for a signal."""
+        term = await store.lead()
+        version = await store.define(task("changed"))
+
+        async def write() -> None:
+            nonlocal version
+            version = await written(store, definition(task("changed", description=f"{version}"), expected=version))
+
+        async def remove() -> None:
+            await store.define(task("removed"))
+            assert await store.catalogue.remove([key("removed")])
+
+        async def retire() -> None:
+            await write()
+            assert await store.catalogue.retire(term, [key("changed")])
+
+        assert await store.wakes(write)
+        assert await store.wakes(remove)
+        assert await store.wakes(retire)
+
+    async def test_many_definitions_are_written_at_once(self, store: Store) -> None:
+        many = [task(f"task {number}") for number in range(300)]
+        versions = await store.catalogue.put([definition(of) for of in many])
+        assert [stored.task for stored in (await load(store)).changed] == many
+        assert [stored.version for stored in (await load(store)).changed] == list(versions)
+        assert len(await store.catalogue.remove([of.key for of in many])) == 300
+
+    async def test_removal_of_nothing_is_no_change(self, store: Store) -> None:
+        version = await store.define(task())
+        assert await store.catalogue.remove([]) == frozenset()
+        assert await store.catalogue.remove([key("unknown")]) == frozenset()
+        assert await store.catalogue.put([]) == ()
+        assert await store.catalogue.load(version) is None

@@ -1,0 +1,218 @@
+"""The laws of history, judged."""
+
+from __future__ import annotations
+
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.planning import Skipped, SkipReason
+from task_manager_core.domain.run import AttemptStatus, Cancelled, Exhausted, Failure, Retried, RunState, Succeeded
+from task_manager_core.testing.conformance.build import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOTHING,
+    SECOND,
+    TTL,
+    WORKER,
+    decision,
+    exclusive,
+    key,
+    plan,
+    presence,
+    run,
+    runs,
+    settlement,
+    skipped,
+    task,
+)
+from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.laws import law
+from task_manager_core.testing.conformance.store import EVERYTHING, Store, near
+
+
+class HistoryContract(Contract):
+    @law("history", 1)
+    async def test_every_attempt_leaves_a_line(self, store: Store) -> None:
+        """Every settled, reaped or cancelled attempt leaves one line, readable newest first."""
+        term = await store.lead()
+        await store.define(task())
+        claim = await store.take(run(task(), "settled"))
+        for outcome in (Retried(NOTHING), Retried(HOUR), Exhausted()):
+            assert await store.settle(claim, outcome)
+            await store.advance(HOUR)
+            if not isinstance(outcome, Exhausted):
+                [claim] = await store.claim()
+        await store.release(await store.take(run(task(), "released")), HOUR)
+        await store.queue.cancel([(key(), run(task(), "released").id)])
+        await store.take(run(task(), "reaped"))
+        await store.advance(TTL)
+        assert len(await store.reap(term, TTL)) == 1
+        [claim] = await store.claim()
+        await store.queue.cancel([(key(), claim.run.id)])
+        await store.settle(claim, Cancelled())
+
+        lines = await store.records(key())
+        assert [(line.run, line.attempt, line.status) for line in lines] == [
+            (run(task(), "reaped").id, 2, AttemptStatus.CANCELLED),
+            (run(task(), "reaped").id, 1, AttemptStatus.LOST),
+            (run(task(), "released").id, 1, AttemptStatus.CANCELLED),
+            (run(task(), "settled").id, 3, AttemptStatus.FAILED),
+            (run(task(), "settled").id, 2, AttemptStatus.RETRIED),
+            (run(task(), "settled").id, 1, AttemptStatus.RETRIED),
+        ]
+        for limit in range(8):
+            assert await store.history.read(key(), limit) == lines[:limit]
+        assert await store.history.read(key("unknown"), 10) == ()
+
+    @law("history", 1)
+    async def test_a_line_is_read_as_it_was_written(self, store: Store) -> None:
+        of, slot, term = task(), await store.slot(-MINUTE), await store.lead()
+        version = await store.define(of, slot)
+        fired = of.run_of_slot(slot, version)
+        assert await store.kept(term, decision(of, version, slot, fire=[fired], then=slot + HOUR))
+        [claim] = await store.claim()
+        failure = Failure(type="Ünusual", message="“{}”: \x00 \u2028 🙂" * 100, traceback="\n".join(["  line"] * 500))
+        one = settlement(claim, Exhausted(), failure=failure)
+        assert await store.queue.settle([one]) == frozenset()
+        assert await store.records(of.key) == (one.record(),)
+        assert one.record().slot == slot
+
+    @law("history", 2)
+    async def test_old_lines_make_room(self, store: Store) -> None:
+        """At most the retained number of lines is kept per task, the newest."""
+        await store.define(task("busy"))
+        await store.define(task("quiet"))
+        await store.settle(await store.take(run(task("quiet"))))
+        many = runs(task("busy"), store.retained + 5)
+        for number, one in enumerate(many):
+            await store.settle(await store.take(one))
+            assert len(await store.records(key("busy"))) == min(number + 1, store.retained)
+        lines = await store.records(key("busy"))
+        assert [line.run for line in lines] == [one.id for one in reversed(many[5:])]
+        assert len(await store.records(key("quiet"))) == 1
+
+    @law("history", 2)
+    async def test_a_batch_larger_than_what_is_kept_leaves_the_newest(self, store: Store) -> None:
+        await store.define(task())
+        await store.enqueue(*runs(task(), 3 * store.retained))
+        await store.queue.settle([settlement(claim) for claim in await store.claim()])
+        assert len(await store.records(key())) == store.retained
+
+    @law("history", 3)
+    async def test_skips_are_counted_and_shown(self, store: Store) -> None:
+        """Every skipped slot is counted under its reason, and the newest skips can be read as ranges."""
+        of, slot, term = task(), await store.slot(-DAY), await store.lead()
+        version = await store.define(of, slot)
+        expected: dict[SkipReason, int] = {}
+        shown: list[Skipped] = []
+        for number, reason in enumerate([*SkipReason, SkipReason.PAUSED, SkipReason.OVERLAP]):
+            at = slot + number * MINUTE
+            one = skipped(at, last=at + number * SECOND, count=number + 1, reason=reason)
+            assert await store.kept(term, decision(of, version, at, skips=[one], then=at + MINUTE))
+            expected[reason] = expected.get(reason, 0) + number + 1
+            shown.insert(0, one)
+            assert (await store.view(of.key)).skipped == expected
+        for limit in range(len(shown) + 2):
+            assert await store.history.skips(of.key, limit) == tuple(shown[:limit])
+        assert await store.history.skips(key("unknown"), 10) == ()
+
+    @law("history", 3)
+    async def test_several_ranges_of_one_decision_are_shown_newest_first(self, store: Store) -> None:
+        of, slot, term = task(), await store.slot(-DAY), await store.lead()
+        version = await store.define(of, slot)
+        first = skipped(slot, last=slot + HOUR, count=61, reason=SkipReason.CATCH_UP)
+        second = skipped(slot + 2 * HOUR, reason=SkipReason.DEADLINE)
+        assert await store.kept(term, decision(of, version, slot, skips=[first, second], then=slot + DAY))
+        assert await store.history.skips(of.key, 10) == (second, first)
+        assert (await store.view(of.key)).skipped == {SkipReason.CATCH_UP: 61, SkipReason.DEADLINE: 1}
+
+    @law("history", 4)
+    async def test_clearing_takes_only_what_happened(self, store: Store) -> None:
+        """Clearing takes the lines, the skips and the counts, and nothing else."""
+        of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
+        version = await store.define(of, slot)
+        await store.define(task("other"))
+        for one in (of, task("other")):
+            await store.settle(await store.take(run(one, "settled")))
+        assert await store.kept(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
+        claim = await store.take(run(of, "running"))
+        await store.enqueue(run(of, "held"))
+        await store.schedule.pause([of.key])
+        before = await store.picture()
+
+        assert await store.history.clear([of.key, key("unknown")]) == {of.key}
+        after = await store.picture()
+        assert (after.records[of.key], after.skips[of.key]) == ((), ())
+        assert after.records[key("other")] == before.records[key("other")]
+        [earlier] = [view for view in before.tasks if view.key == of.key]
+        [view] = [view for view in after.tasks if view.key == of.key]
+        assert view.skipped == {}
+        assert (view.version, view.plan, view.paused, view.live) == (version, plan(slot + HOUR), True, earlier.live)
+
+        assert await store.history.clear([of.key]) == {of.key}
+        assert await store.history.clear([]) == frozenset()
+        assert await store.settle(claim)
+        assert [line.run for line in await store.records(of.key)] == [claim.run.id]
+        assert [freed.run for freed in await store.claim()] == [run(of, "held")]
+
+    @law("history", 5)
+    async def test_a_snapshot_shows_how_everything_stands(self, store: Store) -> None:
+        """A snapshot is one consistent reading of every task it names; unknown keys are left out."""
+        of, slot, term = task("a"), await store.slot(-MINUTE), await store.lead()
+        version = await store.define(of, slot)
+        other = await store.define(exclusive("b"), slot)
+        await store.attendance.announce(presence("node"), TTL)
+        fired = of.run_of_slot(slot, version)
+        assert await store.kept(term, decision(of, version, slot, fire=[fired], then=slot + HOUR))
+        [running] = await store.claim()
+        await store.settle(await store.take(run(of, "retried")), Retried(HOUR))
+        await store.release(await store.take(run(of, "released")), 2 * HOUR, started=True)
+        await store.enqueue(run(of, "queued"), run(exclusive("b"), "first"), run(exclusive("b"), "second"))
+        await store.queue.cancel([(of.key, running.run.id)])
+        await store.schedule.pause([key("b")])
+
+        snapshot = await store.history.snapshot()
+        a, b = snapshot.tasks
+        assert (snapshot.term, snapshot.nodes, snapshot.queued) == (term, (presence("node"),), 2)
+        assert near(snapshot.now, slot + MINUTE)
+        assert (a.key, a.version, a.plan, a.paused, a.retired) == (of.key, version, plan(slot + HOUR), False, False)
+        assert (b.key, b.version, b.plan, b.paused, b.retired) == (key("b"), other, plan(slot), True, False)
+
+        lives = {live.run: live for live in a.live}
+        assert len(lives) == len(a.live) == 4
+        live = lives[running.run.id]
+        assert (live.state, live.worker, live.cancelling, live.slot) == (RunState.RUNNING, WORKER, True, slot)
+        assert (live.attempt, live.failures, live.due_at, live.retrying) == (1, 0, None, False)
+        live = lives[run(of, "retried").id]
+        assert (live.state, live.worker, live.retrying, live.slot) == (RunState.WAITING, None, True, None)
+        assert live.failures == 1
+        assert live.due_at is not None
+        assert near(live.due_at, snapshot.now + HOUR)
+        assert a.retry_at == live.due_at
+        live = lives[run(of, "released").id]
+        assert (live.state, live.worker, live.retrying, live.failures) == (RunState.WAITING, None, False, 0)
+        live = lives[run(of, "queued").id]
+        assert (live.state, live.worker, live.due_at) == (RunState.QUEUED, None, None)
+        assert [live.state for live in b.live] == [RunState.QUEUED, RunState.HELD]
+
+        assert (await store.history.snapshot([key("b"), key("unknown")])).tasks == (b,)
+        assert (await store.history.snapshot([key("b"), of.key, key("b")])).tasks == (a, b)
+        assert (await store.history.snapshot([])).tasks == ()
+        assert (await store.history.snapshot([key("unknown")])).tasks == ()
+
+    @law("history", 5)
+    async def test_an_empty_store_has_an_empty_snapshot(self, store: Store) -> None:
+        snapshot = await store.history.snapshot()
+        assert (snapshot.term, snapshot.tasks, snapshot.nodes, snapshot.queued) == (None, (), (), 0)
+
+    @law("history", 5)
+    async def test_looking_changes_nothing(self, store: Store) -> None:
+        of = exclusive()
+        await store.define(of)
+        await store.enqueue(run(of, "first"), run(of, "second"))
+        before = await store.picture()
+        for _ in range(3):
+            assert await store.picture() == before
+        [claim] = await store.claim(NodeId("worker"))
+        assert claim.attempt == 1
+        assert await store.settle(claim, Succeeded())
+        assert len(await store.history.read(of.key, EVERYTHING)) == 1

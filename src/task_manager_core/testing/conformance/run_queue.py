@@ -1,0 +1,330 @@
+"""The laws of the run queue, judged: one test for each sentence. More about each of them is in
+`run_queue_order` and `run_queue_claims`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.leadership import Fenced
+from task_manager_core.domain.policy import Priority
+from task_manager_core.domain.run import (
+    AttemptStatus,
+    Cancelled,
+    Claim,
+    Exhausted,
+    Failure,
+    Outcome,
+    Retried,
+    RunState,
+    Succeeded,
+)
+from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Enqueued, Extension
+from task_manager_core.testing.conformance.build import (
+    HOUR,
+    LEADER,
+    MINUTE,
+    NOTHING,
+    SECOND,
+    TTL,
+    WORKER,
+    exclusive,
+    key,
+    run,
+    runs,
+    settlement,
+    task,
+)
+from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.laws import law
+from task_manager_core.testing.conformance.store import Store, near
+
+OTHER = NodeId("other")
+
+
+class RunQueueLaws(Contract):
+    @law("run_queue", 1)
+    async def test_a_request_is_remembered(self, store: Store) -> None:
+        """A run that was enqueued once is not enqueued again within REQUEST_MEMORY; a run of an unknown task
+        never is."""
+        assert await store.enqueue(run(task())) == (Enqueued.UNKNOWN_TASK,)
+        await store.define(task())
+        assert await store.enqueue(run(task()), run(task()), run(task("unknown"))) == (
+            Enqueued.QUEUED,
+            Enqueued.DUPLICATE,
+            Enqueued.UNKNOWN_TASK,
+        )
+        assert await store.enqueue(run(task())) == (Enqueued.DUPLICATE,)
+        [claim] = await store.claim()
+        assert await store.enqueue(run(task())) == (Enqueued.DUPLICATE,)
+        assert await store.settle(claim)
+        assert await store.enqueue(run(task())) == (Enqueued.DUPLICATE,)
+        await store.advance(REQUEST_MEMORY - MINUTE)
+        assert await store.enqueue(run(task())) == (Enqueued.DUPLICATE,)
+        assert await store.claim() == ()
+
+    @law("run_queue", 2)
+    async def test_an_exclusive_run_waits_for_the_other(self, store: Store) -> None:
+        """An exclusive run is held while another run of its task lives, and queued in the step that ends that run."""
+        of = exclusive()
+        await store.define(of)
+        first, second, third = runs(of, 3)
+        assert await store.enqueue(first, second, third) == (Enqueued.QUEUED, Enqueued.HELD, Enqueued.HELD)
+        for current, waiting in ((first, [second, third]), (second, [third]), (third, [])):
+            [claim] = await store.claim()
+            assert claim.run == current
+            assert await store.claim() == ()
+            assert await store.states(of.key) == {
+                current.id.value: RunState.RUNNING,
+                **{other.id.value: RunState.HELD for other in waiting},
+            }
+            assert await store.settle(claim)
+            states = list((await store.states(of.key)).values())
+            assert states == [RunState.QUEUED, RunState.HELD][: len(waiting)]
+
+    @law("run_queue", 3)
+    async def test_claims_are_given_in_order(self, store: Store) -> None:
+        """A claim gives each queued run to one worker; high priority before low, then first in, first out; at most
+        `limit`."""
+        low, high, other = task("low"), task("high", priority=Priority.HIGH), task("other")
+        for of in (low, high, other):
+            await store.define(of)
+        first = [*runs(low, 2, "low"), run(other), *runs(high, 2, "high"), run(low, "last")]
+        await store.enqueue(*first)
+        expected = [*runs(high, 2, "high"), *runs(low, 2, "low"), run(other), run(low, "last")]
+
+        claims = await store.claim(WORKER, 1)
+        claims += await store.claim(OTHER, 3)
+        assert [claim.run for claim in claims] == expected[:4]
+        await store.enqueue(run(high, "urgent"))
+        claims += await store.claim(WORKER, 2)
+        assert await store.claim(WORKER, 0) == ()
+        claims += await store.claim(OTHER, 100)
+        assert [claim.run for claim in claims] == [*expected[:4], run(high, "urgent"), *expected[4:]]
+        assert [claim.worker for claim in claims] == [WORKER, *[OTHER] * 3, *[WORKER] * 2, OTHER]
+        assert {(claim.attempt, claim.failures) for claim in claims} == {(1, 0)}
+        assert await store.claim() == ()
+
+    @law("run_queue", 4)
+    async def test_a_claim_lives_while_it_is_extended(self, store: Store) -> None:
+        """A claim lives while it is extended within its time to live; an expired claim is never revived."""
+        await store.define(task())
+        claim = await store.take(run(task()))
+        for _ in range(3):
+            await store.advance(TTL - 10 * SECOND)
+            assert await store.queue.extend([claim], TTL) == Extension(frozenset(), frozenset())
+        await store.advance(TTL)
+        for _ in range(2):
+            assert await store.queue.extend([claim], TTL) == Extension(frozenset({claim}), frozenset())
+        await store.reap(await store.lead(), TTL)
+        assert not await store.alive(claim, TTL)
+        assert not await store.alive(claim, HOUR)
+
+    @law("run_queue", 5)
+    async def test_only_the_holder_settles(self, store: Store) -> None:
+        """Only the holder of a live-or-unreaped claim settles it; a lost claim changes nothing."""
+        term = await store.lead()
+        await store.define(task())
+        late = await store.take(run(task(), "late"))
+        await store.advance(2 * TTL)
+        assert not await store.alive(late, TTL)
+        assert await store.settle(late)
+
+        settled = await store.take(run(task(), "settled"))
+        assert await store.settle(settled, Exhausted())
+        released = await store.take(run(task(), "released"))
+        assert await store.release(released, HOUR, started=True)
+        retried = await store.take(run(task(), "retried"))
+        assert await store.settle(retried, Retried(HOUR))
+        reaped = await store.take(run(task(), "reaped"))
+        await store.advance(TTL)
+        assert await store.reap(term, TTL) == (reaped,)
+        [again] = await store.claim(OTHER)
+        before = await store.picture()
+        for lost in (late, settled, released, retried, reaped):
+            for outcome in (Succeeded(), Exhausted(), Cancelled(), Retried(NOTHING)):
+                assert not await store.settle(lost, outcome), (lost, outcome)
+        assert await store.picture() == before
+        assert await store.settle(again)
+
+    @law("run_queue", 6)
+    async def test_a_settlement_is_one_step(self, store: Store) -> None:
+        """A settlement ends the run, or lets it wait for its delay, and writes its line of history, in one step."""
+        await store.define(task())
+        failure = Failure(type="builtins.ValueError", message="no: “ü” \x00", traceback="line 1\n  line 2\n")
+        outcomes: list[Outcome] = [Succeeded(), Exhausted(), Cancelled(), Retried(HOUR)]
+        statuses = [AttemptStatus.SUCCEEDED, AttemptStatus.FAILED, AttemptStatus.CANCELLED, AttemptStatus.RETRIED]
+        for number, (outcome, status) in enumerate(zip(outcomes, statuses, strict=True)):
+            claim = await store.take(run(task(), f"{number}"))
+            one = settlement(claim, outcome, failure=None if number == 0 else failure)
+            assert await store.queue.settle([one]) == frozenset()
+            newest = (await store.records(key()))[0]
+            assert newest == one.record()
+            assert newest.status is status
+            assert not await store.alive(claim, TTL)
+
+        [waiting] = await store.live(key())
+        assert waiting.run == run(task(), "3").id
+        assert (waiting.state, waiting.retrying, waiting.worker) == (RunState.WAITING, True, None)
+        assert waiting.due_at is not None
+        assert near(waiting.due_at, await store.now() + HOUR)
+
+    @law("run_queue", 7)
+    async def test_a_waiting_run_comes_back(self, store: Store) -> None:
+        """A run that waits can be claimed from its instant on, with the next attempt number and one more failure."""
+        await store.define(task())
+        claim = await store.take(run(task()))
+        for number in range(1, 4):
+            assert (claim.attempt, claim.failures) == (number, number - 1)
+            assert await store.settle(claim, Retried(HOUR))
+            assert await store.claim() == ()
+            await store.advance(HOUR - MINUTE)
+            assert await store.claim() == ()
+            await store.advance(MINUTE)
+            [claim] = await store.claim()
+            assert claim.run == run(task())
+        assert await store.settle(claim)
+        assert await store.live(key()) == ()
+
+    @law("run_queue", 8)
+    async def test_a_released_run_comes_back_without_a_failure(self, store: Store) -> None:
+        """A released claim puts the run back after the delay without a failure; the attempt counts only if it was
+        started."""
+        await store.define(task())
+        claim = await store.take(run(task()))
+        attempt = 1
+        for delay, started in ((NOTHING, False), (NOTHING, True), (HOUR, False), (HOUR, True), (HOUR, False)):
+            assert await store.release(claim, delay, started=started)
+            if delay:
+                [waiting] = await store.live(key())
+                assert (waiting.state, waiting.retrying, waiting.worker) == (RunState.WAITING, False, None)
+                await store.advance(delay - MINUTE)
+                assert await store.claim() == ()
+                await store.advance(MINUTE)
+            attempt += started
+            [claim] = await store.claim()
+            assert (claim.run, claim.attempt, claim.failures) == (run(task()), attempt, 0)
+        assert await store.records(key()) == ()
+
+    @law("run_queue", 9)
+    async def test_the_runs_of_dead_workers_are_put_back(self, store: Store) -> None:
+        """Reaping puts back the runs whose claims expired, with the next attempt number and one more failure; it is
+        fenced by the term and never touches a claim that lives."""
+        older = await store.lead(LEADER, TTL)
+        await store.define(task())
+        silent = await store.take(run(task(), "silent"))
+        beating = await store.take(run(task(), "beating"), OTHER)
+        await store.advance(TTL - 10 * SECOND)
+        assert await store.alive(beating, TTL)
+        assert await store.reap(older, TTL) == ()
+        await store.advance(10 * SECOND)
+        fresh = await store.take(run(task(), "fresh"))
+        term = await store.lead()
+
+        before = await store.picture()
+        assert await store.queue.reap(older, TTL, 10) == Fenced()
+        assert await store.picture() == before
+        assert await store.reap(term, TTL) == (silent,)
+        assert await store.reap(term, TTL) == ()
+        [line] = await store.records(key())
+        assert (line.run, line.attempt, line.status) == (silent.run.id, 1, AttemptStatus.LOST)
+        assert (line.worker, line.token) == (WORKER, silent.token)
+
+        [again] = await store.claim(OTHER)
+        assert (again.run, again.attempt, again.failures) == (silent.run, 2, 1)
+        for claim in (again, beating, fresh):
+            assert await store.alive(claim, TTL)
+            assert await store.settle(claim)
+
+    @law("run_queue", 10)
+    async def test_fencing_tokens_increase(self, store: Store) -> None:
+        """Fencing tokens strictly increase within a run."""
+        term = await store.lead()
+        await store.define(task())
+        claim = await store.take(run(task()))
+        tokens = [claim.token]
+
+        async def again() -> Claim:
+            [claimed] = await store.claim()
+            tokens.append(claimed.token)
+            return claimed
+
+        for _ in range(2):
+            assert await store.release(claim)
+            claim = await again()
+            assert await store.release(claim, HOUR, started=True)
+            await store.advance(HOUR)
+            claim = await again()
+            assert await store.settle(claim, Retried(NOTHING))
+            claim = await again()
+            assert await store.settle(claim, Retried(HOUR))
+            assert await store.queue.hasten([key()]) == 1
+            claim = await again()
+            await store.advance(TTL)
+            assert await store.reap(term, TTL) == (claim,)
+            claim = await again()
+        assert tokens == sorted(set(tokens))
+
+    @law("run_queue", 11)
+    async def test_runs_are_cancelled(self, store: Store) -> None:
+        """Cancelling a run that nobody runs ends it at once; for a running one the worker learns it with its next
+        extension."""
+        of = exclusive()
+        await store.define(of)
+        await store.define(task("other"))
+        running = await store.take(run(of, "running"))
+        other = await store.take(run(task("other"), "other"))
+        await store.enqueue(run(of, "held"))
+        assert await store.queue.cancel([(of.key, running.run.id), (of.key, run(of, "held").id)]) == (
+            Cancelling.REQUESTED,
+            Cancelling.CANCELLED,
+        )
+        [line] = await store.records(of.key)
+        assert (line.run, line.status) == (run(of, "held").id, AttemptStatus.CANCELLED)
+        [live] = await store.live(of.key)
+        assert (live.run, live.state, live.cancelling) == (running.run.id, RunState.RUNNING, True)
+
+        extension = await store.queue.extend([running, other], TTL)
+        assert extension == Extension(frozenset(), frozenset({running}))
+        assert await store.settle(running, Cancelled())
+        assert [line.status for line in await store.records(of.key)] == [AttemptStatus.CANCELLED] * 2
+        assert await store.live(of.key) == ()
+        assert await store.claim() == ()
+
+    @law("run_queue", 12)
+    async def test_hastened_runs_come_now(self, store: Store) -> None:
+        """Hastening makes waiting runs claimable now."""
+        hasty, patient = task("hasty"), task("patient")
+        for of in (hasty, patient):
+            await store.define(of)
+            await store.settle(await store.take(run(of, "retried")), Retried(HOUR))
+            await store.release(await store.take(run(of, "released")), 2 * HOUR)
+        assert await store.queue.hasten([hasty.key, key("unknown")]) == 2
+        claims = await store.claim()
+        assert {claim.run for claim in claims} == {run(hasty, "retried"), run(hasty, "released")}
+        assert {(claim.attempt, claim.failures) for claim in claims} == {(2, 1), (1, 0)}
+        assert await store.queue.hasten([hasty.key]) == 0
+        await store.advance(2 * HOUR)
+        assert len(await store.claim()) == 2
+
+    @law("run_queue", 13)
+    async def test_claims_whose_reply_was_lost_are_given_again(self, store: Store) -> None:
+        """Claims of a worker that it does not know (their reply was lost) are given again when it says what it
+        knows."""
+        await store.define(task())
+        await store.enqueue(*runs(task(), 4))
+        [known] = await store.claim(WORKER, 1)
+        lost = await store.claim(WORKER, 1)
+        others = await store.claim(OTHER, 1)
+
+        async with asyncio.timeout(10):
+            again = await store.queue.claim(WORKER, 1, HOUR, known=[known])
+        assert again == lost
+        claims = await store.queue.claim(WORKER, 10, HOUR, known=[known])
+        assert claims[:1] == lost
+        assert [claim.run for claim in claims] == [lost[0].run, runs(task(), 4)[3]]
+        assert await store.queue.claim(WORKER, 10, HOUR, known=[known, *claims]) == ()
+        assert await store.queue.claim(OTHER, 10, HOUR, known=others) == ()
+        for claim in (known, *claims, *others):
+            assert await store.settle(claim)
+        assert await store.queue.claim(WORKER, 10, HOUR, known=()) == ()

@@ -1,0 +1,350 @@
+"""The laws of the run queue about claims and what becomes of them, judged where they are easy to break."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from task_manager_core.domain.identity import NodeId, RunId
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.run import AttemptStatus, Cancelled, Exhausted, Outcome, Retried, RunState, Succeeded
+from task_manager_core.ports import Cancelling, Extension
+from task_manager_core.testing.conformance.build import (
+    HOUR,
+    LEADER,
+    MINUTE,
+    NOTHING,
+    SECOND,
+    TTL,
+    WORKER,
+    exclusive,
+    key,
+    run,
+    runs,
+    settlement,
+    task,
+)
+from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.laws import law
+from task_manager_core.testing.conformance.run_queue import OTHER
+from task_manager_core.testing.conformance.store import PATIENCE, Store
+
+
+class RunQueueClaims(Contract):
+    # -- 4: extending -------------------------------------------------------------------------------------------------
+
+    @law("run_queue", 4)
+    async def test_each_of_many_claims_is_judged_by_its_own_heartbeat(self, store: Store) -> None:
+        await store.define(task())
+        old = await store.take(run(task(), "old"))
+        await store.advance(TTL - 10 * SECOND)
+        new = await store.take(run(task(), "new"), OTHER)
+        foreign = replace(new, worker=NodeId("foreign"))
+        other_token = replace(new, token=new.token + 1)
+        await store.advance(10 * SECOND)
+        extension = await store.queue.extend([old, new, foreign, other_token], TTL)
+        assert extension == Extension(frozenset({old, foreign, other_token}), frozenset())
+        assert await store.queue.extend([], TTL) == Extension(frozenset(), frozenset())
+
+    @law("run_queue", 4)
+    async def test_a_heartbeat_with_a_longer_life_finds_a_claim_that_a_shorter_one_has_lost(self, store: Store) -> None:
+        await store.define(task())
+        claim = await store.take(run(task()))
+        await store.advance(2 * TTL)
+        assert not await store.alive(claim, TTL)
+        assert await store.alive(claim, 3 * TTL)
+        assert await store.alive(claim, TTL)
+
+    @law("run_queue", 4)
+    async def test_a_claim_that_was_given_up_is_not_extended(self, store: Store) -> None:
+        await store.define(task())
+        for request in ("settled", "released"):
+            claim = await store.take(run(task(), request))
+            assert await (store.settle(claim) if request == "settled" else store.release(claim))
+            assert not await store.alive(claim, TTL)
+            await store.claim(OTHER)
+            assert not await store.alive(claim, TTL)
+
+    # -- 5 and 6: settling --------------------------------------------------------------------------------------------
+
+    @law("run_queue", 5)
+    async def test_nobody_settles_with_anothers_claim(self, store: Store) -> None:
+        await store.define(task())
+        claim = await store.take(run(task()))
+        before = await store.picture()
+        for forged in (
+            replace(claim, worker=OTHER),
+            replace(claim, token=claim.token + 1),
+            replace(claim, token=claim.token - 1),
+            replace(claim, run=run(task(), "unknown")),
+        ):
+            assert not await store.settle(forged), forged
+            assert not await store.release(forged), forged
+            assert await store.picture() == before
+        assert await store.settle(claim)
+
+    @law("run_queue", 5)
+    async def test_one_lost_claim_keeps_no_other_from_being_settled(self, store: Store) -> None:
+        await store.define(task())
+        await store.enqueue(*runs(task(), 3))
+        claims = await store.claim()
+        assert await store.settle(claims[1])
+        lost = await store.queue.settle([settlement(claim) for claim in claims])
+        assert lost == {claims[1]}
+        assert len(await store.records(key())) == 3
+        assert await store.queue.settle([]) == frozenset()
+
+    @law("run_queue", 5)
+    @pytest.mark.parametrize(
+        "outcome", [Succeeded(), Exhausted(), Cancelled(), Retried(HOUR), Retried(NOTHING)], ids=str
+    )
+    async def test_settling_again_after_a_lost_reply_changes_nothing(self, store: Store, outcome: Outcome) -> None:
+        of = exclusive()
+        await store.define(of)
+        claim = await store.take(run(of))
+        await store.enqueue(run(of, "held"))
+        assert await store.settle(claim, outcome)
+        before = await store.picture()
+        assert not await store.settle(claim, outcome)
+        assert await store.picture() == before
+
+    @law("run_queue", 6)
+    async def test_runs_of_many_tasks_are_settled_in_one_step(self, store: Store) -> None:
+        tasks = [task(f"task {number}") for number in range(20)]
+        for of in tasks:
+            await store.define(of)
+        await store.enqueue(*(run(of) for of in tasks))
+        outcomes: list[Outcome] = [Succeeded(), Retried(HOUR), Exhausted(), Cancelled(), Retried(NOTHING)]
+        settled = [settlement(claim, outcomes[n % 5]) for n, claim in enumerate(await store.claim())]
+        assert await store.queue.settle(settled) == frozenset()
+        for one in settled:
+            assert await store.records(one.claim.run.task) == (one.record(),)
+            assert bool(await store.live(one.claim.run.task)) is isinstance(one.outcome, Retried)
+
+    # -- 8: releasing -------------------------------------------------------------------------------------------------
+
+    @law("run_queue", 8)
+    @pytest.mark.parametrize("delay", [NOTHING, HOUR], ids=["at once", "later"])
+    async def test_releasing_again_after_a_lost_reply_counts_once(self, store: Store, delay: timedelta) -> None:
+        await store.define(task())
+        claim = await store.take(run(task()))
+        assert await store.release(claim, delay, started=True)
+        before = await store.picture()
+        assert not await store.release(claim, delay, started=True)
+        assert await store.picture() == before
+        await store.advance(delay)
+        [again] = await store.claim()
+        assert (again.attempt, again.failures) == (2, 0)
+
+    @law("run_queue", 8)
+    async def test_a_release_keeps_the_failures_of_earlier_attempts(self, store: Store) -> None:
+        await store.define(task())
+        await store.settle(await store.take(run(task())), Retried(NOTHING))
+        [claim] = await store.claim()
+        assert await store.release(claim, HOUR)
+        await store.advance(HOUR)
+        [claim] = await store.claim()
+        assert (claim.attempt, claim.failures) == (2, 1)
+
+    @law("run_queue", 8)
+    async def test_a_released_run_goes_to_whoever_claims_it(self, store: Store) -> None:
+        await store.define(task())
+        await store.enqueue(*runs(task(), 2))
+        claims = await store.claim(WORKER)
+        assert await store.queue.release(claims, NOTHING, started=False) == frozenset()
+        again = await store.claim(OTHER)
+        assert {claim.run for claim in again} == set(runs(task(), 2))
+        assert {claim.worker for claim in again} == {OTHER}
+        assert await store.queue.release(claims, NOTHING, started=False) == set(claims)
+        assert await store.queue.release([], NOTHING, started=False) == frozenset()
+
+    # -- 9: reaping ---------------------------------------------------------------------------------------------------
+
+    @law("run_queue", 9)
+    async def test_reaping_goes_on_where_its_limit_stopped_it(self, store: Store) -> None:
+        term = await store.lead()
+        await store.define(task())
+        await store.enqueue(*runs(task(), 5))
+        claims = await store.claim()
+        await store.advance(TTL)
+        assert await store.reap(term, TTL, 0) == ()
+        steps = [await store.reap(term, TTL, limit) for limit in (1, 2, 10, 10)]
+        assert [len(step) for step in steps] == [1, 2, 2, 0]
+        assert {claim for step in steps for claim in step} == set(claims)
+        assert len(await store.records(key())) == 5
+
+    @law("run_queue", 9)
+    async def test_a_stale_term_reaps_nothing(self, store: Store) -> None:
+        await store.define(task())
+        claim = await store.take(run(task()))
+        older = await store.lead(NodeId("older"), TTL)
+        await store.advance(TTL)
+        assert await store.queue.reap(older, TTL, 10) == Fenced()
+        term = await store.lead()
+        before = await store.picture()
+        for stale in (older, Term(LEADER, term.token - 1), Term(LEADER, term.token + 1), Term(WORKER, term.token)):
+            assert await store.queue.reap(stale, TTL, 10) == Fenced(), stale
+        assert await store.picture() == before
+        assert await store.reap(term, TTL) == (claim,)
+
+    @law("run_queue", 9)
+    async def test_a_run_that_kills_its_workers_collects_failures(self, store: Store) -> None:
+        term = await store.lead()
+        await store.define(task())
+        claim = await store.take(run(task()))
+        for number in range(1, 5):
+            assert (claim.attempt, claim.failures) == (number, number - 1)
+            await store.advance(TTL)
+            assert await store.reap(term, TTL) == (claim,)
+            assert not await store.alive(claim, TTL)
+            [claim] = await store.claim(NodeId(f"worker {number}"))
+        lines = await store.records(key())
+        assert [(line.status, line.attempt) for line in lines] == [
+            (AttemptStatus.LOST, number) for number in (4, 3, 2, 1)
+        ]
+
+    @law("run_queue", 9)
+    async def test_a_claim_that_its_worker_never_heard_of_is_reaped_too(self, store: Store) -> None:
+        term = await store.lead()
+        await store.define(task())
+        await store.enqueue(run(task()))
+        assert len(await store.claim()) == 1
+        await store.advance(TTL)
+        assert len(await store.reap(term, TTL)) == 1
+        assert await store.queue.claim(OTHER, 10, NOTHING, known=()) != ()
+        assert await store.queue.claim(WORKER, 10, NOTHING, known=()) == ()
+
+    # -- 11: cancelling -----------------------------------------------------------------------------------------------
+
+    @law("run_queue", 11)
+    @pytest.mark.parametrize("place", [RunState.HELD, RunState.QUEUED, RunState.WAITING], ids=lambda one: one.value)
+    async def test_a_run_that_nobody_runs_ends_at_once(self, store: Store, place: RunState) -> None:
+        of = exclusive()
+        await store.define(of)
+        wanted = run(of, "wanted")
+        if place is RunState.HELD:
+            await store.enqueue(run(of, "first"))
+        await store.enqueue(wanted)
+        if place is RunState.WAITING:
+            [claim] = await store.claim()
+            await store.settle(claim, Retried(HOUR))
+        assert (await store.states(of.key))[wanted.id.value] is place
+
+        assert await store.queue.cancel([(of.key, wanted.id)]) == (Cancelling.CANCELLED,)
+        assert wanted.id.value not in await store.states(of.key)
+        line = (await store.records(of.key))[0]
+        assert (line.run, line.status) == (wanted.id, AttemptStatus.CANCELLED)
+        assert await store.queue.cancel([(of.key, wanted.id)]) == (Cancelling.NOT_LIVE,)
+        await store.advance(HOUR)
+        assert wanted not in [claim.run for claim in await store.claim()]
+        assert len([line for line in await store.records(of.key) if line.status is AttemptStatus.CANCELLED]) == 1
+
+    @law("run_queue", 11)
+    async def test_a_run_is_cancelled_under_the_name_of_its_task_only(self, store: Store) -> None:
+        await store.define(task())
+        await store.define(task("other"))
+        await store.enqueue(run(task()))
+        for of, one in ((key("other"), run(task()).id), (key("unknown"), run(task()).id), (key(), RunId("unknown"))):
+            assert await store.queue.cancel([(of, one)]) == (Cancelling.NOT_LIVE,)
+        assert len(await store.claim()) == 1
+
+    @law("run_queue", 11)
+    async def test_a_running_run_may_end_otherwise_than_by_its_cancellation(self, store: Store) -> None:
+        await store.define(task())
+        claim = await store.take(run(task()))
+        for _ in range(2):
+            assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.REQUESTED,)
+        for _ in range(2):
+            assert (await store.queue.extend([claim], TTL)).cancelling == {claim}
+        assert await store.settle(claim)
+        assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.NOT_LIVE,)
+        assert [line.status for line in await store.records(key())] == [AttemptStatus.SUCCEEDED]
+
+    @law("run_queue", 11)
+    async def test_an_ended_or_unknown_run_is_not_live(self, store: Store) -> None:
+        await store.define(task())
+        claim = await store.take(run(task()))
+        await store.settle(claim)
+        before = await store.picture()
+        assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.NOT_LIVE,)
+        assert await store.queue.cancel([]) == ()
+        assert await store.picture() == before
+
+    # -- 12: hastening ------------------------------------------------------------------------------------------------
+
+    @law("run_queue", 12)
+    async def test_hastening_moves_only_what_waits(self, store: Store) -> None:
+        of = exclusive()
+        await store.define(of)
+        claim = await store.take(run(of, "running"))
+        await store.enqueue(run(of, "held"))
+        before = await store.picture()
+        assert await store.queue.hasten([of.key]) == 0
+        assert await store.queue.hasten([]) == 0
+        assert await store.picture() == before
+        await store.settle(claim, Retried(HOUR))
+        assert await store.queue.hasten([of.key]) == 1
+        assert await store.queue.hasten([of.key]) == 0
+        [claim] = await store.claim()
+        assert (claim.run, claim.attempt, claim.failures) == (run(of, "running"), 2, 1)
+
+    @law("run_queue", 12)
+    async def test_a_waiting_worker_gets_the_run_that_is_hastened(self, store: Store) -> None:
+        await store.define(task())
+        await store.settle(await store.take(run(task())), Retried(HOUR))
+        waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
+        await store.picture()
+        assert await store.queue.hasten([key()]) == 1
+        async with asyncio.timeout(PATIENCE):
+            [claim] = await waiting
+        assert claim.attempt == 2
+
+    # -- 13: lost replies ---------------------------------------------------------------------------------------------
+
+    @law("run_queue", 13)
+    async def test_a_worker_that_stops_waiting_loses_no_run(self, store: Store) -> None:
+        await store.define(task())
+        for number in range(5):
+            waiting = asyncio.ensure_future(store.queue.claim(WORKER, 1, HOUR))
+            await store.now()
+            waiting.cancel()
+            await store.enqueue(run(task(), f"{number}"))
+            await asyncio.wait([waiting])
+            [claim] = await store.queue.claim(WORKER, 10, NOTHING, known=())
+            assert claim.run == run(task(), f"{number}")
+            assert await store.settle(claim)
+
+    @law("run_queue", 13)
+    async def test_what_is_given_again_is_the_same_claim(self, store: Store) -> None:
+        await store.define(task())
+        await store.enqueue(*runs(task(), 5))
+        claims = await store.claim()
+        assert set(await store.queue.claim(WORKER, 10, NOTHING, known=())) == set(claims)
+        assert set(await store.queue.claim(WORKER, 10, NOTHING, known=claims[:2])) == set(claims[2:])
+        assert len(await store.queue.claim(WORKER, 2, NOTHING, known=())) == 2
+        assert await store.queue.settle([settlement(claim) for claim in claims]) == frozenset()
+
+    @law("run_queue", 13)
+    async def test_a_worker_that_knows_too_much_gets_only_what_is_new(self, store: Store) -> None:
+        await store.define(task())
+        over = await store.take(run(task(), "over"))
+        await store.settle(over)
+        await store.enqueue(run(task(), "new"))
+        [claim] = await store.queue.claim(WORKER, 10, NOTHING, known=[over])
+        assert claim.run == run(task(), "new")
+
+    @law("run_queue", 13)
+    async def test_claims_that_are_over_are_not_given_again(self, store: Store) -> None:
+        term = await store.lead()
+        await store.define(task())
+        await store.settle(await store.take(run(task(), "settled")))
+        await store.settle(await store.take(run(task(), "retried")), Retried(HOUR))
+        await store.release(await store.take(run(task(), "released")), HOUR)
+        await store.take(run(task(), "reaped"))
+        await store.advance(MINUTE)
+        assert len(await store.reap(term, TTL)) == 1
+        assert len(await store.claim(OTHER)) == 1
+        assert await store.queue.claim(WORKER, 10, NOTHING, known=()) == ()

@@ -1,0 +1,265 @@
+"""The laws of the schedule, judged: one test for each sentence. More about each of them is in `schedule_edges`."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.planning import SkipReason
+from task_manager_core.domain.run import Retried, RunState
+from task_manager_core.domain.task import Task
+from task_manager_core.ports import Enqueued
+from task_manager_core.testing.conformance.build import (
+    DAY,
+    HOUR,
+    LEADER,
+    MINUTE,
+    SECOND,
+    TTL,
+    WORKER,
+    decision,
+    definition,
+    exclusive,
+    key,
+    plan,
+    run,
+    skipped,
+    task,
+)
+from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.laws import law
+from task_manager_core.testing.conformance.store import Store, near
+
+
+class Due:
+    """A task with a due slot, and decisions about it."""
+
+    def __init__(self, store: Store, of: Task, version: int, slot: datetime, term: Term) -> None:
+        self.store, self.of, self.version, self.slot, self.term = store, of, version, slot, term
+        self.then = slot + HOUR
+        self.run = of.run_of_slot(slot, version)
+        self.skip = decision(of, version, slot, skips=[skipped(slot)], then=self.then)
+        self.fire = decision(of, version, slot, fire=[self.run], then=self.then)
+        self.hold = decision(of, version, slot, hold=self.run, then=self.then)
+
+    @classmethod
+    async def given(cls, store: Store, of: Task) -> Due:
+        slot, term = await store.slot(-MINUTE), await store.lead()
+        return cls(store, of, await store.define(of, slot), slot, term)
+
+
+class ScheduleLaws(Contract):
+    @law("schedule", 1)
+    async def test_the_agenda_shows_what_is_due(self, store: Store) -> None:
+        """The agenda shows tasks whose next slot is due by the store's time, the earliest first, at most `limit`."""
+        slot = await store.slot()
+        await store.define(task("third"), slot - MINUTE)
+        await store.define(task("first"), slot - DAY)
+        await store.define(task("later"), slot + 2 * HOUR)
+        await store.define(task("second"), slot - HOUR)
+        await store.define(task("soon"), slot + HOUR)
+        await store.define(task("now"), slot)
+        await store.catalogue.put([definition(task("ended"), slot=None)])
+
+        agenda = await store.schedule.agenda(100)
+        assert [due.key.name for due in agenda.due] == ["first", "second", "third", "now"]
+        assert [due.slot for due in agenda.due] == [slot - DAY, slot - HOUR, slot - MINUTE, slot]
+        assert agenda.next_due == slot + HOUR
+        assert near(agenda.now, slot)
+        assert [due.key.name for due in (await store.schedule.agenda(2)).due] == ["first", "second"]
+        assert [due.key.name for due in (await store.schedule.agenda(1)).due] == ["first"]
+        assert (await store.schedule.agenda(0)).due == ()
+
+        await store.advance(HOUR)
+        agenda = await store.schedule.agenda(100)
+        assert [due.key.name for due in agenda.due] == ["first", "second", "third", "now", "soon"]
+        assert agenda.next_due == slot + 2 * HOUR
+        assert near(agenda.now, slot + HOUR)
+        await store.advance(HOUR)
+        assert (await store.schedule.agenda(100)).next_due is None
+
+    @law("schedule", 2)
+    async def test_a_decision_takes_effect_whole_or_not_at_all(self, store: Store) -> None:
+        """A decision is kept only if version and next slot are the ones it was made for; it then takes effect whole:
+        runs are queued or held, skips recorded, the next slot advanced, in one step."""
+        of = exclusive()
+        due = await Due.given(store, of)
+        slots = [due.slot + number * SECOND for number in range(4)]
+        first, second = (of.run_of_slot(slot, due.version) for slot in slots[:2])
+        skips = [skipped(slots[2], last=slots[3], count=2, reason=SkipReason.OVERLAP)]
+
+        async def whole(version: int, slot: datetime) -> bool:
+            one = decision(of, version, slot, fire=[first], hold=second, skips=skips, then=due.then)
+            return await store.kept(due.term, one)
+
+        before = await store.picture()
+        assert not await whole(due.version - 1, due.slot)
+        assert not await whole(due.version + 1, due.slot)
+        assert not await whole(due.version, due.slot - SECOND)
+        assert not await whole(due.version, due.slot + SECOND)
+        assert not await store.kept(due.term, decision(task("unknown"), due.version, due.slot, then=due.then))
+        assert await store.picture() == before
+
+        assert await whole(due.version, due.slot)
+        view = await store.view(of.key)
+        assert view.plan == plan(due.then)
+        assert {live.run: live.state for live in view.live} == {first.id: RunState.QUEUED, second.id: RunState.HELD}
+        assert {live.run: live.slot for live in view.live} == {first.id: slots[0], second.id: slots[1]}
+        assert view.skipped == {SkipReason.OVERLAP: 2}
+        assert await store.history.skips(of.key, 10) == tuple(skips)
+        [claim] = await store.claim()
+        assert (claim.run, claim.attempt, claim.failures) == (first, 1, 0)
+
+    @law("schedule", 3)
+    async def test_nothing_is_dispatched_while_paused(self, store: Store) -> None:
+        """A decision that dispatches or holds is not kept while the task is paused."""
+        due = await Due.given(store, exclusive())
+        claim = await store.take(run(due.of, "running"))
+        assert await store.schedule.pause([key()]) == {key()}
+        before = await store.picture()
+        assert not await store.kept(due.term, due.hold)
+        assert await store.settle(claim)
+        assert not await store.kept(due.term, due.fire)
+        assert (await store.view(key())).plan == before.tasks[0].plan
+        assert await store.claim() == ()
+
+        assert await store.kept(due.term, due.skip)
+        assert (await store.view(key())).plan == plan(due.then)
+
+    @law("schedule", 4)
+    @pytest.mark.parametrize("place", ["queued", "running", "waiting", "held"])
+    async def test_an_exclusive_run_needs_an_empty_task(self, store: Store, place: str) -> None:
+        """A decision that dispatches an exclusive run is not kept while the task has live or held runs."""
+        due = await Due.given(store, exclusive())
+        await store.enqueue(run(due.of, "first"))
+        if place != "queued":
+            [claim] = await store.claim()
+            if place == "waiting":
+                await store.release(claim, HOUR)
+        if place == "held":
+            assert await store.enqueue(run(due.of, "second")) == (Enqueued.HELD,)
+        before = await store.picture()
+        assert not await store.kept(due.term, due.fire)
+        assert await store.picture() == before
+
+    @law("schedule", 5)
+    async def test_one_run_is_held_and_only_behind_another(self, store: Store) -> None:
+        """A decision that holds a run is not kept while another run is held, nor when nothing would be left to wait
+        for."""
+        due = await Due.given(store, exclusive())
+        before = await store.picture()
+        assert not await store.kept(due.term, due.hold)
+        assert await store.picture() == before
+
+        claim = await store.take(run(due.of, "running"))
+        assert await store.kept(due.term, due.hold)
+        assert await store.states(key()) == {claim.run.id.value: RunState.RUNNING, due.run.id.value: RunState.HELD}
+
+        before = await store.picture()
+        other = due.of.run_of_slot(due.then, due.version)
+        another = decision(due.of, due.version, due.then, hold=other, then=due.then + HOUR)
+        assert not await store.kept(due.term, another)
+        assert await store.picture() == before
+        assert await store.settle(claim)
+        assert [claim.run for claim in await store.claim()] == [due.run]
+        assert await store.kept(due.term, another)
+
+    @law("schedule", 6)
+    async def test_nothing_is_dispatched_while_a_retry_waits(self, store: Store) -> None:
+        """A decision that dispatches is not kept while a retry of the task waits."""
+        due = await Due.given(store, task())
+        await store.settle(await store.take(run(due.of, "retried")), Retried(HOUR))
+        before = await store.picture()
+        assert not await store.kept(due.term, due.fire)
+        assert await store.picture() == before
+
+        await store.advance(HOUR)
+        [retry] = await store.claim()
+        assert await store.kept(due.term, due.fire)
+        assert await store.settle(retry)
+
+    @law("schedule", 7)
+    async def test_a_stale_term_commits_nothing(self, store: Store) -> None:
+        """Every decision is fenced by the term; with a stale one nothing changes."""
+        slot = await store.slot(-MINUTE)
+        due = Due(store, task(), await store.define(task(), slot), slot, await store.lead(NodeId("older"), TTL))
+        await store.advance(TTL)
+        assert await store.schedule.commit(due.term, [due.fire]) == Fenced()
+
+        term = await store.lead(LEADER, TTL)
+        before = await store.picture()
+        for stale in (due.term, Term(LEADER, term.token - 1), Term(LEADER, term.token + 1), Term(WORKER, term.token)):
+            assert await store.schedule.commit(stale, [due.fire]) == Fenced(), stale
+            assert await store.schedule.commit(stale, [due.skip]) == Fenced(), stale
+        assert await store.picture() == before
+
+        await store.leadership.resign(term)
+        assert await store.schedule.commit(term, [due.fire]) == Fenced()
+        assert await store.kept(await store.lead(), due.fire)
+
+    @law("schedule", 8)
+    async def test_a_repeated_commit_changes_nothing(self, store: Store) -> None:
+        """Repeating a commit changes nothing more."""
+        slot, term = await store.slot(-MINUTE), await store.lead()
+        a, b = task("a"), exclusive("b")
+        of_a = Due(store, a, await store.define(a, slot), slot, term)
+        of_b = Due(store, b, await store.define(b, slot), slot, term)
+        behind = b.run_of_slot(slot + SECOND, of_b.version)
+        decisions = [
+            decision(a, of_a.version, slot, fire=[of_a.run], skips=[skipped(slot - SECOND)], then=slot + HOUR),
+            decision(b, of_b.version, slot, fire=[of_b.run], hold=behind, then=slot + HOUR),
+        ]
+        assert await store.schedule.commit(term, decisions) == (True, True)
+        before = await store.picture()
+        await store.schedule.commit(term, decisions)
+        await store.schedule.commit(term, decisions * 2)
+        assert await store.picture() == before
+        claims = await store.claim()
+        assert [claim.run for claim in claims] == [of_a.run, of_b.run]
+        for claim in claims:
+            assert await store.settle(claim)
+        after = await store.picture()
+        await store.schedule.commit(term, decisions)
+        assert await store.picture() == after
+
+    @law("schedule", 9)
+    async def test_a_pause_lasts(self, store: Store) -> None:
+        """A pause has no end of its own."""
+        due = await Due.given(store, task())
+        assert await store.schedule.pause([key()]) == {key()}
+        assert await store.schedule.pause([key()]) == {key()}
+        await store.advance(1000 * DAY)
+        assert (await store.view(key())).paused
+        shown = await store.due(key())
+        assert shown is not None
+        assert shown.paused
+        assert not await store.kept(due.term, due.fire)
+
+    @law("schedule", 10)
+    async def test_a_resumption_is_remembered(self, store: Store) -> None:
+        """Resuming remembers its instant, so that slots of the pause are not replayed; resuming an active task does
+        nothing."""
+        await Due.given(store, task())
+        assert await store.schedule.resume([key()]) == {key()}
+        shown = await store.due(key())
+        assert shown is not None
+        assert (shown.paused, shown.resumed_at) == (False, None)
+
+        await store.schedule.pause([key()])
+        await store.advance(HOUR)
+        resumed = await store.now()
+        assert await store.schedule.resume([key()]) == {key()}
+        shown = await store.due(key())
+        assert shown is not None
+        assert shown.resumed_at is not None
+        assert not shown.paused
+        assert not (await store.view(key())).paused
+        assert timedelta(0) <= shown.resumed_at - resumed
+        assert near(shown.resumed_at, resumed)
+
+        await store.advance(HOUR)
+        assert await store.schedule.resume([key()]) == {key()}
+        assert await store.due(key()) == shown

@@ -1,0 +1,178 @@
+"""The laws of the schedule, judged where they are easy to break."""
+
+from __future__ import annotations
+
+from task_manager_core.domain.planning import Plan
+from task_manager_core.domain.run import Retried
+from task_manager_core.ports import Definition
+from task_manager_core.testing.conformance.build import (
+    HOUR,
+    MINUTE,
+    SECOND,
+    decision,
+    definition,
+    exclusive,
+    key,
+    plan,
+    run,
+    task,
+)
+from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.laws import law
+from task_manager_core.testing.conformance.schedule import Due
+from task_manager_core.testing.conformance.store import Store
+
+
+class ScheduleEdges(Contract):
+    @law("schedule", 1)
+    async def test_a_slot_with_jitter_is_due_when_its_jitter_has_passed(self, store: Store) -> None:
+        slot = await store.slot()
+        await store.catalogue.put(
+            [Definition(task=task(), expected=0, replan=True, plan=Plan(slot=slot, due_at=slot + MINUTE))]
+        )
+        agenda = await store.schedule.agenda(10)
+        assert (agenda.due, agenda.next_due) == ((), slot + MINUTE)
+        assert (await store.view(key())).plan == Plan(slot=slot, due_at=slot + MINUTE)
+        await store.advance(MINUTE)
+        [due] = (await store.schedule.agenda(10)).due
+        assert due.slot == slot
+
+    @law("schedule", 1)
+    async def test_the_agenda_shows_what_the_decision_needs(self, store: Store) -> None:
+        of, slot = exclusive(), await store.slot(-MINUTE)
+        version = await store.define(of, slot)
+        claim = await store.take(run(of, "retried"))
+        await store.enqueue(run(of, "held"))
+        due = await store.due(of.key)
+        assert due is not None
+        assert (due.version, due.slot, due.paused, due.resumed_at) == (version, slot, False, None)
+        assert (due.live, due.held, due.retrying) == (1, 1, 0)
+
+        await store.settle(claim, Retried(HOUR))
+        await store.schedule.pause([of.key])
+        due = await store.due(of.key)
+        assert due is not None
+        assert (due.live, due.held, due.retrying, due.paused) == (1, 1, 1, True)
+
+    @law("schedule", 2)
+    async def test_one_decision_that_was_overtaken_keeps_no_other_from_being_kept(self, store: Store) -> None:
+        slot, term = await store.slot(-MINUTE), await store.lead()
+        tasks = [task(name) for name in "abc"]
+        versions = [await store.define(of, slot) for of in tasks]
+        versions[1] -= 1
+        decisions = [
+            decision(of, version, slot, fire=[of.run_of_slot(slot, version)], then=slot + HOUR)
+            for of, version in zip(tasks, versions, strict=True)
+        ]
+        assert await store.schedule.commit(term, decisions) == (True, False, True)
+        assert [claim.run.task.name for claim in await store.claim()] == ["a", "c"]
+        assert [due.key.name for due in (await store.schedule.agenda(10)).due] == ["b"]
+
+    @law("schedule", 2)
+    async def test_a_decision_for_an_older_definition_is_not_kept(self, store: Store) -> None:
+        due = await Due.given(store, task())
+        change = definition(task(description="new"), expected=due.version, replan=False)
+        assert isinstance((await store.catalogue.put([change]))[0], int)
+        for one in (due.fire, due.skip):
+            assert not await store.kept(due.term, one)
+        assert (await store.view(key())).plan == plan(due.slot)
+
+    @law("schedule", 2)
+    async def test_a_schedule_that_has_ended_takes_no_decision_any_more(self, store: Store) -> None:
+        due = await Due.given(store, task())
+        last = decision(due.of, due.version, due.slot, fire=[due.run], then=None)
+        assert await store.kept(due.term, last)
+        assert (await store.view(key())).plan is None
+        assert not await store.kept(due.term, last)
+        assert len(await store.claim()) == 1
+        assert (await store.schedule.agenda(10)).next_due is None
+
+    @law("schedule", 2)
+    async def test_a_retired_task_takes_no_decision(self, store: Store) -> None:
+        due = await Due.given(store, task())
+        await store.catalogue.retire(due.term, [key()])
+        assert not await store.kept(due.term, due.fire)
+        assert await store.claim() == ()
+
+    @law("schedule", 4)
+    async def test_an_exclusive_run_is_dispatched_when_the_other_has_ended(self, store: Store) -> None:
+        due = await Due.given(store, exclusive())
+        claim = await store.take(run(due.of, "first"))
+        assert not await store.kept(due.term, due.fire)
+        assert await store.settle(claim)
+        assert await store.kept(due.term, due.fire)
+        assert [claim.run for claim in await store.claim()] == [due.run]
+
+    @law("schedule", 4)
+    async def test_runs_that_may_overlap_are_dispatched_beside_others(self, store: Store) -> None:
+        due = await Due.given(store, task())
+        await store.take(run(due.of, "running"))
+        await store.enqueue(run(due.of, "queued"))
+        slots = [due.slot, due.slot + SECOND, due.slot + MINUTE]
+        fired = [due.of.run_of_slot(slot, due.version) for slot in slots]
+        assert await store.kept(due.term, decision(due.of, due.version, due.slot, fire=fired, then=due.then))
+        assert [claim.run for claim in await store.claim()] == [run(due.of, "queued"), *fired]
+
+    @law("schedule", 5)
+    async def test_a_run_is_held_behind_the_one_that_is_dispatched_with_it(self, store: Store) -> None:
+        due = await Due.given(store, exclusive())
+        behind = due.of.run_of_slot(due.slot + SECOND, due.version)
+        both = decision(due.of, due.version, due.slot, fire=[due.run], hold=behind, then=due.then)
+        assert await store.kept(due.term, both)
+        [claim] = await store.claim()
+        assert claim.run == due.run
+        assert await store.settle(claim)
+        assert [claim.run for claim in await store.claim()] == [behind]
+
+    @law("schedule", 6)
+    async def test_slots_are_skipped_while_a_retry_waits(self, store: Store) -> None:
+        due = await Due.given(store, task())
+        await store.settle(await store.take(run(due.of, "retried")), Retried(HOUR))
+        assert await store.kept(due.term, due.skip)
+
+    @law("schedule", 6)
+    async def test_a_run_that_was_given_back_blocks_no_dispatch(self, store: Store) -> None:
+        due = await Due.given(store, task())
+        await store.release(await store.take(run(due.of, "released")), HOUR)
+        assert await store.kept(due.term, due.fire)
+
+    @law("schedule", 6)
+    async def test_a_hastened_retry_blocks_no_dispatch(self, store: Store) -> None:
+        due = await Due.given(store, task())
+        await store.settle(await store.take(run(due.of, "retried")), Retried(HOUR))
+        assert await store.queue.hasten([key()]) == 1
+        assert len(await store.claim()) == 1
+        assert await store.kept(due.term, due.fire)
+
+    @law("schedule", 10)
+    async def test_a_task_that_was_resumed_is_dispatched_again(self, store: Store) -> None:
+        due = await Due.given(store, task())
+        await store.schedule.pause([key()])
+        await store.schedule.resume([key()])
+        assert await store.kept(due.term, due.fire)
+
+    async def test_pausing_answers_the_tasks_that_exist(self, store: Store) -> None:
+        await store.define(task("a"))
+        await store.define(task("b"))
+        assert await store.schedule.pause([key("a"), key("unknown")]) == {key("a")}
+        assert await store.schedule.resume([key("a"), key("b"), key("unknown")]) == {key("a"), key("b")}
+        assert await store.schedule.pause([]) == frozenset()
+        assert not (await store.view(key("b"))).paused
+
+    async def test_many_decisions_are_committed_at_once(self, store: Store) -> None:
+        slot, term = await store.slot(-MINUTE), await store.lead()
+        tasks = [task(f"task {number:03}") for number in range(100)]
+        versions = await store.catalogue.put([definition(of, slot=slot) for of in tasks])
+        dues = [
+            Due(store, of, version, slot, term)
+            for of, version in zip(tasks, versions, strict=True)
+            if isinstance(version, int)
+        ]
+        assert await store.schedule.commit(term, [due.fire for due in dues]) == (True,) * 100
+        assert [claim.run for claim in await store.claim()] == [due.run for due in dues]
+
+    async def test_many_slots_of_one_task_are_one_decision(self, store: Store) -> None:
+        due = await Due.given(store, task())
+        fired = [due.of.run_of_slot(due.slot + number * SECOND, due.version) for number in range(500)]
+        assert await store.kept(due.term, decision(due.of, due.version, due.slot, fire=fired, then=due.then))
+        assert [claim.run for claim in await store.claim()] == fired

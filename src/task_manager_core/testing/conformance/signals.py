@@ -1,0 +1,68 @@
+"""The laws of signals, judged."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from task_manager_core.ports import Cancelling
+from task_manager_core.testing.conformance.build import TTL, WORKER, definition, key, run, task
+from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.laws import law
+from task_manager_core.testing.conformance.store import PATIENCE, Store
+
+
+class SignalsContract(Contract):
+    @law("signals", 1)
+    async def test_waiters_are_woken(self, store: Store) -> None:
+        """A waiter returns soon after a resignation, a change of the catalogue or a request to cancel."""
+        version = await store.define(task())
+        claim = await store.take(run(task()))
+
+        async def resign() -> None:
+            assert await store.leadership.resign(await store.lead(WORKER, TTL))
+
+        async def change() -> None:
+            nonlocal version
+            changed = definition(task(description=f"{version}"), expected=version)
+            [answer] = await store.catalogue.put([changed])
+            assert isinstance(answer, int)
+            version = answer
+
+        async def cancel() -> None:
+            assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.REQUESTED,)
+
+        for what in (resign, change, cancel):
+            assert await store.wakes(what), what.__name__
+
+    @law("signals", 1)
+    async def test_all_waiters_are_woken(self, store: Store) -> None:
+        waiters = [asyncio.ensure_future(store.signals.wait(timedelta(hours=1))) for _ in range(5)]
+
+        async def resign() -> None:
+            assert await store.leadership.resign(await store.lead(WORKER, TTL))
+
+        async with asyncio.timeout(PATIENCE):
+            while not all(waiter.done() for waiter in waiters):
+                assert await store.wakes(resign)
+            await asyncio.gather(*waiters)
+
+    @law("signals", 2)
+    async def test_a_wait_ends(self, store: Store) -> None:
+        """It returns after the timeout at the latest. It may return for nothing, and a signal may get lost: correctness
+        never depends on one."""
+        async with asyncio.timeout(PATIENCE):
+            for timeout in (0, 1, 20):
+                await store.signals.wait(timedelta(milliseconds=timeout))
+            await asyncio.gather(*(store.signals.wait(timedelta(milliseconds=20)) for _ in range(5)))
+
+    @law("signals", 2)
+    async def test_a_waiter_may_stop_waiting(self, store: Store) -> None:
+        waiters = [asyncio.ensure_future(store.signals.wait(timedelta(hours=1))) for _ in range(5)]
+        await store.now()
+        for waiter in waiters:
+            waiter.cancel()
+        await asyncio.wait(waiters)
+        await store.define(task())
+        async with asyncio.timeout(PATIENCE):
+            await store.signals.wait(timedelta(milliseconds=20))

@@ -1,0 +1,201 @@
+"""The store under test, with the steps that many tests take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+
+from task_manager_core.domain.identity import NodeId, TaskKey
+from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
+from task_manager_core.domain.planning import Advance, DueTask, Skipped
+from task_manager_core.domain.run import AttemptRecord, Claim, Outcome, Run, RunState, Succeeded
+from task_manager_core.domain.task import Task
+from task_manager_core.ports import Backend, Enqueued
+from task_manager_core.testing.conformance.build import (
+    DAY,
+    HOUR,
+    LEADER,
+    NOTHING,
+    SECOND,
+    WORKER,
+    definition,
+    settlement,
+)
+from task_manager_core.testing.conformance.harness import Harness
+
+SLACK = 5 * SECOND
+"""How far a store whose time also runs by itself may run ahead of a test."""
+
+PATIENCE = 20.0
+"""Seconds of real time in which something that happens at once has happened, also on a busy machine."""
+
+EVERYTHING = 1_000_000
+
+_SUCCESS = Succeeded()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All that a store shows, but for its time. Two equal pictures: nothing has changed."""
+
+    term: Term | None
+    tasks: tuple[TaskView, ...]
+    nodes: tuple[Presence, ...]
+    queued: int
+    records: dict[TaskKey, tuple[AttemptRecord, ...]]
+    skips: dict[TaskKey, tuple[Skipped, ...]]
+
+
+class Store:
+    """A harness with short verbs. `leadership`, `queue` and so on are the ports, for everything that a law is about."""
+
+    def __init__(self, harness: Harness) -> None:
+        self._harness = harness
+        self.retained = harness.retention.runs
+        self._reach(harness.backend)
+
+    def _reach(self, backend: Backend) -> None:
+        self.leadership = backend.leadership
+        self.catalogue = backend.catalogue
+        self.schedule = backend.schedule
+        self.queue = backend.queue
+        self.history = backend.history
+        self.attendance = backend.attendance
+        self.signals = backend.signals
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    async def now(self) -> datetime:
+        return (await self.schedule.agenda(1)).now
+
+    async def advance(self, delta: timedelta) -> None:
+        await self._harness.advance(delta)
+
+    async def slot(self, offset: timedelta = NOTHING) -> datetime:
+        """A whole second, this far from the store's time."""
+        return (await self.now()).replace(microsecond=0) + offset
+
+    async def wipe(self) -> None:
+        """Lose everything, and let a second pass: no store can do better than its time."""
+        if self._harness.wipe is None:
+            pytest.skip("this harness cannot wipe its store")
+        self._reach(await self._harness.wipe())
+        assert not (await self.history.snapshot()).tasks, "the wipe of this harness left something behind"
+        await self.advance(SECOND)
+
+    # -- what stands --------------------------------------------------------------------------------------------------
+
+    async def view(self, key: TaskKey) -> TaskView:
+        [view] = (await self.history.snapshot([key])).tasks
+        return view
+
+    async def live(self, key: TaskKey) -> tuple[LiveRun, ...]:
+        return (await self.view(key)).live
+
+    async def states(self, key: TaskKey) -> dict[str, RunState]:
+        """The state of every live run of a task, by the run."""
+        return {run.run.value: run.state for run in await self.live(key)}
+
+    async def due(self, key: TaskKey) -> DueTask | None:
+        agenda = await self.schedule.agenda(EVERYTHING)
+        return next((due for due in agenda.due if due.key == key), None)
+
+    async def records(self, key: TaskKey) -> tuple[AttemptRecord, ...]:
+        return await self.history.read(key, EVERYTHING)
+
+    async def term(self) -> Term | None:
+        return (await self.history.snapshot(())).term
+
+    async def living(self) -> list[str]:
+        return sorted(presence.node.value for presence in (await self.history.snapshot(())).nodes)
+
+    async def picture(self) -> Picture:
+        snapshot: Snapshot = await self.history.snapshot()
+        keys = [view.key for view in snapshot.tasks]
+        return Picture(
+            term=snapshot.term,
+            tasks=snapshot.tasks,
+            nodes=snapshot.nodes,
+            queued=snapshot.queued,
+            records={key: await self.records(key) for key in keys},
+            skips={key: await self.history.skips(key, EVERYTHING) for key in keys},
+        )
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    async def lead(self, node: NodeId = LEADER, ttl: timedelta = 10_000 * DAY) -> Term:
+        term = await self.leadership.campaign(node, ttl)
+        assert isinstance(term, Term), f"{node} was refused: {term}"
+        return term
+
+    async def define(self, task: Task, slot: datetime | None = None) -> int:
+        """Write a task for the first time, with its next slot (default: in an hour); the answer is its version."""
+        slot = await self.slot(HOUR) if slot is None else slot
+        [version] = await self.catalogue.put([definition(task, slot=slot)])
+        assert isinstance(version, int), f"{task.key} exists already: {version}"
+        return version
+
+    async def enqueue(self, *runs: Run) -> tuple[Enqueued, ...]:
+        return await self.queue.enqueue(runs)
+
+    async def claim(self, worker: NodeId = WORKER, limit: int = 1000) -> tuple[Claim, ...]:
+        """Claim what is queued, without waiting."""
+        return await self.queue.claim(worker, limit, NOTHING)
+
+    async def take(self, run: Run, worker: NodeId = WORKER) -> Claim:
+        """Queue this run and claim it; nothing else may be queued."""
+        assert await self.enqueue(run) == (Enqueued.QUEUED,)
+        [claim] = await self.claim(worker)
+        assert claim.run == run
+        return claim
+
+    async def settle(self, claim: Claim, outcome: Outcome = _SUCCESS) -> bool:
+        """Settle one claim; False if it was over."""
+        lost = await self.queue.settle([settlement(claim, outcome)])
+        assert lost <= {claim}
+        return not lost
+
+    async def release(self, claim: Claim, delay: timedelta = NOTHING, *, started: bool = False) -> bool:
+        """Give one claim back; False if it was over."""
+        return not await self.queue.release([claim], delay, started=started)
+
+    async def alive(self, claim: Claim, ttl: timedelta) -> bool:
+        """Beat for one claim; False if it is over."""
+        return claim not in (await self.queue.extend([claim], ttl)).lost
+
+    async def reap(self, term: Term, ttl: timedelta, limit: int = 1000) -> tuple[Claim, ...]:
+        reaped = await self.queue.reap(term, ttl, limit)
+        assert isinstance(reaped, tuple), f"{term} is over"
+        return reaped
+
+    async def kept(self, term: Term, decision: Advance) -> bool:
+        """Commit one decision; False if it was overtaken."""
+        answer = await self.schedule.commit(term, [decision])
+        assert isinstance(answer, tuple), f"{term} is over"
+        [kept] = answer
+        return kept
+
+    async def wakes(self, what: Callable[[], Awaitable[object]]) -> bool:
+        """Does `what` end the wait for a signal? Done again until it does: the waiter may not listen yet."""
+        waiter = asyncio.ensure_future(self.signals.wait(timedelta(seconds=10 * PATIENCE)))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not waiter.done():
+                    await what()
+                    await asyncio.wait([waiter], timeout=0.05)
+        except TimeoutError:
+            return False
+        finally:
+            waiter.cancel()
+            await asyncio.wait([waiter])
+        return waiter.exception() is None
+
+
+def near(one: datetime, other: datetime) -> bool:
+    """Equal, for a store whose time may run by itself."""
+    return abs(one - other) < SLACK
