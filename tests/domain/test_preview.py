@@ -68,14 +68,15 @@ def test_the_slot_after_a_skipped_one_says_so() -> None:
     assert lines(schedule, "2026-03-29T01:00", 1) == [("30 02:30+0200", None)]
 
 
-def test_a_wildcard_schedule_says_what_a_gap_took() -> None:
-    assert lines(Schedule.cron("30 */2 * * *", timezone="Europe/Rome"), "2026-03-29T00:00", 2) == [
-        ("29 04:30+0200", "02:30 on 2026-03-29 does not exist and was skipped"),
-        ("29 06:30+0200", None),
+def test_a_wildcard_schedule_follows_real_time_and_has_no_rule_to_speak_of() -> None:
+    assert lines(Schedule.cron("0 * * * *", timezone="Europe/Rome"), "2026-03-29T00:00", 2) == [
+        ("29 03:00+0200", None),
+        ("29 04:00+0200", None),
     ]
-    assert lines(Schedule.cron("*/20 * * * *", timezone="Europe/Rome"), "2026-03-29T00:40", 2) == [
-        ("29 03:00+0200", "02:00 and others on 2026-03-29 do not exist and were skipped"),
-        ("29 03:20+0200", None),
+    assert lines(Schedule.cron("0 * * * *", timezone="Europe/Rome"), "2026-10-24T23:00", 3) == [
+        ("25 02:00+0200", None),
+        ("25 02:00+0100", None),
+        ("25 03:00+0100", None),
     ]
 
 

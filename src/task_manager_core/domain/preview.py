@@ -1,4 +1,7 @@
-"""The coming slots of a schedule, with what daylight saving did to them."""
+"""The coming slots of a schedule, with what the rules for daylight saving did to them.
+
+Only fixed-time schedules have such rules. Every other schedule follows real time: nothing is moved, dropped or doubled.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upcoming:
-    """A slot, as the clock in the rule's zone shows it. `note` is there on the days when daylight saving matters."""
+    """A slot, as the clock in the rule's zone shows it. `note` is there when the gap or fold rule acted."""
 
     slot: datetime
     local: datetime
@@ -53,7 +56,9 @@ class _Stream:
         slot = self.head
         if slot is None:
             return None
-        note = _note(self.rule, self._before, slot) if isinstance(self.rule, Cron) else None
+        rule, note = self.rule, None
+        if isinstance(rule, Cron) and rule.expression.is_fixed_time:
+            note = _note(rule, self._before, slot)
         self._before, self.head = slot, self.rule.next_after(slot)
         return note
 
