@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
 import pytest
 
 from task_manager_core.domain import leadership, run
+from task_manager_core.domain.preview import upcoming
+from task_manager_core.domain.recurrence import Fold, Gap
+from task_manager_core.domain.schedule import Schedule
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -41,9 +45,25 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert not missing
 
 
-def test_the_readme_example_is_a_working_application_on_redis(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+SLOTS = re.findall(r"```slots (.*?)\n(.*?)```", (ROOT / "docs/howto/daylight-saving.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize(("asked", "answered"), SLOTS, ids=[asked for asked, _ in SLOTS])
+def test_the_page_on_daylight_saving_shows_what_the_schedule_says(asked: str, answered: str) -> None:
+    expression, zone, after, *rules = (part.strip() for part in asked.split("|"))
+    schedule = (
+        Schedule.cron(expression, timezone=zone, gap=Gap.SKIP, fold=Fold.BOTH)
+        if rules
+        else Schedule.cron(expression, timezone=zone)
+    )
+    lines = answered.splitlines()
+    shown = upcoming(schedule, datetime.fromisoformat(after), len(lines))
+    assert lines == [
+        "  ".join(filter(None, (f"{one.slot:%Y-%m-%dT%H:%M:%SZ}", one.local.isoformat(), one.note))) for one in shown
+    ]
+
+
+def test_the_readme_example_is_a_working_application_on_redis(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from fastapi.testclient import TestClient
 
     monkeypatch.setenv("REDIS_HOST", redis_url)
