@@ -27,6 +27,8 @@ VERSION = 1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
+_MOST_EXACT = 2**53
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 T = TypeVar("T")
@@ -75,14 +77,21 @@ class _Reader:
 
     @classmethod
     def of(cls, what: str, text: str) -> _Reader:
-        try:
-            reader = cls(what, json.loads(text))
-        except ValueError as error:
-            raise BackendCorrupt(what, str(error)) from None
+        reader = cls.inside(what, text)
         version = reader.number("v")
         if version > VERSION:
             raise BackendCorrupt(what, f"written by a newer version of this library (format {version})")
+        if version < 1:
+            raise BackendCorrupt(what, f"no version of this library writes format {version}")
         return reader
+
+    @classmethod
+    def inside(cls, what: str, text: str) -> _Reader:
+        """A text without a version of its own, because it stands inside one that has it."""
+        try:
+            return cls(what, json.loads(text))
+        except (ValueError, RecursionError) as error:
+            raise BackendCorrupt(what, str(error)) from None
 
     def _get(self, name: str, kind: type[T]) -> T:
         value = self._members.get(name)
@@ -100,8 +109,11 @@ class _Reader:
         return self._get(name, int)
 
     def fraction(self, name: str) -> float:
+        """A float. JSON written by others may say 2 for 2.0."""
         value = self._members.get(name)
-        return float(value) if isinstance(value, int) else self._get(name, float)
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MOST_EXACT:
+            return float(value)
+        return self._get(name, float)
 
     def flag(self, name: str) -> bool:
         return self._get(name, bool)
@@ -113,7 +125,24 @@ class _Reader:
         return value
 
     def texts(self, name: str) -> tuple[str, ...]:
-        return tuple(str(item) for item in self.items(name))
+        return tuple(self._each(name, str))
+
+    def instants(self, name: str) -> tuple[datetime, ...]:
+        return tuple(self._in_calendar(name, value, instant) for value in self._each(name, int))
+
+    def _each(self, name: str, kind: type[T]) -> list[T]:
+        found: list[T] = []
+        for item in self.items(name):
+            if not isinstance(item, kind) or isinstance(item, bool):
+                raise BackendCorrupt(self._what, f"{name!r} holds {item!r}")
+            found.append(item)
+        return found
+
+    def _in_calendar(self, name: str, value: int, read: Callable[[int], T]) -> T:
+        try:
+            return read(value)
+        except OverflowError:
+            raise BackendCorrupt(self._what, f"{name!r} is beyond the calendar") from None
 
     def inner(self, name: str) -> _Reader:
         return _Reader(f"{name} of {self._what}", self._members.get(name))
@@ -125,10 +154,14 @@ class _Reader:
         return read(name) if self.has(name) else None
 
     def instant(self, name: str) -> datetime:
-        return instant(self.number(name))
+        return self._in_calendar(name, self.number(name), instant)
 
     def span(self, name: str) -> timedelta:
-        return span(self.number(name))
+        return self._in_calendar(name, self.number(name), span)
+
+    def measured(self, name: str) -> timedelta:
+        """A measured time, in microseconds."""
+        return self._in_calendar(name, self.number(name), lambda value: value * _MICROSECOND)
 
 
 # -- definitions ------------------------------------------------------------------------------------------------------
@@ -231,7 +264,7 @@ def _read_rule(reader: _Reader) -> Rule:
     if reader.has("every"):
         return Every(interval=reader.span("every"), phase=reader.span("phase"))
     if reader.has("at"):
-        return At(instants=tuple(instant(value) for value in reader.items("at") if isinstance(value, int)))
+        return At(instants=reader.instants("at"))
     return Cron(
         expression=CronExpression.parse(reader.text("cron"), hash_seed=reader.maybe("seed", reader.text)),
         timezone=reader.text("timezone"),
@@ -244,8 +277,8 @@ def _retry(retry: RetryPolicy) -> Json:
     return {
         "initial": _maybe(retry.initial),
         "maximum": _maybe(retry.maximum),
-        "multiplier": retry.multiplier,
-        "jitter": retry.jitter,
+        "multiplier": float(retry.multiplier),
+        "jitter": float(retry.jitter),
         "max_retries": retry.max_retries,
         "retry_on": list(retry.retry_on),
         "no_retry_on": list(retry.no_retry_on),
@@ -274,7 +307,7 @@ def _retry_text(retry: RetryPolicy) -> str:
 
 @lru_cache(maxsize=1024)
 def _retry_of(text: str) -> RetryPolicy:
-    return _read_retry(_Reader("a retry policy", json.loads(text)))
+    return _read_retry(_Reader.inside("a retry policy", text))
 
 
 def encode_run(run: Run) -> str:
@@ -324,7 +357,7 @@ def encode_record(record: AttemptRecord) -> str:
             "attempt": record.attempt,
             "status": record.status.value,
             "started_at": milliseconds(record.started_at),
-            "duration_us": record.duration // timedelta(microseconds=1),
+            "duration_us": record.duration // _MICROSECOND,
             "worker": record.worker.value,
             "token": record.token,
             "failure": None
@@ -343,7 +376,7 @@ def decode_record(text: str) -> AttemptRecord:
             attempt=reader.number("attempt"),
             status=AttemptStatus(reader.text("status")),
             started_at=reader.instant("started_at"),
-            duration=timedelta(microseconds=reader.number("duration_us")),
+            duration=reader.measured("duration_us"),
             worker=NodeId(reader.text("worker")),
             token=reader.number("token"),
             failure=_read_failure(reader.inner("failure")) if reader.has("failure") else None,
@@ -392,13 +425,16 @@ def encode_presence(presence: Presence) -> str:
 
 def decode_presence(text: str) -> Presence:
     reader = _Reader.of("a presence", text)
-    return Presence(
-        node=NodeId(reader.text("node")),
-        service=reader.text("service"),
-        started_at=reader.instant("started_at"),
-        tasks=frozenset(TaskKey(group, name) for group, name in _pairs(reader.items("tasks"))),
-        functions=frozenset(FunctionKey(group, name) for group, name in _pairs(reader.items("functions"))),
-    )
+    try:
+        return Presence(
+            node=NodeId(reader.text("node")),
+            service=reader.text("service"),
+            started_at=reader.instant("started_at"),
+            tasks=frozenset(TaskKey(group, name) for group, name in _pairs(reader.items("tasks"))),
+            functions=frozenset(FunctionKey(group, name) for group, name in _pairs(reader.items("functions"))),
+        )
+    except DefinitionError as error:
+        raise BackendCorrupt("a presence", str(error)) from error
 
 
 def _pairs(items: Sequence[object]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from itertools import groupby
 from typing import assert_never
@@ -120,7 +120,7 @@ def first_plan(task: Task, now: datetime) -> Plan | None:
 def given_up(task: Task, plan: Plan | None, now: datetime, reason: SkipReason) -> tuple[Skipped, ...]:
     """The slots up to `now` that nobody will decide about, because their schedule or their store is gone."""
     slots: list[datetime] = []
-    while plan is not None and plan.due_at <= now and len(slots) < SLOTS_PER_DECISION:
+    while plan is not None and plan.slot <= now and len(slots) < SLOTS_PER_DECISION:
         slots.append(plan.slot)
         plan = plan_after(task, plan.slot)
     return _ranges(slots, dict.fromkeys(slots, reason))
@@ -153,7 +153,8 @@ def advance(task: Task, due: DueTask, now: datetime) -> Advance:
         sorting.skip([slot for slot in accounted if slot <= resumed_at], SkipReason.PAUSED)
     if task.start_deadline is not None:
         oldest = now - task.start_deadline
-        sorting.skip([slot for slot in sorting.left if slot < oldest], SkipReason.DEADLINE)
+        late = [slot for slot in sorting.left if task.schedule.due_at(task.key, slot) < oldest]
+        sorting.skip(late, SkipReason.DEADLINE)
     sorting.skip(_not_caught_up(task, sorting.left, now, more=more), SkipReason.CATCH_UP)
     if due.retrying:
         sorting.skip(sorting.left, SkipReason.BACKOFF)
@@ -193,17 +194,20 @@ def _step(task: Task, slots: list[datetime], plan: Plan | None) -> tuple[list[da
 def _not_caught_up(task: Task, slots: Sequence[datetime], now: datetime, *, more: bool) -> list[datetime]:
     """The missed slots that the catch-up policy drops. `more`: newer due slots follow in a later step."""
     policy = task.catch_up
-    missed = [slot for slot in slots if task.schedule.due_at(task.key, slot) < now - policy.grace]
+    late = {slot: now - task.schedule.due_at(task.key, slot) for slot in slots}
+    missed = [slot for slot in slots if late[slot] > policy.grace]
+    kept: Sequence[datetime]
     match policy.mode:
         case CatchUpMode.NONE:
-            kept: list[datetime] = []
+            kept = ()
         case CatchUpMode.LATEST:
-            kept = missed[-1:] if len(missed) == len(slots) and not more else []
+            kept = missed[-1:] if len(missed) == len(slots) and not more else ()
         case CatchUpMode.ALL:
-            kept = [] if more else [slot for slot in missed if now - slot <= policy.window][-policy.limit :]
+            kept = () if more else [slot for slot in missed if late[slot] <= policy.window][-policy.limit :]
         case _:
             assert_never(policy.mode)
-    return [slot for slot in missed if slot not in set(kept)]
+    run = frozenset(kept)
+    return [slot for slot in missed if slot not in run]
 
 
 def _room(
@@ -227,8 +231,3 @@ def _ranges(slots: Sequence[datetime], skipped: dict[datetime, SkipReason]) -> t
         if reason is not None:
             found.append(Skipped(first=members[0], last=members[-1], count=len(members), reason=reason))
     return tuple(found)
-
-
-def lateness(due: DueTask, now: datetime) -> timedelta:
-    """How late the earliest due slot of a task is."""
-    return now - due.slot

@@ -19,7 +19,7 @@ TRUST_SHARE = 0.9
 """A leader trusts its lease for this share of it; the rest is the clock-rate error we tolerate between two machines."""
 
 LONGEST_TIME = timedelta(days=3660)
-"""No duration of a definition exceeds this; one that leads out of the calendar would stop the scheduler of all tasks."""
+"""No duration of a definition exceeds this: one that leads out of the calendar would stop the scheduling of all."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -43,6 +43,11 @@ def require_storable(field: str, value: timedelta, *, least: timedelta = timedel
         value.total_seconds(),
         f"must be {least.total_seconds():g} to {LONGEST_TIME.total_seconds():g} seconds",
     )
+
+
+def require_text(field: str, value: str) -> None:
+    """A store keeps UTF-8, which has no lone surrogates."""
+    require(not any("\ud800" <= character <= "\udfff" for character in value), field, value, "must be valid unicode")
 
 
 class Overlap(Enum):
@@ -118,6 +123,9 @@ class RetryPolicy:
         require(0.0 <= self.jitter <= 1.0, "retry_jitter", self.jitter, "must be between 0 and 1")
         if self.max_retries is not None:
             require(self.max_retries >= 0, "max_retries", self.max_retries, "must not be negative")
+        for field, names in (("retry_on", self.retry_on), ("no_retry_on", self.no_retry_on)):
+            for name in names:
+                require_text(field, name)
 
     def retries(self, exception_classes: tuple[str, ...]) -> bool:
         """Does an exception with these class names (its method resolution order) deserve another attempt?"""

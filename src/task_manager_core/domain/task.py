@@ -10,7 +10,15 @@ from typing import TypeGuard
 
 from task_manager_core.domain.errors import InvalidArguments
 from task_manager_core.domain.identity import RunId, TaskKey, check_name
-from task_manager_core.domain.policy import CatchUp, Overlap, Priority, RetryPolicy, require, require_storable
+from task_manager_core.domain.policy import (
+    CatchUp,
+    Overlap,
+    Priority,
+    RetryPolicy,
+    require,
+    require_storable,
+    require_text,
+)
 from task_manager_core.domain.run import Run
 from task_manager_core.domain.schedule import Schedule
 
@@ -87,8 +95,6 @@ class Task:
                 f"must not exceed {LONGEST_DESCRIPTION} characters",
             )
             require_text("description", self.description)
-        for name in (*self.retry.retry_on, *self.retry.no_retry_on):
-            require_text("retry_on", name)
         if self.timeout is not None:
             require_storable("timeout", self.timeout)
         if self.start_deadline is not None:

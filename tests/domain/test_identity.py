@@ -1,0 +1,91 @@
+"""Who is who. Names are the user's, so nothing may depend on what they do not contain."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from task_manager_core.domain.errors import DefinitionError
+from task_manager_core.domain.identity import LONGEST_NAME, FunctionKey, NodeId, RunId, TaskKey, check_name
+
+SLOT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+nasty = st.text(alphabet=":/#|{}%0123 slotrequest", min_size=1, max_size=8)
+"""Names of separators, digits and the words that an identity is built from."""
+
+
+@given(st.tuples(nasty, nasty, nasty), st.tuples(nasty, nasty, nasty))
+def test_two_requests_share_a_run_only_if_group_name_and_request_are_equal(
+    one: tuple[str, str, str], other: tuple[str, str, str]
+) -> None:
+    """Invariant: the run id is injective in its parts, whatever separators they contain."""
+    first = RunId.of_request(TaskKey(one[0], one[1]), one[2])
+    second = RunId.of_request(TaskKey(other[0], other[1]), other[2])
+    assert (first == second) == (one == other)
+
+
+@given(st.text(alphabet="a:/", min_size=2, max_size=12), st.integers(1, 11), st.integers(1, 11))
+def test_moving_the_border_between_group_and_name_makes_another_run(text: str, one: int, other: int) -> None:
+    """Invariant: the same characters, cut at another place, are another identity."""
+    keys = {TaskKey(text[:cut], text[cut:]) for cut in (one, other) if cut < len(text)}
+    assert len({RunId.of_slot(key, SLOT) for key in keys}) == len(keys)
+
+
+@given(nasty, nasty)
+def test_a_slot_and_a_request_never_share_a_run(group: str, name: str) -> None:
+    """Invariant: not even a request named like the slot's instant is the run of that slot."""
+    key = TaskKey(group, name)
+    assert RunId.of_slot(key, SLOT) != RunId.of_request(key, SLOT.isoformat())
+
+
+@given(st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)), st.integers(-14 * 60, 14 * 60))  # noqa: DTZ001 - made aware below
+def test_the_run_of_a_slot_is_the_run_of_its_instant(naive: datetime, minutes: int) -> None:
+    """Invariant: the offset that an instant is written with does not change the run."""
+    slot = naive.replace(tzinfo=UTC)
+    elsewhere = slot.astimezone(timezone(timedelta(minutes=minutes)))
+    assert RunId.of_slot(TaskKey("g", "n"), slot) == RunId.of_slot(TaskKey("g", "n"), elsewhere)
+
+
+def test_a_run_id_is_32_hexadecimal_digits_and_the_same_in_every_process() -> None:
+    assert RunId.of_slot(TaskKey("g", "n"), SLOT).value == "1c7453bff823ef98abd20a1f8594e52b"
+    assert RunId.of_request(TaskKey("g", "n"), "r").value == "938a47462933f223ca37cadb89c90678"
+
+
+def test_a_request_id_may_be_any_text_that_python_knows() -> None:
+    assert RunId.of_request(TaskKey("g", "n"), "\ud800") != RunId.of_request(TaskKey("g", "n"), "\ud801")
+
+
+@pytest.mark.parametrize("name", ["a", " ", "ünï:{code}/", "名前", "🎉", "a" * LONGEST_NAME])
+def test_a_name_is_any_text_of_up_to_200_characters(name: str) -> None:
+    assert check_name("name", name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "a" * (LONGEST_NAME + 1), "a\nb", "\x00", "\x7f", "\x85", "\u2028", "\u2029", "\ud800"],
+)
+def test_a_name_that_is_empty_too_long_or_breaks_a_line_is_refused(name: str) -> None:
+    with pytest.raises(DefinitionError) as refusal:
+        check_name("tags", name)
+    assert (refusal.value.field, refusal.value.value) == ("tags", name)
+
+
+@pytest.mark.parametrize(("group", "name", "field"), [("", "n", "group"), ("g", "", "name")])
+def test_a_task_key_says_which_part_is_refused(group: str, name: str, field: str) -> None:
+    with pytest.raises(DefinitionError) as refusal:
+        TaskKey(group, name)
+    assert refusal.value.field == field
+
+
+def test_identities_are_shown_by_their_text() -> None:
+    assert str(TaskKey("reports", "daily")) == "reports/daily"
+    assert str(NodeId("host-1")) == "host-1"
+    assert str(RunId("abc")) == "abc"
+
+
+def test_identities_sort_by_their_parts() -> None:
+    assert TaskKey("a", "a") < TaskKey("a", "b") < TaskKey("b", "a")
+    assert FunctionKey("a", "b") < FunctionKey("b", "a")

@@ -1,0 +1,354 @@
+"""What happens to slots that have fallen due. The laws hold for every schedule, policy and state."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from task_manager_core.domain.identity import RunId, TaskKey
+from task_manager_core.domain.planning import (
+    SLOTS_PER_DECISION,
+    Advance,
+    DueTask,
+    Plan,
+    Skipped,
+    SkipReason,
+    advance,
+    first_plan,
+    given_up,
+    plan_after,
+)
+from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.task import Task
+
+KEY = TaskKey("g", "n")
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+EVERY_MINUTE = Schedule.every(MINUTE)
+
+
+def a_task(
+    schedule: Schedule = EVERY_MINUTE,
+    *,
+    overlap: Overlap = Overlap.ALLOW,
+    mode: CatchUpMode = CatchUpMode.LATEST,
+    window: timedelta = DAY,
+    limit: int = 100,
+    grace: timedelta = 2 * SECOND,
+    start_deadline: timedelta | None = None,
+    run_on_start: bool = False,
+) -> Task:
+    return Task(
+        key=KEY,
+        schedule=schedule,
+        function="f",
+        overlap=overlap,
+        catch_up=CatchUp(mode=mode, window=window, limit=limit, grace=grace),
+        start_deadline=start_deadline,
+        run_on_start=run_on_start,
+    )
+
+
+def due(slot: datetime = NOON, *, live: int = 0, held: int = 0, retrying: int = 0, paused: bool = False) -> DueTask:
+    return DueTask(key=KEY, version=1, slot=slot, live=live, held=held, retrying=retrying, paused=paused)
+
+
+def fired(decision: Advance) -> list[datetime]:
+    return [run.slot for run in decision.fire if run.slot is not None]
+
+
+def skipped(task: Task, decision: Advance) -> list[tuple[datetime, SkipReason]]:
+    """Every skipped slot: the ranges, walked."""
+    found: list[tuple[datetime, SkipReason]] = []
+    for skip in decision.skipped:
+        slots = [skip.first]
+        while slots[-1] < skip.last:
+            plan = plan_after(task, slots[-1])
+            assert plan is not None
+            slots.append(plan.slot)
+        assert (slots[-1], len(slots)) == (skip.last, skip.count)
+        found += [(slot, skip.reason) for slot in slots]
+    return found
+
+
+def worked_off(task: Task, state: DueTask, now: datetime) -> list[Advance]:
+    """Decide until nothing is due, as a scheduler whose store keeps every decision and whose runs end at once."""
+    decisions: list[Advance] = []
+    plan: Plan | None = Plan(slot=state.slot, due_at=state.slot)
+    while plan is not None and (not decisions or plan.due_at <= now):
+        decision = advance(task, DueTask(key=KEY, version=1, slot=plan.slot), now)
+        decisions.append(decision)
+        plan = decision.plan
+    return decisions
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> Schedule:
+    return Schedule.every(
+        timedelta(seconds=draw(st.sampled_from([1, 7, 60, 3600]))),
+        jitter=timedelta(seconds=draw(st.sampled_from([0, 0, 5, 300]))),
+        end_at=draw(st.none() | st.integers(1, 5000).map(lambda seconds: NOON + seconds * SECOND)),
+    )
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[Task, DueTask, datetime]:
+    task = a_task(
+        draw(schedules()),
+        overlap=draw(st.sampled_from(Overlap)),
+        mode=draw(st.sampled_from(CatchUpMode)),
+        window=draw(st.sampled_from([MINUTE, HOUR, DAY])),
+        limit=draw(st.sampled_from([1, 5, 100, 500])),
+        grace=draw(st.sampled_from([timedelta(0), 2 * SECOND, HOUR])),
+        start_deadline=draw(st.none() | st.sampled_from([SECOND, MINUTE, HOUR])),
+    )
+    slot = task.schedule.next_after(NOON - SECOND)
+    assert slot is not None or task.schedule.end_at is not None
+    state = DueTask(
+        key=KEY,
+        version=draw(st.integers(1, 9)),
+        slot=slot or NOON,
+        paused=draw(st.booleans()),
+        resumed_at=draw(st.none() | st.integers(-100, 5000).map(lambda seconds: NOON + seconds * SECOND)),
+        live=draw(st.integers(0, 2)),
+        held=draw(st.integers(0, 2)),
+        retrying=draw(st.integers(0, 1)),
+    )
+    late = draw(st.one_of(st.integers(0, 30), st.integers(0, 20_000)))
+    return task, state, state.slot + late * SECOND
+
+
+@given(situations())
+@settings(max_examples=200)
+def test_every_due_slot_is_accounted_for_exactly_once(situation: tuple[Task, DueTask, datetime]) -> None:
+    """Invariant: the slots from the first to the next plan are fired, held or skipped, each once; none is beyond."""
+    task, state, now = situation
+    decision = advance(task, state, now)
+    held = [decision.hold.slot] if decision.hold is not None and decision.hold.slot is not None else []
+    accounted = sorted([*fired(decision), *held, *(slot for slot, _ in skipped(task, decision))])
+    expected, plan = [state.slot], plan_after(task, state.slot)
+    while plan is not None and (decision.plan is None or plan.slot < decision.plan.slot):
+        expected.append(plan.slot)
+        plan = plan_after(task, plan.slot)
+    assert accounted == expected
+    assert decision.slots == len(expected) <= SLOTS_PER_DECISION
+    assert decision.plan == plan
+    assert all(task.schedule.due_at(KEY, slot) <= now for slot in expected[1:])
+
+
+@given(situations())
+def test_a_decision_leaves_due_slots_only_when_it_accounts_for_a_full_step(
+    situation: tuple[Task, DueTask, datetime],
+) -> None:
+    """Invariant: either nothing is due afterwards, or at least 1000 minus the catch-up limit slots were decided."""
+    task, state, now = situation
+    decision = advance(task, state, now)
+    if decision.plan is not None and decision.plan.due_at <= now:
+        assert decision.slots >= SLOTS_PER_DECISION - task.catch_up.limit
+
+
+@given(situations())
+def test_nothing_is_dispatched_while_paused_nor_of_the_time_of_a_pause(
+    situation: tuple[Task, DueTask, datetime],
+) -> None:
+    """Invariant: paused, nothing runs; resumed, no slot up to the resumption runs; both are recorded as paused."""
+    task, state, now = situation
+    decision = advance(task, state, now)
+    dispatched = [run.slot for run in (*decision.fire, decision.hold) if run is not None]
+    if state.paused:
+        assert not dispatched
+        assert {reason for _, reason in skipped(task, decision)} == {SkipReason.PAUSED}
+    if state.resumed_at is not None:
+        assert all(slot is not None and slot > state.resumed_at for slot in dispatched)
+        missed = [reason for slot, reason in skipped(task, decision) if slot <= state.resumed_at]
+        assert set(missed) <= {SkipReason.PAUSED}
+
+
+@given(situations())
+def test_an_exclusive_task_never_fires_two_nor_beside_a_live_run(situation: tuple[Task, DueTask, datetime]) -> None:
+    """Invariant: without overlap at most one run is dispatched and one held, and neither where there is no room."""
+    task, state, now = situation
+    decision = advance(task, state, now)
+    if task.overlap is Overlap.ALLOW:
+        assert decision.hold is None
+        return
+    assert len(decision.fire) <= (1 if state.live == state.held == 0 else 0)
+    if decision.hold is not None:
+        assert task.overlap is Overlap.BUFFER_ONE
+        assert state.held == 0
+        assert state.live or decision.fire
+
+
+@given(situations())
+def test_nothing_is_dispatched_while_a_retry_waits(situation: tuple[Task, DueTask, datetime]) -> None:
+    """Invariant: with a waiting retry every slot is skipped."""
+    task, state, now = situation
+    if state.retrying:
+        decision = advance(task, state, now)
+        assert (decision.fire, decision.hold) == ((), None)
+
+
+@given(situations())
+def test_a_decision_is_a_pure_function_of_what_it_was_asked(situation: tuple[Task, DueTask, datetime]) -> None:
+    """Invariant: equal arguments, equal decision: two leaders name the same runs."""
+    assert advance(*situation) == advance(*situation)
+
+
+@given(situations())
+def test_no_slot_runs_that_is_later_than_its_start_deadline(situation: tuple[Task, DueTask, datetime]) -> None:
+    """Invariant: now minus the instant a dispatched slot was due never exceeds the deadline."""
+    task, state, now = situation
+    if task.start_deadline is None:
+        return
+    for slot in fired(advance(task, state, now)):
+        assert now - task.schedule.due_at(KEY, slot) <= task.start_deadline
+
+
+@given(situations())
+@settings(max_examples=30)
+def test_catching_up_runs_what_the_policy_says_over_all_steps(situation: tuple[Task, DueTask, datetime]) -> None:
+    """Invariant: of the slots later than grace LATEST runs at most one, NONE none, ALL at most its limit."""
+    task, state, now = situation
+    missed = [
+        slot
+        for decision in worked_off(task, state, now)
+        for slot in fired(decision)
+        if now - task.schedule.due_at(KEY, slot) > task.catch_up.grace
+    ]
+    most = {CatchUpMode.LATEST: 1, CatchUpMode.NONE: 0, CatchUpMode.ALL: task.catch_up.limit}
+    assert len(missed) <= most[task.catch_up.mode]
+
+
+# --- examples --------------------------------------------------------------------------------------------------------
+
+
+def test_a_slot_in_time_is_fired_and_the_next_one_planned() -> None:
+    decision = advance(a_task(), due(), NOON + SECOND)
+    assert [run.id for run in decision.fire] == [RunId.of_slot(KEY, NOON)]
+    assert decision.fire[0].version == 1
+    assert (decision.skipped, decision.plan) == ((), Plan(slot=NOON + MINUTE, due_at=NOON + MINUTE))
+
+
+def test_after_an_outage_the_latest_missed_slot_runs_and_the_others_are_one_record() -> None:
+    decision = advance(a_task(), due(), NOON + 10 * MINUTE + 30 * SECOND)
+    assert fired(decision) == [NOON + 10 * MINUTE]
+    assert decision.skipped == (Skipped(first=NOON, last=NOON + 9 * MINUTE, count=10, reason=SkipReason.CATCH_UP),)
+
+
+def test_no_missed_slot_runs_when_a_newer_one_is_in_time() -> None:
+    assert fired(advance(a_task(), due(), NOON + 10 * MINUTE + SECOND)) == [NOON + 10 * MINUTE]
+
+
+@pytest.mark.parametrize("mode", CatchUpMode)
+def test_every_slot_within_grace_runs_whatever_the_mode(mode: CatchUpMode) -> None:
+    task = a_task(Schedule.every(SECOND), mode=mode, grace=5 * SECOND)
+    assert len(fired(advance(task, due(), NOON + 5 * SECOND))) == 6
+
+
+def test_all_runs_the_newest_of_the_window_up_to_its_limit() -> None:
+    now = NOON + 60 * MINUTE + 30 * SECOND
+    windowed = advance(a_task(mode=CatchUpMode.ALL, window=10 * MINUTE), due(), now)
+    assert fired(windowed) == [NOON + n * MINUTE for n in range(51, 61)]
+    limited = advance(a_task(mode=CatchUpMode.ALL, limit=3), due(), now)
+    assert fired(limited) == [NOON + n * MINUTE for n in (58, 59, 60)]
+
+
+@pytest.mark.parametrize("count", [999, 1000, 1001, 5000])
+@pytest.mark.parametrize(("mode", "runs"), [(CatchUpMode.LATEST, 1), (CatchUpMode.NONE, 0), (CatchUpMode.ALL, 100)])
+def test_an_outage_of_thousands_of_slots_is_worked_off_in_steps(mode: CatchUpMode, runs: int, count: int) -> None:
+    task = a_task(Schedule.every(SECOND), mode=mode, grace=timedelta(0))
+    first = NOON - count * SECOND
+    decisions = worked_off(task, due(first), NOON - SECOND + timedelta(milliseconds=1))
+    slots = [slot for decision in decisions for slot in fired(decision)]
+    assert slots == [NOON - n * SECOND for n in range(runs, 0, -1)]
+    assert sum(decision.slots for decision in decisions) == count
+    assert len(decisions) <= 1 + count // (SLOTS_PER_DECISION - task.catch_up.limit)
+
+
+def test_a_late_slot_is_skipped_by_its_deadline_before_catching_up_is_asked() -> None:
+    decision = advance(a_task(start_deadline=10 * SECOND), due(), NOON + 30 * SECOND)
+    assert [skip.reason for skip in decision.skipped] == [SkipReason.DEADLINE]
+
+
+def test_jitter_does_not_eat_the_start_deadline() -> None:
+    task = a_task(Schedule.every(DAY, jitter=HOUR), start_deadline=SECOND, mode=CatchUpMode.ALL, window=MINUTE)
+    slot = plan_after(task, NOON)
+    assert slot is not None
+    assert slot.due_at > slot.slot + MINUTE
+    assert fired(advance(task, due(slot.slot), slot.due_at)) == [slot.slot]
+
+
+def test_a_slot_waits_for_its_jitter() -> None:
+    task = a_task(Schedule.every(MINUTE, jitter=30 * SECOND))
+    plan = plan_after(task, NOON)
+    assert plan is not None
+    assert plan.slot < plan.due_at < plan.slot + 30 * SECOND
+    assert advance(task, due(), plan.due_at - timedelta(milliseconds=1)).plan == plan
+
+
+def test_the_last_slot_of_a_schedule_leaves_no_plan() -> None:
+    decision = advance(a_task(Schedule.at(NOON)), due(), NOON)
+    assert (fired(decision), decision.plan) == ([NOON], None)
+
+
+def test_a_waiting_retry_makes_the_slot_a_backoff_and_not_an_overlap() -> None:
+    decision = advance(a_task(overlap=Overlap.BUFFER_ONE), due(live=1, retrying=1), NOON)
+    assert [skip.reason for skip in decision.skipped] == [SkipReason.BACKOFF]
+
+
+def test_of_the_slots_beside_a_live_run_the_first_is_held_and_the_others_overlap() -> None:
+    task = a_task(Schedule.every(SECOND), overlap=Overlap.BUFFER_ONE)
+    decision = advance(task, due(live=1), NOON + 2 * SECOND)
+    assert decision.hold is not None
+    assert decision.hold.slot == NOON
+    assert [(skip.count, skip.reason) for skip in decision.skipped] == [(2, SkipReason.OVERLAP)]
+    again = advance(task, due(live=1, held=1), NOON)
+    assert (again.hold, [skip.reason for skip in again.skipped]) == (None, [SkipReason.OVERLAP])
+    skipping = advance(a_task(overlap=Overlap.SKIP), due(live=1), NOON)
+    assert (skipping.hold, [skip.reason for skip in skipping.skipped]) == (None, [SkipReason.OVERLAP])
+
+
+def test_the_slots_before_a_resumption_are_paused_and_those_after_it_run() -> None:
+    state = DueTask(key=KEY, version=1, slot=NOON, resumed_at=NOON + SECOND)
+    decision = advance(a_task(Schedule.every(SECOND)), state, NOON + 2 * SECOND)
+    assert fired(decision) == [NOON + 2 * SECOND]
+    assert [(skip.count, skip.reason) for skip in decision.skipped] == [(2, SkipReason.PAUSED)]
+
+
+def test_a_new_task_waits_for_its_first_slot_unless_it_runs_on_start() -> None:
+    now = NOON + 30 * SECOND
+    assert first_plan(a_task(), now) == Plan(slot=NOON + MINUTE, due_at=NOON + MINUTE)
+    assert first_plan(a_task(run_on_start=True), now) == Plan(slot=now, due_at=now)
+    assert first_plan(a_task(Schedule.at(NOON)), now) is None
+
+
+def test_a_start_off_the_schedule_is_one_slot_and_the_rhythm_follows() -> None:
+    start = NOON + 30 * SECOND
+    decision = advance(a_task(run_on_start=True), due(start), start)
+    assert (fired(decision), decision.plan) == ([start], Plan(slot=NOON + MINUTE, due_at=NOON + MINUTE))
+
+
+@given(schedules(), st.integers(0, 900))
+def test_what_is_given_up_is_every_slot_from_the_plan_to_now(schedule: Schedule, seconds: int) -> None:
+    """Invariant: given up slots and a plan made at now leave no gap, also where jitter has not let a slot fall due."""
+    task, now = a_task(schedule), NOON + seconds * SECOND
+    plan = plan_after(task, NOON - SECOND)
+    lost = given_up(task, plan, now, SkipReason.DELETED)
+    slots = [slot for slot, _ in skipped(task, Advance(key=KEY, version=1, slot=NOON, skipped=lost))]
+    walked: list[datetime] = []
+    while plan is not None and plan.slot <= now:
+        walked.append(plan.slot)
+        plan = plan_after(task, plan.slot)
+    assert slots == walked
+    assert plan == plan_after(task, now)
+
+
+def test_a_schedule_that_has_ended_gives_nothing_up() -> None:
+    assert given_up(a_task(), None, NOON, SkipReason.STORE_LOST) == ()

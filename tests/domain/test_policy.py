@@ -1,0 +1,121 @@
+"""A policy that cannot work is refused where it is written, naming the field, the value and the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from task_manager_core.domain.errors import InvalidPolicy
+from task_manager_core.domain.policy import (
+    LEASE_HEARTBEATS,
+    LONGEST_TIME,
+    CatchUp,
+    LeadershipPolicy,
+    NodePolicy,
+    Retention,
+    RetryPolicy,
+    WorkerPolicy,
+)
+
+ZERO = timedelta(0)
+SECOND = timedelta(seconds=1)
+UNSTORABLE = timedelta(microseconds=1500)
+TOO_LONG = LONGEST_TIME + SECOND
+
+REFUSALS: list[tuple[Callable[[], object], str, object, str]] = [
+    (lambda: CatchUp(window=ZERO), "catch_up.window", 0.0, "0.001 to"),
+    (lambda: CatchUp(window=TOO_LONG), "catch_up.window", TOO_LONG.total_seconds(), "3.16224e+08"),
+    (lambda: CatchUp(limit=0), "catch_up.limit", 0, "between 1 and 500"),
+    (lambda: CatchUp(limit=501), "catch_up.limit", 501, "between 1 and 500"),
+    (lambda: CatchUp(grace=-SECOND), "catch_up.grace", -1.0, "0 to"),
+    (lambda: CatchUp(grace=TOO_LONG), "catch_up.grace", TOO_LONG.total_seconds(), "0 to"),
+    (lambda: RetryPolicy(initial=ZERO), "retry_backoff", 0.0, "0.001 to"),
+    (lambda: RetryPolicy(initial=UNSTORABLE), "retry_backoff", 0.0015, "whole number of milliseconds"),
+    (lambda: RetryPolicy(maximum=TOO_LONG), "retry_backoff_max", TOO_LONG.total_seconds(), "0.001 to"),
+    (
+        lambda: RetryPolicy(initial=5 * SECOND, maximum=SECOND),
+        "retry_backoff_max",
+        1.0,
+        "must not be below retry_backoff=5.0",
+    ),
+    (lambda: RetryPolicy(multiplier=0.5), "retry_backoff_multiplier", 0.5, "1 to 1000"),
+    (lambda: RetryPolicy(multiplier=float("inf")), "retry_backoff_multiplier", float("inf"), "1 to 1000"),
+    (lambda: RetryPolicy(jitter=1.5), "retry_jitter", 1.5, "between 0 and 1"),
+    (lambda: RetryPolicy(max_retries=-1), "max_retries", -1, "must not be negative"),
+    (lambda: RetryPolicy(retry_on=("\ud800",)), "retry_on", "\ud800", "valid unicode"),
+    (lambda: RetryPolicy(no_retry_on=("\udfff",)), "no_retry_on", "\udfff", "valid unicode"),
+    (lambda: LeadershipPolicy(heartbeat=ZERO), "leader_heartbeat_interval", 0.0, "more than 0"),
+    (lambda: LeadershipPolicy(retry_interval=-SECOND), "leader_retry_interval", -1.0, "more than 0"),
+    (lambda: WorkerPolicy(concurrency=0), "concurrent_tasks", 0, "1 to 100000"),
+    (lambda: WorkerPolicy(concurrency=100_001), "concurrent_tasks", 100_001, "1 to 100000"),
+    (lambda: WorkerPolicy(heartbeat=ZERO), "running_heartbeat_interval", 0.0, "more than 0"),
+    (lambda: WorkerPolicy(wait=ZERO), "stream_block_ms", 0.0, "more than 0"),
+    (lambda: WorkerPolicy(unknown_function_pause=ZERO), "unknown_function_pause", 0.0, "more than 0"),
+    (lambda: NodePolicy(poll_interval=ZERO), "poll_interval", 0.0, "more than 0"),
+    (lambda: NodePolicy(refresh_interval=ZERO), "refresh_interval", 0.0, "more than 0"),
+    (lambda: NodePolicy(reconciliation_interval=ZERO), "reconciliation_interval", 0.0, "more than 0"),
+    (lambda: NodePolicy(shutdown_timeout=-SECOND), "shutdown_timeout", -1.0, "must not be negative"),
+    (lambda: NodePolicy(poll_interval=10 * SECOND), "poll_interval", 10.0, "the lease of 9.0 s"),
+    (lambda: Retention(runs=0), "statistics_history_runs", 0, "1 to 1000000"),
+    (lambda: Retention(ttl=ZERO), "statistics_redis_expiration", 0.0, "more than 0"),
+]
+
+
+@pytest.mark.parametrize(("build", "field", "value", "reason"), REFUSALS)
+def test_a_refusal_names_the_field_the_value_and_what_it_was_compared_with(
+    build: Callable[[], object], field: str, value: object, reason: str
+) -> None:
+    with pytest.raises(InvalidPolicy) as refusal:
+        build()
+    assert (refusal.value.field, refusal.value.value) == (field, value)
+    assert reason in refusal.value.reason
+    assert field in str(refusal.value)
+
+
+def test_not_a_number_is_no_multiplier_and_no_jitter() -> None:
+    nan = float("nan")
+    with pytest.raises(InvalidPolicy, match="retry_backoff_multiplier"):
+        RetryPolicy(multiplier=nan)
+    with pytest.raises(InvalidPolicy, match="retry_jitter"):
+        RetryPolicy(jitter=nan)
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    CatchUp(window=LONGEST_TIME, limit=500, grace=ZERO)
+    RetryPolicy(initial=timedelta(milliseconds=1), maximum=LONGEST_TIME, multiplier=1000.0, jitter=1.0, max_retries=0)
+    NodePolicy(poll_interval=LeadershipPolicy().lease, shutdown_timeout=ZERO)
+    WorkerPolicy(concurrency=100_000)
+    Retention(runs=1_000_000)
+
+
+def test_a_lease_outlives_two_lost_heartbeats_and_trust_ends_before_it() -> None:
+    policy = LeadershipPolicy(heartbeat=SECOND)
+    assert policy.lease == LEASE_HEARTBEATS * SECOND
+    assert 2 * SECOND < policy.trust < policy.lease
+    assert WorkerPolicy(heartbeat=SECOND).claim_ttl == 3 * SECOND
+
+
+def test_a_node_counts_as_living_for_ten_refreshes_but_at_least_ten_seconds() -> None:
+    assert NodePolicy(refresh_interval=timedelta(milliseconds=10)).presence_ttl == 10 * SECOND
+    assert NodePolicy(refresh_interval=3 * SECOND).presence_ttl == 30 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("retry_on", "no_retry_on", "deserves"),
+    [
+        ((), (), True),
+        (("builtins.OSError",), (), True),
+        (("builtins.ValueError",), (), False),
+        (("builtins.Exception",), (), True),
+        ((), ("builtins.OSError",), False),
+        (("builtins.ConnectionError",), ("builtins.OSError",), False),
+        ((), ("builtins.ValueError",), True),
+    ],
+)
+def test_an_exception_is_judged_by_every_class_it_is_and_a_refusal_wins(
+    retry_on: tuple[str, ...], no_retry_on: tuple[str, ...], deserves: bool
+) -> None:
+    classes = ("builtins.ConnectionError", "builtins.OSError", "builtins.Exception", "builtins.object")
+    assert RetryPolicy(retry_on=retry_on, no_retry_on=no_retry_on).retries(classes) is deserves

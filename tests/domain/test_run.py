@@ -1,0 +1,117 @@
+"""The life of a run, read from its table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import get_args
+
+import pytest
+
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
+from task_manager_core.domain.run import (
+    STATUS_OF_OUTCOME,
+    TERMINAL,
+    TRANSITIONS,
+    AttemptStatus,
+    Cancelled,
+    Claim,
+    Exhausted,
+    Failure,
+    Outcome,
+    Retried,
+    Run,
+    RunState,
+    RunTurn,
+    Settlement,
+    Succeeded,
+)
+
+SLOT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def a_run(overlap: Overlap = Overlap.ALLOW) -> Run:
+    return Run(
+        id=RunId("r"),
+        task=TaskKey("g", "n"),
+        slot=SLOT,
+        function="f",
+        kwargs="{}",
+        priority=Priority.LOW,
+        overlap=overlap,
+        retry=RetryPolicy(),
+        timeout=None,
+        version=1,
+    )
+
+
+def reachable(start: RunState) -> set[RunState]:
+    found = {start}
+    while True:
+        further = {after for (before, _), after in TRANSITIONS.items() if before in found} - found
+        if not further:
+            return found
+        found |= further
+
+
+def test_an_ended_run_never_moves_again() -> None:
+    assert not [turn for state, turn in TRANSITIONS if state in TERMINAL]
+
+
+@pytest.mark.parametrize("state", [state for state in RunState if state not in TERMINAL])
+def test_every_live_run_can_still_end_in_every_way(state: RunState) -> None:
+    assert reachable(state) >= TERMINAL
+
+
+def test_a_new_run_can_reach_every_state_but_held_which_is_a_beginning() -> None:
+    assert reachable(RunState.QUEUED) == set(RunState) - {RunState.HELD}
+    assert reachable(RunState.HELD) == set(RunState)
+
+
+def test_every_state_and_every_turn_is_in_the_table() -> None:
+    assert {state for state, _ in TRANSITIONS} | set(TRANSITIONS.values()) == set(RunState)
+    assert {turn for _, turn in TRANSITIONS} == set(RunTurn)
+
+
+def test_only_a_running_attempt_succeeds_fails_or_is_retried() -> None:
+    outcomes = {RunTurn.SUCCEEDED, RunTurn.RETRIED, RunTurn.EXHAUSTED, RunTurn.LOST, RunTurn.RELEASED, RunTurn.PAUSED}
+    assert {state for state, turn in TRANSITIONS if turn in outcomes} == {RunState.RUNNING}
+
+
+def test_every_live_run_can_be_cancelled() -> None:
+    live = {state for state in RunState if state not in TERMINAL}
+    assert {state for state, turn in TRANSITIONS if turn is RunTurn.CANCELLED} == live
+    assert {TRANSITIONS[state, RunTurn.CANCELLED] for state in live} == {RunState.CANCELLED}
+
+
+@pytest.mark.parametrize(
+    ("overlap", "exclusive"), [(Overlap.ALLOW, False), (Overlap.BUFFER_ONE, True), (Overlap.SKIP, True)]
+)
+def test_a_run_is_exclusive_unless_overlap_is_allowed(overlap: Overlap, exclusive: bool) -> None:
+    assert a_run(overlap).exclusive is exclusive
+
+
+def test_every_outcome_has_one_status_and_losing_a_claim_is_no_outcome() -> None:
+    assert set(STATUS_OF_OUTCOME) == set(get_args(Outcome))
+    assert {*STATUS_OF_OUTCOME.values(), AttemptStatus.LOST} == set(AttemptStatus)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Succeeded(), AttemptStatus.SUCCEEDED),
+        (Retried(timedelta(seconds=1)), AttemptStatus.RETRIED),
+        (Exhausted(), AttemptStatus.FAILED),
+        (Cancelled(), AttemptStatus.CANCELLED),
+    ],
+)
+def test_a_settlement_is_remembered_as_one_line_with_what_was_measured(outcome: Outcome, status: AttemptStatus) -> None:
+    claim = Claim(run=a_run(), attempt=3, failures=2, token=7, worker=NodeId("w"))
+    failure = Failure(type="ValueError", message="no", traceback="…")
+    settlement = Settlement(
+        claim=claim, outcome=outcome, started_at=SLOT, duration=timedelta(seconds=2), failure=failure
+    )
+    record = settlement.record()
+    assert (record.run, record.slot, record.attempt, record.token) == (RunId("r"), SLOT, 3, 7)
+    assert (record.status, record.worker, record.failure) == (status, NodeId("w"), failure)
+    assert (record.started_at, record.duration) == (SLOT, timedelta(seconds=2))
