@@ -28,9 +28,11 @@ pytest.register_assert_rewrite(
         for module in (
             "attendance",
             "catalogue",
+            "catalogue_edges",
             "history",
             "leadership",
             "model",
+            "play",
             "run_queue",
             "run_queue_claims",
             "run_queue_order",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from task_manager_core.testing.conformance.attendance import AttendanceContract
-from task_manager_core.testing.conformance.catalogue import CatalogueContract
+from task_manager_core.testing.conformance.catalogue import CatalogueLaws
+from task_manager_core.testing.conformance.catalogue_edges import CatalogueEdges
 from task_manager_core.testing.conformance.history import HistoryContract
 from task_manager_core.testing.conformance.leadership import LeadershipContract
 from task_manager_core.testing.conformance.run_queue import RunQueueLaws
@@ -12,6 +13,11 @@ from task_manager_core.testing.conformance.run_queue_order import RunQueueOrder
 from task_manager_core.testing.conformance.schedule import ScheduleLaws
 from task_manager_core.testing.conformance.schedule_edges import ScheduleEdges
 from task_manager_core.testing.conformance.signals import SignalsContract
+from task_manager_core.testing.conformance.whole import WholeContract
+
+
+class CatalogueContract(CatalogueLaws, CatalogueEdges):
+    """The laws of the catalogue and their edges."""
 
 
 class RunQueueContract(RunQueueLaws, RunQueueOrder, RunQueueClaims):
@@ -30,5 +36,6 @@ class BackendContract(
     HistoryContract,
     AttendanceContract,
     SignalsContract,
+    WholeContract,
 ):
-    """Every law of every port. A subclass gives the fixture `harness`."""
+    """Every law of every port, and what they come to together. A subclass gives the fixture `harness`."""

@@ -63,10 +63,17 @@ def exclusive(name: str = "task", group: str = "group") -> Task:
     return task(name, group, overlap=Overlap.BUFFER_ONE)
 
 
-def definition(of: Task, *, expected: int = 0, slot: datetime | None = None, replan: bool = True) -> Definition:
-    """A definition to be written; its next slot is due when it comes."""
-    plan = None if slot is None else Plan(slot=slot, due_at=slot)
-    return Definition(task=of, expected=expected, replan=replan, plan=plan)
+def definition(
+    of: Task, *, expected: int = 0, slot: datetime | None = None, replan: bool = True, skips: Sequence[Skipped] = ()
+) -> Definition:
+    """A definition to be written; its next slot is `slot`, and the slots before it are given up."""
+    return Definition(
+        task=of,
+        expected=expected,
+        replan=replan,
+        plan=None if slot is None else plan(slot),
+        skipped=tuple(skips),
+    )
 
 
 def run(of: Task, request: str = "request", *, kwargs: str | None = None, version: int = 1) -> Run:

@@ -1,0 +1,166 @@
+"""The laws of the catalogue, judged where they are easy to break."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from task_manager_core.domain.cron import CronExpression
+from task_manager_core.domain.planning import SkipReason
+from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap, Priority, RetryPolicy
+from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap
+from task_manager_core.domain.run import Retried
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.task import Task, canonical_kwargs
+from task_manager_core.ports import Conflict
+from task_manager_core.testing.conformance.build import (
+    DAY,
+    HOUR,
+    MINUTE,
+    STARTED,
+    TTL,
+    WORKER,
+    definition,
+    key,
+    plan,
+    run,
+    skipped,
+    task,
+)
+from task_manager_core.testing.conformance.catalogue import load, written
+from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.laws import law
+from task_manager_core.testing.conformance.store import Store
+
+
+class CatalogueEdges(Contract):
+    @law("catalogue", 2)
+    async def test_a_conflict_does_not_keep_the_others_from_being_written(self, store: Store) -> None:
+        version = await store.define(task("b"))
+        changes = [definition(task("a")), definition(task("b", description="new")), definition(task("c"))]
+        a, b, c = await store.catalogue.put(changes)
+        assert isinstance(a, int)
+        assert isinstance(c, int)
+        assert b == Conflict(version)
+        assert (await load(store)).keys == {key("a"), key("b"), key("c")}
+
+    @law("catalogue", 3)
+    async def test_writing_again_after_a_lost_reply_changes_nothing(self, store: Store) -> None:
+        slot = await store.slot(HOUR)
+        changes = [definition(task("a"), slot=slot), definition(task("b"), slot=slot)]
+        versions = await store.catalogue.put(changes)
+        before = await store.picture()
+        assert await store.catalogue.put(changes) == versions
+        assert await store.picture() == before
+
+    @law("catalogue", 6)
+    async def test_queued_waiting_and_unreaped_runs_of_a_removed_task_are_gone(self, store: Store) -> None:
+        of, term = task(), await store.lead()
+        await store.define(of)
+        await store.settle(await store.take(run(of, "retried")), Retried(HOUR))
+        await store.release(await store.take(run(of, "released")), HOUR)
+        await store.take(run(of, "silent"))
+        await store.enqueue(run(of, "queued"))
+        assert await store.catalogue.remove([of.key]) == {of.key}
+        assert await store.catalogue.remove([of.key]) == frozenset()
+        assert await store.queue.hasten([of.key]) == 0
+        await store.advance(HOUR)
+        assert await store.reap(term, TTL) == ()
+        assert await store.queue.claim(WORKER, 10, timedelta(0), known=()) == ()
+        assert (await store.history.snapshot()).queued == 0
+
+    @law("catalogue", 6)
+    async def test_removal_leaves_the_other_tasks_alone(self, store: Store) -> None:
+        await store.define(task("a"))
+        await store.define(task("b"))
+        claim = await store.take(run(task("b"), "running"))
+        await store.enqueue(run(task("b"), "queued"), run(task("a"), "queued"))
+        await store.catalogue.remove([key("a")])
+        assert [claimed.run for claimed in await store.claim()] == [run(task("b"), "queued")]
+        assert await store.settle(claim)
+
+    @law("catalogue", 7)
+    async def test_a_reader_from_before_a_wipe_learns_everything(self, store: Store) -> None:
+        await store.define(task("a"))
+        changes = await load(store, (await load(store)).version + 1_000_000)
+        assert [stored.task for stored in changes.changed] == [task("a")]
+
+    @law("catalogue", 7)
+    async def test_a_definition_is_read_as_it_was_written(self, store: Store) -> None:
+        rules = (
+            Cron(
+                expression=CronExpression.parse("*/5 8-18 * * mon-fri"),
+                timezone="Europe/Rome",
+                gap=Gap.SKIP,
+                fold=Fold.BOTH,
+            ),
+            Every(interval=timedelta(seconds=90), phase=timedelta(seconds=30)),
+            At(instants=(STARTED, STARTED + DAY)),
+        )
+        full = Task(
+            key=key("full"),
+            schedule=Schedule(rules=rules, start_at=STARTED, end_at=STARTED + 100 * DAY, jitter=MINUTE),
+            function="fünction: {odd}",
+            kwargs=canonical_kwargs({"empty": [], "nothing": {}, "big": 2**60 + 1, "text": "\u2028\x00'\""}),
+            description="two\nlines — and “quotes”",
+            tags=("a", "b c", "ü"),
+            priority=Priority.HIGH,
+            overlap=Overlap.SKIP,
+            catch_up=CatchUp(mode=CatchUpMode.ALL, window=2 * HOUR, limit=7, grace=timedelta(milliseconds=1)),
+            retry=RetryPolicy(
+                initial=timedelta(milliseconds=250),
+                maximum=DAY,
+                multiplier=1.7,
+                jitter=0.1,
+                max_retries=3,
+                retry_on=("builtins.ValueError",),
+                no_retry_on=("builtins.KeyError", "my.Error"),
+            ),
+            timeout=timedelta(milliseconds=1500),
+            start_deadline=HOUR,
+            run_on_start=True,
+            dynamic=True,
+        )
+        await store.define(full)
+        await store.define(task("plain"))
+        assert [stored.task for stored in (await load(store)).changed] == [full, task("plain")]
+
+    @law("catalogue", 8)
+    async def test_retiring_again_changes_nothing(self, store: Store) -> None:
+        term = await store.lead()
+        await store.define(task())
+        assert await store.catalogue.retire(term, [key()]) == frozenset({key()})
+        before, known = await store.picture(), (await load(store)).version
+        assert await store.catalogue.retire(term, [key()]) == frozenset()
+        assert await store.picture() == before
+        assert await store.catalogue.load(known) is None
+
+    async def test_many_definitions_are_written_at_once(self, store: Store) -> None:
+        many = [task(f"task {number}") for number in range(300)]
+        versions = await store.catalogue.put([definition(of) for of in many])
+        assert [stored.task for stored in (await load(store)).changed] == many
+        assert [stored.version for stored in (await load(store)).changed] == list(versions)
+        assert len(await store.catalogue.remove([of.key for of in many])) == 300
+
+    async def test_removal_of_nothing_is_no_change(self, store: Store) -> None:
+        version = await store.define(task())
+        assert await store.catalogue.remove([]) == frozenset()
+        assert await store.catalogue.remove([key("unknown")]) == frozenset()
+        assert await store.catalogue.put([]) == ()
+        assert await store.catalogue.load(version) is None
+
+    @law("catalogue", 5)
+    async def test_slots_that_a_store_has_lost_are_recorded_with_the_new_definition(self, store: Store) -> None:
+        slot = await store.slot()
+        lost = skipped(slot - HOUR, last=slot - MINUTE, count=60, reason=SkipReason.STORE_LOST)
+        assert await written(store, definition(task(), slot=slot + HOUR, skips=[lost])) > 0
+        view = await store.view(key())
+        assert (view.plan, view.skipped) == (plan(slot + HOUR), {SkipReason.STORE_LOST: 60})
+        assert await store.history.skips(key(), 10) == (lost,)
+
+    @law("catalogue", 11)
+    async def test_a_schedule_that_has_ended_has_no_slots_to_give_up(self, store: Store) -> None:
+        slot = await store.slot()
+        version = await written(store, definition(task(), slot=None))
+        change = definition(task(description="new"), expected=version, slot=slot + HOUR, skips=[skipped(slot)])
+        assert await store.catalogue.put([change]) == (Conflict(version),)
+        assert (await store.view(key())).skipped == {}

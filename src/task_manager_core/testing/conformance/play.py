@@ -1,0 +1,360 @@
+"""Any sequence of verbs, as data: what a test draws, a store plays, and a failure shows.
+
+A `Step` names a verb and three small numbers; a `Player` makes the arguments out of them and of what its store answered
+before. Every instant that a store can be asked about lies `HALF` a unit away from those that time reaches, so that a
+store whose time also runs by itself gives the same answers as one that stands still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+from task_manager_core.domain.identity import NodeId, TaskKey
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.observation import Snapshot
+from task_manager_core.domain.planning import Advance, SkipReason
+from task_manager_core.domain.policy import Overlap, Priority
+from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Outcome, Retried, Run, RunState, Succeeded
+from task_manager_core.domain.task import Task
+from task_manager_core.testing.conformance.build import (
+    DAY,
+    NOTHING,
+    SECOND,
+    decision,
+    definition,
+    presence,
+    run,
+    settlement,
+    skipped,
+    task,
+)
+from task_manager_core.testing.conformance.store import Store
+from task_manager_core.testing.simulation import Decider
+
+HALF = 5 * SECOND
+UNIT = 2 * HALF
+
+NODES = tuple(NodeId(f"node {number}") for number in range(3))
+TASKS = (
+    task("allow"),
+    task("buffer", overlap=Overlap.BUFFER_ONE, priority=Priority.HIGH),
+    task("skip:{it}", "group:", overlap=Overlap.SKIP),
+    task("it}", "group::skip:{", priority=Priority.HIGH),
+)
+KEYS = tuple(of.key for of in TASKS)
+
+
+class Verb(Enum):
+    ADVANCE = "advance"
+    CAMPAIGN = "campaign"
+    RENEW = "renew"
+    RESIGN = "resign"
+    PUT = "put"
+    REMOVE = "remove"
+    RETIRE = "retire"
+    PAUSE = "pause"
+    RESUME = "resume"
+    COMMIT = "commit"
+    ENQUEUE = "enqueue"
+    CLAIM = "claim"
+    RECLAIM = "reclaim"
+    EXTEND = "extend"
+    SETTLE = "settle"
+    RELEASE = "release"
+    REAP = "reap"
+    CANCEL = "cancel"
+    HASTEN = "hasten"
+    CLEAR = "clear"
+    ANNOUNCE = "announce"
+    DEPART = "depart"
+
+
+REPEATABLE = frozenset(Verb) - {Verb.ADVANCE, Verb.CLAIM, Verb.RECLAIM}
+"""A verb that was answered may be asked again and changes nothing more; the others ask for more each time."""
+
+
+Ask = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`who` acts, on `what`, in the way `how`: each number is taken modulo the choices there are."""
+
+    verb: Verb
+    who: int = 0
+    what: int = 0
+    how: int = 0
+
+
+OPENING = (
+    Step(Verb.PUT, 0, 0, 1),
+    Step(Verb.PUT, 0, 1, 1),
+    Step(Verb.PUT, 0, 2, 1),
+    Step(Verb.CAMPAIGN, 0, 0, 3),
+)
+"""Without tasks and a leader most verbs have nothing to do."""
+
+
+LIKELY = (*Verb, *(Verb.ADVANCE, Verb.ENQUEUE, Verb.COMMIT, Verb.CLAIM, Verb.SETTLE) * 3, Verb.CAMPAIGN, Verb.RELEASE)
+"""The verbs, those that keep runs moving more often."""
+
+NUMBERS = (12, 12, 60)
+"""How many values of `who`, `what` and `how` make a difference."""
+
+
+def chosen(decider: Decider, count: int) -> Iterator[Step]:
+    """Steps by chance."""
+    for _ in range(count):
+        yield Step(decider.pick(LIKELY), *(decider.choose(number) for number in NUMBERS))
+
+
+class Player:
+    """Plays steps on one store, and remembers what it was answered: claims and terms that are over among them."""
+
+    def __init__(self, store: Store, origin: datetime) -> None:
+        self.store = store
+        self.origin = origin
+        self.moved = NOTHING
+        self.claims: list[Claim] = []
+        self.terms: list[Term] = []
+
+    # -- arguments ----------------------------------------------------------------------------------------------------
+
+    def term(self, number: int) -> Term:
+        """The newest term for most numbers, an older one for some."""
+        if not self.terms:
+            return Term(NODES[0], 1)
+        return self.terms[-1] if number % 4 else self.terms[number // 4 % len(self.terms)]
+
+    def claim(self, number: int) -> Claim | None:
+        """The newest claims first, and any older one for large numbers."""
+        return self.claims[-1 - number % len(self.claims)] if self.claims else None
+
+    def ttl(self, number: int) -> timedelta:
+        return UNIT * (number % 4 + 1) + HALF
+
+    async def version(self, key: TaskKey) -> tuple[int, datetime | None]:
+        """The version and the next slot of a task; 0 if there is no such task."""
+        views = (await self.store.history.snapshot([key])).tasks
+        if not views:
+            return 0, None
+        return views[0].version, None if views[0].plan is None else views[0].plan.slot
+
+    # -- verbs --------------------------------------------------------------------------------------------------------
+
+    async def play(self, step: Step) -> object:
+        """The answer, in a form in which the answers of two stores can be compared."""
+        return await (await self.call(step))()
+
+    async def call(self, step: Step) -> Ask:
+        """The verb with its arguments: to be asked once, or again when the answer got lost."""
+        return await _PREPARED_BY[step.verb](self, step)
+
+    async def prepare_advance(self, step: Step) -> Ask:
+        delta = DAY + 60 * UNIT if step.how % 12 == 11 else UNIT * (step.how % 6)
+        self.moved += delta
+        return lambda: self.store.advance(delta)
+
+    async def prepare_reign(self, step: Step) -> Ask:
+        leadership, ttl, term = self.store.leadership, self.ttl(step.how), self.term(step.who)
+        if step.verb is Verb.RENEW:
+            return lambda: leadership.renew(term, ttl)
+        if step.verb is Verb.RESIGN:
+            return lambda: leadership.resign(term)
+
+        async def campaign() -> object:
+            answer = await leadership.campaign(NODES[step.who % len(NODES)], 10 * ttl)
+            if not isinstance(answer, Term):
+                return answer.holder
+            if answer not in self.terms:
+                assert all(term.token < answer.token for term in self.terms), "tokens strictly increase"
+                self.terms.append(answer)
+            return self.terms.index(answer)
+
+        return campaign
+
+    async def prepare_define(self, step: Step) -> Ask:
+        of, term = TASKS[step.what % len(TASKS)], self.term(step.who)
+        if step.verb is Verb.REMOVE:
+            return lambda: self.store.catalogue.remove([of.key])
+        if step.verb is Verb.RETIRE:
+            return lambda: self.store.catalogue.retire(term, [of.key])
+        version, slot = await self.version(of.key)
+        next_slot = self.origin + self.moved + UNIT * (step.how % 5 - 2) + HALF
+        change = definition(
+            replace(of, description=f"{step.how % 3}"),
+            expected=version - (step.how % 7 == 6),
+            slot=None if step.how % 11 == 10 else next_slot,
+            replan=version == 0 or step.how % 2 == 1,
+            skips=[skipped(slot)] if slot is not None and step.how % 8 == 5 else [],
+        )
+
+        async def put() -> object:
+            [answer] = await self.store.catalogue.put([change])
+            if not isinstance(answer, int):
+                return "conflict"
+            assert answer >= version, "versions strictly increase over all tasks of the store"
+            return "written" if answer > version else "stands"
+
+        return put
+
+    async def prepare_commit(self, step: Step) -> Ask:
+        of, term = TASKS[step.what % len(TASKS)], self.term(step.who)
+        version, slot = await self.version(of.key)
+        one = self.decision(of, version, self.origin + HALF if slot is None else slot, step.how)
+        return lambda: self.store.schedule.commit(term, [one])
+
+    def decision(self, of: Task, version: int, slot: datetime, how: int) -> Advance:
+        """A decision that may have been overtaken, about up to three slots."""
+        first, second, third = (of.run_of_slot(slot + number * SECOND, version) for number in range(3))
+        fire: Sequence[Run] = ()
+        hold: Run | None = None
+        match how % 6:
+            case 0 | 1:
+                fire = (first,)
+            case 2:
+                fire, hold = (first,), second
+            case 3:
+                hold = first
+            case 4:
+                fire = (first,) if of.overlap is not Overlap.ALLOW else (first, second, third)
+            case _:
+                pass
+        return decision(
+            of,
+            version - (how % 13 == 12),
+            slot + SECOND * (how % 11 == 10),
+            fire=fire,
+            hold=hold if of.overlap is not Overlap.ALLOW else None,
+            skips=[skipped(slot + 4 * SECOND, reason=[*SkipReason][how % 4])] if how % 3 == 2 or how % 6 == 5 else [],
+            then=None if how % 17 == 16 else slot + UNIT,
+        )
+
+    async def prepare_treat(self, step: Step) -> Ask:
+        keys = KEYS if step.how % 4 == 3 else [KEYS[step.what % len(KEYS)]]
+        if step.verb is Verb.PAUSE:
+            return lambda: self.store.schedule.pause(keys)
+        if step.verb is Verb.RESUME:
+            return lambda: self.store.schedule.resume(keys)
+        if step.verb is Verb.CLEAR:
+            return lambda: self.store.history.clear(keys)
+        return lambda: self.store.queue.hasten(keys)
+
+    async def prepare_request(self, step: Step) -> Ask:
+        of = TASKS[step.what % len(TASKS)]
+        if step.verb is Verb.ENQUEUE:
+            runs = [run(one, f"{step.who % 3} {step.how}") for one in (of, of, TASKS[step.who % len(TASKS)])]
+            return lambda: self.store.queue.enqueue(runs)
+        views = (await self.store.history.snapshot([of.key])).tasks
+        live = sorted(live.run for view in views for live in view.live)
+        chosen = live[step.how % len(live)] if live else run(of, "unknown").id
+        return lambda: self.store.queue.cancel([(of.key, chosen)])
+
+    async def prepare_claim(self, step: Step) -> Ask:
+        worker, queue, term = NODES[step.who % len(NODES)], self.store.queue, self.term(step.who)
+        known = [claim for claim in self.claims if claim.worker == worker][step.how % 3 :]
+
+        async def reap() -> object:
+            reaped = await queue.reap(term, self.ttl(step.how), 1000)
+            return reaped if isinstance(reaped, Fenced) else sorted(map(shown, reaped))
+
+        async def claim() -> object:
+            return self._remember(await queue.claim(worker, step.how % 4, NOTHING))
+
+        async def reclaim() -> object:
+            claims = await queue.claim(worker, 1000, NOTHING, known)
+            return self._remember(sorted(claims, key=lambda claim: (claim.run.id, claim.attempt)))
+
+        return {Verb.REAP: reap, Verb.CLAIM: claim, Verb.RECLAIM: reclaim}[step.verb]
+
+    def _remember(self, claims: Sequence[Claim]) -> object:
+        for claim in claims:
+            if claim not in self.claims:
+                older = [other.token for other in self.claims if other.run.id == claim.run.id]
+                assert all(token < claim.token for token in older), "fencing tokens strictly increase within a run"
+                self.claims.append(claim)
+        return [shown(claim) for claim in claims]
+
+    async def prepare_hold(self, step: Step) -> Ask:
+        claim, queue, ttl = self.claim(step.what), self.store.queue, self.ttl(step.how)
+        chosen = [] if claim is None else [claim]
+
+        async def extend() -> object:
+            mine = [one for one in self.claims if one.worker == NODES[step.who % len(NODES)]]
+            extension = await queue.extend(mine, ttl)
+            return sorted(map(shown, extension.lost)), sorted(map(shown, extension.cancelling))
+
+        async def release() -> object:
+            delay = NOTHING if step.how % 3 == 0 else ttl
+            return sorted(map(shown, await queue.release(chosen, delay, started=step.how % 2 == 1)))
+
+        async def settle() -> object:
+            outcomes: list[Outcome] = [Succeeded(), Retried(ttl), Exhausted(), Retried(NOTHING), Cancelled()]
+            settled = [settlement(claim, outcomes[step.how % len(outcomes)]) for claim in chosen]
+            return sorted(map(shown, await queue.settle(settled)))
+
+        return {Verb.EXTEND: extend, Verb.RELEASE: release, Verb.SETTLE: settle}[step.verb]
+
+    async def prepare_attend(self, step: Step) -> Ask:
+        node, attendance = NODES[step.who % len(NODES)], self.store.attendance
+        if step.verb is Verb.DEPART:
+            return lambda: attendance.depart(node)
+        return lambda: attendance.announce(presence(node.value), self.ttl(step.how))
+
+    # -- conservation -------------------------------------------------------------------------------------------------
+
+    async def drain(self) -> list[Run]:
+        """End every live run by the ways a cluster has; the answer names them as they ended."""
+        ended: list[Run] = []
+        while True:
+            await self.store.queue.hasten(KEYS)
+            claims = [
+                claim
+                for worker in (*NODES, NodeId("drain"))
+                for claim in await self.store.queue.claim(worker, 1000, NOTHING, known=())
+            ]
+            if not claims:
+                return ended
+            assert not await self.store.queue.settle([settlement(claim) for claim in claims])
+            ended += [claim.run for claim in claims]
+
+
+_PREPARED_BY: dict[Verb, Callable[[Player, Step], Awaitable[Ask]]] = {
+    verb: prepare
+    for verbs, prepare in (
+        ((Verb.ADVANCE,), Player.prepare_advance),
+        ((Verb.CAMPAIGN, Verb.RENEW, Verb.RESIGN), Player.prepare_reign),
+        ((Verb.PUT, Verb.REMOVE, Verb.RETIRE), Player.prepare_define),
+        ((Verb.COMMIT,), Player.prepare_commit),
+        ((Verb.PAUSE, Verb.RESUME, Verb.CLEAR, Verb.HASTEN), Player.prepare_treat),
+        ((Verb.ENQUEUE, Verb.CANCEL), Player.prepare_request),
+        ((Verb.CLAIM, Verb.RECLAIM, Verb.REAP), Player.prepare_claim),
+        ((Verb.EXTEND, Verb.SETTLE, Verb.RELEASE), Player.prepare_hold),
+        ((Verb.ANNOUNCE, Verb.DEPART), Player.prepare_attend),
+    )
+    for verb in verbs
+}
+
+
+def shown(claim: Claim) -> tuple[str, int, int, str]:
+    """A claim without its token, which every store chooses itself."""
+    return claim.run.id.value, claim.attempt, claim.failures, claim.worker.value
+
+
+def assert_conserved(snapshot: Snapshot) -> None:
+    """Every live run is in exactly one place."""
+    overlap = {of.key: of.overlap for of in TASKS}
+    everything = [live for view in snapshot.tasks for live in view.live]
+    assert len({live.run for live in everything}) == len(everything)
+    assert snapshot.queued == sum(live.state is RunState.QUEUED for live in everything)
+    for live in everything:
+        assert (live.worker is not None) == (live.state is RunState.RUNNING), live
+        assert (live.due_at is not None) == (live.state is RunState.WAITING), live
+        assert live.state not in {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED}, live
+    for view in snapshot.tasks:
+        free = [live for live in view.live if live.state is not RunState.HELD]
+        assert free or not view.live, view
+        assert overlap[view.key] is Overlap.ALLOW or len(free) <= 1, view
