@@ -1,0 +1,107 @@
+"""What people do to tasks: one request, every task that matches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+from uuid import uuid4
+
+from fastapi import APIRouter, Body, Header, Query
+
+from fastapi_task_manager.api.refusals import bounded, refusals
+from fastapi_task_manager.api.selecting import ActionFilters
+from fastapi_task_manager.api.showing import shown_action, shown_runs
+from fastapi_task_manager.schema.task import TaskActionResponse, TaskRunsResponse, TriggerRequest
+from task_manager_core.application.control import Control, Selection
+from task_manager_core.domain.errors import TaskNotFound
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.ports import Cancelling, Enqueued
+
+if TYPE_CHECKING:
+    from fastapi_task_manager.task_manager import TaskManager
+
+NO_MATCH = refusals(_404="No task matches.")
+LONGEST_REQUEST_ID = 255
+
+
+def matching(control: Control, selection: Selection) -> list[TaskKey]:
+    """The tasks that match. Errors: TaskNotFound when there is none."""
+    keys = [stored.task.key for stored in control.select(selection)]
+    if not keys:
+        raise TaskNotFound(selection.group or "*", selection.name or "*")
+    return keys
+
+
+def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
+    """POST /tasks/disable, /enable, /trigger, /cancel, /reset-retry and DELETE /tasks/statistics."""
+
+    @router.post("/tasks/disable", responses=NO_MATCH)
+    @bounded
+    async def disable(selection: ActionFilters) -> TaskActionResponse:
+        """Stop dispatching these tasks until they are enabled, however long that takes."""
+        control = manager.control
+        return shown_action(await control.pause(matching(control, selection)))
+
+    @router.post("/tasks/enable", responses=NO_MATCH)
+    @bounded
+    async def enable(selection: ActionFilters) -> TaskActionResponse:
+        """Dispatch these tasks again, from their next slot on."""
+        control = manager.control
+        return shown_action(await control.resume(matching(control, selection)))
+
+    @router.post("/tasks/reset-retry", responses=NO_MATCH)
+    @bounded
+    async def reset_retry(selection: ActionFilters) -> TaskActionResponse:
+        """End backoffs: waiting retries run now."""
+        control = manager.control
+        keys = matching(control, selection)
+        await control.reset(keys)
+        return shown_action(keys)
+
+    @router.delete("/tasks/statistics", responses=NO_MATCH)
+    @bounded
+    async def clear_statistics(selection: ActionFilters) -> TaskActionResponse:
+        """Forget the history of these tasks."""
+        control = manager.control
+        return shown_action(await control.clear(matching(control, selection)))
+
+    @router.post(
+        "/tasks/trigger",
+        responses=refusals(_400="A function does not accept the arguments.", _404="No task matches."),
+    )
+    @bounded
+    async def trigger(
+        selection: ActionFilters,
+        body: Annotated[TriggerRequest | None, Body()] = None,
+        idempotency_key: Annotated[
+            str | None,
+            Header(
+                min_length=1,
+                max_length=LONGEST_REQUEST_ID,
+                description="Repeating a request with the same key within a day starts nothing again",
+            ),
+        ] = None,
+    ) -> TaskRunsResponse:
+        """Run these tasks now, whatever their schedule says, and end their backoff."""
+        control = manager.control
+        request = idempotency_key or uuid4().hex
+        kwargs = None if body is None else body.kwargs
+        triggered = await control.trigger(matching(control, selection), request, kwargs)
+        known = [one for one in triggered if one.enqueued is not Enqueued.UNKNOWN_TASK]
+        return shown_runs((one.key, one.run.value, one.enqueued.value) for one in known)
+
+    @router.post("/tasks/cancel", responses=refusals(_404="No task matches, or none has this run."))
+    @bounded
+    async def cancel(
+        selection: ActionFilters,
+        run_id: Annotated[str | None, Query(description="Only this run; default: every live run")] = None,
+    ) -> TaskRunsResponse:
+        """Cancel live runs. A running one is interrupted with its worker's next heartbeat."""
+        control = manager.control
+        matching(control, selection)
+        statuses, _ = await control.look(selection)
+        live = [(one.view.key, run.run) for one in statuses for run in one.view.live if run_id in (None, run.run.value)]
+        if run_id is not None and not live:
+            raise TaskNotFound(selection.group or "*", f"run {run_id[:200]}")
+        answers = await control.cancel(live)
+        cancelled = [pair for pair in zip(live, answers, strict=True) if pair[1] is not Cancelling.NOT_LIVE]
+        return shown_runs((key, run.value, answer.value) for (key, run), answer in cancelled)

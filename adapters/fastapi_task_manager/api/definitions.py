@@ -1,0 +1,61 @@
+"""Dynamic tasks: adding, changing, removing. Every process knows them within a poll."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query
+
+from fastapi_task_manager.api.refusals import bounded, refusals
+from fastapi_task_manager.api.selecting import KeyInPath, possible_key
+from fastapi_task_manager.api.showing import shown_action, shown_dynamic_task
+from fastapi_task_manager.schema.task import (
+    ChangeDynamicTaskRequest,
+    CreateDynamicTaskRequest,
+    DynamicTaskResponse,
+    TaskActionResponse,
+)
+
+if TYPE_CHECKING:
+    from fastapi_task_manager.task_manager import TaskManager
+
+
+def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
+    """POST, PUT and DELETE of dynamic tasks."""
+
+    @router.post(
+        "/tasks",
+        responses=refusals(
+            _400="A value is refused: an unknown function, a bad cron expression; `field` names it.",
+            _404="There is no such group.",
+            _409="A task of this name exists.",
+        ),
+    )
+    @bounded
+    async def create(body: CreateDynamicTaskRequest) -> DynamicTaskResponse:
+        """Add a dynamic task. It waits for its first slot."""
+        return shown_dynamic_task(await manager.add_dynamic_task(**body.said()))
+
+    @router.put(
+        "/tasks/{task_group_name}/{task_name:path}",
+        responses=refusals(
+            _400="A value is refused, or the task is static.",
+            _404="There is no such task.",
+            _409="Somebody else changed it at the same moment.",
+        ),
+    )
+    @bounded
+    async def change(key: KeyInPath, body: ChangeDynamicTaskRequest) -> DynamicTaskResponse:
+        """Change a dynamic task. What is left out stays; pause and history stay; nothing fires at once."""
+        return shown_dynamic_task(await manager.change_dynamic_task(key.group, key.name, **body.said()))
+
+    @router.delete("/tasks", responses=refusals(_400="The task is static.", _404="There is no such task."))
+    @bounded
+    async def remove(
+        task_group_name: Annotated[str, Query(description="Group of the task")],
+        task_name: Annotated[str, Query(description="Name of the task")],
+    ) -> TaskActionResponse:
+        """Remove a dynamic task with all its state."""
+        key = possible_key(task_group_name, task_name)
+        await manager.remove_dynamic_task(key.group, key.name)
+        return shown_action([key])

@@ -1,0 +1,48 @@
+"""Coming slots, of tasks and of schedules that nobody registered. Computed, so in threads of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query
+
+from fastapi_task_manager.api.refusals import refusals
+from fastapi_task_manager.api.selecting import KeyInPath
+from fastapi_task_manager.api.showing import shown_upcoming
+from fastapi_task_manager.clock import SystemClock
+from fastapi_task_manager.schema.schedule import PreviewRequest, UpcomingResponse
+from task_manager_core.application.control import Selection
+from task_manager_core.domain.errors import TaskNotFound
+from task_manager_core.domain.preview import MOST_UPCOMING, upcoming
+from task_manager_core.domain.recurrence import Fold, Gap
+from task_manager_core.domain.schedule import Schedule
+
+if TYPE_CHECKING:
+    from fastapi_task_manager.task_manager import TaskManager
+
+
+def add_schedule_routes(router: APIRouter, manager: TaskManager) -> None:
+    """GET upcoming slots of a task, and POST /schedules/preview."""
+
+    @router.get("/tasks/{task_group_name}/{task_name:path}/upcoming", responses=refusals(_404="There is no such task."))
+    def upcoming_of_task(
+        key: KeyInPath,
+        count: Annotated[int, Query(ge=1, le=MOST_UPCOMING, description="How many slots")] = 10,
+    ) -> UpcomingResponse:
+        """The coming slots of a task, with what daylight saving does to them."""
+        stored = next(iter(manager.control.select(Selection(group=key.group, name=key.name))), None)
+        if stored is None:
+            raise TaskNotFound(key.group, key.name)
+        return shown_upcoming(upcoming(stored.task.schedule, SystemClock().now(), count))
+
+    @router.post("/schedules/preview", responses=refusals(_400="A value is refused; `field` names it."))
+    def preview(body: PreviewRequest) -> UpcomingResponse:
+        """The coming slots of a schedule that nobody registered."""
+        schedule = Schedule.cron(
+            body.cron_expression,
+            timezone=body.timezone,
+            gap=Gap(body.gap),
+            fold=Fold(body.fold),
+            hash_seed=body.seed,
+        )
+        return shown_upcoming(upcoming(schedule, body.start or SystemClock().now(), body.count))

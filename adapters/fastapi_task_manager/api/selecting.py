@@ -1,0 +1,64 @@
+"""Which tasks a request is about."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated
+from urllib.parse import unquote_to_bytes
+
+from fastapi import Depends, Query, Request
+
+from task_manager_core.application.control import Selection
+from task_manager_core.domain.errors import DefinitionError, TaskNotFound
+from task_manager_core.domain.identity import TaskKey
+
+_GROUP = Query(description="Only tasks of this group")
+_NAME = Query(description="Only tasks of this name")
+_TAG = Query(description="Only tasks that carry this tag")
+
+
+def filters(
+    task_group_name: Annotated[str | None, _GROUP] = None,
+    name: Annotated[str | None, _NAME] = None,
+    tag: Annotated[str | None, _TAG] = None,
+) -> Selection:
+    """Filters of a reading route; they combine."""
+    return Selection(group=task_group_name, name=name, tag=tag)
+
+
+def action_filters(
+    task_group_name: Annotated[str | None, _GROUP] = None,
+    task_name: Annotated[str | None, _NAME] = None,
+    tag: Annotated[str | None, _TAG] = None,
+) -> Selection:
+    """Filters of an action; they combine."""
+    return Selection(group=task_group_name, name=task_name, tag=tag)
+
+
+def key_in_path(request: Request, task_group_name: str, task_name: str) -> TaskKey:
+    """The task of a path. Names may contain anything, encoded; an impossible name names no task."""
+    group, name = _encoded_names(request, f"{task_group_name}/{task_name}") or (task_group_name, task_name)
+    return possible_key(group, name)
+
+
+def possible_key(group: str, name: str) -> TaskKey:
+    """The key, or TaskNotFound for names that no task can have."""
+    try:
+        return TaskKey(group, name)
+    except DefinitionError:
+        raise TaskNotFound(group[:200], name[:200]) from None
+
+
+def _encoded_names(request: Request, joined: str) -> tuple[str, str] | None:
+    """Group and name as they were sent: routing sees `%2F` as a slash and may cut the names elsewhere."""
+    raw_path = request.scope.get("raw_path")
+    if not isinstance(raw_path, bytes) or b"%2" not in raw_path:
+        return None
+    parts = [unquote_to_bytes(part).decode("utf-8", "replace") for part in raw_path.split(b"/")]
+    pairs = [(group, name) for group, name in pairwise(parts) if f"{group}/{name}" == joined]
+    return pairs[-1] if pairs else None
+
+
+Filters = Annotated[Selection, Depends(filters)]
+ActionFilters = Annotated[Selection, Depends(action_filters)]
+KeyInPath = Annotated[TaskKey, Depends(key_in_path)]

@@ -1,0 +1,116 @@
+"""The core's values as models of the API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from fastapi_task_manager.schema.schedule import UpcomingResponse, UpcomingSlot
+from fastapi_task_manager.schema.task import (
+    AffectedRun,
+    AffectedTask,
+    DynamicTaskResponse,
+    SkippedSlots,
+    TaskActionResponse,
+    TaskDetailed,
+    TaskRun,
+    TaskRunsResponse,
+)
+from fastapi_task_manager.task import Task
+from task_manager_core.application.control import TaskStatus
+from task_manager_core.domain.backoff import Backoff
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.observation import LiveRun
+from task_manager_core.domain.planning import Skipped
+from task_manager_core.domain.policy import Overlap, Priority
+from task_manager_core.domain.preview import Upcoming
+from task_manager_core.domain.run import AttemptRecord
+
+
+def shown_task(status: TaskStatus) -> TaskDetailed:
+    task, view = status.task, status.view
+    retry = _next_retry(view.live)
+    return TaskDetailed(
+        task_group_name=task.key.group,
+        name=task.key.name,
+        description=task.description,
+        tags=list(task.tags),
+        expression=task.schedule.expression,
+        high_priority=task.priority is Priority.HIGH,
+        retry_backoff=task.retry.initial.total_seconds(),
+        retry_backoff_max=task.retry.maximum.total_seconds(),
+        dynamic=task.dynamic,
+        allow_parallel=task.overlap is Overlap.ALLOW,
+        kwargs=json.loads(task.kwargs),
+        function_name=task.function,
+        next_run=None if view.plan is None else view.plan.due_at,
+        is_active=not view.paused and not view.retired,
+        is_running=view.running,
+        retry_after=None if retry is None else retry.due_at,
+        retry_delay=None
+        if retry is None
+        else Backoff(task.retry).delay(max(retry.failures, 1), retry.run).total_seconds(),
+        overlap=task.overlap.value,
+        max_retries=task.retry.max_retries,
+        timeout=None if task.timeout is None else task.timeout.total_seconds(),
+        is_retired=view.retired,
+        skipped={reason.value: count for reason, count in view.skipped.items()},
+    )
+
+
+def _next_retry(live: Iterable[LiveRun]) -> LiveRun | None:
+    """The retry that starts first."""
+    waiting = [(run.due_at, run) for run in live if run.retrying and run.due_at is not None]
+    return min(waiting, key=lambda pair: pair[0])[1] if waiting else None
+
+
+def shown_run(record: AttemptRecord) -> TaskRun:
+    failure = record.failure
+    return TaskRun(
+        run_date=record.started_at,
+        durations_second=record.duration.total_seconds(),
+        status=record.status.value,
+        run_id=record.run.value,
+        attempt=record.attempt,
+        slot=record.slot,
+        worker=record.worker.value,
+        error_type=None if failure is None else failure.type,
+        error_message=None if failure is None else failure.message,
+        error_traceback=None if failure is None else failure.traceback,
+    )
+
+
+def shown_skips(skipped: Skipped) -> SkippedSlots:
+    return SkippedSlots(first=skipped.first, last=skipped.last, count=skipped.count, reason=skipped.reason.value)
+
+
+def shown_action(keys: Iterable[TaskKey]) -> TaskActionResponse:
+    affected = [AffectedTask(task_group=key.group, task=key.name) for key in sorted(set(keys))]
+    return TaskActionResponse(affected_tasks=affected, count=len(affected))
+
+
+def shown_runs(runs: Iterable[tuple[TaskKey, str, str]]) -> TaskRunsResponse:
+    """Runs as (task, run id, what became of it)."""
+    listed = list(runs)
+    action = shown_action(key for key, _, _ in listed)
+    return TaskRunsResponse(
+        affected_tasks=action.affected_tasks,
+        count=action.count,
+        runs=[
+            AffectedRun(task_group=key.group, task=key.name, run_id=run, result=result) for key, run, result in listed
+        ],
+    )
+
+
+def shown_dynamic_task(task: Task) -> DynamicTaskResponse:
+    return DynamicTaskResponse(
+        task_group_name=task.group,
+        task_name=task.name,
+        function_name=task.function_name,
+        cron_expression=task.expression,
+        kwargs=task.kwargs,
+    )
+
+
+def shown_upcoming(slots: Iterable[Upcoming]) -> UpcomingResponse:
+    return UpcomingResponse(upcoming=[UpcomingSlot(utc=slot.slot, local=slot.local, note=slot.note) for slot in slots])

@@ -1,0 +1,58 @@
+"""Health, configuration, groups, functions: what this process says of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from fastapi_task_manager.schema.health import ConfigResponse, HealthResponse
+from fastapi_task_manager.schema.task import RegisteredFunctionInfo, RegisteredFunctionsResponse
+from fastapi_task_manager.schema.task_group import TaskGroupResponse
+
+if TYPE_CHECKING:
+    from fastapi_task_manager.task_manager import TaskManager
+
+
+def add_status_routes(router: APIRouter, manager: TaskManager) -> None:
+    """GET /health, /config, /task-groups and /functions."""
+
+    @router.get("/health", responses={503: {"model": HealthResponse, "description": "Unhealthy; `reason` says why."}})
+    async def health(response: Response) -> HealthResponse:
+        """State of this process. 503 when unhealthy."""
+        answer = await manager.health_check()
+        response.status_code = 200 if answer.status == "healthy" else 503
+        return answer
+
+    @router.get("/config")
+    async def config() -> ConfigResponse:
+        """The operational fields of the configuration: no host, no secret."""
+        return ConfigResponse.model_validate(manager.config)
+
+    @router.get("/task-groups")
+    async def task_groups(
+        task_group_name: Annotated[str | None, Query(description="Only the group of this name")] = None,
+        name: Annotated[str | None, Query(description="The same")] = None,
+        tag: Annotated[str | None, Query(description="Only groups that carry this tag")] = None,
+    ) -> list[TaskGroupResponse]:
+        """The groups of this process."""
+        return [
+            TaskGroupResponse(
+                name=group.name, tags=group.tags, allow_parallel=group.allow_parallel, task_count=len(group.tasks)
+            )
+            for group in manager.task_groups
+            if task_group_name in (None, group.name) and name in (None, group.name) and (not tag or tag in group.tags)
+        ]
+
+    @router.get("/functions")
+    async def functions(
+        task_group_name: Annotated[str | None, Query(description="Only functions of this group")] = None,
+    ) -> RegisteredFunctionsResponse:
+        """The functions that dynamic tasks may name."""
+        found = [
+            RegisteredFunctionInfo(task_group_name=group.name, function_name=name)
+            for group in manager.task_groups
+            if task_group_name in (None, group.name)
+            for name in group.function_registry
+        ]
+        return RegisteredFunctionsResponse(functions=found, count=len(found))

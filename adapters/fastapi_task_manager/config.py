@@ -1,0 +1,256 @@
+"""Configuration: read here, checked here, and translated into policies here. Nothing behind it ever sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import ValidationInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fastapi_task_manager.options import LONGEST_SECONDS, MOST_RETRIES, Defaults, duration
+from fastapi_task_manager.redis_address import checked_host, is_url, sentinel_addresses, shown_host
+from task_manager_core.domain.errors import DefinitionError
+from task_manager_core.domain.policy import LeadershipPolicy, NodePolicy, Retention, RetryPolicy, WorkerPolicy
+from task_manager_core.domain.zone import load_zone
+
+if TYPE_CHECKING:
+    from task_manager_redis import RedisSettings
+
+Seconds = Annotated[float, Field(ge=0.001, le=LONGEST_SECONDS, allow_inf_nan=False)]
+Patience = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
+
+_SECRETS = ("redis_password", "redis_sentinel_password", "redis_host")
+"""Whatever was given for these, an error does not repeat it."""
+
+_LONGEST_ECHO = 120
+
+
+class OperationalConfig(BaseSettings):
+    """Everything but the address of a Redis: enough for the in-memory store, `TaskManager(backend=...)`.
+
+    Every field may also come from the environment: `TASK_MANAGER_` and its name. Lengths of time are seconds unless
+    the name says otherwise. Unknown fields and impossible values are refused.
+
+    Attributes:
+        redis_key_prefix: Prefix of every key in the store; applications sharing a database need different ones.
+        concurrent_tasks: Most runs that one worker executes at a time.
+        statistics_redis_expiration: Time to live of the statistics, and of nothing else.
+        statistics_history_runs: History entries kept per task.
+        allow_parallel: May several runs of the same task live at once?
+        poll_interval: Longest wait between two scheduling cycles of the leader.
+        worker_service_name: Part of the worker's identity in health answers and logs.
+        stream_block_ms: Milliseconds that a worker waits for runs in one request.
+        leader_heartbeat_interval: The leader renews its lease this often; the lease lives three times as long.
+        leader_retry_interval: Longest wait of a follower between two bids for leadership.
+        reconciliation_interval: The leader looks for overdue and stuck tasks this often.
+        retry_backoff: Delay before the first retry of a failed run.
+        retry_backoff_max: Cap of that delay.
+        retry_backoff_multiplier: Each delay is this many times the one before.
+        running_heartbeat_interval: A worker renews its claims this often; a claim lives three times as long.
+        max_retries: Retries before a run is given up; None: until it succeeds.
+        timezone: IANA name of the zone in which cron expressions are read.
+        refresh_interval: Longest time until a process learns of a definition that another one changed.
+        shutdown_timeout: Running tasks get this long to end when the process stops; the rest is handed back.
+        start_timeout: Fail the start when the store is not usable within this time; None: keep trying.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="TASK_MANAGER_",
+        env_ignore_empty=True,
+        extra="forbid",
+        validate_assignment=True,
+        hide_input_in_errors=True,  # it would print the password next to an unrelated mistake
+    )
+
+    redis_key_prefix: str = Field(default=__name__, min_length=1, max_length=200)
+    concurrent_tasks: int = Field(default=2, ge=1, le=100_000)
+    statistics_redis_expiration: int = Field(default=432_000, ge=1, le=10 * LONGEST_SECONDS)
+    statistics_history_runs: int = Field(default=500, ge=1, le=1_000_000)
+    allow_parallel: bool = True
+    poll_interval: Seconds = 0.1
+    worker_service_name: str = Field(default="fastapi-task-manager", min_length=1, max_length=100)
+    stream_block_ms: int = Field(default=1000, ge=1, le=3_600_000)
+    leader_heartbeat_interval: Seconds = 3.0
+    leader_retry_interval: Seconds = 5.0
+    reconciliation_interval: Seconds = 30.0
+    retry_backoff: Seconds = 1.0
+    retry_backoff_max: Seconds = 60.0
+    retry_backoff_multiplier: float = Field(default=2.0, ge=1, le=1000, allow_inf_nan=False)
+    running_heartbeat_interval: Seconds = 3.0
+    max_retries: int | None = Field(default=None, ge=0, le=MOST_RETRIES)
+    timezone: str = "UTC"
+    refresh_interval: Seconds = 1.0
+    shutdown_timeout: Patience = 30.0
+    start_timeout: Seconds | None = None
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _show_the_value(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """A refusal repeats what was given beside what would do, except where that may be a secret."""
+        try:
+            return handler(value)
+        except ValidationError as error:
+            reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+            shown = "" if info.field_name in _SECRETS else f"={_echo(value)}"
+            text = f"{info.field_name}{shown}: {reason}"
+            raise PydanticCustomError("impossible_value", "{text}", {"text": text}) from None
+
+    @field_validator("redis_key_prefix", "worker_service_name")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        if not value.isprintable():
+            raise PydanticCustomError("not_printable", "must not hold control characters")
+        return value
+
+    @model_validator(mode="after")
+    def _hang_together(self) -> Self:
+        """The policies know which values contradict each other."""
+        try:
+            self.node_policy()
+            self.retention()
+            self.defaults()
+            load_zone(self.timezone)
+        except DefinitionError as error:
+            raise PydanticCustomError("impossible_values", "{text}", {"text": str(error)}) from None
+        return self
+
+    def node_policy(self) -> NodePolicy:
+        """Everything one process needs to know about time."""
+        return NodePolicy(
+            leadership=LeadershipPolicy(
+                heartbeat=duration("leader_heartbeat_interval", self.leader_heartbeat_interval),
+                retry_interval=duration("leader_retry_interval", self.leader_retry_interval),
+            ),
+            worker=WorkerPolicy(
+                concurrency=self.concurrent_tasks,
+                heartbeat=duration("running_heartbeat_interval", self.running_heartbeat_interval),
+                wait=timedelta(milliseconds=self.stream_block_ms),
+            ),
+            poll_interval=duration("poll_interval", self.poll_interval),
+            refresh_interval=duration("refresh_interval", self.refresh_interval),
+            reconciliation_interval=duration("reconciliation_interval", self.reconciliation_interval),
+            shutdown_timeout=duration("shutdown_timeout", self.shutdown_timeout),
+        )
+
+    def retention(self) -> Retention:
+        """How much history the store keeps."""
+        return Retention(runs=self.statistics_history_runs, ttl=timedelta(seconds=self.statistics_redis_expiration))
+
+    def defaults(self) -> Defaults:
+        """What holds for a task when neither it nor its group says anything."""
+        return Defaults(
+            allow_parallel=self.allow_parallel,
+            timezone=self.timezone,
+            retry=RetryPolicy(
+                initial=duration("retry_backoff", self.retry_backoff),
+                maximum=duration("retry_backoff_max", self.retry_backoff_max),
+                multiplier=self.retry_backoff_multiplier,
+                max_retries=self.max_retries,
+            ),
+        )
+
+
+class Config(OperationalConfig):
+    """The configuration of an application on Redis. Without `redis_host` there is none.
+
+    Attributes:
+        redis_host: Host name, or a URL: `redis://`, `rediss://` (TLS) or `unix://`. What a URL says wins over
+            the fields below.
+        redis_port: Port.
+        redis_username: ACL user.
+        redis_password: Password; never shown.
+        redis_db: Number of the database.
+        redis_tls: Talk TLS; the same as a `rediss://` URL.
+        redis_tls_ca_file: Certificates to trust instead of the system's.
+        redis_sentinels: Sentinels that know the primary, "host:port,host:port"; `redis_host` is then not used.
+        redis_sentinel_service: Name of the service they watch.
+        redis_sentinel_username: ACL user of the sentinels.
+        redis_sentinel_password: Their password; never shown.
+        redis_cluster: `redis_host` is a node of a Redis Cluster.
+        redis_connect_timeout: Longest time to connect.
+        redis_timeout: Longest time of one command.
+    """
+
+    redis_host: str
+    redis_port: int = Field(default=6379, ge=1, le=65535)
+    redis_username: str | None = None
+    redis_password: str | None = Field(default=None, repr=False)
+    redis_db: int = Field(default=0, ge=0, le=1_000_000)
+    redis_tls: bool = False
+    redis_tls_ca_file: str | None = None
+    redis_sentinels: str | None = None
+    redis_sentinel_service: str = "mymaster"
+    redis_sentinel_username: str | None = None
+    redis_sentinel_password: str | None = Field(default=None, repr=False)
+    redis_cluster: bool = False
+    redis_connect_timeout: Seconds = 2.0
+    redis_timeout: Seconds = 2.0
+
+    @field_validator("redis_host")
+    @classmethod
+    def _an_address(cls, host: str) -> str:
+        try:
+            return checked_host(host)
+        except ValueError as error:
+            raise PydanticCustomError("not_an_address", "{text}", {"text": str(error)}) from None
+
+    @field_validator("redis_sentinels")
+    @classmethod
+    def _addresses(cls, sentinels: str | None) -> str | None:
+        try:
+            sentinel_addresses(sentinels or "")
+        except ValueError as error:
+            raise PydanticCustomError("not_an_address", "{text}", {"text": str(error)}) from None
+        return sentinels
+
+    @model_validator(mode="after")
+    def _one_topology(self) -> Self:
+        if self.redis_cluster and self.redis_sentinels:
+            text = f"redis_cluster=True: a cluster has no sentinels, redis_sentinels={self.redis_sentinels!r}"
+        elif self.redis_cluster and self.redis_host.startswith("unix://"):
+            text = f"redis_cluster=True: a cluster has no socket, redis_host={shown_host(self.redis_host)!r}"
+        else:
+            return self
+        raise PydanticCustomError("impossible_values", "{text}", {"text": text})
+
+    def redis_settings(self) -> RedisSettings:
+        """The same for the Redis store. Errors: ImportError without its extra."""
+        from task_manager_redis import RedisSettings, SentinelSettings  # noqa: PLC0415 - memory needs no redis
+
+        sentinels = sentinel_addresses(self.redis_sentinels or "")
+        url = self.redis_host if is_url(self.redis_host) else None
+        return RedisSettings(
+            url=url,
+            host="localhost" if url else self.redis_host,
+            port=self.redis_port,
+            db=self.redis_db,
+            username=self.redis_username,
+            password=self.redis_password,
+            tls=self.redis_tls,
+            tls_ca_file=self.redis_tls_ca_file,
+            sentinel=SentinelSettings(
+                hosts=sentinels,
+                service=self.redis_sentinel_service,
+                username=self.redis_sentinel_username,
+                password=self.redis_sentinel_password,
+            )
+            if sentinels
+            else None,
+            cluster=self.redis_cluster,
+            prefix=self.redis_key_prefix,
+            connect_timeout=duration("redis_connect_timeout", self.redis_connect_timeout),
+            timeout=duration("redis_timeout", self.redis_timeout),
+        )
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, shown_host(value) if name == "redis_host" else value
+
+
+def _echo(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}…"

@@ -1,0 +1,45 @@
+"""The composition root: the one place where the parts of a process meet, and the only door to dependency-injector.
+
+Nothing imports this module before a manager starts: dependency-injector looks for FastAPI on import, which takes time.
+The store is open before a container is built: an asynchronous resource would turn everything behind it into futures.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from dependency_injector import containers, providers
+
+from fastapi_task_manager.clock import SystemClock
+from fastapi_task_manager.identity import fresh_node_id
+from fastapi_task_manager.observers.fanout import Fanout
+from task_manager_core.application.node import Node
+from task_manager_core.application.registry import Registry
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.policy import NodePolicy
+from task_manager_core.ports import Backend, Clock
+
+
+class Container(containers.DeclarativeContainer):
+    """Tests replace a part with `Container.clock.override(providers.Object(clock))` before the manager starts."""
+
+    backend: providers.Provider[Backend] = providers.Dependency(instance_of=Backend)
+    registry: providers.Provider[Registry] = providers.Dependency(instance_of=Registry)
+    policy: providers.Provider[NodePolicy] = providers.Dependency(instance_of=NodePolicy)
+    observer: providers.Provider[Fanout] = providers.Dependency(instance_of=Fanout)
+    service: providers.Provider[str] = providers.Dependency(instance_of=str)
+    logger: providers.Provider[logging.Logger] = providers.Dependency(instance_of=logging.Logger)
+
+    clock: providers.Provider[Clock] = providers.Singleton(SystemClock)
+    node_id: providers.Provider[NodeId] = providers.Singleton(fresh_node_id, service)
+    node: providers.Provider[Node] = providers.Singleton(
+        Node,
+        node=node_id,
+        service=service,
+        backend=backend,
+        registry=registry,
+        policy=policy,
+        clock=clock,
+        observer=observer,
+        logger=logger,
+    )

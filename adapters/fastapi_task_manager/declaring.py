@@ -1,0 +1,53 @@
+"""How the arguments of `add_task` become tasks: one pair of schedule and arguments each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeGuard, TypeVar
+
+from fastapi_task_manager.task import TaskFunction
+
+Kwargs = Mapping[str, object]
+Expression = str | Sequence[str]
+
+T = TypeVar("T")
+
+
+def name_of(function: TaskFunction) -> str:
+    """What the function calls itself; a callable object has the name of its class, a partial that of its function."""
+    if not callable(function):
+        raise TypeError(f"a task is a function, not {function!r}")
+    name = getattr(getattr(function, "func", function), "__name__", None)
+    return name if isinstance(name, str) else type(function).__name__
+
+
+def pairs_of(
+    expr: Expression | Sequence[Expression] | None, kwargs: Kwargs | Sequence[Kwargs] | None
+) -> list[tuple[Expression | None, Kwargs | None]]:
+    """One pair a task: lists item by item, a single value with each of them. Errors: TypeError."""
+    expressions = _items("expr", expr) if isinstance(expr, list) else None
+    arguments = None if kwargs is None or isinstance(kwargs, Mapping) else _items("kwargs", kwargs)
+    single_expression = expr if _is_single(expr) else None
+    single_arguments = kwargs if isinstance(kwargs, Mapping) else None
+    if expressions is not None and arguments is not None:
+        if len(expressions) != len(arguments):
+            raise TypeError(
+                f"lists of expr and kwargs must have the same length, not {len(expressions)} and {len(arguments)}"
+            )
+        return list(zip(expressions, arguments, strict=True))
+    if expressions is not None:
+        return [(expression, single_arguments) for expression in expressions]
+    if arguments is not None:
+        return [(single_expression, one) for one in arguments]
+    return [(single_expression, single_arguments)]
+
+
+def _is_single(expr: Expression | Sequence[Expression] | None) -> TypeGuard[Expression | None]:
+    """A tuple is the union of its expressions, and a list is several tasks."""
+    return not isinstance(expr, list)
+
+
+def _items(field: str, given: Sequence[T]) -> list[T]:
+    if not isinstance(given, (list, tuple)) or not given:
+        raise TypeError(f"{field} must be a single value or a list with something in it, not {given!r}")
+    return list(given)

@@ -1,0 +1,197 @@
+"""Events as log lines. Levels are the application's business: none is set here."""
+
+from __future__ import annotations
+
+import logging
+from typing import assert_never
+
+from task_manager_core.domain.errors import BackendError
+from task_manager_core.domain.events import (
+    CatalogueChanged,
+    ClaimLost,
+    ClaimReaped,
+    Event,
+    FindingMade,
+    GapFound,
+    RunReleased,
+    RunSettled,
+    RunStarted,
+    SlotsDecided,
+    TermEnded,
+    TermWon,
+    TickFailed,
+    TickRecovered,
+    WriteFenced,
+)
+from task_manager_core.domain.identity import RunId, TaskKey
+from task_manager_core.domain.reconciliation import Finding, Orphaned, Overdue, Stray
+from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Retried, Succeeded
+
+ROOT = "fastapi.task-manager"
+
+_COMPONENTS = {
+    "elector": "leader",
+    "resign": "leader",
+    "scheduler": "coordinator",
+    "claims": "consumer",
+    "settlements": "consumer",
+    "heartbeat": "consumer",
+    "hand back": "consumer",
+    "flush": "consumer",
+    "reconciler": "reconciler",
+}
+"""Which logger speaks for a service; `runner` for every other."""
+
+
+def logger_of(component: str) -> logging.Logger:
+    """The logger of a component: runner, leader, coordinator, consumer, reconciler, group, api or statistics."""
+    return logging.getLogger(f"{ROOT}.{component}")
+
+
+_runner = logger_of("runner")
+_leader = logger_of("leader")
+_coordinator = logger_of("coordinator")
+_consumer = logger_of("consumer")
+_reconciler = logger_of("reconciler")
+_group = logger_of("group")
+_statistics = logger_of("statistics")
+
+
+class LogObserver:
+    """One line per change of leadership, per dispatch (debug) and per failure, with the task's traceback."""
+
+    def notice(self, event: Event) -> None:
+        match event:
+            case TermWon() | TermEnded() | WriteFenced():
+                _log_leadership(event)
+            case SlotsDecided() | GapFound():
+                _log_scheduling(event)
+            case RunStarted() | RunSettled() | ClaimLost() | RunReleased():
+                _log_run(event)
+            case ClaimReaped() | FindingMade():
+                _log_repair(event)
+            case CatalogueChanged(changed=changed, removed=removed):
+                _group.debug("definitions: %d new or changed, %d removed", len(changed), len(removed))
+            case TickFailed() | TickRecovered():
+                _log_health(event)
+            case _:
+                assert_never(event)
+
+
+def _log_leadership(event: TermWon | TermEnded | WriteFenced) -> None:
+    match event:
+        case TermWon(node=node, term=term):
+            _leader.info("%s leads, term %d", node, term.token)
+        case TermEnded(node=node, term=term, turn=turn):
+            _leader.info("%s no longer leads, term %d: %s", node, term.token, turn.value)
+        case WriteFenced(node=node, term=term, operation=operation):
+            _leader.warning("%s: %s refused, term %d is over", node, operation, term.token)
+
+
+def _log_scheduling(event: SlotsDecided | GapFound) -> None:
+    match event:
+        case SlotsDecided(advance=advance):
+            for run in advance.fire:
+                _coordinator.debug("dispatched %s: %s", _run(advance.key, run.id), _slot(run.slot))
+            if advance.hold is not None:
+                _coordinator.debug("holding %s: %s", _run(advance.key, advance.hold.id), _slot(advance.hold.slot))
+            for skip in advance.skipped:
+                _coordinator.debug(
+                    "skipped %s: %d slots from %s to %s, %s",
+                    advance.key,
+                    skip.count,
+                    skip.first.isoformat(),
+                    skip.last.isoformat(),
+                    skip.reason.value,
+                )
+        case GapFound():
+            _coordinator.warning(
+                "nobody scheduled from %s to %s: %d tasks late, %d slots dispatched now, %d skipped",
+                event.since.isoformat(),
+                event.until.isoformat(),
+                event.tasks,
+                event.dispatched,
+                event.skipped,
+            )
+
+
+def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased) -> None:
+    match event:
+        case RunStarted(claim=claim):
+            _consumer.debug("started %s", _attempt(claim))
+        case ClaimLost(claim=claim):
+            _consumer.warning("lost the claim on %s; the run goes on elsewhere", _attempt(claim))
+        case RunReleased(claim=claim, reason=reason):
+            _consumer.info("handed back %s: %s", _attempt(claim), reason)
+        case RunSettled():
+            _log_outcome(event)
+
+
+def _log_outcome(event: RunSettled) -> None:
+    settlement = event.settlement
+    attempt, took = _attempt(settlement.claim), settlement.duration.total_seconds()
+    match settlement.outcome:
+        case Succeeded():
+            _consumer.debug("finished %s in %.3f s", attempt, took)
+        case Cancelled():
+            _consumer.info("cancelled %s after %.3f s", attempt, took)
+        case Retried(delay=delay):
+            _consumer.warning(
+                "failed %s after %.3f s, next attempt in %g s",
+                attempt,
+                took,
+                delay.total_seconds(),
+                exc_info=event.error,
+            )
+        case Exhausted():
+            _consumer.error("failed %s after %.3f s, for good", attempt, took, exc_info=event.error)
+
+
+def _log_repair(event: ClaimReaped | FindingMade) -> None:
+    match event:
+        case ClaimReaped(key=key, run=run, attempt=attempt, worker=worker):
+            _reconciler.warning("%s attempt %d lost its worker %s and is queued again", _run(key, run), attempt, worker)
+        case FindingMade(finding=finding):
+            _log_finding(finding)
+
+
+def _log_finding(finding: Finding) -> None:
+    match finding:
+        case Overdue(key=key, slot=slot, late=late):
+            _reconciler.warning("%s is overdue: %s is %.1f s late", key, _slot(slot), late.total_seconds())
+        case Orphaned(key=key, run=run, worker=worker):
+            _reconciler.warning("%s runs on %s, which is gone; its claim ends soon", _run(key, run), worker)
+        case Stray(key=key):
+            _reconciler.info("%s is declared by no living process and is scheduled no longer", key)
+        case _:
+            assert_never(finding)
+
+
+def _log_health(event: TickFailed | TickRecovered) -> None:
+    logger = logger_of(_COMPONENTS.get(event.service, "runner"))
+    if isinstance(event, TickRecovered):
+        logger.info("%s works again after %d failures", event.service, event.repeats)
+    elif event.repeats & (event.repeats - 1) == 0:
+        # A store that is away fails every few seconds in eight loops: the 1st, 2nd, 4th, 8th … failure is news.
+        expected = isinstance(event.error, (BackendError, TimeoutError))
+        logger.log(
+            logging.WARNING if expected else logging.ERROR,
+            "%s failed (%d in a row, again in %g s): %s",
+            event.service,
+            event.repeats,
+            event.retry_in.total_seconds(),
+            str(event.error) or type(event.error).__name__,
+            exc_info=None if expected else event.error,
+        )
+
+
+def _attempt(claim: Claim) -> str:
+    return f"{_run(claim.run.task, claim.run.id)} attempt {claim.attempt}"
+
+
+def _run(key: TaskKey, run: RunId) -> str:
+    return f"{key} run {run}"
+
+
+def _slot(slot: object) -> str:
+    return "on request" if slot is None else f"slot {slot}"

@@ -1,0 +1,326 @@
+"""What may be said about a task beyond its function and its cron expression: as users write it, and as it is meant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, Literal, TypedDict, TypeGuard, TypeVar
+
+from task_manager_core.domain.errors import InvalidCron, InvalidPolicy
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap, RetryPolicy
+from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.task import Task as CoreTask
+
+LONGEST_SECONDS = 366 * 86_400
+MOST_RETRIES = 1_000_000
+MOST_CLASSES = 100
+LONGEST_CLASS_NAME = 300
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+E = TypeVar("E", bound=Enum)
+
+
+class TaskOptions(TypedDict, total=False):
+    """Keyword arguments of `add_task` and `add_dynamic_task`. Lengths are seconds or timedeltas; None is the default.
+
+    Attributes:
+        timezone: IANA name of the zone the cron expression is read in. Default: the group's, then that of Config.
+        gap: What a fixed-time schedule does with a local time that does not exist: "shift" (default) or "skip".
+        fold: What a fixed-time schedule does with a local time that happens twice: "first" (default) or "both".
+        jitter: Each slot is dispatched up to this much later; how much is a pure function of the slot.
+        start_at: No slot before this instant (aware).
+        end_at: No slot at or after this instant (aware).
+        catch_up: What runs after an outage: "latest" (default), "none", "all", or a `CatchUp` with window and limit.
+        overlap: What happens to a slot while an earlier run lives: "allow", "buffer_one" or "skip". Default: what
+            `allow_parallel` says ("allow" or "buffer_one").
+        run_on_start: Run once when the task is first seen, instead of waiting for its first slot.
+        max_retries: Retries of a failed run before it is given up. Default: that of Config (None: until it succeeds).
+        retry_on: Exception classes (or their qualified names) that deserve a retry. Default: all.
+        no_retry_on: Exception classes that do not. Wins over `retry_on`.
+        timeout: Longest time of one attempt.
+        start_deadline: Slots that could not be dispatched within this time are skipped.
+        interval: Instead of a cron expression: a constant distance in real time, at least one second.
+        phase: Shifts the interval.
+        run_at: Instead of a cron expression: one run at this instant, or at each of these.
+    """
+
+    timezone: str | None
+    gap: Gap | Literal["shift", "skip"] | None
+    fold: Fold | Literal["first", "both"] | None
+    jitter: float | timedelta | None
+    start_at: datetime | None
+    end_at: datetime | None
+    catch_up: CatchUp | CatchUpMode | Literal["latest", "none", "all"] | None
+    overlap: Overlap | Literal["allow", "buffer_one", "skip"] | None
+    run_on_start: bool | None
+    max_retries: int | None
+    retry_on: type[BaseException] | Iterable[type[BaseException] | str] | None
+    no_retry_on: type[BaseException] | Iterable[type[BaseException] | str] | None
+    timeout: float | timedelta | None
+    start_deadline: float | timedelta | None
+    interval: float | timedelta | None
+    phase: float | timedelta | None
+    run_at: datetime | Iterable[datetime] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What holds for a task that says nothing: the group's word, else that of Config."""
+
+    allow_parallel: bool = True
+    timezone: str = "UTC"
+    retry: RetryPolicy = RetryPolicy()
+
+    def of_group(self, *, allow_parallel: bool | None, timezone: str | None) -> Defaults:
+        return replace(
+            self,
+            allow_parallel=self.allow_parallel if allow_parallel is None else allow_parallel,
+            timezone=self.timezone if timezone is None else timezone,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The same, read: values of the core. None: the default, whatever that will be."""
+
+    cron: tuple[str, ...] = ()
+    interval: timedelta | None = None
+    phase: timedelta = timedelta(0)
+    run_at: tuple[datetime, ...] = ()
+    timezone: str | None = None
+    gap: Gap = Gap.SHIFT
+    fold: Fold = Fold.FIRST
+    jitter: timedelta = timedelta(0)
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+    catch_up: CatchUp = CatchUp()
+    overlap: Overlap | None = None
+    run_on_start: bool = False
+    max_retries: int | None = None
+    retry_on: tuple[str, ...] = ()
+    no_retry_on: tuple[str, ...] = ()
+    timeout: timedelta | None = None
+    start_deadline: timedelta | None = None
+
+    @classmethod
+    def read(cls, given: Mapping[str, object]) -> Options:
+        """The meaning of these words. Errors: TypeError for a word that does not exist; DefinitionError for a value."""
+        return cls().changed(given)
+
+    @classmethod
+    def of(cls, task: CoreTask) -> Options:
+        """What a stored definition says, every default spelt out."""
+        rules = task.schedule.rules
+        first = rules[0]
+        zoned = first if isinstance(first, Cron) else None
+        return cls(
+            cron=tuple(rule.text for rule in rules if isinstance(rule, Cron)),
+            interval=first.interval if isinstance(first, Every) else None,
+            phase=first.phase if isinstance(first, Every) else timedelta(0),
+            run_at=first.instants if isinstance(first, At) else (),
+            timezone=zoned.timezone if zoned else None,
+            gap=zoned.gap if zoned else Gap.SHIFT,
+            fold=zoned.fold if zoned else Fold.FIRST,
+            jitter=task.schedule.jitter,
+            start_at=task.schedule.start_at,
+            end_at=task.schedule.end_at,
+            catch_up=task.catch_up,
+            overlap=task.overlap,
+            run_on_start=task.run_on_start,
+            max_retries=task.retry.max_retries,
+            retry_on=task.retry.retry_on,
+            no_retry_on=task.retry.no_retry_on,
+            timeout=task.timeout,
+            start_deadline=task.start_deadline,
+        )
+
+    def changed(self, given: Mapping[str, object]) -> Options:
+        """These options with some of them said anew; None is the default again."""
+        unknown = [name for name in given if name not in _READERS]
+        if unknown:
+            raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
+        changes = {
+            name: _DEFAULTS[name] if value is None else _READERS[name](name, value) for name, value in given.items()
+        }
+        return replace(self, **changes)
+
+    def schedule(self, key: TaskKey, timezone: str) -> Schedule:
+        """The schedule of this task; `H` spreads by its key."""
+        ways = {"cron_expression": self.cron, "interval": self.interval, "run_at": self.run_at}
+        chosen = [name for name, value in ways.items() if value]
+        if len(chosen) != 1:
+            raise InvalidCron("cron_expression", chosen, "give exactly one of cron_expression, interval and run_at")
+        if self.interval is not None:
+            return Schedule.every(
+                self.interval, phase=self.phase, start_at=self.start_at, end_at=self.end_at, jitter=self.jitter
+            )
+        if self.run_at:
+            instants = At(instants=self.run_at)
+            return Schedule(rules=(instants,), start_at=self.start_at, end_at=self.end_at, jitter=self.jitter)
+        return Schedule.cron(
+            self.cron,
+            timezone=self.timezone or timezone,
+            gap=self.gap,
+            fold=self.fold,
+            hash_seed=str(key),
+            start_at=self.start_at,
+            end_at=self.end_at,
+            jitter=self.jitter,
+        )
+
+    def retry(self, inherited: RetryPolicy, backoff: float | None, backoff_max: float | None) -> RetryPolicy:
+        """The task's own numbers win; an inherited one gives way where it would contradict them."""
+        initial = inherited.initial if backoff is None else duration("retry_backoff", backoff)
+        maximum = inherited.maximum if backoff_max is None else duration("retry_backoff_max", backoff_max)
+        if backoff is None:
+            initial = min(initial, maximum) if maximum > timedelta(0) else initial
+        if backoff_max is None:
+            maximum = max(initial, maximum)
+        return replace(
+            inherited,
+            initial=initial,
+            maximum=maximum,
+            max_retries=inherited.max_retries if self.max_retries is None else self.max_retries,
+            retry_on=self.retry_on,
+            no_retry_on=self.no_retry_on,
+        )
+
+
+def duration(field: str, value: object) -> timedelta:
+    """Seconds or a timedelta, rounded to the milliseconds that stores keep."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value) or abs(value) > LONGEST_SECONDS:
+            raise InvalidPolicy(field, value, f"must be at most {LONGEST_SECONDS} seconds")
+        value = timedelta(seconds=value)
+    if not isinstance(value, timedelta):
+        raise InvalidPolicy(field, value, "must be a number of seconds or a timedelta")
+    if abs(value) > timedelta(seconds=LONGEST_SECONDS):
+        raise InvalidPolicy(field, value, f"must be at most {LONGEST_SECONDS} seconds")
+    return round(value / _MILLISECOND) * _MILLISECOND
+
+
+def cron_texts(value: object) -> tuple[str, ...]:
+    """One expression, or the union of several."""
+    if value is None:
+        return ()
+    texts = (value,) if isinstance(value, str) else value
+    found: list[str] = []
+    for text in _elements(texts):
+        if not isinstance(text, str):
+            raise InvalidCron("cron_expression", text, "must be text")
+        found.append(text)
+    if not found:
+        raise InvalidCron("cron_expression", value, "must hold an expression")
+    return tuple(found)
+
+
+def _cron(_field: str, value: object) -> tuple[str, ...]:
+    return cron_texts(value)
+
+
+def _text(field: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidPolicy(field, value, "must be text")
+    return value
+
+
+def _flag(field: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidPolicy(field, value, "must be true or false")
+    return value
+
+
+def _instant(field: str, value: object) -> datetime:
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidPolicy(field, value, "must be a datetime with a time zone")
+    return value
+
+
+def _instants(field: str, value: object) -> tuple[datetime, ...]:
+    given = [value] if isinstance(value, datetime) else _elements(value)
+    if not given:
+        raise InvalidPolicy(field, given, "must hold an instant")
+    return tuple(_instant(field, item) for item in given)
+
+
+def _retries(field: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_RETRIES:
+        raise InvalidPolicy(field, value, f"must be a whole number from 0 to {MOST_RETRIES}")
+    return value
+
+
+def _member(kind: type[E]) -> Callable[[str, object], E]:
+    def read(field: str, value: object) -> E:
+        for member in kind:
+            if value is member or value == member.value:
+                return member
+        raise InvalidPolicy(field, value, f"must be one of {', '.join(str(member.value) for member in kind)}")
+
+    return read
+
+
+def _catch_up(field: str, value: object) -> CatchUp:
+    return value if isinstance(value, CatchUp) else CatchUp(mode=_member(CatchUpMode)(field, value))
+
+
+def _classes(field: str, value: object) -> tuple[str, ...]:
+    """Qualified names. A bare name is a builtin's."""
+    given: list[object] = [value] if _is_class_or_text(value) else _elements(value)
+    if len(given) > MOST_CLASSES:
+        raise InvalidPolicy(field, len(given), f"must name at most {MOST_CLASSES} classes")
+    return tuple(dict.fromkeys(_class_name(field, item) for item in given))
+
+
+def _is_class_or_text(value: object) -> bool:
+    return isinstance(value, (str, type))
+
+
+def _is_exception_class(value: object) -> TypeGuard[type[BaseException]]:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def _elements(value: object) -> list[object]:
+    """The elements of a list, to be judged one by one; anything else is the only element."""
+    return list(value) if _is_list(value) else [value]
+
+
+def _is_list(value: object) -> TypeGuard[Iterable[object]]:
+    return isinstance(value, (list, tuple, set, frozenset))
+
+
+def _class_name(field: str, value: object) -> str:
+    if _is_exception_class(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, str) and 0 < len(value) <= LONGEST_CLASS_NAME and value.isprintable():
+        return value if "." in value else f"builtins.{value}"
+    raise InvalidPolicy(field, value, "must be exception classes or their names")
+
+
+_READERS: dict[str, Callable[[str, object], Any]] = {
+    "cron": _cron,
+    "interval": duration,
+    "phase": duration,
+    "run_at": _instants,
+    "timezone": _text,
+    "gap": _member(Gap),
+    "fold": _member(Fold),
+    "jitter": duration,
+    "start_at": _instant,
+    "end_at": _instant,
+    "catch_up": _catch_up,
+    "overlap": _member(Overlap),
+    "run_on_start": _flag,
+    "max_retries": _retries,
+    "retry_on": _classes,
+    "no_retry_on": _classes,
+    "timeout": duration,
+    "start_deadline": duration,
+}
+
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Options)}

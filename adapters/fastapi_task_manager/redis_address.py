@@ -1,0 +1,61 @@
+"""What `redis_host` may hold, and how an address is shown to people: without anything secret."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+SCHEMES = ("redis", "rediss", "unix")
+
+
+def is_url(host: str) -> bool:
+    return "://" in host
+
+
+def checked_host(host: str) -> str:
+    """The host name or URL. Errors: ValueError with a reason that repeats no credentials."""
+    if not host or not host.isprintable() or " " in host:
+        raise ValueError("must be a host name or a URL, without spaces")
+    if is_url(host):
+        return _checked_url(host)
+    if "@" in host or "/" in host:
+        raise ValueError(f"must be a host name, or a URL with one of {', '.join(SCHEMES)}")
+    if host.count(":") == 1:
+        raise ValueError(f"{host!r}: the port belongs into redis_port, or write a URL: redis://{host}")
+    return host
+
+
+def shown_host(host: str) -> str:
+    """The same without user, password and query."""
+    if not is_url(host):
+        return host
+    parts = urlsplit(host)
+    place = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{place}{parts.path}"
+
+
+def sentinel_addresses(text: str) -> tuple[tuple[str, int], ...]:
+    """The pairs of "host:port,host:port". Errors: ValueError."""
+    addresses: list[tuple[str, int]] = []
+    for item in filter(None, (item.strip() for item in text.split(","))):
+        host, colon, port = item.rpartition(":")
+        if not host or not colon or not port.isdecimal() or not 1 <= int(port) <= 65535:
+            raise ValueError(f"{item!r}: an address of a sentinel is host:port")
+        addresses.append((host, int(port)))
+    return tuple(addresses)
+
+
+def _checked_url(host: str) -> str:
+    try:
+        parts = urlsplit(host)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is not a URL that can be read") from None
+    if parts.scheme not in SCHEMES:
+        raise ValueError(f"{parts.scheme}://…: the scheme must be one of {', '.join(SCHEMES)}")
+    if parts.fragment or "@" in parts.path + parts.query:
+        raise ValueError("is not a URL that can be read: special characters of a password are percent-encoded")
+    if port == 0:
+        raise ValueError("the port must be 1 to 65535")
+    if parts.scheme == "unix" and not parts.path:
+        raise ValueError("unix://…: the path of the socket is missing")
+    return host

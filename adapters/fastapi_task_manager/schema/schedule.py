@@ -1,0 +1,38 @@
+"""Coming slots, as the API shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from task_manager_core.domain.preview import MOST_UPCOMING
+
+
+class UpcomingSlot(BaseModel):
+    """One coming slot."""
+
+    utc: datetime = Field(description="The instant, which is the slot's identity")
+    local: datetime = Field(description="The same instant as a clock in the schedule's zone shows it")
+    note: str | None = Field(description="What a daylight saving rule did on that day")
+
+
+class UpcomingResponse(BaseModel):
+    """The coming slots of a schedule, fewer than asked for if it ends."""
+
+    upcoming: list[UpcomingSlot]
+
+
+class PreviewRequest(BaseModel):
+    """A schedule that nobody registered."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cron_expression: str | list[str] = Field(description="One expression, or a list: the union", examples=["0 2 * * *"])
+    timezone: str = Field(default="UTC", description="IANA name", examples=["Europe/Rome"])
+    gap: Literal["shift", "skip"] = Field(default="shift", description="A local time that does not exist")
+    fold: Literal["first", "both"] = Field(default="first", description="A local time that happens twice")
+    start: AwareDatetime | None = Field(default=None, description="Slots after this instant; default: now")
+    count: int = Field(default=10, ge=1, le=MOST_UPCOMING)
+    seed: str | None = Field(default=None, description='What H depends on: "group/name" of the task', max_length=500)

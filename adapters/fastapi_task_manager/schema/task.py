@@ -1,0 +1,217 @@
+"""Tasks, their runs and what is done to them, as the API shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fastapi_task_manager.task import Task
+
+__all__ = [
+    "AffectedRun",
+    "AffectedTask",
+    "ChangeDynamicTaskRequest",
+    "CreateDynamicTaskRequest",
+    "DynamicTaskResponse",
+    "RegisteredFunctionInfo",
+    "RegisteredFunctionsResponse",
+    "SkippedSlots",
+    "Task",
+    "TaskActionResponse",
+    "TaskDetailed",
+    "TaskRun",
+    "TaskRunsResponse",
+    "TaskStatistics",
+    "TriggerRequest",
+]
+
+
+class TaskDetailed(BaseModel):
+    """A task with its state. Policies are shown as they apply, with every default filled in."""
+
+    task_group_name: str
+    name: str
+    description: str | None
+    tags: list[str]
+    expression: str = Field(description="The schedule in words: the cron expression, or what stands for it")
+    high_priority: bool
+    retry_backoff: float = Field(description="Seconds before the first retry")
+    retry_backoff_max: float = Field(description="Longest delay between retries in seconds")
+    dynamic: bool
+    allow_parallel: bool
+    kwargs: dict[str, Any]
+    function_name: str
+    next_run: datetime | None = Field(description="When the next slot is dispatched; null when the schedule has ended")
+    is_active: bool = Field(description="false while disabled, and for a static task that no process declares")
+    is_running: bool
+    retry_after: datetime | None = Field(description="When the waiting retry starts; null outside a backoff")
+    retry_delay: float | None = Field(description="Length of that backoff in seconds; null outside a backoff")
+    overlap: str = Field(description="allow, buffer_one or skip")
+    max_retries: int | None = Field(description="null: until it succeeds")
+    timeout: float | None = Field(description="Longest time of one attempt in seconds")
+    is_retired: bool = Field(description="A static task that no living process declares")
+    skipped: dict[str, int] = Field(description="How many slots were skipped for which reason")
+
+
+class TaskRun(BaseModel):
+    """One attempt at a run."""
+
+    run_date: datetime = Field(description="When the attempt started, by its worker's clock")
+    durations_second: float
+    status: Literal["succeeded", "retried", "failed", "cancelled", "lost"] = Field(
+        description="retried: failed, another attempt follows; failed: for good; lost: its worker died"
+    )
+    run_id: str
+    attempt: int
+    slot: datetime | None = Field(description="The planned instant; null for a triggered run")
+    worker: str
+    error_type: str | None = None
+    error_message: str | None = None
+    error_traceback: str | None = None
+
+
+class SkippedSlots(BaseModel):
+    """Neighbouring slots that were not dispatched, for one reason."""
+
+    first: datetime
+    last: datetime
+    count: int
+    reason: str
+
+
+class TaskStatistics(BaseModel):
+    """What happened to a task, newest first."""
+
+    task_group_name: str
+    task_name: str
+    runs: list[TaskRun]
+    skipped: list[SkippedSlots]
+
+
+class AffectedTask(BaseModel):
+    """A task that an action took effect on."""
+
+    task_group: str
+    task: str
+
+
+class TaskActionResponse(BaseModel):
+    """What an action took effect on."""
+
+    affected_tasks: list[AffectedTask]
+    count: int
+
+
+class AffectedRun(BaseModel):
+    """A run that an action took effect on."""
+
+    task_group: str
+    task: str
+    run_id: str
+    result: str = Field(
+        description="trigger: queued, held (waits for another run of its task) or duplicate (this request was made "
+        "before); cancel: cancelled, or requested (its worker will hear of it)"
+    )
+
+
+class TaskRunsResponse(TaskActionResponse):
+    """What an action took effect on, with the runs."""
+
+    runs: list[AffectedRun]
+
+
+class TriggerRequest(BaseModel):
+    """Options of a trigger."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kwargs: dict[str, Any] | None = Field(default=None, description="Arguments for this one run instead of the task's")
+
+
+class RegisteredFunctionInfo(BaseModel):
+    """A function that dynamic tasks may name."""
+
+    task_group_name: str
+    function_name: str
+
+
+class RegisteredFunctionsResponse(BaseModel):
+    """The functions that dynamic tasks may name."""
+
+    functions: list[RegisteredFunctionInfo]
+    count: int
+
+
+class _DynamicTask(BaseModel):
+    """What may be said about a dynamic task. Null is the default. Lengths of time are seconds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cron_expression: str | list[str] | None = Field(
+        default=None, description="5 fields, or 6 with the seconds first; a list is a union", examples=["*/5 * * * *"]
+    )
+    interval: float | None = Field(default=None, description="Instead of a cron expression: a constant distance")
+    phase: float | None = Field(default=None, description="Shifts the interval")
+    run_at: datetime | list[datetime] | None = Field(default=None, description="Instead: one run at each instant")
+    timezone: str | None = Field(default=None, description="IANA name")
+    gap: Literal["shift", "skip"] | None = Field(default=None, description="A local time that does not exist")
+    fold: Literal["first", "both"] | None = Field(default=None, description="A local time that happens twice")
+    jitter: float | None = Field(default=None, description="Each slot is dispatched up to this much later")
+    start_at: datetime | None = Field(default=None, description="No slot before this instant")
+    end_at: datetime | None = Field(default=None, description="No slot from this instant on")
+    kwargs: dict[str, Any] | None = Field(default=None, description="Keyword arguments of the function")
+    description: str | None = None
+    high_priority: bool | None = None
+    tags: list[str] | None = Field(default=None, description="In addition to the group's")
+    retry_backoff: float | None = Field(default=None, description="Before the first retry")
+    retry_backoff_max: float | None = Field(default=None, description="Longest delay between retries")
+    allow_parallel: bool | None = Field(default=None, description="May several runs of the task live at once?")
+    overlap: Literal["allow", "buffer_one", "skip"] | None = Field(default=None, description="Finer: what happens then")
+    catch_up: Literal["latest", "none", "all"] | None = Field(default=None, description="What runs after an outage")
+    run_on_start: bool | None = Field(default=None, description="Run once when first seen")
+    max_retries: int | None = None
+    retry_on: list[str] | None = Field(default=None, description="Qualified names of exception classes")
+    no_retry_on: list[str] | None = Field(default=None, description="The same; wins")
+    timeout: float | None = Field(default=None, description="Longest time of one attempt")
+    start_deadline: float | None = Field(default=None, description="Slots later than this are skipped")
+
+    def said(self) -> dict[str, Any]:
+        """What the request says, and nothing that it leaves open."""
+        return self.model_dump(exclude_unset=True)
+
+
+class CreateDynamicTaskRequest(_DynamicTask):
+    """A new dynamic task: exactly one of cron_expression, interval and run_at."""
+
+    task_group_name: str
+    function_name: str
+    name: str | None = Field(default=None, description="Default: the function's name and a suffix")
+
+    def said(self) -> dict[str, Any]:
+        words = self.model_dump(exclude_unset=True, exclude_none=True)
+        return {"group_name" if word == "task_group_name" else word: value for word, value in words.items()}
+
+
+class ChangeDynamicTaskRequest(_DynamicTask):
+    """What shall be different about a dynamic task. What is left out stays; null is the default again."""
+
+    function_name: str | None = None
+
+    def said(self) -> dict[str, Any]:
+        words = self.model_dump(exclude_unset=True)
+        if words.get("function_name", "") is None:
+            del words["function_name"]
+        return words
+
+
+class DynamicTaskResponse(BaseModel):
+    """A dynamic task as it stands."""
+
+    task_group_name: str
+    task_name: str
+    function_name: str
+    cron_expression: str
+    kwargs: dict[str, Any]
+    dynamic: Literal[True] = True

@@ -1,0 +1,382 @@
+"""A named collection of tasks, filled by decorators and at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar, Unpack
+
+from fastapi_task_manager.declaring import Expression, Kwargs, name_of, pairs_of
+from fastapi_task_manager.errors import runtime_errors
+from fastapi_task_manager.options import Defaults, Options, TaskOptions, cron_texts
+from fastapi_task_manager.task import Task, TaskFunction, checked_kwargs, joined_tags, suffix_of_call
+from task_manager_core.domain.errors import (
+    DuplicateFunction,
+    DuplicateTask,
+    TaskIsStatic,
+    TaskNotFound,
+    UnknownFunction,
+)
+from task_manager_core.domain.identity import check_name
+from task_manager_core.domain.task import Task as CoreTask
+from task_manager_core.domain.zone import load_zone
+
+F = TypeVar("F", bound=TaskFunction)
+
+
+class GroupListener(Protocol):
+    """Who wants to know what a group contains: each manager that the group was added to."""
+
+    def check(self, group: TaskGroup, tasks: Sequence[Task]) -> None:
+        """Refuse what cannot be, before anything is kept. Errors: DefinitionError."""
+        ...
+
+    def declared(self, group: TaskGroup, task: Task) -> None: ...
+
+    def registered(self, group: TaskGroup, name: str, function: TaskFunction) -> None: ...
+
+    def added(self, group: TaskGroup, task: Task) -> None: ...
+
+    def removed(self, group: TaskGroup, name: str) -> None: ...
+
+
+class TaskGroup:
+    """A group of tasks. May be filled before and after it is added to a manager, also while the manager runs."""
+
+    def __init__(
+        self,
+        name: str,
+        tags: Sequence[str] | None = None,
+        allow_parallel: bool | None = None,
+        *,
+        timezone: str | None = None,
+    ) -> None:
+        """Create an empty group.
+
+        Args:
+            name: Unique within a manager; 1 to 200 characters.
+            tags: Tags that every task of the group carries.
+            allow_parallel: May several runs of one task live at once? None: what Config says.
+            timezone: IANA name of the zone of the group's cron expressions. None: what Config says.
+
+        Raises:
+            RuntimeError: An impossible name, tag or time zone.
+        """
+        with runtime_errors():
+            self._name = check_name("name", name)
+            self._tags = [check_name("tags", tag) for tag in joined_tags(tags)]
+            if timezone is not None:
+                load_zone(timezone)
+        self._allow_parallel = allow_parallel
+        self._timezone = timezone
+        self._static: dict[str, Task] = {}
+        self._dynamic: dict[str, Task] = {}
+        self._functions: dict[str, TaskFunction] = {}
+        self._listeners: list[GroupListener] = []
+
+    @property
+    def name(self) -> str:
+        """The group's name."""
+        return self._name
+
+    @property
+    def tags(self) -> list[str]:
+        """A copy of the group's tags."""
+        return list(self._tags)
+
+    @property
+    def allow_parallel(self) -> bool | None:
+        """The group's word on parallel runs; None leaves it to Config."""
+        return self._allow_parallel
+
+    @property
+    def timezone(self) -> str | None:
+        """The group's word on the time zone; None leaves it to Config."""
+        return self._timezone
+
+    @property
+    def tasks(self) -> list[Task]:
+        """A copy of the list of tasks: those that code declares, then the dynamic ones this process knows of."""
+        return [*self._static.values(), *self._dynamic.values()]
+
+    @property
+    def function_registry(self) -> dict[str, TaskFunction]:
+        """A copy of the functions that dynamic tasks may name."""
+        return dict(self._functions)
+
+    def add_task(
+        self,
+        expr: Expression | Sequence[Expression] | None = None,
+        kwargs: Kwargs | Sequence[Kwargs] | None = None,
+        tags: Sequence[str] | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        high_priority: bool = False,
+        retry_backoff: float | None = None,
+        retry_backoff_max: float | None = None,
+        register: bool = True,
+        allow_parallel: bool | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Callable[[F], F]:
+        """Declare the decorated function as one task or several.
+
+        `expr` and `kwargs` may each be a list: one task per pair; a value that is not a list goes with every item of
+        the other. One pair keeps the plain name; several are numbered, `name__1`, `name__2`, in the order of the lists,
+        so that editing a cron text keeps a task's pause and history. Put new pairs at the end.
+
+        Args:
+            expr: Cron expression with 5 fields, or 6 with the seconds first; `@hourly` and the like; `H` for a hashed
+                value. A tuple of expressions is one task that runs by all of them.
+            kwargs: Keyword arguments of the function, JSON.
+            tags: Tags in addition to the group's.
+            name: Name of the task. Default: the function's name.
+            description: Free text.
+            high_priority: Claim runs of this task before others.
+            retry_backoff: Seconds before the first retry of a failed run. Default: Config's.
+            retry_backoff_max: Longest delay between retries in seconds. Default: Config's.
+            register: Let dynamic tasks call the function, too.
+            allow_parallel: May several runs of the task live at once? None: what the group says.
+            **options: See `TaskOptions`.
+
+        Returns:
+            A decorator that returns the function unchanged.
+
+        Raises:
+            RuntimeError: A name that already exists, a bad cron expression, time zone or number, arguments that are not
+                JSON or that the function does not accept.
+            TypeError: Lists of different length.
+        """
+        pairs = pairs_of(expr, kwargs)
+
+        def declare(function: F) -> F:
+            plain = name if name is not None else name_of(function)
+            names = [plain] if len(pairs) == 1 else [f"{plain}__{number}" for number in range(1, len(pairs) + 1)]
+            with runtime_errors():
+                common = Options.read(options)
+                tasks = [
+                    Task(
+                        group=self._name,
+                        name=task_name,
+                        function_name=name_of(function),
+                        function=function,
+                        kwargs=checked_kwargs(function, arguments),
+                        description=description,
+                        tags=joined_tags(self._tags, tags),
+                        high_priority=high_priority,
+                        retry_backoff=retry_backoff,
+                        retry_backoff_max=retry_backoff_max,
+                        allow_parallel=allow_parallel,
+                        options=replace(common, cron=cron_texts(expression)),
+                    )
+                    for task_name, (expression, arguments) in zip(names, pairs, strict=True)
+                ]
+                self._check(tasks)
+                self._declare(tasks)
+                if register:
+                    self._register_quietly(name_of(function), function)
+            return function
+
+        return declare
+
+    def register_function(self, name: str | None = None) -> Callable[[F], F]:
+        """Let dynamic tasks call the decorated function, without a schedule of its own.
+
+        Args:
+            name: Name that dynamic tasks use. Default: the function's name.
+
+        Returns:
+            A decorator that returns the function unchanged.
+
+        Raises:
+            RuntimeError: Another function is already registered under this name.
+        """
+
+        def register(function: F) -> F:
+            with runtime_errors():
+                self._register(check_name("name", name_of(function) if name is None else name), function)
+            return function
+
+        return register
+
+    def add_dynamic_task(
+        self,
+        function_name: str,
+        cron_expression: Expression | None = None,
+        kwargs: Kwargs | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        high_priority: bool = False,
+        tags: Sequence[str] | None = None,
+        retry_backoff: float | None = None,
+        retry_backoff_max: float | None = None,
+        allow_parallel: bool | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Task:
+        """Add a task that calls a registered function. The definition is written to the store within a poll, before the
+        start of the manager: at its start.
+
+        Args:
+            function_name: A function registered in this group.
+            cron_expression: As in `add_task`; a list is the union of its expressions.
+            kwargs: Keyword arguments of the function, JSON.
+            name: Name of the task. Default: the function's name and a suffix that depends on schedule and arguments.
+            description: Free text.
+            high_priority: Claim runs of this task before others.
+            tags: Tags in addition to the group's.
+            retry_backoff: Seconds before the first retry of a failed run. Default: Config's.
+            retry_backoff_max: Longest delay between retries in seconds. Default: Config's.
+            allow_parallel: May several runs of the task live at once? None: what the group says.
+            **options: See `TaskOptions`.
+
+        Returns:
+            The task, as the group lists it from now on.
+
+        Raises:
+            RuntimeError: A function that is not registered, a name that already exists, or any value that `add_task`
+                refuses.
+        """
+        with runtime_errors():
+            task = self.draft(
+                function_name,
+                cron_expression,
+                kwargs,
+                name,
+                description,
+                high_priority,
+                tags,
+                retry_backoff,
+                retry_backoff_max,
+                allow_parallel,
+                **options,
+            )
+            self.learn(task)
+            for listener in self._listeners:
+                listener.added(self, task)
+        return task
+
+    def remove_dynamic_task(self, name: str) -> None:
+        """Remove a dynamic task with all its state. The store forgets it within a poll.
+
+        Args:
+            name: Name of the task.
+
+        Raises:
+            RuntimeError: The task is not found, or is static and cannot be removed.
+        """
+        with runtime_errors():
+            if name in self._static:
+                raise TaskIsStatic(self._name, name)
+            if name not in self._dynamic:
+                raise TaskNotFound(self._name, name)
+            self.forget(name)
+            for listener in self._listeners:
+                listener.removed(self, name)
+
+    # -- for managers -------------------------------------------------------------------------------------------------
+
+    def draft(
+        self,
+        function_name: str,
+        cron_expression: Expression | None = None,
+        kwargs: Kwargs | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        high_priority: bool = False,
+        tags: Sequence[str] | None = None,
+        retry_backoff: float | None = None,
+        retry_backoff_max: float | None = None,
+        allow_parallel: bool | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Task:
+        """A checked dynamic task that nobody lists yet. Takes the arguments of `add_dynamic_task`."""
+        function = self._functions.get(function_name)
+        if function is None:
+            raise UnknownFunction(self._name, function_name)
+        said = replace(Options.read(options), cron=cron_texts(cron_expression))
+        task = Task(
+            group=self._name,
+            name=f"{function_name}__{suffix_of_call(said, kwargs)}" if name is None else name,
+            function_name=function_name,
+            function=function,
+            kwargs=checked_kwargs(function, kwargs),
+            description=description,
+            tags=joined_tags(self._tags, tags),
+            high_priority=high_priority,
+            retry_backoff=retry_backoff,
+            retry_backoff_max=retry_backoff_max,
+            allow_parallel=allow_parallel,
+            dynamic=True,
+            options=said,
+        )
+        self._check([task])
+        return task
+
+    def redraft(self, stored: CoreTask, changes: Mapping[str, Any]) -> Task:
+        """A checked dynamic task: what is stored, with some words said anew. Takes the arguments of `draft`."""
+        task = Task.of(stored, None).changed(changes, self._tags)
+        function = self._functions.get(task.function_name)
+        if function is None:
+            raise UnknownFunction(self._name, task.function_name)
+        task = replace(task, function=function, kwargs=checked_kwargs(function, task.kwargs))
+        task.definition(self.defaults(Defaults()))
+        for listener in self._listeners:
+            listener.check(self, [task])
+        return task
+
+    def defaults(self, of_config: Defaults) -> Defaults:
+        """What holds for a task of this group that says nothing."""
+        return of_config.of_group(allow_parallel=self._allow_parallel, timezone=self._timezone)
+
+    def attach(self, listener: GroupListener) -> None:
+        """Tell this listener from now on."""
+        self._listeners.append(listener)
+
+    @property
+    def static_tasks(self) -> list[Task]:
+        """What code declares."""
+        return list(self._static.values())
+
+    @property
+    def dynamic_tasks(self) -> list[Task]:
+        """The dynamic tasks that this process knows of."""
+        return list(self._dynamic.values())
+
+    def learn(self, task: Task) -> None:
+        """List a dynamic task."""
+        self._dynamic[task.name] = task
+
+    def forget(self, name: str) -> None:
+        """List a dynamic task no longer."""
+        self._dynamic.pop(name, None)
+
+    # -- keeping ------------------------------------------------------------------------------------------------------
+
+    def _check(self, tasks: Sequence[Task]) -> None:
+        names = {*self._static, *self._dynamic}
+        for task in tasks:
+            if task.name in names:
+                raise DuplicateTask(self._name, task.name)
+            names.add(task.name)
+            task.definition(self.defaults(Defaults()))
+        for listener in self._listeners:
+            listener.check(self, tasks)
+
+    def _declare(self, tasks: Sequence[Task]) -> None:
+        for task in tasks:
+            self._static[task.name] = task
+            for listener in self._listeners:
+                listener.declared(self, task)
+
+    def _register(self, name: str, function: TaskFunction) -> None:
+        known = self._functions.get(name)
+        if known is not None and known is not function:
+            raise DuplicateFunction(self._name, name)
+        if known is None:
+            self._functions[name] = function
+            for listener in self._listeners:
+                listener.registered(self, name, function)
+
+    def _register_quietly(self, name: str, function: TaskFunction) -> None:
+        """Functions that tasks bring along may share a name: functions made in a loop do. The first one is kept."""
+        if name not in self._functions:
+            self._register(name, function)

@@ -1,0 +1,292 @@
+"""The manager: what an application holds in its hands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Unpack
+from weakref import WeakSet
+
+from fastapi_task_manager.backends import configured_backend
+from fastapi_task_manager.config import Config, OperationalConfig
+from fastapi_task_manager.declaring import Expression, Kwargs
+from fastapi_task_manager.errors import NotRunningError, StaticTaskChangeError, runtime_errors
+from fastapi_task_manager.life import Life
+from fastapi_task_manager.options import TaskOptions
+from fastapi_task_manager.roster import Roster
+from fastapi_task_manager.schema.health import HealthResponse
+from fastapi_task_manager.task import Task
+from fastapi_task_manager.task_group import TaskGroup
+from task_manager_core.application.control import Control, Selection
+from task_manager_core.domain.errors import TaskNotFound
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.ports import Observer, OpenBackend
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter, FastAPI
+    from fastapi.params import Depends
+
+
+class TaskManager:
+    """Runs the tasks of its groups inside an application, together with every other process on the same store."""
+
+    def __init__(
+        self,
+        app: FastAPI | None = None,
+        config: OperationalConfig | None = None,
+        backend: OpenBackend | None = None,
+        *,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        """Create a manager; it starts and stops with the application.
+
+        Args:
+            app: Application whose lifespan the manager joins; a lifespan that the application has already is kept.
+                None: call `start` and `stop` yourself.
+            config: Configuration. None: from the environment.
+            backend: The store, `MemoryStore().open` for example. None: the Redis of `config`.
+            observers: Told about every event, after the log.
+
+        Raises:
+            TypeError: Neither a backend nor a Config with redis_host.
+            ImportError: The extra for Redis is not installed.
+        """
+        if config is None:
+            config = Config.model_validate({}) if backend is None else OperationalConfig()
+        self._config = config
+        self._open_backend = configured_backend(config) if backend is None else backend
+        self._roster = Roster(config.defaults())
+        self._observers = tuple(observers)
+        self._life: Life | None = None
+        self._was_started = False
+        self._apps: WeakSet[FastAPI] = WeakSet()
+        if app is not None:
+            self.append_to_app_lifecycle(app)
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> OperationalConfig:
+        """The configuration the manager was built with."""
+        return self._config
+
+    @property
+    def task_groups(self) -> list[TaskGroup]:
+        """A copy of the list of groups."""
+        return self._roster.groups
+
+    @property
+    def is_running(self) -> bool:
+        """Has the manager been started, and not been stopped? Asks nobody."""
+        return self._life is not None and self._life.node is not None
+
+    @property
+    def control(self) -> Control:
+        """The use cases of the core, as the management API calls them.
+
+        Raises:
+            RuntimeError: The manager is not running.
+        """
+        if self._life is None or self._life.node is None:
+            raise NotRunningError
+        return self._life.node.control
+
+    async def is_healthy(self) -> bool:
+        """Does this process take part: started, every service alive, the store answering?"""
+        return (await self.health_check()).status == "healthy"
+
+    async def health_check(self) -> HealthResponse:
+        """The state of this process and its connection. Never raises, also before the start and after the stop."""
+        life = self._life
+        if life is None:
+            return HealthResponse(
+                status="unhealthy", redis_connected=False, reason="stopped" if self._was_started else "not started yet"
+            )
+        connected, reason = await life.trouble()
+        node = life.node
+        return HealthResponse(
+            status="healthy" if reason is None else "unhealthy",
+            redis_connected=connected,
+            worker_id=None if node is None else node.id.value,
+            worker_started_at=life.started_at,
+            is_leader=node is not None and node.leads,
+            reason=reason,
+        )
+
+    # -- filling ------------------------------------------------------------------------------------------------------
+
+    def add_task_group(self, task_group: TaskGroup) -> None:
+        """Take a group with its tasks. It may be filled further, also while the manager runs.
+
+        Args:
+            task_group: The group.
+
+        Raises:
+            RuntimeError: A group of this name already exists, or a task of the group contradicts the configuration.
+        """
+        with runtime_errors():
+            self._roster.add(task_group)
+
+    async def add_dynamic_task(
+        self,
+        group_name: str,
+        function_name: str,
+        cron_expression: Expression | None = None,
+        kwargs: Kwargs | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        high_priority: bool = False,
+        tags: Sequence[str] | None = None,
+        retry_backoff: float | None = None,
+        retry_backoff_max: float | None = None,
+        allow_parallel: bool | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Task:
+        """Add a dynamic task; returns when it is written to the store.
+
+        Args:
+            group_name: Group of the task.
+            function_name: A function registered in that group.
+            cron_expression: As in `TaskGroup.add_dynamic_task`, like all further arguments.
+            kwargs: Keyword arguments of the function, JSON.
+            name: Name of the task.
+            description: Free text.
+            high_priority: Claim runs of this task before others.
+            tags: Tags in addition to the group's.
+            retry_backoff: Seconds before the first retry of a failed run.
+            retry_backoff_max: Longest delay between retries in seconds.
+            allow_parallel: May several runs of the task live at once?
+            **options: See `TaskOptions`.
+
+        Returns:
+            The task.
+
+        Raises:
+            RuntimeError: No such group or function, a name that already exists, a value that is refused; or the manager
+                is not running.
+            TaskManagerError: The store is not available.
+        """
+        with runtime_errors():
+            group = self._roster.group(group_name)
+            task = group.draft(
+                function_name,
+                cron_expression,
+                kwargs,
+                name,
+                description,
+                high_priority,
+                tags,
+                retry_backoff,
+                retry_backoff_max,
+                allow_parallel,
+                **options,
+            )
+            await self.control.add(self._roster.translate(task))
+            group.learn(task)
+        return task
+
+    async def change_dynamic_task(self, group_name: str, name: str, **changes: Any) -> Task:
+        """Change a dynamic task; pause, history and live runs stay, and nothing fires at once.
+
+        Args:
+            group_name: Group of the task.
+            name: Name of the task.
+            **changes: The arguments of `add_dynamic_task` that shall be different, except the name; None is the
+                default.
+
+        Returns:
+            The task as it is now.
+
+        Raises:
+            RuntimeError: No such task, a static task, a value that is refused; or the manager is not running.
+            TaskManagerError: The store is not available.
+        """
+        with runtime_errors():
+            stored = next(iter(self.control.select(Selection(group=group_name, name=name))), None)
+            if stored is None:
+                raise TaskNotFound(group_name, name)
+            if not stored.task.dynamic:
+                raise StaticTaskChangeError(group_name, name)
+            group = self._roster.group(group_name)
+            task = group.redraft(stored.task, changes)
+            await self.control.change(self._roster.translate(task), stored.version)
+            group.learn(task)
+        return task
+
+    async def remove_dynamic_task(self, group_name: str, name: str) -> None:
+        """Remove a dynamic task with all its state; returns when the store has forgotten it.
+
+        Args:
+            group_name: Group of the task.
+            name: Name of the task.
+
+        Raises:
+            RuntimeError: The task is not found, or is static and cannot be removed; or the manager is not running.
+            TaskManagerError: The store is not available.
+        """
+        with runtime_errors():
+            await self.control.remove(TaskKey(group_name, name))
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def append_to_app_lifecycle(self, app: FastAPI) -> None:
+        """Start after the application's own lifespan has started, stop before it stops. Twice is as good as once.
+
+        Args:
+            app: The application.
+        """
+        if app in self._apps:
+            return
+        self._apps.add(app)
+        inner = app.router.lifespan_context
+
+        @asynccontextmanager
+        async def lifespan(scope: Any) -> AsyncGenerator[Any]:
+            async with inner(scope) as state:
+                await self.start()
+                try:
+                    yield state
+                finally:
+                    await self.stop()
+
+        app.router.lifespan_context = lifespan
+
+    async def start(self) -> None:
+        """Open the store and take part. Does nothing while running.
+
+        A store that is away does not make this fail: `health_check` says so, and scheduling begins when it comes.
+
+        Raises:
+            RuntimeError: The store was not usable within `start_timeout`.
+        """
+        if self._life is not None:
+            return
+        life = self._life = Life(
+            config=self._config, open_backend=self._open_backend, roster=self._roster, observers=self._observers
+        )
+        self._was_started = True
+        try:
+            await life.begin()
+        except BaseException:
+            self._life = None
+            raise
+
+    async def stop(self) -> None:
+        """Resign, let running tasks end within `shutdown_timeout`, hand back the rest. Does nothing twice."""
+        life, self._life = self._life, None
+        if life is not None:
+            await life.end()
+
+    def get_manager_router(self, dependencies: Sequence[Depends] | None = None) -> APIRouter:
+        """The management API, to be included in an application.
+
+        Args:
+            dependencies: FastAPI dependencies of every route, `[Depends(check_token)]` for example. The router has no
+                protection of its own.
+
+        Returns:
+            A router; pass prefix and tags to `include_router`.
+        """
+        from fastapi_task_manager.api.router import management_router  # noqa: PLC0415 - it needs this class
+
+        return management_router(self, dependencies)
