@@ -5,6 +5,9 @@ makes comes out of a `Decider`, so that a failure is a seed, or a short list of 
 as you ask.
 """
 
+from task_manager_core.testing.simulation.channel import Latency
+from task_manager_core.testing.simulation.checkers import Checker, Violation, every_checker
+from task_manager_core.testing.simulation.clock import START, SimClock
 from task_manager_core.testing.simulation.decider import Decider
 from task_manager_core.testing.simulation.failures import (
     SimBudget,
@@ -16,11 +19,18 @@ from task_manager_core.testing.simulation.failures import (
 from task_manager_core.testing.simulation.loop import SimLoop
 from task_manager_core.testing.simulation.process import ENVIRONMENT, SimTask, node
 from task_manager_core.testing.simulation.run import SimResult, run_simulation, sim_loop, spawn
+from task_manager_core.testing.simulation.world import CopyableStore, Life, World
 
 __all__ = [
     "ENVIRONMENT",
+    "START",
+    "Checker",
+    "CopyableStore",
     "Decider",
+    "Latency",
+    "Life",
     "SimBudget",
+    "SimClock",
     "SimDeadlock",
     "SimLeak",
     "SimLoop",
@@ -28,6 +38,9 @@ __all__ = [
     "SimTask",
     "SimulationError",
     "Unhandled",
+    "Violation",
+    "World",
+    "every_checker",
     "node",
     "run_simulation",
     "sim_loop",

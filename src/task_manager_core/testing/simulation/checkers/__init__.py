@@ -1,0 +1,32 @@
+"""One small class per invariant. `every_checker()` makes a fresh set for one simulation."""
+
+from task_manager_core.testing.simulation.checkers.attempts import Backoff, OneAttempt, OneOutcome
+from task_manager_core.testing.simulation.checkers.checker import Checker, Violation
+from task_manager_core.testing.simulation.checkers.conservation import Conservation, NothingExpires
+from task_manager_core.testing.simulation.checkers.definitions import CurrentDefinition, NothingWhileOff
+from task_manager_core.testing.simulation.checkers.overlap import NoOverlap
+from task_manager_core.testing.simulation.checkers.slots import NoSilentGap, OneVerdictPerSlot
+from task_manager_core.testing.simulation.checkers.terms import Fencing, OneTerm
+
+CHECKERS: tuple[type[Checker], ...] = (
+    OneVerdictPerSlot,
+    NoSilentGap,
+    OneTerm,
+    Fencing,
+    OneAttempt,
+    NoOverlap,
+    OneOutcome,
+    Conservation,
+    Backoff,
+    NothingWhileOff,
+    CurrentDefinition,
+    NothingExpires,
+)
+
+
+def every_checker() -> tuple[Checker, ...]:
+    """I1 to I12, in this order: of two that are broken at once the first is named."""
+    return tuple(kind() for kind in CHECKERS)
+
+
+__all__ = ["CHECKERS", "Checker", "Violation", "every_checker"]

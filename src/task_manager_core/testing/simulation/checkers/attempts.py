@@ -1,0 +1,180 @@
+"""I5, I7 and I9: attempts, outcomes and retries of a run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from task_manager_core.domain.observation import Snapshot
+from task_manager_core.domain.policy import RetryPolicy
+from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Retried, RunState, Settlement, Succeeded
+from task_manager_core.testing.simulation.checkers.checker import Checker
+from task_manager_core.testing.simulation.facts import (
+    Claimed,
+    Decided,
+    Extended,
+    ExtensionRefused,
+    Fact,
+    Reaped,
+    Released,
+    Settled,
+    SettlementRefused,
+)
+from task_manager_core.testing.simulation.ledger import Ledger, Standing
+
+
+class OneAttempt(Checker):
+    """At most one live attempt per run; the next only after the last ended or its claim expired."""
+
+    invariant = "I5"
+    law = "A run has at most one live attempt; the next begins after the last ended or its claim expired, never by age."
+    because = "A claim is compared by token and worker; only heartbeats count, and an expired claim is never revived."
+
+    def judge(self, fact: Fact, ledger: Ledger) -> None:
+        match fact:
+            case Claimed(claim=claim):
+                self._claimed(claim, ledger)
+            case Extended(claim=claim, ttl=ttl):
+                standing = self._held(claim, "extended", ledger)
+                self.require(ledger.at - standing.beat < ttl, f"{_shown(claim)} expired and was extended")
+            case ExtensionRefused(claim=claim, ttl=ttl):
+                held = ledger.books.held_by(claim)
+                self.require(held is None or ledger.at - held.beat >= ttl, f"{_shown(claim)} lives and was called lost")
+            case Reaped(claim=claim, ttl=ttl):
+                standing = self._held(claim, "reaped", ledger)
+                self.require(ledger.at - standing.beat >= ttl, f"{_shown(claim)} lives and was reaped")
+            case Released(claim=claim):
+                self._held(claim, "released", ledger)
+            case _:
+                pass
+
+    def _held(self, claim: Claim, verb: str, ledger: Ledger) -> Standing:
+        standing = ledger.books.held_by(claim)
+        if standing is None:
+            self.violated(f"{_shown(claim)} was {verb} and does not hold the run")
+        return standing
+
+    def _claimed(self, claim: Claim, ledger: Ledger) -> None:
+        standing = ledger.books.standing(claim.run.task, claim.run.id)
+        if standing is None:
+            self.violated(f"{_shown(claim)} was given, and no such run lives")
+        if standing.holds(claim):
+            return
+        self.require(
+            standing.claimable(ledger.at), f"{_shown(claim)} was given while the run is {standing.state.value}"
+        )
+        expected = (standing.attempt, standing.failures)
+        self.require(
+            (claim.attempt, claim.failures) == expected, f"{_shown(claim)} should be {expected[0]}/{expected[1]}"
+        )
+        self.require(claim.token > standing.token, f"{_shown(claim)} follows token {standing.token}")
+
+
+class OneOutcome(Checker):
+    """At most one terminal outcome per run, and it is what happened."""
+
+    invariant = "I7"
+    law = "A run has at most one outcome, which never changes, and it is that of the attempt that held the claim."
+    because = "A settlement is accepted only from the claim that holds the run, and ends it in the same step."
+
+    def judge(self, fact: Fact, ledger: Ledger) -> None:
+        match fact:
+            case Settled(settlement=settlement):
+                claim = settlement.claim
+                ended = ledger.books.ended.get(claim.run.id)
+                self.require(ended is None, f"{_shown(claim)} was settled though the run is {ended}")
+                self.require(ledger.books.held_by(claim), f"{_shown(claim)} was settled without holding the run")
+                self._truthful(settlement, ledger)
+            case SettlementRefused(settlement=settlement):
+                held = ledger.books.held_by(settlement.claim)
+                self.require(held is None, f"{_shown(settlement.claim)} holds its run and could not settle it")
+            case _:
+                pass
+
+    def _truthful(self, settlement: Settlement, ledger: Ledger) -> None:
+        claim = settlement.claim
+        execution = ledger.executions.get((claim.run.id, claim.token, ledger.node))
+        became = "never called" if execution is None else (execution.ended or "is at work")
+        match settlement.outcome:
+            case Succeeded():
+                self.require(became == "returned", f"{_shown(claim)} succeeded, but its function {became}")
+            case Retried():
+                self.require(became in {"raised", "cancelled"}, f"{_shown(claim)} failed, but its function {became}")
+            case Exhausted():
+                self.require(became != "returned", f"{_shown(claim)} failed, but its function {became}")
+            case Cancelled():
+                standing = ledger.books.held_by(claim)
+                self.require(standing and standing.cancelling, f"{_shown(claim)} was cancelled by nobody")
+
+
+class Backoff(Checker):
+    """A retry comes after its backoff, as often as its policy allows, and does not wait for the next slot."""
+
+    invariant = "I9"
+    law = "A retry waits for its backoff whatever the schedule; delay and number of attempts stay within their bounds."
+    because = "The delay is a pure function of (run, failures), and the store keeps the instant with the run."
+
+    def judge(self, fact: Fact, ledger: Ledger) -> None:
+        match fact:
+            case Settled(settlement=Settlement(claim=claim, outcome=Retried(delay=delay))):
+                self._delay(claim, delay)
+            case Settled(settlement=Settlement(claim=claim, outcome=Exhausted())):
+                most, failures = claim.run.retry.max_retries, claim.failures + 1
+                given_up = most is not None and failures > most
+                self.require(
+                    given_up or _retries_chosen(claim), f"{_shown(claim)} was given up after {failures} failures"
+                )
+            case Decided(advance=advance) if advance.fire and advance.key in ledger.books.accounts:
+                waiting = [
+                    standing
+                    for standing in ledger.books.accounts[advance.key].live.values()
+                    if standing.retrying and not standing.returns(ledger.at)
+                ]
+                self.require(not waiting, f"{advance.key} was dispatched while a retry waits")
+            case _:
+                pass
+
+    def _delay(self, claim: Claim, delay: timedelta) -> None:
+        policy, failures = claim.run.retry, claim.failures + 1
+        most = policy.max_retries
+        self.require(most is None or failures <= most, f"{_shown(claim)} is tried again after {failures} failures")
+        longest = _ideal(policy, failures)
+        shortest = longest * (1 - policy.jitter)
+        self.require(
+            shortest - _SLACK <= delay <= longest + _SLACK,
+            f"{_shown(claim)} waits {delay}, not {shortest} to {longest}",
+        )
+
+    def compare(self, snapshot: Snapshot, ledger: Ledger) -> None:
+        for view in snapshot.tasks:
+            account = ledger.books.accounts.get(view.key)
+            for run in view.live if account is not None else ():
+                standing = account.live.get(run.run) if account is not None else None
+                if (
+                    standing is not None
+                    and standing.state is RunState.WAITING is run.state
+                    and standing.due_at is not None
+                ):
+                    exact = run.due_at is not None and abs(run.due_at - standing.due_at) <= _SLACK
+                    self.require(exact, f"{view.key} retries at {run.due_at}, not at {standing.due_at}")
+
+
+_SLACK = timedelta(milliseconds=1)
+
+
+def _retries_chosen(claim: Claim) -> bool:
+    return bool(claim.run.retry.retry_on or claim.run.retry.no_retry_on)
+
+
+def _ideal(policy: RetryPolicy, failures: int) -> timedelta:
+    """min(initial × multiplier^(failures - 1), maximum), step by step."""
+    delay = policy.initial
+    for _ in range(failures - 1):
+        delay *= policy.multiplier
+        if delay >= policy.maximum:
+            return policy.maximum
+    return delay
+
+
+def _shown(claim: Claim) -> str:
+    what = f"{claim.run.task} {claim.run.slot or claim.run.id}"
+    return f"attempt {claim.attempt} of {what} (token {claim.token}, {claim.worker})"

@@ -1,0 +1,100 @@
+"""I8 and I12: nothing that lives gets lost, in the store as it shows itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from task_manager_core.domain.identity import RunId
+from task_manager_core.domain.observation import Snapshot, TaskView
+from task_manager_core.domain.run import Run, RunState
+from task_manager_core.ports import Enqueued
+from task_manager_core.testing.simulation.checkers.checker import Checker
+from task_manager_core.testing.simulation.facts import ClaimsGiven, Decided, Fact, Requested
+from task_manager_core.testing.simulation.ledger import Ledger, Standing
+
+
+class Conservation(Checker):
+    """Every live run stands in exactly one place, the place that the operations so far put it in."""
+
+    invariant = "I8"
+    law = "Every live run is in exactly one place: held, queued, running or waiting."
+    because = "Each move of a run is one step that takes it from one place and puts it into the other."
+
+    def judge(self, fact: Fact, ledger: Ledger) -> None:
+        match fact:
+            case ClaimsGiven(worker=worker, known=known, claims=claims, limit=limit):
+                known_runs = {(claim.run.id, claim.token) for claim in known}
+                unknown = [
+                    standing.claim
+                    for standing in ledger.books.standings()
+                    if standing.claim is not None
+                    and standing.claim.worker == worker
+                    and (standing.run.id, standing.claim.token) not in known_runs
+                ]
+                forgotten = [claim.run.task for claim in unknown if claim not in claims]
+                full = len(claims) >= limit
+                self.require(not forgotten or full, f"{worker} was not told of its claims on {forgotten}")
+            case Requested(run=run, answer=Enqueued.UNKNOWN_TASK):
+                known_task = run.task in ledger.books.accounts
+                self.require(not known_task, f"a run of {run.task} was refused as unknown")
+            case _:
+                pass
+
+    def compare(self, snapshot: Snapshot, ledger: Ledger) -> None:
+        queued = 0
+        for view in snapshot.tasks:
+            account = ledger.books.accounts.get(view.key)
+            if account is None:
+                continue
+            found = {run.run: run for run in view.live}
+            self.require(len(found) == len(view.live), f"{view.key}: a run stands in two places")
+            expected = {**account.live, **{standing.run.id: standing for standing in account.held}}
+            if found.keys() != expected.keys():
+                self.violated(f"{view.key}: the store has the runs {_names(found)}, not {_names(expected)}")
+            for run, standing in expected.items():
+                self._same(view, run, standing)
+            queued += sum(standing.state is RunState.QUEUED for standing in account.live.values())
+        self.require(snapshot.queued == queued, f"{snapshot.queued} runs in the queue, not {queued}")
+
+    def _same(self, view: TaskView, run: RunId, standing: Standing) -> None:
+        shown = next(live for live in view.live if live.run == run)
+        place = (shown.state, shown.attempt, shown.failures, shown.cancelling)
+        expected = (standing.state, standing.attempt, standing.failures, standing.cancelling)
+        self.require(place == expected, f"{view.key}: {run} stands {place}, not {expected}")
+        worker = None if standing.claim is None else standing.claim.worker
+        self.require(shown.worker == worker, f"{view.key}: {run} is with {shown.worker}, not with {worker}")
+
+
+class NothingExpires(Checker):
+    """Definitions, next slots and pauses stay until somebody changes them; two names never meet."""
+
+    invariant = "I12"
+    law = "Nothing that lives expires or is trimmed, and two names never collide."
+    because = "No record that a rule reads has a time to live; the parts of a name are encoded with their lengths."
+
+    def judge(self, fact: Fact, ledger: Ledger) -> None:
+        runs: tuple[Run, ...] = ()
+        match fact:
+            case Decided(advance=advance):
+                runs = (*advance.fire, *([advance.hold] if advance.hold else []))
+            case Requested(run=run):
+                runs = (run,)
+            case _:
+                pass
+        for run in runs:
+            meaning = (run.task, run.slot)
+            known = ledger.names.setdefault(run.id, meaning)
+            self.require(known == meaning, f"{run.id} names {known[0]} {known[1]} and {run.task} {run.slot}")
+
+    def compare(self, snapshot: Snapshot, ledger: Ledger) -> None:
+        accounts = ledger.books.accounts
+        found = [view.key for view in snapshot.tasks]
+        self.require(found == sorted(accounts), f"the store has {found}, not {sorted(accounts)}")
+        for view in snapshot.tasks:
+            account = accounts[view.key]
+            shown, expected = (view.version, view.plan, view.retired), (account.version, account.plan, account.retired)
+            self.require(shown == expected, f"{view.key}: version, plan, retired are {shown}, not {expected}")
+
+
+def _names(runs: Iterable[RunId]) -> str:
+    return "{" + ", ".join(sorted(str(run) for run in runs)) + "}"

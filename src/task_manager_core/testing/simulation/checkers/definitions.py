@@ -1,0 +1,129 @@
+"""I10 and I11: pauses, removals, and which definition counts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from task_manager_core.domain.identity import FunctionKey
+from task_manager_core.domain.observation import Snapshot
+from task_manager_core.domain.planning import Advance
+from task_manager_core.domain.run import Claim, Succeeded
+from task_manager_core.testing.simulation.checkers.checker import Checker
+from task_manager_core.testing.simulation.facts import (
+    Claimed,
+    Decided,
+    Fact,
+    Loaded,
+    Settled,
+    WriteConflicted,
+    Written,
+)
+from task_manager_core.testing.simulation.ledger import Account, Ledger
+
+
+class NothingWhileOff(Checker):
+    """Nothing is dispatched while disabled or deleted, and a pause never lapses."""
+
+    invariant = "I10"
+    law = "Nothing is dispatched while a task is disabled or deleted; a pause ends only when somebody ends it."
+    because = "`commit` looks at the pause in its own step; a pause is a flag without a time to live."
+
+    def judge(self, fact: Fact, ledger: Ledger) -> None:
+        match fact:
+            case Decided(advance=advance):
+                account = ledger.books.accounts.get(advance.key)
+                if account is None:
+                    self.violated(f"{advance.key} is deleted and was scheduled")
+                self._dispatched(advance, account)
+            case Claimed(claim=claim):
+                known = claim.run.task in ledger.books.accounts
+                self.require(known, f"{claim.run.task} is deleted and a run of it was claimed")
+            case Written(definition=definition):
+                account = ledger.books.accounts.get(definition.task.key)
+                fresh = account is None or (account.version != fact.version and definition.replan)
+                plan = definition.plan
+                early = plan is not None and fresh and plan.due_at < ledger.at - _LONGEST_WRITE
+                self.require(not early, f"{definition.task.key} was written with {plan} next")
+            case _:
+                pass
+
+    def _dispatched(self, advance: Advance, account: Account) -> None:
+        runs = (*advance.fire, *([advance.hold] if advance.hold else []))
+        self.require(not account.retired, f"{advance.key} is retired and was scheduled")
+        self.require(not (runs and account.paused), f"{advance.key} is disabled and was dispatched")
+        for run in runs:
+            replayed = account.resumed_at is not None and run.slot is not None and run.slot <= account.resumed_at
+            self.require(not replayed, f"{advance.key}: {run.slot} fell into a pause and was dispatched")
+
+    def compare(self, snapshot: Snapshot, ledger: Ledger) -> None:
+        for view in snapshot.tasks:
+            account = ledger.books.accounts.get(view.key)
+            if account is not None:
+                self.require(
+                    view.paused == account.paused, f"{view.key}: disabled is {view.paused}, not {account.paused}"
+                )
+
+
+_LONGEST_WRITE = timedelta(seconds=20)
+"""How long a writer may stand still between reading the store's time and writing its plan."""
+
+
+class CurrentDefinition(Checker):
+    """The current definition is used, every reader learns it, and unknown work stays queued."""
+
+    invariant = "I11"
+    law = "The current definition is used; work that a node does not know stays queued for one that does."
+    because = "A decision names the version it was made for; a worker hands back what it cannot call."
+
+    def judge(self, fact: Fact, ledger: Ledger) -> None:
+        match fact:
+            case Decided(advance=advance) if advance.key in ledger.books.accounts:
+                self._used(advance, ledger.books.accounts[advance.key])
+            case Settled(settlement=settlement) if isinstance(settlement.outcome, Succeeded):
+                claim = settlement.claim
+                self.require(_knows(claim, ledger), f"{claim.worker} does not know {claim.run.task} and settled it")
+            case Written(definition=definition, version=version):
+                account = ledger.books.accounts.get(definition.task.key)
+                if account is not None and account.version == version:
+                    return
+                stood = 0 if account is None else account.version
+                self.require(definition.expected == stood, f"{definition.task.key}: {stood} was overwritten unseen")
+                greatest = ledger.greatest_version
+                self.require(version > greatest, f"version {version} was given after {greatest}")
+                ledger.greatest_version = version
+            case WriteConflicted(definition=definition, found=found):
+                account = ledger.books.accounts.get(definition.task.key)
+                self.require(found == (0 if account is None else account.version), f"{found} does not stand")
+            case Loaded():
+                self._learnt(fact, ledger)
+            case _:
+                pass
+
+    def _used(self, advance: Advance, account: Account) -> None:
+        versions = (advance.version, account.version)
+        self.require(versions[0] == versions[1], f"{advance.key}: {versions[0]} was used while {versions[1]} stands")
+        for run in (*advance.fire, *([advance.hold] if advance.hold else [])):
+            assert run.slot is not None
+            right = account.task.run_of_slot(run.slot, account.version)
+            self.require(run == right, f"{advance.key}: {run} does not follow its definition")
+
+    def _learnt(self, fact: Loaded, ledger: Ledger) -> None:
+        accounts = ledger.books.accounts
+        if fact.changes is None:
+            news = [key for key, account in accounts.items() if account.version > fact.since]
+            self.require(not news, f"a reader at {fact.since} was told nothing of {news}")
+            return
+        self.require(fact.changes.keys == frozenset(accounts), "a reader learnt other tasks than there are")
+        learnt = {stored.task.key: stored for stored in fact.changes.changed}
+        for key, account in accounts.items():
+            stored = learnt.get(key)
+            if stored is None:
+                self.require(account.version <= fact.since, f"a reader at {fact.since} was not told of {key}")
+            else:
+                same = (stored.task, stored.version) == (account.task, account.version)
+                self.require(same, f"a reader learnt another {key} than the one that stands")
+
+
+def _knows(claim: Claim, ledger: Ledger) -> bool:
+    known = ledger.callable.get(claim.worker)
+    return known is None or FunctionKey(claim.run.task.group, claim.run.function) in known

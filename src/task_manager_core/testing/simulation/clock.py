@@ -1,0 +1,52 @@
+"""Clocks of simulated machines: the wall clock jumps and drifts, the monotonic one only drifts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+"""A Monday, midnight."""
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class SimClock:
+    """A `Clock` over virtual time. `rate` is how many seconds this machine counts in one true second."""
+
+    def __init__(self, time: Callable[[], float], start: datetime = START, *, rate: float = 1.0) -> None:
+        self._time = time
+        self._start = start
+        self._offset = timedelta(0)
+        self._rate = rate
+        self._since = time()
+        self._counted = self._since
+
+    def monotonic(self) -> float:
+        return self._counted + (self._time() - self._since) * self._rate
+
+    def now(self) -> datetime:
+        return self._start + self._offset + timedelta(seconds=self.monotonic())
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forward, or back."""
+        self._offset += timedelta(seconds=seconds)
+
+    def drift(self, rate: float) -> None:
+        """From now on count `rate` seconds in one true second."""
+        self._counted, self._since = self.monotonic(), self._time()
+        self._rate = rate
+
+
+class StoreClock:
+    """The time of a store: true time in whole milliseconds, so that a checker's arithmetic is the store's."""
+
+    def __init__(self, time: Callable[[], float], start: datetime = START) -> None:
+        self._time = time
+        self._start = start
+
+    def monotonic(self) -> float:
+        return self._time()
+
+    def now(self) -> datetime:
+        return self._start + int(self._time() * 1000 + 1e-6) * _MILLISECOND

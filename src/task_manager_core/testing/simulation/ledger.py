@@ -1,0 +1,180 @@
+"""What the operations so far add up to: an independent account, kept from answers alone and never read from the store.
+
+A checker that asked the store would believe a store that lost something and everything about it. `Books` is one
+incarnation of the store and can be copied, so that a store set back to an older state gets its older books back;
+`Ledger` holds them together with what no failover undoes: the tokens ever given out, and what really executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
+from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.planning import Plan
+from task_manager_core.domain.run import Claim, Run, RunState
+from task_manager_core.domain.task import Task
+
+LONGEST_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True, kw_only=True)
+class Standing:
+    """A live run as it must stand. `token` is the greatest one given out; `claim` is set while it runs."""
+
+    run: Run
+    state: RunState
+    attempt: int = 1
+    failures: int = 0
+    token: int = 0
+    claim: Claim | None = None
+    beat: datetime = LONGEST_AGO
+    due_at: datetime | None = None
+    retrying: bool = False
+    cancelling: bool = False
+
+    def holds(self, claim: Claim) -> bool:
+        """Is this the claim that holds the run?"""
+        held = self.claim
+        return held is not None and (held.token, held.worker) == (claim.token, claim.worker)
+
+    def claimable(self, at: datetime) -> bool:
+        return self.state is RunState.QUEUED or self.returns(at)
+
+    def returns(self, at: datetime) -> bool:
+        """Does it wait for an instant that has come?"""
+        return self.state is RunState.WAITING and self.due_at is not None and self.due_at <= at
+
+    def to_queue(self) -> None:
+        self.state, self.claim, self.due_at, self.retrying = RunState.QUEUED, None, None, False
+
+    def to_waiting(self, due_at: datetime, *, retrying: bool) -> None:
+        self.state, self.claim, self.due_at, self.retrying = RunState.WAITING, None, due_at, retrying
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    """A task as it must stand. `verdicts` has what was decided about each slot: a word for a dispatch, or a reason."""
+
+    task: Task
+    version: int
+    plan: Plan | None
+    paused: bool = False
+    resumed_at: datetime | None = None
+    retired: bool = False
+    live: dict[RunId, Standing] = field(default_factory=dict[RunId, Standing])
+    held: list[Standing] = field(default_factory=list[Standing])
+    verdicts: dict[datetime, str] = field(default_factory=dict[datetime, str])
+
+    def copy(self) -> Account:
+        return replace(
+            self,
+            live={run: replace(standing) for run, standing in self.live.items()},
+            held=[replace(standing) for standing in self.held],
+            verdicts=dict(self.verdicts),
+        )
+
+
+@dataclass(slots=True)
+class Books:
+    """One incarnation of the store. `at` is the store's time; `leases` has the end of every lease."""
+
+    at: datetime = LONGEST_AGO
+    version: int = 0
+    term: Term | None = None
+    lease_ends: datetime = LONGEST_AGO
+    accounts: dict[TaskKey, Account] = field(default_factory=dict[TaskKey, Account])
+    ended: dict[RunId, str] = field(default_factory=dict[RunId, str])
+    leases: dict[Term, datetime] = field(default_factory=dict[Term, datetime])
+
+    def copy(self) -> Books:
+        accounts = {key: account.copy() for key, account in self.accounts.items()}
+        return replace(self, accounts=accounts, ended=dict(self.ended), leases={})
+
+    def reign(self, term: Term, ends: datetime) -> None:
+        self.term, self.lease_ends = term, ends
+        self.leases[term] = ends
+
+    def reigning(self) -> Term | None:
+        """The live term."""
+        return self.term if self.term is not None and self.at < self.lease_ends else None
+
+    def standing(self, key: TaskKey, run: RunId) -> Standing | None:
+        account = self.accounts.get(key)
+        if account is None:
+            return None
+        found = account.live.get(run)
+        return found or next((standing for standing in account.held if standing.run.id == run), None)
+
+    def held_by(self, claim: Claim) -> Standing | None:
+        """The run that this claim still holds."""
+        standing = self.standing(claim.run.task, claim.run.id)
+        return standing if standing is not None and standing.holds(claim) else None
+
+    def standings(self) -> Iterator[Standing]:
+        """Every live run, held ones too."""
+        for account in self.accounts.values():
+            yield from account.live.values()
+            yield from account.held
+
+    def end(self, standing: Standing, how: str) -> None:
+        """A run has ended, and the next held one goes."""
+        run = standing.run
+        self.ended[run.id] = how
+        account = self.accounts.get(run.task)
+        if account is None:
+            return
+        if standing in account.held:
+            account.held.remove(standing)
+        account.live.pop(run.id, None)
+        if account.held and not account.live:
+            freed = account.held.pop(0)
+            freed.to_queue()
+            account.live[freed.run.id] = freed
+
+
+@dataclass(slots=True, kw_only=True)
+class Execution:
+    """A function of the user at work, or what became of it: `ended` is None, "returned", "raised" or "cancelled"."""
+
+    node: str
+    task: TaskKey
+    run: RunId
+    attempt: int
+    token: int
+    exclusive: bool
+    ended: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Ledger:
+    """The books of the present incarnation and the facts that outlive it. `claim_ttl` is every worker's,
+    `node` the life whose operation is being judged.
+    """
+
+    claim_ttl: timedelta
+    node: str = ""
+    books: Books = field(default_factory=Books)
+    incarnation: int = 1
+    greatest_token: int = 0
+    greatest_version: int = 0
+    names: dict[RunId, tuple[TaskKey, datetime | None]] = field(
+        default_factory=dict[RunId, tuple[TaskKey, datetime | None]]
+    )
+    callable: dict[NodeId, frozenset[FunctionKey]] = field(default_factory=dict[NodeId, frozenset[FunctionKey]])
+    executions: dict[tuple[RunId, int, str], Execution] = field(default_factory=dict[tuple[RunId, int, str], Execution])
+
+    @property
+    def at(self) -> datetime:
+        """The store's time."""
+        return self.books.at
+
+    def begin_again(self, books: Books | None = None) -> None:
+        """The store was wiped, or set back to the state that these books describe."""
+        self.books = Books() if books is None else books.copy()
+        self.incarnation += 1
+
+    def executing(self, key: TaskKey) -> list[Execution]:
+        return [one for one in self.executions.values() if one.task == key and one.ended is None]
