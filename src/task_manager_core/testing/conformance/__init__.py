@@ -47,5 +47,6 @@ pytest.register_assert_rewrite(
 
 from task_manager_core.testing.conformance.backend import BackendContract  # noqa: E402 - the registration comes first
 from task_manager_core.testing.conformance.harness import RETENTION, Harness, clock_harness  # noqa: E402
+from task_manager_core.testing.conformance.model import ModelContract, OpenHarness  # noqa: E402
 
-__all__ = ["RETENTION", "BackendContract", "Harness", "clock_harness"]
+__all__ = ["RETENTION", "BackendContract", "Harness", "ModelContract", "OpenHarness", "clock_harness"]

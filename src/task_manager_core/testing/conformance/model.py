@@ -1,0 +1,119 @@
+"""A store compared with a model: the same steps, the same answers, the same state after each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from task_manager_core.domain.observation import LiveRun
+from task_manager_core.domain.run import AttemptRecord, AttemptStatus
+from task_manager_core.ports import OpenBackend
+from task_manager_core.testing.clock import ManualClock
+from task_manager_core.testing.conformance.harness import Harness
+from task_manager_core.testing.conformance.play import (
+    HALF,
+    KEYS,
+    LIKELY,
+    NUMBERS,
+    OPENING,
+    Player,
+    Step,
+    assert_conserved,
+)
+from task_manager_core.testing.conformance.store import EVERYTHING, Store
+
+OpenHarness = Callable[[], AbstractAsyncContextManager[Harness]]
+"""Opens an empty store, any number of times."""
+
+
+class ModelContract:
+    """A subclass gives two fixtures: `open_harness`, and `model`, an `OpenBackend` that takes its time from the clock and
+    is empty whenever it is opened, such as `task_manager_memory.open_backend`."""
+
+    examples: ClassVar[int] = 50
+    longest: ClassVar[int] = 40
+
+    def test_the_store_answers_like_the_model(self, open_harness: OpenHarness, model: OpenBackend) -> None:
+        @settings(max_examples=self.examples, deadline=None)
+        @given(st.lists(_STEPS, max_size=self.longest))
+        def judge(steps: list[Step]) -> None:
+            with asyncio.Runner() as runner:
+                runner.run(compare(open_harness, model, steps))
+
+        judge()
+
+
+_STEPS = st.builds(Step, st.sampled_from(LIKELY), *(st.integers(0, number - 1) for number in NUMBERS))
+
+
+async def compare(open_harness: OpenHarness, model: OpenBackend, steps: Sequence[Step]) -> None:
+    """Play the steps on a store and on the model; AssertionError where they part."""
+    async with open_harness() as harness:
+        store = Store(harness)
+        origin = await store.slot()
+        clock = ManualClock(origin)
+        async with model(clock=clock, retention=harness.retention) as backend:
+
+            async def advance(delta: timedelta) -> None:
+                clock.advance(delta)
+
+            reference = Store(Harness(backend=backend, advance=advance, retention=harness.retention))
+            players = Player(store, origin), Player(reference, origin)
+            for number, step in enumerate((*OPENING, *steps)):
+                found, expected = [await player.play(step) for player in players]
+                assert found == expected, f"step {number}: {step}"
+                seen, modelled = [await look(player) for player in players]
+                assert seen == modelled, f"after step {number}: {step}"
+
+
+async def look(player: Player) -> dict[str, object]:
+    """Everything that a store shows, without what each store chooses itself."""
+    store, origin = player.store, player.origin
+    snapshot = await store.history.snapshot()
+    assert_conserved(snapshot)
+    agenda = await store.schedule.agenda(EVERYTHING)
+    changes = await store.catalogue.load(0)
+    versions = sorted({view.version for view in snapshot.tasks})
+
+    def clocked(instant: datetime | None) -> int | None:
+        return None if instant is None else (instant - origin) // HALF
+
+    def lived(live: LiveRun) -> object:
+        place = live.state, live.worker, clocked(live.due_at), live.retrying, live.cancelling
+        return live.run, live.slot, live.attempt, live.failures, place
+
+    return {
+        "now": clocked(snapshot.now),
+        "term": None if snapshot.term is None else player.terms.index(snapshot.term),
+        "nodes": snapshot.nodes,
+        "queued": snapshot.queued,
+        "tasks": {
+            view.key: (view.plan, view.paused, view.retired, dict(view.skipped), sorted(map(lived, view.live), key=str))
+            for view in snapshot.tasks
+        },
+        "versions": [(view.key, versions.index(view.version)) for view in snapshot.tasks],
+        "agenda": {
+            due.key: (due.slot, due.paused, clocked(due.resumed_at), due.live, due.held, due.retrying)
+            for due in agenda.due
+        },
+        "next due": agenda.next_due,
+        "definitions": None if changes is None else [stored.task for stored in changes.changed],
+        "keys": None if changes is None else (changes.keys, changes.retired),
+        "lines": [[lined(line) for line in await store.history.read(key, EVERYTHING)] for key in KEYS],
+        "skips": [await store.history.skips(key, EVERYTHING) for key in KEYS],
+    }
+
+
+def lined(line: AttemptRecord) -> object:
+    """A line of history. What the store writes in place of a worker is its own, but for who lost what."""
+    worker = None if line.status is AttemptStatus.CANCELLED else line.worker
+    measured = (
+        None if line.status in {AttemptStatus.CANCELLED, AttemptStatus.LOST} else (line.started_at, line.duration)
+    )
+    return line.run, line.slot, line.attempt, line.status, worker, measured, line.failure
