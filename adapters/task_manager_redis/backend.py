@@ -1,0 +1,53 @@
+"""Opening the Redis store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from task_manager_core.domain.policy import Retention
+from task_manager_core.ports import Backend, Capabilities, Clock, OpenBackend
+from task_manager_redis.alarm import Alarm
+from task_manager_redis.attendance import RedisAttendance
+from task_manager_redis.catalogue import RedisCatalogue
+from task_manager_redis.client import RedisClient
+from task_manager_redis.driver import check
+from task_manager_redis.history import RedisHistory
+from task_manager_redis.leadership import RedisLeadership
+from task_manager_redis.run_queue import RedisRunQueue
+from task_manager_redis.schedule import RedisSchedule
+from task_manager_redis.settings import RedisSettings
+from task_manager_redis.signals import RedisSignals
+
+
+def redis_backend(settings: RedisSettings) -> OpenBackend:
+    """`TaskManager(app, config, backend=redis_backend(RedisSettings(...)))`. Errors: DefinitionError, at once."""
+    check(settings)
+
+    @asynccontextmanager
+    async def open_backend(*, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:  # noqa: ARG001 - the server has a time of its own
+        async with open_on(RedisClient(settings, retention)) as backend:
+            yield backend
+
+    return open_backend
+
+
+@asynccontextmanager
+async def open_on(client: RedisClient) -> AsyncGenerator[Backend]:
+    """The ports over one client, which is closed in the end. Connects to nothing: the verbs do."""
+    alarm = Alarm(client)
+    try:
+        yield Backend(
+            name="redis",
+            capabilities=Capabilities(durable=True),
+            leadership=RedisLeadership(client),
+            catalogue=RedisCatalogue(client),
+            schedule=RedisSchedule(client),
+            queue=RedisRunQueue(client, alarm),
+            history=RedisHistory(client),
+            attendance=RedisAttendance(client),
+            signals=RedisSignals(client),
+        )
+    finally:
+        await alarm.close()
+        await client.close()

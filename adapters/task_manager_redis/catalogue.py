@@ -1,0 +1,101 @@
+"""The catalogue in Redis: a hash per task, and a sorted set of versions for those who ask what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from task_manager_core.domain import codec
+from task_manager_core.domain.codec import milliseconds
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.planning import Plan, Skipped
+from task_manager_core.domain.task import StoredTask
+from task_manager_core.ports import Changes, Conflict, Definition
+from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
+from task_manager_redis.client import RedisClient
+from task_manager_redis.driver import Argument
+from task_manager_redis.keys import decode_task, encode_task
+from task_manager_redis.replies import items, number, numbers, text, texts
+from task_manager_redis.scripts import script
+
+_PUT = script("put")
+_REMOVE = script("remove")
+_LOAD = script("load")
+_RETIRE = script("retire")
+
+
+class RedisCatalogue:
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+
+    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+        answers: list[int | Conflict] = []
+        for some in batches(definitions, TASKS_PER_SCRIPT):
+            arguments = [argument for definition in some for argument in _definition(definition)]
+            found = numbers(await self._client.run(_PUT, *arguments))
+            answers += [answer if answer >= 0 else Conflict(-1 - answer) for answer in found]
+        return tuple(answers)
+
+    async def remove(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        removed: set[TaskKey] = set()
+        for some in batches([encode_task(key) for key in keys], TASKS_PER_SCRIPT):
+            removed.update(map(decode_task, texts(await self._client.run(_REMOVE, *some))))
+        return frozenset(removed)
+
+    async def load(self, since: int) -> Changes | None:
+        """Page by page. A task that changes meanwhile comes again in a later page; the last page has the rest."""
+        changed: dict[TaskKey, StoredTask] = {}
+        after = ""
+        while True:
+            reply = await self._client.run(_LOAD, since, after, TASKS_PER_SCRIPT)
+            if reply is None:
+                return None
+            version, incarnation, page, *rest = items(reply)
+            rows = items(page)
+            for definition, at in zip(rows[::2], rows[1::2], strict=True):
+                stored = StoredTask(task=codec.decode_task(text(definition)), version=number(at))
+                changed.pop(stored.task.key, None)
+                changed[stored.task.key] = stored
+                after = text(at)
+            if rest:
+                keys, retired = (frozenset(map(decode_task, texts(names))) for names in rest)
+                return Changes(
+                    version=number(version),
+                    incarnation=number(incarnation),
+                    changed=tuple(stored for key, stored in changed.items() if key in keys),
+                    keys=keys,
+                    retired=retired,
+                )
+
+    async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
+        retired: set[TaskKey] = set()
+        # Also without keys: the answer says whether the term is over.
+        for some in batches([encode_task(key) for key in keys], TASKS_PER_SCRIPT) if keys else ((),):
+            reply = await self._client.run(_RETIRE, term.holder.value, term.token, *some)
+            if reply is None:
+                return Fenced()
+            retired.update(map(decode_task, texts(reply)))
+        return frozenset(retired)
+
+
+def _definition(definition: Definition) -> list[Argument]:
+    """One definition as the arguments of its script."""
+    skipped = definition.skipped
+    return [
+        encode_task(definition.task.key),
+        definition.expected,
+        int(definition.replan),
+        *plan_arguments(definition.plan),
+        codec.encode_task(definition.task),
+        milliseconds(skipped[0].first) if skipped else "",
+        len(skipped),
+        *skip_arguments(skipped),
+    ]
+
+
+def plan_arguments(plan: Plan | None) -> tuple[Argument, Argument]:
+    return ("", "") if plan is None else (milliseconds(plan.slot), milliseconds(plan.due_at))
+
+
+def skip_arguments(skipped: Sequence[Skipped]) -> list[Argument]:
+    return [part for skip in skipped for part in (skip.reason.value, skip.count, codec.encode_skipped(skip))]

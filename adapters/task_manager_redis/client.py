@@ -1,0 +1,160 @@
+"""The one door to redis-py: scripts and reads go in; plain values or a BackendError come out.
+
+Commands and blocking reads have connections of their own, so that a reader that waits starves nobody. A command that
+fails is never repeated here: whether it took effect is unknown, and only its caller knows what a second answer would
+mean. The next call connects anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import cast
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from task_manager_core.domain.errors import BackendError, BackendMisconfigured
+from task_manager_core.domain.policy import Retention
+from task_manager_redis.driver import Argument, Driver, connect, drop_idle, secrets_of
+from task_manager_redis.keys import root_of
+from task_manager_redis.replies import Reply, text
+from task_manager_redis.scripts import Script, script
+from task_manager_redis.settings import RedisSettings
+from task_manager_redis.translation import FAILURES, Failure, code_of, translated
+
+GROUP = "workers"
+OLDEST_SERVER = (6, 2)
+
+_COMMANDS_AT_ONCE = 16
+_READERS_AT_ONCE = 1024
+_LONGEST_LIFE = timedelta(days=36500)
+_MILLISECOND = timedelta(milliseconds=1)
+
+_INSPECT = script("inspect")
+_REGROUP = script("regroup")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEntry:
+    """One entry that a blocking read brought."""
+
+    stream: str
+    id: str
+    fields: dict[str, str]
+
+
+class RedisClient:
+    """Belongs to the event loop it was first used in.
+
+    `shift` is added to the server's time in every script, in milliseconds. It is 0; tests move time with it.
+    """
+
+    def __init__(self, settings: RedisSettings, retention: Retention) -> None:
+        self.root = root_of(settings.prefix)
+        self.shift = 0
+        self._address = settings.address
+        self._secrets = secrets_of(settings)
+        self._timeout = settings.timeout.total_seconds()
+        self._retention = (retention.runs, min(retention.ttl, _LONGEST_LIFE) // _MILLISECOND)
+        self._commands = connect(settings, timeout=settings.timeout, connections=2 * _COMMANDS_AT_ONCE)
+        # Without a timeout of the socket: how long an answer may take differs from read to read.
+        self._readers = connect(settings, timeout=None, connections=_READERS_AT_ONCE)
+        self._gate = asyncio.Semaphore(_COMMANDS_AT_ONCE)
+        self._inspected = False
+
+    def key(self, *parts: str) -> str:
+        return ":".join((self.root, *parts))
+
+    async def run(self, verb: Script, *arguments: Argument) -> Reply:
+        """Run a script. Errors: BackendUnavailable, BackendMisconfigured, BackendCorrupt."""
+        try:
+            async with self._gate:
+                await self._inspect()
+                try:
+                    return await self._evaluate(verb, arguments)
+                except ResponseError as error:
+                    if code_of(error) != "NOGROUP":
+                        raise
+                await self._evaluate(_REGROUP, ())
+                return await self._evaluate(verb, arguments)
+        except FAILURES as error:
+            raise await self._failed(error) from error
+
+    async def range(self, key: str, limit: int) -> Reply:
+        """The first items of a list."""
+        if limit <= 0:
+            return []
+        try:
+            async with self._gate:
+                await self._inspect()
+                return await _execute(self._commands, "LRANGE", key, 0, limit - 1)
+        except FAILURES as error:
+            raise await self._failed(error) from error
+
+    async def read(self, wait: timedelta, command: str, *arguments: Argument) -> list[StreamEntry]:
+        """XREAD or XREADGROUP with a BLOCK of `wait`. If nothing came, or the streams vanished, the answer is empty."""
+        # BLOCK 0 would wait for ever.
+        block = max(wait // _MILLISECOND, 1)
+        count = arguments.index("STREAMS")
+        try:
+            if not self._inspected:
+                async with self._gate:
+                    await self._inspect()
+            async with asyncio.timeout(block / 1000 + self._timeout):
+                reply = await _execute(self._readers, command, *arguments[:count], "BLOCK", block, *arguments[count:])
+        except FAILURES as error:
+            if isinstance(error, ResponseError) and code_of(error) in {"NOGROUP", "UNBLOCKED"}:
+                return []
+            raise await self._failed(error) from error
+        return _entries(reply)
+
+    async def close(self) -> None:
+        await self._commands.aclose()
+        await self._readers.aclose()
+
+    async def _evaluate(self, verb: Script, arguments: tuple[Argument, ...]) -> Reply:
+        head = (1, self.root, self.shift, *self._retention)
+        try:
+            return await _execute(self._commands, "EVALSHA", verb.sha, *head, *arguments)
+        except NoScriptError:
+            # The server forgets scripts when it restarts and when another one takes over. EVAL teaches it again.
+            return await _execute(self._commands, "EVAL", verb.text, *head, *arguments)
+
+    async def _inspect(self) -> None:
+        """Look once per connection loss whether this server is one that keeps what it is given."""
+        if self._inspected:
+            return
+        said = text(await self._evaluate(_INSPECT, ()))
+        version = re.search(r"^redis_version:(\d+)\.(\d+)", said, re.MULTILINE)
+        if version is not None and (int(version[1]), int(version[2])) < OLDEST_SERVER:
+            raise BackendMisconfigured(f"{self._address} is Redis {version[1]}.{version[2]}; 6.2 or newer is needed")
+        policy = re.search(r"^maxmemory_policy:(\S+)", said, re.MULTILINE)
+        if policy is not None and policy[1] != "noeviction":
+            raise BackendMisconfigured(
+                f"{self._address} may evict keys when its memory is full (maxmemory-policy {policy[1]}), "
+                "which loses tasks and runs: set maxmemory-policy noeviction"
+            )
+        self._inspected = True
+
+    async def _failed(self, error: Failure) -> BackendError:
+        if not isinstance(error, ResponseError):
+            self._inspected = False
+        elif code_of(error) == "READONLY":
+            # A primary that became a replica keeps its connections open; new ones find the new primary.
+            self._inspected = False
+            await drop_idle(self._commands)
+            await drop_idle(self._readers)
+        return translated(error, self._address, self._secrets)
+
+
+async def _execute(driver: Driver, *command: Argument) -> Reply:
+    # redis-py types answers as Any; RESP2 with decoded texts holds nothing else than a Reply.
+    return cast("Reply", await driver.execute_command(*command))
+
+
+def _entries(reply: object) -> list[StreamEntry]:
+    """redis-py makes pairs and dictionaries of what XREAD and XREADGROUP answer: [[stream, [(id, fields)]]]."""
+    read = cast("list[tuple[str, list[tuple[str, dict[str, str]]]]] | None", reply)
+    return [StreamEntry(stream, entry, fields) for stream, entries in read or () for entry, fields in entries]

@@ -1,0 +1,108 @@
+"""redis-py's clients, made from settings: a single server, the primary of a Sentinel, or a Cluster."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Protocol
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+
+from task_manager_core.domain.errors import DefinitionError
+from task_manager_redis.settings import RedisSettings
+
+Argument = str | int | float
+Options = dict[str, Any]
+"""Keyword arguments of redis-py. They may come from a URL and differ between its versions, so nobody can type them."""
+
+# What this adapter decides itself, whatever a URL says.
+_OURS = frozenset(
+    {"decode_responses", "encoding", "encoding_errors", "legacy_responses", "max_connections", "retry_on_timeout"}
+)
+
+
+class Driver(Protocol):
+    """What the clients of redis-py have in common, and all that is used of them."""
+
+    async def execute_command(self, *args: Argument) -> object: ...
+
+    async def aclose(self) -> None: ...
+
+
+def connect(settings: RedisSettings, *, timeout: timedelta | None, connections: int) -> Driver:
+    """A client that has not connected yet. `timeout` bounds the wait for an answer, `connections` their number."""
+    kind, options = _options(settings)
+    options["socket_timeout"] = None if timeout is None else timeout.total_seconds()
+    encrypted = issubclass(kind, SSLConnection)
+    if settings.sentinel is not None:
+        sentinel = settings.sentinel
+        own: Options = {"username": sentinel.username, "password": sentinel.password}
+        shared = {name: value for name, value in options.items() if name.startswith(("socket_", "ssl_"))}
+        own |= {"ssl": encrypted, "socket_timeout": settings.timeout.total_seconds()}
+        watched = Sentinel(sentinel.hosts, sentinel_kwargs=shared | own)  # type: ignore[no-untyped-call]  # redis-py's
+        options |= {"ssl": encrypted, "max_connections": connections}
+        primary: Redis = watched.master_for(sentinel.service, **options)  # pyright: ignore[reportUnknownMemberType]
+        return primary
+    if settings.cluster:
+        return RedisCluster(ssl=encrypted, max_connections=connections, **options)
+    return Redis.from_pool(ConnectionPool(connection_class=kind, max_connections=connections, **options))
+
+
+async def drop_idle(driver: Driver) -> None:
+    """Close what is connected and unused. A cluster's client follows its topology by itself."""
+    if isinstance(driver, Redis):
+        await driver.connection_pool.disconnect(inuse_connections=False)
+
+
+def check(settings: RedisSettings) -> None:
+    """Raise DefinitionError for options that no connection takes. Connects to nothing."""
+    kind, options = _options(settings)
+    try:
+        kind(**options)
+    except (TypeError, ValueError) as error:
+        raise DefinitionError("redis_host", settings.address, f"options that redis-py refuses: {error}") from None
+
+
+def secrets_of(settings: RedisSettings) -> tuple[str, ...]:
+    """What must not appear in any message."""
+    _, options = _options(settings)
+    found = [str(options[name]) for name in ("password", "ssl_password") if options.get(name)]
+    if settings.sentinel is not None and settings.sentinel.password:
+        found.append(settings.sentinel.password)
+    return tuple(found)
+
+
+def _options(settings: RedisSettings) -> tuple[type[AbstractConnection], Options]:
+    """The class of connection and its arguments: the fields, then the URL, then what this adapter needs."""
+    options: Options = {"db": settings.db, "username": settings.username, "password": settings.password}
+    kind: type[AbstractConnection] = SSLConnection if settings.tls else Connection
+    if settings.tls_ca_file is not None and issubclass(kind, SSLConnection):
+        options["ssl_ca_certs"] = settings.tls_ca_file
+    if settings.url is None:
+        options |= {"host": settings.host, "port": settings.port}
+    else:
+        try:
+            parsed: Options = {**parse_url(settings.url)}
+        except ValueError as error:
+            raise DefinitionError("redis_host", settings.address, str(error)) from None
+        kind = parsed.pop("connection_class", Connection)
+        options |= {name: value for name, value in parsed.items() if name not in _OURS}
+    options |= {
+        "socket_connect_timeout": settings.connect_timeout.total_seconds(),
+        # No retries: a script whose answer was lost may have taken effect, and would answer its repetition otherwise.
+        "retry": Retry(NoBackoff(), 0),
+        # RESP2 answers alike on every server and with every version of redis-py: lists, integers, texts.
+        "protocol": 2,
+        "decode_responses": True,
+    }
+    if issubclass(kind, Connection):
+        options["socket_keepalive"] = True
+    if settings.cluster or settings.sentinel is not None:
+        options = {name: value for name, value in options.items() if name != "db" or (value and not settings.cluster)}
+    if settings.sentinel is not None:
+        options.pop("host", None)
+        options.pop("port", None)
+    return kind, options

@@ -1,0 +1,34 @@
+"""Leadership in Redis: a hash with an absolute end inside and no time to live."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from task_manager_core.domain.codec import span
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.leadership import Held, Term
+from task_manager_redis.client import RedisClient
+from task_manager_redis.replies import items, number, text
+from task_manager_redis.scripts import script
+
+_MILLISECOND = timedelta(milliseconds=1)
+_CAMPAIGN = script("campaign")
+_RENEW = script("renew")
+_RESIGN = script("resign")
+
+
+class RedisLeadership:
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+
+    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | Held:
+        holder, token, left = items(await self._client.run(_CAMPAIGN, candidate.value, ttl // _MILLISECOND))
+        if text(holder) == candidate.value:
+            return Term(candidate, number(token))
+        return Held(NodeId(text(holder)), span(number(left)))
+
+    async def renew(self, term: Term, ttl: timedelta) -> bool:
+        return await self._client.run(_RENEW, term.holder.value, term.token, ttl // _MILLISECOND) == 1
+
+    async def resign(self, term: Term) -> bool:
+        return await self._client.run(_RESIGN, term.holder.value, term.token) == 1

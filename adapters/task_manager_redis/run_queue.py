@@ -1,0 +1,241 @@
+"""The run queue in Redis: two streams and one consumer group.
+
+One entry is one attempt of one run. It is queued while nobody has read it and claimed while it is pending; its idle
+time is the age of the last heartbeat, and its id is the fencing token. Going back to the queue means a new entry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from task_manager_core.domain.codec import decode_run, encode_record, encode_run
+from task_manager_core.domain.errors import BackendCorrupt
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.policy import Priority
+from task_manager_core.domain.run import Claim, Retried, Run, Settlement
+from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Enqueued, Extension
+from task_manager_redis.alarm import LOOKING, Alarm
+from task_manager_redis.batches import RUNS_PER_SCRIPT, TASKS_PER_SCRIPT, batches
+from task_manager_redis.client import GROUP, RedisClient
+from task_manager_redis.driver import Argument
+from task_manager_redis.keys import encode_run_id, encode_task, entry_of, token_of
+from task_manager_redis.replies import Reply, items, number, numbers, text, texts
+from task_manager_redis.schedule import slot_argument
+from task_manager_redis.scripts import script
+
+_MILLISECOND = timedelta(milliseconds=1)
+_NOTHING = timedelta(0)
+_UNREADABLE_PAUSE = timedelta(seconds=5)
+_CONSUMER_FORGOTTEN = timedelta(hours=1)
+
+_ENQUEUE = script("enqueue")
+_CLAIM = script("claim")
+_EXTEND = script("extend")
+_SETTLE = script("settle")
+_RELEASE = script("release")
+_REAP = script("reap")
+_CANCEL = script("cancel")
+_HASTEN = script("hasten")
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """An entry that a worker got, before anybody tried to read its run."""
+
+    priority: str
+    entry: str
+    worker: NodeId
+    fields: dict[str, str]
+
+    def claim(self) -> Claim:
+        """The claim, or BackendCorrupt."""
+        return Claim(
+            run=decode_run(self.fields["body"]),
+            attempt=int(self.fields["attempt"]),
+            failures=int(self.fields["failures"]),
+            token=token_of(self.priority, self.entry),
+            worker=self.worker,
+        )
+
+    def arguments(self) -> tuple[Argument, ...]:
+        return self.priority, self.entry, self.worker.value, self.fields["task"], self.fields["run"]
+
+
+class RedisRunQueue:
+    def __init__(self, client: RedisClient, alarm: Alarm) -> None:
+        self._client = client
+        self._alarm = alarm
+        self._streams = [client.key("runs", priority.value) for priority in (Priority.HIGH, Priority.LOW)]
+
+    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
+        answers: list[Enqueued] = []
+        for some in batches(runs, RUNS_PER_SCRIPT):
+            arguments = [argument for run in some for argument in _run(run)]
+            answers += map(
+                Enqueued, texts(await self._client.run(_ENQUEUE, REQUEST_MEMORY // _MILLISECOND, *arguments))
+            )
+        return tuple(answers)
+
+    # -- claiming -----------------------------------------------------------------------------------------------------
+
+    async def claim(
+        self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
+    ) -> tuple[Claim, ...]:
+        if limit <= 0:
+            return ()
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + (wait.total_seconds() if known is None else 0.0)
+        while True:
+            attempts, following = await self._look(worker, limit, known)
+            left = timedelta(seconds=ends - loop.time())
+            if not attempts and left > _NOTHING and following > _NOTHING:
+                attempts = await self._read(worker, limit, min(left, following, LOOKING))
+            if attempts or loop.time() >= ends:
+                return await self._claims(attempts)
+
+    async def _look(
+        self, worker: NodeId, limit: int, known: Collection[Claim] | None
+    ) -> tuple[list[_Attempt], timedelta]:
+        """What can be claimed now, and how long the next waiting run waits."""
+        entries = [part for claim in known or () for part in entry_of(claim.token)]
+        following, found = items(await self._client.run(_CLAIM, worker.value, limit, int(known is not None), *entries))
+        attempts = [_attempt(row, worker) for row in items(found)]
+        wait = number(following)
+        return attempts, timedelta.max if wait < 0 else wait * _MILLISECOND
+
+    async def _read(self, worker: NodeId, limit: int, wait: timedelta) -> list[_Attempt]:
+        """Wait for the first run. COUNT is per stream, and both may have got runs since we looked."""
+        found = await self._client.read(
+            wait,
+            "XREADGROUP",
+            *("GROUP", GROUP, worker.value),
+            *("COUNT", max(limit // 2, 1)),
+            *("STREAMS", *self._streams, ">", ">"),
+        )
+        attempts = [
+            _Attempt("high" if entry.stream == self._streams[0] else "low", entry.id, worker, entry.fields)
+            for entry in found
+        ]
+        if len(attempts) > limit:
+            await self._give_back(attempts[limit:], _NOTHING)
+        return attempts[:limit]
+
+    async def _claims(self, attempts: Sequence[_Attempt]) -> tuple[Claim, ...]:
+        """Read the runs. One that this version cannot read goes back, for a worker that can.
+
+        The others are pending for this worker then, and given again when it says what it knows.
+        """
+        claims: list[Claim] = []
+        unreadable: list[_Attempt] = []
+        reason: BackendCorrupt | None = None
+        for attempt in attempts:
+            try:
+                claims.append(attempt.claim())
+            except BackendCorrupt as error:
+                unreadable.append(attempt)
+                reason = error
+        if reason is not None:
+            await self._give_back(unreadable, _UNREADABLE_PAUSE)
+            raise reason
+        return tuple(claims)
+
+    async def _give_back(self, attempts: Collection[_Attempt], delay: timedelta) -> None:
+        arguments = [argument for attempt in attempts for argument in attempt.arguments()]
+        await self._client.run(_RELEASE, _until(delay), 0, *arguments)
+
+    # -- claimed ------------------------------------------------------------------------------------------------------
+
+    async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
+        lost: set[Claim] = set()
+        cancelling: set[Claim] = set()
+        for some in batches([*claims], RUNS_PER_SCRIPT):
+            arguments = [argument for claim in some for argument in _holder(claim)]
+            over, unwanted = items(await self._client.run(_EXTEND, ttl // _MILLISECOND, *arguments))
+            lost.update(some[at] for at in numbers(over))
+            cancelling.update(some[at] for at in numbers(unwanted))
+        return Extension(frozenset(lost), frozenset(cancelling))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
+        lost: set[Claim] = set()
+        for some in batches(settlements, RUNS_PER_SCRIPT):
+            arguments = [argument for settlement in some for argument in _settlement(settlement)]
+            over = numbers(await self._client.run(_SETTLE, *arguments))
+            lost.update(some[at].claim for at in over)
+            for delay in {one.outcome.delay for one in some if isinstance(one.outcome, Retried)}:
+                self._alarm.expect(delay)
+        return frozenset(lost)
+
+    async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
+        lost: set[Claim] = set()
+        for some in batches([*claims], RUNS_PER_SCRIPT):
+            arguments = [argument for claim in some for argument in _holder(claim)]
+            over = numbers(await self._client.run(_RELEASE, _until(delay), int(started), *arguments))
+            lost.update(some[at] for at in over)
+            if delay > _NOTHING:
+                self._alarm.expect(delay)
+        return frozenset(lost)
+
+    # -- repairing and steering ---------------------------------------------------------------------------------------
+
+    async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
+        reply = await self._client.run(
+            _REAP, term.holder.value, term.token, ttl // _MILLISECOND, limit, _CONSUMER_FORGOTTEN // _MILLISECOND
+        )
+        if reply is None:
+            return Fenced()
+        found: list[Claim] = []
+        for row in items(reply):
+            priority, entry, worker, fields = items(row)
+            found.append(_attempt([priority, entry, fields], NodeId(text(worker))).claim())
+        return tuple(found)
+
+    async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
+        answers: list[Cancelling] = []
+        for some in batches(runs, RUNS_PER_SCRIPT):
+            arguments = [part for key, run in some for part in (encode_task(key), encode_run_id(run))]
+            answers += map(Cancelling, texts(await self._client.run(_CANCEL, *arguments)))
+        return tuple(answers)
+
+    async def hasten(self, keys: Collection[TaskKey]) -> int:
+        count = 0
+        for some in batches([encode_task(key) for key in keys], TASKS_PER_SCRIPT):
+            count += number(await self._client.run(_HASTEN, *some))
+        return count
+
+
+def _until(delay: timedelta) -> int:
+    """Milliseconds of a delay, rounded up: a wait is never cut short."""
+    return -(-delay // _MILLISECOND)
+
+
+def _run(run: Run) -> tuple[Argument, ...]:
+    return (
+        encode_run_id(run.id),
+        encode_task(run.task),
+        run.priority.value,
+        slot_argument(run),
+        int(run.exclusive),
+        encode_run(run),
+    )
+
+
+def _holder(claim: Claim) -> tuple[Argument, ...]:
+    """A claim as the scripts compare it. Priority and entry are the token's, so that a false token matches nothing."""
+    priority, entry = entry_of(claim.token)
+    return priority, entry, claim.worker.value, encode_task(claim.run.task), encode_run_id(claim.run.id)
+
+
+def _settlement(settlement: Settlement) -> tuple[Argument, ...]:
+    outcome = settlement.outcome
+    delay: Argument = _until(outcome.delay) if isinstance(outcome, Retried) else "end"
+    return *_holder(settlement.claim), delay, encode_record(settlement.record())
+
+
+def _attempt(row: Reply, worker: NodeId) -> _Attempt:
+    priority, entry, fields = items(row)
+    flat = texts(fields)
+    return _Attempt(text(priority), text(entry), worker, dict(zip(flat[::2], flat[1::2], strict=True)))

@@ -1,0 +1,92 @@
+"""The schedule in Redis: a sorted set of due instants, and the state of a task in its hash."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from task_manager_core.domain.codec import encode_run, instant, milliseconds
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.planning import Advance, Agenda, DueTask
+from task_manager_core.domain.run import Run
+from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
+from task_manager_redis.catalogue import plan_arguments, skip_arguments
+from task_manager_redis.client import RedisClient
+from task_manager_redis.driver import Argument
+from task_manager_redis.keys import decode_task, encode_run_id, encode_task
+from task_manager_redis.replies import Reply, items, number, numbers, text, texts
+from task_manager_redis.scripts import Script, script
+
+_AGENDA = script("agenda")
+_COMMIT = script("commit")
+_PAUSE = script("pause")
+_RESUME = script("resume")
+
+
+class RedisSchedule:
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+
+    async def agenda(self, limit: int) -> Agenda:
+        now, following, rows = items(await self._client.run(_AGENDA, limit))
+        return Agenda(
+            now=instant(number(now)),
+            due=tuple(_due(row) for row in items(rows)),
+            next_due=None if following == "" else instant(number(following)),
+        )
+
+    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+        arguments = [argument for decision in decisions for argument in _decision(decision)]
+        reply = await self._client.run(_COMMIT, term.holder.value, term.token, *arguments)
+        return Fenced() if reply is None else tuple(answer == 1 for answer in numbers(reply))
+
+    async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        return await self._mark(_PAUSE, keys)
+
+    async def resume(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        return await self._mark(_RESUME, keys)
+
+    async def _mark(self, verb: Script, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        found: set[TaskKey] = set()
+        for some in batches([encode_task(key) for key in keys], TASKS_PER_SCRIPT):
+            found.update(map(decode_task, texts(await self._client.run(verb, *some))))
+        return frozenset(found)
+
+
+def _due(row: Reply) -> DueTask:
+    task, version, slot, paused, resumed_at, live, held, retrying = items(row)
+    return DueTask(
+        key=decode_task(text(task)),
+        version=number(version),
+        slot=instant(number(slot)),
+        paused=paused == "1",
+        resumed_at=None if resumed_at == "" else instant(number(resumed_at)),
+        live=number(live),
+        held=number(held),
+        retrying=number(retrying),
+    )
+
+
+def _decision(decision: Advance) -> list[Argument]:
+    """One decision as the arguments of its script."""
+    held = () if decision.hold is None else (decision.hold,)
+    return [
+        encode_task(decision.key),
+        decision.version,
+        milliseconds(decision.slot),
+        *plan_arguments(decision.plan),
+        int(bool(decision.fire) and decision.fire[0].exclusive),
+        len(decision.fire),
+        len(held),
+        len(decision.skipped),
+        *(argument for run in (*decision.fire, *held) for argument in _run(run)),
+        *skip_arguments(decision.skipped),
+    ]
+
+
+def _run(run: Run) -> tuple[Argument, Argument, Argument, Argument]:
+    return encode_run_id(run.id), run.priority.value, slot_argument(run), encode_run(run)
+
+
+def slot_argument(run: Run) -> Argument:
+    return "-" if run.slot is None else milliseconds(run.slot)

@@ -1,0 +1,53 @@
+-- ARGV: holder, token, then per decision: task, version, slot, next slot and due (empty without a plan), exclusive (0, 1),
+-- how many to fire, hold and skip; per run to fire or hold: run, priority, slot, body; per skip: reason, count, text.
+-- Answer: nil when fenced, else per decision 1 if it was kept and 0 if it was overtaken.
+if not reigns(ARGV[4], ARGV[5]) then
+  return false
+end
+
+local function room(task, stored, exclusive, fires, holds)
+  if (fires > 0 or holds > 0) and stored[3] then
+    return false
+  end
+  if fires > 0 and (tonumber(stored[4]) or 0) > 0 then
+    return false
+  end
+  if holds == 0 and not (fires > 0 and exclusive) then
+    return true
+  end
+  local live = redis.call('HLEN', root .. ':live:' .. task)
+  local held = redis.call('LLEN', root .. ':held:' .. task)
+  if fires > 0 and exclusive and live + held > 0 then
+    return false
+  end
+  return holds == 0 or (held == 0 and live + fires > 0)
+end
+
+local answers = {}
+local at = 6
+while at <= #ARGV do
+  local task, version, slot, next_slot, next_due, exclusive, fires, holds, skips = unpack(ARGV, at, at + 8)
+  fires, holds, skips = tonumber(fires), tonumber(holds), tonumber(skips)
+  local runs = at + 9
+  local skipped = runs + 4 * (fires + holds)
+  at = skipped + 3 * skips
+
+  local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'slot', 'paused', 'retrying')
+  local kept = stored[1] == version and stored[2] == slot
+    and redis.call('SISMEMBER', root .. ':retired', task) == 0
+    and room(task, stored, exclusive == '1', fires, holds)
+  if kept then
+    for i = runs, runs + 4 * (fires - 1), 4 do
+      queue(task, ARGV[i], ARGV[i + 1], ARGV[i + 2], 1, 0, ARGV[i + 3], false)
+    end
+    if holds > 0 then
+      local i = runs + 4 * fires
+      redis.call('RPUSH', root .. ':held:' .. task,
+        table.concat({ ARGV[i + 1], ARGV[i], ARGV[i + 2], ARGV[i + 3] }, ' '))
+    end
+    skip(task, skipped, skips)
+    plan(task, next_slot, next_due)
+  end
+  answers[#answers + 1] = kept and 1 or 0
+end
+return answers

@@ -1,0 +1,237 @@
+-- Stands before every script: time, the places of a run, the term. A script reads and compares first and writes last,
+-- because Redis does not roll back.
+--
+-- KEYS[1]  the tagged prefix. Every other key is made from it, so that a script touches one slot of a cluster.
+-- ARGV[1]  milliseconds added to the server's time: 0, except where tests move time.
+-- ARGV[2]  lines of history kept per task.   ARGV[3]  their time to live in milliseconds.
+-- The arguments of the script itself begin at ARGV[4]. Tasks and runs come percent-encoded, hence without spaces.
+--
+-- live:<task> tells where each run stands, as words: state flag priority entry attempt failures slot [kind due body]
+--   state  q: in a stream, claimed if it is pending there.  w: waits, with its kind (retry, pause), instant and body
+--   flag   !: somebody wants it cancelled.  -: nobody does
+
+local root = KEYS[1]
+local keep, statistics_ttl = tonumber(ARGV[2]), ARGV[3]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[1]
+
+local GROUP = 'workers'
+local SKIPS_KEPT = 100
+local PRIORITIES = { 'high', 'low' }
+local streams = { high = root .. ':runs:high', low = root .. ':runs:low' }
+local waiting = root .. ':waiting'
+
+-- Places of an entry's values in what XRANGE and XREADGROUP answer.
+local RUN, TASK, SLOT, ATTEMPT, FAILURES, BODY = 2, 4, 6, 8, 10, 12
+
+-- The last bits of a token say which number within its millisecond an entry has: 19 bits, then one for the stream.
+local MOST_PER_MILLISECOND = 524288
+
+local opened = false
+
+-- Called before a script touches a stream: both exist from then on, and a stream exists with its group.
+local function open_streams()
+  if not opened and redis.call('EXISTS', streams.high, streams.low) < 2 then
+    for _, stream in pairs(streams) do
+      if redis.call('EXISTS', stream) == 0 then
+        -- At 0, so that nothing queued before is passed over.
+        redis.call('XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM')
+      end
+    end
+  end
+  opened = true
+end
+
+local function append(priority, ...)
+  open_streams()
+  local stream = streams[priority]
+  local id = redis.call('XADD', stream, '*', ...)
+  local dash = string.find(id, '-', 1, true)
+  if #id - dash >= 6 and tonumber(string.sub(id, dash + 1)) >= MOST_PER_MILLISECOND then
+    -- Only after the server's clock was set back far. The next ids count on from here.
+    redis.call('XDEL', stream, id)
+    id = redis.call('XADD', stream, string.format('%.0f-0', string.sub(id, 1, dash - 1) + 1), ...)
+  end
+  return id
+end
+
+local function flag_of(cancelling)
+  return cancelling and '!' or '-'
+end
+
+-- A new entry is a new place in the line and a new fencing token.
+local function queue(task, run, priority, slot, attempt, failures, body, cancelling)
+  local id = append(
+    priority, 'run', run, 'task', task, 'slot', slot, 'attempt', attempt, 'failures', failures, 'body', body
+  )
+  redis.call('HSET', root .. ':live:' .. task, run,
+    table.concat({ 'q', flag_of(cancelling), priority, id, attempt, failures, slot }, ' '))
+end
+
+local function postpone(task, run, priority, id, slot, attempt, failures, body, cancelling, kind, due)
+  redis.call('HSET', root .. ':live:' .. task, run,
+    table.concat({ 'w', flag_of(cancelling), priority, id, attempt, failures, slot, kind, due, body }, ' '))
+  redis.call('ZADD', waiting, due, task .. ' ' .. run)
+  if kind == 'retry' then
+    redis.call('HINCRBY', root .. ':task:' .. task, 'retrying', 1)
+  end
+end
+
+local function read_place(text)
+  local place = {}
+  local flag, rest
+  place.state, flag, place.priority, place.id, place.attempt, place.failures, place.slot, rest =
+    string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) ?(.*)$')
+  place.cancelling = flag == '!'
+  if place.state == 'w' then
+    place.kind, place.due, place.body = string.match(rest, '^(%S+) (%S+) (.*)$')
+  end
+  return place
+end
+
+local function place_of(task, run)
+  local text = redis.call('HGET', root .. ':live:' .. task, run)
+  return text and read_place(text)
+end
+
+local function stop_waiting(task, run, place)
+  redis.call('ZREM', waiting, task .. ' ' .. run)
+  if place.kind == 'retry' then
+    redis.call('HINCRBY', root .. ':task:' .. task, 'retrying', -1)
+  end
+end
+
+local function read_held(text)
+  return string.match(text, '^(%S+) (%S+) (%S+) (.*)$') -- priority, run, slot, body
+end
+
+-- A run has ended: forget its place, and let the next held one go.
+local function ended(task, run)
+  local live = root .. ':live:' .. task
+  redis.call('HDEL', live, run)
+  if redis.call('HLEN', live) == 0 then
+    local following = redis.call('LPOP', root .. ':held:' .. task)
+    if following then
+      local priority, id, slot, body = read_held(following)
+      queue(task, id, priority, slot, 1, 0, body, false)
+    end
+  end
+end
+
+-- Queue what has waited long enough; the answer is how long the next one waits, -1 for none.
+local function promote(limit)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, limit)) do
+    local task, run = string.match(member, '^(%S+) (%S+)$')
+    local place = place_of(task, run)
+    stop_waiting(task, run, place or {})
+    if place and place.state == 'w' then
+      queue(task, run, place.priority, place.slot, place.attempt, place.failures, place.body, place.cancelling)
+    end
+  end
+  local following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
+  return following[2] and math.max(0, following[2] - now) or -1
+end
+
+-- An entry never changes its owner, so whoever is named in the list of pending entries is the holder of the claim.
+local function pending(priority, id)
+  return redis.call('XPENDING', streams[priority], GROUP, id, id, 1)[1]
+end
+
+-- Where a run stands if this claim still holds it, and how long ago its last heartbeat was.
+local function held_by(priority, id, worker, task, run)
+  local place = place_of(task, run)
+  if place and place.state == 'q' and place.id == id and place.priority == priority then
+    local claim = pending(priority, id)
+    if claim and claim[2] == worker then
+      return place, claim[3]
+    end
+  end
+  return nil
+end
+
+local function entry(priority, id)
+  local found = redis.call('XRANGE', streams[priority], id, id)[1]
+  return found and found[2]
+end
+
+local function take(priority, id)
+  redis.call('XACK', streams[priority], GROUP, id)
+  redis.call('XDEL', streams[priority], id)
+end
+
+local function remember(task, line)
+  local history = root .. ':history:' .. task
+  redis.call('LPUSH', history, line)
+  redis.call('LTRIM', history, 0, keep - 1)
+  redis.call('PEXPIRE', history, statistics_ttl)
+end
+
+-- Record slots that will not be dispatched: three arguments each, reason, count and text, from ARGV[at] on.
+local function skip(task, at, count)
+  if count == 0 then
+    return
+  end
+  local skips, counted = root .. ':skips:' .. task, {}
+  for i = at, at + 3 * (count - 1), 3 do
+    redis.call('LPUSH', skips, ARGV[i + 2])
+    counted[ARGV[i]] = (counted[ARGV[i]] or 0) + ARGV[i + 1]
+  end
+  redis.call('LTRIM', skips, 0, SKIPS_KEPT - 1)
+  redis.call('PEXPIRE', skips, statistics_ttl)
+  for reason, slots in pairs(counted) do
+    redis.call('HINCRBY', root .. ':task:' .. task, 'skipped:' .. reason, slots)
+  end
+end
+
+-- Set the next slot of a task; an empty one ends its schedule.
+local function plan(task, slot, due)
+  local key = root .. ':task:' .. task
+  if slot == '' then
+    redis.call('HDEL', key, 'slot', 'due')
+    redis.call('ZREM', root .. ':due', task)
+  else
+    redis.call('HSET', key, 'slot', slot, 'due', due)
+    redis.call('ZADD', root .. ':due', due, task)
+  end
+end
+
+-- A claim's token as the digits of an integer: Lua's numbers end at 53 bits. Python's `token_of` is the same.
+local function token_of(priority, id)
+  local ms, number = string.match(id, '^(%d+)%-(%d+)$')
+  local low = (ms % 1000000) * 1048576 + number * 2 + (priority == 'low' and 1 or 0)
+  local high = math.floor(ms / 1000000) * 1048576 + math.floor(low / 1000000)
+  return (string.gsub(string.format('%.0f%06.0f', high, low % 1000000), '^0+(%d)', '%1'))
+end
+
+-- A line of history that no worker can write, in the text form of the core's codec.
+local function store_line(run, slot, attempt, status, started_at, worker, token)
+  local plain = string.gsub(run, '%%(%x%x)', function(digits) return string.char(tonumber(digits, 16)) end)
+  return '{"v":1,"run":' .. cjson.encode(plain)
+    .. ',"slot":' .. (slot == '-' and 'null' or slot)
+    .. ',"attempt":' .. attempt
+    .. ',"status":"' .. status
+    .. '","started_at":' .. string.format('%.0f', started_at)
+    .. ',"duration_us":' .. string.format('%.0f', (now - started_at) * 1000)
+    .. ',"worker":' .. cjson.encode(worker)
+    .. ',"token":' .. token .. ',"failure":null}'
+end
+
+local function reigns(holder, token)
+  local term = redis.call('HMGET', root .. ':term', 'holder', 'token', 'until')
+  return term[1] == holder and term[2] == token and now < tonumber(term[3])
+end
+
+local function next_version()
+  local version = math.max((tonumber(redis.call('GET', root .. ':version')) or 0) + 1, now)
+  redis.call('SET', root .. ':version', version)
+  redis.call('SETNX', root .. ':incarnation', version)
+  return version
+end
+
+local function exists(task)
+  return redis.call('EXISTS', root .. ':task:' .. task) == 1
+end
+
+local function ring()
+  redis.call('XADD', root .. ':signals', 'MAXLEN', '~', 100, '*', 'at', now)
+end

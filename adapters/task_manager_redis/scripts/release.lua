@@ -1,0 +1,22 @@
+-- ARGV: delay, whether the attempts were started (0, 1), then per claim: priority, entry, worker, task, run.
+-- Answer: the numbers (from 0) of the lost claims.
+local delay, started = tonumber(ARGV[4]), tonumber(ARGV[5])
+local lost = {}
+for i = 6, #ARGV, 5 do
+  local priority, id, worker, task, run = unpack(ARGV, i, i + 4)
+  local place = held_by(priority, id, worker, task, run)
+  local fields = place and entry(priority, id)
+  if not fields then
+    lost[#lost + 1] = (i - 6) / 5
+  else
+    local attempt = place.attempt + started
+    take(priority, id)
+    if delay > 0 then
+      postpone(task, run, priority, id, place.slot, attempt, place.failures, fields[BODY], place.cancelling, 'pause',
+        now + delay)
+    else
+      queue(task, run, priority, place.slot, attempt, place.failures, fields[BODY], place.cancelling)
+    end
+  end
+end
+return lost

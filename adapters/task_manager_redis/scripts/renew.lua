@@ -1,0 +1,6 @@
+-- ARGV: holder, token, lease. Answer: 1 if extended.
+if not reigns(ARGV[4], ARGV[5]) then
+  return 0
+end
+redis.call('HSET', root .. ':term', 'until', now + ARGV[6])
+return 1

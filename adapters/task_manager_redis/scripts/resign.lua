@@ -1,0 +1,7 @@
+-- ARGV: holder, token. Answer: 1 if ended now. The token stays, because the next one must exceed it.
+if not reigns(ARGV[4], ARGV[5]) then
+  return 0
+end
+redis.call('HSET', root .. ':term', 'until', now)
+ring()
+return 1

@@ -1,0 +1,17 @@
+-- ARGV: holder, token, tasks. Answer: nil when fenced, else those that were active.
+if not reigns(ARGV[4], ARGV[5]) then
+  return false
+end
+local retired = {}
+for i = 6, #ARGV do
+  local task = ARGV[i]
+  if exists(task) and redis.call('SADD', root .. ':retired', task) == 1 then
+    redis.call('ZREM', root .. ':due', task)
+    retired[#retired + 1] = task
+  end
+end
+if #retired > 0 then
+  next_version()
+  ring()
+end
+return retired

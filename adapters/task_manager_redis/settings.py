@@ -1,0 +1,96 @@
+"""Where Redis is and how to talk to it. Holds secrets, and shows none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from task_manager_core.domain.errors import DefinitionError
+from task_manager_core.domain.policy import require_positive
+
+SCHEMES = ("redis", "rediss", "unix")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentinelSettings:
+    """Who knows where the primary is. `hosts` are (host, port) pairs; the credentials are those of the sentinels."""
+
+    hosts: tuple[tuple[str, int], ...]
+    service: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.hosts:
+            raise DefinitionError("redis_sentinels", self.hosts, "at least one sentinel is needed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSettings:
+    """One server, or a Sentinel's primary, or a Cluster.
+
+    `url` (redis://, rediss://, unix://) replaces host, port and tls; what it leaves out of db, username and password
+    comes from the fields. It may carry redis-py's options as a query, such as `?ssl_ca_certs=ca.pem`. `prefix` keeps
+    applications apart that share a database. A command fails after `timeout`.
+    """
+
+    url: str | None = field(default=None, repr=False)
+    host: str = "localhost"
+    port: int = 6379
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: bool = False
+    tls_ca_file: str | None = None
+    sentinel: SentinelSettings | None = None
+    cluster: bool = False
+    prefix: str = "task_manager"
+    connect_timeout: timedelta = timedelta(seconds=2)
+    timeout: timedelta = timedelta(seconds=2)
+
+    def __post_init__(self) -> None:
+        if self.url is None and "://" in self.host:
+            raise DefinitionError(
+                "redis_host", _shown(self.host), "a host name is expected here; a URL goes into `url`"
+            )
+        if self.url is not None and not self.url.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
+            raise DefinitionError("redis_host", _shown(self.url), "a URL begins with redis://, rediss:// or unix://")
+        if self.url is not None and not _readable(self.url):
+            raise DefinitionError(
+                "redis_host", _shown(self.url), "special characters of a password are percent-encoded"
+            )
+        if self.sentinel is not None and self.cluster:
+            raise DefinitionError("redis_cluster", self.cluster, "a cluster has no sentinels")
+        if self.cluster and self.url is not None and self.url.startswith("unix://"):
+            raise DefinitionError("redis_host", _shown(self.url), "a cluster is reached over the network")
+        if not self.prefix:
+            raise DefinitionError("redis_key_prefix", self.prefix, "must not be empty")
+        require_positive("redis_connect_timeout", self.connect_timeout)
+        require_positive("redis_timeout", self.timeout)
+
+    @property
+    def address(self) -> str:
+        """Where it is, for messages: without credentials and options."""
+        if self.sentinel is not None:
+            return f"service {self.sentinel.service!r} of the sentinels"
+        return f"{self.host}:{self.port}" if self.url is None else _shown(self.url)
+
+
+def _readable(url: str) -> bool:
+    """Does every part stand where it seems to? An unescaped character of a password would move the others."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return not parts.fragment and "@" not in parts.path + parts.query
+
+
+def _shown(url: str) -> str:
+    """A URL without what could be secret: no user, no password, no options."""
+    if not _readable(url):
+        return "(a URL that cannot be read)"
+    parts = urlsplit(url)
+    port = "" if parts.port is None else f":{parts.port}"
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"

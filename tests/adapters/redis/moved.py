@@ -1,0 +1,66 @@
+"""A real Redis with its time in the hands of a test.
+
+Scripts add a shift to the server's time. What the server measures itself, the idle time of claims, is aged by the same
+span; keys with a time to live are not, because no law rests on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from task_manager_core.domain.policy import Retention
+from task_manager_core.ports import Backend
+from task_manager_redis.backend import open_on
+from task_manager_redis.client import RedisClient
+from task_manager_redis.scripts import Script, script
+from task_manager_redis.settings import RedisSettings
+
+PREFIX = "tests"
+_MILLISECOND = timedelta(milliseconds=1)
+
+# By its own consumer, so that nobody's claim moves.
+_AGE = """
+for _, stream in ipairs({ KEYS[1] .. ':runs:high', KEYS[1] .. ':runs:low' }) do
+  if redis.call('EXISTS', stream) == 1 then
+    for _, claim in ipairs(redis.call('XPENDING', stream, 'workers', '-', '+', 1000000)) do
+      redis.call('XCLAIM', stream, 'workers', claim[2], 0, claim[1], 'IDLE', claim[3] + ARGV[4], 'JUSTID')
+    end
+  end
+end
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MovedRedis:
+    """An open store whose time can be moved. `client` is its door, for tests that look behind it."""
+
+    backend: Backend
+    client: RedisClient
+
+    async def advance(self, delta: timedelta) -> None:
+        """Let the store's time pass, and wake whoever waits for an instant that has come."""
+        self.client.shift += delta // _MILLISECOND
+        await self.client.run(Script("age", _AGE, "0" * 40), delta // _MILLISECOND)
+        await self.client.run(script("promote"))
+
+    async def now(self) -> datetime:
+        return (await self.backend.schedule.agenda(0)).now
+
+    async def wipe(self) -> Backend:
+        """Lose everything, as a FLUSHALL does."""
+        await self.client.run(Script("wipe", "return redis.call('FLUSHALL')", "0" * 40))
+        return self.backend
+
+
+@asynccontextmanager
+async def open_moved(
+    url: str, retention: Retention = Retention(), *, prefix: str = PREFIX
+) -> AsyncGenerator[MovedRedis]:
+    """Open the store of a server. It is not emptied."""
+    client = RedisClient(RedisSettings(url=url, prefix=prefix), retention)
+    async with open_on(client) as backend:
+        yield MovedRedis(backend, client)
