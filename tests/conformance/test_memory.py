@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from task_manager_core.ports import OpenBackend
-from task_manager_core.testing.conformance import BackendContract, Harness, ModelContract, clock_harness
-from task_manager_core.testing.conformance.model import OpenHarness
+from task_manager_core.testing.conformance import BackendContract, Harness, clock_harness
+from task_manager_core.testing.conformance.model import ModelContract, OpenHarness
 from task_manager_memory import open_backend
 
 

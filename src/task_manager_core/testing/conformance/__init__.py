@@ -10,7 +10,8 @@ fixture:
             async with clock_harness(my_store.open_backend) as harness:
                 yield harness
 
-or nothing at all, and says `python -m task_manager_core.testing.conformance my_store:open_backend`.
+or nothing at all, and says `python -m task_manager_core.testing.conformance my_store:open_backend`. `ModelContract` of
+`model` compares a store with another one, step by step.
 """
 
 from importlib.util import find_spec
@@ -47,6 +48,5 @@ pytest.register_assert_rewrite(
 
 from task_manager_core.testing.conformance.backend import BackendContract  # noqa: E402 - the registration comes first
 from task_manager_core.testing.conformance.harness import RETENTION, Harness, clock_harness  # noqa: E402
-from task_manager_core.testing.conformance.model import ModelContract, OpenHarness  # noqa: E402
 
-__all__ = ["RETENTION", "BackendContract", "Harness", "ModelContract", "OpenHarness", "clock_harness"]
+__all__ = ["RETENTION", "BackendContract", "Harness", "clock_harness"]

@@ -33,8 +33,8 @@ OpenHarness = Callable[[], AbstractAsyncContextManager[Harness]]
 
 
 class ModelContract:
-    """A subclass gives two fixtures: `open_harness`, and `model`, an `OpenBackend` that takes its time from the clock and
-    is empty whenever it is opened, such as `task_manager_memory.open_backend`."""
+    """A subclass gives two fixtures: `open_harness`, and `model`, an `OpenBackend` that takes its time from the clock
+    and is empty whenever it is opened, such as `task_manager_memory.open_backend`."""
 
     examples: ClassVar[int] = 50
     longest: ClassVar[int] = 40

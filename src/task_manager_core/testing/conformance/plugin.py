@@ -1,0 +1,89 @@
+"""pytest for the author of a store: `--backend`, and a summary that says which laws hold.
+
+    pytest -p task_manager_core.testing.conformance.plugin \\
+        --pyargs task_manager_core.testing.conformance --backend=my_store:open_backend
+
+pytest learns options only from plugins that it loads before it looks for tests, hence `-p`;
+`python -m task_manager_core.testing.conformance my_store:open_backend` says the same in short.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from enum import Enum
+
+import pytest
+
+from task_manager_core.testing.conformance.laws import PORTS, Law, judged_by, laws_of
+from task_manager_core.testing.conformance.named import opener
+
+_MOST_NAMES = 3
+
+
+class Verdict(Enum):
+    """What the tests of a law came to. A law that was not judged is not one that holds."""
+
+    HOLDS = "✓"
+    BROKEN = "✗"
+    NOT_JUDGED = "–"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("task_manager_core", "conformance of a store")
+    group.addoption(
+        "--backend",
+        metavar="MODULE:NAME",
+        help="the OpenBackend to judge; if MODULE has a `conformance_harness`, that opens the store instead",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    named: str | None = config.getoption("--backend")
+    if named is not None:
+        opener(named)  # a wrong name is told once, and not by every test
+    config.pluginmanager.register(_Laws(), "task_manager_core_laws")
+
+
+class _Laws:
+    """Collects what became of the tests of each law, one set of them for each class of tests."""
+
+    def __init__(self) -> None:
+        self._law_of: dict[str, tuple[str, Law]] = {}
+        self._tests: dict[tuple[str, Law], list[tuple[str, str]]] = defaultdict(list)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            test: object = getattr(item, "function", None)
+            law = judged_by(test)
+            if law is not None and isinstance(item, pytest.Function) and item.cls is not None:
+                self._law_of[item.nodeid] = (item.cls.__qualname__, law)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        place = self._law_of.get(report.nodeid)
+        if place is not None and (report.when == "call" or not report.passed):
+            self._tests[place].append((report.nodeid.rpartition("::")[2], report.outcome))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for suite in sorted({suite for suite, _ in self._tests}):
+            terminalreporter.section(f"laws of {suite}")
+            for port in PORTS:
+                terminalreporter.write_line(f"{port}")
+                for law in laws_of(port):
+                    terminalreporter.write_line(self._line(law, self._tests.get((suite, law), [])))
+
+    @staticmethod
+    def _line(law: Law, tests: list[tuple[str, str]]) -> str:
+        verdict = verdict_of([outcome for _, outcome in tests])
+        line = f"  {verdict.value} {law.number}. {law.sentence}"
+        broken = [name for name, outcome in tests if outcome == "failed"]
+        if broken:
+            more = f" and {len(broken) - _MOST_NAMES} more" if len(broken) > _MOST_NAMES else ""
+            line += f"\n       {', '.join(broken[:_MOST_NAMES])}{more}"
+        return line
+
+
+def verdict_of(outcomes: list[str]) -> Verdict:
+    """A law holds when every test of it passed; one that was skipped leaves it open."""
+    if "failed" in outcomes:
+        return Verdict.BROKEN
+    return Verdict.HOLDS if outcomes and set(outcomes) == {"passed"} else Verdict.NOT_JUDGED
