@@ -13,6 +13,9 @@ from task_manager_core.ports import Observer
 Tick = Callable[[], Awaitable[float | None]]
 """One pass of a service. The answer: rest this many seconds, or (None) until woken."""
 
+SHORTEST_REST = 0.001
+"""Seconds. A clock that runs slow asks for ever shorter rests before an instant, and would spin until it comes."""
+
 FIRST_RETRY = 0.1
 """Seconds after the first failure; doubled up to the loop's patience."""
 
@@ -82,7 +85,7 @@ class Loop:
             await asyncio.sleep(0)
             return
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(None if seconds is None else max(seconds, SHORTEST_REST)):
                 await self._woken.wait()
         except TimeoutError:
             return
