@@ -14,7 +14,7 @@ from task_manager_memory.leadership import MemoryLeadership
 from task_manager_memory.run_queue import MemoryRunQueue
 from task_manager_memory.schedule import MemorySchedule
 from task_manager_memory.signals import MemorySignals
-from task_manager_memory.state import State
+from task_manager_memory.state import State, StateCopy
 
 
 class MemoryStore:
@@ -44,6 +44,20 @@ class MemoryStore:
             attendance=MemoryAttendance(state),
             signals=MemorySignals(state),
         )
+
+    def copy_state(self) -> StateCopy:
+        """What the store holds at this instant. A simulation sets a store back with it, to an older state."""
+        return self._opened().copy()
+
+    def restore_state(self, copy: object | None) -> None:
+        """Hold what the copy holds, or nothing (None)."""
+        assert copy is None or isinstance(copy, StateCopy), f"not a copy of this store: {copy!r}"
+        self._opened().restore(copy)
+
+    def _opened(self) -> State:
+        if self._state is None:
+            raise RuntimeError("a store that was never opened holds nothing")
+        return self._state
 
 
 def open_backend(*, clock: Clock, retention: Retention) -> AbstractAsyncContextManager[Backend]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,12 @@ from task_manager_core.domain.task import Task
 from task_manager_core.ports import Clock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_HELD = (
+    *("entries", "version", "incarnation", "term", "lease_ends"),
+    *("queued", "claimed", "waiting", "requested", "present"),
+)
+"""What a store loses in a wipe. Its time, and the tokens that it gave out, go on."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,6 +115,13 @@ class Bell:
                 self._waiters.remove(waiter)
 
 
+@dataclass(frozen=True, slots=True)
+class StateCopy:
+    """What a store held at one instant."""
+
+    held: dict[str, object]
+
+
 class State:
     """One store. `now` is its time, in whole milliseconds like every other store's."""
 
@@ -127,6 +141,18 @@ class State:
         self.requested: dict[RunId, datetime] = {}
         self.present: dict[NodeId, tuple[Presence, datetime]] = {}
         self._tokens = count(1)
+
+    def copy(self) -> StateCopy:
+        """Everything that the store holds, at this instant."""
+        return StateCopy(copy.deepcopy({name: getattr(self, name) for name in _HELD}))
+
+    def restore(self, held: StateCopy | None) -> None:
+        """Hold what a copy holds, or nothing."""
+        chosen = State(self._clock, self.retention).copy() if held is None else held
+        for name, value in copy.deepcopy(chosen.held).items():
+            setattr(self, name, value)
+        self.wake.ring()
+        self.signal.ring()
 
     def now(self) -> datetime:
         now = self._clock.now()
