@@ -1,0 +1,64 @@
+"""The suite notices what it is there for, and says so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from task_manager_core.testing.conformance import clock_harness
+from task_manager_core.testing.conformance.model import compare
+from task_manager_core.testing.conformance.play import chosen
+from task_manager_core.testing.conformance.plugin import Verdict, verdict_of
+from task_manager_core.testing.simulation import Decider
+from task_manager_memory import open_backend
+from tests.testing.broken_stores import backwards
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def judge(folder: Path, backend: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """What the author of a store would see, in a project without any configuration."""
+    command = [sys.executable, "-m", "task_manager_core.testing.conformance", backend, "-p", "no:cacheprovider"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*command, *options], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_summary_names_the_laws_that_hold_the_broken_and_those_not_judged(tmp_path: Path) -> None:
+    ran = judge(tmp_path, "tests.testing.broken_stores:generous", "-k", "term or token or lease")
+    lines = [line.strip() for line in ran.stdout.splitlines()]
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert "laws of TestBackend" in ran.stdout
+    at = lines.index("✗ 1. While a lease lives, nobody else is granted a term.")
+    assert "test_one_term_at_a_time" in lines[at + 1]
+    assert "– 2. Tokens strictly increase, also after a lease ended, was resigned, or the store was wiped." in lines, (
+        "a law that was skipped is not one that holds"
+    )
+    assert "✓ 4. A renewal by the live term extends the lease to now + ttl." not in lines
+    assert "✓ 5. A lease that has ended is never revived." in lines
+
+
+@pytest.mark.parametrize("named", ["tests.testing.no_such_module:store", "tests.testing.broken_stores:no_such_store"])
+def test_a_store_that_is_not_there_is_told_once(tmp_path: Path, named: str) -> None:
+    ran = judge(tmp_path, named)
+    assert ran.returncode == pytest.ExitCode.USAGE_ERROR
+    assert ran.stderr.count(named) == 1
+
+
+async def test_the_comparison_finds_where_two_stores_part() -> None:
+    steps = [*chosen(Decider(0), 200)]
+    await compare(lambda: clock_harness(open_backend), open_backend, steps)
+    with pytest.raises(AssertionError, match="step"):
+        await compare(lambda: clock_harness(backwards), open_backend, steps)
+
+
+def test_a_law_holds_when_every_test_of_it_passed() -> None:
+    assert verdict_of(["passed", "passed"]) is Verdict.HOLDS
+    assert verdict_of(["passed", "failed", "skipped"]) is Verdict.BROKEN
+    assert verdict_of(["passed", "skipped"]) is Verdict.NOT_JUDGED
+    assert verdict_of([]) is Verdict.NOT_JUDGED
