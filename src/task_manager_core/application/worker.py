@@ -146,9 +146,15 @@ class Worker:
         if unknown:
             await self._give_back(unknown)
 
+    def _unknown_pause(self, claim: Claim) -> timedelta:
+        """From half to one and a half times the policy's, by the token: with equal pauses, workers that do not know a
+        function can hand a run to each other in turns for ever, past the one that does."""
+        spread = claim.token * 618_033_989 % 1_000_000_000 / 1_000_000_000
+        return self._policy.unknown_function_pause * (0.5 + spread)
+
     async def _give_back(self, claims: list[Claim]) -> None:
         """Hand back what was never started: for a worker that knows the function, or because this one is leaving."""
-        delay = self._policy.unknown_function_pause if self.accepting else timedelta(0)
+        delay = self._unknown_pause(claims[0]) if self.accepting else timedelta(0)
         reason = "unknown function" if self.accepting else "shutting down"
         try:
             await self._queue.release(claims, delay, started=False)
