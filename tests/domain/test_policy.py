@@ -56,6 +56,7 @@ REFUSALS: list[tuple[Callable[[], object], str, object, str]] = [
     (lambda: NodePolicy(poll_interval=ZERO), "poll_interval", 0.0, "more than 0"),
     (lambda: NodePolicy(refresh_interval=ZERO), "refresh_interval", 0.0, "more than 0"),
     (lambda: NodePolicy(reconciliation_interval=ZERO), "reconciliation_interval", 0.0, "more than 0"),
+    (lambda: NodePolicy(signal_wait=ZERO), "signal_wait", 0.0, "more than 0"),
     (lambda: NodePolicy(shutdown_timeout=-SECOND), "shutdown_timeout", -1.0, "must not be negative"),
     (lambda: NodePolicy(poll_interval=10 * SECOND), "poll_interval", 10.0, "the lease of 9.0 s"),
     (lambda: Retention(runs=0), "statistics_history_runs", 0, "1 to 1000000"),

@@ -22,9 +22,6 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.ports import Backend, Clock, Observer
 
-SIGNAL_TIMEOUT = timedelta(seconds=5)
-"""A wait for signals ends after this long and begins again."""
-
 STOP_STEP_SECONDS = 5.0
 """How long one step of the stop waits for the store."""
 
@@ -134,7 +131,7 @@ class Node:
         return rest
 
     async def _watch(self) -> float | None:
-        await self._backend.signals.wait(SIGNAL_TIMEOUT)
+        await self._backend.signals.wait(self._policy.signal_wait)
         for name in ("elector", "registrar", "heartbeat"):
             self._loops[name].wake()
         return 0.0

@@ -178,19 +178,21 @@ class WorkerPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePolicy:
-    """Everything one process needs to know about time."""
+    """Everything one process needs to know about time. A wait for signals ends after `signal_wait` and begins again."""
 
     leadership: LeadershipPolicy = LeadershipPolicy()
     worker: WorkerPolicy = WorkerPolicy()
     poll_interval: timedelta = timedelta(seconds=0.1)
     refresh_interval: timedelta = timedelta(seconds=1)
     reconciliation_interval: timedelta = timedelta(seconds=30)
+    signal_wait: timedelta = timedelta(seconds=5)
     shutdown_timeout: timedelta = timedelta(seconds=30)
 
     def __post_init__(self) -> None:
         require_positive("poll_interval", self.poll_interval)
         require_positive("refresh_interval", self.refresh_interval)
         require_positive("reconciliation_interval", self.reconciliation_interval)
+        require_positive("signal_wait", self.signal_wait)
         require(
             self.shutdown_timeout >= timedelta(0),
             "shutdown_timeout",
