@@ -87,6 +87,13 @@ class OperationalConfig(BaseSettings):
     shutdown_timeout: Patience = 30.0
     start_timeout: Seconds | None = None
 
+    @field_validator("redis_key_prefix", "worker_service_name")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError("must not hold control characters")
+        return value
+
     @field_validator("*", mode="wrap")
     @classmethod
     def _show_the_value(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
@@ -98,13 +105,6 @@ class OperationalConfig(BaseSettings):
             shown = "" if info.field_name in _SECRETS else f"={_echo(value)}"
             text = f"{info.field_name}{shown}: {reason}"
             raise PydanticCustomError("impossible_value", "{text}", {"text": text}) from None
-
-    @field_validator("redis_key_prefix", "worker_service_name")
-    @classmethod
-    def _printable(cls, value: str) -> str:
-        if not value.isprintable():
-            raise PydanticCustomError("not_printable", "must not hold control characters")
-        return value
 
     @model_validator(mode="after")
     def _hang_together(self) -> Self:

@@ -98,7 +98,9 @@ class Life:
             raise StartTimedOutError(f"not usable within start_timeout={limit:g} s: {reason}") from None
 
     async def _stop(self, node: Node) -> None:
-        with hurried_by_signals(node.hurry):
-            await node.stop()
-        self._roster.end(node)
+        try:
+            with hurried_by_signals(node.hurry):
+                await node.stop()
+        finally:
+            self._roster.end(node)
         logger_of("runner").info("%s stopped", node.id)

@@ -1,0 +1,34 @@
+"""What happens to a run that fails: it is executed again, later and later.
+
+uvicorn --app-dir docs/examples retry_settings:app
+"""
+
+from fastapi import FastAPI
+
+from fastapi_task_manager import OperationalConfig, RunContext, TaskGroup, TaskManager
+from task_manager_memory import MemoryStore
+
+app = FastAPI()
+# The defaults wait 1, 2, 4, 8, 16, 32, 60, 60, … seconds, until the run succeeds. Here it gives up after 10 retries.
+config = OperationalConfig(retry_backoff=1, retry_backoff_max=60, retry_backoff_multiplier=2, max_retries=10)
+manager = TaskManager(app, config, backend=MemoryStore().open)
+group = TaskGroup("Payments")
+manager.add_task_group(group)
+
+delivered: list[str] = []
+
+
+@group.add_task("*/2 * * * * *", retry_backoff=0.05, retry_backoff_max=0.2, max_retries=5)
+async def deliver(context: RunContext) -> None:
+    """Fails twice. All attempts of a run share its id, so a receiver can tell a repetition from a new payment."""
+    if context.attempt < 3:
+        raise ConnectionError("the bank does not answer")
+    delivered.append(context.run_id.value)
+
+
+@group.add_task("0 3 * * *", no_retry_on=[ValueError], timeout=30)
+async def settle() -> None:
+    """A ValueError will not go away by trying again; an attempt that takes longer than 30 s counts as failed."""
+
+
+app.include_router(manager.get_manager_router(), prefix="/task-manager", tags=["task-manager"])

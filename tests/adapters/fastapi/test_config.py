@@ -1,0 +1,251 @@
+"""Configuration: every default, every refusal, the environment, and no secret anywhere."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from fastapi_task_manager import Config, OperationalConfig
+from fastapi_task_manager.schema.health import ConfigResponse
+from task_manager_redis import RedisSettings
+from tests.adapters.fastapi.application import answer, build, client_of
+
+DEFAULTS = {
+    "redis_key_prefix": "fastapi_task_manager.config",
+    "concurrent_tasks": 2,
+    "statistics_redis_expiration": 432_000,
+    "statistics_history_runs": 500,
+    "allow_parallel": True,
+    "redis_host": "h",
+    "redis_port": 6379,
+    "redis_password": None,
+    "redis_db": 0,
+    "poll_interval": 0.1,
+    "worker_service_name": "fastapi-task-manager",
+    "stream_block_ms": 1000,
+    "leader_heartbeat_interval": 3.0,
+    "leader_retry_interval": 5.0,
+    "reconciliation_interval": 30.0,
+    "retry_backoff": 1.0,
+    "retry_backoff_max": 60.0,
+    "retry_backoff_multiplier": 2.0,
+    "running_heartbeat_interval": 3.0,
+}
+
+IMPOSSIBLE: dict[str, tuple[Any, ...]] = {
+    "redis_key_prefix": ("", "x" * 201, "a\nb", 5),
+    "concurrent_tasks": (0, -1, 1.5, "many", 100_001, None),
+    "statistics_redis_expiration": (0, -1, 10**30),
+    "statistics_history_runs": (0, 10**7),
+    "allow_parallel": ("perhaps", 7),
+    "poll_interval": (0, -0.1, float("inf"), float("nan"), "soon", 1e12),
+    "worker_service_name": ("", "x" * 101, "a\0b"),
+    "stream_block_ms": (0, -5, 1e12),
+    "leader_heartbeat_interval": (0, -3, float("nan")),
+    "leader_retry_interval": (0, -3),
+    "reconciliation_interval": (0, -3),
+    "retry_backoff": (0, -1, float("inf"), 0.0001),
+    "retry_backoff_max": (0, -1),
+    "retry_backoff_multiplier": (0.5, 0, -2, float("nan"), 1001),
+    "running_heartbeat_interval": (0, -1),
+    "max_retries": (-1, 1.5, 10**9),
+    "timezone": ("Mars/Olympus", "../etc/passwd", ""),
+    "refresh_interval": (0, -1),
+    "shutdown_timeout": (-1, float("nan")),
+    "start_timeout": (0, -1),
+    "redis_port": (0, 65536, -1, "http"),
+    "redis_db": (-1, "first"),
+    "redis_tls": ("perhaps",),
+    "redis_timeout": (0,),
+    "redis_connect_timeout": (-1,),
+    "redis_sentinels": ("somewhere", "a:0", "a:99999"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TASK_MANAGER_REDIS_HOST", raising=False)
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    assert Config(redis_host="h").model_dump(include=set(DEFAULTS)) == DEFAULTS
+
+
+def test_the_redis_host_is_the_only_field_without_a_default() -> None:
+    assert [name for name, field in Config.model_fields.items() if field.is_required()] == ["redis_host"]
+    with pytest.raises(ValidationError, match="redis_host"):
+        Config.model_validate({})
+    assert OperationalConfig() == OperationalConfig()
+
+
+def test_every_field_has_a_line_in_the_table_of_refusals() -> None:
+    free_texts = {
+        "redis_host",
+        "redis_username",
+        "redis_password",
+        "redis_tls_ca_file",
+        "redis_sentinel_service",
+        "redis_sentinel_username",
+        "redis_sentinel_password",
+        "redis_cluster",
+    }
+    assert set(Config.model_fields) - free_texts == set(IMPOSSIBLE)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in IMPOSSIBLE.items() for value in values]
+)
+def test_an_impossible_value_is_refused_with_field_and_value(field: str, value: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Config.model_validate({"redis_host": "h", field: value})
+    message = str(caught.value)
+    assert field in message
+    assert repr(value)[:20] in message or f"{value}" in message
+
+
+@pytest.mark.parametrize(
+    ("settings", "texts"),
+    [
+        (
+            {"retry_backoff": 10, "retry_backoff_max": 5},
+            ("retry_backoff_max=5.0", "retry_backoff=10.0"),
+        ),
+        (
+            {"poll_interval": 10, "leader_heartbeat_interval": 1},
+            ("poll_interval=10.0", "lease of 3.0 s", "leader_heartbeat_interval"),
+        ),
+        (
+            {"redis_cluster": True, "redis_sentinels": "a:1"},
+            ("redis_cluster=True", "redis_sentinels='a:1'"),
+        ),
+        (
+            {"redis_cluster": True, "redis_host": "unix:///run/redis.sock"},
+            ("redis_cluster=True", "redis_host='unix:///run/redis.sock'"),
+        ),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused_with_both(
+    settings: dict[str, Any], texts: tuple[str, ...]
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Config.model_validate({"redis_host": "h", "redis_password": "hunter2", **settings})
+    assert [text for text in texts if text not in str(caught.value)] == []
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_unknown_field_is_refused_by_name() -> None:
+    with pytest.raises(ValidationError, match="redis_hots"):
+        Config.model_validate({"redis_host": "h", "redis_hots": "h"})
+
+
+def test_assignment_is_checked_too() -> None:
+    config = OperationalConfig()
+    with pytest.raises(ValidationError, match="poll_interval"):
+        config.poll_interval = -1
+    config.poll_interval = 0.2
+    assert config.node_policy().poll_interval.total_seconds() == 0.2
+
+
+def test_every_field_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "redis_key_prefix": "p",
+        "concurrent_tasks": "7",
+        "allow_parallel": "false",
+        "redis_host": "redis.example",
+        "redis_port": "7000",
+        "redis_password": "hunter2",
+        "redis_db": "3",
+        "poll_interval": "0.5",
+        "max_retries": "4",
+        "timezone": "Europe/Rome",
+        "start_timeout": "",
+        "redis_sentinels": "a:1,b:2",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(f"TASK_MANAGER_{name.upper()}", value)
+    config = Config.model_validate({})
+    assert (config.redis_key_prefix, config.concurrent_tasks, config.allow_parallel) == ("p", 7, False)
+    assert (config.redis_host, config.redis_port, config.redis_password) == ("redis.example", 7000, "hunter2")
+    assert (config.max_retries, config.timezone, config.start_timeout) == (4, "Europe/Rome", None)
+    assert Config(redis_host="argument").redis_host == "argument"
+
+
+def test_an_impossible_value_of_the_environment_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASK_MANAGER_CONCURRENT_TASKS", "many")
+    with pytest.raises(ValidationError, match="concurrent_tasks='many'"):
+        OperationalConfig()
+
+
+@pytest.mark.parametrize("url", ["redis://u:hunter2@h:1/2", "rediss://h", "unix:///run/redis.sock?password=hunter2"])
+def test_the_redis_host_may_be_a_url_and_shows_no_credentials(url: str) -> None:
+    config = Config(redis_host=url)
+    assert config.redis_host == url
+    assert "hunter2" not in repr(config) + str(config)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "http://u:hunter2@h",
+        "REDIS//h",
+        "h:6379",
+        "",
+        "a b",
+        "u:hunter2@h",
+        "redis://h:port",
+        "redis://u:hun@ter2/#x@h",
+        "unix://",
+        "a\0b",
+    ],
+)
+def test_a_wrong_address_is_refused_by_the_field_name_and_without_credentials(host: str) -> None:
+    with pytest.raises(ValidationError, match="redis_host") as caught:
+        Config(redis_host=host)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_wrong_scheme_is_named() -> None:
+    with pytest.raises(ValidationError, match=r"http://.*redis, rediss, unix"):
+        Config(redis_host="http://localhost")
+
+
+def test_no_secret_is_shown() -> None:
+    config = Config(redis_host="h", redis_password="hunter2", redis_sentinel_password="hunter3")
+    assert config.redis_password == "hunter2"
+    assert "hunter" not in repr(config) + str(config) + repr(config.redis_settings())
+    for broken in ({"redis_password": 5}, {"redis_password": "hunter2", "poll_interval": -1}):
+        with pytest.raises(ValidationError) as caught:
+            Config.model_validate({"redis_host": "h", **broken})
+        assert "hunter2" not in str(caught.value)
+        assert "=5" not in str(caught.value)
+
+
+async def test_the_config_route_shows_the_operational_fields_and_no_other() -> None:
+    app, _ = build()
+    async with client_of(app) as client:
+        shown = await answer(client, "GET", "/config")
+    assert set(shown) == set(OperationalConfig.model_fields) == set(ConfigResponse.model_fields)
+    assert not [name for name in shown if name.startswith("redis_") and name != "redis_key_prefix"]
+
+
+def test_the_redis_settings_say_the_same() -> None:
+    config = Config(
+        redis_host="h", redis_port=1, redis_db=2, redis_username="u", redis_password="p", redis_key_prefix="x"
+    )
+    assert config.redis_settings() == RedisSettings(host="h", port=1, db=2, username="u", password="p", prefix="x")
+    assert Config(redis_host="rediss://h").redis_settings().url == "rediss://h"
+    sentinel = Config(redis_host="h", redis_sentinels="a:1, b:2", redis_sentinel_service="s").redis_settings().sentinel
+    assert sentinel is not None
+    assert (sentinel.hosts, sentinel.service) == ((("a", 1), ("b", 2)), "s")
+
+
+def test_a_config_is_json_but_for_its_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        config = Config(redis_host="redis://u:hunter2@h")
+        logging.getLogger("some").debug("%s %r", config, config)
+    assert "hunter2" not in caplog.text
+    assert json.loads(ConfigResponse.model_validate(config).model_dump_json())["timezone"] == "UTC"

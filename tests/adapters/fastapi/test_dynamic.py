@@ -1,0 +1,349 @@
+"""Dynamic tasks: added, changed and removed through the API and from code, known to every process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from fastapi_task_manager import TaskGroup, TaskManager
+from task_manager_core.ports import OpenBackend
+from task_manager_memory import MemoryStore
+from tests.adapters.fastapi.application import answer, build, serving
+from tests.adapters.fastapi.switched import Line, SwitchedStore
+from tests.waiting import wait_until_async
+
+BODY = {"task_group_name": "g", "function_name": "greet", "cron_expression": "0 0 1 1 *", "name": "n"}
+
+
+def _group(calls: list[str] | None = None) -> TaskGroup:
+    group = TaskGroup("g", tags=["all"])
+
+    @group.register_function()
+    async def greet(recipient: str = "world") -> None:
+        if calls is not None:
+            calls.append(recipient)
+
+    @group.add_task("0 0 1 1 *", register=False)
+    async def static() -> None:
+        """Declared by code."""
+
+    return group
+
+
+@asynccontextmanager
+async def _process(
+    backend: OpenBackend | None = None, calls: list[str] | None = None
+) -> AsyncGenerator[tuple[httpx.AsyncClient, TaskManager, TaskGroup]]:
+    group = _group(calls)
+    app, manager = build(group, backend=backend)
+    async with serving(app) as client:
+        yield client, manager, group
+
+
+async def _names(client: httpx.AsyncClient) -> list[str]:
+    return [task["name"] for task in await answer(client, "GET", "/tasks", params={"task_group_name": "g"})]
+
+
+async def test_post_creates_a_task_that_runs_and_delete_removes_it_with_all_its_state() -> None:
+    calls: list[str] = []
+    async with _process(calls=calls) as (client, _, group):
+        created = await answer(
+            client, "POST", "/tasks", json=BODY | {"cron_expression": "* * * * * *", "kwargs": {"recipient": "x"}}
+        )
+        assert created == {
+            "task_group_name": "g",
+            "task_name": "n",
+            "function_name": "greet",
+            "cron_expression": "* * * * * *",
+            "kwargs": {"recipient": "x"},
+            "dynamic": True,
+        }
+        assert await _names(client) == ["n", "static"]
+        assert [task.name for task in group.tasks] == ["static", "n"]
+        await wait_until_async(lambda: calls, "it runs")
+        assert set(calls) == {"x"}
+        removed = await answer(client, "DELETE", "/tasks", params={"task_group_name": "g", "task_name": "n"})
+        assert removed == {"affected_tasks": [{"task_group": "g", "task": "n"}], "count": 1}
+        assert await _names(client) == ["static"]
+        assert [task.name for task in group.tasks] == ["static"]
+        assert (await client.get("/tasks/g/n/statistics")).status_code == 404
+
+
+async def test_every_process_knows_every_task_within_a_poll_and_any_of_them_removes_it() -> None:
+    store = MemoryStore()
+    async with _process(store.open) as (client, _, _), _process(store.open) as (other, _, other_group):
+        await answer(client, "POST", "/tasks", json=BODY)
+        await wait_until_async(lambda: _knows(other), "the other process lists it")
+        assert "n" in [task.name for task in other_group.tasks]
+        assert (await other.post("/tasks", json=BODY)).status_code == 409
+        await answer(other, "DELETE", "/tasks", params={"task_group_name": "g", "task_name": "n"})
+        await wait_until_async(lambda: _knows(client, known=False), "gone everywhere")
+
+
+async def _knows(client: httpx.AsyncClient, *, known: bool = True) -> bool:
+    return ("n" in await _names(client)) is known
+
+
+async def test_dynamic_tasks_survive_a_restart_of_everything() -> None:
+    store = MemoryStore()
+    async with _process(store.open) as (client, manager, _):
+        await answer(client, "POST", "/tasks", json=BODY)
+        await manager.add_dynamic_task("g", "greet", "0 0 1 1 *", name="from code", tags=["own"])
+    async with _process(store.open) as (client, _, group):
+        assert await _names(client) == ["from code", "n", "static"]
+        learnt = {task.name: task for task in group.tasks}["from code"]
+        assert (learnt.tags, learnt.function_name, learnt.dynamic) == (["all", "own"], "greet", True)
+        assert learnt.function is group.function_registry["greet"]
+
+
+async def test_the_synchronous_calls_reach_the_store_of_a_running_manager() -> None:
+    async with _process() as (client, manager, group):
+        group.add_dynamic_task("greet", "0 0 1 1 *", name="n")
+        await wait_until_async(lambda: _knows(client), "written")
+        group.remove_dynamic_task("n")
+        await wait_until_async(lambda: _knows(client, known=False), "removed")
+        group.add_task("0 0 1 1 *", name="late")(lambda: None)
+        late = TaskGroup("late group")
+        late.add_task("0 0 1 1 *", name="t")(lambda: None)
+        manager.add_task_group(late)
+        await wait_until_async(lambda: _has(client, {"late", "t"}), "tasks of code added while running")
+
+
+async def _has(client: httpx.AsyncClient, names: set[str]) -> bool:
+    return names <= {task["name"] for task in await answer(client, "GET", "/tasks")}
+
+
+async def test_a_group_added_late_lists_what_the_store_knows_of_it() -> None:
+    store = MemoryStore()
+    async with _process(store.open) as (client, _, _):
+        await answer(client, "POST", "/tasks", json=BODY)
+        app, manager = build(backend=store.open)
+        async with serving(app):
+            group = _group()
+            manager.add_task_group(group)
+            assert [task.name for task in group.tasks] == ["static", "n"]
+
+
+async def test_put_changes_what_it_says_and_keeps_the_rest_pause_and_history() -> None:
+    async with _process() as (client, _, _):
+        given = BODY | {"kwargs": {"recipient": "x"}, "description": "d", "tags": ["own"], "max_retries": 3}
+        await answer(client, "POST", "/tasks", json=given)
+        await answer(client, "POST", "/tasks/trigger", params={"task_name": "n"})
+        await wait_until_async(lambda: _runs(client), "a run is recorded")
+        await answer(client, "POST", "/tasks/disable", params={"task_name": "n"})
+        changed = await answer(client, "PUT", "/tasks/g/n", json={"cron_expression": "0 0 2 1 *", "retry_backoff": 7})
+        assert changed["cron_expression"] == "0 0 2 1 *"
+        (task,) = await answer(client, "GET", "/tasks", params={"name": "n"})
+        assert (task["description"], task["tags"], task["kwargs"]) == ("d", ["all", "own"], {"recipient": "x"})
+        assert (task["retry_backoff"], task["max_retries"], task["is_active"]) == (7.0, 3, False)
+        assert "-01-02T" in task["next_run"]
+        assert len(await _runs(client)) == 1
+        await answer(client, "PUT", "/tasks/g/n", json={"interval": 60, "description": None, "allow_parallel": False})
+        (task,) = await answer(client, "GET", "/tasks", params={"name": "n"})
+        assert (task["expression"], task["description"], task["overlap"]) == ("every 60s", None, "buffer_one")
+
+
+async def _runs(client: httpx.AsyncClient) -> list[Any]:
+    return list((await answer(client, "GET", "/tasks/g/n/statistics"))["runs"])
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "pointer"),
+    [
+        ("g/nobody", {"cron_expression": "* * * * *"}, 404, None),
+        ("g/static", {"cron_expression": "* * * * *"}, 400, None),
+        ("g/n", {"cron_expression": "* * *"}, 400, "cron_expression"),
+        ("g/n", {"kwargs": {"wrong": 1}}, 400, "kwargs"),
+        ("g/n", {"function_name": "nobody"}, 400, "function_name"),
+        ("g/n", {"timezone": "nowhere"}, 400, "timezone"),
+        ("g/n", {"name": "other"}, 422, "name"),
+        ("g/n", {"cron_expression": None}, 400, "cron_expression"),
+    ],
+)
+async def test_put_refuses_and_changes_nothing(
+    path: str, body: dict[str, Any], status: int, pointer: str | None
+) -> None:
+    async with _process() as (client, _, _):
+        await answer(client, "POST", "/tasks", json=BODY)
+        before = await answer(client, "GET", "/tasks")
+        response = await client.put(f"/tasks/{path}", json=body)
+        assert response.status_code == status, response.text
+        assert pointer is None or pointer in response.text
+        assert await answer(client, "GET", "/tasks") == before
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "pointer"),
+    [
+        ({"task_group_name": "nowhere"}, 404, "nowhere"),
+        ({"function_name": "nobody"}, 400, "function_name"),
+        ({"cron_expression": "* * *"}, 400, "cron_expression"),
+        ({"cron_expression": "R * * * *"}, 400, "cron_expression"),
+        ({"cron_expression": "*" * 10_000}, 400, "cron_expression"),
+        ({"cron_expression": []}, 400, "cron_expression"),
+        ({"cron_expression": None}, 400, "cron_expression"),
+        ({"cron_expression": ["* * * * *"] * 30}, 200, ""),
+        ({"cron_expression": [f"{minute} * * * *" for minute in range(30)]}, 400, "rules"),
+        ({"name": "static"}, 409, "already exists"),
+        ({"name": ""}, 400, "name"),
+        ({"name": "x" * 201}, 400, "name"),
+        ({"name": "\0"}, 400, "name"),
+        ({"name": "\ud800"}, 400, "name"),
+        ({"description": "\ud800"}, 400, "description"),
+        ({"description": "x" * 20_000}, 400, "description"),
+        ({"timezone": "nowhere"}, 400, "timezone"),
+        ({"tags": [""]}, 400, "tags"),
+        ({"kwargs": {"wrong": 1}}, 400, "kwargs"),
+        ({"kwargs": [1]}, 422, "kwargs"),
+        ({"kwargs": {"recipient": "\ud800"}}, 400, "kwargs"),
+        ({"kwargs": {"recipient": "x" * 200_000}}, 400, "kwargs"),
+        ({"retry_backoff": -1}, 400, "retry_backoff"),
+        ({"retry_backoff": 1e300}, 400, "retry_backoff"),
+        ({"retry_backoff": 5, "retry_backoff_max": 1}, 400, "retry_backoff_max"),
+        ({"retry_backoff": 0.0001}, 400, "retry_backoff"),
+        ({"max_retries": -1}, 400, "max_retries"),
+        ({"max_retries": 10**50}, 400, "max_retries"),
+        ({"timeout": 0}, 400, "timeout"),
+        ({"jitter": -5}, 400, "jitter"),
+        ({"start_at": "2026-01-01T00:00:00"}, 400, "start_at"),
+        ({"start_at": "2026-01-02T00:00:00Z", "end_at": "2026-01-01T00:00:00Z"}, 400, "end_at"),
+        ({"interval": 5}, 400, "exactly one of"),
+        ({"cron_expression": None, "interval": 0.5}, 400, "interval"),
+        ({"cron_expression": None, "run_at": []}, 400, "run_at"),
+        ({"cron_expression": None, "run_at": "0001-01-01T00:00:00+10:00"}, 400, "instants"),
+        ({"overlap": "perhaps"}, 422, "overlap"),
+        ({"retry_bakoff": 1}, 422, "retry_bakoff"),
+        ({"high_priority": "perhaps"}, 422, "high_priority"),
+        ({"retry_on": ["x" * 400]}, 400, "retry_on"),
+    ],
+)
+async def test_post_refuses_with_a_pointer_and_leaves_nothing_behind(
+    change: dict[str, Any], status: int, pointer: str
+) -> None:
+    async with _process() as (client, _, group):
+        response = await client.post("/tasks", content=_json(BODY | change), headers=JSON)
+        assert response.status_code == status, response.text
+        assert pointer in response.text
+        if status != 200:
+            assert await _names(client) == ["static"]
+            assert len(group.tasks) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{",
+        b'"x"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"kwargs": NaN}',
+        b'{"task_group_name": "\\ud800", "x\\ud800": NaN}',
+        b'{"retry_backoff": ' + b"9" * 5000 + b"}",
+        b'{"max_retries": 1e400}',
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_a_client_error(content: bytes) -> None:
+    async with _process() as (client, _, _):
+        for method, path in (("POST", "/tasks"), ("POST", "/schedules/preview"), ("PUT", "/tasks/g/static")):
+            response = await client.request(method, path, content=content, headers=JSON)
+            assert 400 <= response.status_code < 500, (path, response.text)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"start": "2026-01-01T00:00:00"}, 422),
+        ({"start": "0001-01-01T00:00:00+14:00"}, 400),
+        ({"start": "9999-12-31T23:59:59-12:00"}, 400),
+        ({"start": "9999-12-31T23:59:59Z"}, 200),
+        ({"start": "0001-01-01T00:00:00Z"}, 200),
+        ({"start": 1e300}, 422),
+        ({"count": 1001}, 422),
+        ({"count": 10**100}, 422),
+        ({"cron_expression": "H * * * *"}, 400),
+        ({"cron_expression": "H * * * *", "seed": "g/n"}, 200),
+        ({"timezone": "\ud800"}, 400),
+        ({"gap": "jump"}, 422),
+    ],
+)
+async def test_a_preview_refuses_what_it_cannot_compute(body: dict[str, Any], status: int) -> None:
+    async with _process() as (client, _, _):
+        given = {"cron_expression": "0 0 * * *", "timezone": "Pacific/Auckland"} | body
+        response = await client.post("/schedules/preview", content=_json(given), headers=JSON)
+        assert response.status_code == status, response.text
+
+
+async def test_deleting_a_static_task_is_400_and_an_unknown_one_404() -> None:
+    async with _process() as (client, _, _):
+        for name, status in (("static", 400), ("nobody", 404), ("", 404), ("\0", 404), ("x" * 500, 404)):
+            response = await client.delete("/tasks", params={"task_group_name": "g", "task_name": name})
+            assert response.status_code == status, response.text
+        assert (await client.delete("/tasks")).status_code == 422
+
+
+@pytest.mark.parametrize("line", [Line.DOWN, Line.SILENT])
+async def test_while_the_store_is_away_requests_are_503_within_seconds(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastapi_task_manager.api.refusals.STORE_SECONDS", 0.2)
+    store = SwitchedStore()
+    async with _process(store.open) as (client, manager, group):
+        store.line = line
+        for method, path in (
+            ("GET", "/tasks"),
+            ("GET", "/tasks/g/static/statistics"),
+            ("POST", "/tasks/disable"),
+            ("POST", "/tasks/trigger"),
+            ("DELETE", "/tasks?task_group_name=g&task_name=static"),
+        ):
+            response = await client.request(method, path)
+            assert response.status_code == 503, path
+            assert "the store is not available" in response.json()["detail"]
+        assert (await client.post("/tasks", json=BODY)).status_code == 503
+        assert [task.name for task in group.tasks] == ["static"]
+        assert (await client.get("/config")).status_code == 200
+        store.line = Line.UP
+        await wait_until_async(manager.is_healthy, "back again")
+        assert await _names(client) == ["static"]
+
+
+async def test_the_calls_of_a_manager_need_it_to_run_and_are_runtime_errors() -> None:
+    group = _group()
+    _, manager = build(group)
+    with pytest.raises(RuntimeError, match="not running"):
+        await manager.add_dynamic_task("g", "greet", "* * * * *")
+    assert len(group.tasks) == 1
+    await manager.start()
+    for call, text in (
+        (manager.add_dynamic_task("nowhere", "greet", "* * * * *"), "not found"),
+        (manager.add_dynamic_task("g", "nobody", "* * * * *"), "not registered"),
+        (manager.add_dynamic_task("g", "greet", "* * * * *", name="static"), "already exists"),
+        (manager.remove_dynamic_task("g", "static"), "static and cannot be removed"),
+        (manager.remove_dynamic_task("g", "nobody"), "not found"),
+        (manager.change_dynamic_task("g", "static", cron_expression="* * * * *"), "static and cannot be changed"),
+    ):
+        with pytest.raises(RuntimeError, match=text):
+            await call
+    with pytest.raises(TypeError, match="'wrong'"):
+        await manager.change_dynamic_task("g", (await _added(manager)), wrong=1)
+    await manager.stop()
+
+
+async def _added(manager: TaskManager) -> str:
+    return (await manager.add_dynamic_task("g", "greet", "* * * * *")).name
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+def _json(value: object) -> bytes:
+    """Also what no careful client would send."""
+    return json.dumps(value).encode()

@@ -1,0 +1,277 @@
+"""How tasks are run: where, how many, in which order, and what the log says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from fastapi_task_manager import Config, TaskGroup, TaskManager
+from fastapi_task_manager.observers.logs import ROOT, LogObserver
+from task_manager_core.application.registry import Registry
+from task_manager_core.domain.errors import BackendUnavailable
+from task_manager_core.domain.events import TickFailed
+from task_manager_core.domain.identity import NodeId
+from task_manager_memory import MemoryStore
+from tests.adapters.fastapi.application import QUICK, answer, build, serving
+from tests.adapters.fastapi.switched import Line, SwitchedStore
+from tests.waiting import wait_until_async
+
+SECRET = "hunter2"
+
+
+async def test_synchronous_functions_run_in_threads_and_asynchronous_ones_in_the_loop() -> None:
+    threads: dict[str, threading.Thread] = {}
+    group = TaskGroup("g")
+
+    @group.add_task("* * * * * *")
+    def in_thread() -> None:
+        threads["sync"] = threading.current_thread()
+
+    @group.add_task("* * * * * *")
+    async def in_loop() -> None:
+        threads["async"] = threading.current_thread()
+
+    app, _ = build(group)
+    async with serving(app):
+        await wait_until_async(lambda: len(threads) == 2, "both have run")
+    assert threads["async"] is threading.current_thread()
+    assert threads["sync"] is not threading.current_thread()
+
+
+async def test_a_synchronous_task_does_not_block_the_application() -> None:
+    release = threading.Event()
+    started = threading.Event()
+    group = TaskGroup("g")
+
+    @group.add_task("* * * * * *", allow_parallel=False)
+    def blocking() -> None:
+        started.set()
+        release.wait(20)
+
+    app, _ = build(group)
+    async with serving(app) as client:
+        await wait_until_async(started.is_set, "it blocks a thread")
+        assert (await client.get("/health")).status_code == 200
+        release.set()
+
+
+async def test_at_most_concurrent_tasks_at_a_time() -> None:
+    running = 0
+    most = 0
+    done = 0
+    group = TaskGroup("g")
+
+    @group.add_task("0 0 1 1 *", kwargs=[{"number": number} for number in range(9)])
+    async def job(number: int) -> None:
+        nonlocal running, most, done
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01 + number / 1000)
+        running -= 1
+        done += 1
+
+    app, _ = build(group, concurrent_tasks=3)
+    async with serving(app) as client:
+        await answer(client, "POST", "/tasks/trigger")
+        await wait_until_async(lambda: done == 9, "all have run")
+    assert most == 3
+
+
+async def test_high_priority_before_low() -> None:
+    order: list[str] = []
+    gate = asyncio.Event()
+    group = TaskGroup("g")
+
+    @group.add_task("0 0 1 1 *", tags=["first"])
+    async def gatekeeper() -> None:
+        await gate.wait()
+
+    for name, high in (("low 1", False), ("high 1", True), ("low 2", False), ("high 2", True)):
+
+        @group.add_task("0 0 1 1 *", name=name, tags=["later"], high_priority=high, kwargs={"name": name})
+        async def job(name: str) -> None:
+            order.append(name)
+
+    app, _ = build(group, concurrent_tasks=1)
+    async with serving(app) as client:
+        await answer(client, "POST", "/tasks/trigger", params={"tag": "first"})
+        await wait_until_async(lambda: _is_running(client, "gatekeeper"), "the only place is taken")
+        for name in ("low 1", "high 1", "low 2", "high 2"):
+            await answer(client, "POST", "/tasks/trigger", params={"task_name": name})
+        gate.set()
+        await wait_until_async(lambda: len(order) == 4, "all have run")
+    assert order == ["high 1", "high 2", "low 1", "low 2"]
+
+
+async def _is_running(client: Any, name: str) -> bool:
+    (task,) = await answer(client, "GET", "/tasks", params={"name": name})
+    return bool(task["is_running"])
+
+
+async def test_tasks_do_not_fire_on_the_first_start_unless_they_ask_for_it() -> None:
+    ran: list[str] = []
+    group = TaskGroup("g")
+    group.add_task("0 0 1 1 *", name="waits")(lambda: ran.append("waits"))
+    group.add_task("0 0 1 1 *", name="at once", run_on_start=True)(lambda: ran.append("at once"))
+    app, _ = build(group)
+    async with serving(app):
+        await wait_until_async(lambda: ran, "one runs")
+    assert ran == ["at once"]
+
+
+async def test_a_failure_is_really_executed_again_until_it_succeeds() -> None:
+    attempts: list[float] = []
+    group = TaskGroup("g")
+
+    @group.add_task("0 0 1 1 *", name="n", retry_backoff=0.02, retry_backoff_max=0.05)
+    async def flaky() -> None:
+        attempts.append(time.monotonic())
+        if len(attempts) < 4:
+            raise OSError("not yet")
+
+    app, _ = build(group)
+    async with serving(app) as client:
+        await answer(client, "POST", "/tasks/trigger")
+        await wait_until_async(lambda: len(attempts) == 4, "the fourth attempt")
+        await wait_until_async(lambda: _statuses(client, 4), "recorded")
+        assert await _all_statuses(client) == ["succeeded", "retried", "retried", "retried"]
+
+
+async def _all_statuses(client: Any) -> list[str]:
+    return [run["status"] for run in (await answer(client, "GET", "/tasks/g/n/statistics"))["runs"]]
+
+
+async def _statuses(client: Any, count: int) -> bool:
+    return len(await _all_statuses(client)) == count
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"max_retries": 0}, OSError),
+        ({"no_retry_on": [OSError]}, ConnectionError),
+        ({"retry_on": ["builtins.ValueError"]}, OSError),
+        ({"retry_on": ValueError}, OSError),
+    ],
+)
+async def test_a_failure_that_is_not_to_be_retried_is_final(options: Any, error: type[Exception]) -> None:
+    group = TaskGroup("g")
+
+    @group.add_task("0 0 1 1 *", name="n", **options)
+    async def failing() -> None:
+        raise error("for good")
+
+    app, _ = build(group)
+    async with serving(app) as client:
+        await answer(client, "POST", "/tasks/trigger")
+        await wait_until_async(lambda: _statuses(client, 1), "recorded")
+        assert await _all_statuses(client) == ["failed"]
+
+
+async def test_a_task_that_takes_too_long_has_failed() -> None:
+    group = TaskGroup("g")
+
+    @group.add_task("0 0 1 1 *", name="n", timeout=0.05, max_retries=0)
+    async def slow() -> None:
+        await asyncio.Event().wait()
+
+    app, _ = build(group)
+    async with serving(app) as client:
+        await answer(client, "POST", "/tasks/trigger")
+        await wait_until_async(lambda: _statuses(client, 1), "recorded")
+        (run,) = (await answer(client, "GET", "/tasks/g/n/statistics"))["runs"]
+        assert (run["status"], "0.05" in run["error_message"]) == ("failed", True)
+
+
+# -- the log ----------------------------------------------------------------------------------------------------------
+
+
+def _lines(caplog: pytest.LogCaptureFixture, component: str, text: str) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.name == f"{ROOT}.{component}" and text in record.getMessage()]
+
+
+async def test_one_line_per_dispatch_and_failure_and_change_of_leadership(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, ROOT)
+    group = TaskGroup("g")
+
+    @group.add_task("* * * * * *", name="n", retry_backoff=30)
+    async def failing() -> None:
+        raise ValueError("the reason")
+
+    app, _ = build(group)
+    async with serving(app):
+        await wait_until_async(lambda: _lines(caplog, "consumer", "failed g/n run"), "the failure is logged")
+    won, ended = _lines(caplog, "leader", " leads, term")
+    assert "no longer leads" in ended.getMessage()
+    (failed,) = _lines(caplog, "consumer", "failed g/n run")
+    assert (won.levelno, ended.levelno, failed.levelno) == (logging.INFO, logging.INFO, logging.WARNING)
+    assert _lines(caplog, "coordinator", "dispatched g/n run")[0].levelno == logging.DEBUG
+    assert failed.exc_info is not None
+    assert "ValueError: the reason" in caplog.text
+    assert 'raise ValueError("the reason")' in caplog.text
+
+
+async def test_a_store_that_is_away_is_told_less_and_less_often(caplog: pytest.LogCaptureFixture) -> None:
+    observer = LogObserver()
+    for repeats in range(1, 101):
+        observer.notice(
+            TickFailed(
+                node=NodeId("n"),
+                service="elector",
+                error=BackendUnavailable("refused"),
+                repeats=repeats,
+                retry_in=timedelta(seconds=1),
+            )
+        )
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == len([1, 2, 4, 8, 16, 32, 64])
+    assert "64 in a row" in told[-1]
+    assert caplog.records[0].name == f"{ROOT}.leader"
+
+
+async def test_recovery_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, ROOT)
+    store = SwitchedStore(Line.DOWN)
+    app, manager = build(backend=store.open)
+    async with serving(app):
+        store.line = Line.UP
+        await wait_until_async(manager.is_healthy, "healthy")
+        await wait_until_async(lambda: _lines(caplog, "leader", "works again"), "told")
+
+
+def test_the_library_sets_no_levels() -> None:
+    components = ("runner", "leader", "coordinator", "consumer", "reconciler", "group", "api", "statistics")
+    for name in (ROOT, *(f"{ROOT}.{component}" for component in components)):
+        logger = logging.getLogger(name)
+        assert (logger.level, logger.handlers) == (logging.NOTSET, [])
+
+
+async def test_no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A Redis that nobody serves, with a password in every place that takes one."""
+    caplog.set_level(logging.DEBUG)
+    config = Config(
+        redis_host=f"redis://user:{SECRET}@127.0.0.1:1/0",
+        redis_password=SECRET,
+        start_timeout=0.3,
+        **QUICK,
+    )
+    manager = TaskManager(config=config)
+    with pytest.raises(RuntimeError) as caught:
+        await manager.start()
+    assert "127.0.0.1:1" in str(caught.value)
+    assert SECRET not in caplog.text + str(caught.value) + repr(caught.value)
+
+
+def test_a_registry_is_filled_before_the_node_lives() -> None:
+    group = TaskGroup("g")
+    group.add_task("* * * * *", name="n")(lambda: None)
+    manager = TaskManager(backend=MemoryStore().open)
+    manager.add_task_group(group)
+    registry: Registry = manager._roster.registry
+    assert [str(key) for key in registry.declared] == ["g/n"]

@@ -1,0 +1,260 @@
+"""Starting, stopping, health, and a store that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from dependency_injector import providers
+from fastapi import FastAPI
+
+from fastapi_task_manager import OperationalConfig, TaskGroup, TaskManager
+from fastapi_task_manager.clock import SystemClock
+from fastapi_task_manager.container import Container
+from task_manager_core.application.control import Selection
+from task_manager_core.domain.errors import BackendUnavailable
+from task_manager_core.domain.events import Event, RunReleased
+from task_manager_memory import MemoryStore
+from tests.adapters.fastapi.application import QUICK, build, client_of, serving
+from tests.adapters.fastapi.switched import Line, SwitchedStore
+from tests.waiting import wait_until_async
+
+
+async def test_the_manager_keeps_the_lifespan_that_the_application_has() -> None:
+    told: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncGenerator[dict[str, str]]:
+        told.append("application starts")
+        yield {"state": "kept"}
+        told.append(f"application stops, manager runs: {manager.is_running}")
+
+    app = FastAPI(lifespan=lifespan)
+    manager = TaskManager(app, OperationalConfig(**QUICK), backend=MemoryStore().open)
+    async with app.router.lifespan_context(app) as state:
+        told.append(f"manager runs: {manager.is_running}")
+        assert state == {"state": "kept"}
+    assert told == ["application starts", "manager runs: True", "application stops, manager runs: False"]
+
+
+async def test_a_manager_may_join_an_application_later_and_twice() -> None:
+    app = FastAPI()
+    manager = TaskManager(config=OperationalConfig(**QUICK), backend=MemoryStore().open)
+    manager.append_to_app_lifecycle(app)
+    manager.append_to_app_lifecycle(app)
+    async with app.router.lifespan_context(app):
+        assert manager.is_running
+    assert not manager.is_running
+
+
+async def test_several_managers_share_an_application() -> None:
+    app = FastAPI()
+    managers = [
+        TaskManager(app, OperationalConfig(**QUICK, redis_key_prefix=name), backend=MemoryStore().open) for name in "ab"
+    ]
+    async with app.router.lifespan_context(app):
+        assert [manager.is_running for manager in managers] == [True, True]
+
+
+async def test_start_and_stop_are_idempotent_and_need_no_application() -> None:
+    manager = TaskManager(config=OperationalConfig(**QUICK), backend=MemoryStore().open)
+    await manager.stop()
+    await manager.start()
+    first = (await manager.health_check()).worker_id
+    await manager.start()
+    assert (await manager.health_check()).worker_id == first
+    await manager.stop()
+    await manager.stop()
+    assert not manager.is_running
+    assert (await manager.health_check()).reason == "stopped"
+
+
+async def test_every_life_has_an_identity_of_its_own_and_shows_the_service_name() -> None:
+    manager = TaskManager(config=OperationalConfig(**QUICK, worker_service_name="billing"), backend=MemoryStore().open)
+    seen: set[str | None] = set()
+    for _ in range(2):
+        await manager.start()
+        health = await manager.health_check()
+        seen.add(health.worker_id)
+        assert health.worker_id is not None
+        assert health.worker_id.startswith("billing@")
+        assert str(os.getpid()) in health.worker_id
+        assert health.worker_started_at is not None
+        await manager.stop()
+    assert len(seen) == 2
+
+
+async def test_health_over_http_before_during_and_after() -> None:
+    app, manager = build()
+    async with client_of(app) as client:
+        before = await client.get("/health")
+        await manager.start()
+        await wait_until_async(manager.is_healthy, "healthy")
+        during = await client.get("/health")
+        await manager.stop()
+        after = await client.get("/health")
+    assert [before.status_code, during.status_code, after.status_code] == [503, 200, 503]
+    assert during.json()["status"] == "healthy"
+    assert during.json()["redis_connected"] is True
+    assert (before.json()["status"], before.json()["redis_connected"]) == ("unhealthy", False)
+    assert after.json()["reason"] == "stopped"
+
+
+async def test_the_first_request_after_the_start_sees_the_tasks_and_a_leader() -> None:
+    group = TaskGroup("g")
+    group.add_task("0 0 1 1 *", name="n")(lambda: None)
+    app, _ = build(group)
+    async with serving(app) as client:
+        assert [task["name"] for task in (await client.get("/tasks")).json()] == ["n"]
+        await wait_until_async(lambda: _leads(client), "the only process leads")
+
+
+async def _leads(client: object) -> bool:
+    response = await client.get("/health")  # type: ignore[attr-defined]  # a client
+    return bool(response.json()["is_leader"])
+
+
+async def test_a_store_that_is_away_lets_the_application_start_and_scheduling_begins_when_it_comes() -> None:
+    store = SwitchedStore(Line.DOWN)
+    ran = asyncio.Event()
+    group = TaskGroup("g")
+    group.add_task("* * * * * *", name="n")(_setter(ran))
+    app, manager = build(group, backend=store.open)
+    async with serving(app) as client:
+        response = await client.get("/health")
+        assert response.status_code == 503
+        assert "connection refused" in response.json()["reason"]
+        assert manager.is_running
+        assert not await manager.is_healthy()
+        store.line = Line.UP
+        await wait_until_async(manager.is_healthy, "healthy again")
+        await wait_until_async(ran.is_set, "the task runs")
+
+
+@pytest.mark.parametrize("line", [Line.DOWN, Line.SILENT])
+async def test_start_timeout_makes_the_start_fail_with_the_reason(line: Line) -> None:
+    app, manager = build(backend=SwitchedStore(line).open, start_timeout=0.2)
+    with pytest.raises(RuntimeError, match=r"start_timeout=0\.2 s: ") as caught:
+        async with app.router.lifespan_context(app):
+            pytest.fail("the application has started")
+    assert isinstance(caught.value, BackendUnavailable)
+    assert not manager.is_running
+
+
+async def test_a_broken_store_is_unhealthy_and_never_an_exception() -> None:
+    store = SwitchedStore()
+    app, manager = build(backend=store.open)
+    async with serving(app) as client:
+        store.line = Line.BROKEN
+        response = await client.get("/health")
+        assert response.status_code == 503
+        assert "a bug in the store" in response.json()["reason"]
+        store.line = Line.UP
+        await wait_until_async(manager.is_healthy, "healthy again")
+
+
+async def test_a_store_that_vanishes_does_not_keep_the_process_from_ending() -> None:
+    store = SwitchedStore()
+    app, manager = build(backend=store.open)
+    async with app.router.lifespan_context(app):
+        store.line = Line.DOWN
+        began = time.monotonic()
+    assert time.monotonic() - began < 15
+    assert not manager.is_running
+
+
+async def test_a_second_signal_while_draining_hands_back_at_once_and_puts_the_handlers_back() -> None:
+    released: list[Event] = []
+
+    class Watching:
+        def notice(self, event: Event) -> None:
+            if isinstance(event, RunReleased):
+                released.append(event)
+
+    started = asyncio.Event()
+    group = TaskGroup("g")
+
+    @group.add_task("* * * * * *", allow_parallel=False)
+    async def endless() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    patient: dict[str, Any] = QUICK | {"shutdown_timeout": 60}
+    manager = TaskManager(config=OperationalConfig(**patient), backend=MemoryStore().open, observers=[Watching()])
+    manager.add_task_group(group)
+    await manager.start()
+    await wait_until_async(started.is_set, "the task runs")
+    before = signal.getsignal(signal.SIGTERM)
+    stopping = asyncio.create_task(manager.stop())
+    await wait_until_async(lambda: signal.getsignal(signal.SIGTERM) is not before, "draining")
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(10):
+        await stopping
+    assert len(released) == 1
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+async def test_a_test_may_override_a_part_of_the_container() -> None:
+    class Stopped(SystemClock):
+        def now(self) -> datetime:
+            return datetime(2030, 1, 1, tzinfo=UTC)
+
+    group = TaskGroup("g")
+    group.add_task("0 0 * * *", name="n")(lambda: None)
+    app, _ = build(group)
+    with Container.clock.override(providers.Object(Stopped())):
+        async with serving(app) as client:
+            (task,) = (await client.get("/tasks")).json()
+            assert task["next_run"] == "2030-01-02T00:00:00Z"
+    assert isinstance(Container.clock(), SystemClock)
+    assert not isinstance(Container.clock(), Stopped)
+
+
+async def test_dynamic_tasks_of_code_survive_a_restart_also_on_a_store_that_forgets() -> None:
+    group = TaskGroup("g")
+    group.register_function("f")(lambda: None)
+    group.add_dynamic_task("f", "0 0 * * *", name="before the start")
+    _, manager = build(group)
+    for _ in range(2):
+        await manager.start()
+        await wait_until_async(lambda: len(_stored(manager)) == 1, "written")
+        await manager.stop()
+
+
+async def test_a_dynamic_task_that_was_removed_elsewhere_is_not_written_again() -> None:
+    store = SwitchedStore()
+    group = TaskGroup("g")
+    group.register_function("f")(lambda: None)
+    group.add_dynamic_task("f", "0 0 * * *", name="n")
+    _, manager = build(group, backend=store.open)
+    twin_group = TaskGroup("g")
+    _, twin = build(twin_group, backend=store.open)
+    await manager.start()
+    await twin.start()
+    await wait_until_async(lambda: [task.name for task in twin_group.tasks] == ["n"], "known to the other process")
+    await twin.remove_dynamic_task("g", "n")
+    await wait_until_async(lambda: group.tasks == [], "gone here too")
+    assert _stored(manager) == set()
+    await manager.stop()
+    await twin.stop()
+
+
+def _setter(event: asyncio.Event) -> Callable[[], None]:
+    """A task that sets the event: synchronous, so it runs in a thread."""
+    loop = asyncio.get_running_loop()
+
+    def task() -> None:
+        loop.call_soon_threadsafe(event.set)
+
+    return task
+
+
+def _stored(manager: TaskManager) -> set[str]:
+    return {stored.task.key.name for stored in manager.control.select(Selection())}

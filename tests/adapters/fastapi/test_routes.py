@@ -1,0 +1,323 @@
+"""The REST surface of reading and acting: fields, filters, statuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from fastapi import Depends, Header, HTTPException
+
+from fastapi_task_manager import RunContext, TaskGroup, TaskManager
+from tests.adapters.fastapi.application import answer, build, client_of, serving
+from tests.waiting import wait_until_async
+
+TASK_FIELDS = (
+    *("task_group_name", "name", "description", "tags", "expression", "high_priority", "retry_backoff"),
+    *("retry_backoff_max", "dynamic", "allow_parallel", "kwargs", "function_name", "next_run", "is_active"),
+    *("is_running", "retry_after", "retry_delay"),
+)
+
+
+@dataclass
+class Scene:
+    """A served application with tasks that never run by themselves."""
+
+    client: httpx.AsyncClient
+    manager: TaskManager
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    async def get(self, path: str, **params: Any) -> Any:
+        return await answer(self.client, "GET", path, params=params)
+
+    async def task(self, name: str) -> Any:
+        (found,) = await self.get("/tasks", name=name)
+        return found
+
+    async def runs(self, group: str, name: str) -> list[dict[str, Any]]:
+        return list((await self.get(f"/tasks/{group}/{name}/statistics"))["runs"])
+
+
+@pytest.fixture
+async def scene() -> AsyncGenerator[Scene]:
+    calls: list[tuple[str, dict[str, Any]]] = []
+    reports = TaskGroup("Reports", tags=["reports"])
+    upkeep = TaskGroup("Upkeep", allow_parallel=False)
+
+    @reports.add_task("0 0 1 1 *", tags=["yearly"], description="d", high_priority=True, kwargs={"recipient": "a"})
+    async def send(recipient: str) -> None:
+        calls.append(("send", {"recipient": recipient}))
+
+    @upkeep.add_task("0 0 1 1 *", tags=["yearly", "db"], retry_backoff=30, retry_backoff_max=90)
+    async def fail() -> None:
+        calls.append(("fail", {}))
+        raise ValueError("no luck: \u00e9")
+
+    @upkeep.add_task("0 0 2 1 *", name="long")
+    async def sleep() -> None:
+        calls.append(("long", {}))
+        await asyncio.Event().wait()
+
+    app, manager = build(reports, upkeep, shutdown_timeout=0)
+    async with serving(app) as client:
+        yield Scene(client, manager, calls)
+
+
+async def test_tasks_have_the_documented_fields(scene: Scene) -> None:
+    task = await scene.task("send")
+    assert [name for name in TASK_FIELDS if name not in task] == []
+    assert task["next_run"].endswith("-01-01T00:00:00Z")
+    assert {name: task[name] for name in TASK_FIELDS if name != "next_run"} == {
+        "task_group_name": "Reports",
+        "name": "send",
+        "description": "d",
+        "tags": ["reports", "yearly"],
+        "expression": "0 0 1 1 *",
+        "high_priority": True,
+        "retry_backoff": 0.05,
+        "retry_backoff_max": 60.0,
+        "dynamic": False,
+        "allow_parallel": True,
+        "kwargs": {"recipient": "a"},
+        "function_name": "send",
+        "is_active": True,
+        "is_running": False,
+        "retry_after": None,
+        "retry_delay": None,
+    }
+    assert (await scene.task("fail"))["allow_parallel"] is False
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ({}, ["send", "fail", "long"]),
+        ({"task_group_name": "Upkeep"}, ["fail", "long"]),
+        ({"name": "send"}, ["send"]),
+        ({"tag": "yearly"}, ["send", "fail"]),
+        ({"tag": "yearly", "task_group_name": "Upkeep"}, ["fail"]),
+        ({"tag": "db", "name": "send"}, []),
+        ({"tag": ""}, []),
+        ({"name": "\0"}, []),
+    ],
+)
+async def test_filters_combine(scene: Scene, filters: dict[str, str], names: list[str]) -> None:
+    assert [task["name"] for task in await scene.get("/tasks", **filters)] == names
+
+
+async def test_groups_and_functions_are_listed(scene: Scene) -> None:
+    assert await scene.get("/task-groups") == [
+        {"name": "Reports", "tags": ["reports"], "allow_parallel": None, "task_count": 1},
+        {"name": "Upkeep", "tags": [], "allow_parallel": False, "task_count": 2},
+    ]
+    assert [group["name"] for group in await scene.get("/task-groups", tag="reports")] == ["Reports"]
+    functions = await scene.get("/functions", task_group_name="Upkeep")
+    assert functions == {
+        "functions": [
+            {"task_group_name": "Upkeep", "function_name": "fail"},
+            {"task_group_name": "Upkeep", "function_name": "sleep"},
+        ],
+        "count": 2,
+    }
+
+
+async def test_disable_and_enable_change_is_active_and_name_what_they_changed(scene: Scene) -> None:
+    disabled = await answer(scene.client, "POST", "/tasks/disable", params={"tag": "yearly"})
+    assert disabled == {
+        "affected_tasks": [{"task_group": "Reports", "task": "send"}, {"task_group": "Upkeep", "task": "fail"}],
+        "count": 2,
+    }
+    assert [task["is_active"] for task in await scene.get("/tasks")] == [False, False, True]
+    await answer(scene.client, "POST", "/tasks/enable", params={"task_name": "send"})
+    assert [task["is_active"] for task in await scene.get("/tasks")] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/tasks/disable"),
+        ("POST", "/tasks/enable"),
+        ("POST", "/tasks/trigger"),
+        ("POST", "/tasks/reset-retry"),
+        ("POST", "/tasks/cancel"),
+        ("DELETE", "/tasks/statistics"),
+    ],
+)
+async def test_an_action_that_matches_nothing_is_404(scene: Scene, method: str, path: str) -> None:
+    for filters in ({"task_name": "nobody"}, {"tag": "nowhere"}, {"task_name": "send", "task_group_name": "Upkeep"}):
+        response = await scene.client.request(method, path, params=filters)
+        assert response.status_code == 404
+        assert "not found" in response.json()["detail"]
+
+
+async def test_trigger_runs_the_task_now_and_its_statistics_say_how_it_went(scene: Scene) -> None:
+    triggered = await answer(scene.client, "POST", "/tasks/trigger", params={"task_name": "send"})
+    assert (triggered["affected_tasks"], triggered["count"]) == ([{"task_group": "Reports", "task": "send"}], 1)
+    await wait_until_async(lambda: scene.runs("Reports", "send"), "a run is recorded")
+    (run,) = await scene.runs("Reports", "send")
+    assert run["run_id"] == triggered["runs"][0]["run_id"]
+    assert (run["status"], run["attempt"], run["slot"], run["error_type"]) == ("succeeded", 1, None, None)
+    assert run["durations_second"] >= 0
+    assert run["run_date"].endswith("Z")
+    assert run["worker"] == (await scene.get("/health"))["worker_id"]
+
+
+async def test_trigger_takes_arguments_for_one_run(scene: Scene) -> None:
+    body = {"kwargs": {"recipient": "b"}}
+    await answer(scene.client, "POST", "/tasks/trigger", params={"task_name": "send"}, json=body)
+    await wait_until_async(lambda: scene.calls, "the run")
+    assert scene.calls == [("send", {"recipient": "b"})]
+    assert (await scene.task("send"))["kwargs"] == {"recipient": "a"}
+    refused = await scene.client.post(
+        "/tasks/trigger", params={"task_name": "send"}, json={"kwargs": {"recipent": "b"}}
+    )
+    assert (refused.status_code, refused.json()["field"]) == (400, "kwargs")
+
+
+async def test_the_same_idempotency_key_is_the_same_run(scene: Scene) -> None:
+    first, second = [
+        await answer(
+            scene.client,
+            "POST",
+            "/tasks/trigger",
+            params={"task_name": "send"},
+            headers={"Idempotency-Key": "order 7"},
+        )
+        for _ in range(2)
+    ]
+    assert first["runs"][0]["run_id"] == second["runs"][0]["run_id"]
+    assert [first["runs"][0]["result"], second["runs"][0]["result"]] == ["queued", "duplicate"]
+    await wait_until_async(lambda: scene.runs("Reports", "send"), "the run")
+    assert len(scene.calls) == 1
+
+
+async def test_a_failure_leaves_its_traceback_and_a_backoff_that_reset_retry_ends(scene: Scene) -> None:
+    await answer(scene.client, "POST", "/tasks/trigger", params={"task_name": "fail"})
+    await wait_until_async(lambda: scene.runs("Upkeep", "fail"), "the failure is recorded")
+    (run,) = await scene.runs("Upkeep", "fail")
+    assert (run["status"], run["error_type"], run["error_message"]) == ("retried", "ValueError", "no luck: \u00e9")
+    assert 'raise ValueError("no luck' in run["error_traceback"]
+    task = await scene.task("fail")
+    assert task["retry_delay"] == 30.0
+    assert task["retry_after"].endswith("Z")
+    await answer(scene.client, "POST", "/tasks/reset-retry", params={"task_name": "fail"})
+    await wait_until_async(lambda: _length(scene.runs("Upkeep", "fail"), 2), "the retry has run")
+    assert [run["attempt"] for run in await scene.runs("Upkeep", "fail")] == [2, 1]
+    assert (await scene.task("fail"))["retry_delay"] == 60.0
+    await answer(scene.client, "DELETE", "/tasks/statistics", params={"task_name": "fail"})
+    assert await scene.runs("Upkeep", "fail") == []
+
+
+async def _length(items: Any, length: int) -> bool:
+    return len(await items) == length
+
+
+async def test_cancel_interrupts_what_runs(scene: Scene) -> None:
+    await answer(scene.client, "POST", "/tasks/trigger", params={"task_name": "long"})
+    await wait_until_async(lambda: scene.calls, "it runs")
+    assert (await scene.task("long"))["is_running"] is True
+    wrong = await scene.client.post("/tasks/cancel", params={"task_name": "long", "run_id": "nobody"})
+    assert wrong.status_code == 404
+    cancelled = await answer(scene.client, "POST", "/tasks/cancel", params={"task_name": "long"})
+    assert (cancelled["count"], cancelled["runs"][0]["result"]) == (1, "requested")
+    await wait_until_async(lambda: scene.runs("Upkeep", "long"), "the run has ended")
+    assert (await scene.runs("Upkeep", "long"))[0]["status"] == "cancelled"
+    assert (await answer(scene.client, "POST", "/tasks/cancel", params={"task_name": "long"}))["count"] == 0
+
+
+async def test_the_statistics_of_an_unknown_task_are_404(scene: Scene) -> None:
+    for path in ("Reports/nobody", "nobody/send", "Reports/" + "x" * 300, "Reports/%00", "a/b/c"):
+        assert (await scene.client.get(f"/tasks/{path}/statistics")).status_code == 404, path
+
+
+async def test_upcoming_slots_of_a_task(scene: Scene) -> None:
+    answered = await scene.get("/tasks/Reports/send/upcoming", count=2)
+    assert [slot["utc"][4:] for slot in answered["upcoming"]] == ["-01-01T00:00:00Z"] * 2
+    assert answered["upcoming"][0]["note"] is None
+    assert (await scene.client.get("/tasks/Reports/nobody/upcoming")).status_code == 404
+    assert (await scene.client.get("/tasks/Reports/send/upcoming", params={"count": 0})).status_code == 422
+
+
+async def test_a_preview_shows_what_daylight_saving_does(scene: Scene) -> None:
+    body = {
+        "cron_expression": "30 2 * * *",
+        "timezone": "Europe/Rome",
+        "start": "2026-03-28T12:00:00Z",
+        "count": 2,
+    }
+    first, second = (await answer(scene.client, "POST", "/schedules/preview", json=body))["upcoming"]
+    assert first == {
+        "utc": "2026-03-29T01:00:00Z",
+        "local": "2026-03-29T03:00:00+02:00",
+        "note": "02:30 does not exist on this day in Europe/Rome: shifted to 03:00",
+    }
+    assert second["note"] is None
+    skipped = await answer(scene.client, "POST", "/schedules/preview", json=body | {"gap": "skip"})
+    assert skipped["upcoming"][0]["utc"] == "2026-03-30T00:30:00Z"
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "100%", "ü", "a?b", "..", "a_b:c{d}", "x/statistics", "%2F"])
+async def test_names_may_hold_anything(name: str) -> None:
+    group = TaskGroup(name)
+    group.add_task("0 0 1 1 *", name=name)(lambda: None)
+    app, _ = build(group)
+    async with serving(app) as client:
+        encoded = quote(name, safe="") if name != ".." else "%2E%2E"
+        for what in ("statistics", "upcoming"):
+            path = f"http://test/task-manager/tasks/{encoded}/{encoded}/{what}"
+            assert (await client.get(path)).status_code == 200, path
+        assert (await client.post("/tasks/disable", params={"task_name": name})).status_code == 200
+
+
+async def test_dependencies_protect_every_route() -> None:
+    def check(x_token: str = Header("")) -> None:
+        if x_token != "right":
+            raise HTTPException(401, "who are you?")
+
+    app, _ = build(TaskGroup("g"), dependencies=[Depends(check)])
+    async with serving(app) as client:
+        schema = app.openapi()
+        for path, operations in schema["paths"].items():
+            for method in operations:
+                response = await client.request(method, f"http://test{path}")
+                assert response.status_code in {401, 422}, (method, path)
+        assert (await client.get("/tasks", headers={"X-Token": "right"})).status_code == 200
+
+
+async def test_without_a_running_manager_every_route_of_the_store_is_503() -> None:
+    app, _ = build(TaskGroup("g"))
+    async with client_of(app) as client:
+        for path in ("/config", "/task-groups", "/functions"):
+            assert (await client.get(path)).status_code == 200
+        for method, path in (
+            ("GET", "/tasks"),
+            ("GET", "/tasks/g/n/statistics"),
+            ("GET", "/tasks/g/n/upcoming"),
+            ("POST", "/tasks/disable"),
+            ("POST", "/tasks/trigger"),
+            ("DELETE", "/tasks/statistics"),
+            ("DELETE", "/tasks?task_group_name=g&task_name=n"),
+        ):
+            response = await client.request(method, path)
+            assert response.status_code == 503, path
+            assert "not running" in response.json()["detail"]
+
+
+async def test_a_task_may_ask_for_its_context() -> None:
+    seen: list[RunContext] = []
+    group = TaskGroup("g")
+
+    @group.add_task("0 0 1 1 *", name="n")
+    async def job(context: RunContext) -> None:
+        seen.append(context)
+
+    app, manager = build(group)
+    async with serving(app) as client:
+        triggered = await answer(client, "POST", "/tasks/trigger", params={"task_name": "n"})
+        await wait_until_async(lambda: seen, "it runs")
+        assert seen[0].run_id.value == triggered["runs"][0]["run_id"]
+        assert seen[0].worker.value == (await manager.health_check()).worker_id

@@ -1,0 +1,305 @@
+"""What users of the earlier package write, line by line."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from fastapi_task_manager import Config, HealthResponse, OperationalConfig, TaskGroup, TaskManager
+from fastapi_task_manager.task import Task
+from task_manager_core.domain.errors import DefinitionError, RefusedError
+from task_manager_memory import MemoryStore
+
+
+async def job() -> None:
+    """Does nothing."""
+
+
+def send_report(recipient: str = "x") -> None:
+    """Does nothing, with an argument."""
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("config", "Config OperationalConfig"),
+        ("task_group", "TaskGroup"),
+        ("task_manager", "TaskManager"),
+        (
+            "schema.task",
+            """Task TaskDetailed TaskRun TaskStatistics TaskActionResponse AffectedTask CreateDynamicTaskRequest
+            DynamicTaskResponse RegisteredFunctionInfo RegisteredFunctionsResponse""",
+        ),
+        ("schema.health", "HealthResponse ConfigResponse"),
+        ("schema.task_group", "TaskGroupResponse"),
+    ],
+)
+def test_the_modules_stay_importable_under_their_paths(module: str, names: str) -> None:
+    found = importlib.import_module(f"fastapi_task_manager.{module}")
+    assert [name for name in names.split() if not hasattr(found, name)] == []
+
+
+@pytest.mark.parametrize("missing", ["fastapi", "pydantic", "pydantic_settings", "dependency_injector"])
+def test_a_missing_package_gives_an_error_that_names_the_extra(missing: str) -> None:
+    program = f"import sys; sys.modules[{missing!r}] = None; import fastapi_task_manager"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert f"needs {missing}: pip install 'hexagonal-task-manager[fastapi]'" in run.stderr
+
+
+def test_importing_the_package_does_not_import_dependency_injector_or_redis() -> None:
+    program = "import sys, fastapi_task_manager; print({'dependency_injector', 'redis'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "set()"
+
+
+def test_a_manager_takes_app_and_config_by_name_or_position() -> None:
+    for manager in (
+        TaskManager(app=FastAPI(), config=Config(redis_host="localhost")),
+        TaskManager(FastAPI(), Config(redis_host="localhost")),
+    ):
+        assert manager.config.redis_key_prefix == "fastapi_task_manager.config"
+        assert manager.task_groups == []
+        assert manager.is_running is False
+
+
+def test_a_config_without_redis_needs_a_backend() -> None:
+    with pytest.raises(TypeError, match="backend="):
+        TaskManager(FastAPI(), OperationalConfig())
+    assert TaskManager(backend=MemoryStore().open).config == OperationalConfig()
+
+
+def test_a_group_has_its_attributes_and_gives_copies() -> None:
+    group = TaskGroup("Reports", ["reports"], False)
+    assert (group.name, group.tags, group.allow_parallel) == ("Reports", ["reports"], False)
+    group.add_task("* * * * *")(job)
+    group.tags.append("other")
+    group.tasks.clear()
+    group.function_registry.clear()
+    assert group.tags == ["reports"]
+    assert [task.name for task in group.tasks] == ["job"]
+    assert group.function_registry == {"job": job}
+
+
+def test_a_task_has_its_attributes() -> None:
+    group = TaskGroup(name="Reports", tags=["reports"])
+    decorated = group.add_task(
+        "*/5 * * * *",
+        kwargs={"recipient": "a"},
+        tags=["own", "reports"],
+        name="n",
+        description="d",
+        high_priority=True,
+        retry_backoff=2,
+        retry_backoff_max=9.5,
+        register=False,
+        allow_parallel=False,
+    )(send_report)
+    assert decorated is send_report
+    (task,) = group.tasks
+    assert (task.name, task.expression, task.description, task.tags) == ("n", "*/5 * * * *", "d", ["reports", "own"])
+    assert (task.high_priority, task.retry_backoff, task.retry_backoff_max) == (True, 2, 9.5)
+    assert (task.dynamic, task.allow_parallel, task.kwargs) == (False, False, {"recipient": "a"})
+    assert (task.function, task.function_name) == (send_report, "send_report")
+    assert group.function_registry == {}
+
+
+def test_a_list_of_pairs_makes_one_task_each_with_names_that_do_not_depend_on_the_cron_text() -> None:
+    def names(*expressions: str) -> dict[str, tuple[str, dict[str, object]]]:
+        group = TaskGroup("g")
+        group.add_task(list(expressions), kwargs=[{"recipient": "a"}, {"recipient": "b"}], name="n")(send_report)
+        return {task.name: (task.expression, task.kwargs) for task in group.tasks}
+
+    assert names("1 * * * *", "2 * * * *") == {
+        "n__1": ("1 * * * *", {"recipient": "a"}),
+        "n__2": ("2 * * * *", {"recipient": "b"}),
+    }
+    assert names("3 * * * *", "4 * * * *").keys() == names("1 * * * *", "2 * * * *").keys()
+
+
+def test_a_single_value_goes_with_every_item_of_the_other_list_and_one_pair_keeps_the_plain_name() -> None:
+    group = TaskGroup("g")
+    group.add_task(["1 * * * *", "2 * * * *"], kwargs={"recipient": "a"}, name="schedules")(send_report)
+    group.add_task("1 * * * *", kwargs=[{"recipient": "a"}, {"recipient": "b"}], name="arguments")(send_report)
+    group.add_task(["1 * * * *"], kwargs=[{"recipient": "a"}], name="plain")(send_report)
+    assert [task.name for task in group.tasks] == [
+        "schedules__1",
+        "schedules__2",
+        "arguments__1",
+        "arguments__2",
+        "plain",
+    ]
+
+
+def test_lists_of_different_length_are_a_type_error() -> None:
+    with pytest.raises(TypeError, match="same length"):
+        TaskGroup("g").add_task(["1 * * * *", "2 * * * *"], kwargs=[{}, {}, {}])
+    with pytest.raises(TypeError, match="same length"):
+        TaskGroup("g").add_task(["1 * * * *"], kwargs=[{}, {}])
+    with pytest.raises(TypeError, match="expr"):
+        TaskGroup("g").add_task([])
+
+
+def test_functions_without_a_name_of_their_own_get_one() -> None:
+    class Callable_:  # noqa: N801 - the name is what the test looks for
+        async def __call__(self) -> None:
+            """Does nothing."""
+
+    group = TaskGroup("g")
+    group.add_task("* * * * *")(functools.partial(send_report, recipient="y"))
+    group.add_task("* * * * *")(Callable_())
+    assert [task.name for task in group.tasks] == ["send_report", "Callable_"]
+    with pytest.raises(TypeError, match="function"):
+        group.add_task("* * * * *")("no function")  # type: ignore[type-var]
+
+
+def test_functions_made_in_a_loop_may_share_their_name() -> None:
+    group = TaskGroup("g")
+    for number in range(3):
+
+        @group.add_task("* * * * *", name=f"job-{number}")
+        def made() -> None:
+            """Another one each time."""
+
+    assert len(group.tasks) == 3
+    assert list(group.function_registry) == ["made"]
+
+
+def _filled() -> TaskGroup:
+    group = TaskGroup("g")
+    group.add_task("* * * * *", name="static")(job)
+    group.register_function("report")(send_report)
+    group.add_dynamic_task("report", "* * * * *", name="dynamic")
+    return group
+
+
+@pytest.mark.parametrize(
+    ("attempt", "text"),
+    [
+        (lambda g: g.add_task("* * * * *", name="static")(job), "already exists"),
+        (lambda g: g.add_task("* * * * *", name="dynamic")(job), "already exists"),
+        (lambda g: g.add_dynamic_task("report", "* * * * *", name="static"), "already exists"),
+        (lambda g: g.register_function("report")(job), "already registered"),
+        (lambda g: g.add_dynamic_task("nobody", "* * * * *"), "not registered"),
+        (lambda g: g.remove_dynamic_task("nobody"), "not found"),
+        (lambda g: g.remove_dynamic_task("static"), "is static and cannot be removed"),
+        (lambda g: g.add_task("* * *", name="n")(job), "cron_expression='.*5 fields"),
+        (lambda g: g.add_task("R * * * *", name="n")(job), "cron_expression"),
+        (lambda g: g.add_task("* " * 5000, name="n")(job), "256 characters"),
+        (lambda g: g.add_task("0 0 31 2 *", name="n")(job), "never fires"),
+        (lambda g: g.add_task(None, name="n")(job), "exactly one of"),
+        (lambda g: g.add_task("* * * * *", name="n", interval=5)(job), "exactly one of"),
+        (lambda g: g.add_task("* * * * *", name="n", timezone="Mars/Olympus")(job), "timezone='Mars/Olympus'"),
+        (lambda g: g.add_task("* * * * *", name="n", kwargs={"x": {1, 2}})(send_report), "kwargs=.*JSON"),
+        (lambda g: g.add_task("* * * * *", name="n", kwargs={"wrong": 1})(send_report), "kwargs=.*wrong"),
+        (lambda g: g.add_task("* * * * *", name="n", kwargs={"x": 1})(job), "does not accept"),
+        (lambda g: g.add_dynamic_task("report", "* * * * *", kwargs={"wrong": 1}), "does not accept"),
+        (lambda g: g.add_dynamic_task("report", "* * * * *", kwargs={"recipient": float("nan")}), "JSON"),
+        (lambda g: g.add_task("* * * * *", name="")(job), "name=''"),
+        (lambda g: g.add_task("* * * * *", name="a\0b")(job), "control"),
+        (lambda g: g.add_task("* * * * *", name="n", tags=["\ud800"])(job), "tags="),
+        (lambda g: g.add_task("* * * * *", name="n", description="\ud800")(job), "description="),
+        (lambda g: g.add_task("* * * * *", name="n", retry_backoff=0)(job), "retry_backoff=0.0"),
+        (lambda g: g.add_task("* * * * *", name="n", retry_backoff="soon")(job), "retry_backoff='soon'"),
+        (lambda g: g.add_task("* * * * *", name="n", retry_backoff=1e300)(job), "retry_backoff=1e"),
+        (
+            lambda g: g.add_task("* * * * *", name="n", retry_backoff=9, retry_backoff_max=2)(job),
+            "retry_backoff_max=2.0: must not be below retry_backoff=9.0",
+        ),
+        (lambda g: g.add_task("* * * * *", name="n", gap="jump")(job), "gap='jump'.*shift, skip"),
+        (lambda g: g.add_task("* * * * *", name="n", max_retries=-1)(job), "max_retries=-1"),
+        (lambda g: g.add_task("* * * * *", name="n", retry_on=[int])(job), "retry_on"),
+        (lambda g: g.add_task("* * * * *", name="n", start_at="tomorrow")(job), "start_at='tomorrow'"),
+        (lambda g: g.add_task("* * * * *", name="n", run_on_start="yes")(job), "run_on_start='yes'"),
+    ],
+)
+def test_a_group_refuses_with_a_runtime_error_that_says_why(attempt: Callable[[TaskGroup], Any], text: str) -> None:
+    group = _filled()
+    before = group.tasks, group.function_registry
+    with pytest.raises(RuntimeError, match=text) as caught:
+        attempt(group)
+    assert isinstance(caught.value, (DefinitionError, RefusedError))
+    assert (group.tasks, group.function_registry) == before
+
+
+def test_an_unknown_argument_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="'retry_bakoff'"):
+        TaskGroup("g").add_task("* * * * *", retry_bakoff=1)(job)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 201])
+def test_an_impossible_group_is_refused(name: str) -> None:
+    with pytest.raises(RuntimeError, match="name="):
+        TaskGroup(name)
+    with pytest.raises(RuntimeError, match="timezone="):
+        TaskGroup("g", timezone="nowhere")
+
+
+def test_a_pair_that_is_wrong_leaves_nothing_of_its_list() -> None:
+    group = TaskGroup("g")
+    with pytest.raises(RuntimeError):
+        group.add_task(["* * * * *", "wrong"])(job)
+    assert group.tasks == []
+    assert group.function_registry == {}
+
+
+def test_a_dynamic_task_is_listed_at_once_and_returned() -> None:
+    group = _filled()
+    task = group.add_dynamic_task(
+        function_name="report",
+        cron_expression="0 1 * * *",
+        kwargs={"recipient": "a"},
+        name="n",
+        description="d",
+        high_priority=True,
+        tags=["t"],
+        retry_backoff=1,
+        retry_backoff_max=2,
+        allow_parallel=False,
+    )
+    assert isinstance(task, Task)
+    assert task in group.tasks
+    assert (task.name, task.dynamic, task.function, task.function_name) == ("n", True, send_report, "report")
+    group.remove_dynamic_task("n")
+    assert task not in group.tasks
+
+
+def test_a_dynamic_task_without_a_name_gets_one_and_the_same_call_twice_already_exists() -> None:
+    group = _filled()
+    first = group.add_dynamic_task("report", "0 1 * * *", kwargs={"recipient": "a"})
+    other = group.add_dynamic_task("report", "0 1 * * *", kwargs={"recipient": "b"})
+    assert first.name.startswith("report__")
+    assert first.name != other.name
+    with pytest.raises(RuntimeError, match="already exists"):
+        group.add_dynamic_task("report", "0 1 * * *", kwargs={"recipient": "a"})
+
+
+def test_a_group_name_taken_twice_is_refused() -> None:
+    manager = TaskManager(backend=MemoryStore().open)
+    manager.add_task_group(TaskGroup("g"))
+    with pytest.raises(RuntimeError, match="already exists"):
+        manager.add_task_group(TaskGroup("g"))
+    assert [group.name for group in manager.task_groups] == ["g"]
+
+
+def test_a_number_of_the_config_gives_way_to_a_number_of_the_task() -> None:
+    group = TaskGroup("g")
+    group.add_task("* * * * *", retry_backoff=300)(job)
+    manager = TaskManager(config=OperationalConfig(retry_backoff_max=60), backend=MemoryStore().open)
+    manager.add_task_group(group)
+    (task,) = group.tasks
+    assert task.definition(manager.config.defaults()).retry.maximum.total_seconds() == 300
+
+
+async def test_health_before_the_start_is_an_answer() -> None:
+    manager = TaskManager(backend=MemoryStore().open)
+    assert await manager.is_healthy() is False
+    health = await manager.health_check()
+    assert isinstance(health, HealthResponse)
+    assert (health.status, health.redis_connected, health.is_leader) == ("unhealthy", False, False)
+    assert health.reason == "not started yet"
