@@ -118,11 +118,11 @@ class Control:
         """
         stored = [self._known(key) for key in keys]
         text = None if kwargs is None else canonical_kwargs(kwargs)
-        for one in stored:
-            function = self._registry.function(FunctionKey(one.task.key.group, one.task.function))
+        runs = [one.task.run_of_request(request, one.version, text) for one in stored]
+        for run in runs:
+            function = self._registry.function_of(run)
             if kwargs is not None and function is not None:
                 function.check(dict(kwargs))
-        runs = [one.task.run_of_request(request, one.version, text) for one in stored]
         answers = await self._backend.queue.enqueue(runs)
         await self._backend.queue.hasten(keys)
         return tuple(
@@ -155,6 +155,8 @@ class Control:
         await self._registrar.refresh()
         stored = self._known(task.key)
         for _ in range(CHANGE_ATTEMPTS):
+            if stored.task == task:
+                return stored
             if stored.version != expected:
                 break
             snapshot = await self._backend.history.snapshot([task.key])

@@ -35,6 +35,8 @@ class Elector:
         self._clock = clock
         self._observer = observer
         self._reign: Reign | None = None
+        self._maybe_held = False
+        """May the store hold a lease of ours that began before our next request?"""
         self.on_won: Callable[[], None] = lambda: None
 
     def trusted(self) -> Term | None:
@@ -59,19 +61,34 @@ class Elector:
                 self._end(Turn.EXPIRED)
                 return 0.0
             case Renew(term):
-                if await self._leadership.renew(term, self._policy.lease):
+                renewed = await self._leadership.renew(term, self._policy.lease)
+                if self._reign is None or self._reign.term != term:
+                    return 0.0  # Forgotten while the request was under way, and what is forgotten stays forgotten.
+                if renewed:
                     self._begin(term, asked_at)
-                elif self._reign is not None:
+                else:
                     self._end(Turn.LOST)
                 return 0.0
             case Campaign():
-                answer = await self._leadership.campaign(self._node, self._policy.lease)
-                if isinstance(answer, Held):
-                    return patience(answer, self._policy).total_seconds()
-                self._begin(answer, asked_at)
-                return 0.0
+                return await self._campaign(asked_at)
             case _:
                 assert_never(decision)
+
+    async def _campaign(self, asked_at: float) -> float:
+        """Ask for a term. The answer may be an older lease of ours, part of which is over: one more request renews it,
+        and trust counts from there."""
+        older, self._maybe_held = self._maybe_held, True
+        answer = await self._leadership.campaign(self._node, self._policy.lease)
+        if isinstance(answer, Held):
+            self._maybe_held = False
+            return patience(answer, self._policy).total_seconds()
+        if older:
+            asked_at = self._clock.monotonic()
+            if not await self._leadership.renew(answer, self._policy.lease):
+                self._maybe_held = False
+                return 0.0
+        self._begin(answer, asked_at)
+        return 0.0
 
     async def resign(self) -> None:
         """Give the term up, so that somebody else leads at once."""
@@ -96,4 +113,5 @@ class Elector:
     def _end(self, turn: Turn) -> None:
         assert self._reign is not None
         term, self._reign = self._reign.term, None
+        self._maybe_held = turn is not Turn.LOST
         self._observer.notice(TermEnded(node=self._node, term=term, turn=turn))

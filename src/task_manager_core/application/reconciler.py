@@ -9,7 +9,7 @@ from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.elector import Elector
 from task_manager_core.domain.events import ClaimReaped, FindingMade
 from task_manager_core.domain.identity import NodeId, TaskKey
-from task_manager_core.domain.leadership import Fenced
+from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray, diagnose
 from task_manager_core.ports import Backend, Observer
@@ -36,6 +36,7 @@ class Reconciler:
         self._definitions = definitions
         self._policy = policy
         self._observer = observer
+        self._strays: tuple[Term | None, set[TaskKey]] = (None, set())
 
     async def tick(self) -> float | None:
         term = self._elector.trusted()
@@ -63,18 +64,25 @@ class Reconciler:
     async def _diagnose(self) -> None:
         snapshot = await self._backend.history.snapshot()
         patience = max(self._policy.poll_interval * 10, timedelta(seconds=5))
-        strays: list[TaskKey] = []
+        strays: set[TaskKey] = set()
         for finding in diagnose(snapshot, self._definitions.by_key(), patience):
             match finding:
                 case Stray(key=key):
-                    strays.append(key)
+                    strays.add(key)
                 case Overdue() | Orphaned():
                     pass  # The scheduler is behind an overdue slot, and an orphaned claim ends by itself.
                 case _:
                     assert_never(finding)
             self._observer.notice(FindingMade(node=self._node, finding=finding))
+        await self._retire(strays)
+
+    async def _retire(self, strays: set[TaskKey]) -> None:
+        """Retire what was a stray the last time, too: right after an outage of the store not everybody has announced
+        himself again, and a change of hands comes with a first look."""
         term = self._elector.trusted()
-        if strays and term is not None:
-            answer = await self._backend.catalogue.retire(term, strays)
+        (seen_in, seen), self._strays = self._strays, (term, strays)
+        still = seen & strays
+        if still and term is not None and term == seen_in:
+            answer = await self._backend.catalogue.retire(term, still)
             if isinstance(answer, Fenced):
                 self._elector.fenced(term, "retire")

@@ -83,18 +83,25 @@ class Registrar:
         # Announced before anything is written: a leader must not retire a task whose declarer it cannot see.
         await self._announce()
         await self.refresh()
+        await self._announce()  # Once more if the store turned out to have lost everything, our presence too.
         if await self._write():
             await self.refresh()
         return self._policy.refresh_interval.total_seconds()
 
     async def refresh(self) -> None:
-        """Learn what changed in the store."""
-        changes = await self._catalogue.load(self._definitions.version)
+        """Learn what changed in the store. Of two requests that overtake each other the second is repeated: what it
+        brings may be older than what is known by now."""
+        while True:
+            known = self._definitions.version
+            changes = await self._catalogue.load(known)
+            if self._definitions.version == known:
+                break
         if changes is None:
             return
         lost = self._definitions.lost(changes)
         if lost is not None:
             self._written.clear()
+            self._announced = None
             self._lost.update((task.key, (task, plan)) for task, plan in lost)
         changed, removed = self._definitions.apply(changes)
         if changed or removed:
@@ -158,5 +165,11 @@ class Registrar:
         if stored is None:
             return Definition(task=task, expected=0, replan=True, plan=first_plan(task, now))
         if self._definitions.is_retired(task.key):
-            return Definition(task=task, expected=stored.version, replan=True, plan=plan_after(task, now))
+            return Definition(
+                task=task,
+                expected=stored.version,
+                replan=True,
+                plan=plan_after(task, now),
+                skipped=given_up(stored.task, plan, now, SkipReason.DELETED),
+            )
         return changed_definition(stored, task, plan, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from task_manager_core.domain.run import Run
 from task_manager_core.domain.task import Task
 
 AnyFunction = Callable[..., object]
+
+_CONTEXT_IN_TEXT = re.compile(r"\bRunContext\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +34,14 @@ class Function:
         inner: object = call
         while isinstance(inner, functools.partial):
             inner = inner.func
-        is_async = inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(vars(type(inner)).get("__call__"))
+        own_call: object = inspect.getattr_static(type(inner), "__call__", None)
+        is_async = inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(own_call)
         return cls(call, is_async, _context_parameter(call))
 
     def check(self, arguments: dict[str, object], field: str = "kwargs") -> None:
         """Raise InvalidArguments unless the function can be called with these keyword arguments."""
-        try:
-            signature = inspect.signature(self.call)
-        except (TypeError, ValueError):
+        signature = _signature(self.call)
+        if signature is None:
             return
         given = dict(arguments)
         if self.context is not None:
@@ -58,18 +61,30 @@ class Function:
 
 def _context_parameter(call: AnyFunction) -> str | None:
     """The parameter annotated with RunContext (also as text or `RunContext | None`), if there is one."""
-    try:
-        signature = inspect.signature(call)
-    except (TypeError, ValueError):
-        return None
-    for name, parameter in signature.parameters.items():
+    signature = _signature(call)
+    for name, parameter in signature.parameters.items() if signature is not None else ():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
         annotation: object = parameter.annotation
         if isinstance(annotation, str):
-            if "RunContext" in annotation.replace("|", " ").replace(".", " ").split():
+            if _CONTEXT_IN_TEXT.search(annotation):
                 return name
         elif annotation is RunContext or RunContext in typing.get_args(annotation):
             return name
     return None
+
+
+def _signature(call: AnyFunction) -> inspect.Signature | None:
+    """With annotations as objects where their texts can be evaluated: RunContext may have been imported as something
+    else, or only for the type checker."""
+    try:
+        return inspect.signature(call, eval_str=True)
+    except (NameError, AttributeError, SyntaxError, LookupError, TypeError, ValueError):
+        pass
+    try:
+        return inspect.signature(call)
+    except (TypeError, ValueError):
+        return None
 
 
 class Registry:
@@ -98,10 +113,12 @@ class Registry:
         return function
 
     def declare(self, task: Task, call: AnyFunction) -> None:
-        """Declare a static task with its own function."""
+        """Declare a static task with its own function, which has to accept the arguments of the task."""
         if task.key in self._static:
             raise DuplicateTask(task.key.group, task.key.name)
-        self._static[task.key] = (task, Function.of(call))
+        function = Function.of(call)
+        function.check_text(task.kwargs)
+        self._static[task.key] = (task, function)
 
     def function(self, key: FunctionKey) -> Function | None:
         return self._functions.get(key)

@@ -11,7 +11,7 @@ from task_manager_core.application.elector import Elector
 from task_manager_core.domain.events import GapFound, SlotsDecided
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Fenced
-from task_manager_core.domain.planning import Advance, advance
+from task_manager_core.domain.planning import Advance, Agenda, advance
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Observer, Schedule
 
@@ -39,36 +39,45 @@ class Scheduler:
         self._schedule = schedule
         self._elector = elector
         self._definitions = definitions
-        self._poll = poll_interval.total_seconds()
+        self._poll = poll_interval
         self._observer = observer
+        self._unknown = 0
+        """Due tasks at a version that this node has yet to learn. They must not crowd the others out."""
         self.on_unknown: Callable[[], None] = lambda: None
 
     async def tick(self) -> float | None:
         if self._elector.trusted() is None:
             return None
-        agenda = await self._schedule.agenda(TASKS_PER_COMMIT)
+        limit = TASKS_PER_COMMIT + self._unknown
+        agenda = await self._schedule.agenda(limit)
+        known = [(task, due) for due in agenda.due if (task := self._definitions.at(due.key, due.version)) is not None]
+        unknown, self._unknown = self._unknown, len(agenda.due) - len(known)
+        if self._unknown:
+            self.on_unknown()
         kept: list[Advance] = []
         batch: list[Advance] = []
         slots = 0
-        for due in agenda.due:
-            task = self._definitions.at(due.key, due.version)
-            if task is None:
-                self.on_unknown()
-                continue
+        for task, due in known:
             decision = advance(task, due, agenda.now)
             batch.append(decision)
             slots += decision.slots
-            if slots >= SLOTS_PER_COMMIT:
+            if slots >= SLOTS_PER_COMMIT or len(batch) == TASKS_PER_COMMIT:
                 kept += await self._commit(batch)
                 batch, slots = [], 0
                 await asyncio.sleep(0)
         kept += await self._commit(batch)
         self._report_gap(kept, agenda.now)
-        if len(agenda.due) == TASKS_PER_COMMIT and kept:
+        if len(agenda.due) == limit and (kept or self._unknown > unknown):
             return 0.0
-        if agenda.next_due is None:
-            return self._poll
-        return min(max((agenda.next_due - agenda.now).total_seconds(), 0.001), self._poll)
+        return self._rest(agenda, kept)
+
+    def _rest(self, agenda: Agenda, kept: list[Advance]) -> float:
+        """Until the next instant that anything is due, which the decisions of this tick have moved; at most a poll."""
+        instants = [decision.plan.due_at for decision in kept if decision.plan is not None]
+        if agenda.next_due is not None:
+            instants.append(agenda.next_due)
+        left = (min(instants, default=agenda.now + self._poll) - agenda.now).total_seconds()
+        return min(max(left, 0.001), self._poll.total_seconds())
 
     async def _commit(self, batch: list[Advance]) -> list[Advance]:
         """Commit under the term as it is trusted at this moment; the answer holds what the store kept."""

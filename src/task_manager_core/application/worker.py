@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import TypeAlias, assert_never
 
 from task_manager_core.application.context import ContextLogger, RunContext
 from task_manager_core.application.registry import Function, Registry
@@ -40,6 +41,9 @@ from task_manager_core.ports import Clock, Observer, RunQueue
 SETTLEMENTS_PER_STEP = 500
 LONGEST_MESSAGE = 2_000
 LONGEST_TRACEBACK = 8_000
+
+
+_Key: TypeAlias = tuple[RunId, int]
 
 
 class RunTimedOut(Exception):
@@ -69,8 +73,14 @@ class _Attempt:
     task: asyncio.Task[BaseException | None] | None = None
     ending: _Ending | None = None
 
+    @property
+    def key(self) -> _Key:
+        """Not the run alone: a claim that was lost without our knowing may come back to us while its attempt runs."""
+        return self.claim.run.id, self.claim.token
+
     def interrupt(self, ending: _Ending) -> None:
-        if self.ending is None:
+        """Stop the attempt, unless it was stopped before or has ended by itself."""
+        if self.ending is None and (self.task is None or not self.task.done()):
             self.ending = ending
             self.context.cancelled.set()
             if self.task is not None:
@@ -81,7 +91,7 @@ class _Attempt:
 class _Finished:
     settlement: Settlement
     error: BaseException | None
-    unsure: bool = False
+    asked: bool = False
 
 
 class Worker:
@@ -106,7 +116,7 @@ class Worker:
         self._observer = observer
         self._logger = logger
         self._threads = DaemonThreads()
-        self._active: dict[RunId, _Attempt] = {}
+        self._active: dict[_Key, _Attempt] = {}
         self._finished: list[_Finished] = []
         self._unsure = False
         self._drained = asyncio.Event()
@@ -123,6 +133,8 @@ class Worker:
 
     async def claim(self) -> float | None:
         """One tick: claim as many runs as there are free places, and start them."""
+        if not self.accepting:
+            return None
         free = self._policy.concurrency - len(self._active)
         if free <= 0 or len(self._finished) > 2 * SETTLEMENTS_PER_STEP:
             return None
@@ -157,12 +169,18 @@ class Worker:
         delay = self._unknown_pause(claims[0]) if self.accepting else timedelta(0)
         reason = "unknown function" if self.accepting else "shutting down"
         try:
-            await self._queue.release(claims, delay, started=False)
+            lost = await self._queue.release(claims, delay, started=False)
         except BackendError:
             self._unsure = True
             raise
+        self._notice_released(claims, lost, reason)
+
+    def _notice_released(self, claims: list[Claim], lost: frozenset[Claim], reason: str) -> None:
         for claim in claims:
-            self._observer.notice(RunReleased(node=self._node, claim=claim, reason=reason))
+            if claim in lost:
+                self._observer.notice(ClaimLost(node=self._node, claim=claim))
+            else:
+                self._observer.notice(RunReleased(node=self._node, claim=claim, reason=reason))
 
     def _refuse(self, claim: Claim) -> None:
         """A run that lost its workers as often as it may fail is not started again."""
@@ -188,7 +206,7 @@ class Worker:
             began=self._clock.monotonic(),
             context=self._context(claim),
         )
-        self._active[claim.run.id] = attempt
+        self._active[attempt.key] = attempt
         self._observer.notice(RunStarted(node=self._node, claim=claim))
         attempt.task = asyncio.get_running_loop().create_task(self._call(attempt, function))
         attempt.task.add_done_callback(functools.partial(self._ended, attempt))
@@ -225,8 +243,8 @@ class Worker:
             if function.is_async:
                 await self._within(limit, function.call(**arguments))
             else:
-                await self._in_thread(limit, attempt, functools.partial(function.call, **arguments))
-        except (asyncio.CancelledError, GeneratorExit):
+                return await self._in_thread(limit, attempt, functools.partial(function.call, **arguments))
+        except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever a task raises, SystemExit too, is its failure, not ours
             return error
@@ -240,56 +258,65 @@ class Worker:
             async with timeout:
                 await work
         except TimeoutError:
-            if timeout.expired():
-                raise RunTimedOut(f"timed out after {limit:g} s") from None
-            raise
+            if not timeout.expired():
+                raise
+        if timeout.expired():  # Also if the task swallowed the interruption: it was stopped in the middle.
+            raise RunTimedOut(f"timed out after {limit:g} s")
 
-    async def _in_thread(self, limit: float | None, attempt: _Attempt, call: Callable[[], object]) -> None:
+    async def _in_thread(
+        self, limit: float | None, attempt: _Attempt, call: Callable[[], object]
+    ) -> BaseException | None:
         """A thread cannot be interrupted: its claim is kept until it returns, and its timeout is judged then."""
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, functools.partial(contextvars.copy_context().run, call))
+        work = loop.run_in_executor(
+            self._threads, functools.partial(contextvars.copy_context().run, functools.partial(_outcome, call))
+        )
         timer = None if limit is None else loop.call_later(limit, attempt.context.cancelled.set)
         try:
-            result = await self._returned(work, attempt)
+            result, error = await self._returned(work, attempt)
         finally:
             if timer is not None:
                 timer.cancel()
+        if error is not None:
+            return error
         if limit is not None and self._clock.monotonic() - attempt.began > limit:
             raise RunTimedOut(f"took longer than {limit:g} s; a thread cannot be interrupted")
         if attempt.ending is not None:
             raise asyncio.CancelledError
         await self._within(limit, result)
+        return None
 
-    async def _returned(self, work: asyncio.Future[object], attempt: _Attempt) -> object:
-        """Wait for the thread, also after a first interruption, unless the run has been handed back."""
+    async def _returned(self, work: asyncio.Future[_Returned], attempt: _Attempt) -> _Returned:
+        """Wait for the thread, also after a first interruption."""
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            if attempt.ending not in (_Ending.CANCELLED, _Ending.LOST):
+            if attempt.ending is None:
                 raise
         return await asyncio.shield(work)
 
     def _ended(self, attempt: _Attempt, task: asyncio.Task[BaseException | None]) -> None:
-        """The attempt is over: make a settlement of it, unless its claim is."""
+        """The attempt is over: make a settlement of it, unless its claim is.
+
+        What an interrupted task returns or raises says nothing: it may have swallowed the interruption in the middle of
+        its work, or tripped over it.
+        """
         claim = attempt.claim
-        if self._active.get(claim.run.id) is not attempt:
-            return  # handed back meanwhile: it is somebody else's now
-        if attempt.ending is _Ending.HANDED_BACK and task.cancelled():
-            return  # hand_back is waiting for exactly this
-        del self._active[claim.run.id]
-        if attempt.ending is _Ending.LOST:
-            self._observer.notice(ClaimLost(node=self._node, claim=claim))
-        elif task.cancelled():
-            error: BaseException | None = None
-            outcome: Outcome = Cancelled()
-            if attempt.ending is None:
-                error = asyncio.CancelledError("the task cancelled itself")
-                outcome = self._after_failure(claim, error)
-            self._finish(self._settlement(attempt, outcome, error), error)
-        else:
-            error = task.result()
-            outcome = Succeeded() if error is None else self._after_failure(claim, error)
-            self._finish(self._settlement(attempt, outcome, error), error)
+        if attempt.ending is _Ending.HANDED_BACK:
+            return  # hand_back gives it back, or has done so: it is somebody else's now
+        del self._active[attempt.key]
+        match attempt.ending:
+            case None:
+                error = asyncio.CancelledError("the task cancelled itself") if task.cancelled() else task.result()
+                outcome = Succeeded() if error is None else self._after_failure(claim, error)
+                self._finish(self._settlement(attempt, outcome, error), error)
+            case _Ending.CANCELLED:
+                error = None if task.cancelled() else task.result()
+                self._finish(self._settlement(attempt, Cancelled(), error), error)
+            case _Ending.LOST:
+                self._observer.notice(ClaimLost(node=self._node, claim=claim))
+            case _:
+                assert_never(attempt.ending)
         if not self._active:
             self._drained.set()
         self.on_free()
@@ -326,17 +353,15 @@ class Worker:
         batch = self._finished[:SETTLEMENTS_PER_STEP]
         if not batch:
             return None
-        try:
-            lost = await self._queue.settle([finished.settlement for finished in batch])
-        except BackendError:
-            for finished in batch:
-                finished.unsure = True
-            raise
-        del self._finished[: len(batch)]
+        repeated = [finished.asked for finished in batch]
         for finished in batch:
+            finished.asked = True  # before the request: it may end in an error, or with this tick at a stop
+        lost = await self._queue.settle([finished.settlement for finished in batch])
+        del self._finished[: len(batch)]
+        for finished, again in zip(batch, repeated, strict=True):
             settlement = finished.settlement
             # A repeated settlement whose first reply was lost finds its claim gone because it succeeded.
-            if settlement.claim in lost and not finished.unsure:
+            if lost and settlement.claim in lost and not again:
                 self._observer.notice(ClaimLost(node=self._node, claim=settlement.claim))
             else:
                 self._observer.notice(RunSettled(node=self._node, settlement=settlement, error=finished.error))
@@ -356,8 +381,8 @@ class Worker:
 
     def _interrupt(self, claims: Collection[Claim], ending: _Ending) -> None:
         for claim in claims:
-            attempt = self._active.get(claim.run.id)
-            if attempt is not None and attempt.claim == claim:
+            attempt = self._active.get((claim.run.id, claim.token))
+            if attempt is not None:
                 attempt.interrupt(ending)
 
     def _claims(self) -> list[Claim]:
@@ -384,17 +409,29 @@ class Worker:
         tasks = {attempt.task for attempt in attempts if attempt.task is not None}
         if tasks:
             await asyncio.wait(tasks, timeout=grace)
-        left = [attempt.claim for attempt in attempts if self._active.get(attempt.claim.run.id) is attempt]
+        left = [attempt for attempt in attempts if attempt.key in self._active]
         if left:
-            await self._queue.release(left, timedelta(0), started=True)
-            for claim in left:
-                self._active.pop(claim.run.id, None)
-                self._observer.notice(RunReleased(node=self._node, claim=claim, reason="shutting down"))
+            claims = [attempt.claim for attempt in left]
+            lost = await self._queue.release(claims, timedelta(0), started=True)
+            for attempt in left:
+                self._active.pop(attempt.key, None)
+            self._notice_released(claims, lost, "shutting down")
 
     async def flush(self) -> None:
         """Write the last settlements."""
         while self._finished:
             await self.settle()
+
+
+_Returned: TypeAlias = tuple[object, BaseException | None]
+
+
+def _outcome(call: Callable[[], object]) -> _Returned:
+    """The exception as a value: a future refuses StopIteration, and would never be done."""
+    try:
+        return call(), None
+    except BaseException as error:  # noqa: BLE001 - as in `_call`, of which this is the part in the thread
+        return None, error
 
 
 def _class_names(error: BaseException) -> tuple[str, ...]:
@@ -403,7 +440,7 @@ def _class_names(error: BaseException) -> tuple[str, ...]:
 
 def _failure(error: BaseException) -> Failure:
     """Bounded, so that a task cannot fill the store by failing; a traceback keeps its end, which names the place."""
-    text = "".join(traceback.format_exception(error))
+    text = _valid("".join(traceback.format_exception(error)))
     message = _text(error)
     return Failure(
         type=f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
@@ -414,6 +451,11 @@ def _failure(error: BaseException) -> Failure:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error).encode("utf-8", "replace").decode()
+        return _valid(str(error))
     except Exception:  # noqa: BLE001 - a broken __str__ of the user's exception
         return "(its message cannot be shown)"
+
+
+def _valid(text: str) -> str:
+    """A store keeps UTF-8, which has no lone surrogates."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,231 @@
+"""Dispatching what is due while the node leads."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from task_manager_core.application.scheduler import TASKS_PER_COMMIT
+from task_manager_core.domain.errors import BackendUnavailable
+from task_manager_core.domain.events import GapFound, SlotsDecided, TermEnded, WriteFenced
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.leadership import Turn
+from task_manager_core.domain.planning import SkipReason
+from task_manager_core.domain.policy import CatchUp, CatchUpMode, NodePolicy, Overlap
+from task_manager_core.domain.run import RunState
+from task_manager_core.domain.schedule import Schedule
+from tests.application.world import MINUTE, NOON, POLICY, SECOND, Process, Trouble, World, a_task
+
+KEY = TaskKey("group", "task")
+POLL = POLICY.poll_interval.total_seconds()
+
+
+async def a_leader(world: World, *schedules: Schedule, overlap: Overlap = Overlap.ALLOW) -> Process:
+    process = world.process("leader")
+    for number, schedule in enumerate(schedules or (Schedule.every(MINUTE),)):
+        process.declares(a_task("task" if number == 0 else f"task-{number}", schedule=schedule, overlap=overlap))
+    return await process.lead()
+
+
+async def live(world: World, key: TaskKey = KEY) -> list[tuple[datetime | None, RunState]]:
+    snapshot = await world.backend.history.snapshot([key])
+    return [(run.slot, run.state) for run in snapshot.tasks[0].live]
+
+
+async def skipped(world: World, key: TaskKey = KEY) -> dict[SkipReason, int]:
+    return dict((await world.backend.history.snapshot([key])).tasks[0].skipped)
+
+
+async def test_a_slot_is_dispatched_when_it_is_due_and_not_before(world: World) -> None:
+    leader = await a_leader(world)
+    await leader.reign(after=MINUTE - timedelta(milliseconds=1))
+    assert await leader.node.scheduler.tick() == pytest.approx(0.001)
+    assert await live(world) == []
+    world.clock.advance(timedelta(milliseconds=1))
+    await leader.node.scheduler.tick()
+    assert await live(world) == [(NOON + MINUTE, RunState.QUEUED)]
+    assert leader.events.one(SlotsDecided).advance.fire[0].id == RunId.of_slot(KEY, NOON + MINUTE)
+    await leader.node.scheduler.tick()
+    assert len(await live(world)) == 1
+
+
+async def test_a_follower_dispatches_nothing_and_rests_until_it_is_woken(world: World) -> None:
+    await a_leader(world)
+    follower = world.process("follower").declares(a_task())
+    await follower.node.registrar.tick()
+    await follower.node.elector.tick()
+    world.clock.advance(MINUTE)
+    assert await follower.node.scheduler.tick() is None
+    assert "agenda" not in follower.wire.calls
+
+
+async def test_a_leader_rests_until_the_next_instant_that_anything_is_due_at_most_a_poll(world: World) -> None:
+    leader = await a_leader(world)
+    assert await leader.node.scheduler.tick() == POLL
+    await leader.reign(after=MINUTE - timedelta(milliseconds=30))
+    assert await leader.node.scheduler.tick() == pytest.approx(0.03)
+
+
+async def test_a_long_poll_does_not_make_a_frequent_task_late(world: World) -> None:
+    """What is due next is what the commit planned, not only what waited before it."""
+    policy = NodePolicy(leadership=POLICY.leadership, worker=POLICY.worker, poll_interval=5 * SECOND)
+    leader = world.process("leader", policy).declares(a_task(schedule=Schedule.every(SECOND)))
+    await leader.lead()
+    world.clock.advance(SECOND)
+    assert await leader.node.scheduler.tick() == 1.0
+
+
+async def test_nothing_to_do_is_asked_about_once_a_poll(world: World) -> None:
+    leader = await a_leader(world, Schedule.at(NOON + SECOND))
+    world.clock.advance(SECOND)
+    assert await leader.node.scheduler.tick() == POLL
+    assert await leader.node.scheduler.tick() == POLL
+
+
+async def test_a_deposed_leader_dispatches_nothing_and_knows_it_is_deposed(world: World) -> None:
+    leader = await a_leader(world, Schedule.every(SECOND))
+    term = leader.node.elector.trusted()
+    assert term is not None
+    await world.backend.leadership.resign(term)
+    await world.backend.leadership.campaign(NodeId("usurper"), MINUTE)
+    world.clock.advance(SECOND)
+    assert leader.node.leads
+    await leader.node.scheduler.tick()
+    assert leader.events.one(WriteFenced).operation == "commit"
+    assert leader.events.one(TermEnded).turn is Turn.LOST
+    assert await live(world) == []
+    assert await leader.node.scheduler.tick() is None
+
+
+async def test_trust_is_asked_again_before_every_commit(world: World) -> None:
+    leader = await a_leader(world, Schedule.every(SECOND))
+    world.clock.advance(SECOND)
+
+    async def suspended() -> None:
+        world.clock.advance(MINUTE)
+
+    leader.wire.between("agenda", suspended)
+    await leader.node.scheduler.tick()
+    assert "commit" not in leader.wire.calls
+    assert leader.events.one(TermEnded).turn is Turn.EXPIRED
+
+
+async def test_a_commit_whose_reply_was_lost_is_not_repeated_as_another(world: World) -> None:
+    leader = await a_leader(world, Schedule.every(SECOND))
+    world.clock.advance(SECOND)
+    leader.wire.trouble("commit", Trouble.LOST_REPLY)
+    with pytest.raises(BackendUnavailable):
+        await leader.node.scheduler.tick()
+    await leader.node.scheduler.tick()
+    assert await live(world) == [(NOON + SECOND, RunState.QUEUED)]
+
+
+async def test_a_decision_that_was_overtaken_is_made_again(world: World) -> None:
+    leader = await a_leader(world, Schedule.every(SECOND))
+    world.clock.advance(SECOND)
+
+    async def disable() -> None:
+        await world.backend.schedule.pause([KEY])
+
+    leader.wire.between("agenda", disable)
+    await leader.node.scheduler.tick()
+    assert (await live(world), leader.events.of(SlotsDecided)) == ([], [])
+    await leader.node.scheduler.tick()
+    assert await skipped(world) == {SkipReason.PAUSED: 1}
+
+
+async def test_an_enabled_task_does_not_replay_its_pause(world: World) -> None:
+    leader = await a_leader(world, Schedule.every(SECOND))
+    await leader.node.control.pause([KEY])
+    world.clock.advance(3 * SECOND)
+    await leader.node.control.resume([KEY])
+    world.clock.advance(SECOND)
+    await leader.node.scheduler.tick()
+    assert await live(world) == [(NOON + 4 * SECOND, RunState.QUEUED)]
+    assert await skipped(world) == {SkipReason.PAUSED: 3}
+
+
+async def test_an_exclusive_task_holds_one_slot_and_runs_it_when_its_run_ends(world: World) -> None:
+    leader = await a_leader(world, Schedule.every(SECOND), overlap=Overlap.BUFFER_ONE)
+    for _ in range(3):
+        world.clock.advance(SECOND)
+        await leader.node.scheduler.tick()
+    assert await live(world) == [(NOON + SECOND, RunState.QUEUED), (NOON + 2 * SECOND, RunState.HELD)]
+    assert await skipped(world) == {SkipReason.OVERLAP: 1}
+    await leader.work()
+    assert await live(world) == [(NOON + 2 * SECOND, RunState.QUEUED)]
+
+
+async def test_a_run_that_ends_between_reading_and_committing_does_not_leave_a_slot_held_for_nothing(
+    world: World,
+) -> None:
+    leader = await a_leader(world, Schedule.every(SECOND), overlap=Overlap.BUFFER_ONE)
+    world.clock.advance(SECOND)
+    await leader.node.scheduler.tick()
+    world.clock.advance(SECOND)
+    leader.wire.between("agenda", leader.work)
+    await leader.node.scheduler.tick()
+    await leader.node.scheduler.tick()
+    assert await live(world) == [(NOON + 2 * SECOND, RunState.QUEUED)]
+
+
+# --- many tasks, many slots ------------------------------------------------------------------------------------------
+
+
+async def test_hundreds_of_due_tasks_are_worked_off_without_rest(world: World) -> None:
+    leader = await a_leader(world, *[Schedule.every(MINUTE)] * 250)
+    await leader.reign(after=MINUTE)
+    assert [await leader.node.scheduler.tick() for _ in range(3)] == [0.0, 0.0, POLL]
+    assert len(leader.events.of(SlotsDecided)) == 250
+
+
+async def test_tasks_of_an_unknown_version_do_not_starve_the_others(world: World) -> None:
+    """A leader that cannot learn the new definitions still dispatches what it knows."""
+    leader = await a_leader(world, Schedule.every(SECOND))
+    asked: list[str] = []
+    leader.node.scheduler.on_unknown = lambda: asked.append("registrar")
+    other = world.process("other")
+    for number in range(TASKS_PER_COMMIT + 20):
+        other.declares(a_task(f"a-{number}", schedule=Schedule.at(NOON + timedelta(milliseconds=500))))
+    await other.node.registrar.tick()
+    world.clock.advance(SECOND)
+    await leader.node.scheduler.tick()
+    await leader.node.scheduler.tick()
+    assert await live(world) == [(NOON + SECOND, RunState.QUEUED)]
+    assert asked
+    await leader.node.registrar.tick()
+    await leader.node.scheduler.tick()
+    assert len(leader.events.of(SlotsDecided)) == TASKS_PER_COMMIT + 21
+
+
+async def test_a_long_outage_is_worked_off_step_by_step_without_rest(world: World) -> None:
+    leader = await a_leader(world, Schedule.every(SECOND))
+    await leader.reign(after=timedelta(seconds=2500))
+    rests = [await leader.node.scheduler.tick() for _ in range(3)]
+    assert rests == [0.001, 0.001, POLL]
+    assert await live(world) == [(NOON + timedelta(seconds=second), RunState.QUEUED) for second in (2498, 2499, 2500)]
+    assert await skipped(world) == {SkipReason.CATCH_UP: 2497}
+
+
+async def test_a_long_outage_of_many_tasks_is_committed_in_small_parts(world: World) -> None:
+    leader = await a_leader(world, *[Schedule.every(SECOND)] * 5)
+    await leader.reign(after=timedelta(seconds=600))
+    leader.wire.calls.clear()
+    await leader.node.scheduler.tick()
+    assert leader.wire.calls == ["agenda", "commit", "commit", "commit"]
+
+
+async def test_a_gap_in_scheduling_is_reported_once_with_what_became_of_it(world: World) -> None:
+    leader = world.process("leader")
+    everything = CatchUp(mode=CatchUpMode.ALL, limit=2)
+    leader.declares(a_task(schedule=Schedule.every(SECOND), catch_up=everything))
+    await leader.lead()
+    await leader.reign(after=10 * SECOND)
+    await leader.node.scheduler.tick()
+    gap = leader.events.one(GapFound)
+    assert (gap.since, gap.until, gap.tasks) == (NOON + SECOND, NOON + 10 * SECOND, 1)
+    assert (gap.dispatched, gap.skipped) == (5, 5)
+    world.clock.advance(SECOND)
+    await leader.node.scheduler.tick()
+    assert len(leader.events.of(GapFound)) == 1

@@ -1,0 +1,241 @@
+"""Claims: kept alive while their attempts execute, lost, cancelled, recovered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from task_manager_core.application.context import RunContext
+from task_manager_core.application.worker import SETTLEMENTS_PER_STEP
+from task_manager_core.domain.errors import BackendUnavailable
+from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, RunStarted
+from task_manager_core.domain.identity import RunId
+from task_manager_core.domain.policy import LeadershipPolicy, NodePolicy, WorkerPolicy
+from task_manager_core.domain.run import AttemptStatus, RunState
+from task_manager_core.ports import Cancelling
+from tests.application.world import KEY, POLICY, Process, Steps, Trouble, World, live, queued, reap, started, statuses
+from tests.waiting import wait_until_async
+
+# --- heartbeats ------------------------------------------------------------------------------------------------------
+
+
+async def test_one_beat_keeps_every_claim_alive(world: World) -> None:
+    process = await queued(world, steps := Steps(), runs=2)
+    await started(process)
+    process.wire.calls.clear()
+    for _ in range(4):
+        world.clock.advance(POLICY.worker.heartbeat)
+        assert await process.node.worker.beat() == 3.0
+    assert process.wire.calls == ["extend"] * 4
+    steps.door.set()
+    await process.ended()
+    await process.node.worker.settle()
+    assert await statuses(world) == [AttemptStatus.SUCCEEDED] * 2
+    process.wire.calls.clear()
+    await process.node.worker.beat()
+    assert process.wire.calls == []
+
+
+async def test_a_finished_attempt_keeps_its_claim_until_it_is_settled(world: World) -> None:
+    process = await queued(world, lambda: None)
+    await process.node.worker.claim()
+    await process.ended()
+    for _ in range(4):
+        world.clock.advance(POLICY.worker.heartbeat)
+        await process.node.worker.beat()
+    await process.node.worker.settle()
+    assert await statuses(world) == [AttemptStatus.SUCCEEDED]
+
+
+@pytest.mark.parametrize("steps", [Steps, lambda: Steps(swallow=True), lambda: Steps(error=ValueError("oh"))])
+async def test_an_attempt_whose_claim_is_lost_is_interrupted_and_writes_nothing(
+    world: World, steps: Callable[[], Steps]
+) -> None:
+    process = await queued(world, call := steps())
+    await started(process)
+    await reap(world)
+    await process.node.worker.beat()
+    await process.ended()
+    assert (call.interrupted, process.events.one(ClaimLost).claim.attempt) == (1, 1)
+    assert await process.node.worker.settle() is None
+    assert await statuses(world) == [AttemptStatus.LOST]
+    assert [(run.state, run.attempt, run.failures) for run in await live(world)] == [(RunState.QUEUED, 2, 1)]
+
+
+async def test_an_outcome_without_a_claim_changes_nothing(world: World) -> None:
+    process = await queued(world, lambda: None)
+    await process.node.worker.claim()
+    await process.ended()
+    await reap(world)
+    await process.node.worker.settle()
+    assert process.events.one(ClaimLost).claim.attempt == 1
+    assert process.events.of(RunSettled) == []
+    assert await statuses(world) == [AttemptStatus.LOST]
+
+
+async def test_a_run_that_comes_back_while_its_lost_attempt_executes_is_another_attempt(world: World) -> None:
+    """The worker missed its heartbeats, the run was reaped, and the same worker claims it before it has noticed."""
+    process = await queued(world, steps := Steps())
+    await started(process)
+    await reap(world)
+    await started(process)
+    assert (steps.began, process.node.worker.running) == (2, 2)
+    await process.node.worker.beat()
+    await wait_until_async(lambda: process.node.worker.running == 1, "the lost attempt has ended")
+    assert (steps.interrupted, process.events.one(ClaimLost).claim.attempt) == (1, 1)
+    steps.door.set()
+    await process.ended()
+    await process.node.worker.settle()
+    assert await statuses(world) == [AttemptStatus.SUCCEEDED, AttemptStatus.LOST]
+
+
+# --- cancelling ------------------------------------------------------------------------------------------------------
+
+
+async def cancel(process: Process) -> Cancelling:
+    run = process.events.of(RunStarted)[-1].claim.run.id
+    (answer,) = await process.node.control.cancel([(KEY, run)])
+    return answer
+
+
+@pytest.mark.parametrize("steps", [Steps, lambda: Steps(swallow=True), lambda: Steps(error=ValueError("oh"))])
+async def test_a_cancelled_run_ends_cancelled_however_its_task_takes_it(
+    world: World, steps: Callable[[], Steps]
+) -> None:
+    """A task that answers the interruption with an error of its own must not be tried again for ever."""
+    process = await queued(world, steps())
+    await started(process)
+    assert await cancel(process) is Cancelling.REQUESTED
+    await process.node.worker.beat()
+    await process.ended()
+    await process.node.worker.settle()
+    assert (await statuses(world), await live(world)) == ([AttemptStatus.CANCELLED], [])
+
+
+async def test_a_cancelled_thread_ends_cancelled_when_it_returns(world: World) -> None:
+    def call(context: RunContext) -> None:
+        assert context.cancelled.wait(10)
+
+    process = await queued(world, call)
+    await started(process)
+    await cancel(process)
+    await process.node.worker.beat()
+    await process.ended()
+    await process.node.worker.settle()
+    assert await statuses(world) == [AttemptStatus.CANCELLED]
+
+
+async def test_a_task_that_ended_before_it_was_cancelled_has_its_own_outcome(world: World) -> None:
+    process = await queued(world, steps := Steps())
+    await started(process)
+    await cancel(process)
+    steps.door.set()
+    process.wire.between("extend", lambda: asyncio.sleep(0))
+    await process.node.worker.beat()
+    await process.ended()
+    await process.node.worker.settle()
+    assert await statuses(world) == [AttemptStatus.SUCCEEDED]
+
+
+async def test_a_queued_run_is_cancelled_without_a_worker(world: World) -> None:
+    process = await queued(world, lambda: None)
+    run = (await live(world))[0].run
+    assert await process.node.control.cancel([(KEY, run), (KEY, RunId("no"))]) == (
+        Cancelling.CANCELLED,
+        Cancelling.NOT_LIVE,
+    )
+    await process.work()
+    assert await statuses(world) == [AttemptStatus.CANCELLED]
+
+
+# --- a store that does not answer ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trouble", Trouble)
+async def test_a_settlement_is_repeated_without_a_second_effect_and_without_a_false_alarm(
+    world: World, trouble: Trouble
+) -> None:
+    process = await queued(world, lambda: None, runs=2)
+    await process.node.worker.claim()
+    await process.ended()
+    process.wire.trouble("settle", trouble, trouble)
+    for _ in range(2):
+        with pytest.raises(BackendUnavailable):
+            await process.node.worker.settle()
+    assert await process.node.worker.settle() == 0.0
+    assert await statuses(world) == [AttemptStatus.SUCCEEDED] * 2
+    assert (len(process.events.of(RunSettled)), process.events.of(ClaimLost)) == (2, [])
+    assert await process.node.worker.settle() is None
+
+
+async def test_a_settlement_that_was_interrupted_by_the_stop_is_no_lost_claim_when_repeated(world: World) -> None:
+    process = await queued(world, lambda: None)
+    await process.node.worker.claim()
+    await process.ended()
+    process.wire.between("settle", asyncio.Event().wait)
+    settling = asyncio.ensure_future(process.node.worker.settle())
+    await asyncio.sleep(0)
+    assert await live(world) == []
+    settling.cancel()
+    await asyncio.wait({settling})
+    await process.node.worker.flush()
+    assert process.events.one(RunSettled).settlement.claim.attempt == 1
+    assert process.events.of(ClaimLost) == []
+
+
+async def test_claims_whose_reply_was_lost_are_asked_for_and_executed(world: World) -> None:
+    process = await queued(world, steps := Steps(), runs=2)
+    process.wire.trouble("claim", Trouble.LOST_REPLY)
+    with pytest.raises(BackendUnavailable):
+        await process.node.worker.claim()
+    assert process.node.worker.running == 0
+    await started(process)
+    assert (steps.began, process.node.worker.running) == (2, 2)
+    steps.door.set()
+    await process.ended()
+    await process.node.worker.settle()
+    assert await statuses(world) == [AttemptStatus.SUCCEEDED] * 2
+
+
+async def test_recovering_claims_starts_none_that_is_known(world: World) -> None:
+    process = await queued(world, steps := Steps())
+    await started(process)
+    process.wire.trouble("claim", Trouble.LOST_REQUEST)
+    with pytest.raises(BackendUnavailable):
+        await process.node.worker.claim()
+    await started(process)
+    assert steps.began == 1
+    steps.door.set()
+    await process.ended()
+
+
+async def test_a_run_that_could_not_be_given_back_is_given_back_with_the_next_claim(world: World) -> None:
+    await queued(world, lambda: None)
+    stranger = world.process("stranger")
+    stranger.wire.trouble("release", Trouble.LOST_REQUEST)
+    with pytest.raises(BackendUnavailable):
+        await stranger.node.worker.claim()
+    assert [run.state for run in await live(world)] == [RunState.RUNNING]
+    await stranger.node.worker.claim()
+    assert [run.state for run in await live(world)] == [RunState.WAITING]
+    assert len(stranger.events.of(RunReleased)) == 1
+
+
+async def test_a_worker_that_cannot_settle_stops_claiming_before_it_fills_its_memory(world: World) -> None:
+    worker = WorkerPolicy(concurrency=2 * SETTLEMENTS_PER_STEP + 1, wait=timedelta(milliseconds=1))
+    policy = NodePolicy(leadership=LeadershipPolicy(), worker=worker)
+
+    async def call() -> None:
+        """Ends at once."""
+
+    process = await queued(world, call, runs=2 * SETTLEMENTS_PER_STEP + 1, policy=policy)
+    await process.node.worker.claim()
+    await process.ended()
+    assert await process.node.worker.claim() is None
+    await process.node.worker.settle()
+    assert await process.node.worker.claim() == 0.0
+    await process.node.worker.flush()
+    assert len(process.events.of(RunSettled)) == 2 * SETTLEMENTS_PER_STEP + 1

@@ -1,0 +1,150 @@
+"""A worker that leaves: it claims no more, waits for what executes, and gives the rest back without burning a retry."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import NoReturn
+
+import pytest
+
+from task_manager_core.application.context import RunContext
+from task_manager_core.domain.events import ClaimLost, RunReleased
+from task_manager_core.domain.run import AttemptStatus, RunState
+from tests.application.world import SOON, Process, Steps, World, live, queued, reap, started, statuses
+
+NOW = timedelta(0)
+
+
+async def left(process: Process, *, grace: float = 1.0) -> None:
+    process.node.worker.accepting = False
+    await process.node.worker.hand_back(grace)
+
+
+@pytest.mark.parametrize("steps", [Steps, lambda: Steps(swallow=True), lambda: Steps(error=ValueError("oh"))])
+async def test_what_executes_is_handed_back_at_once_and_without_a_failure(
+    world: World, steps: Callable[[], Steps]
+) -> None:
+    process = await queued(world, call := steps())
+    await started(process)
+    await left(process)
+    assert (call.interrupted, process.node.worker.running) == (1, 0)
+    assert [(run.state, run.attempt, run.failures) for run in await live(world)] == [(RunState.QUEUED, 2, 0)]
+    assert process.events.one(RunReleased).reason == "shutting down"
+    assert await process.node.worker.settle() is None
+
+
+async def test_a_thread_that_looks_at_its_context_ends_within_the_grace(world: World) -> None:
+    ended = threading.Event()
+
+    def call(context: RunContext) -> None:
+        assert context.cancelled.wait(10)
+        ended.set()
+
+    process = await queued(world, call)
+    await started(process)
+    await left(process, grace=SOON.total_seconds())
+    assert ended.is_set()
+    assert [run.state for run in await live(world)] == [RunState.QUEUED]
+
+
+async def test_a_stuck_thread_is_handed_back_after_the_grace_and_its_end_changes_nothing(world: World) -> None:
+    door, ended = threading.Event(), threading.Event()
+
+    def call() -> None:
+        assert door.wait(10)
+        ended.set()
+
+    process = await queued(world, call)
+    before = asyncio.all_tasks()
+    await started(process)
+    (attempt,) = asyncio.all_tasks() - before
+    await left(process, grace=0.01)
+    assert [run.state for run in await live(world)] == [RunState.QUEUED]
+    door.set()
+    await asyncio.wait({attempt})
+    assert ended.is_set()
+    assert await process.node.worker.settle() is None
+    assert await statuses(world) == []
+
+
+async def test_a_worker_that_leaves_claims_nothing_and_gives_back_what_was_on_its_way(world: World) -> None:
+    process = await queued(world, steps := Steps())
+
+    async def leave() -> None:
+        process.node.worker.accepting = False
+
+    process.wire.between("claim", leave)
+    await process.node.worker.claim()
+    assert (steps.began, process.events.one(RunReleased).reason) == (0, "shutting down")
+    assert [(run.state, run.attempt) for run in await live(world)] == [(RunState.QUEUED, 1)]
+    process.wire.calls.clear()
+    assert await process.node.worker.claim() is None
+    assert process.wire.calls == []
+
+
+async def test_a_run_that_was_lost_before_it_was_handed_back_is_a_lost_claim(world: World) -> None:
+    process = await queued(world, Steps())
+    await started(process)
+    await reap(world)
+    await left(process)
+    assert (process.events.of(RunReleased), len(process.events.of(ClaimLost))) == ([], 1)
+
+
+async def test_the_last_settlements_are_written(world: World) -> None:
+    process = await queued(world, lambda: None, runs=2)
+    await process.node.worker.claim()
+    await process.ended()
+    await process.node.worker.flush()
+    assert await statuses(world) == [AttemptStatus.SUCCEEDED] * 2
+
+
+async def drained(process: Process, hurry: asyncio.Event, timeout: timedelta) -> asyncio.Task[None]:
+    draining = asyncio.ensure_future(process.node.worker.drain(hurry, timeout))
+    await asyncio.sleep(0)
+    return draining
+
+
+async def test_draining_waits_for_the_last_attempt_and_no_longer(world: World) -> None:
+    process = await queued(world, steps := Steps(), runs=2)
+    await started(process)
+    draining = await drained(process, asyncio.Event(), SOON)
+    assert not draining.done()
+    steps.door.set()
+    await draining
+    assert process.node.worker.running == 0
+    await process.node.worker.drain(asyncio.Event(), SOON)
+
+
+@pytest.mark.parametrize("timeout", [SOON, NOW])
+async def test_draining_ends_in_a_hurry_or_with_its_time(world: World, timeout: timedelta) -> None:
+    process = await queued(world, steps := Steps())
+    await started(process)
+    hurry = asyncio.Event()
+    draining = await drained(process, hurry, timeout)
+    if timeout:
+        hurry.set()
+    await draining
+    assert process.node.worker.running == 1
+    steps.door.set()
+    await process.ended()
+
+
+async def test_a_task_that_fails_while_it_is_drained_is_settled_as_always(world: World) -> None:
+    door = asyncio.Event()
+
+    async def call() -> NoReturn:
+        await door.wait()
+        raise ValueError("late")
+
+    process = await queued(world, call)
+    await started(process)
+    waiting: Awaitable[None] = await drained(process, asyncio.Event(), SOON)
+    door.set()
+    await waiting
+    await left(process)
+    await process.node.worker.flush()
+    assert await statuses(world) == [AttemptStatus.RETRIED]
+    assert process.events.of(RunReleased) == []

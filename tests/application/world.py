@@ -1,0 +1,280 @@
+"""A store, a clock that stands still, and the processes around them: what the tests of the services share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import TypeVar
+
+from task_manager_core.application.node import Node
+from task_manager_core.application.registry import AnyFunction, Registry
+from task_manager_core.domain.errors import BackendUnavailable
+from task_manager_core.domain.identity import FunctionKey, NodeId, TaskKey
+from task_manager_core.domain.observation import LiveRun
+from task_manager_core.domain.policy import (
+    CatchUp,
+    LeadershipPolicy,
+    NodePolicy,
+    Overlap,
+    Priority,
+    Retention,
+    RetryPolicy,
+    WorkerPolicy,
+)
+from task_manager_core.domain.run import AttemptStatus
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.task import Task, canonical_kwargs
+from task_manager_core.ports import Backend
+from task_manager_core.testing import ManualClock, Recorder
+from task_manager_memory import MemoryStore
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+SOON = timedelta(seconds=10)
+"""Real time that a test would rather fail than exceed."""
+
+POLICY = NodePolicy(
+    leadership=LeadershipPolicy(heartbeat=3 * SECOND, retry_interval=5 * SECOND),
+    worker=WorkerPolicy(concurrency=2, heartbeat=3 * SECOND, wait=timedelta(milliseconds=1)),
+    refresh_interval=SECOND,
+)
+LOGGER = logging.getLogger("tests")
+_ALWAYS = RetryPolicy()
+_LATEST = CatchUp()
+_MINUTELY = Schedule.every(MINUTE)
+
+KEY = TaskKey("group", "task")
+"""The task of these tests, unless they name another."""
+
+P = TypeVar("P")
+
+
+def nothing() -> None:
+    """A task that does nothing."""
+
+
+def a_task(
+    name: str = "task",
+    *,
+    schedule: Schedule = _MINUTELY,
+    kwargs: dict[str, object] | None = None,
+    priority: Priority = Priority.LOW,
+    overlap: Overlap = Overlap.ALLOW,
+    catch_up: CatchUp = _LATEST,
+    retry: RetryPolicy = _ALWAYS,
+    timeout: timedelta | None = None,
+    run_on_start: bool = False,
+    dynamic: bool = False,
+    function: str | None = None,
+) -> Task:
+    return Task(
+        key=TaskKey("group", name),
+        schedule=schedule,
+        function=function or name,
+        kwargs=canonical_kwargs(kwargs),
+        priority=priority,
+        overlap=overlap,
+        catch_up=catch_up,
+        retry=retry,
+        timeout=timeout,
+        run_on_start=run_on_start,
+        dynamic=dynamic,
+    )
+
+
+class Trouble(Enum):
+    """What happens to a request: it never arrives, or its reply is lost."""
+
+    LOST_REQUEST = "lost request"
+    LOST_REPLY = "lost reply"
+
+
+Meanwhile = Callable[[], Awaitable[object]]
+
+
+class Wire:
+    """The way to the store, on which the next calls of a verb can meet trouble, or somebody else's actions.
+
+    `between(verb, meanwhile)`: the store has answered, and before the answer arrives something else happens.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self._plans: dict[str, deque[Trouble | Meanwhile]] = defaultdict(deque)
+        self.away = False
+
+    def trouble(self, verb: str, *troubles: Trouble) -> None:
+        self._plans[verb] += troubles
+
+    def between(self, verb: str, meanwhile: Meanwhile) -> None:
+        self._plans[verb].append(meanwhile)
+
+    def through(self, port: P) -> P:
+        """The same port, behind this wire."""
+        return _Wired(port, self)  # type: ignore[return-value]  # it answers to every verb of the port
+
+    async def carry(self, verb: str, call: Callable[[], Awaitable[object]]) -> object:
+        self.calls.append(verb)
+        plan = self._plans[verb].popleft() if self._plans[verb] else None
+        if self.away or plan is Trouble.LOST_REQUEST:
+            raise BackendUnavailable("the request was lost")
+        answer = await call()
+        if plan is Trouble.LOST_REPLY:
+            raise BackendUnavailable("the reply was lost")
+        if plan is not None and not isinstance(plan, Trouble):
+            await plan()
+        return answer
+
+
+class _Wired:
+    def __init__(self, port: object, wire: Wire) -> None:
+        self._port, self._wire = port, wire
+
+    def __getattr__(self, verb: str) -> Callable[..., Awaitable[object]]:
+        async def call(*arguments: object, **named: object) -> object:
+            return await self._wire.carry(verb, lambda: getattr(self._port, verb)(*arguments, **named))
+
+        return call
+
+
+class Process:
+    """One process of an application: its code (a registry) and its node, behind a wire of its own."""
+
+    def __init__(self, name: str, backend: Backend, clock: ManualClock, policy: NodePolicy = POLICY) -> None:
+        self._clock = clock
+        self.wire = Wire()
+        self.registry = Registry()
+        self.events = Recorder()
+        through = self.wire.through
+        self.backend = replace(
+            backend,
+            leadership=through(backend.leadership),
+            catalogue=through(backend.catalogue),
+            schedule=through(backend.schedule),
+            queue=through(backend.queue),
+            history=through(backend.history),
+            attendance=through(backend.attendance),
+            signals=through(backend.signals),
+        )
+        self.id = NodeId(name)
+        self.node = Node(
+            node=self.id,
+            service="tests",
+            backend=self.backend,
+            registry=self.registry,
+            policy=policy,
+            clock=clock,
+            observer=self.events,
+            logger=LOGGER,
+        )
+
+    def declares(self, task: Task, call: AnyFunction = nothing) -> Process:
+        self.registry.declare(task, call)
+        return self
+
+    def knows(self, function: str, call: AnyFunction = nothing) -> Process:
+        self.registry.register(FunctionKey("group", function), call)
+        return self
+
+    async def lead(self) -> Process:
+        """Register, and win the term."""
+        await self.node.registrar.tick()
+        return await self.reign()
+
+    async def reign(self, after: timedelta = timedelta(0)) -> Process:
+        """Let time pass, at the end of which this process leads."""
+        self._clock.advance(after)
+        for _ in range(3):  # forget the old term, win a new one, rest
+            await self.node.elector.tick()
+        assert self.node.leads
+        return self
+
+    async def work(self) -> None:
+        """Claim what is queued, wait until it has ended, and settle it."""
+        await self.node.worker.claim()
+        await self.ended()
+        await self.node.worker.settle()
+
+    async def ended(self) -> None:
+        """Wait until nothing executes."""
+        await self.node.worker.drain(asyncio.Event(), SOON)
+        assert self.node.worker.running == 0
+
+
+class World:
+    """One store and its time. `backend` reaches it without a wire."""
+
+    def __init__(self, backend: Backend, store: MemoryStore, clock: ManualClock) -> None:
+        self.backend = backend
+        self.store = store
+        self.clock = clock
+
+    def process(self, name: str = "a", policy: NodePolicy = POLICY) -> Process:
+        return Process(name, self.backend, self.clock, policy)
+
+
+@asynccontextmanager
+async def a_world() -> AsyncGenerator[World]:
+    clock, store = ManualClock(NOON), MemoryStore()
+    async with store.open(clock=clock, retention=Retention()) as backend:
+        yield World(backend, store, clock)
+
+
+class Steps:
+    """A task that stops at a door, and tells what happened to it."""
+
+    def __init__(self, *, swallow: bool = False, error: Exception | None = None) -> None:
+        self.door = asyncio.Event()
+        self.began = 0
+        self.interrupted = 0
+        self._swallow = swallow
+        self._error = error
+
+    async def __call__(self) -> None:
+        self.began += 1
+        try:
+            await self.door.wait()
+        except asyncio.CancelledError:
+            self.interrupted += 1
+            if self._error is not None:
+                raise self._error from None
+            if not self._swallow:
+                raise
+
+
+async def started(process: Process) -> None:
+    """Claim, and let the attempts reach their doors or threads."""
+    await process.node.worker.claim()
+    await asyncio.sleep(0)
+
+
+async def queued(
+    world: World, call: AnyFunction, task: Task | None = None, *, runs: int = 1, policy: NodePolicy = POLICY
+) -> Process:
+    """A process that declares a task and has been asked to run it."""
+    process = world.process(policy=policy).declares(task or a_task(), call)
+    await process.node.registrar.tick()
+    await asyncio.gather(*(process.node.control.trigger([KEY], f"request {number}") for number in range(runs)))
+    return process
+
+
+async def live(world: World) -> list[LiveRun]:
+    return list((await world.backend.history.snapshot([KEY])).tasks[0].live)
+
+
+async def statuses(world: World) -> list[AttemptStatus]:
+    return [record.status for record in await world.backend.history.read(KEY, 2000)]
+
+
+async def reap(world: World) -> None:
+    """The claims that nobody extended are over, and somebody leads who says so."""
+    leader = await world.process("leader").lead()
+    await leader.reign(after=POLICY.worker.claim_ttl)
+    await leader.node.reconciler.tick()
