@@ -34,6 +34,7 @@ pytest.register_assert_rewrite(
             "leadership",
             "model",
             "play",
+            "races",
             "run_queue",
             "run_queue_claims",
             "run_queue_order",

@@ -7,6 +7,7 @@ from task_manager_core.testing.conformance.catalogue import CatalogueLaws
 from task_manager_core.testing.conformance.catalogue_edges import CatalogueEdges
 from task_manager_core.testing.conformance.history import HistoryContract
 from task_manager_core.testing.conformance.leadership import LeadershipContract
+from task_manager_core.testing.conformance.races import RaceContract
 from task_manager_core.testing.conformance.run_queue import RunQueueLaws
 from task_manager_core.testing.conformance.run_queue_claims import RunQueueClaims
 from task_manager_core.testing.conformance.run_queue_order import RunQueueOrder
@@ -36,6 +37,7 @@ class BackendContract(
     HistoryContract,
     AttendanceContract,
     SignalsContract,
+    RaceContract,
     WholeContract,
 ):
     """Every law of every port, and what they come to together. A subclass gives the fixture `harness`."""

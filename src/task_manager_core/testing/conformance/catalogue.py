@@ -204,11 +204,11 @@ class CatalogueLaws(Contract):
         assert await store.catalogue.retire(term, [of.key, key("unknown")]) == frozenset({of.key})
         agenda = await store.schedule.agenda(10)
         assert (agenda.due, agenda.next_due) == ((), None)
-        changes = await load(store)
+        changes = await load(store, version)
         assert (changes.keys, changes.retired) == (frozenset({of.key}), frozenset({of.key}))
         assert (await store.view(of.key)).retired
 
-        newer = await written(store, definition(of, expected=changes.changed[0].version, slot=slot))
+        newer = await written(store, definition(of, expected=(await store.view(of.key)).version, slot=slot))
         assert newer > version
         assert not (await store.view(of.key)).retired
         assert (await load(store)).retired == frozenset()
@@ -236,22 +236,22 @@ class CatalogueLaws(Contract):
         """Every change wakes whoever waits for a signal."""
         term = await store.lead()
         version = await store.define(task("changed"))
+        many = [task(f"task {number}") for number in range(200)]
+        await store.catalogue.put([definition(of) for of in many])
+        removed, retired = iter(many[:100]), iter(many[100:])
 
         async def write() -> None:
             nonlocal version
             version = await written(store, definition(task("changed", description=f"{version}"), expected=version))
 
         async def remove() -> None:
-            await store.define(task("removed"))
-            assert await store.catalogue.remove([key("removed")])
+            assert len(await store.catalogue.remove([next(removed).key])) == 1
 
         async def retire() -> None:
-            await write()
-            assert await store.catalogue.retire(term, [key("changed")])
+            assert await store.catalogue.retire(term, [next(retired).key]) != frozenset()
 
-        assert await store.wakes(write)
-        assert await store.wakes(remove)
-        assert await store.wakes(retire)
+        for change in (write, remove, retire):
+            assert await store.wakes(change), change.__name__
 
     @law("catalogue", 11)
     async def test_slots_are_given_up_only_by_who_knows_them(self, store: Store) -> None:

@@ -273,6 +273,32 @@ class RunQueueClaims(Contract):
         assert await store.queue.cancel([]) == ()
         assert await store.picture() == before
 
+    @law("run_queue", 11)
+    async def test_a_run_to_be_cancelled_ends_when_its_worker_is_found_dead(self, store: Store) -> None:
+        of, term = exclusive(), await store.lead()
+        await store.define(of)
+        claim = await store.take(run(of, "first"))
+        await store.enqueue(run(of, "second"))
+        assert await store.queue.cancel([(of.key, claim.run.id)]) == (Cancelling.REQUESTED,)
+        await store.advance(TTL)
+        assert await store.reap(term, TTL) == (claim,)
+        assert [line.run for line in await store.records(of.key)] == [claim.run.id]
+        assert [freed.run for freed in await store.claim()] == [run(of, "second")]
+
+    @law("run_queue", 11)
+    async def test_a_request_to_cancel_follows_the_run_to_its_next_worker(self, store: Store) -> None:
+        await store.define(task())
+        claim = await store.take(run(task()))
+        for give_up in ("retry", "release at once", "release"):
+            assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.REQUESTED,)
+            if give_up == "retry":
+                await store.settle(claim, Retried(MINUTE))
+            else:
+                await store.release(claim, NOTHING if give_up == "release at once" else MINUTE)
+            await store.advance(MINUTE)
+            [claim] = await store.claim(OTHER)
+            assert (await store.queue.extend([claim], TTL)).cancelling == {claim}
+
     # -- 12: hastening ------------------------------------------------------------------------------------------------
 
     @law("run_queue", 12)
