@@ -1,0 +1,54 @@
+"""The author of a store has the wheel, an empty directory and one command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+SUITE = "task_manager_core.testing.conformance"
+
+
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What pip would install, before everything else on the path."""
+    folder = tmp_path_factory.mktemp("site")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def pytest_in(folder: Path, site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:valkey", "-p", "no:cacheprovider", *arguments],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_suite_judges_a_store_by_its_name(site: Path, tmp_path: Path) -> None:
+    judged = pytest_in(tmp_path, site, "--pyargs", SUITE, "--backend=task_manager_memory:open_backend", "-k", "token")
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    assert "laws of TestBackend" in judged.stdout
+    assert "✓ 10. Fencing tokens strictly increase within a run." in judged.stdout
+
+
+def test_other_runs_of_pytest_do_not_know_the_option(site: Path, tmp_path: Path) -> None:
+    """It would be in the way of a project that has an option of this name."""
+    (tmp_path / "conftest.py").write_text("def pytest_addoption(parser):\n    parser.addoption('--backend')\n")
+    (tmp_path / "test_own.py").write_text(
+        "import sys\n"
+        "def test_own(pytestconfig):\n"
+        "    assert pytestconfig.getoption('--backend') == 'mine'\n"
+        "    assert not [name for name in sys.modules if name.startswith('task_manager_core.testing.conformance')]\n"
+    )
+    own = pytest_in(tmp_path, site, "--backend=mine")
+    assert own.returncode == 0, own.stdout + own.stderr
