@@ -329,7 +329,7 @@ async def test_a_run_of_an_unknown_function_waits_for_a_worker_that_knows_it(wor
     (run,) = await live(world)
     assert (run.state, run.retrying, run.attempt, run.failures) == (RunState.WAITING, False, 1, 0)
     assert run.due_at is not None
-    world.clock.advance(run.due_at - world.clock.now())
+    world.clock.advance(run.due_at - world.clock.now() + timedelta(milliseconds=1))
     await new.work()
     assert [(record.status, record.attempt) for record in await records(world)] == [(AttemptStatus.SUCCEEDED, 1)]
 

@@ -189,9 +189,14 @@ class Process:
         return await self.reign()
 
     async def reign(self, after: timedelta = timedelta(0)) -> Process:
-        """Let time pass, at the end of which this process leads."""
-        self._clock.advance(after)
-        for _ in range(3):  # forget the old term, win a new one, rest
+        """Let time pass with a heartbeat now and then; at its end this process leads."""
+        left = after
+        while left > timedelta(0):
+            step = min(left, POLICY.leadership.heartbeat)
+            self._clock.advance(step)
+            await self.node.elector.tick()
+            left -= step
+        for _ in range(3):  # forget an old term, win a new one, rest
             await self.node.elector.tick()
         assert self.node.leads
         return self

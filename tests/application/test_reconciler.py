@@ -1,0 +1,192 @@
+"""Repairing what processes left behind when they died or changed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from task_manager_core.application.reconciler import CLAIMS_PER_STEP
+from task_manager_core.domain.errors import BackendUnavailable
+from task_manager_core.domain.events import ClaimReaped, FindingMade, TermEnded, WriteFenced
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.leadership import Turn
+from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray
+from task_manager_core.domain.run import AttemptStatus, RunState
+from tests.application.world import KEY, MINUTE, POLICY, SECOND, Process, Trouble, World, a_task, live, queued, statuses
+
+TTL = POLICY.worker.claim_ttl
+INTERVAL = POLICY.reconciliation_interval
+
+
+async def retired(world: World) -> bool:
+    return (await world.backend.history.snapshot([KEY])).tasks[0].retired
+
+
+async def looks(leader: Process, *, after: timedelta = INTERVAL) -> None:
+    await leader.reign(after=after)
+    await leader.node.registrar.tick()
+    await leader.node.reconciler.tick()
+
+
+async def test_who_does_not_lead_repairs_nothing(world: World) -> None:
+    process = world.process()
+    assert await process.node.reconciler.tick() is None
+    assert process.wire.calls == []
+
+
+async def test_a_dead_workers_run_is_put_back_once_its_claim_is_over(world: World) -> None:
+    worker = await queued(world, lambda: None)
+    leader = await world.process("leader").lead()
+    await worker.backend.queue.claim(worker.id, 1, timedelta(0))
+    assert await leader.node.reconciler.tick() == INTERVAL.total_seconds()
+    assert [run.state for run in await live(world)] == [RunState.RUNNING]
+    await leader.reign(after=TTL)
+    await leader.node.reconciler.tick()
+    reaped = leader.events.one(ClaimReaped)
+    assert (reaped.key, reaped.attempt, reaped.worker) == (KEY, 1, worker.id)
+    assert [(run.state, run.attempt, run.failures) for run in await live(world)] == [(RunState.QUEUED, 2, 1)]
+    assert await statuses(world) == [AttemptStatus.LOST]
+
+
+async def test_thousands_of_dead_claims_are_put_back_step_by_step_without_rest(world: World) -> None:
+    worker = await queued(world, lambda: None, runs=CLAIMS_PER_STEP + 1)
+    leader = await world.process("leader").lead()
+    await worker.backend.queue.claim(worker.id, CLAIMS_PER_STEP + 1, timedelta(0))
+    await leader.reign(after=TTL)
+    assert await leader.node.reconciler.tick() == 0.0
+    assert await leader.node.reconciler.tick() == INTERVAL.total_seconds()
+    assert len(leader.events.of(ClaimReaped)) == CLAIMS_PER_STEP + 1
+
+
+@pytest.mark.parametrize("trouble", Trouble)
+async def test_a_reaping_without_an_answer_is_repeated_without_a_second_failure(world: World, trouble: Trouble) -> None:
+    worker = await queued(world, lambda: None)
+    leader = await world.process("leader").lead()
+    await worker.backend.queue.claim(worker.id, 1, timedelta(0))
+    await leader.reign(after=TTL)
+    leader.wire.trouble("reap", trouble)
+    with pytest.raises(BackendUnavailable):
+        await leader.node.reconciler.tick()
+    await leader.node.reconciler.tick()
+    assert [(run.attempt, run.failures) for run in await live(world)] == [(2, 1)]
+
+
+async def test_a_deposed_leader_reaps_nothing(world: World) -> None:
+    leader = await world.process("leader").lead()
+    term = leader.node.elector.trusted()
+    assert term is not None
+    await world.backend.leadership.resign(term)
+    assert await leader.node.reconciler.tick() is None
+    assert (leader.events.one(WriteFenced).operation, leader.events.one(TermEnded).turn) == ("reap", Turn.LOST)
+
+
+# --- strays ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_task_that_no_living_process_declares_is_retired_with_the_second_look(world: World) -> None:
+    old = world.process("old").declares(a_task())
+    await old.node.registrar.tick()
+    leader = await world.process("leader").lead()
+    await old.backend.attendance.depart(old.id)
+    await looks(leader)
+    assert not await retired(world)
+    await looks(leader)
+    assert await retired(world)
+    assert [made.finding for made in leader.events.of(FindingMade) if isinstance(made.finding, Stray)] == [
+        Stray(key=KEY),
+        Stray(key=KEY),
+    ]
+    leader.events.clear()
+    await looks(leader)
+    assert leader.events.of(FindingMade) == []
+
+
+async def test_a_task_that_one_of_many_versions_declares_is_no_stray(world: World) -> None:
+    leader = await world.process("leader").lead()
+    other = world.process("other").declares(a_task())
+    for _ in range(4):
+        await leader.reign(after=INTERVAL)
+        await other.node.registrar.tick()
+        await leader.node.reconciler.tick()
+    assert not await retired(world)
+
+
+async def test_after_an_outage_of_the_store_nobody_loses_tasks_for_announcing_himself_late(world: World) -> None:
+    leader = await world.process("leader").lead()
+    other = world.process("other").declares(a_task())
+    await other.node.registrar.tick()
+    await looks(leader, after=MINUTE)
+    assert len(leader.events.of(FindingMade)) > 0
+    await other.node.registrar.tick()
+    await looks(leader, after=SECOND)
+    assert not await retired(world)
+
+
+async def test_a_stray_of_an_earlier_reign_is_looked_at_twice_again(world: World) -> None:
+    old = world.process("old").declares(a_task())
+    await old.node.registrar.tick()
+    leader = await world.process("leader").lead()
+    await old.backend.attendance.depart(old.id)
+    await looks(leader)
+    await leader.node.elector.resign()
+    await looks(leader)
+    assert not await retired(world)
+    await looks(leader, after=SECOND)
+    assert await retired(world)
+
+
+async def test_a_leader_deposed_during_its_look_retires_nothing(world: World) -> None:
+    old = world.process("old").declares(a_task())
+    await old.node.registrar.tick()
+    leader = await world.process("leader").lead()
+    await old.backend.attendance.depart(old.id)
+    await looks(leader, after=MINUTE)
+    term = leader.node.elector.trusted()
+    assert term is not None
+
+    async def depose() -> None:
+        await world.backend.leadership.resign(term)
+
+    leader.wire.between("snapshot", depose)
+    await leader.node.reconciler.tick()
+    assert leader.events.one(WriteFenced).operation == "retire"
+    assert not await retired(world)
+
+
+async def test_trust_that_ends_during_the_look_retires_nothing(world: World) -> None:
+    old = world.process("old").declares(a_task())
+    await old.node.registrar.tick()
+    leader = await world.process("leader").lead()
+    await old.backend.attendance.depart(old.id)
+    await looks(leader, after=MINUTE)
+
+    async def suspended() -> None:
+        world.clock.advance(MINUTE)
+
+    leader.wire.between("snapshot", suspended)
+    leader.wire.calls.clear()
+    await leader.node.reconciler.tick()
+    assert "retire" not in leader.wire.calls
+
+
+# --- what is only reported -------------------------------------------------------------------------------------------
+
+
+async def test_an_orphan_and_an_overdue_slot_are_reported_and_left_to_those_who_mend_them(world: World) -> None:
+    worker = await queued(world, lambda: None)
+    leader = await world.process("leader").lead()
+    ghost = NodeId("ghost")
+    await worker.backend.queue.claim(ghost, 1, timedelta(0))
+    world.clock.advance(8 * SECOND)
+    await worker.node.registrar.tick()
+    await leader.node.reconciler.tick()
+    (orphan,) = [made.finding for made in leader.events.of(FindingMade)]
+    assert isinstance(orphan, Orphaned)
+    assert orphan.worker == ghost
+    leader.events.clear()
+    await leader.reign(after=MINUTE)
+    await worker.node.registrar.tick()
+    await leader.node.reconciler.tick()
+    (overdue,) = [made.finding for made in leader.events.of(FindingMade) if isinstance(made.finding, Overdue)]
+    assert (overdue.key, overdue.late) == (KEY, 8 * SECOND)

@@ -1,0 +1,171 @@
+"""The functions of a process, inspected when they are registered and not on the night they first run."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import pytest
+
+from task_manager_core.application.context import RunContext
+from task_manager_core.application.context import RunContext as Renamed
+from task_manager_core.application.registry import AnyFunction, Function, Registry
+from task_manager_core.domain.errors import DuplicateFunction, DuplicateTask, InvalidArguments
+from task_manager_core.domain.identity import FunctionKey, TaskKey
+from task_manager_core.domain.task import Task
+from tests.application.world import a_task, nothing
+
+if TYPE_CHECKING:
+    from task_manager_core.application import context as only_for_the_checker
+
+
+def plain(context: RunContext) -> None: ...
+def renamed(context: Renamed) -> None: ...
+def union(context: RunContext | None = None) -> None: ...
+def optional(context: Optional[RunContext] = None) -> None: ...  # noqa: UP045 - what users write
+def quoted(context: "RunContext") -> None: ...  # noqa: UP037 - the same
+def quoted_union(context: "RunContext | None" = None) -> None: ...  # noqa: UP037 - the same
+def annotated(context: Annotated[RunContext, "x"]) -> None: ...
+def keyword(*, number: int = 1, context: RunContext) -> None: ...
+def unresolved(context: only_for_the_checker.RunContext) -> None: ...
+def unresolved_optional(other: Missing, context: Optional[RunContext]) -> None: ...  # type: ignore[name-defined]  # noqa: F821, UP045 - the point
+def without(context: object, number: int = 1) -> None: ...
+def lookalike(context: MyRunContextual) -> None: ...  # type: ignore[name-defined]  # noqa: F821 - the point
+def catch_all(**context: RunContext) -> None: ...
+def listing(*context: RunContext) -> None: ...
+
+
+class Callable:
+    async def __call__(self, context: RunContext) -> None: ...
+
+    def method(self, context: RunContext) -> None: ...
+
+
+class Heir(Callable):
+    pass
+
+
+async def in_loop(context: RunContext, number: int = 1) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        plain, renamed, union, optional, quoted, quoted_union, annotated, keyword, unresolved, unresolved_optional,
+        Callable(), Heir(), Callable().method, in_loop, functools.partial(in_loop, number=2),
+        functools.partial(functools.partial(plain)),
+    ],
+)  # fmt: skip
+def test_the_parameter_annotated_with_the_context_is_found(call: AnyFunction) -> None:
+    assert Function.of(call).context == "context"
+
+
+@pytest.mark.parametrize(
+    "call", [without, lookalike, catch_all, listing, nothing, functools.partial(without, object()), print, int]
+)
+def test_no_parameter_is_taken_for_the_context_that_is_none(call: AnyFunction) -> None:
+    assert Function.of(call).context is None
+
+
+@pytest.mark.parametrize(
+    ("call", "is_async"),
+    [
+        (in_loop, True),
+        (functools.partial(functools.partial(in_loop)), True),
+        (Callable(), True),
+        (Heir(), True),
+        (functools.partial(Callable()), True),
+        (Callable().method, False),
+        (Callable, False),
+        (plain, False),
+        (print, False),
+    ],
+)
+def test_a_function_is_async_if_calling_it_gives_a_coroutine(call: AnyFunction, is_async: bool) -> None:
+    assert Function.of(call).is_async is is_async
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------
+
+
+def needs(number: int, context: RunContext, *, text: str = "") -> None: ...
+
+
+@pytest.mark.parametrize("arguments", [{"number": 1}, {"number": 1, "text": "x"}])
+def test_arguments_that_the_function_accepts_are_fine(arguments: dict[str, object]) -> None:
+    Function.of(needs).check(arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({}, "missing a required argument: 'number'"),
+        ({"number": 1, "surprise": 2}, "unexpected keyword argument 'surprise'"),
+        ({"number": 1, "context": 2}, "'context' is filled with the RunContext"),
+    ],
+)
+def test_arguments_that_the_function_does_not_accept_are_refused(arguments: dict[str, object], reason: str) -> None:
+    with pytest.raises(InvalidArguments) as refusal:
+        Function.of(needs).check(arguments, "kwargs of trigger")
+    assert (refusal.value.field, refusal.value.value) == ("kwargs of trigger", arguments)
+    assert reason in refusal.value.reason
+
+
+def test_a_function_that_python_cannot_describe_is_believed() -> None:
+    Function.of(type).check({"anything": 1})
+
+
+def test_a_context_that_can_only_be_given_by_position_is_refused_at_registration() -> None:
+    def positional(context: RunContext, /) -> None: ...
+
+    with pytest.raises(InvalidArguments):
+        Registry().declare(a_task(), positional)
+
+
+# --- the registry ----------------------------------------------------------------------------------------------------
+
+
+def test_a_task_whose_function_does_not_accept_its_arguments_is_refused_when_it_is_declared() -> None:
+    registry = Registry()
+    with pytest.raises(InvalidArguments, match="surprise"):
+        registry.declare(a_task(kwargs={"surprise": 1}), nothing)
+    assert registry.declared == {}
+
+
+def test_a_task_is_declared_once() -> None:
+    registry = Registry()
+    registry.declare(a_task(), nothing)
+    with pytest.raises(DuplicateTask):
+        registry.declare(a_task(), print)
+    assert registry.declared == {TaskKey("group", "task"): a_task()}
+
+
+def test_a_function_is_registered_once_and_again_only_as_itself() -> None:
+    registry, key = Registry(), FunctionKey("group", "f")
+    registry.register(key, nothing)
+    assert registry.register(key, nothing) == registry.function(key)
+    with pytest.raises(DuplicateFunction):
+        registry.register(key, print)
+    assert (registry.functions, registry.function(FunctionKey("group", "g"))) == (frozenset({key}), None)
+
+
+def called(registry: Registry, task: Task) -> AnyFunction | None:
+    function = registry.function_of(task.run_of_request("r", 1))
+    return None if function is None else function.call
+
+
+def test_a_run_calls_what_its_definition_named_when_it_was_dispatched() -> None:
+    registry = Registry()
+    registry.declare(a_task(), nothing)
+    registry.register(FunctionKey("group", "report"), print)
+    assert called(registry, a_task()) is nothing
+    assert called(registry, a_task(function="report")) is print
+    assert called(registry, a_task("dynamic", function="report")) is print
+    assert called(registry, a_task(function="gone")) is None
+
+
+def test_a_process_announces_everything_that_it_can_call() -> None:
+    registry = Registry()
+    registry.declare(a_task(), nothing)
+    registry.register(FunctionKey("group", "report"), print)
+    assert registry.callable_functions() == {FunctionKey("group", "task"), FunctionKey("group", "report")}
