@@ -1,0 +1,118 @@
+"""The laws that every history of slots must keep, whatever was killed meanwhile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from tests.e2e.cluster import Cluster, utc
+from tests.e2e.effects import Effect
+from tests.e2e.process import PATIENCE
+from tests.waiting import NotReached, wait_until
+
+T = TypeVar("T", bound=Hashable)
+
+SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Consecutive slots of a task that runs every second, both ends included."""
+
+    first: datetime
+    last: datetime
+
+    @property
+    def slots(self) -> list[datetime]:
+        return seconds(self.first, self.last)
+
+    def __contains__(self, slot: datetime | None) -> bool:
+        return slot is not None and self.first <= slot <= self.last
+
+
+def seconds(first: datetime, last: datetime) -> list[datetime]:
+    return [first + number * SECOND for number in range(round((last - first) / SECOND) + 1)]
+
+
+def next_second(after: float) -> datetime:
+    """The first whole second after an instant of the wall clock."""
+    return datetime.fromtimestamp(int(after) + 1, UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What happened to one task: what the store says, and what its function did."""
+
+    runs: tuple[dict[str, Any], ...]
+    skipped: tuple[dict[str, Any], ...]
+    effects: tuple[Effect, ...]
+
+    @classmethod
+    def of(cls, cluster: Cluster, task: str) -> History:
+        statistics = cluster.statistics(task)
+        return cls(
+            runs=tuple(statistics["runs"]),
+            skipped=tuple(statistics["skipped"]),
+            effects=tuple(cluster.effects.read(task)),
+        )
+
+    @classmethod
+    def once_settled(cls, cluster: Cluster, task: str, window: Window) -> History:
+        """The history when every slot of the window is accounted for, or, for the test to judge, after a long wait."""
+
+        def accounted() -> bool:
+            history = cls.of(cluster, task)
+            return set(window.slots) <= set(history.succeeded(window)) | set(history.skipped_slots(window))
+
+        try:
+            wait_until(accounted, f"every slot of {task} is accounted for", PATIENCE)
+        except NotReached:
+            return cls.of(cluster, task)
+        return cls.of(cluster, task)
+
+    def succeeded(self, window: Window) -> list[datetime]:
+        """The slots whose runs succeeded, once for each time that they did."""
+        slots = [utc(run["slot"]) for run in self.runs if run["slot"] is not None and run["status"] == "succeeded"]
+        return sorted(slot for slot in slots if slot in window)
+
+    def skipped_slots(self, window: Window) -> list[datetime]:
+        ranges = [seconds(utc(skip["first"]), utc(skip["last"])) for skip in self.skipped]
+        return sorted(slot for slots in ranges for slot in slots if slot in window)
+
+    def started(self, window: Window) -> list[Effect]:
+        return [one for one in self.effects if one.event == "started" and one.slot in window]
+
+
+def assert_dispatched_at_most_once(effects: Iterable[Effect]) -> None:
+    """A slot has one run, and an attempt of a run starts once. More attempts need more fencing tokens."""
+    started = [one for one in effects if one.event == "started"]
+    assert repeated((one.run_id, one.attempt) for one in started) == {}
+    assert repeated(one.token for one in started) == {}
+    runs = {(one.task, one.slot, one.run_id) for one in started if one.slot is not None}
+    assert repeated((task, slot) for task, slot, _ in runs) == {}
+
+
+def assert_accounted_for(history: History, window: Window) -> None:
+    """Every slot succeeded once or is recorded as skipped, never both and never neither."""
+    succeeded, skipped = history.succeeded(window), history.skipped_slots(window)
+    assert repeated(succeeded) == {}
+    assert repeated(skipped) == {}
+    assert set(succeeded) & set(skipped) == set()
+    assert sorted(succeeded + skipped) == window.slots
+
+
+def assert_effects_agree(history: History, window: Window) -> None:
+    """What the store calls succeeded are the runs that the function has finished, by slot and by run."""
+    claimed = {
+        (utc(run["slot"]), run["run_id"]) for run in history.runs if run["slot"] and run["status"] == "succeeded"
+    }
+    done = {(one.slot, one.run_id) for one in history.effects if one.event == "finished"}
+    assert {pair for pair in claimed if pair[0] in window} == {pair for pair in done if pair[0] in window}
+
+
+def repeated(items: Iterable[T]) -> dict[T, int]:
+    """What comes more than once, and how often."""
+    return {item: count for item, count in Counter(items).items() if count > 1}

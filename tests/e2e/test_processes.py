@@ -1,0 +1,317 @@
+"""Processes that work together, die and leave: uvicorn on a real Redis, judged by what the tasks did."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.e2e.cluster import Cluster
+from tests.e2e.effects import Effect
+from tests.e2e.judging import (
+    History,
+    Window,
+    assert_accounted_for,
+    assert_dispatched_at_most_once,
+    assert_effects_agree,
+    next_second,
+)
+from tests.e2e.process import PATIENCE, LogLine
+from tests.e2e.scenes import Scenes
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.e2e
+
+OBSERVED = timedelta(seconds=29)
+"""From the first to the last of thirty slots."""
+
+# -- three processes, thirty seconds ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calm:
+    window: Window
+    steady: History
+    plain: History
+    effects: list[Effect]
+    long_runs: tuple[str, str]
+    claim_life: float
+    pids: set[int]
+    logs: str
+
+
+def calm(redis_url: str) -> Calm:
+    """Thirty slots pass; meanwhile two runs last ten times the life of their claims, while a leader looks for expired
+    claims six times in the life of one."""
+    heartbeat = 1.0
+    life = 3 * heartbeat
+    settings = {"running_heartbeat_interval": heartbeat, "reconciliation_interval": 0.5, "concurrent_tasks": 4}
+    with Cluster(redis_url, settings).start(3) as cluster:
+        long_runs = (
+            cluster.trigger("Work/lasting", seconds=10 * life),
+            cluster.trigger("Work/lasting_in_a_thread", seconds=10 * life),
+        )
+        first = next_second(time.time() + 1)
+        window = Window(first=first, last=first + OBSERVED)
+        wait_until(lambda: time.time() > window.last.timestamp(), "thirty slots have passed", 2 * PATIENCE)
+        steady = History.once_settled(cluster, "Clock/steady", window)
+        plain = History.once_settled(cluster, "Clock/plain", window)
+        for run in long_runs:
+            cluster.await_finished(run)
+        return Calm(
+            window=window,
+            steady=steady,
+            plain=plain,
+            effects=cluster.effects.read(),
+            long_runs=long_runs,
+            claim_life=life,
+            pids={process.pid for process in cluster.processes},
+            logs="".join(process.text() for process in cluster.processes),
+        )
+
+
+def test_three_processes_execute_every_slot_exactly_once(scenes: Scenes) -> None:
+    seen = scenes.of(calm)
+    assert len(seen.window.slots) == 30
+    assert [
+        one.slot for one in sorted(seen.steady.started(seen.window), key=lambda one: one.token)
+    ] == seen.window.slots
+    assert seen.steady.succeeded(seen.window) == seen.window.slots
+    assert seen.steady.skipped_slots(seen.window) == []
+    assert_effects_agree(seen.steady, seen.window)
+
+
+def test_with_every_default_each_slot_runs_once_or_is_recorded_as_skipped(scenes: Scenes) -> None:
+    """On a machine that stands still for two seconds the defaults skip; they never do so in silence."""
+    seen = scenes.of(calm)
+    assert_accounted_for(seen.plain, seen.window)
+    assert_effects_agree(seen.plain, seen.window)
+
+
+def test_nothing_is_dispatched_twice_while_all_is_calm(scenes: Scenes) -> None:
+    assert_dispatched_at_most_once(scenes.of(calm).effects)
+
+
+def test_a_calm_cluster_logs_no_trouble(scenes: Scenes) -> None:
+    logs = scenes.of(calm).logs
+    assert "Traceback" not in logs
+    assert "|ERROR|" not in logs
+
+
+def test_a_task_that_lasts_ten_times_its_claim_is_started_once(scenes: Scenes) -> None:
+    seen = scenes.of(calm)
+    for run in seen.long_runs:
+        started, finished = [one for one in seen.effects if one.run_id == run]
+        assert (started.event, finished.event) == ("started", "finished")
+        assert started.token == finished.token
+        assert finished.monotonic - started.monotonic >= 10 * seen.claim_life
+
+
+# -- the leader dies --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beheaded:
+    window: Window
+    steady: History
+    plain: History
+    effects: list[Effect]
+    killed: int
+    gaps: list[LogLine]
+    won: list[LogLine]
+
+
+def leader_killed(redis_url: str) -> Beheaded:
+    """Slots pass, the leader dies without a word, its lease of six seconds runs out, another one goes on."""
+    settings = {"leader_heartbeat_interval": 2, "running_heartbeat_interval": 1, "reconciliation_interval": 1}
+    with Cluster(redis_url, settings).start(3) as cluster:
+        first = next_second(time.time() + 1)
+        wait_until(lambda: time.time() > first.timestamp() + 4, "some slots have passed", PATIENCE)
+        leader = cluster.leader()
+        leader.kill()
+        killed_at = time.time()
+        new = cluster.leader()
+        last = next_second(time.time() + 4)
+        window = Window(first=first, last=last)
+        wait_until(lambda: time.time() > last.timestamp(), "more slots have passed", PATIENCE)
+        steady = History.once_settled(cluster, "Clock/steady", window)
+        plain = History.once_settled(cluster, "Clock/plain", window)
+        return Beheaded(
+            window=window,
+            steady=steady,
+            plain=plain,
+            effects=cluster.effects.read(),
+            killed=leader.pid,
+            gaps=[line for line in new.lines("coordinator", "nobody scheduled") if line.at > killed_at],
+            won=[line for line in new.lines("leader", " leads, term ") if line.at > killed_at],
+        )
+
+
+def test_a_killed_leader_costs_no_slot(scenes: Scenes) -> None:
+    """With `catch_up="all"` the slots of the gap run late."""
+    seen = scenes.of(leader_killed)
+    assert seen.steady.skipped_slots(seen.window) == []
+    assert seen.steady.succeeded(seen.window) == seen.window.slots
+    # A run that the dead process had finished and not settled is executed again: more is done than is counted.
+    assert {one.slot for one in seen.steady.started(seen.window)} == set(seen.window.slots)
+
+
+def test_a_killed_leader_leaves_no_silent_gap(scenes: Scenes) -> None:
+    """With the defaults the newest slot of the gap runs, and the others are recorded as skipped."""
+    seen = scenes.of(leader_killed)
+    assert_accounted_for(seen.plain, seen.window)
+    assert {skip["reason"] for skip in seen.plain.skipped} == {"catch_up"}
+
+
+def test_a_killed_leader_leads_to_no_second_dispatch(scenes: Scenes) -> None:
+    assert_dispatched_at_most_once(scenes.of(leader_killed).effects)
+
+
+def test_the_gap_of_a_killed_leader_is_reported_by_its_successor(scenes: Scenes) -> None:
+    seen = scenes.of(leader_killed)
+    assert seen.won
+    assert seen.gaps
+    assert {line.level for line in seen.gaps} == {"WARNING"}
+    assert seen.gaps[0].at >= seen.won[0].at
+
+
+# -- a worker dies ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bereaved:
+    started: list[Effect]
+    finished: list[Effect]
+    runs: list[dict[str, Any]]
+    killed: int
+    claim_life: float
+    reaped: list[LogLine]
+
+
+def worker_killed(redis_url: str) -> Bereaved:
+    """A process dies inside a task. Its claim runs out, the leader puts the run back, the other process executes it."""
+    heartbeat = 1.0
+    settings = {
+        "running_heartbeat_interval": heartbeat,
+        "reconciliation_interval": 0.5,
+        "leader_heartbeat_interval": 1,
+        "leader_retry_interval": 1,
+    }
+    with Cluster(redis_url, settings, variables={"E2E_GROUPS": "Work"}).start(2) as cluster:
+        run = cluster.trigger("Work/stuck_at_first")
+        pid = cluster.await_started(run)
+        cluster.of_pid(pid).kill()
+        [survivor] = cluster.alive
+        cluster.await_finished(run)
+        wait_until(
+            lambda: len(cluster.statistics("Work/stuck_at_first")["runs"]) == 2, "the outcome is written", PATIENCE
+        )
+        return Bereaved(
+            started=cluster.effects.started("Work/stuck_at_first"),
+            finished=cluster.effects.finished("Work/stuck_at_first"),
+            runs=cluster.statistics("Work/stuck_at_first")["runs"],
+            killed=pid,
+            claim_life=3 * heartbeat,
+            reaped=survivor.lines("reconciler", "lost its worker"),
+        )
+
+
+def test_a_run_of_a_killed_worker_is_executed_again_with_attempt_2(scenes: Scenes) -> None:
+    seen = scenes.of(worker_killed)
+    first, second = seen.started
+    assert [first.attempt, second.attempt] == [1, 2]
+    assert first.run_id == second.run_id
+    assert second.token > first.token
+    assert first.pid == seen.killed != second.pid
+    assert [(one.attempt, one.pid) for one in seen.finished] == [(2, second.pid)]
+
+
+def test_a_run_of_a_killed_worker_waits_until_its_claim_has_expired(scenes: Scenes) -> None:
+    """The store measures: the lost attempt begins with its last heartbeat and lasts until somebody takes it away."""
+    seen = scenes.of(worker_killed)
+    second, first = seen.runs
+    assert [(first["attempt"], first["status"]), (second["attempt"], second["status"])] == [
+        (1, "lost"),
+        (2, "succeeded"),
+    ]
+    assert first["durations_second"] >= seen.claim_life
+    [reaped] = seen.reaped
+    assert reaped.at <= seen.started[1].wall
+
+
+# -- the leader leaves ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retired:
+    resigned: LogLine
+    won: LogLine
+    own_run: list[Effect]
+    slots_meanwhile: int
+    exit_status: int
+    runs: list[dict[str, Any]]
+    retiree: int
+
+
+def leader_terminated(redis_url: str) -> Retired:
+    """A leader gets SIGTERM while a run keeps it busy. The run goes on until the test opens its gate, so whatever comes
+    before that happened while the old leader was draining. Leases of a minute, and followers that look as seldom: a new
+    leader within the test owes its term to the resignation alone."""
+    settings = {"leader_heartbeat_interval": 20, "leader_retry_interval": 60, "concurrent_tasks": 1}
+    with Cluster(redis_url, settings).start(3) as cluster:
+        leader = cluster.leader()
+        # One run keeps one process busy, so three reach all of them; then the others are let go.
+        runs = {cluster.trigger("Work/gated", gate=f"gate-{number}"): f"gate-{number}" for number in range(3)}
+        holders = {cluster.await_started(run): run for run in runs}
+        own = holders.pop(leader.pid)
+        for run in holders.values():
+            cluster.open_gate(runs[run])
+        leader.terminate()
+        others = [process for process in cluster.processes if process is not leader]
+        new = cluster.leader(among=others)
+        since = len(cluster.effects.finished("Clock/steady"))
+        wait_until(
+            lambda: len(cluster.effects.finished("Clock/steady")) >= since + 2,
+            "the new leader schedules while the old one drains",
+            PATIENCE,
+        )
+        meanwhile = len(cluster.effects.finished("Clock/steady")) - since
+        assert leader.alive
+        cluster.open_gate(runs[own])
+        status = leader.await_end()
+        [resigned] = leader.lines("leader", "no longer leads")
+        [won] = new.lines("leader", " leads, term ")
+        return Retired(
+            resigned=resigned,
+            won=won,
+            own_run=[one for one in cluster.effects.read("Work/gated") if one.run_id == own],
+            slots_meanwhile=meanwhile,
+            exit_status=status,
+            runs=[run for run in cluster.statistics("Work/gated", new)["runs"] if run["run_id"] == own],
+            retiree=leader.pid,
+        )
+
+
+def test_another_process_leads_while_a_terminated_leader_still_works(scenes: Scenes) -> None:
+    seen = scenes.of(leader_terminated)
+    started, finished = seen.own_run
+    assert "resigned" in seen.resigned.message
+    assert started.wall < seen.resigned.at <= seen.won.at < finished.wall
+    assert seen.slots_meanwhile >= 2
+
+
+def test_the_task_of_a_terminated_leader_finishes(scenes: Scenes) -> None:
+    seen = scenes.of(leader_terminated)
+    assert [(one.event, one.attempt, one.pid) for one in seen.own_run] == [
+        ("started", 1, seen.retiree),
+        ("finished", 1, seen.retiree),
+    ]
+    assert [(run["status"], run["attempt"]) for run in seen.runs] == [("succeeded", 1)]
+    # uvicorn ends itself by the signal that it was asked with.
+    assert seen.exit_status in {0, -15}
+
+
+SCENES = (calm, leader_killed, worker_killed, leader_terminated)
