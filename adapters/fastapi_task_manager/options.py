@@ -152,8 +152,12 @@ class Options:
 
     def schedule(self, key: TaskKey, timezone: str) -> Schedule:
         """The schedule of this task; `H` spreads by its key."""
-        ways = {"cron_expression": self.cron, "interval": self.interval, "run_at": self.run_at}
-        chosen = [name for name, value in ways.items() if value]
+        ways = {
+            "cron_expression": bool(self.cron),
+            "interval": self.interval is not None,
+            "run_at": bool(self.run_at),
+        }
+        chosen = [name for name, is_given in ways.items() if is_given]
         if len(chosen) != 1:
             raise InvalidCron("cron_expression", chosen, "give exactly one of cron_expression, interval and run_at")
         if self.interval is not None:

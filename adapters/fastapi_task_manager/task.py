@@ -147,7 +147,7 @@ def suffix_of_call(options: Options, kwargs: Mapping[str, object] | None) -> str
     """What tells two dynamic tasks of one function apart when nobody names them: the same call, the same suffix."""
     said: Sequence[object] = (
         options.cron,
-        options.interval and options.interval.total_seconds(),
+        None if options.interval is None else options.interval.total_seconds(),
         options.phase.total_seconds(),
         [instant.isoformat() for instant in options.run_at],
         canonical_kwargs(kwargs),

@@ -214,6 +214,8 @@ async def test_put_refuses_and_changes_nothing(
         ({"start_at": "2026-01-02T00:00:00Z", "end_at": "2026-01-01T00:00:00Z"}, 400, "end_at"),
         ({"interval": 5}, 400, "exactly one of"),
         ({"cron_expression": None, "interval": 0.5}, 400, "interval"),
+        ({"cron_expression": None, "interval": 0, "name": None}, 400, "interval"),
+        ({"interval": False, "run_at": "2000-01-01T00:00:00Z", "name": None}, 400, "exactly one of"),
         ({"cron_expression": None, "run_at": []}, 400, "run_at"),
         ({"cron_expression": None, "run_at": "0001-01-01T00:00:00+10:00"}, 400, "instants"),
         ({"overlap": "perhaps"}, 422, "overlap"),
