@@ -110,7 +110,7 @@ class Channel:
         nth = self.calls[operation]
         if term is not None:
             self.watcher.observe(self, operation, [Sent(term, operation)])
-        await self._travel()
+        await self._travel(self._delay())
         for happening in self.watcher.at_point(self, operation, nth, Side.BEFORE):
             await happening
         await self._pass_in()
@@ -119,10 +119,12 @@ class Channel:
         else:
             result = await effect()
             self.watcher.observe(self, operation, read(result))
+        arrives = self.loop.time() + self._delay()
         for happening in self.watcher.at_point(self, operation, nth, Side.AFTER):
             await happening
         await self._pass_out()
-        await self._travel()
+        # What came while the machine stood still is the first thing that it finds.
+        await self._travel(arrives - self.loop.time())
         return result
 
     def close(self) -> None:
@@ -130,11 +132,13 @@ class Channel:
         for task in self.waiting:
             task.cancel()
 
-    async def _travel(self) -> None:
+    def _delay(self) -> float:
         delay = self.latency.draw(self.loop)
-        if self.loop.time() < self.weather.slow_until:
-            delay += self.weather.slowness
-        await asyncio.sleep(delay)
+        return delay + self.weather.slowness if self.loop.time() < self.weather.slow_until else delay
+
+    async def _travel(self, delay: float) -> None:
+        if delay > 0:  # else nobody comes in between, as with a store in the same process
+            await asyncio.sleep(delay)
 
     async def _pass_in(self) -> None:
         if self.loop.is_dead(self.name):

@@ -96,6 +96,14 @@ class Sent(Nothing):
 
 
 @dataclass(frozen=True, slots=True)
+class WriteAccepted(Nothing):
+    """A fenced write was not answered with Fenced, whatever it changed."""
+
+    term: Term
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
 class WriteRefused(Nothing):
     """A fenced write was answered with Fenced."""
 
@@ -355,6 +363,7 @@ Fact: TypeAlias = (
     | RenewalRefused
     | Resigned
     | Sent
+    | WriteAccepted
     | WriteRefused
     | AgendaRead
     | Decided

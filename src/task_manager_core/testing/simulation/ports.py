@@ -103,6 +103,7 @@ class SimCatalogue:
             if isinstance(answer, Fenced):
                 yield facts.WriteRefused(term, "retire")
                 return
+            yield facts.WriteAccepted(term, "retire")
             for key in sorted(answer):
                 yield facts.Retired(term, key)
 
@@ -125,6 +126,7 @@ class SimSchedule:
             if isinstance(answer, Fenced):
                 yield facts.WriteRefused(term, "commit")
                 return
+            yield facts.WriteAccepted(term, "commit")
             for decision, kept in zip(decisions, answer, strict=True):
                 yield facts.Decided(term, decision) if kept else facts.Overtaken(term, decision)
 
@@ -199,6 +201,7 @@ class SimRunQueue:
             if isinstance(answer, Fenced):
                 yield facts.WriteRefused(term, "reap")
                 return
+            yield facts.WriteAccepted(term, "reap")
             for claim in answer:
                 yield facts.Reaped(term, claim, ttl)
 

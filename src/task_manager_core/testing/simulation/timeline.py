@@ -14,6 +14,7 @@ from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKe
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.planning import Advance, Agenda
 from task_manager_core.domain.run import Claim, Run, Settlement
+from task_manager_core.domain.task import Task
 from task_manager_core.ports import Definition
 
 
@@ -48,6 +49,8 @@ def _value(value: object) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for
             return f"{value.total_seconds():g}s"
         case Enum():
             return str(value.value)
+        case Task():
+            return f"{value.key} ({value.schedule.expression})"
         case TaskKey() | NodeId() | FunctionKey():
             return str(value)
         case RunId():

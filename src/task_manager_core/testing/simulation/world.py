@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
@@ -42,6 +43,9 @@ Declare = Callable[["World", str, Registry], None]
 
 Points = Callable[[Channel, str, int, Side], Collection[Awaitable[None]]]
 """What a plan wants to happen at the n-th call of an operation by a machine, before or after its effect."""
+
+local_clock: ContextVar[SimClock] = ContextVar("local_clock")
+"""The clock of the machine that the current code runs on."""
 
 _LOGGER = logging.getLogger("task_manager_core.testing.simulation.quiet")
 _LOGGER.addHandler(logging.NullHandler())
@@ -199,7 +203,7 @@ class World:
         )
         self.ledger.callable[node.id] = registry.callable_functions()
         life = self.lives[machine] = Life(machine=machine, name=name, clock=clock, channel=channel, node=node)
-        self.loop.spawn(name, _started(node))
+        self.loop.spawn(name, _started(node, clock))
         self.tell(name, "boots")
         return life
 
@@ -381,7 +385,8 @@ class World:
         return execution
 
 
-async def _started(node: Node) -> None:
+async def _started(node: Node, clock: SimClock) -> None:
+    local_clock.set(clock)
     node.start()
 
 

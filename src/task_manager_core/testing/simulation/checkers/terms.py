@@ -6,15 +6,13 @@ from task_manager_core.domain.events import Event, TermEnded
 from task_manager_core.domain.leadership import Term, Turn
 from task_manager_core.testing.simulation.checkers.checker import Checker
 from task_manager_core.testing.simulation.facts import (
-    Decided,
+    BidRefused,
     Fact,
     Granted,
-    Overtaken,
-    Reaped,
     Renewed,
     Resigned,
-    Retired,
     Sent,
+    WriteAccepted,
     WriteRefused,
 )
 from task_manager_core.testing.simulation.ledger import Ledger
@@ -37,6 +35,9 @@ class OneTerm(Checker):
                 greatest = ledger.greatest_token
                 self.require(term.token > greatest, f"token {term.token} was issued after {greatest}")
                 ledger.greatest_token = term.token
+            case BidRefused(held=held):
+                holder = None if reigning is None else reigning.holder
+                self.require(held.holder == holder, f"a bid was refused for {held.holder} while {holder} leads")
             case Renewed(term=term) | Resigned(term=term):
                 kind = type(fact).__name__.lower()
                 self.require(term == reigning, f"{_shown(term)} was {kind} while {_shown(reigning)} lives")
@@ -54,8 +55,10 @@ class Fencing(Checker):
     def judge(self, fact: Fact, ledger: Ledger) -> None:
         reigning = ledger.books.reigning()
         match fact:
-            case Decided(term=term) | Overtaken(term=term) | Reaped(term=term) | Retired(term=term):
-                self.require(term == reigning, f"a write of {_shown(term)} took effect while {_shown(reigning)} lives")
+            case WriteAccepted(term=term, operation=operation):
+                self.require(
+                    term == reigning, f"{operation} of {_shown(term)} was accepted while {_shown(reigning)} lives"
+                )
             case WriteRefused(term=term, operation=operation):
                 self.require(term != reigning, f"{operation} of the live {_shown(term)} was refused")
             case Sent(term=term, operation=operation):

@@ -1,0 +1,71 @@
+"""The functions of a planned task: they take virtual time, fail as planned, and say what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from task_manager_core.application.context import RunContext
+from task_manager_core.application.registry import Registry
+from task_manager_core.domain.identity import FunctionKey
+from task_manager_core.domain.task import Task
+from task_manager_core.testing.simulation.injector import Injector
+from task_manager_core.testing.simulation.plan import TaskPlan
+from task_manager_core.testing.simulation.world import Declare, World
+
+
+class PlannedFailure(Exception):
+    """What a planned task raises."""
+
+
+def declaring(tasks: Sequence[TaskPlan], injector: Injector) -> Declare:
+    """Declares the planned tasks on every machine that knows them; dynamic ones only get their function."""
+
+    def declare(world: World, machine: str, registry: Registry) -> None:
+        for index, plan in enumerate(tasks):
+            if plan.only is not None and machine != f"w{plan.only}":
+                continue
+            task = plan.task(index)
+            call = _sync(world, machine, plan, task) if plan.sync else _async(world, machine, plan, task, injector)
+            if plan.dynamic:
+                registry.register(FunctionKey(task.key.group, task.function), call)
+            else:
+                registry.declare(task, call)
+
+    return declare
+
+
+def _async(
+    world: World, machine: str, plan: TaskPlan, task: Task, injector: Injector
+) -> Callable[[RunContext], Awaitable[None]]:
+    exclusive = plan.overlap != "allow"
+
+    async def work(context: RunContext) -> None:
+        execution = world.begin(machine, context, exclusive=exclusive)
+        try:
+            blocked = injector.blocks.pop(machine, 0.0)
+            if blocked:
+                world.pause(machine, blocked)
+            await asyncio.sleep(plan.duration)
+        except asyncio.CancelledError:
+            execution.ended = "cancelled"
+            raise
+        if context.attempt <= plan.failures:
+            execution.ended = "raised"
+            raise PlannedFailure(f"attempt {context.attempt} of {task.key}")
+        execution.ended = "returned"
+
+    return work
+
+
+def _sync(world: World, machine: str, plan: TaskPlan, task: Task) -> Callable[[RunContext], None]:
+    exclusive = plan.overlap != "allow"
+
+    def work(context: RunContext) -> None:
+        execution = world.begin(machine, context, exclusive=exclusive)
+        if context.attempt <= plan.failures:
+            execution.ended = "raised"
+            raise PlannedFailure(f"attempt {context.attempt} of {task.key}")
+        execution.ended = "returned"
+
+    return work

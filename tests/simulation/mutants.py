@@ -1,0 +1,779 @@
+"""Known defects of schedulers, each switched on by replacing one method, each with the plan that must expose it.
+
+A simulation that lets one of these live would let a real one live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from task_manager_core.application import control
+from task_manager_core.application.elector import Elector
+from task_manager_core.application.registrar import Registrar
+from task_manager_core.application.worker import Worker
+from task_manager_core.domain import identity, planning
+from task_manager_core.domain.errors import BackendError
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.leadership import Fenced, Held, Term, Turn
+from task_manager_core.domain.planning import Advance, plan_after
+from task_manager_core.domain.planning import Plan as NextSlot
+from task_manager_core.domain.run import Claim, Retried, RunState, Settlement, Succeeded
+from task_manager_core.domain.task import StoredTask, Task
+from task_manager_core.ports import Definition, Extension
+from task_manager_core.testing.simulation.channel import Side
+from task_manager_core.testing.simulation.faults import Fault, FaultKind, Point
+from task_manager_core.testing.simulation.plan import Plan, TaskPlan
+from task_manager_core.testing.simulation.process import ENVIRONMENT
+from task_manager_core.testing.simulation.run import sim_loop
+from task_manager_core.testing.simulation.world import local_clock
+from task_manager_memory.catalogue import MemoryCatalogue
+from task_manager_memory.leadership import MemoryLeadership
+from task_manager_memory.run_queue import MemoryRunQueue
+from task_manager_memory.schedule import MemorySchedule
+from task_manager_memory.state import Entry, Place, State
+
+SHORT = timedelta(milliseconds=5)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """`defect` in words; `replacement` stands for `owner.name`; `plan` exposes it, and `breaks` what it may break."""
+
+    defect: str
+    owner: Any
+    name: str
+    replacement: Callable[[Any], Any]
+    breaks: str
+    plan: Plan
+
+    @contextmanager
+    def switched_on(self) -> Generator[None]:
+        before = vars(self.owner)[self.name]
+        original = getattr(self.owner, self.name)
+        setattr(self.owner, self.name, self.replacement(original))
+        try:
+            yield
+        finally:
+            setattr(self.owner, self.name, before)
+
+    @property
+    def key(self) -> str:
+        return self.defect.replace(" ", "-")
+
+
+def at(operation: str, nth: int, kind: FaultKind, *, after: bool = False, **more: Any) -> Fault:
+    return Fault(kind=kind, at=Point(operation, nth, Side.AFTER if after else Side.BEFORE), **more)
+
+
+def then(second: float, kind: FaultKind, **more: Any) -> Fault:
+    return Fault(kind=kind, at=second, **more)
+
+
+def plan(*tasks: TaskPlan, faults: Sequence[Fault] = (), **more: Any) -> Plan:
+    return Plan(tasks=tasks or (TaskPlan(every=2.0), TaskPlan(every=3.0)), faults=tuple(faults), **more)
+
+
+# -- the schedule -----------------------------------------------------------------------------------------------------
+
+
+def _publish_apart(_original: object) -> object:
+    async def commit(self: MemorySchedule, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+        if not self._state.reigns(term):
+            return Fenced()
+        answers: list[bool] = []
+        for decision in decisions:
+            entry = self._state.entries.get(decision.key)
+            before = entry.plan if entry else None
+            answers.append(self._commit(decision))
+            if entry and answers[-1]:
+                following, entry.plan = entry.plan, before
+                await asyncio.sleep(SHORT.total_seconds())
+                entry.plan = following
+        return tuple(answers)
+
+    return commit
+
+
+def _no_fence_on_dispatch(_original: object) -> object:
+    async def commit(self: MemorySchedule, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...]:
+        return tuple(self._commit(decision) for decision in decisions)
+
+    return commit
+
+
+def _overlap_checked_outside(_original: object) -> object:
+    def _commit(self: MemorySchedule, decision: Advance) -> bool:
+        entry = self._state.entries.get(decision.key)
+        if entry is None or entry.plan is None or entry.retired or entry.paused:
+            return False
+        if (entry.version, entry.plan.slot) != (decision.version, decision.slot):
+            return False
+        for run in decision.fire:
+            place = entry.live[run.id] = Place(run=run, state=RunState.QUEUED)
+            self._state.to_queue(place)
+        if decision.hold:
+            entry.held.append(Place(run=decision.hold, state=RunState.HELD))
+        entry.skip(decision.skipped)
+        entry.plan = decision.plan
+        return True
+
+    return _commit
+
+
+def _pause_lapses(original: Any) -> object:
+    async def pause(self: MemorySchedule, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        found: frozenset[TaskKey] = await original(self, keys)
+
+        async def lapse() -> None:
+            await asyncio.sleep(4.0)
+            for key in sorted(found):
+                if key in self._state.entries:
+                    self._state.entries[key].paused = False
+
+        sim_loop().spawn(ENVIRONMENT, lapse())
+        return found
+
+    return pause
+
+
+def _pause_replayed(_original: object) -> object:
+    async def resume(self: MemorySchedule, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        found = [self._state.entries[key] for key in keys if key in self._state.entries]
+        for entry in found:
+            entry.paused = False
+        return frozenset(entry.task.key for entry in found)
+
+    return resume
+
+
+def _next_from_now(_original: object) -> object:
+    def _due_slots(task: Task, first: datetime, now: datetime) -> tuple[list[datetime], NextSlot | None]:
+        return [first], plan_after(task, now)
+
+    return _due_slots
+
+
+# -- leadership -------------------------------------------------------------------------------------------------------
+
+
+def _renew_by_get_and_set(_original: object) -> object:
+    async def renew(self: MemoryLeadership, term: Term, ttl: timedelta) -> bool:
+        if not self._state.reigns(term):
+            return False
+        await asyncio.sleep(SHORT.total_seconds())
+        if self._state.now() < self._state.lease_ends:
+            self._state.term, self._state.lease_ends = term, self._state.now() + ttl
+        return True
+
+    return renew
+
+
+def _judged_by_client_clock(_original: object) -> object:
+    async def campaign(self: MemoryLeadership, candidate: NodeId, ttl: timedelta) -> Term | Held:
+        state, now = self._state, local_clock.get().now()
+        if state.term is not None and now < state.lease_ends:
+            if state.term.holder == candidate:
+                return state.term
+            return Held(state.term.holder, state.lease_ends - now)
+        state.term = Term(candidate, state.next_number(state.term.token if state.term else 0))
+        state.lease_ends = now + ttl
+        return state.term
+
+    return campaign
+
+
+def _resignation_ignored(_original: object) -> object:
+    async def resign(self: MemoryLeadership, term: Term) -> bool:
+        return self._state.reigns(term)
+
+    return resign
+
+
+def _token_reset(_original: object) -> object:
+    def next_number(self: State, last: int) -> int:
+        return last + 1
+
+    return next_number
+
+
+def _trust_from_reply(original: Any) -> object:
+    def _begin(self: Elector, term: Term, asked_at: float) -> None:
+        original(self, term, self._clock.monotonic())
+
+    return _begin
+
+
+def _local_pause_unnoticed(_original: object) -> object:
+    def trusted(self: Elector) -> Term | None:
+        return None if self._reign is None else self._reign.term
+
+    return trusted
+
+
+def _step_down_on_error(original: Any) -> object:
+    async def tick(self: Elector) -> float | None:
+        try:
+            rest: float | None = await original(self)
+        except BackendError:
+            if self._reign is not None:
+                self._end(Turn.LOST)
+            raise
+        return rest
+
+    return tick
+
+
+# -- attempts ---------------------------------------------------------------------------------------------------------
+
+
+def _no_fence_on_reap(original: Any) -> object:
+    async def reap(self: MemoryRunQueue, term: Term, ttl: timedelta, limit: int) -> Any:
+        reigning, ends = self._state.term, self._state.lease_ends
+        self._state.term, self._state.lease_ends = term, self._state.now() + timedelta(seconds=1)
+        try:
+            return await original(self, term, ttl, limit)
+        finally:
+            self._state.term, self._state.lease_ends = reigning, ends
+
+    return reap
+
+
+def _idle_time(_original: object) -> object:
+    async def extend(self: MemoryRunQueue, claims: Collection[Claim], ttl: timedelta) -> Extension:
+        del ttl
+        lost = frozenset(claim for claim in claims if self._state.holder(claim) is None)
+        return Extension(lost, frozenset())
+
+    return extend
+
+
+def _revives(_original: object) -> object:
+    async def extend(self: MemoryRunQueue, claims: Collection[Claim], ttl: timedelta) -> Extension:
+        del ttl
+        lost: set[Claim] = set()
+        for claim in claims:
+            place = self._state.holder(claim)
+            if place is None:
+                lost.add(claim)
+            else:
+                place.beat = self._state.now()
+        return Extension(frozenset(lost), frozenset())
+
+    return extend
+
+
+def _mark_per_task(original: Any) -> object:
+    def _settle(self: MemoryRunQueue, settlement: Settlement) -> bool:
+        settled: bool = original(self, settlement)
+        for place in self._state.claimed.values():
+            if settled and place.run.task == settlement.claim.run.task:
+                place.beat = EPOCH
+        return settled
+
+    return _settle
+
+
+def _settle_without_token(original: Any) -> object:
+    def _settle(self: MemoryRunQueue, settlement: Settlement) -> bool:
+        place = self._state.claimed.get(settlement.claim.run.id)
+        if place is None:
+            return False
+        settled: bool = original(self, replace(settlement, claim=place.claim()))
+        return settled
+
+    return _settle
+
+
+def _lost_without_attempt(original: Any) -> object:
+    async def reap(self: MemoryRunQueue, term: Term, ttl: timedelta, limit: int) -> Any:
+        answer = await original(self, term, ttl, limit)
+        for claim in () if isinstance(answer, Fenced) else answer:
+            place = self._state.entries[claim.run.task].live.get(claim.run.id)
+            if place is not None:
+                place.attempt -= 1
+        return answer
+
+    return reap
+
+
+def _lost_is_no_failure(original: Any) -> object:
+    async def reap(self: MemoryRunQueue, term: Term, ttl: timedelta, limit: int) -> Any:
+        answer = await original(self, term, ttl, limit)
+        for claim in () if isinstance(answer, Fenced) else answer:
+            place = self._state.entries[claim.run.task].live.get(claim.run.id)
+            if place is not None:
+                place.failures -= 1
+        return answer
+
+    return reap
+
+
+def _release_burns_retry(original: Any) -> object:
+    async def release(
+        self: MemoryRunQueue, claims: Collection[Claim], delay: timedelta, *, started: bool
+    ) -> frozenset[Claim]:
+        places = [place for claim in claims if (place := self._state.holder(claim)) is not None]
+        lost: frozenset[Claim] = await original(self, claims, delay, started=started)
+        for place in places:
+            place.failures += 1
+        return lost
+
+    return release
+
+
+def _forgets_lost_replies(original: Any) -> object:
+    async def claim(self: MemoryRunQueue, worker: NodeId, limit: int, wait: timedelta, known: Any = None) -> Any:
+        del known
+        return await original(self, worker, limit, wait)
+
+    return claim
+
+
+def _statistics_decide(original: Any) -> object:
+    async def settle(self: Worker) -> float | None:
+        try:
+            rest: float | None = await original(self)
+        except BackendError:
+            for finished in self._finished:
+                if isinstance(finished.settlement.outcome, Succeeded):
+                    finished.settlement = replace(finished.settlement, outcome=Retried(timedelta(seconds=1)))
+            raise
+        return rest
+
+    return settle
+
+
+def _unknown_acknowledged(_original: object) -> object:
+    async def _give_back(self: Worker, claims: list[Claim]) -> None:
+        now = self._clock.now()
+        await self._queue.settle(
+            [Settlement(claim=claim, outcome=Succeeded(), started_at=now, duration=timedelta(0)) for claim in claims]
+        )
+
+    return _give_back
+
+
+# -- places -----------------------------------------------------------------------------------------------------------
+
+
+def _trims(original: Any) -> object:
+    def to_queue(self: State, place: Place) -> None:
+        original(self, place)
+        line = self.queued[place.run.priority]
+        while len(line) > 2:
+            line.pop(next(iter(line)))
+
+    return to_queue
+
+
+def _retry_at_next_slot(original: Any) -> object:
+    def to_waiting(self: State, place: Place, due_at: datetime, *, retrying: bool) -> None:
+        following = self.entries[place.run.task].plan
+        original(self, place, following.due_at if retrying and following else due_at, retrying=retrying)
+
+    return to_waiting
+
+
+def _held_forgotten(_original: object) -> object:
+    def end(self: State, place: Place) -> None:
+        self.take(place)
+        entry = self.entries.get(place.run.task)
+        if entry is not None:
+            entry.live.pop(place.run.id, None)
+
+    return end
+
+
+def _underscores(_original: object) -> object:
+    def _digest(kind: str, task: TaskKey, what: str) -> str:
+        return f"{kind}_{task.group}_{task.name}_{what}"
+
+    return _digest
+
+
+def _random_run_id(_original: object) -> object:
+    numbers = count()
+
+    def of_slot(_cls: type[RunId], task: TaskKey, slot: datetime) -> RunId:
+        return RunId(f"{task}{slot}{next(numbers)}")
+
+    return classmethod(of_slot)
+
+
+# -- definitions ------------------------------------------------------------------------------------------------------
+
+
+def _known_to_one_node(_original: object) -> object:
+    async def tick(self: Registrar) -> float | None:
+        await self._announce()
+        if self._definitions.version == 0:
+            await self.refresh()
+        if await self._write():
+            await self.refresh()
+        return self._policy.refresh_interval.total_seconds()
+
+    return tick
+
+
+def _removed_runs_stay(_original: object) -> object:
+    async def remove(self: MemoryCatalogue, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        removed = frozenset(key for key in keys if key in self._state.entries)
+        for key in sorted(removed):
+            del self._state.entries[key]
+        if removed:
+            self._next_version()
+        return removed
+
+    return remove
+
+
+def _no_fence_on_retire(original: Any) -> object:
+    async def retire(self: MemoryCatalogue, term: Term, keys: Collection[TaskKey]) -> Any:
+        reigning, ends = self._state.term, self._state.lease_ends
+        self._state.term, self._state.lease_ends = term, self._state.now() + timedelta(seconds=1)
+        try:
+            return await original(self, term, keys)
+        finally:
+            self._state.term, self._state.lease_ends = reigning, ends
+
+    return retire
+
+
+def _change_fires_at_once(original: Any) -> object:
+    def changed_definition(stored: StoredTask, task: Task, following: NextSlot | None, now: datetime) -> Definition:
+        definition: Definition = original(stored, task, following, now)
+        return replace(definition, plan=NextSlot(slot=now, due_at=now)) if definition.replan else definition
+
+    return changed_definition
+
+
+def _versions_unchecked(original: Any) -> object:
+    def _put(self: MemoryCatalogue, definition: Definition) -> Any:
+        entry: Entry | None = self._state.entries.get(definition.task.key)
+        return original(self, replace(definition, expected=entry.version if entry else 0))
+
+    return _put
+
+
+LONG = TaskPlan(every=2.0, duration=5.0)
+ONE = TaskPlan(every=4.0, duration=1.0, overlap="skip")
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        defect="publish and next slot apart",
+        owner=MemorySchedule,
+        name="commit",
+        replacement=_publish_apart,
+        breaks="I1 I2 I5 I8 I12",
+        plan=plan(),
+    ),
+    Mutant(
+        defect="renewal by GET then SET",
+        owner=MemoryLeadership,
+        name="renew",
+        replacement=_renew_by_get_and_set,
+        breaks="I3",
+        plan=plan(faults=[at("renew", 3, FaultKind.PAUSE, length=2.001)]),
+    ),
+    Mutant(
+        defect="no fence on dispatch",
+        owner=MemorySchedule,
+        name="commit",
+        replacement=_no_fence_on_dispatch,
+        breaks="I4",
+        plan=plan(faults=[at("commit", 3, FaultKind.PAUSE, length=5.0)]),
+    ),
+    Mutant(
+        defect="no fence on reap",
+        owner=MemoryRunQueue,
+        name="reap",
+        replacement=_no_fence_on_reap,
+        breaks="I4",
+        plan=plan(
+            TaskPlan(every=2.0, duration=3.0),
+            faults=[then(5.5, FaultKind.KILL, machine=1), at("reap", 3, FaultKind.PAUSE, length=5.0)],
+        ),
+    ),
+    Mutant(
+        defect="requeue by idle time",
+        owner=MemoryRunQueue,
+        name="extend",
+        replacement=_idle_time,
+        breaks="I5",
+        plan=plan(LONG),
+    ),
+    Mutant(
+        defect="running mark per task",
+        owner=MemoryRunQueue,
+        name="_settle",
+        replacement=_mark_per_task,
+        breaks="I5",
+        plan=plan(LONG),
+    ),
+    Mutant(
+        defect="pause with a time to live",
+        owner=MemorySchedule,
+        name="pause",
+        replacement=_pause_lapses,
+        breaks="I10",
+        plan=plan(faults=[then(3.0, FaultKind.DISABLE)]),
+    ),
+    Mutant(
+        defect="pause is replayed",
+        owner=MemorySchedule,
+        name="resume",
+        replacement=_pause_replayed,
+        breaks="I10",
+        plan=plan(
+            TaskPlan(every=2.0),
+            faults=[
+                then(3.0, FaultKind.DISABLE, machine=1),
+                then(4.5, FaultKind.KILL),
+                then(7.0, FaultKind.ENABLE, machine=1),
+            ],
+        ),
+    ),
+    Mutant(
+        defect="trim of live work",
+        owner=State,
+        name="to_queue",
+        replacement=_trims,
+        breaks="I8 I12",
+        plan=plan(LONG, LONG, LONG),
+    ),
+    Mutant(
+        defect="dynamic task known to one node",
+        owner=Registrar,
+        name="tick",
+        replacement=_known_to_one_node,
+        breaks="L",
+        plan=plan(TaskPlan(), TaskPlan(every=2.0, dynamic=True), duration=8.0),
+    ),
+    Mutant(
+        defect="unknown task acknowledged",
+        owner=Worker,
+        name="_give_back",
+        replacement=_unknown_acknowledged,
+        breaks="I7 I11",
+        plan=plan(TaskPlan(every=2.0, only=0)),
+    ),
+    Mutant(
+        defect="names joined by underscores",
+        owner=identity,
+        name="_digest",
+        replacement=_underscores,
+        breaks="I1 I8 I12",
+        plan=plan(TaskPlan(every=2.0), TaskPlan(every=2.0)),
+    ),
+    Mutant(
+        defect="retry only at the next slot",
+        owner=State,
+        name="to_waiting",
+        replacement=_retry_at_next_slot,
+        breaks="I9",
+        plan=plan(TaskPlan(every=6.0, failures=1)),
+    ),
+    Mutant(
+        defect="settle without token",
+        owner=MemoryRunQueue,
+        name="_settle",
+        replacement=_settle_without_token,
+        breaks="I7",
+        plan=plan(
+            TaskPlan(every=6.0, duration=4.0),
+            faults=[then(6.5 * nth, FaultKind.PAUSE, machine=nth - 1, length=6.0) for nth in (1, 2, 3)],
+        ),
+    ),
+    Mutant(
+        defect="extend revives an expired claim",
+        owner=MemoryRunQueue,
+        name="extend",
+        replacement=_revives,
+        breaks="I5",
+        plan=plan(
+            TaskPlan(every=2.0, duration=5.0),
+            faults=[then(7.05, FaultKind.CUT, machine=machine, length=3.5) for machine in (1, 2)],
+        ),
+    ),
+    Mutant(
+        defect="next slot from now",
+        owner=planning,
+        name="_due_slots",
+        replacement=_next_from_now,
+        breaks="I2",
+        plan=plan(faults=[then(4.5, FaultKind.DOWN, length=6.0)]),
+    ),
+    Mutant(
+        defect="overlap checked outside the step",
+        owner=MemorySchedule,
+        name="_commit",
+        replacement=_overlap_checked_outside,
+        breaks="I6 I9",
+        plan=plan(ONE, faults=[at("commit", nth, FaultKind.TRIGGER) for nth in (2, 3)]),
+    ),
+    Mutant(
+        defect="token reset by a wipe",
+        owner=State,
+        name="next_number",
+        replacement=_token_reset,
+        breaks="I3 I11",
+        plan=plan(faults=[then(5.0, FaultKind.WIPE)]),
+    ),
+    Mutant(
+        defect="lease judged by the client's clock",
+        owner=MemoryLeadership,
+        name="campaign",
+        replacement=_judged_by_client_clock,
+        breaks="I3",
+        plan=plan(faults=[then(3.0, FaultKind.JUMP, machine=1, amount=60.0)]),
+    ),
+    Mutant(
+        defect="resignation keeps the lease",
+        owner=MemoryLeadership,
+        name="resign",
+        replacement=_resignation_ignored,
+        breaks="I3",
+        plan=plan(faults=[then(5.0, FaultKind.STOP)]),
+    ),
+    Mutant(
+        defect="trust counted from the reply",
+        owner=Elector,
+        name="_begin",
+        replacement=_trust_from_reply,
+        breaks="I4",
+        plan=plan(
+            *[TaskPlan(every=1.0, slot_jitter=1.0)] * 3,
+            faults=[
+                at("renew", 5, FaultKind.PAUSE, after=True, length=1.5),
+                *(at("renew", nth, FaultKind.ERROR) for nth in range(6, 16)),
+            ],
+        ),
+    ),
+    Mutant(
+        defect="local pause not noticed",
+        owner=Elector,
+        name="trusted",
+        replacement=_local_pause_unnoticed,
+        breaks="I4",
+        plan=plan(
+            *[TaskPlan(every=1.0, slot_jitter=1.0)] * 3,
+            faults=[at("agenda", 10, FaultKind.PAUSE, after=True, length=5.0)],
+        ),
+    ),
+    Mutant(
+        defect="step down on the first error",
+        owner=Elector,
+        name="tick",
+        replacement=_step_down_on_error,
+        breaks="I4",
+        plan=plan(faults=[at("renew", 3, FaultKind.ERROR)]),
+    ),
+    Mutant(
+        defect="success recorded as failure",
+        owner=Worker,
+        name="settle",
+        replacement=_statistics_decide,
+        breaks="I7",
+        plan=plan(faults=[at("settle", 1, FaultKind.ERROR)]),
+    ),
+    Mutant(
+        defect="random run id",
+        owner=RunId,
+        name="of_slot",
+        replacement=_random_run_id,
+        breaks="I1 I11",
+        plan=plan(),
+    ),
+    Mutant(
+        defect="lost reply of a claim forgotten",
+        owner=MemoryRunQueue,
+        name="claim",
+        replacement=_forgets_lost_replies,
+        breaks="I8",
+        plan=plan(
+            TaskPlan(every=1.0),
+            faults=[at("claim", nth, FaultKind.LOSE, machine=machine) for nth in (3, 5, 7) for machine in (0, 1, 2)],
+        ),
+    ),
+    Mutant(
+        defect="lost attempt keeps its number",
+        owner=MemoryRunQueue,
+        name="reap",
+        replacement=_lost_without_attempt,
+        breaks="I5 I8",
+        plan=plan(LONG, faults=[then(6.0, FaultKind.KILL, machine=machine, length=2.0) for machine in (0, 1)]),
+    ),
+    Mutant(
+        defect="a lost worker is no failure",
+        owner=MemoryRunQueue,
+        name="reap",
+        replacement=_lost_is_no_failure,
+        breaks="I5 I8 I9",
+        plan=plan(LONG, faults=[then(6.0, FaultKind.KILL, machine=machine, length=2.0) for machine in (0, 1)]),
+    ),
+    Mutant(
+        defect="handing back burns a retry",
+        owner=MemoryRunQueue,
+        name="release",
+        replacement=_release_burns_retry,
+        breaks="I5 I8 I9",
+        plan=plan(TaskPlan(every=2.0, only=0)),
+    ),
+    Mutant(
+        defect="held run forgotten",
+        owner=State,
+        name="end",
+        replacement=_held_forgotten,
+        breaks="I8",
+        plan=plan(TaskPlan(every=2.0, duration=3.0, overlap="buffer_one")),
+    ),
+    Mutant(
+        defect="removal leaves runs behind",
+        owner=MemoryCatalogue,
+        name="remove",
+        replacement=_removed_runs_stay,
+        breaks="I5 I8 I10",
+        plan=plan(
+            LONG, LONG, TaskPlan(every=2.0, duration=5.0, dynamic=True), faults=[then(9.5, FaultKind.REMOVE, task=2)]
+        ),
+    ),
+    Mutant(
+        defect="no fence on retirement",
+        owner=MemoryCatalogue,
+        name="retire",
+        replacement=_no_fence_on_retire,
+        breaks="I4",
+        plan=plan(
+            TaskPlan(),
+            TaskPlan(every=2.0, only=2),
+            faults=[then(1.0, FaultKind.KILL, machine=2), at("retire", 1, FaultKind.PAUSE, length=5.0)],
+        ),
+    ),
+    Mutant(
+        defect="a change fires at once",
+        owner=control,
+        name="changed_definition",
+        replacement=_change_fires_at_once,
+        breaks="I2",
+        plan=plan(TaskPlan(), TaskPlan(dynamic=True), faults=[then(5.3, FaultKind.CHANGE, task=1)]),
+    ),
+    Mutant(
+        defect="definitions overwritten unseen",
+        owner=MemoryCatalogue,
+        name="_put",
+        replacement=_versions_unchecked,
+        breaks="I11",
+        plan=plan(
+            TaskPlan(),
+            TaskPlan(dynamic=True),
+            faults=[then(5.3, FaultKind.CHANGE, task=1, machine=machine) for machine in (0, 1)],
+        ),
+    ),
+)
