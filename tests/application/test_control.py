@@ -1,0 +1,353 @@
+"""What people ask of the system."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from task_manager_core.application.control import CHANGE_ATTEMPTS, Selection
+from task_manager_core.domain.errors import (
+    BackendUnavailable,
+    DuplicateTask,
+    InvalidArguments,
+    TaskIsStatic,
+    TaskNotFound,
+    UnknownFunction,
+    VersionConflict,
+)
+from task_manager_core.domain.identity import RunId, TaskKey
+from task_manager_core.domain.planning import Plan, SkipReason
+from task_manager_core.domain.policy import Overlap
+from task_manager_core.domain.run import AttemptStatus, RunState
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.task import Task
+from task_manager_core.ports import Definition, Enqueued
+from tests.application.world import KEY, MINUTE, NOON, SECOND, Process, Trouble, World, a_task, live, queued, statuses
+
+HOURLY = Schedule.every(timedelta(hours=1))
+NOWHERE = TaskKey("group", "nowhere")
+
+
+def report(number: int = 0) -> None: ...
+
+
+def a_report(name: str = "task", *, schedule: Schedule = HOURLY, kwargs: dict[str, object] | None = None) -> Task:
+    return a_task(name, schedule=schedule, kwargs=kwargs, dynamic=True, function="report")
+
+
+async def a_process(world: World, name: str = "a") -> Process:
+    process = world.process(name).knows("report", report)
+    await process.node.registrar.tick()
+    return process
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("selection", "names"),
+    [
+        (Selection(), ["a", "b", "c"]),
+        (Selection(tag="red"), ["a", "b"]),
+        (Selection(name="c"), ["c"]),
+        (Selection(group="group", name="a", tag="red"), ["a"]),
+        (Selection(name="c", tag="red"), []),
+        (Selection(group="other"), []),
+    ],
+)
+async def test_filters_that_are_given_must_all_match(world: World, selection: Selection, names: list[str]) -> None:
+    process = world.process()
+    for name, tags in (("a", ("red",)), ("b", ("red", "blue")), ("c", ())):
+        process.declares(replace(a_task(name), tags=tags))
+    await process.node.registrar.tick()
+    assert [stored.task.key.name for stored in process.node.control.select(selection)] == names
+    process.wire.calls.clear()
+    seen, snapshot = await process.node.control.look(selection)
+    assert [status.task.key.name for status in seen] == names
+    assert [status.view for status in seen] == list(snapshot.tasks)
+    assert process.wire.calls == ["snapshot"]
+
+
+async def test_what_is_unknown_is_not_found(world: World) -> None:
+    control = (await a_process(world)).node.control
+    for request in (
+        control.history(NOWHERE, 1),
+        control.skips(NOWHERE, 1),
+        control.explain(NOWHERE),
+        control.trigger([NOWHERE], "r"),
+        control.remove(NOWHERE),
+        control.change(a_report("nowhere"), 1),
+    ):
+        with pytest.raises(TaskNotFound):
+            await request
+
+
+async def test_history_skips_and_reasons_are_read_and_cleared(world: World) -> None:
+    leader = await world.process("leader").declares(a_task()).lead()
+    control = leader.node.control
+    await control.trigger([KEY], "r")
+    await leader.work()
+    await control.pause([KEY])
+    await leader.reign(after=MINUTE)
+    await leader.node.scheduler.tick()
+    assert [record.status for record in await control.history(KEY, 10)] == [AttemptStatus.SUCCEEDED]
+    assert [skip.reason for skip in await control.skips(KEY, 10)] == [SkipReason.PAUSED]
+    assert (await control.explain(KEY)).next_slot == NOON + 2 * MINUTE
+    assert await control.clear([KEY, NOWHERE]) == {KEY}
+    assert (await control.history(KEY, 10), await control.skips(KEY, 10)) == ((), ())
+
+
+async def test_a_task_removed_elsewhere_cannot_be_explained(world: World) -> None:
+    process = await a_process(world)
+    await process.node.control.add(a_report())
+    await world.backend.catalogue.remove([KEY])
+    with pytest.raises(TaskNotFound):
+        await process.node.control.explain(KEY)
+
+
+async def test_a_store_that_answers_is_told_from_one_that_does_not(world: World) -> None:
+    process = await a_process(world)
+    assert await process.node.control.answers(within=10.0)
+    process.wire.away = True
+    with pytest.raises(BackendUnavailable):
+        await process.node.control.answers(within=10.0)
+
+
+# --- triggering ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_trigger_queues_one_run_and_repeating_it_none(world: World) -> None:
+    process = await queued(world, lambda: None, runs=0)
+    (first,) = await process.node.control.trigger([KEY], "request")
+    assert (first.key, first.run, first.enqueued) == (KEY, RunId.of_request(KEY, "request"), Enqueued.QUEUED)
+    (again,) = await process.node.control.trigger([KEY], "request")
+    assert (again.run, again.enqueued) == (first.run, Enqueued.DUPLICATE)
+    await process.work()
+    assert await statuses(world) == [AttemptStatus.SUCCEEDED]
+
+
+async def test_a_trigger_without_an_answer_is_repeated_without_a_second_run(world: World) -> None:
+    process = await queued(world, lambda: None, runs=0)
+    process.wire.trouble("enqueue", Trouble.LOST_REPLY)
+    with pytest.raises(BackendUnavailable):
+        await process.node.control.trigger([KEY], "request")
+    await process.node.control.trigger([KEY], "request")
+    assert len(await live(world)) == 1
+
+
+async def test_a_trigger_may_bring_arguments_for_its_run(world: World) -> None:
+    seen: list[int] = []
+
+    def call(number: int = 0) -> None:
+        seen.append(number)
+
+    process = await queued(world, call, a_task(kwargs={"number": 1}), runs=0)
+    await process.node.control.trigger([KEY], "one")
+    await process.work()
+    await process.node.control.trigger([KEY], "two", {"number": 2})
+    await process.work()
+    assert seen == [1, 2]
+
+
+@pytest.mark.parametrize("static", [True, False])
+async def test_arguments_that_the_function_does_not_accept_are_refused_before_anything_is_queued(
+    world: World, static: bool
+) -> None:
+    process = await a_process(world)
+    if static:
+        process.declares(a_task(), report)
+        await process.node.registrar.tick()
+    else:
+        await process.node.control.add(a_report())
+    for kwargs in ({"surprise": 1}, {"number": float("nan")}):
+        with pytest.raises(InvalidArguments):
+            await process.node.control.trigger([KEY], "r", kwargs)
+    assert await live(world) == []
+
+
+async def test_a_process_that_does_not_know_the_function_lets_the_worker_judge(world: World) -> None:
+    await queued(world, report, runs=0)
+    api = world.process("api")
+    await api.node.registrar.tick()
+    (answer,) = await api.node.control.trigger([KEY], "r", {"surprise": 1})
+    assert answer.enqueued is Enqueued.QUEUED
+
+
+async def test_a_trigger_of_an_exclusive_task_waits_for_its_live_run_and_ends_its_backoff(world: World) -> None:
+    async def fails() -> None:
+        raise ValueError
+
+    process = await queued(world, fails, a_task(overlap=Overlap.SKIP))
+    await process.work()
+    assert [run.state for run in await live(world)] == [RunState.WAITING]
+    (answer,) = await process.node.control.trigger([KEY], "again")
+    assert answer.enqueued is Enqueued.HELD
+    assert [run.state for run in await live(world)] == [RunState.QUEUED, RunState.HELD]
+
+
+async def test_resetting_lets_waiting_retries_go_now(world: World) -> None:
+    async def fails() -> None:
+        raise ValueError
+
+    process = await queued(world, fails)
+    await process.work()
+    assert await process.node.control.reset([KEY, NOWHERE]) == 1
+    assert [run.state for run in await live(world)] == [RunState.QUEUED]
+
+
+async def test_many_tasks_cost_as_many_round_trips_as_one(world: World) -> None:
+    process = world.process()
+    for number in range(50):
+        process.declares(a_task(f"task-{number}"))
+    keys = list(process.registry.declared)
+    await process.node.registrar.tick()
+    process.wire.calls.clear()
+    await process.node.control.trigger(keys, "r")
+    await process.node.control.pause(keys)
+    await process.node.control.resume(keys)
+    await process.node.control.clear(keys)
+    assert process.wire.calls == ["enqueue", "hasten", "pause", "resume", "clear"]
+
+
+# --- adding, changing, removing --------------------------------------------------------------------------------------
+
+
+async def test_an_added_task_is_known_at_once_and_waits_for_its_first_slot(world: World) -> None:
+    process = await a_process(world)
+    added = await process.node.control.add(a_report())
+    assert process.node.definitions.get(KEY) == added
+    (status,), _ = await process.node.control.look(Selection(name="task"))
+    assert status.view.plan == Plan(slot=NOON + timedelta(hours=1), due_at=NOON + timedelta(hours=1))
+
+
+async def test_adding_the_same_again_is_harmless_and_another_of_the_same_name_is_refused(world: World) -> None:
+    process = await a_process(world)
+    process.wire.trouble("put", Trouble.LOST_REPLY)
+    with pytest.raises(BackendUnavailable):
+        await process.node.control.add(a_report())
+    first = await process.node.control.add(a_report())
+    assert await process.node.control.add(a_report()) == first
+    with pytest.raises(DuplicateTask):
+        await process.node.control.add(a_report(kwargs={"number": 1}))
+
+
+async def test_a_dynamic_task_needs_a_registered_function_that_accepts_its_arguments(world: World) -> None:
+    process = await a_process(world)
+    with pytest.raises(UnknownFunction):
+        await process.node.control.add(a_task(dynamic=True, function="missing"))
+    with pytest.raises(InvalidArguments):
+        await process.node.control.add(a_report(kwargs={"surprise": 1}))
+    added = await process.node.control.add(a_report())
+    with pytest.raises(InvalidArguments):
+        await process.node.control.change(a_report(kwargs={"surprise": 1}), added.version)
+    assert process.node.definitions.get(KEY) == added
+
+
+async def test_a_change_keeps_pause_history_and_live_runs_and_fires_nothing_at_once(world: World) -> None:
+    process = await a_process(world)
+    control = process.node.control
+    added = await control.add(a_report())
+    await control.trigger([KEY], "done")
+    await process.work()
+    await control.trigger([KEY], "live")
+    await control.pause([KEY])
+    world.clock.advance(SECOND)
+    changed = await control.change(a_report(schedule=Schedule.every(MINUTE)), added.version)
+    assert changed.version > added.version
+    (status,), _ = await control.look(Selection())
+    assert status.view.paused
+    assert status.view.plan == Plan(slot=NOON + MINUTE, due_at=NOON + MINUTE)
+    assert [run.state for run in status.view.live] == [RunState.QUEUED]
+    assert len(await control.history(KEY, 10)) == 1
+
+
+async def test_a_change_of_something_that_has_changed_meanwhile_is_refused(world: World) -> None:
+    process, other = await a_process(world), await a_process(world, "other")
+    added = await process.node.control.add(a_report())
+    await other.node.registrar.tick()
+    newer = await other.node.control.change(a_report(kwargs={"number": 1}), added.version)
+    with pytest.raises(VersionConflict) as refusal:
+        await process.node.control.change(a_report(kwargs={"number": 2}), added.version)
+    assert (refusal.value.expected, refusal.value.found) == (added.version, newer.version)
+
+
+async def test_a_change_without_an_answer_is_repeated_with_the_same_arguments(world: World) -> None:
+    process = await a_process(world)
+    added = await process.node.control.add(a_report())
+    process.wire.trouble("put", Trouble.LOST_REPLY)
+    with pytest.raises(BackendUnavailable):
+        await process.node.control.change(a_report(kwargs={"number": 1}), added.version)
+    changed = await process.node.control.change(a_report(kwargs={"number": 1}), added.version)
+    assert (changed.task.kwargs, process.node.definitions.get(KEY)) == ('{"number":1}', changed)
+
+
+async def test_a_slot_decided_while_a_schedule_is_changed_makes_the_change_look_again(world: World) -> None:
+    process = await a_process(world)
+    added = await process.node.control.add(a_report(schedule=Schedule.every(MINUTE)))
+    leader = await world.process("leader").lead()
+    await leader.reign(after=MINUTE)
+    process.wire.between("snapshot", leader.node.scheduler.tick)
+    await process.node.control.change(a_report(schedule=HOURLY), added.version)
+    (status,), _ = await process.node.control.look(Selection())
+    assert (status.view.skipped, [run.slot for run in status.view.live]) == ({}, [NOON + MINUTE])
+
+
+async def test_a_change_that_is_overtaken_again_and_again_gives_up(world: World) -> None:
+    process = await a_process(world)
+    added = await process.node.control.add(a_report(schedule=Schedule.every(SECOND)))
+    leader = await world.process("leader").lead()
+
+    async def another_slot() -> None:
+        await leader.node.scheduler.tick()
+        await leader.reign(after=SECOND)
+
+    await leader.reign(after=SECOND)
+    for _ in range(CHANGE_ATTEMPTS):
+        process.wire.between("snapshot", another_slot)
+    with pytest.raises(VersionConflict):
+        await process.node.control.change(a_report(schedule=HOURLY), added.version)
+
+
+async def test_a_task_removed_while_it_is_changed_is_not_found(world: World) -> None:
+    process = await a_process(world)
+    added = await process.node.control.add(a_report())
+
+    async def removed() -> None:
+        await world.backend.catalogue.remove([KEY])
+
+    process.wire.between("snapshot", removed)
+    with pytest.raises(TaskNotFound):
+        await process.node.control.change(a_report(kwargs={"number": 1}), added.version)
+
+
+async def test_a_dynamic_task_is_removed_and_a_static_one_is_not(world: World) -> None:
+    process = (await a_process(world)).declares(a_task("static"))
+    await process.node.registrar.tick()
+    await process.node.control.add(a_report())
+    await process.node.control.remove(KEY)
+    assert process.node.definitions.get(KEY) is None
+    with pytest.raises(TaskNotFound):
+        await process.node.control.remove(KEY)
+    with pytest.raises(TaskIsStatic):
+        await process.node.control.remove(TaskKey("group", "static"))
+
+
+async def test_of_two_removals_one_finds_the_task(world: World) -> None:
+    process = await a_process(world)
+    await process.node.control.add(a_report())
+
+    async def faster() -> None:
+        await world.backend.catalogue.remove([KEY])
+
+    process.wire.between("load", faster)
+    with pytest.raises(TaskNotFound):
+        await process.node.control.remove(KEY)
+
+
+async def test_a_definition_of_another_process_can_be_removed_before_the_next_poll(world: World) -> None:
+    process = await a_process(world)
+    await world.backend.catalogue.put([Definition(task=a_report(), expected=0, replan=True)])
+    await process.node.control.remove(KEY)
+    assert (await world.backend.history.snapshot()).tasks == ()

@@ -1,0 +1,316 @@
+"""What exists: the code declares it, people add to it, the store keeps it, and every node learns it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from task_manager_core.domain.errors import BackendUnavailable
+from task_manager_core.domain.events import CatalogueChanged
+from task_manager_core.domain.identity import FunctionKey, TaskKey
+from task_manager_core.domain.observation import TaskView
+from task_manager_core.domain.planning import Plan, SkipReason
+from task_manager_core.domain.run import RunState
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.task import Task
+from task_manager_core.ports import Definition
+from tests.application.world import KEY, MINUTE, NOON, SECOND, Process, Trouble, World, a_task, live
+
+HOURLY = Schedule.every(timedelta(hours=1))
+MINUTELY = Schedule.every(MINUTE)
+OTHER = TaskKey("group", "other")
+
+
+def at(instant_after_noon: timedelta) -> Plan:
+    return Plan(slot=NOON + instant_after_noon, due_at=NOON + instant_after_noon)
+
+
+async def view(world: World, key: TaskKey = KEY) -> TaskView | None:
+    tasks = (await world.backend.history.snapshot([key])).tasks
+    return tasks[0] if tasks else None
+
+
+async def stored(world: World) -> dict[TaskKey, Task]:
+    changes = await world.backend.catalogue.load(-1)
+    assert changes is not None
+    return {one.task.key: one.task for one in changes.changed}
+
+
+async def plan(world: World, key: TaskKey = KEY) -> Plan | None:
+    found = await view(world, key)
+    assert found is not None
+    return found.plan
+
+
+async def ticks(*processes: Process, rounds: int = 3) -> None:
+    for _ in range(rounds):
+        for process in processes:
+            await process.node.registrar.tick()
+
+
+# --- what the code declares ------------------------------------------------------------------------------------------
+
+
+async def test_a_declared_task_is_written_once_and_waits_for_its_first_slot(world: World) -> None:
+    process = world.process().declares(a_task())
+    world.clock.advance(SECOND)
+    assert await process.node.registrar.tick() == 1.0
+    assert (await stored(world), await plan(world)) == ({KEY: a_task()}, at(MINUTE))
+    assert process.events.one(CatalogueChanged).changed == (KEY,)
+    await ticks(process)
+    assert process.wire.calls.count("put") == 1
+
+
+async def test_a_task_that_runs_on_start_does_so_at_first_sight_and_not_at_every_start(world: World) -> None:
+    task = a_task(schedule=HOURLY, run_on_start=True)
+    world.clock.advance(SECOND)
+    await world.process().declares(task).node.registrar.tick()
+    assert await plan(world) == at(SECOND)
+    leader = await world.process("again").declares(task).lead()
+    await leader.node.scheduler.tick()
+    assert await plan(world) == at(timedelta(hours=1))
+    await ticks(world.process("third").declares(task))
+    assert await plan(world) == at(timedelta(hours=1))
+
+
+async def test_two_versions_side_by_side_do_not_overwrite_each_other_for_ever(world: World) -> None:
+    old, new = world.process("old").declares(a_task()), world.process("new").declares(a_task(schedule=HOURLY))
+    await ticks(old)
+    await ticks(new, old, new)
+    assert (await stored(world))[KEY].schedule == HOURLY
+    assert (old.wire.calls.count("put"), new.wire.calls.count("put")) == (1, 1)
+
+
+async def test_a_process_that_starts_again_with_the_same_code_writes_nothing(world: World) -> None:
+    await ticks(world.process("first").declares(a_task()))
+    again = world.process("again").declares(a_task())
+    await ticks(again)
+    assert "put" not in again.wire.calls
+
+
+async def test_two_processes_that_start_at_once_agree(world: World) -> None:
+    a, b = world.process("a").declares(a_task()), world.process("b").declares(a_task(schedule=HOURLY))
+
+    async def b_first() -> None:
+        await b.node.registrar.tick()
+
+    a.wire.between("snapshot", b_first)
+    await ticks(a, b)
+    assert a.node.definitions.get(KEY) == b.node.definitions.get(KEY)
+    assert b.node.definitions.version == a.node.definitions.version
+
+
+async def test_a_changed_schedule_begins_after_now_and_its_undecided_slots_are_on_the_record(world: World) -> None:
+    await ticks(world.process("old").declares(a_task()))
+    world.clock.advance(3 * MINUTE + SECOND)
+    await ticks(world.process("new").declares(a_task(schedule=HOURLY)))
+    found = await view(world)
+    assert found is not None
+    assert (found.plan, found.skipped) == (at(timedelta(hours=1)), {SkipReason.DELETED: 3})
+
+
+async def test_another_change_keeps_the_rhythm(world: World) -> None:
+    await ticks(world.process("old").declares(a_task()))
+    world.clock.advance(3 * MINUTE)
+    await ticks(world.process("new").declares(a_task(timeout=SECOND)))
+    assert await plan(world) == at(MINUTE)
+
+
+async def test_a_slot_decided_between_reading_and_writing_is_not_given_up_too(world: World) -> None:
+    leader = await world.process("leader").declares(a_task()).lead()
+    await leader.reign(after=MINUTE)
+    new = world.process("new").declares(a_task(schedule=HOURLY))
+    new.wire.between("snapshot", leader.node.scheduler.tick)
+    await ticks(new)
+    found = await view(world)
+    assert found is not None
+    assert (found.plan, found.skipped) == (at(timedelta(hours=1)), {})
+    assert [run.slot for run in found.live] == [NOON + MINUTE]
+
+
+async def test_a_retired_task_comes_back_with_whoever_declares_it_and_its_silence_is_on_the_record(
+    world: World,
+) -> None:
+    process = world.process().declares(a_task())
+    await ticks(process)
+    leader = await world.process("leader").lead()
+    term = leader.node.elector.trusted()
+    assert term is not None
+    await world.backend.catalogue.retire(term, [KEY])
+    world.clock.advance(2 * MINUTE + SECOND)
+    await ticks(process)
+    found = await view(world)
+    assert found is not None
+    assert (found.retired, found.plan, found.skipped) == (False, at(3 * MINUTE), {SkipReason.DELETED: 2})
+
+
+# --- a store that forgets --------------------------------------------------------------------------------------------
+
+
+async def test_a_wiped_store_gets_everything_back_without_firing_old_slots(world: World) -> None:
+    process = world.process().declares(a_task(run_on_start=True)).knows("report")
+    leader = await process.lead()
+    await leader.node.control.add(a_task("other", dynamic=True, function="report"))
+    await leader.node.scheduler.tick()
+    world.store.restore_state(None)
+    await leader.reign(after=3 * MINUTE)
+    await ticks(process)
+    assert set(await stored(world)) == {KEY, OTHER}
+    assert (await plan(world), await plan(world, OTHER)) == (at(4 * MINUTE), at(4 * MINUTE))
+    found = await view(world)
+    assert found is not None
+    assert found.skipped == {SkipReason.STORE_LOST: 3}
+    await leader.node.scheduler.tick()
+    assert await live(world) == []
+
+
+async def test_after_a_wipe_a_process_announces_itself_before_its_tasks_stand(world: World) -> None:
+    """Else a leader would find tasks that nobody declares."""
+    process = world.process().declares(a_task())
+    await ticks(process)
+    world.store.restore_state(None)
+    process.wire.calls.clear()
+    await process.node.registrar.tick()
+    assert process.wire.calls.index("announce") < process.wire.calls.index("put")
+    assert [node.node for node in (await world.backend.history.snapshot()).nodes] == [process.id]
+
+
+async def test_a_removed_task_is_no_lost_one(world: World) -> None:
+    process = world.process().knows("report")
+    await ticks(process)
+    await process.node.control.add(a_task(dynamic=True, function="report"))
+    await process.node.control.remove(KEY)
+    await ticks(process)
+    assert await stored(world) == {}
+
+
+# --- learning --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_node_learns_what_others_write_and_remove(world: World) -> None:
+    reader, writer = world.process("reader"), world.process("writer").knows("report")
+    await ticks(reader, writer)
+    added = await writer.node.control.add(a_task(dynamic=True, function="report"))
+    await ticks(reader)
+    assert reader.node.definitions.at(KEY, added.version) == added.task
+    assert reader.node.definitions.at(KEY, added.version - 1) is None
+    await writer.node.control.remove(KEY)
+    await ticks(reader)
+    assert [(event.changed, event.removed) for event in reader.events.of(CatalogueChanged)] == [
+        ((KEY,), ()),
+        ((), (KEY,)),
+    ]
+
+
+async def test_of_two_requests_that_overtake_each_other_the_older_answer_is_not_taken_for_a_loss(world: World) -> None:
+    """A refresh of the API runs beside that of the loop; the reply of the first arrives last, and knows less."""
+    process = world.process().declares(a_task())
+    await ticks(process)
+    others = [Definition(task=a_task(name, dynamic=True), expected=0, replan=True) for name in ("first", "second")]
+    await world.backend.catalogue.put(others[:1])
+
+    async def overtaken() -> None:
+        await world.backend.catalogue.put(others[1:])
+        await process.node.registrar.refresh()
+        await world.backend.catalogue.remove([TaskKey("group", "second")])
+
+    process.wire.between("load", overtaken)
+    process.wire.calls.clear()
+    await process.node.registrar.tick()
+    assert set(process.node.definitions.by_key()) == {KEY, TaskKey("group", "first")}
+    await ticks(process)
+    assert "put" not in process.wire.calls
+    assert set(await stored(world)) == {KEY, TaskKey("group", "first")}
+
+
+async def test_a_living_node_announces_itself_before_it_counts_as_gone(world: World) -> None:
+    process = world.process().declares(a_task()).knows("report")
+    await ticks(process)
+    assert process.wire.calls.count("announce") == 1
+    for _ in range(30):
+        world.clock.advance(SECOND)
+        await process.node.registrar.tick()
+        assert len((await world.backend.history.snapshot()).nodes) == 1
+    assert process.wire.calls.count("announce") <= 10
+    (presence,) = (await world.backend.history.snapshot()).nodes
+    assert (presence.service, presence.tasks, presence.started_at) == ("tests", frozenset({KEY}), NOON)
+    assert presence.functions == {FunctionKey("group", "task"), FunctionKey("group", "report")}
+
+
+async def test_a_new_declaration_is_announced_at_once(world: World) -> None:
+    process = world.process().declares(a_task())
+    await ticks(process)
+    process.declares(a_task("other"))
+    await process.node.registrar.tick()
+    (presence,) = (await world.backend.history.snapshot()).nodes
+    assert presence.tasks == {KEY, OTHER}
+
+
+# --- what the code asks for while it runs ----------------------------------------------------------------------------
+
+
+async def test_a_wish_is_written_with_the_next_tick_and_then_forgotten(world: World) -> None:
+    process, woken = world.process(), list[int]()
+    process.node.registrar.on_request = lambda: woken.append(1)
+    task = a_task(dynamic=True)
+    process.node.registrar.want(KEY, task)
+    assert (woken, process.node.registrar.wants()) == ([1], {KEY: task})
+    await process.node.registrar.tick()
+    assert (await stored(world), process.node.registrar.wants()) == ({KEY: task}, {})
+    process.node.registrar.want(KEY, None)
+    await process.node.registrar.tick()
+    assert (await stored(world), process.node.registrar.wants()) == ({}, {})
+
+
+@pytest.mark.parametrize("trouble", Trouble)
+async def test_a_wish_that_got_no_answer_stands_until_it_has_one(world: World, trouble: Trouble) -> None:
+    process = world.process()
+    for verb, wish in (("put", a_task(dynamic=True)), ("remove", None)):
+        process.node.registrar.want(KEY, wish)
+        process.wire.trouble(verb, trouble)
+        with pytest.raises(BackendUnavailable):
+            await process.node.registrar.tick()
+        assert process.node.registrar.wants() == {KEY: wish}
+        await process.node.registrar.tick()
+        assert process.node.registrar.wants() == {}
+        assert set(await stored(world)) == (set() if wish is None else {KEY})
+
+
+async def test_a_wish_that_changes_while_it_is_written_is_not_forgotten(world: World) -> None:
+    process = world.process()
+    task = a_task(dynamic=True)
+
+    async def second_thoughts() -> None:
+        process.node.registrar.want(KEY, None)
+
+    process.node.registrar.want(KEY, task)
+    process.wire.between("put", second_thoughts)
+    await process.node.registrar.tick()
+    assert process.node.registrar.wants() == {KEY: None}
+    await process.node.registrar.tick()
+    assert await stored(world) == {}
+
+
+async def test_a_wish_that_lost_a_race_is_written_over_what_won(world: World) -> None:
+    process = world.process()
+
+    async def somebody_else() -> None:
+        await world.backend.catalogue.put([Definition(task=a_task(schedule=HOURLY), expected=0, replan=True)])
+
+    process.node.registrar.want(KEY, a_task(dynamic=True))
+    process.wire.between("snapshot", somebody_else)
+    await process.node.registrar.tick()
+    assert process.node.registrar.wants() != {}
+    await process.node.registrar.tick()
+    assert (await stored(world), process.node.registrar.wants()) == ({KEY: a_task(dynamic=True)}, {})
+
+
+async def test_a_removal_takes_the_live_runs_along(world: World) -> None:
+    process = world.process().declares(a_task())
+    await ticks(process)
+    await process.node.control.trigger([KEY], "r")
+    assert [run.state for run in await live(world)] == [RunState.QUEUED]
+    process.node.registrar.want(KEY, None)
+    await process.node.registrar.tick()
+    assert (await world.backend.history.snapshot()).queued == 0
