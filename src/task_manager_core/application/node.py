@@ -58,7 +58,7 @@ class Node:
             schedule=backend.schedule,
             elector=self.elector,
             definitions=self.definitions,
-            poll_interval=policy.poll_interval,
+            policy=policy,
             observer=observer,
         )
         self.worker = Worker(

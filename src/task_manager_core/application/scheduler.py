@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.elector import Elector
@@ -12,6 +12,7 @@ from task_manager_core.domain.events import GapFound, SlotsDecided
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Fenced
 from task_manager_core.domain.planning import Advance, Agenda, advance
+from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Observer, Schedule
 
@@ -32,14 +33,14 @@ class Scheduler:
         schedule: Schedule,
         elector: Elector,
         definitions: Definitions,
-        poll_interval: timedelta,
+        policy: NodePolicy,
         observer: Observer,
     ) -> None:
         self._node = node
         self._schedule = schedule
         self._elector = elector
         self._definitions = definitions
-        self._poll = poll_interval
+        self._policy = policy
         self._observer = observer
         self._unknown = 0
         """Due tasks at a version that this node has yet to learn. They must not crowd the others out."""
@@ -76,8 +77,9 @@ class Scheduler:
         instants = [decision.plan.due_at for decision in kept if decision.plan is not None]
         if agenda.next_due is not None:
             instants.append(agenda.next_due)
-        left = (min(instants, default=agenda.now + self._poll) - agenda.now).total_seconds()
-        return min(max(left, 0.001), self._poll.total_seconds())
+        poll = self._policy.poll_interval
+        left = (min(instants, default=agenda.now + poll) - agenda.now).total_seconds()
+        return min(max(left, 0.001), poll.total_seconds())
 
     async def _commit(self, batch: list[Advance]) -> list[Advance]:
         """Commit under the term as it is trusted at this moment; the answer holds what the store kept."""
