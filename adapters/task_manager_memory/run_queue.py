@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from itertools import chain, islice
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
@@ -51,14 +52,16 @@ class MemoryRunQueue:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait.total_seconds()
         while not claims and (left := timedelta(seconds=deadline - loop.time())) > timedelta(0):
-            following = self._state.promote()
+            # Only looked at: what was promoted between the claim and the wait would ring before anybody listens.
+            following = min((place.due_at for place in self._state.waiting.values() if place.due_at), default=None)
             await self._state.wake.wait(left if following is None else min(left, following - self._state.now()))
             claims = self._claim(worker, limit)
         return claims
 
     def _claim(self, worker: NodeId, limit: int) -> tuple[Claim, ...]:
         self._state.promote()
-        line = [*self._state.queued[Priority.HIGH].values(), *self._state.queued[Priority.LOW].values()][:limit]
+        queued = self._state.queued
+        line = list(islice(chain(queued[Priority.HIGH].values(), queued[Priority.LOW].values()), limit))
         for place in line:
             self._state.take(place)
             place.state, place.worker, place.beat = RunState.RUNNING, worker, self._state.now()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -12,11 +12,26 @@ from task_manager_core.application.context import RunContext
 from task_manager_core.application.worker import SETTLEMENTS_PER_STEP
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, RunStarted
-from task_manager_core.domain.identity import RunId
-from task_manager_core.domain.policy import LeadershipPolicy, NodePolicy, WorkerPolicy
+from task_manager_core.domain.identity import NodeId, RunId
+from task_manager_core.domain.policy import LeadershipPolicy, NodePolicy, Retention, WorkerPolicy
 from task_manager_core.domain.run import AttemptStatus, RunState
-from task_manager_core.ports import Cancelling
-from tests.application.world import KEY, POLICY, Process, Steps, Trouble, World, live, queued, reap, started, statuses
+from task_manager_core.ports import Cancelling, Definition
+from task_manager_core.testing import ManualClock
+from task_manager_memory import MemoryStore
+from tests.application.world import (
+    KEY,
+    POLICY,
+    Process,
+    Steps,
+    Trouble,
+    World,
+    a_task,
+    live,
+    queued,
+    reap,
+    started,
+    statuses,
+)
 from tests.waiting import wait_until_async
 
 # --- heartbeats ------------------------------------------------------------------------------------------------------
@@ -239,3 +254,26 @@ async def test_a_worker_that_cannot_settle_stops_claiming_before_it_fills_its_me
     assert await process.node.worker.claim() == 0.0
     await process.node.worker.flush()
     assert len(process.events.of(RunSettled)) == 2 * SETTLEMENTS_PER_STEP + 1
+
+
+# --- a store in memory, where time passes between any two looks ------------------------------------------------------
+
+
+class PassingClock(ManualClock):
+    """Every look at it takes a millisecond."""
+
+    def now(self) -> datetime:
+        self.advance(timedelta(milliseconds=1))
+        return super().now()
+
+
+@pytest.mark.parametrize("pause", range(1, 12))
+async def test_a_run_that_falls_due_while_a_claim_begins_to_wait_does_not_wait_with_it(pause: int) -> None:
+    worker = NodeId("worker")
+    async with MemoryStore().open(clock=PassingClock(), retention=Retention()) as store:
+        await store.catalogue.put([Definition(task=a_task(), expected=0, replan=True)])
+        await store.queue.enqueue([a_task().run_of_request("r", 1)])
+        claims = await store.queue.claim(worker, 1, timedelta(0))
+        await store.queue.release(claims, timedelta(milliseconds=pause), started=False)
+        async with asyncio.timeout(5):
+            assert len(await store.queue.claim(worker, 1, timedelta(hours=1))) == 1
