@@ -10,6 +10,7 @@ from fastapi import APIRouter, Body, Header, Query
 from fastapi_task_manager.api.refusals import bounded, refusals
 from fastapi_task_manager.api.selecting import ActionFilters
 from fastapi_task_manager.api.showing import shown_action, shown_runs
+from fastapi_task_manager.observers.logs import logger_of
 from fastapi_task_manager.schema.task import TaskActionResponse, TaskRunsResponse, TriggerRequest
 from task_manager_core.application.control import Control, Selection
 from task_manager_core.domain.errors import TaskNotFound
@@ -62,7 +63,9 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
     async def clear_statistics(selection: ActionFilters) -> TaskActionResponse:
         """Forget the history of these tasks."""
         control = manager.control
-        return shown_action(await control.clear(matching(control, selection)))
+        cleared = await control.clear(matching(control, selection))
+        logger_of("statistics").info("cleared the history of %d tasks", len(cleared))
+        return shown_action(cleared)
 
     @router.post(
         "/tasks/trigger",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -12,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
+from fastapi_task_manager.observers.logs import logger_of
 from fastapi_task_manager.schema.error import ErrorResponse
 from task_manager_core.domain.errors import (
     BackendError,
@@ -26,6 +28,8 @@ from task_manager_core.domain.errors import (
     TaskNotFound,
     VersionConflict,
 )
+
+_log = logger_of("api")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,6 +71,8 @@ def bounded(endpoint: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, A
         except TimeoutError:
             raise BackendUnavailable(f"no answer within {STORE_SECONDS:g} s") from None
 
+    # Older FastAPI reads annotations in the module of the wrapper, where these names mean nothing.
+    setattr(call, "__signature__", inspect.signature(endpoint, eval_str=True))  # noqa: B010 - functions declare no such attribute
     return call
 
 
@@ -78,11 +84,14 @@ class ManagedRoute(APIRoute):
 
         async def answer(request: Request) -> Response:
             try:
-                return await handler(request)
+                response = await handler(request)
             except TaskManagerError as error:
-                return _refusal(error)
+                response = _refusal(error)
             except RequestValidationError as error:
-                return _unreadable(error)
+                response = _unreadable(error)
+            if request.method != "GET":
+                _log.info("%s %s: %d", request.method, self.path, response.status_code)
+            return response
 
         return answer
 

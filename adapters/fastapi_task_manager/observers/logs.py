@@ -54,7 +54,6 @@ _coordinator = logger_of("coordinator")
 _consumer = logger_of("consumer")
 _reconciler = logger_of("reconciler")
 _group = logger_of("group")
-_statistics = logger_of("statistics")
 
 
 class LogObserver:

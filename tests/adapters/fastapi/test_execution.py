@@ -245,6 +245,22 @@ async def test_recovery_is_told(caplog: pytest.LogCaptureFixture) -> None:
         await wait_until_async(lambda: _lines(caplog, "leader", "works again"), "told")
 
 
+async def test_what_people_do_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, ROOT)
+    group = TaskGroup("g")
+    group.add_task("0 0 1 1 *", name="n")(lambda: None)
+    app, _ = build(group)
+    async with serving(app) as client:
+        await client.get("/tasks")
+        await client.post("/tasks/disable")
+        await client.delete("/tasks/statistics")
+    assert [record.getMessage() for record in _lines(caplog, "api", "")] == [
+        "POST /tasks/disable: 200",
+        "DELETE /tasks/statistics: 200",
+    ]
+    assert _lines(caplog, "statistics", "cleared the history of 1 tasks")
+
+
 def test_the_library_sets_no_levels() -> None:
     components = ("runner", "leader", "coordinator", "consumer", "reconciler", "group", "api", "statistics")
     for name in (ROOT, *(f"{ROOT}.{component}" for component in components)):

@@ -1,0 +1,144 @@
+"""A dress rehearsal of an application's tasks. Imported by tests and by nothing else of this package.
+
+It stands here and not in the core because only this package knows what a group is; all the rest is the core's
+`rehearse`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from fastapi_task_manager.config import OperationalConfig
+from fastapi_task_manager.errors import runtime_errors
+from fastapi_task_manager.options import Defaults
+from fastapi_task_manager.task_group import TaskGroup
+from fastapi_task_manager.task_manager import TaskManager
+from task_manager_core.application.registry import Registry
+from task_manager_core.domain.errors import DuplicateGroup
+from task_manager_core.domain.identity import FunctionKey
+from task_manager_core.domain.task import Task as CoreTask
+from task_manager_core.ports import OpenBackend
+from task_manager_core.testing.rehearsal import (
+    REAL,
+    Bodies,
+    Ending,
+    Execution,
+    Fault,
+    Overlap,
+    PileUp,
+    PlannedRun,
+    Report,
+    SkippedSlot,
+    during,
+    kill,
+    outage,
+    partition,
+    pause,
+    rehearse,
+    rolling_deploy,
+    stop,
+    store_down,
+)
+from task_manager_core.testing.simulation import START
+from task_manager_memory import MemoryStore
+
+__all__ = [
+    "REAL",
+    "Bodies",
+    "Ending",
+    "Execution",
+    "Fault",
+    "Overlap",
+    "PileUp",
+    "PlannedRun",
+    "Report",
+    "SkippedSlot",
+    "during",
+    "kill",
+    "outage",
+    "partition",
+    "pause",
+    "rolling_deploy",
+    "simulate",
+    "stop",
+    "store_down",
+]
+
+
+def simulate(
+    manager_or_groups: TaskManager | TaskGroup | Iterable[TaskGroup],
+    workers: int = 3,
+    start: datetime = START,
+    duration: timedelta = timedelta(days=30),
+    faults: Sequence[Fault] = (),
+    durations: Bodies | None = None,
+    *,
+    config: OperationalConfig | None = None,
+    backend: OpenBackend | None = None,
+    seed: int | None = None,
+) -> Report:
+    """Run the tasks in virtual time on simulated workers, with the production code, and report what happened.
+
+    Nothing of the application is started, and no function is called unless you ask for it: a run takes a second of
+    virtual time, or what `durations` says.
+
+    Args:
+        manager_or_groups: A manager, which need not be running and does not notice, or groups.
+        workers: How many processes.
+        start: The first instant; aware.
+        duration: How long.
+        faults: What goes wrong: `kill`, `stop`, `pause`, `partition`, `store_down`, `outage`, `rolling_deploy`.
+        durations: How long runs take: one length for all, or lengths by the name of the task ("*": all others). A
+            length is a timedelta, a function of the slot that returns one (what it raises is a failure), or `REAL`:
+            call the function, which waits in virtual time if it is asynchronous.
+        config: Intervals, concurrency and defaults. Default: the manager's; for groups that of the environment.
+        backend: The store, opened anew for the simulation. Default: the in-memory one, never the application's.
+        seed: Draws the order of what happens at one instant on different workers.
+
+    Returns:
+        The report. The same arguments give the same report.
+
+    Raises:
+        RuntimeError: Something that cannot be, such as a duration for a task that does not exist.
+    """
+    if isinstance(manager_or_groups, TaskManager):
+        groups: Sequence[TaskGroup] = manager_or_groups.task_groups
+        config = manager_or_groups.config if config is None else config
+    else:
+        groups = [manager_or_groups] if isinstance(manager_or_groups, TaskGroup) else list(manager_or_groups)
+        config = OperationalConfig() if config is None else config
+    with runtime_errors():
+        registry, dynamic = _contents(groups, config.defaults())
+        return rehearse(
+            registry,
+            open_backend=MemoryStore().open if backend is None else backend,
+            dynamic=dynamic,
+            policy=config.node_policy(),
+            retention=config.retention(),
+            workers=workers,
+            start=start,
+            duration=duration,
+            faults=faults,
+            durations=durations,
+            seed=seed,
+        )
+
+
+def _contents(groups: Sequence[TaskGroup], defaults: Defaults) -> tuple[Registry, list[CoreTask]]:
+    """What a manager would make of these groups, which are left as they are: nobody begins to listen to them."""
+    registry = Registry()
+    dynamic: list[CoreTask] = []
+    seen: set[str] = set()
+    for group in groups:
+        if group.name in seen:
+            raise DuplicateGroup(group.name)
+        seen.add(group.name)
+        of_group = group.defaults(defaults)
+        for name, function in group.function_registry.items():
+            registry.register(FunctionKey(group.name, name), function)
+        for task in group.static_tasks:
+            assert task.function is not None
+            registry.declare(task.definition(of_group), task.function)
+        dynamic += [task.definition(of_group) for task in group.dynamic_tasks]
+    return registry, dynamic
