@@ -108,6 +108,7 @@ class Wire:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self._plans: dict[str, deque[Trouble | Meanwhile]] = defaultdict(deque)
+        self._held: set[str] = set()
         self.away = False
 
     def trouble(self, verb: str, *troubles: Trouble) -> None:
@@ -116,12 +117,18 @@ class Wire:
     def between(self, verb: str, meanwhile: Meanwhile) -> None:
         self._plans[verb].append(meanwhile)
 
+    def hold(self, *verbs: str) -> None:
+        """From now on nothing answers these."""
+        self._held.update(verbs)
+
     def through(self, port: P) -> P:
         """The same port, behind this wire."""
         return _Wired(port, self)  # type: ignore[return-value]  # it answers to every verb of the port
 
     async def carry(self, verb: str, call: Callable[[], Awaitable[object]]) -> object:
         self.calls.append(verb)
+        if verb in self._held:
+            await asyncio.Event().wait()
         plan = self._plans[verb].popleft() if self._plans[verb] else None
         if self.away or plan is Trouble.LOST_REQUEST:
             raise BackendUnavailable("the request was lost")

@@ -1,0 +1,250 @@
+"""One process from its start to its end.
+
+The tour: a process declares a task, leads, dispatches what is due, executes it and settles it. The other files of this
+folder look at each of these services alone. Here the loops run in real time, and the clock of slots is still moved by
+hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from task_manager_core.application import node as node_module
+from task_manager_core.domain.events import RunReleased, RunSettled, RunStarted, SlotsDecided, TermEnded, TermWon
+from task_manager_core.domain.events import TickFailed as Failed
+from task_manager_core.domain.leadership import Turn
+from task_manager_core.domain.policy import RetryPolicy
+from task_manager_core.domain.run import AttemptStatus, RunState
+from task_manager_core.domain.schedule import Schedule
+from tests.application.world import (
+    KEY,
+    NOON,
+    POLICY,
+    SECOND,
+    SOON,
+    Process,
+    Steps,
+    World,
+    a_task,
+    live,
+    queued,
+    started,
+    statuses,
+)
+from tests.waiting import wait_until_async
+
+SECONDLY = a_task(schedule=Schedule.every(SECOND))
+IMPATIENT = replace(POLICY, shutdown_timeout=timedelta(0))
+
+
+@asynccontextmanager
+async def alive(*processes: Process) -> AsyncGenerator[None]:
+    """These processes run until the end of the block, unless the test stops them before."""
+    for process in processes:
+        process.node.start()
+    try:
+        for process in processes:
+            async with asyncio.timeout(SOON.total_seconds()):
+                await process.node.ready.wait()
+        await wait_until_async(lambda: any(process.node.leads for process in processes), "somebody leads")
+        yield
+    finally:
+        for process in processes:
+            process.wire.away = False
+            await process.node.stop()
+
+
+async def test_the_tour(world: World) -> None:
+    """Ticked by hand: nothing here happens by itself."""
+    seen: list[str] = []
+    process = world.process().declares(SECONDLY, lambda: seen.append("ran"))
+    node = process.node
+    await node.registrar.tick()  # writes the task, and plans its first slot
+    await node.elector.tick()  # wins the term
+    world.clock.advance(SECOND)
+    await node.scheduler.tick()  # dispatches the slot that has fallen due
+    await node.worker.claim()  # takes the run, and starts it
+    await process.ended()
+    await node.worker.settle()  # writes the outcome
+    assert (seen, await statuses(world)) == (["ran"], [AttemptStatus.SUCCEEDED])
+    (won, decided, run, settled) = [event for event in process.events.events if "Catalogue" not in type(event).__name__]
+    assert isinstance(won, TermWon)
+    assert isinstance(decided, SlotsDecided)
+    assert isinstance(run, RunStarted)
+    assert isinstance(settled, RunSettled)
+    assert settled.settlement.claim.run.slot == NOON + SECOND
+
+
+# --- living ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_node_does_all_of_this_by_itself(world: World) -> None:
+    process = world.process().declares(SECONDLY)
+    async with alive(process):
+        assert process.node.alive
+        for count in (1, 2):
+            world.clock.advance(SECOND)
+            await wait_until_async(lambda: process.events.of(RunSettled)[count - 1 :], f"{count} runs")  # noqa: B023
+    assert not process.node.alive
+    assert await statuses(world) == [AttemptStatus.SUCCEEDED] * 2
+
+
+async def test_of_several_nodes_one_leads_and_all_work(world: World) -> None:
+    steps = Steps()
+    processes = [world.process(name).declares(SECONDLY, steps) for name in "abc"]
+    async with alive(*processes):
+        assert sum(process.node.leads for process in processes) == 1
+        world.clock.advance(SECOND)
+        await processes[0].node.control.trigger([KEY], "one")
+        await processes[0].node.control.trigger([KEY], "two")
+        await wait_until_async(lambda: steps.began == 3, "three runs")
+        steps.door.set()
+    assert await statuses(world) == [AttemptStatus.SUCCEEDED] * 3
+
+
+async def test_the_follower_takes_over_as_soon_as_the_leader_has_resigned(world: World) -> None:
+    """Its patience of seconds is cut short by the signal."""
+    processes = [world.process(name).declares(SECONDLY) for name in ("first", "second")]
+    async with alive(*processes):
+        leader, follower = sorted(processes, key=lambda process: not process.node.leads)
+        await leader.node.stop()
+        assert leader.events.one(TermEnded).turn is Turn.RESIGNED
+        await wait_until_async(lambda: follower.node.leads, "the follower leads", timeout=2.0)
+        world.clock.advance(SECOND)
+        await wait_until_async(lambda: follower.events.of(RunSettled), "its first run")
+
+
+async def test_what_one_node_adds_another_learns_and_a_cancel_reaches_the_worker_at_once(world: World) -> None:
+    steps = Steps()
+    api, worker = world.process("api").knows("report", steps), world.process("worker").knows("report", steps)
+    api.node.worker.accepting = False
+    async with alive(api, worker):
+        await api.node.control.add(a_task(dynamic=True, function="report", schedule=Schedule.every(timedelta(hours=1))))
+        await wait_until_async(lambda: worker.node.definitions.get(KEY), "the worker knows the task", timeout=2.0)
+        await api.node.control.trigger([KEY], "r")
+        await wait_until_async(lambda: worker.events.of(RunStarted), "the run has started")
+        await api.node.control.cancel([(KEY, worker.events.one(RunStarted).claim.run.id)])
+        await wait_until_async(lambda: worker.events.of(RunSettled), "the run is cancelled", timeout=2.0)
+    assert await statuses(world) == [AttemptStatus.CANCELLED]
+
+
+async def test_a_leader_that_meets_an_unknown_version_learns_it_without_waiting_for_its_next_poll(
+    world: World,
+) -> None:
+    patient = replace(POLICY, refresh_interval=timedelta(hours=1))
+    leader = world.process("leader", patient).declares(SECONDLY)
+    leader.wire.hold("wait")
+    async with alive(leader):
+        await world.process("new").declares(replace(SECONDLY, timeout=SECOND)).node.registrar.tick()
+        world.clock.advance(SECOND)
+        await wait_until_async(lambda: leader.events.of(SlotsDecided), "the slot is dispatched")
+
+
+async def test_a_node_outlives_an_outage_of_its_store(world: World) -> None:
+    process = world.process().declares(SECONDLY)
+    async with alive(process):
+        process.wire.away = True
+        world.clock.advance(SECOND)
+        await wait_until_async(
+            lambda: {failed.service for failed in process.events.of(Failed)} >= {"scheduler", "claims"}, "the outage"
+        )
+        process.wire.away = False
+        await wait_until_async(lambda: process.events.of(RunSettled), "the run")
+        assert process.node.alive
+
+
+# --- leaving ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_node_resigns_first_claims_no_more_lets_tasks_end_and_says_goodbye_last(world: World) -> None:
+    process = await queued(world, steps := Steps())
+    async with alive(process):
+        await wait_until_async(lambda: steps.began == 1, "the run has started")
+        process.wire.calls.clear()
+        stopping = asyncio.ensure_future(process.node.stop())
+        await wait_until_async(lambda: "resign" in process.wire.calls, "the resignation")
+        resigned = process.wire.calls.index("resign")
+        await process.node.control.trigger([KEY], "too late for this process")
+        assert not {"commit", "reap", "campaign"} & set(process.wire.calls[resigned:])
+        assert not stopping.done()
+        steps.door.set()
+        await stopping
+        assert process.wire.calls[-1] == "depart"
+    assert (steps.began, steps.interrupted, await statuses(world)) == (1, 0, [AttemptStatus.SUCCEEDED])
+    assert [run.state for run in await live(world)] == [RunState.QUEUED]
+    assert (await world.backend.history.snapshot()).nodes == ()
+
+
+async def test_what_is_left_after_the_timeout_is_handed_back_without_burning_a_retry(world: World) -> None:
+    steps = Steps()
+    process = await queued(world, steps, a_task(retry=RetryPolicy(max_retries=0)), policy=IMPATIENT)
+    async with alive(process):
+        await wait_until_async(lambda: steps.began == 1, "the run has started")
+        await process.node.stop()
+        assert process.events.one(RunReleased).reason == "shutting down"
+        assert [(run.state, run.attempt, run.failures) for run in await live(world)] == [(RunState.QUEUED, 2, 0)]
+    other = world.process("other").declares(a_task())
+    await other.work()
+    assert await statuses(world) == [AttemptStatus.SUCCEEDED]
+
+
+async def test_a_second_signal_ends_faster_and_no_dirtier(world: World) -> None:
+    process = await queued(world, steps := Steps())
+    async with alive(process):
+        await wait_until_async(lambda: steps.began == 1, "the run has started")
+        stopping = asyncio.ensure_future(process.node.stop())
+        await wait_until_async(lambda: "resign" in process.wire.calls, "the resignation")
+        process.node.hurry()
+        async with asyncio.timeout(SOON.total_seconds()):
+            await stopping
+    assert [(run.state, run.failures) for run in await live(world)] == [(RunState.QUEUED, 0)]
+
+
+async def test_a_store_that_is_away_does_not_keep_a_process_from_ending(world: World) -> None:
+    process = await queued(world, steps := Steps(), policy=IMPATIENT)
+    await process.lead()
+    await started(process)
+    process.wire.away = True
+    async with asyncio.timeout(SOON.total_seconds()):
+        await process.node.stop()
+    assert [failed.service for failed in process.events.of(Failed)] == ["resign", "hand back", "depart"]
+    assert (steps.interrupted, process.node.leads) == (1, False)
+
+
+async def test_a_store_that_never_answers_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "STOP_STEP_SECONDS", 0.05)
+    process = await queued(world, lambda: None)
+    await process.lead()
+    await process.node.worker.claim()
+    await process.ended()
+    process.wire.hold("resign", "settle", "depart")
+    async with asyncio.timeout(SOON.total_seconds()):
+        await process.node.stop()
+    failed = process.events.of(Failed)
+    assert [one.service for one in failed] == ["resign", "flush", "depart"]
+    assert {type(one.error) for one in failed} == {TimeoutError}
+
+
+async def test_a_loop_that_hangs_in_the_store_is_cut_short(world: World) -> None:
+    process = world.process().declares(SECONDLY)
+    async with alive(process):
+        process.wire.hold("wait", "claim")
+        calls: Callable[[], int] = lambda: process.wire.calls.count("claim")  # noqa: E731 - asked twice
+        seen = calls()
+        await wait_until_async(lambda: calls() > seen, "a claim that hangs")
+        async with asyncio.timeout(SOON.total_seconds()):
+            await process.node.stop()
+        assert not process.node.alive
+
+
+async def test_a_node_that_never_started_can_be_stopped(world: World) -> None:
+    process = world.process()
+    assert not process.node.alive
+    await process.node.stop()
+    assert process.wire.calls == ["depart"]
