@@ -380,9 +380,8 @@ class Worker:
         return self._policy.heartbeat.total_seconds()
 
     def _interrupt(self, claims: Collection[Claim], ending: _Ending) -> None:
-        for claim in claims:
-            attempt = self._active.get((claim.run.id, claim.token))
-            if attempt is not None:
+        for attempt in list(self._active.values()) if claims else ():  # in their order: a set has another in each process
+            if attempt.claim in claims:
                 attempt.interrupt(ending)
 
     def _claims(self) -> list[Claim]:
