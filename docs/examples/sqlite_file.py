@@ -1,0 +1,269 @@
+"""The file below `sqlite_backend`: its tables, its transactions, and the steps that several verbs take."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from task_manager_core.domain import codec
+from task_manager_core.domain.codec import instant, milliseconds, span
+from task_manager_core.domain.errors import BackendMisconfigured, BackendUnavailable
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.observation import LiveRun
+from task_manager_core.domain.planning import DueTask, Plan, Skipped
+from task_manager_core.domain.policy import Priority, Retention
+from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Run, RunState
+from task_manager_core.ports import Clock
+
+T = TypeVar("T")
+
+LOOK = 0.02  # seconds between two looks of somebody who waits
+PATIENCE = 2.0  # seconds that a verb waits for the transaction of another process
+SKIPS_KEPT = 100
+
+SCHEMA = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
+CREATE TEMP TABLE asked (grp TEXT, name TEXT);
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS lease (holder TEXT, token INTEGER, ends INTEGER);
+CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, value INTEGER);
+CREATE TABLE IF NOT EXISTS tasks (
+    id INTEGER PRIMARY KEY, grp TEXT, name TEXT, definition TEXT, version INTEGER, slot INTEGER, due_at INTEGER,
+    paused INTEGER DEFAULT 0, resumed_at INTEGER, retired INTEGER DEFAULT 0, UNIQUE (grp, name));
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY, task INTEGER REFERENCES tasks ON DELETE CASCADE, body TEXT, low INTEGER, state TEXT,
+    token INTEGER, attempt INTEGER DEFAULT 1, failures INTEGER DEFAULT 0, worker TEXT, beat INTEGER, due_at INTEGER,
+    retrying INTEGER DEFAULT 0, cancelling INTEGER DEFAULT 0);
+CREATE TABLE IF NOT EXISTS requests (run TEXT PRIMARY KEY, until INTEGER);
+CREATE TABLE IF NOT EXISTS lines (
+    id INTEGER PRIMARY KEY, task INTEGER REFERENCES tasks ON DELETE CASCADE, kind TEXT, body TEXT);
+CREATE TABLE IF NOT EXISTS skipped (
+    task INTEGER REFERENCES tasks ON DELETE CASCADE, reason TEXT, number INTEGER, PRIMARY KEY (task, reason));
+CREATE TABLE IF NOT EXISTS nodes (node TEXT PRIMARY KEY, body TEXT, until INTEGER);
+CREATE INDEX IF NOT EXISTS runs_by_task ON runs (task, state);
+CREATE INDEX IF NOT EXISTS runs_by_state ON runs (state, low, token);
+CREATE INDEX IF NOT EXISTS lines_by_task ON lines (task, kind, id);
+CREATE VIEW IF NOT EXISTS standing AS SELECT tasks.*,
+    (SELECT count(*) FROM runs WHERE task = tasks.id AND state <> 'held') AS live,
+    (SELECT count(*) FROM runs WHERE task = tasks.id AND state = 'held') AS held,
+    (SELECT count(*) FROM runs WHERE task = tasks.id AND retrying) AS retrying FROM tasks;
+COMMIT;
+CREATE TEMP VIEW existing AS SELECT * FROM tasks WHERE (grp, name) IN asked;
+PRAGMA foreign_keys = ON;
+"""
+
+
+def ms(time: timedelta) -> int:
+    return time // timedelta(milliseconds=1)
+
+
+class File:
+    """One open file. Nothing inside a transaction awaits: it is one step for the nodes of this process, too."""
+
+    def __init__(self, path: Path, clock: Clock, retention: Retention) -> None:
+        self._path, self._clock, self._retention = path, clock, retention
+        self._connection: sqlite3.Connection | None = None
+        self._now = 0
+
+    def _connected(self) -> sqlite3.Connection:
+        """Opened by the first verb, because opening a backend must not fail while its store is away."""
+        if self._connection is None:
+            connection = sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)
+            connection.row_factory = sqlite3.Row
+            try:
+                connection.executescript(SCHEMA)
+            except sqlite3.Error:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside happens, or nothing. Errors: BackendUnavailable, BackendMisconfigured."""
+        try:
+            self._do("BEGIN IMMEDIATE")
+            try:
+                self._now = milliseconds(self._clock.now())
+                self._promote()
+                yield
+                self._do("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._do("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            raise BackendUnavailable(str(error)) from error
+        except sqlite3.DatabaseError as error:
+            raise BackendMisconfigured(f"{self._path}: {error}") from error
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    # -- what several verbs do ----------------------------------------------------------------------------------------
+
+    def _do(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        return self._connected().execute(statement, values).fetchall()
+
+    def _first(self, statement: str, *values: object) -> sqlite3.Row | None:
+        return next(iter(self._do(statement, *values)), None)
+
+    def _number(self, name: str) -> int:
+        row = self._first("SELECT value FROM numbers WHERE name = ?", name)
+        return row["value"] if row else 0
+
+    def _next(self, name: str) -> int:
+        """Strictly greater than before, and than anything that a file which was lost may have given out."""
+        greater = "INSERT INTO numbers VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = max(value + 1, ?2)"
+        self._do(greater, name, self._now)
+        return self._number(name)
+
+    def _changed(self) -> int:
+        """The catalogue has a new version."""
+        version = self._next("version")
+        self._do("INSERT OR IGNORE INTO numbers VALUES ('incarnation', ?)", version)
+        self._next("signal")
+        return version
+
+    def _term(self) -> Term | None:
+        row = self._first("SELECT * FROM lease WHERE ends > ?", self._now)
+        return Term(NodeId(row["holder"]), row["token"]) if row else None
+
+    def _task(self, key: TaskKey) -> sqlite3.Row | None:
+        return self._first("SELECT * FROM standing WHERE grp = ? AND name = ?", key.group, key.name)
+
+    def _asked(
+        self, keys: Collection[TaskKey], statement: str = "SELECT * FROM existing", *values: object
+    ) -> frozenset[TaskKey]:
+        """Run a statement about the tasks that are `asked` for; the answer names those that it returns."""
+        self._do("DELETE FROM asked")
+        for key in keys:
+            self._do("INSERT INTO asked VALUES (?, ?)", key.group, key.name)
+        return frozenset(key_of(row) for row in self._do(statement, *values))
+
+    def _plan(self, task: int, plan: Plan | None) -> None:
+        slot, due_at = (milliseconds(plan.slot), milliseconds(plan.due_at)) if plan else (None, None)
+        self._do("UPDATE tasks SET slot = ?, due_at = ? WHERE id = ?", slot, due_at, task)
+
+    def _write(self, task: int, kind: str, body: str, kept: int) -> None:
+        self._do("INSERT INTO lines (task, kind, body) VALUES (?, ?, ?)", task, kind, body)
+        older = "SELECT id FROM lines WHERE task = ? AND kind = ? ORDER BY id DESC LIMIT -1 OFFSET ?"
+        for row in self._do(older, task, kind, kept):
+            self._do("DELETE FROM lines WHERE id = ?", row["id"])
+
+    def _lines(self, key: TaskKey, kind: str, limit: int) -> list[str]:
+        task = self._task(key)
+        newest = "SELECT body FROM lines WHERE task = ? AND kind = ? ORDER BY id DESC LIMIT ?"
+        return [row["body"] for row in self._do(newest, task["id"], kind, limit)] if task else []
+
+    def _record(self, task: int, record: AttemptRecord) -> None:
+        self._write(task, "attempt", codec.encode_record(record), self._retention.runs)
+
+    def _skip(self, task: int, skipped: Iterable[Skipped]) -> None:
+        for one in skipped:
+            self._write(task, "skip", codec.encode_skipped(one), SKIPS_KEPT)
+            more = "INSERT INTO skipped VALUES (?, ?, ?3) ON CONFLICT DO UPDATE SET number = number + ?3"
+            self._do(more, task, one.reason.value, one.count)
+
+    def _admit(self, task: int, run: Run, state: str) -> None:
+        new = "INSERT OR IGNORE INTO runs (id, task, body, low, state, token) VALUES (?, ?, ?, ?, ?, ?)"
+        low = run.priority is Priority.LOW
+        self._do(new, run.id.value, task, codec.encode_run(run), low, state, self._next("token"))
+
+    def _move(self, run: str, due_at: int | None, *, attempts: int = 0, failures: int = 0) -> None:
+        """To the end of the queue, or to those that wait. The new place in line is the fencing token, too."""
+        change = (
+            "UPDATE runs SET state = ?, due_at = ?, retrying = ?, token = ?, attempt = attempt + ?,"
+            " failures = failures + ?, worker = NULL, beat = NULL WHERE id = ?"
+        )
+        waits = due_at is not None
+        state, retrying, token = "waiting" if waits else "queued", waits and failures > 0, self._next("token")
+        self._do(change, state, due_at, retrying, token, attempts, failures, run)
+
+    def _promote(self) -> None:
+        """What has waited long enough is queued before any verb looks."""
+        due = "SELECT id FROM runs WHERE state = 'waiting' AND due_at <= ? ORDER BY due_at, token"
+        for row in self._do(due, self._now):
+            self._move(row["id"], None)
+
+    def _end(self, row: sqlite3.Row) -> None:
+        """A run has ended: the first held run of its task goes, unless another one lives."""
+        self._do("DELETE FROM runs WHERE id = ?", row["id"])
+        following = "SELECT id FROM runs WHERE task = ?1 AND state = 'held' ORDER BY token LIMIT 1"
+        if not self._do("SELECT 1 FROM runs WHERE task = ? AND state <> 'held' LIMIT 1", row["task"]):
+            for held in self._do(following, row["task"]):
+                self._move(held["id"], None)
+
+    def _of(self, claim: Claim) -> sqlite3.Row | None:
+        """The run that this claim still holds."""
+        mine = "SELECT * FROM runs WHERE id = ? AND state = 'running' AND token = ? AND worker = ?"
+        return self._first(mine, claim.run.id.value, claim.token, claim.worker.value)
+
+
+async def patiently(timeout: timedelta, look: Callable[[], T]) -> T:
+    """Look until there is something, at most for the timeout. It is this process that waits: by the loop's time."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout.total_seconds()
+    # ASYNC110 would have an event, which another process cannot set.
+    while not (found := look()) and (left := deadline - loop.time()) > 0:  # noqa: ASYNC110
+        await asyncio.sleep(min(LOOK, left))
+    return found
+
+
+def key_of(row: sqlite3.Row) -> TaskKey:
+    return TaskKey(row["grp"], row["name"])
+
+
+def due_of(row: sqlite3.Row) -> DueTask:
+    return DueTask(
+        key=key_of(row),
+        version=row["version"],
+        slot=instant(row["slot"]),
+        paused=bool(row["paused"]),
+        resumed_at=None if row["resumed_at"] is None else instant(row["resumed_at"]),
+        live=row["live"],
+        held=row["held"],
+        retrying=row["retrying"],
+    )
+
+
+def claim_of(row: sqlite3.Row) -> Claim:
+    run, worker = codec.decode_run(row["body"]), NodeId(row["worker"] or "")
+    return Claim(run=run, attempt=row["attempt"], failures=row["failures"], token=row["token"], worker=worker)
+
+
+def live_of(row: sqlite3.Row) -> LiveRun:
+    return LiveRun(
+        run=RunId(row["id"]),
+        slot=codec.decode_run(row["body"]).slot,
+        state=RunState(row["state"]),
+        attempt=row["attempt"],
+        failures=row["failures"],
+        worker=None if row["worker"] is None else NodeId(row["worker"]),
+        due_at=None if row["due_at"] is None else instant(row["due_at"]),
+        retrying=bool(row["retrying"]),
+        cancelling=bool(row["cancelling"]),
+    )
+
+
+def line_of(row: sqlite3.Row, status: AttemptStatus, *, started_at: int, now: int) -> AttemptRecord:
+    """A line that the store writes itself, because no worker can."""
+    claim = claim_of(row)
+    return AttemptRecord(
+        run=claim.run.id,
+        slot=claim.run.slot,
+        attempt=claim.attempt,
+        status=status,
+        started_at=instant(started_at),
+        duration=span(now - started_at),
+        worker=claim.worker,
+        token=claim.token,
+    )

@@ -1,0 +1,179 @@
+"""The example of a backend keeps every law, answers like the memory store, and is shared by processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+
+import task_manager_memory
+from fastapi_task_manager import OperationalConfig, TaskGroup, TaskManager
+from sqlite_backend import conformance_harness, open_backend, open_file
+from task_manager_core.domain.errors import BackendMisconfigured, BackendUnavailable
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.policy import Retention
+from task_manager_core.ports import OpenBackend
+from task_manager_core.testing import ManualClock
+from task_manager_core.testing.conformance.build import decision, definition, run, runs, settlement, task
+from task_manager_core.testing.conformance.laws import PORTS, laws_of
+from task_manager_core.testing.conformance.model import ModelContract, OpenHarness
+from tests.waiting import wait_until_async
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+NOTHING = timedelta(0)
+
+
+def test_the_documented_command_says_that_every_law_holds() -> None:
+    """In a process of its own, started where a reader would start it."""
+    suite = "task_manager_core.testing.conformance"
+    # The entry point of an installed distribution stands for the first option; a checkout may be older than it.
+    plugin = ("-p", f"{suite}.plugin", "-p", "no:valkey", "-p", "no:cacheprovider")
+    judged = subprocess.run(
+        [sys.executable, "-m", "pytest", *plugin, "--pyargs", suite, "--backend=sqlite_backend:open_backend"],
+        cwd=EXAMPLES,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    _, _, summary = judged.stdout.partition("laws of TestBackend")
+    assert summary.count("  ✓ ") == sum(len(laws_of(port)) for port in PORTS), judged.stdout
+    assert "  ✗ " not in summary
+    assert "  – " not in summary
+
+
+class TestSqliteAgainstMemory(ModelContract):
+    @pytest.fixture
+    def open_harness(self) -> OpenHarness:
+        return conformance_harness
+
+    @pytest.fixture
+    def model(self) -> OpenBackend:
+        return task_manager_memory.open_backend
+
+
+async def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path: Path) -> None:
+    open_here = partial(open_file, tmp_path / "tasks", clock=ManualClock(), retention=Retention())
+    async with open_here() as backend:
+        await backend.catalogue.put([definition(task())])
+        await backend.queue.enqueue([run(task())])
+        [claim] = await backend.queue.claim(NodeId("worker"), 10, NOTHING)
+    async with open_here() as backend:
+        changes = await backend.catalogue.load(0)
+        assert changes is not None
+        assert [stored.task for stored in changes.changed] == [task()]
+        assert await backend.queue.claim(NodeId("worker"), 10, NOTHING, known=()) == (claim,)
+
+
+async def test_a_slot_that_is_dispatched_again_leaves_the_run_alone_that_lives(tmp_path: Path) -> None:
+    """No law says so; a plan that goes back in time would else take the run from its worker."""
+    clock = ManualClock()
+    slot = clock.now()
+    async with open_file(tmp_path / "tasks", clock=clock, retention=Retention()) as backend:
+        term = await backend.leadership.campaign(NodeId("leader"), timedelta(hours=1))
+        assert isinstance(term, Term)
+        versions = list[int]()
+        for description in ("first", "second"):
+            of = task(description=description)
+            [version] = await backend.catalogue.put([definition(of, expected=sum(versions), slot=slot)])
+            assert isinstance(version, int)
+            versions = [version]
+            fire = decision(of, version, slot, fire=[of.run_of_slot(slot, version)])
+            assert await backend.schedule.commit(term, [fire]) == (True,)
+            claims = await backend.queue.claim(NodeId("worker"), 10, NOTHING)
+            assert len(claims) == (description == "first")
+        [claim] = await backend.queue.claim(NodeId("worker"), 10, NOTHING, known=())
+        assert await backend.queue.settle([settlement(claim)]) == frozenset()
+
+
+CLAIM_EVERYTHING = """
+import asyncio, json, sys
+from datetime import timedelta
+from fastapi_task_manager.clock import SystemClock
+from sqlite_backend import open_file
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.policy import Retention
+
+async def work(file, name):
+    async with open_file(file, clock=SystemClock(), retention=Retention()) as backend:
+        bid = await backend.leadership.campaign(NodeId(name), timedelta(hours=1))
+        claimed = []
+        while claims := await backend.queue.claim(NodeId(name), 1, timedelta(0)):
+            claimed += [claim.run.id.value for claim in claims]
+        print(json.dumps({"leads": isinstance(bid, Term), "claimed": claimed}))
+
+asyncio.run(work(*sys.argv[1:]))
+"""
+
+
+async def test_processes_share_the_runs_of_one_file(tmp_path: Path) -> None:
+    file = tmp_path / "tasks"
+    queued = runs(task(), 90)
+    async with open_file(file, clock=ManualClock(), retention=Retention()) as backend:
+        await backend.catalogue.put([definition(task())])
+        await backend.queue.enqueue(queued)
+        processes = [
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", CLAIM_EVERYTHING, str(file), name),
+                env=os.environ | {"PYTHONPATH": str(EXAMPLES)},
+                stdout=subprocess.PIPE,
+            )
+            for name in ("one", "two", "three")
+        ]
+        answers = [json.loads((await process.communicate())[0]) for process in processes]
+    claimed = [name for answer in answers for name in answer["claimed"]]
+    assert sorted(claimed) == sorted(one.id.value for one in queued)
+    assert sum(answer["leads"] for answer in answers) == 1
+
+
+async def test_a_store_that_is_away_is_unavailable_and_comes_back(tmp_path: Path) -> None:
+    folder = tmp_path / "not yet"
+    async with open_file(folder / "tasks", clock=ManualClock(), retention=Retention()) as backend:
+        with pytest.raises(BackendUnavailable):
+            await backend.catalogue.load(0)
+        folder.mkdir()
+        assert await backend.catalogue.load(0) is None
+
+
+async def test_a_verb_that_cannot_get_the_file_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlite_file.PATIENCE", 0.01)
+    async with open_file(tmp_path / "tasks", clock=ManualClock(), retention=Retention()) as backend:
+        await backend.catalogue.put([definition(task())])
+        with closing(sqlite3.connect(tmp_path / "tasks", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(BackendUnavailable):
+                await backend.queue.enqueue([run(task())])
+        assert (await backend.history.snapshot()).queued == 0
+
+
+async def test_a_file_that_is_no_database_is_misconfigured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "letter").write_text("Dear reader, " * 100)
+    monkeypatch.setenv("TASKS_FILE", str(tmp_path / "letter"))
+    async with open_backend(clock=ManualClock(), retention=Retention()) as backend:
+        with pytest.raises(BackendMisconfigured):
+            await backend.catalogue.load(0)
+
+
+async def test_an_application_runs_on_it(tmp_path: Path) -> None:
+    done: list[int] = []
+    group = TaskGroup("Reports")
+    group.add_task(interval=1, name="count", run_on_start=True)(lambda: done.append(1))
+    app = FastAPI()
+    backend = partial(open_file, tmp_path / "tasks")
+    manager = TaskManager(app, OperationalConfig(poll_interval=0.02, refresh_interval=0.05), backend=backend)
+    manager.add_task_group(group)
+    async with app.router.lifespan_context(app):
+        await wait_until_async(lambda: done, "the task has run")
+        assert await manager.is_healthy()
