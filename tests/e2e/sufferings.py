@@ -1,0 +1,342 @@
+"""The scenes of the ten sufferings: what is done to the processes. `test_ten_sufferings.py` judges what is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from tests.e2e import doors
+from tests.e2e.cluster import IDLE, Cluster
+from tests.e2e.effects import Effect
+from tests.e2e.judging import History, Window, next_second
+from tests.e2e.process import PATIENCE, LogLine
+from tests.redis_server import RedisServer
+from tests.waiting import wait_until
+
+EVERY_SECOND = "* * * * * *"
+QUICK = {"leader_heartbeat_interval": 1, "leader_retry_interval": 1, "reconciliation_interval": 0.5}
+
+
+def _pass_time(seconds: float, what: str) -> None:
+    """An observation window: the promise is that something does not happen in it."""
+    until = time.time() + seconds
+    wait_until(lambda: time.time() > until, what, seconds + PATIENCE)
+
+
+# -- 1, 2, 9 and 10: two processes that fail, last and share ----------------------------------------------------------
+
+HEARTBEAT = 1.0
+LONGER_THAN_NINE_HEARTBEATS = 11 * HEARTBEAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Together:
+    long_run: list[Effect]
+    failing: list[Effect]
+    failing_runs: list[dict[str, Any]]
+    failing_skipped: dict[str, int]
+    active: dict[str, bool]
+    started_after_trigger: set[str]
+    histories: dict[str, int]
+    upcoming: list[dict[str, Any]]
+
+
+def together(redis_url: str) -> Together:
+    groups = {"E2E_GROUPS": "Work,a_b,a"}
+    settings = {**QUICK, "running_heartbeat_interval": HEARTBEAT, "concurrent_tasks": 4}
+    with Cluster(redis_url, settings, variables=groups).start(2) as cluster:
+        one, other = cluster.processes
+        long_run = cluster.trigger("Work/lasting", seconds=LONGER_THAN_NINE_HEARTBEATS)
+
+        failing = {
+            "task_group_name": "Work",
+            "function_name": "failing",
+            "name": "unlucky",
+            "cron_expression": EVERY_SECOND,
+            "kwargs": {"failures": 1},
+            "allow_parallel": False,
+            "retry_backoff": 3,
+        }
+        one.post("/tasks", failing)
+        rome = {**failing, "name": "rome", "cron_expression": "0 12 * * *", "timezone": "Europe/Rome"}
+        one.post("/tasks", rome)
+
+        one.post("/tasks/disable", task_group_name="a_b", task_name="c")
+        run = cluster.trigger("a/b_c", other)
+        cluster.await_finished(run)
+        names = ("a_b/c", "a/b_c")
+        wait_until(lambda: cluster.statistics("a/b_c")["runs"], "the outcome is written", PATIENCE)
+
+        wait_until(
+            lambda: (
+                len(cluster.effects.finished("Work/unlucky")) >= 2
+                and any(skip["reason"] == "backoff" for skip in cluster.statistics("Work/unlucky", other)["skipped"])
+            ),
+            "failed runs have been repeated, and slots were skipped meanwhile",
+            PATIENCE,
+        )
+        cluster.await_finished(long_run)
+        tasks = {f"{task['task_group_name']}/{task['name']}": task for task in other.get("/tasks")}
+        return Together(
+            long_run=[effect for effect in cluster.effects.read() if effect.run_id == long_run],
+            failing=cluster.effects.started("Work/unlucky"),
+            failing_runs=cluster.statistics("Work/unlucky", other)["runs"],
+            failing_skipped=tasks["Work/unlucky"]["skipped"],
+            active={name: tasks[name]["is_active"] for name in names},
+            started_after_trigger={effect.task for effect in cluster.effects.started() if effect.task in names},
+            histories={name: len(cluster.statistics(name, other)["runs"]) for name in names},
+            upcoming=other.get("/tasks/Work/rome/upcoming", count="400")["upcoming"],
+        )
+
+
+# -- 3: a function that only one process knows ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rolling:
+    refused: int
+    listed: list[bool]
+    handed_back: list[LogLine]
+    executed: list[Effect]
+    newer: int
+    runs: list[dict[str, Any]]
+
+
+def rolling_deploy(redis_url: str) -> Rolling:
+    """An older and a newer version side by side. While the newer one is busy, only the older one can claim the run of a
+    function that it does not know."""
+    settings = {**QUICK, "concurrent_tasks": 1, "stream_block_ms": 200}
+    with Cluster(redis_url, settings, variables={"E2E_GROUPS": "Work"}) as cluster:
+        older, newer = cluster.launch(), cluster.launch(E2E_NEWER="yes")
+        cluster.await_ready([older, newer])
+        body = {
+            "task_group_name": "Work",
+            "function_name": "newer",
+            "name": "made",
+            "cron_expression": "0 0 1 1 *",
+        }
+        refused = older.request("POST", "/tasks", json=body).status_code
+        newer.post("/tasks", body)
+        for process in (older, newer):
+            wait_until(
+                lambda asked=process: asked.get("/tasks", name="made"),  # type: ignore[misc]
+                f"{process} lists the task",
+                PATIENCE,
+            )
+        gates = {cluster.trigger("Work/gated", gate=name): name for name in ("gate-1", "gate-2")}
+        busy = {cluster.await_started(run): gate for run, gate in gates.items()}
+        cluster.open_gate(busy[older.pid])
+        run = cluster.trigger("Work/made", older)
+        wait_until(lambda: older.lines("consumer", "handed back Work/made"), "the run is handed back", PATIENCE)
+        handed_back = older.lines("consumer", "handed back Work/made")
+        cluster.open_gate(busy[newer.pid])
+        cluster.await_finished(run)
+        wait_until(lambda: cluster.statistics("Work/made")["runs"], "the outcome is written", PATIENCE)
+        return Rolling(
+            refused=refused,
+            listed=[bool(process.get("/tasks", name="made")) for process in (older, newer)],
+            handed_back=handed_back,
+            executed=cluster.effects.read("Work/made"),
+            newer=newer.pid,
+            runs=cluster.statistics("Work/made")["runs"],
+        )
+
+
+# -- 4: a disabled task -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disabled:
+    active: list[bool]
+    started_meanwhile: int
+    statistics_expired: bool
+    expiring: set[str]
+    enabled_again: list[Effect]
+    enabled_at: float
+
+
+def disabled(redis_url: str) -> Disabled:
+    """The five days after which a pause used to lapse are the life of the statistics; here they last a second."""
+    with Cluster(redis_url, {**QUICK, "statistics_redis_expiration": 1}).start(2) as cluster:
+        one, other = cluster.processes
+        wait_until(lambda: cluster.effects.finished("Clock/plain"), "the task runs", PATIENCE)
+        one.post("/tasks/disable", task_group_name="Clock", task_name="plain")
+        wait_until(lambda: not cluster.statistics("Clock/plain", other)["runs"], "the statistics expire", PATIENCE)
+        started = len(cluster.effects.started("Clock/plain"))
+        _pass_time(3, "the pause outlives the statistics three times")
+        active = [process.get("/tasks", name="plain")[0]["is_active"] for process in (one, other)]
+        meanwhile = len(cluster.effects.started("Clock/plain")) - started
+        with redis.Redis.from_url(redis_url) as client:
+            keys = [key for key in client.scan_iter(match="*") if cluster.prefix.encode() in key]
+            expiring = {key.decode() for key in keys if client.pttl(key) > 0}
+        enabled_at = time.time()
+        other.post("/tasks/enable", task_group_name="Clock", task_name="plain")
+        wait_until(lambda: len(cluster.effects.started("Clock/plain")) > started, "the task runs again", PATIENCE)
+        return Disabled(
+            active=active,
+            started_meanwhile=meanwhile,
+            statistics_expired=True,
+            expiring=expiring,
+            enabled_again=cluster.effects.started("Clock/plain")[started:],
+            enabled_at=enabled_at,
+        )
+
+
+# -- 5: the first deploy, a flush, a long stop ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    first_sight: list[Effect]
+    started_at: float
+    yearly: list[Effect]
+    gap: Window
+    plain: History
+    effects: list[Effect]
+
+
+def patient(_: str) -> Patient:
+    """A first start, a flush, and a stop that is longer than every grace."""
+    with RedisServer() as server, Cluster(server.url, QUICK) as cluster:
+        started_at = time.time()
+        cluster.start(2)
+
+        def ticks() -> int:
+            return len(cluster.effects.finished("Clock/plain"))
+
+        wait_until(lambda: ticks() >= 2, "the first slots have passed", PATIENCE)
+        first_sight = cluster.effects.started()
+        with server.client() as client:
+            client.flushall()
+        since = ticks()
+        wait_until(lambda: ticks() >= since + 2, "slots pass after the flush", PATIENCE)
+
+        for process in cluster.alive:
+            process.terminate()
+        for process in cluster.processes:
+            process.await_end()
+        stopped = next_second(time.time())
+        _pass_time(6, "nobody schedules")
+        cluster.start(2)
+        since = ticks()
+        wait_until(lambda: ticks() >= since + 4, "slots pass after the stop", PATIENCE)
+        last = next_second(time.time())
+        window = Window(first=stopped, last=last)
+        wait_until(lambda: time.time() > last.timestamp(), "the last slot has passed", PATIENCE)
+        return Patient(
+            first_sight=first_sight,
+            started_at=started_at,
+            yearly=[one for one in cluster.effects.started() if one.task.startswith("Work/")],
+            gap=window,
+            plain=History.once_settled(cluster, "Clock/plain", window),
+            effects=cluster.effects.read(),
+        )
+
+
+# -- 6: a leader that drains ------------------------------------------------------------------------------------------
+
+
+# -- 7: a leader that was paused --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    window: Window
+    steady: History
+    effects: list[Effect]
+    dispatched: list[str]
+    ended: list[LogLine]
+    old_dispatches: list[LogLine]
+
+
+def leader_frozen(redis_url: str) -> Frozen:
+    """A leader stands still for longer than its lease, somewhere in the middle of its work, and then goes on."""
+    settings = {**QUICK, "leader_heartbeat_interval": 0.5, "running_heartbeat_interval": 1}
+    with Cluster(redis_url, settings).start(2) as cluster:
+        first = next_second(time.time())
+        wait_until(lambda: time.time() > first.timestamp() + 2, "some slots have passed", PATIENCE)
+        old = cluster.leader()
+        [other] = [process for process in cluster.processes if process is not old]
+        old.pause()
+        cluster.leader(among=[other])
+        # In the middle between two slots of its own schedule, and in the middle of the work of the other.
+        dispatched = len(other.lines("coordinator", "^dispatched Clock/steady"))
+        wait_until(
+            lambda: len(other.lines("coordinator", "^dispatched Clock/steady")) > dispatched + 1,
+            "the other process schedules",
+            PATIENCE,
+        )
+        resumed_at = time.time()
+        old.resume()
+        wait_until(lambda: old.lines("leader", "no longer leads"), "the old leader notices", PATIENCE)
+        last = next_second(time.time() + 2)
+        window = Window(first=first, last=last)
+        wait_until(lambda: time.time() > last.timestamp(), "more slots have passed", PATIENCE)
+        steady = History.once_settled(cluster, "Clock/steady", window)
+        ended = old.lines("leader", "no longer leads")
+        won_again = [line.at for line in old.lines("leader", " leads, term ") if line.at > resumed_at]
+        until = min(won_again, default=time.time())
+        return Frozen(
+            window=window,
+            steady=steady,
+            effects=cluster.effects.read(),
+            dispatched=[
+                line.message
+                for process in cluster.processes
+                for line in process.lines("coordinator", "^dispatched Clock/steady")
+            ],
+            ended=ended,
+            old_dispatches=[line for line in old.lines("coordinator", "^dispatched") if resumed_at < line.at < until],
+        )
+
+
+# -- 8: cost while nothing is due -------------------------------------------------------------------------------------
+
+FEW, MANY = 10, 300
+IDLE_SECONDS = 8.0
+
+
+def idle_cost(_: str) -> dict[int, float]:
+    """Commands of Redis, those inside scripts too, while nothing is due. Both are measured in the same seconds."""
+    with ExitStack() as stack:
+        servers = {count: stack.enter_context(RedisServer()) for count in (FEW, MANY)}
+        for count, server in servers.items():
+            settings = {"reconciliation_interval": 2}
+            cluster = Cluster(server.url, settings, app=IDLE, variables={"E2E_TASKS": str(count)})
+            stack.enter_context(cluster).start(2)
+        before = {count: _commands(server) for count, server in servers.items()}
+        _pass_time(IDLE_SECONDS, "nothing is due")
+        return {count: _commands(server) - before[count] for count, server in servers.items()}
+
+
+def _commands(server: RedisServer) -> float:
+    with server.client() as client:
+        stats = client.info("commandstats")
+    return float(sum(stat["calls"] for name, stat in stats.items() if name != "cmdstat_info"))
+
+
+# -- 9: names ---------------------------------------------------------------------------------------------------------
+
+
+# -- 10: traces, time zones and ways to a Redis -----------------------------------------------------------------------
+
+
+def _through(door: Callable[[], AbstractContextManager[doors.Settings]]) -> Callable[[str], list[str]]:
+    def scene(_: str) -> list[str]:
+        with door() as settings, Cluster("", {**QUICK, **settings}, variables={"E2E_GROUPS": "Work"}) as cluster:
+            process = cluster.add()
+            run = cluster.trigger("Work/quick")
+            cluster.await_finished(run)
+            wait_until(lambda: cluster.statistics("Work/quick")["runs"], "the outcome is written", PATIENCE)
+            assert doors.PASSWORD not in process.text()
+            return [one["status"] for one in cluster.statistics("Work/quick")["runs"]]
+
+    return scene
+
+
+DOORS = {door.__name__: _through(door) for door in (doors.acl_user_in_a_url, doors.sentinel, doors.cluster)}
