@@ -19,6 +19,7 @@ from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
 from task_manager_core.application.control import Control, Selection
 from task_manager_core.domain.errors import TaskNotFound
+from task_manager_core.domain.explain import Explanation
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.ports import Observer, OpenBackend
 
@@ -112,6 +113,23 @@ class TaskManager:
             is_leader=node is not None and node.leads,
             reason=reason,
         )
+
+    async def explain(self, group_name: str, name: str) -> Explanation:
+        """Why a task runs next when it does, or does not run.
+
+        Args:
+            group_name: Group of the task.
+            name: Name of the task.
+
+        Returns:
+            The reasons in order, from the rules that schedule it.
+
+        Raises:
+            RuntimeError: No such task, or the manager is not running.
+            TaskManagerError: The store is not available.
+        """
+        with runtime_errors():
+            return await self.control.explain(TaskKey(group_name, name))
 
     # -- filling ------------------------------------------------------------------------------------------------------
 

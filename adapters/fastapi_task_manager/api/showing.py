@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from fastapi_task_manager.schema.explanation import ExplainedReason, TaskExplanation
 from fastapi_task_manager.schema.schedule import UpcomingResponse, UpcomingSlot
 from fastapi_task_manager.schema.task import (
     AffectedRun,
@@ -19,6 +20,7 @@ from fastapi_task_manager.schema.task import (
 from fastapi_task_manager.task import Task
 from task_manager_core.application.control import TaskStatus
 from task_manager_core.domain.backoff import Backoff
+from task_manager_core.domain.explain import Explanation
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.observation import LiveRun
 from task_manager_core.domain.planning import Skipped
@@ -114,3 +116,13 @@ def shown_dynamic_task(task: Task) -> DynamicTaskResponse:
 
 def shown_upcoming(slots: Iterable[Upcoming]) -> UpcomingResponse:
     return UpcomingResponse(upcoming=[UpcomingSlot(utc=slot.slot, local=slot.local, note=slot.note) for slot in slots])
+
+
+def shown_explanation(key: TaskKey, explanation: Explanation) -> TaskExplanation:
+    return TaskExplanation(
+        task_group_name=key.group,
+        task_name=key.name,
+        next_slot=explanation.next_slot,
+        due_at=explanation.due_at,
+        reasons=[ExplainedReason(code=reason.code, text=reason.text) for reason in explanation.reasons],
+    )

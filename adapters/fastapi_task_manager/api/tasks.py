@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query
 
 from fastapi_task_manager.api.refusals import bounded, refusals
 from fastapi_task_manager.api.selecting import Filters, KeyInPath
-from fastapi_task_manager.api.showing import shown_run, shown_skips, shown_task
+from fastapi_task_manager.api.showing import shown_explanation, shown_run, shown_skips, shown_task
+from fastapi_task_manager.schema.explanation import TaskExplanation
 from fastapi_task_manager.schema.task import TaskDetailed, TaskStatistics
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ SKIPS_SHOWN = 100
 
 
 def add_task_routes(router: APIRouter, manager: TaskManager) -> None:
-    """GET /tasks and the statistics of one task."""
+    """GET /tasks, and of one task its statistics and the explanation of its next run."""
 
     @router.get("/tasks", responses=refusals())
     @bounded
@@ -44,3 +45,9 @@ def add_task_routes(router: APIRouter, manager: TaskManager) -> None:
             runs=[shown_run(record) for record in runs],
             skipped=[shown_skips(skipped) for skipped in skips],
         )
+
+    @router.get("/tasks/{task_group_name}/{task_name:path}/explain", responses=refusals(_404="There is no such task."))
+    @bounded
+    async def explain(key: KeyInPath) -> TaskExplanation:
+        """Why the task runs next when it does, or does not run."""
+        return shown_explanation(key, await manager.control.explain(key))

@@ -1,0 +1,26 @@
+"""Why a task runs next when it does, as the API shows it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from task_manager_core.domain.explain import ReasonCode
+
+
+class ExplainedReason(BaseModel):
+    """One reason. `code` is one of a closed set, `text` is for people."""
+
+    code: ReasonCode
+    text: str
+
+
+class TaskExplanation(BaseModel):
+    """The reasons in order; the last is what the scheduler would decide about the next slot as things stand."""
+
+    task_group_name: str
+    task_name: str
+    next_slot: datetime | None = Field(description="The planned instant, null if the schedule has none left")
+    due_at: datetime | None = Field(description="The same with its jitter")
+    reasons: list[ExplainedReason]

@@ -1,0 +1,106 @@
+"""Reasons come in order, and the last one is the scheduler's own decision."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from task_manager_core.domain.explain import ReasonCode, due_of, explain
+from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
+from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
+from task_manager_core.domain.planning import Plan, advance
+from task_manager_core.domain.policy import Overlap
+from task_manager_core.domain.run import RunState
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.task import Task
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SLOT = NOW + timedelta(minutes=5)
+KEY = TaskKey("group", "task")
+NODE = NodeId("node")
+
+
+def task(overlap: Overlap = Overlap.ALLOW) -> Task:
+    return Task(key=KEY, schedule=Schedule.cron("*/5 * * * *"), function="work", overlap=overlap)
+
+
+def run(state: RunState, *, retrying: bool = False, due_at: datetime | None = None) -> LiveRun:
+    return LiveRun(
+        run=RunId("r"),
+        slot=NOW,
+        state=state,
+        attempt=2,
+        failures=1,
+        worker=NODE if state is RunState.RUNNING else None,
+        due_at=due_at,
+        retrying=retrying,
+    )
+
+
+def seen(
+    *live: LiveRun, plan: Plan | None = None, ended: bool = False, paused: bool = False, retired: bool = False
+) -> TaskView:
+    chosen = None if ended else plan or Plan(slot=SLOT, due_at=SLOT)
+    return TaskView(key=KEY, version=7, plan=chosen, paused=paused, retired=retired, live=live)
+
+
+def snapshot(view: TaskView, *, leader: bool = True, functions: tuple[str, ...] = ("work",)) -> Snapshot:
+    presence = Presence(
+        node=NODE,
+        service="s",
+        started_at=NOW,
+        tasks=frozenset({KEY}),
+        functions=frozenset(FunctionKey("group", name) for name in functions),
+    )
+    return Snapshot(now=NOW, term=Term(NODE, 1) if leader else None, tasks=(view,), nodes=(presence,), queued=3)
+
+
+@pytest.mark.parametrize(
+    ("overlap", "view", "codes"),
+    [
+        (Overlap.ALLOW, seen(), [ReasonCode.DISPATCHES]),
+        (Overlap.ALLOW, seen(ended=True), [ReasonCode.ENDED]),
+        (Overlap.ALLOW, seen(retired=True), [ReasonCode.RETIRED]),
+        (Overlap.ALLOW, seen(paused=True), [ReasonCode.PAUSED, ReasonCode.SKIPS]),
+        (Overlap.ALLOW, seen(run(RunState.RUNNING)), [ReasonCode.RUNNING, ReasonCode.DISPATCHES]),
+        (Overlap.BUFFER_ONE, seen(run(RunState.RUNNING)), [ReasonCode.RUNNING, ReasonCode.HOLDS]),
+        (Overlap.SKIP, seen(run(RunState.QUEUED)), [ReasonCode.QUEUED, ReasonCode.SKIPS]),
+        (
+            Overlap.BUFFER_ONE,
+            seen(run(RunState.RUNNING), run(RunState.HELD)),
+            [ReasonCode.RUNNING, ReasonCode.HELD, ReasonCode.SKIPS],
+        ),
+        (
+            Overlap.ALLOW,
+            seen(run(RunState.WAITING, retrying=True, due_at=SLOT)),
+            [ReasonCode.BACKOFF, ReasonCode.SKIPS],
+        ),
+        (Overlap.ALLOW, seen(run(RunState.WAITING, due_at=SLOT)), [ReasonCode.HANDED_BACK, ReasonCode.DISPATCHES]),
+    ],
+)
+def test_each_state_has_its_reasons(overlap: Overlap, view: TaskView, codes: list[ReasonCode]) -> None:
+    assert [reason.code for reason in explain(task(overlap), view, snapshot(view)).reasons] == codes
+
+
+def test_without_a_leader_or_a_worker_that_is_said_first() -> None:
+    view = seen()
+    explained = explain(task(), view, snapshot(view, leader=False, functions=("other",)))
+    assert [reason.code for reason in explained.reasons] == [
+        ReasonCode.NO_LEADER,
+        ReasonCode.NO_WORKER,
+        ReasonCode.DISPATCHES,
+    ]
+
+
+@pytest.mark.parametrize("overlap", list(Overlap))
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("live", [(), (run(RunState.RUNNING),), (run(RunState.WAITING, retrying=True, due_at=SLOT),)])
+def test_the_explanation_is_the_decision(overlap: Overlap, paused: bool, live: tuple[LiveRun, ...]) -> None:
+    """Whatever is explained about the next slot is what `advance` decides about it."""
+    view = seen(*live, paused=paused)
+    decision = advance(task(overlap), due_of(view), SLOT)
+    last = explain(task(overlap), view, snapshot(view)).reasons[-1].code
+    expected = ReasonCode.DISPATCHES if decision.fire else ReasonCode.HOLDS if decision.hold else ReasonCode.SKIPS
+    assert last is expected
