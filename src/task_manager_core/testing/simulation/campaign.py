@@ -104,7 +104,7 @@ async def _live(world: World, plan: Plan, injector: Injector) -> None:
     Injector(born, plan.tasks).start(world)
     injector.start(world)
     await world.sleep(plan.duration)
-    injector.active = False
+    injector.end()
     core = _heal(world, plan)
     await Liveness(world, core).watch()
 

@@ -23,6 +23,8 @@ from task_manager_core.testing.simulation.process import SimTask
 
 T = TypeVar("T")
 
+Happening = Callable[[], Awaitable[None]]
+
 STORE = "store"
 """The node of what happens inside the store."""
 
@@ -76,7 +78,7 @@ class Watcher(Protocol):
         """An operation took effect, in this very step."""
         ...
 
-    def at_point(self, channel: Channel, operation: str, nth: int, side: Side) -> Collection[Awaitable[None]]:
+    def at_point(self, channel: Channel, operation: str, nth: int, side: Side) -> Collection[Happening]:
         """What the plan wants to happen here."""
         ...
 
@@ -112,7 +114,7 @@ class Channel:
             self.watcher.observe(self, operation, [Sent(term, operation)])
         await self._travel(self._delay())
         for happening in self.watcher.at_point(self, operation, nth, Side.BEFORE):
-            await happening
+            await happening()
         await self._pass_in()
         if waits:
             result = await self._inside_store(operation, effect, read)
@@ -121,7 +123,7 @@ class Channel:
             self.watcher.observe(self, operation, read(result))
         arrives = self.loop.time() + self._delay()
         for happening in self.watcher.at_point(self, operation, nth, Side.AFTER):
-            await happening
+            await happening()
         await self._pass_out()
         # What came while the machine stood still is the first thing that it finds.
         await self._travel(arrives - self.loop.time())

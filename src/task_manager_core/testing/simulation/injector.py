@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from task_manager_core.application.node import Node
 from task_manager_core.domain.errors import BackendError, BackendUnavailable, DefinitionError, RefusedError
-from task_manager_core.testing.simulation.channel import Channel, Side
+from task_manager_core.testing.simulation.channel import Channel, Happening, Side
 from task_manager_core.testing.simulation.faults import PEOPLE, Fault, FaultKind, Point
 from task_manager_core.testing.simulation.plan import TaskPlan, key_of
 from task_manager_core.testing.simulation.process import ENVIRONMENT
@@ -22,7 +23,7 @@ _ONLY_SIDE = {FaultKind.ERROR: Side.BEFORE, FaultKind.LOSE: Side.AFTER}
 
 
 class Injector:
-    """One plan's faults. `active` ends them all."""
+    """One plan's faults, until their `end`."""
 
     def __init__(self, faults: Sequence[Fault], tasks: Sequence[TaskPlan]) -> None:
         self.active = True
@@ -39,6 +40,11 @@ class Injector:
                 place = (f"w{fault.machine}", fault.at.operation, fault.at.nth, side)
                 self._points.setdefault(place, []).append((index, fault))
 
+    def end(self) -> None:
+        """Nothing happens any more."""
+        self.active = False
+        self.blocks.clear()
+
     def start(self, world: World) -> None:
         """Set the timed faults."""
         for at, index, fault in self._timed:
@@ -47,12 +53,12 @@ class Injector:
             else:
                 world.loop.spawn(ENVIRONMENT, self._strike_at(world, at, index, fault))
 
-    def points(self, world: World) -> Callable[[Channel, str, int, Side], Collection[Awaitable[None]]]:
+    def points(self, world: World) -> Callable[[Channel, str, int, Side], Collection[Happening]]:
         """For the world's code points."""
 
-        def at_point(channel: Channel, operation: str, nth: int, side: Side) -> Collection[Awaitable[None]]:
+        def at_point(channel: Channel, operation: str, nth: int, side: Side) -> Collection[Happening]:
             found = self._points.get((channel.slot, operation, nth, side), ())
-            return [self._strike(world, index, fault) for index, fault in found if self.active]
+            return [partial(self._strike, world, index, fault) for index, fault in found if self.active]
 
         return at_point
 
@@ -140,7 +146,9 @@ class Injector:
                 world.tell(node.id.value, f"refused: {refused}")
             return
 
-    def _request(self, world: World, node: Node, index: int, fault: Fault) -> Coroutine[Any, Any, object]:
+    def _request(  # noqa: PLR0911 - one line for each request
+        self, world: World, node: Node, index: int, fault: Fault
+    ) -> Coroutine[Any, Any, object]:
         place = fault.task % len(self._tasks)
         key, control = key_of(place), node.control
         match fault.kind:

@@ -123,3 +123,15 @@ def plans() -> st.SearchStrategy[Plan]:
         broken=st.sampled_from([(), (), (0,), (1,), (2,), (0, 1), (1, 2)]),
         tiny=st.sampled_from([False, False, False, True]),
     )
+
+
+def calm_plans() -> st.SearchStrategy[Plan]:
+    """Nothing goes wrong; only the order of events is left to chance."""
+    return st.builds(
+        Plan,
+        machines=st.just(MACHINES),
+        tasks=st.lists(tasks(), min_size=1, max_size=4).map(tuple),
+        seed=st.none() | st.integers(0, 2**16),
+        duration=st.just(DURATION),
+        tiny=st.booleans(),
+    )

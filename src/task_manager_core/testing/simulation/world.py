@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.policy import NodePolicy, Retention
 from task_manager_core.ports import Backend, Observer, OpenBackend
-from task_manager_core.testing.simulation.channel import Channel, Latency, Side, StoreWeather, Weather
+from task_manager_core.testing.simulation.channel import Channel, Happening, Latency, Side, StoreWeather, Weather
 from task_manager_core.testing.simulation.checkers import Checker, Violation
 from task_manager_core.testing.simulation.clock import START, SimClock, StoreClock
 from task_manager_core.testing.simulation.coverage import Coverage
@@ -41,7 +41,7 @@ DEFAULT_LATENCY = Latency()
 Declare = Callable[["World", str, Registry], None]
 """Fills the registry of one life: (world, machine, registry). Called at every boot."""
 
-Points = Callable[[Channel, str, int, Side], Collection[Awaitable[None]]]
+Points = Callable[[Channel, str, int, Side], Collection[Happening]]
 """What a plan wants to happen at the n-th call of an operation by a machine, before or after its effect."""
 
 local_clock: ContextVar[SimClock] = ContextVar("local_clock")
@@ -340,7 +340,7 @@ class World:
         for checker in self.checkers:
             checker.compare(snapshot, self.ledger)
 
-    def at_point(self, channel: Channel, operation: str, nth: int, side: Side) -> Collection[Awaitable[None]]:
+    def at_point(self, channel: Channel, operation: str, nth: int, side: Side) -> Collection[Happening]:
         return () if self.points is None else self.points(channel, operation, nth, side)
 
     def noticed(self, life: str, event: Event) -> None:

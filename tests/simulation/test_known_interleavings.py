@@ -1,0 +1,34 @@
+"""What the simulation has found in the product, kept: one plan each, which used to break the invariant in its name."""
+
+from __future__ import annotations
+
+import pytest
+
+from task_manager_core.testing.simulation.campaign import simulate
+from task_manager_core.testing.simulation.channel import Side
+from task_manager_core.testing.simulation.faults import Fault, FaultKind, Point
+from task_manager_core.testing.simulation.plan import Plan, TaskPlan
+from task_manager_memory import MemoryStore
+
+FOUND: dict[str, Plan] = {
+    # Ever shorter rests before an instant, none of which a clock that runs slow sees the end of.
+    "a slow clock does not keep a loop spinning": Plan(
+        tasks=(TaskPlan(every=10.0, duration=3.0, run_on_start=True),),
+        faults=(Fault(kind=FaultKind.DRIFT, at=0.2, amount=-0.08),),
+    ),
+    # With equal pauses two workers handed a run that they do not know to each other, past the one that does.
+    "workers that do not know a function do not take turns for ever": Plan(
+        tasks=(
+            TaskPlan(every=2.0, overlap="buffer_one", priority="high", duration=1.0, failures=2, backoff=0.5, only=0),
+            TaskPlan(every=6.0, overlap="skip", priority="high", duration=5.0, max_retries=1, run_on_start=True),
+            TaskPlan(every=6.0, cron=True, catch_up="all", priority="high", duration=1.0, backoff=3.0, only=1),
+        ),
+        faults=(Fault(kind=FaultKind.PAUSE, at=Point("claim", 5, Side.BEFORE), machine=1, length=8.0),),
+        tiny=True,
+    ),
+}
+
+
+@pytest.mark.parametrize("plan", FOUND.values(), ids=list(FOUND))
+def test_what_was_found_stays_mended(plan: Plan) -> None:
+    simulate(plan, MemoryStore)
