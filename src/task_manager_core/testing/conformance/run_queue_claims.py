@@ -322,7 +322,7 @@ class RunQueueClaims(Contract):
         await store.define(task())
         await store.settle(await store.take(run(task())), Retried(HOUR))
         waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
-        await store.picture()
+        await store.listening()
         assert await store.queue.hasten([key()]) == 1
         async with asyncio.timeout(PATIENCE):
             [claim] = await waiting
@@ -335,7 +335,7 @@ class RunQueueClaims(Contract):
         await store.define(task())
         for number in range(5):
             waiting = asyncio.ensure_future(store.queue.claim(WORKER, 1, HOUR))
-            await store.now()
+            await store.listening()
             waiting.cancel()
             await store.enqueue(run(task(), f"{number}"))
             await asyncio.wait([waiting])

@@ -214,7 +214,7 @@ class RunQueueOrder(Contract):
     async def test_a_waiting_worker_gets_the_run_that_comes(self, store: Store) -> None:
         await store.define(task())
         waiting = asyncio.ensure_future(store.queue.claim(WORKER, 10, HOUR))
-        await store.picture()
+        await store.listening()
         await store.enqueue(run(task()))
         async with asyncio.timeout(PATIENCE):
             [claim] = await waiting
@@ -227,7 +227,7 @@ class RunQueueOrder(Contract):
         first = await store.take(run(of, "first"))
         await store.enqueue(run(of, "second"))
         waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
-        await store.picture()
+        await store.listening()
         assert await store.settle(first)
         async with asyncio.timeout(PATIENCE):
             [claim] = await waiting

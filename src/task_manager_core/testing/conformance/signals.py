@@ -59,7 +59,7 @@ class SignalsContract(Contract):
     @law("signals", 2)
     async def test_a_waiter_may_stop_waiting(self, store: Store) -> None:
         waiters = [asyncio.ensure_future(store.signals.wait(timedelta(hours=1))) for _ in range(5)]
-        await store.now()
+        await store.listening()
         for waiter in waiters:
             waiter.cancel()
         await asyncio.wait(waiters)

@@ -180,6 +180,11 @@ class Store:
         [kept] = answer
         return kept
 
+    async def listening(self) -> None:
+        """Let what was just started come to wait: a turn of the event loop, and several round trips to a server."""
+        await asyncio.sleep(0)
+        await self.picture()
+
     async def wakes(self, what: Callable[[], Awaitable[object]]) -> bool:
         """Does `what` end the wait for a signal? Done again until it does: the waiter may not listen yet."""
         waiter = asyncio.ensure_future(self.signals.wait(timedelta(seconds=10 * PATIENCE)))
