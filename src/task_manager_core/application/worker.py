@@ -11,26 +11,24 @@ import contextvars
 import functools
 import json
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import Enum
+from datetime import timedelta
 from typing import TypeAlias, assert_never
 
+from task_manager_core.application.attempt import Attempt, AttemptKey, Ending, Finished
 from task_manager_core.application.context import ContextLogger, RunContext
+from task_manager_core.application.failure import RunTimedOut, WorkerLost, class_names, failure_of
 from task_manager_core.application.registry import Function, Registry
 from task_manager_core.application.threads import DaemonThreads
 from task_manager_core.domain.backoff import Backoff, GiveUp, RetryAfter
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, RunStarted
-from task_manager_core.domain.identity import NodeId, RunId
+from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import WorkerPolicy
 from task_manager_core.domain.run import (
     Cancelled,
     Claim,
     Exhausted,
-    Failure,
     Outcome,
     Retried,
     Settlement,
@@ -39,59 +37,6 @@ from task_manager_core.domain.run import (
 from task_manager_core.ports import Clock, Observer, RunQueue
 
 SETTLEMENTS_PER_STEP = 500
-LONGEST_MESSAGE = 2_000
-LONGEST_TRACEBACK = 8_000
-
-
-_Key: TypeAlias = tuple[RunId, int]
-
-
-class RunTimedOut(Exception):
-    """The attempt took longer than its task allows."""
-
-
-class WorkerLost(Exception):
-    """The claims of all earlier attempts ended without a word of their workers, and no retry is left."""
-
-
-class _Ending(Enum):
-    """Why we interrupted an attempt ourselves."""
-
-    LOST = "lost"
-    CANCELLED = "cancelled"
-    HANDED_BACK = "handed back"
-
-
-@dataclass(slots=True, eq=False)
-class _Attempt:
-    """A claimed run on its way through this worker."""
-
-    claim: Claim
-    started_at: datetime
-    began: float
-    context: RunContext
-    task: asyncio.Task[BaseException | None] | None = None
-    ending: _Ending | None = None
-
-    @property
-    def key(self) -> _Key:
-        """Not the run alone: a claim that was lost without our knowing may come back to us while its attempt runs."""
-        return self.claim.run.id, self.claim.token
-
-    def interrupt(self, ending: _Ending) -> None:
-        """Stop the attempt, unless it was stopped before or has ended by itself."""
-        if self.ending is None and (self.task is None or not self.task.done()):
-            self.ending = ending
-            self.context.cancelled.set()
-            if self.task is not None:
-                self.task.cancel()
-
-
-@dataclass(slots=True, eq=False)
-class _Finished:
-    settlement: Settlement
-    error: BaseException | None
-    asked: bool = False
 
 
 class Worker:
@@ -116,8 +61,8 @@ class Worker:
         self._observer = observer
         self._logger = logger
         self._threads = DaemonThreads()
-        self._active: dict[_Key, _Attempt] = {}
-        self._finished: list[_Finished] = []
+        self._active: dict[AttemptKey, Attempt] = {}
+        self._finished: list[Finished] = []
         self._unsure = False
         self._drained = asyncio.Event()
         self.accepting = True
@@ -192,7 +137,7 @@ class Worker:
                 outcome=Exhausted(),
                 started_at=now,
                 duration=timedelta(0),
-                failure=_failure(error),
+                failure=failure_of(error),
             ),
             error,
         )
@@ -200,7 +145,7 @@ class Worker:
     # -- executing ----------------------------------------------------------------------------------------------------
 
     def _execute(self, claim: Claim, function: Function) -> None:
-        attempt = _Attempt(
+        attempt = Attempt(
             claim=claim,
             started_at=self._clock.now(),
             began=self._clock.monotonic(),
@@ -232,7 +177,7 @@ class Worker:
             logger=ContextLogger(self._logger, fields),
         )
 
-    async def _call(self, attempt: _Attempt, function: Function) -> BaseException | None:
+    async def _call(self, attempt: Attempt, function: Function) -> BaseException | None:
         """Run the user's function; the answer is what it raised. The other place that catches every exception."""
         run = attempt.claim.run
         limit = None if run.timeout is None else run.timeout.total_seconds()
@@ -264,7 +209,7 @@ class Worker:
             raise RunTimedOut(f"timed out after {limit:g} s")
 
     async def _in_thread(
-        self, limit: float | None, attempt: _Attempt, call: Callable[[], object]
+        self, limit: float | None, attempt: Attempt, call: Callable[[], object]
     ) -> BaseException | None:
         """A thread cannot be interrupted: its claim is kept until it returns, and its timeout is judged then."""
         loop = asyncio.get_running_loop()
@@ -286,7 +231,7 @@ class Worker:
         await self._within(limit, result)
         return None
 
-    async def _returned(self, work: asyncio.Future[_Returned], attempt: _Attempt) -> _Returned:
+    async def _returned(self, work: asyncio.Future[_Returned], attempt: Attempt) -> _Returned:
         """Wait for the thread, also after a first interruption."""
         try:
             return await asyncio.shield(work)
@@ -295,14 +240,14 @@ class Worker:
                 raise
         return await asyncio.shield(work)
 
-    def _ended(self, attempt: _Attempt, task: asyncio.Task[BaseException | None]) -> None:
+    def _ended(self, attempt: Attempt, task: asyncio.Task[BaseException | None]) -> None:
         """The attempt is over: make a settlement of it, unless its claim is.
 
         What an interrupted task returns or raises says nothing: it may have swallowed the interruption in the middle of
         its work, or tripped over it.
         """
         claim = attempt.claim
-        if attempt.ending is _Ending.HANDED_BACK:
+        if attempt.ending is Ending.HANDED_BACK:
             return  # hand_back gives it back, or has done so: it is somebody else's now
         del self._active[attempt.key]
         match attempt.ending:
@@ -310,10 +255,10 @@ class Worker:
                 error = asyncio.CancelledError("the task cancelled itself") if task.cancelled() else task.result()
                 outcome = Succeeded() if error is None else self._after_failure(claim, error)
                 self._finish(self._settlement(attempt, outcome, error), error)
-            case _Ending.CANCELLED:
+            case Ending.CANCELLED:
                 error = None if task.cancelled() else task.result()
                 self._finish(self._settlement(attempt, Cancelled(), error), error)
-            case _Ending.LOST:
+            case Ending.LOST:
                 self._observer.notice(ClaimLost(node=self._node, claim=claim))
             case _:
                 assert_never(attempt.ending)
@@ -321,20 +266,20 @@ class Worker:
             self._drained.set()
         self.on_free()
 
-    def _settlement(self, attempt: _Attempt, outcome: Outcome, error: BaseException | None) -> Settlement:
+    def _settlement(self, attempt: Attempt, outcome: Outcome, error: BaseException | None) -> Settlement:
         return Settlement(
             claim=attempt.claim,
             outcome=outcome,
             started_at=attempt.started_at,
             duration=timedelta(seconds=self._clock.monotonic() - attempt.began),
-            failure=None if error is None else _failure(error),
+            failure=None if error is None else failure_of(error),
         )
 
     def _backoff(self, claim: Claim) -> Backoff:
         return Backoff(claim.run.retry)
 
     def _after_failure(self, claim: Claim, error: BaseException) -> Outcome:
-        if not claim.run.retry.retries(_class_names(error)):
+        if not claim.run.retry.retries(class_names(error)):
             return Exhausted()
         match self._backoff(claim).after(claim.failures + 1, claim.run.id):
             case RetryAfter(delay):
@@ -343,7 +288,7 @@ class Worker:
                 return Exhausted()
 
     def _finish(self, settlement: Settlement, error: BaseException | None) -> None:
-        self._finished.append(_Finished(settlement, error))
+        self._finished.append(Finished(settlement, error))
         self.on_finished()
 
     # -- settling -----------------------------------------------------------------------------------------------------
@@ -375,12 +320,14 @@ class Worker:
         claims = self._claims()
         if claims:
             extension = await self._queue.extend(claims, self._policy.claim_ttl)
-            self._interrupt(extension.lost, _Ending.LOST)
-            self._interrupt(extension.cancelling, _Ending.CANCELLED)
+            self._interrupt(extension.lost, Ending.LOST)
+            self._interrupt(extension.cancelling, Ending.CANCELLED)
         return self._policy.heartbeat.total_seconds()
 
-    def _interrupt(self, claims: Collection[Claim], ending: _Ending) -> None:
-        for attempt in list(self._active.values()) if claims else ():  # in their order: a set has another in each process
+    def _interrupt(self, claims: Collection[Claim], ending: Ending) -> None:
+        for attempt in (
+            list(self._active.values()) if claims else ()
+        ):  # in their order: a set's differs by process
             if attempt.claim in claims:
                 attempt.interrupt(ending)
 
@@ -404,7 +351,7 @@ class Worker:
         """Interrupt what still executes and give it back to the queue: another worker may start it at once."""
         attempts = list(self._active.values())
         for attempt in attempts:
-            attempt.interrupt(_Ending.HANDED_BACK)
+            attempt.interrupt(Ending.HANDED_BACK)
         tasks = {attempt.task for attempt in attempts if attempt.task is not None}
         if tasks:
             await asyncio.wait(tasks, timeout=grace)
@@ -431,30 +378,3 @@ def _outcome(call: Callable[[], object]) -> _Returned:
         return call(), None
     except BaseException as error:  # noqa: BLE001 - as in `_call`, of which this is the part in the thread
         return None, error
-
-
-def _class_names(error: BaseException) -> tuple[str, ...]:
-    return tuple(f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__)
-
-
-def _failure(error: BaseException) -> Failure:
-    """Bounded, so that a task cannot fill the store by failing; a traceback keeps its end, which names the place."""
-    text = _valid("".join(traceback.format_exception(error)))
-    message = _text(error)
-    return Failure(
-        type=f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
-        message=message if len(message) <= LONGEST_MESSAGE else message[:LONGEST_MESSAGE] + "…",
-        traceback=text if len(text) <= LONGEST_TRACEBACK else "…" + text[-LONGEST_TRACEBACK:],
-    )
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return _valid(str(error))
-    except Exception:  # noqa: BLE001 - a broken __str__ of the user's exception
-        return "(its message cannot be shown)"
-
-
-def _valid(text: str) -> str:
-    """A store keeps UTF-8, which has no lone surrogates."""
-    return text.encode("utf-8", "replace").decode()

@@ -7,10 +7,10 @@ is BackendCorrupt, never a wrong value.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import TypeAlias, TypeGuard, TypeVar, assert_never
+from typing import TypeAlias, assert_never
 
 from task_manager_core.domain.cron import CronExpression
 from task_manager_core.domain.errors import BackendCorrupt, DefinitionError
@@ -18,34 +18,33 @@ from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKe
 from task_manager_core.domain.observation import Presence
 from task_manager_core.domain.planning import Skipped, SkipReason
 from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap, Priority, RetryPolicy
+from task_manager_core.domain.reader import VERSION, Reader, instant, milliseconds, span
 from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap, Rule
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, Run
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task
 
-VERSION = 1
+__all__ = [
+    "VERSION",
+    "decode_presence",
+    "decode_record",
+    "decode_run",
+    "decode_skipped",
+    "decode_task",
+    "encode_presence",
+    "encode_record",
+    "encode_run",
+    "encode_skipped",
+    "encode_task",
+    "instant",
+    "milliseconds",
+    "span",
+]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
-_MOST_EXACT = 2**53
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
-T = TypeVar("T")
-
-
-def milliseconds(instant: datetime) -> int:
-    """An instant as milliseconds since the epoch."""
-    return (instant - _EPOCH) // _MILLISECOND
-
-
-def instant(value: int) -> datetime:
-    """Milliseconds since the epoch as an instant."""
-    return _EPOCH + value * _MILLISECOND
-
-
-def span(value: int) -> timedelta:
-    return value * _MILLISECOND
 
 
 def _maybe(value: datetime | timedelta | None) -> int | None:
@@ -60,108 +59,6 @@ def _maybe(value: datetime | timedelta | None) -> int | None:
 
 def _dump(value: Mapping[str, Json]) -> str:
     return json.dumps({"v": VERSION, **value}, separators=(",", ":"), ensure_ascii=False)
-
-
-def _is_list(value: object) -> TypeGuard[list[object]]:
-    return isinstance(value, list)
-
-
-class _Reader:
-    """Reads typed members of a JSON object; whatever does not fit is BackendCorrupt."""
-
-    def __init__(self, what: str, value: object) -> None:
-        self._what = what
-        if not isinstance(value, dict):
-            raise BackendCorrupt(what, "not an object")
-        self._members: dict[object, object] = value
-
-    @classmethod
-    def of(cls, what: str, text: str) -> _Reader:
-        reader = cls.inside(what, text)
-        version = reader.number("v")
-        if version > VERSION:
-            raise BackendCorrupt(what, f"written by a newer version of this library (format {version})")
-        if version < 1:
-            raise BackendCorrupt(what, f"no version of this library writes format {version}")
-        return reader
-
-    @classmethod
-    def inside(cls, what: str, text: str) -> _Reader:
-        """A text without a version of its own, because it stands inside one that has it."""
-        try:
-            return cls(what, json.loads(text))
-        except (ValueError, RecursionError) as error:
-            raise BackendCorrupt(what, str(error)) from None
-
-    def _get(self, name: str, kind: type[T]) -> T:
-        value = self._members.get(name)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise BackendCorrupt(self._what, f"{name!r} is {value!r}")
-        return value
-
-    def has(self, name: str) -> bool:
-        return self._members.get(name) is not None
-
-    def text(self, name: str) -> str:
-        return self._get(name, str)
-
-    def number(self, name: str) -> int:
-        return self._get(name, int)
-
-    def fraction(self, name: str) -> float:
-        """A float. JSON written by others may say 2 for 2.0."""
-        value = self._members.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MOST_EXACT:
-            return float(value)
-        return self._get(name, float)
-
-    def flag(self, name: str) -> bool:
-        return self._get(name, bool)
-
-    def items(self, name: str) -> list[object]:
-        value = self._members.get(name)
-        if not _is_list(value):
-            raise BackendCorrupt(self._what, f"{name!r} is {value!r}")
-        return value
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        return tuple(self._each(name, str))
-
-    def instants(self, name: str) -> tuple[datetime, ...]:
-        return tuple(self._in_calendar(name, value, instant) for value in self._each(name, int))
-
-    def _each(self, name: str, kind: type[T]) -> list[T]:
-        found: list[T] = []
-        for item in self.items(name):
-            if not isinstance(item, kind) or isinstance(item, bool):
-                raise BackendCorrupt(self._what, f"{name!r} holds {item!r}")
-            found.append(item)
-        return found
-
-    def _in_calendar(self, name: str, value: int, read: Callable[[int], T]) -> T:
-        try:
-            return read(value)
-        except OverflowError:
-            raise BackendCorrupt(self._what, f"{name!r} is beyond the calendar") from None
-
-    def inner(self, name: str) -> _Reader:
-        return _Reader(f"{name} of {self._what}", self._members.get(name))
-
-    def inners(self, name: str) -> list[_Reader]:
-        return [_Reader(f"{name} of {self._what}", item) for item in self.items(name)]
-
-    def maybe(self, name: str, read: Callable[[str], T]) -> T | None:
-        return read(name) if self.has(name) else None
-
-    def instant(self, name: str) -> datetime:
-        return self._in_calendar(name, self.number(name), instant)
-
-    def span(self, name: str) -> timedelta:
-        return self._in_calendar(name, self.number(name), span)
-
-    def measured(self, name: str) -> timedelta:
-        """A measured time, in microseconds."""
-        return self._in_calendar(name, self.number(name), lambda value: value * _MICROSECOND)
 
 
 # -- definitions ------------------------------------------------------------------------------------------------------
@@ -196,7 +93,7 @@ def encode_task(task: Task) -> str:
 
 @lru_cache(maxsize=65536)
 def decode_task(text: str) -> Task:
-    reader = _Reader.of("a definition", text)
+    reader = Reader.of("a definition", text)
     catch_up = reader.inner("catch_up")
     try:
         return Task(
@@ -233,7 +130,7 @@ def _schedule(schedule: Schedule) -> Json:
     }
 
 
-def _read_schedule(reader: _Reader) -> Schedule:
+def _read_schedule(reader: Reader) -> Schedule:
     return Schedule(
         rules=tuple(_read_rule(rule) for rule in reader.inners("rules")),
         start_at=reader.maybe("start_at", reader.instant),
@@ -260,7 +157,7 @@ def _rule(rule: Rule) -> Json:
             assert_never(rule)
 
 
-def _read_rule(reader: _Reader) -> Rule:
+def _read_rule(reader: Reader) -> Rule:
     if reader.has("every"):
         return Every(interval=reader.span("every"), phase=reader.span("phase"))
     if reader.has("at"):
@@ -285,7 +182,7 @@ def _retry(retry: RetryPolicy) -> Json:
     }
 
 
-def _read_retry(reader: _Reader) -> RetryPolicy:
+def _read_retry(reader: Reader) -> RetryPolicy:
     return RetryPolicy(
         initial=reader.span("initial"),
         maximum=reader.span("maximum"),
@@ -307,7 +204,7 @@ def _retry_text(retry: RetryPolicy) -> str:
 
 @lru_cache(maxsize=1024)
 def _retry_of(text: str) -> RetryPolicy:
-    return _read_retry(_Reader.inside("a retry policy", text))
+    return _read_retry(Reader.inside("a retry policy", text))
 
 
 def encode_run(run: Run) -> str:
@@ -330,7 +227,7 @@ def encode_run(run: Run) -> str:
 
 
 def decode_run(text: str) -> Run:
-    reader = _Reader.of("a run", text)
+    reader = Reader.of("a run", text)
     try:
         return Run(
             id=RunId(reader.text("id")),
@@ -368,7 +265,7 @@ def encode_record(record: AttemptRecord) -> str:
 
 
 def decode_record(text: str) -> AttemptRecord:
-    reader = _Reader.of("a line of history", text)
+    reader = Reader.of("a line of history", text)
     try:
         return AttemptRecord(
             run=RunId(reader.text("run")),
@@ -385,7 +282,7 @@ def decode_record(text: str) -> AttemptRecord:
         raise BackendCorrupt("a line of history", str(error)) from error
 
 
-def _read_failure(reader: _Reader) -> Failure:
+def _read_failure(reader: Reader) -> Failure:
     return Failure(type=reader.text("type"), message=reader.text("message"), traceback=reader.text("traceback"))
 
 
@@ -401,7 +298,7 @@ def encode_skipped(skipped: Skipped) -> str:
 
 
 def decode_skipped(text: str) -> Skipped:
-    reader = _Reader.of("a skip", text)
+    reader = Reader.of("a skip", text)
     try:
         reason = SkipReason(reader.text("reason"))
     except ValueError as error:
@@ -424,7 +321,7 @@ def encode_presence(presence: Presence) -> str:
 
 
 def decode_presence(text: str) -> Presence:
-    reader = _Reader.of("a presence", text)
+    reader = Reader.of("a presence", text)
     try:
         return Presence(
             node=NodeId(reader.text("node")),

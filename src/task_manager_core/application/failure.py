@@ -1,0 +1,46 @@
+"""What a task raised, as a record that any store can keep."""
+
+from __future__ import annotations
+
+import traceback
+
+from task_manager_core.domain.run import Failure
+
+LONGEST_MESSAGE = 2_000
+LONGEST_TRACEBACK = 8_000
+
+
+class RunTimedOut(Exception):
+    """The attempt took longer than its task allows."""
+
+
+class WorkerLost(Exception):
+    """The claims of all earlier attempts ended without a word of their workers, and no retry is left."""
+
+
+def class_names(error: BaseException) -> tuple[str, ...]:
+    """The qualified names that a retry policy may mention."""
+    return tuple(f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Bounded, so that a task cannot fill the store by failing; a traceback keeps its end, which names the place."""
+    text = _valid("".join(traceback.format_exception(error)))
+    message = _text(error)
+    return Failure(
+        type=f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
+        message=message if len(message) <= LONGEST_MESSAGE else message[:LONGEST_MESSAGE] + "…",
+        traceback=text if len(text) <= LONGEST_TRACEBACK else "…" + text[-LONGEST_TRACEBACK:],
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return _valid(str(error))
+    except Exception:  # noqa: BLE001 - a broken __str__ of the user's exception
+        return "(its message cannot be shown)"
+
+
+def _valid(text: str) -> str:
+    """A store keeps UTF-8, which has no lone surrogates."""
+    return text.encode("utf-8", "replace").decode()
