@@ -190,3 +190,30 @@ async def test_an_orphan_and_an_overdue_slot_are_reported_and_left_to_those_who_
     await leader.node.reconciler.tick()
     (overdue,) = [made.finding for made in leader.events.of(FindingMade) if isinstance(made.finding, Overdue)]
     assert (overdue.key, overdue.late) == (KEY, 8 * SECOND)
+
+
+# --- what a look costs -----------------------------------------------------------------------------------------------
+
+
+async def test_while_all_is_well_a_look_reads_no_task(world: World) -> None:
+    """The cost of idleness must not grow with the number of tasks."""
+    leader = await world.process("leader").declares(a_task()).lead()
+    await leader.node.reconciler.tick()
+    leader.wire.calls.clear()
+    await leader.node.reconciler.tick()
+    assert leader.wire.calls == ["reap", "snapshot", "agenda"]
+
+
+async def test_when_a_node_has_gone_its_orphans_are_looked_for_until_they_are_over(world: World) -> None:
+    worker = await queued(world, lambda: None)
+    leader = await world.process("leader").lead()
+    await leader.node.reconciler.tick()
+    await worker.backend.queue.claim(worker.id, 1, timedelta(0))
+    await leader.node.reconciler.tick()
+    assert [made for made in leader.events.of(FindingMade) if isinstance(made.finding, Orphaned)] == []
+    await worker.backend.attendance.depart(worker.id)
+    for _ in range(2):
+        leader.events.clear()
+        await leader.node.reconciler.tick()
+        orphans = [made.finding for made in leader.events.of(FindingMade) if isinstance(made.finding, Orphaned)]
+        assert [(orphan.key, orphan.worker) for orphan in orphans] == [(KEY, worker.id)]

@@ -10,11 +10,13 @@ from task_manager_core.application.elector import Elector
 from task_manager_core.domain.events import ClaimReaped, FindingMade
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.policy import NodePolicy
-from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray, diagnose
+from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray, diagnose, suspects
 from task_manager_core.ports import Backend, Observer
 
 CLAIMS_PER_STEP = 500
+SUSPECTS_PER_LOOK = 100
 
 
 class Reconciler:
@@ -37,6 +39,8 @@ class Reconciler:
         self._policy = policy
         self._observer = observer
         self._strays: tuple[Term | None, set[TaskKey]] = (None, set())
+        self._seen: tuple[Term | None, frozenset[NodeId]] = (None, frozenset())
+        """The nodes whose claims need no look, and the term in which that was found."""
 
     async def tick(self) -> float | None:
         term = self._elector.trusted()
@@ -62,19 +66,34 @@ class Reconciler:
         return self._policy.reconciliation_interval.total_seconds()
 
     async def _diagnose(self) -> None:
-        snapshot = await self._backend.history.snapshot()
+        snapshot = await self._look()
         patience = max(self._policy.poll_interval * 10, timedelta(seconds=5))
         strays: set[TaskKey] = set()
         for finding in diagnose(snapshot, self._definitions.by_key(), patience):
             match finding:
                 case Stray(key=key):
                     strays.add(key)
-                case Overdue() | Orphaned():
-                    pass  # The scheduler is behind an overdue slot, and an orphaned claim ends by itself.
+                case Orphaned():
+                    self._seen = (None, frozenset())  # They end by themselves; look until they have.
+                case Overdue():
+                    pass  # The scheduler is behind it.
                 case _:
                     assert_never(finding)
             self._observer.notice(FindingMade(node=self._node, finding=finding))
         await self._retire(strays)
+
+    async def _look(self) -> Snapshot:
+        """At all tasks with the first look of a term and when a node has gone; otherwise at the suspects, so that an
+        idle pass costs the same whatever the number of tasks."""
+        frame = await self._backend.history.snapshot(())
+        living = frozenset(node.node for node in frame.nodes)
+        (seen_in, seen), self._seen = self._seen, (frame.term, living)
+        if seen_in is None or seen_in != frame.term or seen - living:
+            return await self._backend.history.snapshot()
+        agenda = await self._backend.schedule.agenda(SUSPECTS_PER_LOOK)
+        scheduled = [stored.task for stored in self._definitions if not self._definitions.is_retired(stored.task.key)]
+        keys = suspects(scheduled, frame.nodes, agenda)
+        return await self._backend.history.snapshot(keys) if keys else frame
 
     async def _retire(self, strays: set[TaskKey]) -> None:
         """Retire what was a stray the last time, too: right after an outage of the store not everybody has announced

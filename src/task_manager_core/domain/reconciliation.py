@@ -2,16 +2,21 @@
 
 `diagnose` only names findings. What is done about each is the reconciler's: an orphaned claim is reaped, a stray task
 is retired, an overdue one is reported (the scheduler is already behind it).
+
+Looking at every task costs as much as there are tasks. `suspects` names those that are worth a look while no process
+has gone: strays follow from what the living declare, overdue tasks from the agenda, and only a worker that has gone
+leaves orphans.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
-from task_manager_core.domain.observation import Snapshot
+from task_manager_core.domain.observation import Presence, Snapshot
+from task_manager_core.domain.planning import Agenda
 from task_manager_core.domain.run import RunState
 from task_manager_core.domain.task import Task
 
@@ -42,6 +47,13 @@ class Stray:
 
 
 Finding = Overdue | Orphaned | Stray
+
+
+def suspects(scheduled: Iterable[Task], living: Iterable[Presence], agenda: Agenda) -> frozenset[TaskKey]:
+    """The tasks that a diagnosis could find something about, unless a worker has gone. `scheduled`: not retired."""
+    declared = {key for node in living for key in node.tasks}
+    strays = {task.key for task in scheduled if not task.dynamic and task.key not in declared}
+    return frozenset(strays | {due.key for due in agenda.due})
 
 
 def diagnose(snapshot: Snapshot, tasks: Mapping[TaskKey, Task], patience: timedelta) -> tuple[Finding, ...]:
