@@ -1,0 +1,143 @@
+"""Runs a schedule in virtual time with the production nodes, and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from task_manager_core.application.context import RunContext
+from task_manager_core.application.registry import Registry
+from task_manager_core.domain.errors import DefinitionError
+from task_manager_core.domain.policy import NodePolicy, Retention
+from task_manager_core.domain.task import Task
+from task_manager_core.ports import OpenBackend
+from task_manager_core.testing.rehearsal.bodies import Bodies, bodies_of, fill
+from task_manager_core.testing.rehearsal.chronicle import Chronicle, OpenEntry
+from task_manager_core.testing.rehearsal.faults import Fault
+from task_manager_core.testing.rehearsal.report import Circumstances, Report
+from task_manager_core.testing.rehearsal.stage import Stage, Strikes
+from task_manager_core.testing.rehearsal.tide import TidalNode, Tide
+from task_manager_core.testing.simulation.channel import Latency
+from task_manager_core.testing.simulation.clock import START
+from task_manager_core.testing.simulation.decider import Decider
+from task_manager_core.testing.simulation.run import run_simulation, sim_loop
+from task_manager_core.testing.simulation.trace import Trace
+from task_manager_core.testing.simulation.world import World
+
+MONTH = timedelta(days=30)
+CALM = timedelta(hours=1)
+"""The longest rest of a node far from any fault."""
+
+LEAD = timedelta(seconds=1)
+"""The workers start so long before the period, so that a slot at its very beginning is one of it."""
+
+MOST_STEPS = 200_000_000
+MOST_WORKERS = 100
+
+_INSTANT = timedelta(milliseconds=1)
+_AT_ONCE = Latency(base=0.0, spread=0.0)
+
+
+class _Untraced(Trace):
+    """Nobody compares two rehearsals step by step."""
+
+    def write(self, time: str, node: str, callback: str) -> None: ...
+
+
+def rehearse(
+    registry: Registry,
+    *,
+    open_backend: OpenBackend,
+    dynamic: Collection[Task] = (),
+    policy: NodePolicy | None = None,
+    retention: Retention | None = None,
+    workers: int = 3,
+    start: datetime = START,
+    duration: timedelta = MONTH,
+    faults: Sequence[Fault] = (),
+    durations: Bodies | None = None,
+    latency: Latency = _AT_ONCE,
+    seed: int | None = None,
+) -> Report:
+    """Let `workers` processes with these tasks live from `start` for `duration`, in virtual time.
+
+    `registry` declares the static tasks and the functions of the `dynamic` ones. No function is called unless
+    `durations` says REAL: each run takes a second, or as long as said. `policy` and `retention` are those of
+    production; `latency` is the way to the store, none if nothing is said. `seed` draws the order of what happens at
+    one instant on different workers; the same arguments give the same report.
+
+    Errors: DefinitionError for what cannot be; `SimLeak` if a real function reaches for sockets, programs or threads.
+    """
+    _check(workers, start, duration)
+    configured = NodePolicy() if policy is None else policy
+    begin, end = start - LEAD, start + duration
+    tasks = [*registry.declared.values(), *dynamic]
+    bodies = bodies_of([task.key for task in tasks], durations)
+    settling = settling_time(configured)
+
+    async def main() -> Report:
+        loop = sim_loop()
+        loop.trace = _Untraced(keep=0)
+        tide = Tide(loop.time, calm=CALM, settling=settling)
+        tide.expect(0.0)
+        chronicle = Chronicle(tasks, begin, loop.time)
+
+        def begun(machine: str, context: RunContext) -> OpenEntry:
+            return chronicle.begin(machine, context)
+
+        def declare(_world: World, machine: str, target: Registry) -> None:
+            fill(target, registry, dynamic, bodies, machine, begun)
+
+        async with Stage(
+            chronicle=chronicle,
+            open_backend=open_backend,
+            declare=declare,
+            policy=TidalNode(configured, tide),
+            retention=Retention() if retention is None else retention,
+            start=begin,
+            latency=latency,
+        ) as stage:
+            await stage.add(dynamic)
+            for number in range(workers):
+                stage.boot(f"w{number}")
+            strikes = Strikes(stage, tide, tasks, begin)
+            strikes.plan(faults, start, end)
+            await stage.sleep((end - begin - _INSTANT).total_seconds())
+            circumstances = Circumstances(
+                start=start,
+                end=end,
+                workers=workers,
+                concurrency=configured.worker.concurrency,
+                calm=CALM,
+                settling=settling,
+                steps=loop.steps,
+            )
+            return Report(
+                circumstances=circumstances,
+                stories=chronicle.stories(end),
+                marks=tuple(chronicle.marks),
+                leaders=tuple((chronicle.instant(at), who) for at, who in chronicle.leaders),
+                never=strikes.left(),
+                troubles=(
+                    *chronicle.troubles,
+                    *(f"{one.node}: {one.message}: {one.error!r}" for one in loop.unhandled),
+                ),
+            )
+
+    return run_simulation(main, Decider(seed), max_steps=MOST_STEPS).value
+
+
+def settling_time(policy: NodePolicy) -> timedelta:
+    """How long after a fault the last trace of it is gone: a lease and a claim have ended, the reconciler has looked
+    twice, and whoever is gone is known to be gone."""
+    leadership = policy.leadership.lease + policy.leadership.retry_interval
+    return leadership + policy.worker.claim_ttl + 2 * policy.reconciliation_interval + policy.presence_ttl
+
+
+def _check(workers: int, start: datetime, duration: timedelta) -> None:
+    if not 1 <= workers <= MOST_WORKERS:
+        raise DefinitionError("workers", workers, f"must be 1 to {MOST_WORKERS}")
+    if start.utcoffset() is None:
+        raise DefinitionError("start", start, "must have a time zone")
+    if duration <= timedelta(0):
+        raise DefinitionError("duration", duration, "must be more than 0 seconds")

@@ -1,0 +1,185 @@
+"""The world of a rehearsal: production nodes, the faults at their instants, and a chronicle of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from task_manager_core.domain.errors import BackendError
+from task_manager_core.domain.events import Event, TickFailed
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.planning import first_plan
+from task_manager_core.domain.policy import NodePolicy, Retention
+from task_manager_core.domain.task import Task
+from task_manager_core.ports import Definition, OpenBackend
+from task_manager_core.testing.rehearsal.chronicle import Chronicle
+from task_manager_core.testing.rehearsal.faults import During, Fault, FaultKind
+from task_manager_core.testing.rehearsal.naming import the_task
+from task_manager_core.testing.rehearsal.report import Mark
+from task_manager_core.testing.rehearsal.tide import Tide
+from task_manager_core.testing.simulation.channel import Channel, Latency
+from task_manager_core.testing.simulation.facts import Fact
+from task_manager_core.testing.simulation.world import Declare, Life, World
+
+_TOLD = frozenset({"campaign", "commit", "put", "settle", "release", "reap"})
+"""The operations that a chronicle is written of."""
+
+
+class Stage(World):
+    """A world that judges nothing and writes everything down."""
+
+    def __init__(
+        self,
+        *,
+        chronicle: Chronicle,
+        open_backend: OpenBackend,
+        declare: Declare,
+        policy: NodePolicy,
+        retention: Retention,
+        start: datetime,
+        latency: Latency,
+    ) -> None:
+        super().__init__(
+            open_backend=open_backend,
+            declare=declare,
+            policy=policy,
+            retention=retention,
+            start=start,
+            latency=latency,
+            keep_lines=0,
+        )
+        self.chronicle = chronicle
+
+    def observe(self, channel: Channel, operation: str, facts: Iterable[Fact]) -> None:  # noqa: ARG002 - as the world
+        """What took effect, whatever the node that asked for it will hear."""
+        if operation in _TOLD:
+            for fact in facts:
+                self.chronicle.enter(fact)
+
+    def noticed(self, life: str, event: Event) -> None:
+        """Errors that no fault explains."""
+        if isinstance(event, TickFailed) and not isinstance(event.error, (BackendError, TimeoutError)):
+            self.chronicle.troubles[f"{event.service} of {life}: {event.error!r}"] = None
+
+    def _bury(self, life: Life) -> None:
+        super()._bury(life)
+        self.chronicle.died(life.name)
+
+    async def add(self, tasks: Iterable[Task]) -> None:
+        """Write dynamic tasks to the store."""
+        now = self.store_clock.now()
+        definitions = [Definition(task=task, expected=0, replan=True, plan=first_plan(task, now)) for task in tasks]
+        if definitions:
+            await self.backend.catalogue.put(definitions)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A fault that waits for its occasion."""
+
+    fault: Fault
+    after: timedelta
+    happened: Callable[[], None]
+
+
+class Strikes:
+    """Makes faults happen, and tells the tide before."""
+
+    def __init__(self, stage: Stage, tide: Tide, tasks: Sequence[Task], begin: datetime) -> None:
+        self._stage = stage
+        self._tide = tide
+        self._begin = begin
+        """The instant of virtual second 0."""
+        self._pending: dict[tuple[TaskKey, datetime], list[_Pending]] = {}
+        self._tasks = {task.key: task for task in tasks}
+        self.never: list[Fault] = []
+        stage.chronicle.on_begin = self._began
+        stage.chronicle.on_skip = self._skipped
+
+    def plan(self, faults: Sequence[Fault], start: datetime, end: datetime) -> None:
+        """Set them all. Errors: DefinitionError for a task that does not exist."""
+        for fault in faults:
+            if isinstance(fault.at, During):
+                self._await(fault, fault.at, end)
+                continue
+            at = start + fault.at if isinstance(fault.at, timedelta) else fault.at
+            if start <= at < end:
+                self._expect(fault, (at - self._begin).total_seconds())
+            else:
+                self.never.append(fault)
+
+    def left(self) -> tuple[Fault, ...]:
+        """The faults that had no occasion."""
+        waiting = (pending.fault for row in self._pending.values() for pending in row)
+        return (*self.never, *waiting)
+
+    def _await(self, fault: Fault, during: During, end: datetime) -> None:
+        key = the_task(self._tasks, during.task, "during")
+        schedule = self._tasks[key].schedule
+        slot = schedule.next_after(self._begin)
+        for _ in range(during.nth - 1):
+            slot = None if slot is None else schedule.next_after(slot)
+        if slot is None or slot >= end:
+            self.never.append(fault)
+            return
+        due = (schedule.due_at(key, slot) - self._begin).total_seconds()
+        pending = _Pending(fault, during.after, self._tide.await_from(due))
+        self._pending.setdefault((key, slot), []).append(pending)
+
+    def _began(self, key: TaskKey, slot: datetime, machine: str) -> None:
+        for pending in self._pending.pop((key, slot), ()):
+            pending.happened()
+            self._expect(pending.fault, self._stage.time + pending.after.total_seconds(), machine)
+
+    def _skipped(self, key: TaskKey, slot: datetime) -> None:
+        for pending in self._pending.pop((key, slot), ()):
+            pending.happened()
+            self.never.append(pending.fault)
+
+    def _expect(self, fault: Fault, at: float, machine: str | None = None) -> None:
+        self._tide.expect(at)
+        if fault.lasting is not None:
+            self._tide.expect(at + fault.lasting.total_seconds())
+        self._stage.later(at - self._stage.time, lambda: self._strike(fault, machine))
+
+    def _strike(self, fault: Fault, machine: str | None) -> None:
+        stage, lasting = self._stage, fault.lasting
+        seconds = None if lasting is None else lasting.total_seconds()
+        lives = [] if fault.kind is FaultKind.STORE_DOWN else self._meant(fault, machine)
+        for life in lives:
+            self._hit(fault.kind, life.machine, seconds)
+        if fault.kind is FaultKind.STORE_DOWN:
+            stage.store_down(seconds or 0.0)
+        elif not lives:
+            self.never.append(fault)
+            return
+        now = stage.chronicle.instant(stage.time)
+        until = None if lasting is None else now + lasting
+        who = tuple(life.name for life in lives)
+        stage.chronicle.marks.append(Mark(at=now, until=until, who=who, what=fault.kind.value))
+
+    def _meant(self, fault: Fault, machine: str | None) -> list[Life]:
+        alive = self._stage.alive()
+        if machine is not None:
+            return [life for life in alive if life.machine == machine]
+        if fault.worker == "all":
+            return alive
+        if fault.worker == "leader":
+            return [life for life in alive if life.node.leads][:1]
+        return [life for life in alive if life.machine == f"w{fault.worker}"]
+
+    def _hit(self, kind: FaultKind, machine: str, seconds: float | None) -> None:
+        stage = self._stage
+        match kind:
+            case FaultKind.KILL:
+                stage.kill(machine, seconds)
+            case FaultKind.STOP:
+                stage.stop(machine, seconds)
+            case FaultKind.PAUSE:
+                stage.pause(machine, seconds or 0.0)
+            case FaultKind.PARTITION:
+                weather = stage.weather[machine]
+                weather.requests_lost_until = weather.replies_lost_until = stage.time + (seconds or 0.0)
+            case FaultKind.STORE_DOWN:
+                raise AssertionError(kind)

@@ -1,0 +1,94 @@
+"""A report as a page of text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from task_manager_core.testing.rehearsal.report import Ending, Report, TaskStory
+
+LINES_PER_FINDING = 5
+
+
+def summary(report: Report) -> str:
+    """Circumstances, a line a task, and whatever one would rather not see."""
+    return "\n".join((*_head(report), "", *_table(report), *_findings(report)))
+
+
+def _head(report: Report) -> Iterator[str]:
+    told = report.circumstances
+    yield (
+        f"{told.end - told.start} from {told.start:%Y-%m-%d %H:%M:%S %Z} on {told.workers} workers, "
+        f"{told.concurrency} runs at a time on each"
+    )
+    yield (
+        f"Configured intervals until {told.settling} after each fault, rests of up to {told.calm} elsewhere; "
+        f"{told.steps} steps"
+    )
+
+
+def _table(report: Report) -> Iterator[str]:
+    rows = [("task", "slots", "runs", "skipped", "failed", "lost", "latest", "longest"), *map(_row, report.stories)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for name, *numbers in rows:
+        yield "  ".join(
+            (f"{name:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(numbers, widths[1:], strict=True)))
+        )
+
+
+def _row(story: TaskStory) -> tuple[str, ...]:
+    executions = story.executions
+    endings = Counter(execution.ending for execution in executions)
+    latest = max((run.lateness for run in story.runs if run.lateness is not None), default=timedelta(0))
+    longest = max((one.duration for one in executions if one.duration is not None), default=timedelta(0))
+    return (
+        str(story.key),
+        str(len(story.runs) + len(story.skipped) + len(story.undecided)),
+        str(len(story.runs)),
+        str(len(story.skipped)),
+        str(endings[Ending.RETRIED] + endings[Ending.FAILED]),
+        str(endings[Ending.LOST]),
+        shown(latest),
+        shown(longest),
+    )
+
+
+def _findings(report: Report) -> Iterator[str]:
+    itself = [overlap for overlap in report.overlaps() if overlap.first.task == overlap.second.task]
+    yield from _listed("Faults", report.marks)
+    yield from _listed("Faults without an occasion", report.never)
+    yield from _listed("Tasks that overlapped themselves", itself)
+    yield from _listed("Failed attempts", report.failures())
+    yield from _listed("Attempts lost with their worker", report.lost())
+    yield from _listed("Skipped slots", report.skips())
+    yield from _listed(
+        "Slots nobody decided about", [f"{key} {slot:%Y-%m-%d %H:%M:%S}" for key, slot in report.undecided()]
+    )
+    yield from _listed("Crowded instants", report.pile_ups(at_least=max(2, report.circumstances.places + 1)))
+    yield from _listed("Troubles", report.troubles)
+
+
+def _listed(title: str, found: Sequence[object]) -> Iterator[str]:
+    if not found:
+        return
+    yield ""
+    yield f"{title}: {len(found)}"
+    yield from (f"  {one}" for one in found[:LINES_PER_FINDING])
+    if len(found) > LINES_PER_FINDING:
+        yield "  …"
+
+
+def shown(length: timedelta) -> str:
+    """In the two greatest units that are not zero: "2 h 5 min", "1.5 s", "0"."""
+    seconds = length.total_seconds()
+    if seconds < 60:
+        return f"{seconds:.3g} s" if seconds else "0"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
