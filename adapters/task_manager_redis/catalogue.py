@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from task_manager_core.domain import codec
 from task_manager_core.domain.codec import milliseconds
+from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Plan, Skipped
@@ -45,6 +46,7 @@ class RedisCatalogue:
     async def load(self, since: int) -> Changes | None:
         """Page by page. A task that changes meanwhile comes again in a later page; the last page has the rest."""
         changed: dict[TaskKey, StoredTask] = {}
+        unreadable: set[TaskKey] = set()
         after = ""
         while True:
             reply = await self._client.run(_LOAD, since, after, TASKS_PER_SCRIPT)
@@ -52,11 +54,14 @@ class RedisCatalogue:
                 return None
             version, incarnation, page, *rest = items(reply)
             rows = items(page)
-            for definition, at in zip(rows[::2], rows[1::2], strict=True):
-                stored = StoredTask(task=codec.decode_task(text(definition)), version=number(at))
-                changed.pop(stored.task.key, None)
-                changed[stored.task.key] = stored
-                after = text(at)
+            for name, definition, at in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
+                key, after = decode_task(text(name)), text(at)
+                changed.pop(key, None)
+                unreadable.discard(key)
+                try:
+                    changed[key] = StoredTask(task=codec.decode_task(text(definition)), version=number(at))
+                except BackendCorrupt:
+                    unreadable.add(key)
             if rest:
                 keys, retired = (frozenset(map(decode_task, texts(names))) for names in rest)
                 return Changes(
@@ -65,6 +70,7 @@ class RedisCatalogue:
                     changed=tuple(stored for key, stored in changed.items() if key in keys),
                     keys=keys,
                     retired=retired,
+                    unreadable=keys & unreadable,
                 )
 
     async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -32,6 +33,22 @@ class Driver(Protocol):
     async def aclose(self) -> None: ...
 
 
+class _Primary:
+    """The primary of a Sentinel, with the connections to the sentinels: redis-py leaves those open."""
+
+    def __init__(self, client: Redis, sentinels: Sequence[Redis]) -> None:
+        self.client = client
+        self._typed: Driver = client
+        self._sentinels = sentinels
+
+    async def execute_command(self, *args: Argument) -> object:
+        return await self._typed.execute_command(*args)
+
+    async def aclose(self) -> None:
+        for client in (self.client, *self._sentinels):
+            await client.aclose()
+
+
 def connect(settings: RedisSettings, *, timeout: timedelta | None, connections: int) -> Driver:
     """A client that has not connected yet. `timeout` bounds the wait for an answer, `connections` their number."""
     kind, options = _options(settings)
@@ -45,7 +62,7 @@ def connect(settings: RedisSettings, *, timeout: timedelta | None, connections: 
         watched = Sentinel(sentinel.hosts, sentinel_kwargs=shared | own)  # type: ignore[no-untyped-call]  # redis-py's
         options |= {"ssl": encrypted, "max_connections": connections}
         primary: Redis = watched.master_for(sentinel.service, **options)  # pyright: ignore[reportUnknownMemberType]
-        return primary
+        return _Primary(primary, watched.sentinels)
     if settings.cluster:
         return RedisCluster(ssl=encrypted, max_connections=connections, **options)
     return Redis.from_pool(ConnectionPool(connection_class=kind, max_connections=connections, **options))
@@ -53,6 +70,8 @@ def connect(settings: RedisSettings, *, timeout: timedelta | None, connections: 
 
 async def drop_idle(driver: Driver) -> None:
     """Close what is connected and unused. A cluster's client follows its topology by itself."""
+    if isinstance(driver, _Primary):
+        driver = driver.client
     if isinstance(driver, Redis):
         await driver.connection_pool.disconnect(inuse_connections=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from task_manager_core.domain.codec import decode_presence, decode_record, decode_skipped, instant
 from task_manager_core.domain.errors import BackendCorrupt
@@ -18,6 +19,7 @@ from task_manager_redis.keys import decode_run_id, decode_task, encode_task
 from task_manager_redis.replies import Reply, items, number, text, texts
 from task_manager_redis.scripts import script
 
+_EPOCH = instant(0)
 _CLEAR = script("clear")
 _SNAPSHOT = script("snapshot")
 
@@ -80,9 +82,16 @@ def _view(row: Reply) -> TaskView:
         plan=None if slot == "" else Plan(slot=instant(number(slot)), due_at=instant(number(due))),
         paused=paused == "1",
         retired=retired == 1,
-        live=tuple(_live(run) for run in items(runs)),
+        live=tuple(sorted(map(_live, items(runs)), key=_line)),
         skipped=skipped,
     )
+
+
+def _line(run: LiveRun) -> tuple[bool, bool, datetime, str]:
+    """The order of runs in a view, because a hash has none: by slot, then the triggered ones, then the held ones."""
+    if run.state is RunState.HELD:
+        return True, True, _EPOCH, ""
+    return False, run.slot is None, run.slot or _EPOCH, run.run.value
 
 
 def _live(row: Reply) -> LiveRun:

@@ -52,10 +52,10 @@ class RedisSettings:
     def __post_init__(self) -> None:
         if self.url is None and "://" in self.host:
             raise DefinitionError(
-                "redis_host", _shown(self.host), "a host name is expected here; a URL goes into `url`"
+                "redis_host", _scheme(self.host), "a host name is expected here; a URL goes into `url`"
             )
         if self.url is not None and not self.url.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
-            raise DefinitionError("redis_host", _shown(self.url), "a URL begins with redis://, rediss:// or unix://")
+            raise DefinitionError("redis_host", _scheme(self.url), "a URL begins with redis://, rediss:// or unix://")
         if self.url is not None and not _readable(self.url):
             raise DefinitionError(
                 "redis_host", _shown(self.url), "special characters of a password are percent-encoded"
@@ -75,6 +75,12 @@ class RedisSettings:
         if self.sentinel is not None:
             return f"service {self.sentinel.service!r} of the sentinels"
         return f"{self.host}:{self.port}" if self.url is None else _shown(self.url)
+
+
+def _scheme(url: str) -> str:
+    """All that is shown of a URL whose other parts may be anything."""
+    scheme, found, _ = url.partition("://")
+    return f"{scheme}://…" if found and scheme.isalnum() else "(not a URL)"
 
 
 def _readable(url: str) -> bool:

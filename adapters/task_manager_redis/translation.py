@@ -37,7 +37,7 @@ _TEMPORARY = frozenset(
 )
 _REFUSED = frozenset({"CROSSSLOT", "DENIED", "MOVED", "NOAUTH", "NOPERM", "NOPROTO", "WRONGPASS"})
 _CODE = re.compile(r"[A-Z]{3,}(?= )")
-_HIDDEN_CODE = re.compile(r"@user_script: ?\d+: -([A-Z]{3,}) ")
+_HIDDEN_CODE = re.compile(r"@user_script: ?\d+: -?([A-Z]{3,}) ")
 # redis-py cuts the code off where it makes a class of it.
 _CODES_OF_CLASSES: tuple[tuple[type[Exception], str], ...] = (
     (MovedError, "MOVED"),

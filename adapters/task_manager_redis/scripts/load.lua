@@ -1,5 +1,5 @@
 -- One page of what changed. ARGV: version the reader knows, score after which this page begins ('' for the first page),
--- size of a page. Answer: nil when nothing changed; else version, incarnation, definitions (text, version, ...), and, only
+-- size of a page. Answer: nil when nothing changed; else version, incarnation, definitions (task, text, version, ...), and, only
 -- with the last page, all tasks and the retired ones.
 local since, after, size = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local version = tonumber(redis.call('GET', root .. ':version')) or 0
@@ -15,6 +15,7 @@ local found = redis.call('ZRANGEBYSCORE', root .. ':catalogue', '(' .. after, '+
 local page = {}
 for _, task in ipairs(found) do
   local stored = redis.call('HMGET', root .. ':task:' .. task, 'definition', 'version')
+  page[#page + 1] = task
   page[#page + 1] = stored[1]
   page[#page + 1] = stored[2]
 end

@@ -137,13 +137,14 @@ local function pending(priority, id)
   return redis.call('XPENDING', streams[priority], GROUP, id, id, 1)[1]
 end
 
--- Where a run stands if this claim still holds it, and how long ago its last heartbeat was.
+-- The text of a run's place if this claim still holds it, and how long ago its last heartbeat was.
 local function held_by(priority, id, worker, task, run)
-  local place = place_of(task, run)
-  if place and place.state == 'q' and place.id == id and place.priority == priority then
+  local text = redis.call('HGET', root .. ':live:' .. task, run)
+  local entry = priority .. ' ' .. id .. ' '
+  if text and string.sub(text, 1, 1) == 'q' and string.sub(text, 5, 4 + #entry) == entry then
     local claim = pending(priority, id)
     if claim and claim[2] == worker then
-      return place, claim[3]
+      return text, claim[3]
     end
   end
   return nil

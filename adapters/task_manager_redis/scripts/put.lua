@@ -13,6 +13,9 @@ local function put(task, expected, replan, slot, due, text, given_up, skips, at)
   if expected ~= found or (stored[1] and given_up ~= '' and given_up ~= stored[3]) then
     return -1 - found
   end
+  if stored[1] and replan == '1' and slot ~= '' and tonumber(slot) <= now then
+    return -1 - found
+  end
   local version = next_version()
   redis.call('HSET', key, 'version', version, 'definition', text)
   redis.call('ZADD', root .. ':catalogue', version, task)

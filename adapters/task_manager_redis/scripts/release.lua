@@ -4,11 +4,12 @@ local delay, started = tonumber(ARGV[4]), tonumber(ARGV[5])
 local lost = {}
 for i = 6, #ARGV, 5 do
   local priority, id, worker, task, run = unpack(ARGV, i, i + 4)
-  local place = held_by(priority, id, worker, task, run)
-  local fields = place and entry(priority, id)
+  local text = held_by(priority, id, worker, task, run)
+  local fields = text and entry(priority, id)
   if not fields then
     lost[#lost + 1] = (i - 6) / 5
   else
+    local place = read_place(text)
     local attempt = place.attempt + started
     take(priority, id)
     if delay > 0 then

@@ -3,11 +3,12 @@
 local lost = {}
 for i = 4, #ARGV, 7 do
   local priority, id, worker, task, run, delay, line = unpack(ARGV, i, i + 6)
-  local place = held_by(priority, id, worker, task, run)
-  if not place then
+  local text = held_by(priority, id, worker, task, run)
+  if not text then
     lost[#lost + 1] = (i - 4) / 7
   else
-    local fields = delay ~= 'end' and entry(priority, id)
+    local place = read_place(text)
+    local fields = delay ~= 'end' and not place.cancelling and entry(priority, id)
     take(priority, id)
     remember(task, line)
     if fields then

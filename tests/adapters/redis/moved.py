@@ -19,6 +19,7 @@ from task_manager_redis.scripts import Script, script
 from task_manager_redis.settings import RedisSettings
 
 PREFIX = "tests"
+RETAINED = Retention()
 _MILLISECOND = timedelta(milliseconds=1)
 
 # By its own consumer, so that nobody's claim moves.
@@ -57,9 +58,7 @@ class MovedRedis:
 
 
 @asynccontextmanager
-async def open_moved(
-    url: str, retention: Retention = Retention(), *, prefix: str = PREFIX
-) -> AsyncGenerator[MovedRedis]:
+async def open_moved(url: str, retention: Retention = RETAINED, *, prefix: str = PREFIX) -> AsyncGenerator[MovedRedis]:
     """Open the store of a server. It is not emptied."""
     client = RedisClient(RedisSettings(url=url, prefix=prefix), retention)
     async with open_on(client) as backend:

@@ -1,0 +1,355 @@
+"""A server that forgets, dies, freezes, refuses, or is not fit for us."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+
+from task_manager_core.domain.errors import BackendCorrupt, BackendMisconfigured, BackendUnavailable
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.policy import Retention
+from task_manager_core.ports import Enqueued
+from task_manager_core.testing.clock import ManualClock
+from task_manager_core.testing.conformance.build import HOUR, NOTHING, SECOND, TTL, WORKER, key, run, task
+from task_manager_core.testing.conformance.harness import Harness
+from task_manager_core.testing.conformance.store import Store
+from task_manager_redis import RedisSettings, redis_backend
+from task_manager_redis.backend import open_on
+from task_manager_redis.client import RedisClient
+from tests.adapters.redis.moved import PREFIX, MovedRedis, open_moved
+from tests.redis_server import RedisServer
+from tests.waiting import wait_until_async
+
+SECRET = "hunter2"
+QUICK = timedelta(milliseconds=300)
+
+
+@asynccontextmanager
+async def opened(settings: RedisSettings) -> AsyncIterator[Store]:
+    async with open_on(RedisClient(settings, Retention())) as backend:
+        yield Store(Harness(backend=backend, advance=_nowhere))
+
+
+async def _nowhere(_: timedelta) -> None:
+    raise AssertionError("this store's time is the server's")
+
+
+@pytest_asyncio.fixture
+async def moved(own_redis_server: RedisServer) -> AsyncIterator[MovedRedis]:
+    async with open_moved(own_redis_server.url) as moved:
+        yield moved
+
+
+@pytest.fixture
+def store(moved: MovedRedis) -> Store:
+    return Store(Harness(backend=moved.backend, advance=moved.advance))
+
+
+async def every_verb(store: Store) -> list[Callable[[], Awaitable[object]]]:
+    """One call of each kind of connection and answer."""
+    term = Term(WORKER, 1)
+    return [
+        lambda: store.leadership.campaign(WORKER, TTL),
+        lambda: store.leadership.renew(term, TTL),
+        lambda: store.catalogue.load(0),
+        lambda: store.schedule.agenda(10),
+        lambda: store.schedule.commit(term, ()),
+        lambda: store.queue.claim(WORKER, 10, NOTHING),
+        lambda: store.queue.claim(WORKER, 10, QUICK),
+        lambda: store.queue.claim(WORKER, 10, NOTHING, known=()),
+        lambda: store.queue.enqueue([run(task())]),
+        lambda: store.queue.cancel([(key(), run(task()).id)]),
+        lambda: store.history.read(key(), 10),
+        store.history.snapshot,
+        lambda: store.attendance.depart(WORKER),
+        lambda: store.signals.wait(QUICK),
+    ]
+
+
+# -- a server that forgets --------------------------------------------------------------------------------------------
+
+
+async def test_forgotten_scripts_are_taught_again(own_redis_server: RedisServer, store: Store) -> None:
+    await store.define(task())
+    claim = await store.take(run(task()))
+    with own_redis_server.client() as client:
+        for verb in (
+            lambda: store.settle(claim),
+            lambda: store.enqueue(run(task(), "2")),
+            store.claim,
+            store.picture,
+        ):
+            client.script_flush()
+            assert await verb()
+
+
+async def test_a_wiped_store_is_an_empty_store(own_redis_server: RedisServer, store: Store) -> None:
+    await store.define(task())
+    claim = await store.take(run(task()))
+    term = await store.lead()
+    for _ in range(2):
+        with own_redis_server.client() as client:
+            client.flushall()
+        assert not await store.settle(claim)
+        assert not await store.alive(claim, TTL)
+        assert not await store.release(claim)
+        assert not await store.leadership.renew(term, TTL)
+        assert await store.claim() == ()
+        assert await store.enqueue(run(task())) == (Enqueued.UNKNOWN_TASK,)
+    changes = await store.catalogue.load(1_000)
+    assert changes is not None
+    assert (changes.version, changes.keys) == (0, frozenset())
+
+
+async def test_a_worker_that_waits_outlives_a_wipe(own_redis_server: RedisServer, store: Store) -> None:
+    await store.define(task())
+    waiting = asyncio.ensure_future(store.queue.claim(WORKER, 10, HOUR))
+    with own_redis_server.client() as client:
+        await wait_until_async(lambda: client.info("clients")["blocked_clients"], "the worker waits")
+        client.flushall()
+        await store.define(task())
+        await store.enqueue(run(task()))
+    async with asyncio.timeout(10):
+        [claim] = await waiting
+    assert claim.run == run(task())
+
+
+@pytest.mark.parametrize("priority", ["high", "low"])
+async def test_a_destroyed_group_is_created_again_and_nothing_queued_is_passed_over(
+    own_redis_server: RedisServer, store: Store, priority: str
+) -> None:
+    await store.define(task())
+    await store.enqueue(run(task()))
+    with own_redis_server.client() as client:
+        client.xgroup_destroy(f"{{{PREFIX}}}:runs:{priority}", "workers")
+    [claim] = await store.claim()
+    assert await store.settle(claim)
+
+
+# -- a server that goes and comes back --------------------------------------------------------------------------------
+
+
+async def test_entering_needs_no_server() -> None:
+    settings = RedisSettings(host="127.0.0.1", port=1, password=SECRET)
+    async with redis_backend(settings)(clock=ManualClock(), retention=Retention()) as backend:
+        store = Store(Harness(backend=backend, advance=_nowhere))
+        for verb in await every_verb(store):
+            with pytest.raises(BackendUnavailable) as caught:
+                await verb()
+            assert SECRET not in str(caught.value)
+            assert "127.0.0.1:1" in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_the_next_call_after_a_restart_succeeds(how: str) -> None:
+    with RedisServer(appendonly=True) as server:
+        async with open_moved(server.url) as moved:
+            store = Store(Harness(backend=moved.backend, advance=moved.advance))
+            await store.define(task())
+            first = await store.take(run(task()))
+            for verb in await every_verb(store):
+                await verb()
+            (server.stop if how == "stop" else server.kill)()
+            with pytest.raises(BackendUnavailable):
+                await store.claim()
+            server.start()
+            assert (await store.view(key())).live != ()
+            assert await store.settle(first)
+            for verb in await every_verb(store):
+                await verb()
+
+
+async def test_a_restart_that_nobody_noticed_costs_nothing(own_redis_server: RedisServer, store: Store) -> None:
+    """The connections at hand are dead, and the server is back: they are replaced before anything is sent."""
+    for _ in range(3):
+        await asyncio.gather(*(verb() for verb in await every_verb(store)))
+        await asyncio.to_thread(own_redis_server.restart)
+        for verb in await every_verb(store):
+            await verb()
+
+
+async def test_who_waits_learns_of_the_death(own_redis_server: RedisServer, store: Store) -> None:
+    waiting = [
+        asyncio.ensure_future(store.queue.claim(WORKER, 10, HOUR)),
+        asyncio.ensure_future(store.signals.wait(HOUR)),
+    ]
+    with own_redis_server.client() as client:
+        await wait_until_async(lambda: client.info("clients")["blocked_clients"] == 2, "both wait")
+    own_redis_server.kill()
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [BackendUnavailable] * 2
+
+
+async def test_a_frozen_server_is_unavailable_soon(own_redis_server: RedisServer) -> None:
+    async with opened(RedisSettings(url=own_redis_server.url, timeout=QUICK)) as store:
+        verbs = await every_verb(store)
+        for verb in verbs:
+            await verb()
+        own_redis_server.pause()
+        began = time.monotonic()
+        answers = await asyncio.gather(*(verb() for verb in verbs), return_exceptions=True)
+        assert {type(answer) for answer in answers} == {BackendUnavailable}
+        assert time.monotonic() - began < 5
+        own_redis_server.resume()
+        for verb in verbs:
+            await verb()
+
+
+async def test_those_who_wait_starve_nobody(store: Store) -> None:
+    waiting: list[asyncio.Task[object]] = []
+    for number in range(100):
+        waiting.append(asyncio.create_task(store.queue.claim(NodeId(f"{number}"), 10, HOUR)))
+        waiting.append(asyncio.create_task(store.signals.wait(HOUR)))
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(store.now() for _ in range(500)))
+    for waiter in waiting:
+        waiter.cancel()
+    await asyncio.wait(waiting)
+    async with asyncio.timeout(10):
+        await store.define(task())
+        await store.take(run(task()))
+
+
+async def test_a_call_given_up_leaves_no_answer_for_the_next(store: Store) -> None:
+    await store.define(task())
+    for number in range(50):
+        calls = [asyncio.ensure_future(store.now()), asyncio.ensure_future(store.queue.claim(WORKER, 1, SECOND))]
+        await asyncio.sleep(number / 20_000)
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+        assert await store.enqueue(run(task(), f"{number}")) == (Enqueued.QUEUED,)
+        claims = await store.queue.claim(WORKER, 10, SECOND, known=())
+        assert [claim.run for claim in claims] in ([run(task(), f"{number}")], [])
+        for claim in claims:
+            assert await store.settle(claim)
+
+
+# -- a server that refuses --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [None, "wrong-" + SECRET])
+async def test_a_wrong_password_is_a_wrong_set_up(given: str | None) -> None:
+    with RedisServer(password=SECRET) as server:
+        settings = RedisSettings(host="127.0.0.1", port=server.port, password=given)
+        async with opened(settings) as store:
+            for verb in await every_verb(store):
+                with pytest.raises(BackendMisconfigured) as caught:
+                    await verb()
+                assert SECRET not in str(caught.value)
+                assert "login" in str(caught.value)
+
+
+async def test_the_right_password_is_accepted_in_either_place(own_redis_server: RedisServer) -> None:
+    with own_redis_server.client() as client:
+        client.config_set("requirepass", "p@ss/w#rd")
+    port = own_redis_server.port
+    for settings in (
+        RedisSettings(host="127.0.0.1", port=port, password="p@ss/w#rd"),
+        RedisSettings(url=f"redis://127.0.0.1:{port}/0", password="p@ss/w#rd"),
+        RedisSettings(url=f"redis://:p%40ss%2Fw%23rd@127.0.0.1:{port}/0", password="another"),
+    ):
+        async with opened(settings) as store:
+            for verb in await every_verb(store):
+                await verb()
+
+
+async def test_an_account_without_permission_is_a_wrong_set_up(own_redis_server: RedisServer) -> None:
+    with own_redis_server.client() as client:
+        client.acl_setuser("other", enabled=True, passwords=[f"+{SECRET}"], keys=["{other}*"], commands=["+@all"])
+        client.acl_setuser("mute", enabled=True, passwords=[f"+{SECRET}"], keys=["*"], commands=["+ping"])
+    for account in ("other", "mute"):
+        settings = RedisSettings(host="127.0.0.1", port=own_redis_server.port, username=account, password=SECRET)
+        async with opened(settings) as store:
+            with pytest.raises(BackendMisconfigured) as caught:
+                await store.leadership.campaign(WORKER, TTL)
+            assert SECRET not in str(caught.value)
+            assert "NOPERM" in str(caught.value)
+
+
+async def test_an_account_needs_no_more_than_these_permissions(own_redis_server: RedisServer) -> None:
+    with own_redis_server.client() as client:
+        client.acl_setuser(
+            "narrow",
+            enabled=True,
+            passwords=[f"+{SECRET}"],
+            keys=["{narrow}*"],
+            commands=["-@all", "+@read", "+@write", "+@scripting", "+@connection", "+time"],
+        )
+    url = f"redis://narrow:{SECRET}@127.0.0.1:{own_redis_server.port}/0"
+    async with open_moved(url, prefix="narrow") as moved:
+        store = Store(Harness(backend=moved.backend, advance=moved.advance))
+        term = await store.lead()
+        await store.define(task())
+        await store.take(run(task()))
+        await store.advance(TTL)
+        assert len(await store.reap(term, TTL)) == 1
+        for verb in await every_verb(store):
+            await verb()
+
+
+# -- a server that is not fit for us ----------------------------------------------------------------------------------
+
+
+async def test_a_server_that_evicts_is_refused_until_it_does_not(own_redis_server: RedisServer) -> None:
+    with own_redis_server.client() as client:
+        client.config_set("maxmemory-policy", "volatile-lru")
+        async with opened(RedisSettings(url=own_redis_server.url)) as store:
+            for verb in await every_verb(store):
+                with pytest.raises(BackendMisconfigured, match="noeviction"):
+                    await verb()
+            assert client.dbsize() == 0
+            client.config_set("maxmemory-policy", "noeviction")
+            for verb in await every_verb(store):
+                await verb()
+
+
+async def test_a_full_server_is_unavailable_and_changes_nothing(own_redis_server: RedisServer, store: Store) -> None:
+    await store.define(task())
+    claim = await store.take(run(task(), "1"))
+    with own_redis_server.client() as client:
+        client.config_set("maxmemory", 1)
+        before = {name: client.dump(name) for name in sorted(client.keys())}
+        with pytest.raises(BackendUnavailable, match="OOM"):
+            await store.enqueue(run(task(), "2"))
+        with pytest.raises(BackendUnavailable, match="OOM"):
+            await store.define(task("other"))
+        assert {name: client.dump(name) for name in sorted(client.keys())} == before
+        client.config_set("maxmemory", 0)
+    assert await store.settle(claim)
+
+
+async def test_a_replica_is_unavailable(own_redis_server: RedisServer, store: Store) -> None:
+    await store.define(task())
+    with own_redis_server.client() as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        with pytest.raises(BackendUnavailable, match=r"READONLY|MASTERDOWN"):
+            await store.enqueue(run(task()))
+        client.execute_command("REPLICAOF", "NO", "ONE")
+    assert await store.enqueue(run(task())) == (Enqueued.QUEUED,)
+
+
+async def test_a_key_that_somebody_else_wrote_is_corrupt(own_redis_server: RedisServer, store: Store) -> None:
+    with own_redis_server.client() as client:
+        client.set(f"{{{PREFIX}}}:term", "something else")
+        with pytest.raises(BackendCorrupt):
+            await store.leadership.campaign(WORKER, TTL)
+        client.delete(f"{{{PREFIX}}}:term")
+        client.lpush(f"{{{PREFIX}}}:history:group/task", b"\xff\xfe")
+        with pytest.raises(BackendCorrupt):
+            await store.history.read(key(), 10)
+    await store.lead()
+
+
+async def test_a_database_that_does_not_exist_is_a_wrong_set_up(own_redis_server: RedisServer) -> None:
+    async with opened(RedisSettings(host="127.0.0.1", port=own_redis_server.port, db=99)) as store:
+        with pytest.raises(BackendMisconfigured, match="DB index"):
+            await store.now()

@@ -1,0 +1,250 @@
+"""What is particular to runs in streams: waking, lost replies, unreadable runs, consumers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+import redis
+
+from task_manager_core.domain import codec
+from task_manager_core.domain.errors import BackendCorrupt
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.policy import Priority, Retention
+from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Retried, RunState
+from task_manager_core.ports import Enqueued
+from task_manager_core.testing.conformance.build import (
+    HOUR,
+    NOTHING,
+    TTL,
+    WORKER,
+    exclusive,
+    key,
+    presence,
+    run,
+    runs,
+    task,
+)
+from task_manager_core.testing.conformance.harness import Harness
+from task_manager_core.testing.conformance.store import Store
+from task_manager_redis.scripts import script
+from tests.adapters.redis.moved import MovedRedis, open_moved
+from tests.waiting import wait_until_async
+
+OTHER = NodeId("other")
+LOW, HIGH = "{tests}:runs:low", "{tests}:runs:high"
+
+
+@pytest_asyncio.fixture
+async def moved(redis_url: str) -> AsyncIterator[MovedRedis]:
+    async with open_moved(redis_url, Retention(runs=10)) as moved:
+        yield moved
+
+
+@pytest.fixture
+def store(moved: MovedRedis) -> Store:
+    return Store(Harness(backend=moved.backend, advance=moved.advance))
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as server:
+        yield server
+
+
+async def waits(server: redis.Redis, count: int = 1) -> None:
+    await wait_until_async(lambda: server.info("clients")["blocked_clients"] == count, f"{count} wait")
+
+
+# -- waking -----------------------------------------------------------------------------------------------------------
+
+
+async def test_one_run_wakes_one_worker(store: Store, server: redis.Redis) -> None:
+    await store.define(task())
+    workers = [NodeId(f"{number}") for number in range(5)]
+    waiting = [asyncio.ensure_future(store.queue.claim(worker, 10, HOUR)) for worker in workers]
+    await waits(server, 5)
+    for left in (4, 3):
+        await store.enqueue(run(task(), f"{left}"))
+        await waits(server, left)
+    await wait_until_async(lambda: sum(waiter.done() for waiter in waiting) == 2, "two have got a run")
+    for waiter in waiting:
+        waiter.cancel()
+    await asyncio.wait(waiting)
+
+
+async def test_a_retry_wakes_a_worker_at_its_instant(store: Store, server: redis.Redis) -> None:
+    """The worker blocked before anything waited, so it cannot know the instant; whoever settled does."""
+    await store.define(task())
+    claims = [await store.take(run(task(), name)) for name in "ab"]
+    waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
+    await waits(server)
+    began = time.monotonic()
+    await store.settle(claims[0], Retried(timedelta(milliseconds=200)))
+    async with asyncio.timeout(10):
+        [again] = await waiting
+    assert again.run == claims[0].run
+    assert 0.2 <= time.monotonic() - began < 5
+    waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
+    await waits(server)
+    await store.release(claims[1], timedelta(milliseconds=50))
+    async with asyncio.timeout(10):
+        [again] = await waiting
+    assert again.run == claims[1].run
+
+
+async def test_what_waits_already_ends_the_wait_of_a_worker(redis_url: str, store: Store) -> None:
+    """Also if the process that let it wait is gone, and its alarm with it."""
+    await store.define(task())
+    async with open_moved(redis_url) as gone:
+        other = Store(Harness(backend=gone.backend, advance=gone.advance))
+        await other.settle(await other.take(run(task())), Retried(timedelta(milliseconds=300)))
+    async with asyncio.timeout(10):
+        [claim] = await store.queue.claim(WORKER, 10, HOUR)
+    assert claim.attempt == 2
+
+
+async def test_a_worker_never_gets_more_than_it_can_take(store: Store, server: redis.Redis) -> None:
+    """Redis counts per stream: both may have got a run between the look and the wait."""
+    high = task("high", priority=Priority.HIGH)
+    await store.define(task())
+    await store.define(high)
+    for number in range(10):
+        asked = [run(task(), f"{number}"), run(high, f"{number}")]
+        waiting = asyncio.ensure_future(store.queue.claim(WORKER, 1, HOUR))
+        await waits(server)
+        # One script queues both, and only then is the worker served.
+        assert await store.enqueue(*asked) == (Enqueued.QUEUED, Enqueued.QUEUED)
+        claims = [*await waiting]
+        assert len(claims) == 1
+        claims += await store.claim(OTHER)
+        assert {claim.run for claim in claims} == set(asked)
+        assert {(claim.attempt, claim.failures) for claim in claims} == {(1, 0)}
+        for claim in claims:
+            assert await store.settle(claim)
+
+
+async def test_an_idle_worker_waits_no_longer_than_it_said(store: Store) -> None:
+    for wait in (0, 1, 150):
+        began = time.monotonic()
+        assert await store.queue.claim(WORKER, 10, timedelta(milliseconds=wait)) == ()
+        assert wait / 1000 <= time.monotonic() - began + 0.002 < 5
+
+
+# -- lost replies -----------------------------------------------------------------------------------------------------
+
+
+async def test_claims_whose_reply_was_lost_come_back_to_their_worker_only(
+    moved: MovedRedis, store: Store, server: redis.Redis
+) -> None:
+    await store.define(task())
+    await store.define(task("high", priority=Priority.HIGH))
+    asked = [*runs(task(), 3), run(task("high", priority=Priority.HIGH))]
+    await store.enqueue(*asked)
+    for stream in (HIGH, LOW):
+        server.xreadgroup("workers", WORKER.value, {stream: ">"}, count=10)
+    assert await store.claim(OTHER) == ()
+    assert await store.queue.claim(OTHER, 10, NOTHING, known=()) == ()
+    claims = await store.queue.claim(WORKER, 10, NOTHING, known=())
+    assert {claim.run for claim in claims} == set(asked)
+    assert await store.queue.claim(WORKER, 10, HOUR, known=claims) == ()
+    assert {claim.run for claim in await store.queue.claim(WORKER, 10, NOTHING, known=claims[1:])} == {claims[0].run}
+
+
+# -- runs that cannot be read -----------------------------------------------------------------------------------------
+
+
+async def test_an_unreadable_run_goes_back_and_hurts_no_other(moved: MovedRedis, store: Store) -> None:
+    """During a deployment an older worker meets runs that a newer one queued."""
+    await store.define(task())
+    newer = run(task(), "newer")
+    await store.enqueue(run(task(), "1"))
+    await moved.client.run(
+        script("enqueue"),
+        *(1000, newer.id.value, "group/task", "low", "-", 0),
+        codec.encode_run(newer).replace('"v":1', '"v":999'),
+    )
+    await store.enqueue(run(task(), "2"))
+    with pytest.raises(BackendCorrupt, match="newer version"):
+        await store.claim()
+    claims = await store.queue.claim(WORKER, 10, NOTHING, known=())
+    assert {claim.run for claim in claims} == {run(task(), "1"), run(task(), "2")}
+    assert (await store.states(key()))[newer.id.value] is RunState.WAITING
+    await store.advance(HOUR)
+    with pytest.raises(BackendCorrupt):
+        await store.claim()
+    [left] = [live for live in await store.live(key()) if live.run == newer.id]
+    assert (left.attempt, left.failures) == (1, 0)
+
+
+# -- consumers and lines that the store writes ------------------------------------------------------------------------
+
+
+async def test_consumers_are_forgotten_only_without_claims(
+    moved: MovedRedis, store: Store, server: redis.Redis
+) -> None:
+    await store.define(task())
+    term = await store.lead()
+    await store.claim(NodeId("idle"))
+    claim = await store.take(run(task()), NodeId("busy"))
+    names = [consumer["name"] for consumer in server.xinfo_consumers(LOW, "workers")]
+    assert sorted(names) == ["busy", "idle"]
+    # The server measures how long a consumer has been idle, so here only the threshold can be moved.
+    await moved.client.run(script("reap"), term.holder.value, term.token, 60_000, 10, -1)
+    assert [consumer["name"] for consumer in server.xinfo_consumers(LOW, "workers")] == ["busy"]
+    assert await store.settle(claim)
+
+
+async def test_lines_of_the_store_read_like_those_of_a_worker(store: Store) -> None:
+    odd = NodeId('a"b\\c/d é\x7f🙂')
+    of = exclusive()
+    term = await store.lead()
+    await store.define(of)
+    claim = await store.take(run(of), odd)
+    await store.advance(2 * TTL)
+    assert await store.reap(term, TTL) == (claim,)
+    await store.queue.cancel([(of.key, claim.run.id)])
+    cancelled, lost = await store.records(of.key)
+    assert lost == AttemptRecord(
+        run=claim.run.id,
+        slot=None,
+        attempt=1,
+        status=AttemptStatus.LOST,
+        started_at=lost.started_at,
+        duration=lost.duration,
+        worker=odd,
+        token=claim.token,
+    )
+    assert 2 * TTL <= lost.duration < 3 * TTL
+    assert cancelled.attempt == 2
+    assert cancelled.token > lost.token
+    assert (cancelled.worker, cancelled.duration) == (NodeId(""), NOTHING)
+
+
+async def test_the_history_is_exactly_as_long_as_it_may_be(store: Store, server: redis.Redis) -> None:
+    await store.define(task())
+    for request in runs(task(), 25):
+        await store.settle(await store.take(request))
+    assert server.llen("{tests}:history:group/task") == 10
+    assert [line.run for line in await store.records(key())] == [one.id for one in runs(task(), 25)][:14:-1]
+
+
+# -- attendance -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_presence_is_sent_once_and_again_when_the_store_lost_it(store: Store, server: redis.Redis) -> None:
+    here = presence(WORKER.value)
+    for _ in range(3):
+        await store.attendance.announce(here, TTL)
+        assert await store.living() == [WORKER.value]
+    server.flushall()
+    await store.attendance.announce(here, TTL)
+    assert await store.living() == [WORKER.value]
+    await store.advance(TTL)
+    assert await store.living() == []
+    await store.attendance.announce(here, TTL)
+    assert await store.living() == [WORKER.value]

@@ -1,0 +1,109 @@
+"""What the settings accept, and what they never show."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import timedelta
+
+import pytest
+from redis.asyncio import RedisCluster
+from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection
+
+from task_manager_core.domain.errors import DefinitionError
+from task_manager_redis import RedisSettings, SentinelSettings, redis_backend
+from task_manager_redis.driver import connect, secrets_of
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://user:{SECRET}@host/0",
+        f"postgres://:{SECRET}@host:5432",
+        f"redis:/{SECRET}",
+        f"redis://:a#{SECRET}@host:6379/0",
+        f"redis://:a/{SECRET}@host:6379/0",
+        f"redis://:a?{SECRET}@host:6379/0",
+        f"redis://host:port{SECRET}",
+        f"REDIS//{SECRET}",
+    ],
+)
+def test_a_wrong_url_names_the_field_and_no_secret(url: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        RedisSettings(url=url)
+    assert caught.value.field == "redis_host"
+    assert SECRET not in str(caught.value)
+    assert SECRET not in repr(caught.value)
+
+
+def test_a_url_in_the_place_of_a_host_is_told_where_it_belongs() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        RedisSettings(host=f"redis://:{SECRET}@host:6379/0")
+    assert caught.value.field == "redis_host"
+    assert SECRET not in str(caught.value)
+
+
+def test_an_option_that_no_connection_takes_is_refused_at_once() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        redis_backend(RedisSettings(url=f"redis://:{SECRET}@localhost/0?no_such_option=1"))
+    assert "no_such_option" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        RedisSettings(password=SECRET),
+        RedisSettings(url=f"redis://user:{SECRET}@localhost:6379/0"),
+        RedisSettings(url=f"redis://localhost:6379/0?password={SECRET}"),
+        RedisSettings(sentinel=SentinelSettings(hosts=(("localhost", 26379),), service="main", password=SECRET)),
+    ],
+)
+def test_no_secret_is_shown(settings: RedisSettings) -> None:
+    assert SECRET not in repr(settings)
+    assert SECRET not in settings.address
+    assert secrets_of(settings) == (SECRET,)
+
+
+def test_contradictions_are_refused() -> None:
+    sentinel = SentinelSettings(hosts=(("localhost", 26379),), service="main")
+    for wrong in (
+        lambda: RedisSettings(prefix=""),
+        lambda: RedisSettings(cluster=True, sentinel=sentinel),
+        lambda: RedisSettings(cluster=True, url="unix:///tmp/redis.sock"),
+        lambda: RedisSettings(timeout=timedelta(0)),
+        lambda: SentinelSettings(hosts=(), service="main"),
+    ):
+        with pytest.raises(DefinitionError):
+            wrong()
+
+
+async def test_a_url_says_what_it_says_and_the_fields_say_the_rest() -> None:
+    settings = RedisSettings(
+        url="rediss://me@server:7000/3?ssl_cert_reqs=none&socket_timeout=90", password=SECRET, db=5
+    )
+    assert settings.address == "rediss://server:7000/3"
+    driver = connect(settings, timeout=timedelta(seconds=1), connections=4)
+    pool = driver.connection_pool  # type: ignore[attr-defined]
+    assert issubclass(pool.connection_class, SSLConnection)
+    given = pool.connection_kwargs
+    assert (given["host"], given["port"], given["db"], given["username"]) == ("server", 7000, 3, "me")
+    assert given["password"] == SECRET
+    assert given["ssl_cert_reqs"] in {"none", ssl.CERT_NONE}
+    assert given["socket_timeout"] == 1.0
+    await driver.aclose()
+
+
+async def test_a_socket_of_this_machine() -> None:
+    driver = connect(RedisSettings(url="unix:///run/redis.sock?db=2"), timeout=None, connections=4)
+    pool = driver.connection_pool  # type: ignore[attr-defined]
+    assert pool.connection_class is UnixDomainSocketConnection
+    assert (pool.connection_kwargs["path"], pool.connection_kwargs["db"]) == ("/run/redis.sock", 2)
+    await driver.aclose()
+
+
+async def test_a_cluster_with_tls() -> None:
+    driver = connect(RedisSettings(host="server", tls=True, cluster=True), timeout=None, connections=4)
+    assert isinstance(driver, RedisCluster)
+    await driver.aclose()

@@ -1,0 +1,193 @@
+"""Behind a Sentinel, in a Cluster, over a socket file and over TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import redis
+
+from task_manager_core.domain.errors import BackendUnavailable
+from task_manager_core.domain.policy import Priority, Retention
+from task_manager_core.testing.conformance.build import HOUR, NOTHING, SECOND, TTL, WORKER, exclusive, key, run, task
+from task_manager_core.testing.conformance.harness import Harness
+from task_manager_core.testing.conformance.store import Store
+from task_manager_redis import RedisSettings, SentinelSettings
+from task_manager_redis.backend import open_on
+from task_manager_redis.client import RedisClient
+from tests.redis_server import RedisServer, find_server, free_port
+from tests.waiting import wait_until, wait_until_async
+
+SLOTS = 16384
+HIGHEST_PORT = 55_000  # the nodes of a cluster talk to each other 10,000 ports higher
+
+
+@asynccontextmanager
+async def opened(settings: RedisSettings) -> AsyncIterator[Store]:
+    async def advance(_: timedelta) -> None:
+        raise AssertionError("this store's time is the server's")
+
+    async with open_on(RedisClient(settings, Retention())) as backend:
+        yield Store(Harness(backend=backend, advance=advance))
+
+
+async def work(store: Store) -> None:
+    """Something of everything: scripts, a blocking read of both streams, a signal."""
+    of, high = exclusive("low"), task("high", priority=Priority.HIGH)
+    for one in (of, high):
+        await store.define(one)
+    waiting = asyncio.ensure_future(store.queue.claim(WORKER, 10, HOUR))
+    await store.picture()
+    await store.enqueue(run(of))
+    async with asyncio.timeout(10):
+        [claim] = await waiting
+    await store.enqueue(run(of, "held"), run(high))
+    assert await store.alive(claim, TTL)
+    assert await store.settle(claim)
+    assert [one.run for one in await store.claim()] == [run(high), run(of, "held")]
+    await store.signals.wait(NOTHING)
+    assert len((await store.history.snapshot()).tasks) == 2
+    await store.catalogue.remove([of.key, high.key])
+
+
+# -- Cluster ----------------------------------------------------------------------------------------------------------
+
+
+def low_port() -> int:
+    return next(port for port in iter(free_port, None) if port < HIGHEST_PORT)
+
+
+@contextmanager
+def cluster() -> Iterator[list[RedisServer]]:
+    """Two nodes that share the slots."""
+    servers = [RedisServer("--cluster-enabled", "yes", port=low_port()) for _ in range(2)]
+    with servers[0], servers[1], servers[0].client() as one, servers[1].client() as other:
+        half = SLOTS // 2
+        one.execute_command("CLUSTER", "ADDSLOTS", *range(half))
+        other.execute_command("CLUSTER", "ADDSLOTS", *range(half, SLOTS))
+        one.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[1].port)
+        for node in (one, other):
+            wait_until(partial(_joined, node), "the cluster is up")
+        yield servers
+
+
+def _joined(node: redis.Redis) -> bool:
+    state = str(node.execute_command("CLUSTER INFO"))  # type: ignore[no-untyped-call]  # redis-py's
+    return "'cluster_state': 'ok'" in state and "'cluster_known_nodes': '2'" in state
+
+
+async def test_a_cluster_keeps_every_application_on_one_node() -> None:
+    with cluster() as servers:
+        for prefix in ("a", "b", "c", "{d}"):
+            async with opened(
+                RedisSettings(host="127.0.0.1", port=servers[0].port, cluster=True, prefix=prefix)
+            ) as store:
+                await work(store)
+        holding = []
+        for server in servers:
+            with server.client() as client:
+                holding.append({name.split(b":")[0] for name in client.keys("*") if isinstance(name, bytes)})
+        assert holding[0] | holding[1] == {b"{a}", b"{b}", b"{c}", b"{%7Bd%7D}"}
+        assert not holding[0] & holding[1]
+        assert all(holding)
+
+
+async def test_a_node_of_a_cluster_dies_and_comes_back() -> None:
+    with cluster() as servers:
+        settings = RedisSettings(host="127.0.0.1", port=servers[0].port, cluster=True, prefix="a")
+        async with opened(settings) as store:
+            await work(store)
+            for server in servers:
+                server.kill()
+            try:
+                await store.now()
+            except BackendUnavailable:
+                pass
+            else:
+                raise AssertionError("nobody is there")
+            for server in servers:
+                server.start()
+
+            async def answers() -> bool:
+                await store.now()
+                return True
+
+            await wait_until_async(answers, "the cluster answers again", 20, ignore=BackendUnavailable)
+
+
+# -- Sentinel ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def sentinel(primary: RedisServer, folder: Path) -> Iterator[int]:
+    """One sentinel that decides alone."""
+    port = free_port()
+    configuration = folder / "sentinel.conf"
+    configuration.write_text(
+        f"port {port}\nbind 127.0.0.1\ndir {folder}\n"
+        f"sentinel monitor main 127.0.0.1 {primary.port} 1\n"
+        "sentinel down-after-milliseconds main 500\n"
+        "sentinel failover-timeout main 2000\n"
+    )
+    process = subprocess.Popen(
+        [str(find_server()), str(configuration), "--sentinel"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        with redis.Redis(port=port, decode_responses=True) as client:
+
+            def knows_the_replica() -> bool:
+                answer = client.execute_command("SENTINEL", "REPLICAS", "main")
+                return "'ok'" in str(answer)  # its link to the primary
+
+            wait_until(knows_the_replica, "the sentinel knows the replica", 20, ignore=redis.RedisError)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_failover_is_a_pause(tmp_path: Path) -> None:
+    with RedisServer() as primary, RedisServer("--replicaof", "127.0.0.1", str(primary.port)) as replica:
+        with replica.client() as client:
+            wait_until(lambda: client.info("replication")["master_link_status"] == "up", "the replica follows")
+        with sentinel(primary, tmp_path) as port:
+            where = SentinelSettings(hosts=(("127.0.0.1", port),), service="main")
+            async with opened(RedisSettings(sentinel=where, timeout=SECOND)) as store:
+                await work(store)
+                await store.define(task())
+                await store.enqueue(run(task(), "1"), run(task(), "2"))
+                [claim] = await store.claim(limit=1)
+                with primary.client() as client:
+                    client.execute_command("WAIT", 1, 1000)
+                waiting = asyncio.ensure_future(store.signals.wait(HOUR))
+                await store.now()
+                await asyncio.to_thread(primary.kill)
+
+                async def answers() -> bool:
+                    return bool(await store.alive(claim, HOUR))
+
+                await wait_until_async(answers, "the replica leads", 30, ignore=BackendUnavailable)
+                with suppress(BackendUnavailable):
+                    await waiting
+                assert await store.settle(claim)
+                [other] = await store.claim()
+                assert other.token > claim.token
+                assert await store.settle(other)
+                assert await store.live(key()) == ()
+
+
+# -- other ways to one server -----------------------------------------------------------------------------------------
+
+
+async def test_a_socket_file(tmp_path: Path) -> None:
+    socket = tmp_path / "redis.sock"
+    with RedisServer("--unixsocket", str(socket)):
+        async with opened(RedisSettings(url=f"unix://{socket}")) as store:
+            await work(store)
+        async with opened(RedisSettings(url=f"unix://{socket}?db=3")) as store:
+            await work(store)
