@@ -69,8 +69,10 @@ class LogObserver:
                 _log_run(event)
             case ClaimReaped() | FindingMade():
                 _log_repair(event)
-            case CatalogueChanged(changed=changed, removed=removed):
+            case CatalogueChanged(changed=changed, removed=removed, unreadable=unreadable):
                 _group.debug("definitions: %d new or changed, %d removed", len(changed), len(removed))
+                for key in unreadable:
+                    _group.error("%s was defined by a newer version of this library: not scheduled here", key)
             case TickFailed() | TickRecovered():
                 _log_health(event)
             case _:
@@ -117,7 +119,9 @@ def _log_scheduling(event: SlotsDecided | GapFound) -> None:
 def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased) -> None:
     match event:
         case RunStarted(claim=claim):
-            _consumer.debug("started %s", _attempt(claim))
+            # These two lines are the only ones that every run writes; their text costs more than all else about them.
+            if _consumer.isEnabledFor(logging.DEBUG):
+                _consumer.debug("started %s", _attempt(claim))
         case ClaimLost(claim=claim):
             _consumer.warning("lost the claim on %s; the run goes on elsewhere", _attempt(claim))
         case RunReleased(claim=claim, reason=reason):
@@ -128,6 +132,8 @@ def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased) -> None:
 
 def _log_outcome(event: RunSettled) -> None:
     settlement = event.settlement
+    if isinstance(settlement.outcome, Succeeded) and not _consumer.isEnabledFor(logging.DEBUG):
+        return
     attempt, took = _attempt(settlement.claim), settlement.duration.total_seconds()
     match settlement.outcome:
         case Succeeded():

@@ -26,12 +26,13 @@ class Ending(Enum):
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """A claimed run on its way through this worker."""
+    """A claimed run on its way through this worker. `context` is None unless its function asks for one: to make one
+    costs as much as the rest of a start."""
 
     claim: Claim
     started_at: datetime
     began: float
-    context: RunContext
+    context: RunContext | None
     task: asyncio.Task[BaseException | None] | None = None
     ending: Ending | None = None
 
@@ -43,7 +44,8 @@ class Attempt:
         """Stop the attempt, unless it was stopped before or has ended by itself."""
         if self.ending is None and (self.task is None or not self.task.done()):
             self.ending = ending
-            self.context.cancelled.set()
+            if self.context is not None:
+                self.context.cancelled.set()
             if self.task is not None:
                 self.task.cancel()
 

@@ -149,7 +149,7 @@ class Worker:
             claim=claim,
             started_at=self._clock.now(),
             began=self._clock.monotonic(),
-            context=self._context(claim),
+            context=None if function.context is None else self._context(claim),
         )
         self._active[attempt.key] = attempt
         self._observer.notice(RunStarted(node=self._node, claim=claim))
@@ -198,6 +198,9 @@ class Worker:
     async def _within(self, limit: float | None, work: object) -> None:
         if not isinstance(work, Awaitable):
             return
+        if limit is None:
+            await work
+            return
         timeout = asyncio.timeout(limit)
         try:
             async with timeout:
@@ -216,7 +219,8 @@ class Worker:
         work = loop.run_in_executor(
             self._threads, functools.partial(contextvars.copy_context().run, functools.partial(_outcome, call))
         )
-        timer = None if limit is None else loop.call_later(limit, attempt.context.cancelled.set)
+        context = attempt.context
+        timer = None if limit is None or context is None else loop.call_later(limit, context.cancelled.set)
         try:
             result, error = await self._returned(work, attempt)
         finally:
@@ -325,9 +329,7 @@ class Worker:
         return self._policy.heartbeat.total_seconds()
 
     def _interrupt(self, claims: Collection[Claim], ending: Ending) -> None:
-        for attempt in (
-            list(self._active.values()) if claims else ()
-        ):  # in their order: a set's differs by process
+        for attempt in list(self._active.values()) if claims else ():  # in their order: a set's differs by process
             if attempt.claim in claims:
                 attempt.interrupt(ending)
 
