@@ -28,7 +28,7 @@ class FaultKind(Enum):
     STOP = "stopped in order"
     PAUSE = "stands still"
     PARTITION = "cut off from the store"
-    STORE_DOWN = "store down"
+    STORE_DOWN = "the store is down"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,11 @@ from html import escape
 from importlib.resources import files
 from itertools import groupby
 
+from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.planning import SkipReason
 from task_manager_core.testing.rehearsal.meetings import Overlap
 from task_manager_core.testing.rehearsal.report import Ending, Execution, Report, TaskStory
-from task_manager_core.testing.rehearsal.summary import shown
+from task_manager_core.testing.rehearsal.summary import crowds, shown
 
 MOST_FINDINGS = 200
 """Of each kind. The report has them all."""
@@ -31,7 +32,7 @@ def page(report: Report) -> str:
     parts = {
         "TITLE": escape(title),
         "STYLE": _file("page.css"),
-        "SCRIPT": _file("page.js"),
+        "SCRIPT": "\n".join(_file(name) for name in ("data.js", "drawing.js", "hands.js")),
         "SUMMARY": escape(report.summary()),
         "DATA": json.dumps(_data(report), separators=(",", ":")).replace("<", "\\u003c"),
     }
@@ -40,7 +41,7 @@ def page(report: Report) -> str:
 
 
 def _file(name: str) -> str:
-    return files("task_manager_core.testing.rehearsal").joinpath(name).read_text(encoding="utf-8")
+    return files("task_manager_core.testing.rehearsal").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _data(report: Report) -> dict[str, object]:
@@ -127,12 +128,13 @@ def _findings(report: Report) -> list[dict[str, object]]:
     def meeting(overlap: Overlap[Execution]) -> list[object]:
         return moment(overlap.began, overlap.ended, f"{overlap.first.task} for {shown(overlap.lasting)}")
 
-    itself = [overlap for overlap in report.overlaps() if overlap.first.task == overlap.second.task]
+    overlaps = report.overlaps()
     latest = sorted(report.late(), key=lambda run: run.lateness or timedelta(0), reverse=True)
-    piles = report.pile_ups(at_least=max(2, report.circumstances.places + 1))
     sections = (
         section(
-            "Faults", [moment(one.at, one.until, f"{_whom(one.who)} {one.what}") for one in report.marks], "injected"
+            "Faults",
+            [moment(one.at, one.until, f"{_whom(one.who)} {one.what}".strip()) for one in report.marks],
+            "injected",
         ),
         section(
             "Lost with a worker",
@@ -144,7 +146,11 @@ def _findings(report: Report) -> list[dict[str, object]]:
             [moment(one.began, one.ended, f"{one.task}: {one.error or one.ending.value}") for one in report.failures()],
             "the function raised",
         ),
-        section("Overlaps with itself", [meeting(overlap) for overlap in itself], "two executions of one task"),
+        section(
+            "Overlaps with itself",
+            [meeting(overlap) for overlap in overlaps if overlap.first.task == overlap.second.task],
+            "two executions of one task",
+        ),
         section(
             "Latest starts",
             [moment(run.due, run.began, f"{run.task} by {shown(run.lateness or timedelta(0))}") for run in latest],
@@ -157,8 +163,16 @@ def _findings(report: Report) -> list[dict[str, object]]:
         ),
         section(
             "Crowded instants",
-            [moment(pile.at, pile.at, f"{len(pile.tasks)} slots: {_few(pile.tasks)}") for pile in piles],
-            f"more slots than the {report.circumstances.places} places to execute",
+            [
+                moment(pile.at, pile.at, f"{len(pile.tasks)} slots, {often} ×: {_few(pile.tasks)}")
+                for pile, often in crowds(report)
+            ],
+            f"more slots than the {report.circumstances.places} places to execute, and how often the same meet",
+        ),
+        section(
+            "Tasks that execute together",
+            [moment(first.began, first.ended, f"{pair}: {often} ×") for pair, first, often in _together(overlaps)],
+            "pairs of tasks, how often, and the first time",
         ),
         section("Troubles", [[0, 0, text] for text in report.troubles], "errors that nobody expected"),
     )
@@ -171,4 +185,15 @@ def _few(keys: Sequence[object]) -> str:
 
 
 def _whom(who: Sequence[str]) -> str:
-    return ", ".join(who) or "everybody"
+    return ", ".join(who)
+
+
+def _together(overlaps: Sequence[Overlap[Execution]]) -> list[tuple[str, Overlap[Execution], int]]:
+    """Every two tasks that met, with the first meeting and their number, most frequent first."""
+    met: dict[tuple[TaskKey, TaskKey], list[Overlap[Execution]]] = {}
+    for overlap in overlaps:
+        one, other = sorted((overlap.first.task, overlap.second.task))
+        if one != other:
+            met.setdefault((one, other), []).append(overlap)
+    rows = sorted(met.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [(f"{one} with {other}", found[0], len(found)) for (one, other), found in rows]

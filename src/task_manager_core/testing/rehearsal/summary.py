@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.testing.rehearsal.meetings import PileUp
 from task_manager_core.testing.rehearsal.report import Ending, Report, TaskStory
 
 LINES_PER_FINDING = 5
@@ -65,7 +67,8 @@ def _findings(report: Report) -> Iterator[str]:
     yield from _listed(
         "Slots nobody decided about", [f"{key} {slot:%Y-%m-%d %H:%M:%S}" for key, slot in report.undecided()]
     )
-    yield from _listed("Crowded instants", report.pile_ups(at_least=max(2, report.circumstances.places + 1)))
+    crowded = [f"{pile}, {often} times the same" for pile, often in crowds(report)]
+    yield from _listed("Crowds of more slots than places", crowded)
     yield from _listed("Troubles", report.troubles)
 
 
@@ -92,3 +95,16 @@ def shown(length: timedelta) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def crowds(report: Report) -> list[tuple[PileUp, int]]:
+    """The instants with more slots than places to execute: the first of each crowd, and how often the same tasks meet.
+
+    The greatest crowd comes first.
+    """
+    first: dict[tuple[TaskKey, ...], PileUp] = {}
+    often: Counter[tuple[TaskKey, ...]] = Counter()
+    for pile in report.pile_ups(at_least=max(2, report.circumstances.places + 1)):
+        first.setdefault(pile.tasks, pile)
+        often[pile.tasks] += 1
+    return [(pile, often[tasks]) for tasks, pile in first.items()]
