@@ -233,6 +233,19 @@ class RunQueueOrder(Contract):
             [claim] = await waiting
         assert claim.run == run(of, "second")
 
+    @law("run_queue", 7)
+    async def test_a_waiting_worker_gets_the_run_whose_instant_comes(self, store: Store) -> None:
+        await store.define(task())
+        claim = await store.take(run(task()))
+        waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
+        await store.listening()
+        delay = timedelta(milliseconds=20)
+        assert await store.settle(claim, Retried(delay))
+        await store.advance(delay)
+        async with asyncio.timeout(PATIENCE):
+            [again] = await waiting
+        assert (again.run, again.attempt) == (run(task()), 2)
+
     async def test_waiting_for_a_run_ends(self, store: Store) -> None:
         async with asyncio.timeout(PATIENCE):
             assert await store.queue.claim(WORKER, 10, timedelta(milliseconds=20)) == ()
