@@ -90,7 +90,7 @@ class MemoryRunQueue:
         if place is None:
             return False
         self._record(place.run.task, settlement.record())
-        if isinstance(settlement.outcome, Retried):
+        if isinstance(settlement.outcome, Retried) and not place.cancelling:
             self._state.take(place)
             place.attempt, place.failures = place.attempt + 1, place.failures + 1
             self._state.to_waiting(place, self._state.now() + settlement.outcome.delay, retrying=True)

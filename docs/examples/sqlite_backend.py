@@ -90,6 +90,8 @@ class Store(File):
             return stands
         if new.expected != stands or (old and new.skipped and old["slot"] != milliseconds(new.skipped[0].first)):
             return Conflict(stands)
+        if old and new.replan and new.plan and milliseconds(new.plan.slot) <= self._now:
+            return Conflict(stands)
         if old is None:
             self._do("INSERT INTO tasks (grp, name) VALUES (?, ?)", key.group, key.name)
         version, text = self._changed(), codec.encode_task(new.task)
@@ -233,7 +235,7 @@ class Store(File):
         if row is None:
             return False
         self._record(row["task"], settlement.record())
-        if isinstance(outcome, Retried):
+        if isinstance(outcome, Retried) and not row["cancelling"]:
             self._move(row["id"], self._now + ms(outcome.delay), attempts=1, failures=1)
         else:
             self._end(row)

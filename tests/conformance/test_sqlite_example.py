@@ -21,11 +21,10 @@ from fastapi_task_manager import OperationalConfig, TaskGroup, TaskManager
 from sqlite_backend import conformance_harness, open_backend, open_file
 from task_manager_core.domain.errors import BackendMisconfigured, BackendUnavailable
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.policy import Retention
 from task_manager_core.ports import OpenBackend
 from task_manager_core.testing import ManualClock
-from task_manager_core.testing.conformance.build import decision, definition, run, runs, settlement, task
+from task_manager_core.testing.conformance.build import definition, run, runs, task
 from task_manager_core.testing.conformance.laws import PORTS, laws_of
 from task_manager_core.testing.conformance.model import ModelContract, OpenHarness
 from tests.waiting import wait_until_async
@@ -74,27 +73,6 @@ async def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path:
         assert changes is not None
         assert [stored.task for stored in changes.changed] == [task()]
         assert await backend.queue.claim(NodeId("worker"), 10, NOTHING, known=()) == (claim,)
-
-
-async def test_a_slot_that_is_dispatched_again_leaves_the_run_alone_that_lives(tmp_path: Path) -> None:
-    """No law says so; a plan that goes back in time would else take the run from its worker."""
-    clock = ManualClock()
-    slot = clock.now()
-    async with open_file(tmp_path / "tasks", clock=clock, retention=Retention()) as backend:
-        term = await backend.leadership.campaign(NodeId("leader"), timedelta(hours=1))
-        assert isinstance(term, Term)
-        versions = list[int]()
-        for description in ("first", "second"):
-            of = task(description=description)
-            [version] = await backend.catalogue.put([definition(of, expected=sum(versions), slot=slot)])
-            assert isinstance(version, int)
-            versions = [version]
-            fire = decision(of, version, slot, fire=[of.run_of_slot(slot, version)])
-            assert await backend.schedule.commit(term, [fire]) == (True,)
-            claims = await backend.queue.claim(NodeId("worker"), 10, NOTHING)
-            assert len(claims) == (description == "first")
-        [claim] = await backend.queue.claim(NodeId("worker"), 10, NOTHING, known=())
-        assert await backend.queue.settle([settlement(claim)]) == frozenset()
 
 
 CLAIM_EVERYTHING = """

@@ -10,7 +10,7 @@ LONGEST_MESSAGE = 2_000
 LONGEST_TRACEBACK = 8_000
 
 
-class RunTimedOut(Exception):
+class RunTimedOut(TimeoutError):
     """The attempt took longer than its task allows."""
 
 

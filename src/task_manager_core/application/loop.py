@@ -89,3 +89,12 @@ class Loop:
                 await self._woken.wait()
         except TimeoutError:
             return
+
+
+async def once(name: str, step: Awaitable[None], *, node: NodeId, observer: Observer, within: float) -> None:
+    """One step that must not keep the next ones from being taken: it may fail or be late, and that is noticed."""
+    try:
+        async with asyncio.timeout(within):
+            await step
+    except Exception as error:  # noqa: BLE001 - as above: what follows is as important
+        observer.notice(TickFailed(node=node, service=name, error=error, repeats=1, retry_in=timedelta(0)))

@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from datetime import timedelta
 
 from task_manager_core.application.control import Control
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.elector import Elector
-from task_manager_core.application.loop import Loop, Tick
+from task_manager_core.application.loop import Loop, Tick, once
 from task_manager_core.application.reconciler import Reconciler
 from task_manager_core.application.registrar import Registrar
 from task_manager_core.application.registry import Registry
 from task_manager_core.application.scheduler import Scheduler
 from task_manager_core.application.worker import Worker
-from task_manager_core.domain.errors import BackendError
-from task_manager_core.domain.events import TickFailed
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.ports import Backend, Clock, Observer
@@ -158,22 +155,18 @@ class Node:
         self.worker.accepting = False
         for name in ("scheduler", "reconciler", "elector"):
             await self._loops[name].finish(within=1.0)
-        await self._attempt("resign", self.elector.resign())
+        await self._step("resign", self.elector.resign())
         claiming = asyncio.ensure_future(
             self._loops["claims"].finish(within=self._policy.worker.wait.total_seconds() + 1.0)
         )
         await self.worker.drain(self._hurry, self._policy.shutdown_timeout)
         await claiming
-        await self._attempt("hand back", self.worker.hand_back())
+        await self._step("hand back", self.worker.hand_back())
         for name in ("settlements", "heartbeat", "signals", "registrar"):
             await self._loops[name].finish(within=0.1)
-        await self._attempt("flush", self.worker.flush())
-        await self._attempt("depart", self._backend.attendance.depart(self.id))
+        await self._step("flush", self.worker.flush())
+        await self._step("depart", self._backend.attendance.depart(self.id))
 
-    async def _attempt(self, what: str, step: Awaitable[None]) -> None:
-        """One step of the stop, bounded: a store that is away must not keep a process from ending."""
-        try:
-            async with asyncio.timeout(STOP_STEP_SECONDS):
-                await step
-        except (BackendError, TimeoutError) as error:
-            self._observer.notice(TickFailed(node=self.id, service=what, error=error, repeats=1, retry_in=timedelta(0)))
+    async def _step(self, name: str, step: Awaitable[None]) -> None:
+        """A step of the stop, bounded: a store that is away must not keep a process from ending."""
+        await once(name, step, node=self.id, observer=self._observer, within=STOP_STEP_SECONDS)

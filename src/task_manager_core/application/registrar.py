@@ -104,8 +104,11 @@ class Registrar:
             self._announced = None
             self._lost.update((task.key, (task, plan)) for task, plan in lost)
         changed, removed = self._definitions.apply(changes)
-        if changed or removed:
-            self._observer.notice(CatalogueChanged(node=self._node, changed=changed, removed=removed))
+        unreadable = tuple(sorted(changes.unreadable))
+        if changed or removed or unreadable:
+            self._observer.notice(
+                CatalogueChanged(node=self._node, changed=changed, removed=removed, unreadable=unreadable)
+            )
 
     async def _announce(self) -> None:
         presence = Presence(

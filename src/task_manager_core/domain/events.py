@@ -107,11 +107,12 @@ class FindingMade:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueChanged:
-    """This node learnt of new, changed or removed definitions."""
+    """This node learnt of new, changed or removed definitions, or of some that it cannot read."""
 
     node: NodeId
     changed: tuple[TaskKey, ...]
     removed: tuple[TaskKey, ...]
+    unreadable: tuple[TaskKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

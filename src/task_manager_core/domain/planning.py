@@ -111,8 +111,11 @@ def plan_after(task: Task, instant: datetime) -> Plan | None:
 
 
 def first_plan(task: Task, now: datetime) -> Plan | None:
-    """The plan of a task that nobody has seen before: its first slot to come, or `now` if it runs on start."""
-    if task.run_on_start:
+    """The plan of a task that nobody has seen before: its first slot to come, or `now` if it runs on start.
+
+    A task that runs on start does so within the bounds of its schedule only.
+    """
+    if task.run_on_start and task.schedule.holds(now):
         return Plan(slot=now, due_at=now)
     return plan_after(task, now)
 

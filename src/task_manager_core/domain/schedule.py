@@ -97,6 +97,11 @@ class Schedule:
         """The rules as a reader knows them. Not meant to be parsed."""
         return " | ".join(rule.text for rule in self.rules)
 
+    def holds(self, instant: datetime) -> bool:
+        """Does the instant lie between the bounds?"""
+        after_start = self.start_at is None or instant >= self.start_at
+        return after_start and (self.end_at is None or instant < self.end_at)
+
     def opened(self, instant: datetime) -> datetime:
         """The instant after which the first slot is sought: this one, or just before the start."""
         if self.start_at is None or instant >= self.start_at:

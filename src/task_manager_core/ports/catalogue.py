@@ -40,7 +40,8 @@ class Changes:
     """What a reader has to learn: definitions newer than the version it knew, and the keys of all that exist.
 
     `retired` names the static tasks that no living process declared when the leader last looked. `incarnation` names
-    the life of the store; 0 while it holds nothing.
+    the life of the store; 0 while it holds nothing. `unreadable` names changed tasks whose definitions this version of
+    the library cannot read; one of them must not hide the others.
     """
 
     version: int
@@ -48,6 +49,7 @@ class Changes:
     changed: tuple[StoredTask, ...]
     keys: frozenset[TaskKey]
     retired: frozenset[TaskKey]
+    unreadable: frozenset[TaskKey] = frozenset()
 
 
 class Catalogue(Protocol):
@@ -65,7 +67,8 @@ class Catalogue(Protocol):
     9. Retirement is fenced by the term.
     10. Every change wakes whoever waits for a signal.
     11. A definition that gives up slots is not written once another next slot stands.
-    12. The incarnation stays the same until the store loses what it held; no two are equal.
+    12. A new plan of a known task is not written once its slot has passed: the leader may have dispatched that slot.
+    13. The incarnation stays the same until the store loses what it held; no two are equal.
     """
 
     async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:

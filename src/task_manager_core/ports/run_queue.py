@@ -58,7 +58,8 @@ class RunQueue(Protocol):
     11. Cancelling a run that nobody runs ends it at once; for a running one the worker learns it with its next
         extension.
     12. Hastening makes waiting runs claimable now.
-    13. Claims of a worker that it does not know (their reply was lost) are given again when it says what it knows.
+    13. A run that somebody wants cancelled is not tried again: a retry or a lost claim ends it.
+    14. Claims of a worker that it does not know (their reply was lost) are given again when it says what it knows.
     """
 
     async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:

@@ -122,7 +122,7 @@ class CatalogueLaws(Contract):
             (False, slot + HOUR, slot),
             (False, None, slot),
             (True, slot + HOUR, slot + HOUR),
-            (True, slot - DAY, slot - DAY),
+            (True, slot + DAY, slot + DAY),
             (True, None, None),
             (False, slot, None),
             (True, slot, slot),
@@ -208,13 +208,14 @@ class CatalogueLaws(Contract):
         assert (changes.keys, changes.retired) == (frozenset({of.key}), frozenset({of.key}))
         assert (await store.view(of.key)).retired
 
-        newer = await written(store, definition(of, expected=(await store.view(of.key)).version, slot=slot))
+        newer = await written(store, definition(of, expected=(await store.view(of.key)).version, slot=slot + HOUR))
         assert newer > version
         assert not (await store.view(of.key)).retired
         assert (await load(store)).retired == frozenset()
+        await store.advance(HOUR)
         due = await store.due(of.key)
         assert due is not None
-        assert (due.version, due.slot) == (newer, slot)
+        assert (due.version, due.slot) == (newer, slot + HOUR)
 
     @law("catalogue", 9)
     async def test_a_stale_term_retires_nothing(self, store: Store) -> None:
@@ -271,6 +272,22 @@ class CatalogueLaws(Contract):
         assert len(await store.history.skips(key(), 10)) == 2
 
     @law("catalogue", 12)
+    async def test_a_plan_that_came_too_late_is_not_written(self, store: Store) -> None:
+        """A new plan of a known task is not written once its slot has passed: the leader may have dispatched that
+        slot."""
+        slot, term = await store.slot(MINUTE), await store.lead()
+        version = await store.define(task(), slot)
+        change = definition(task(description="new"), expected=version, slot=slot)
+        await store.advance(MINUTE)
+        fired = decision(task(), version, slot, fire=[task().run_of_slot(slot, version)], then=slot + HOUR)
+        assert await store.kept(term, fired)
+        before = await store.picture()
+        assert await store.catalogue.put([change]) == (Conflict(version),)
+        assert await store.picture() == before
+        again = definition(task(description="new"), expected=version, slot=slot + HOUR)
+        assert await written(store, again) > version
+
+    @law("catalogue", 13)
     async def test_the_life_of_a_store_has_a_name(self, store: Store) -> None:
         """The incarnation stays the same until the store loses what it held; no two are equal."""
         version = await store.define(task("a"))

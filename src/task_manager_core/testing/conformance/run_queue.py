@@ -308,6 +308,25 @@ class RunQueueLaws(Contract):
         assert len(await store.claim()) == 2
 
     @law("run_queue", 13)
+    async def test_a_cancelled_run_is_not_tried_again(self, store: Store) -> None:
+        """A run that somebody wants cancelled is not tried again: a retry or a lost claim ends it."""
+        of, term = exclusive(), await store.lead()
+        await store.define(of)
+        for name in ("retried", "lost"):
+            claim = await store.take(run(of, name))
+            await store.enqueue(run(of, f"after {name}"))
+            assert await store.queue.cancel([(of.key, claim.run.id)]) == (Cancelling.REQUESTED,)
+            if name == "retried":
+                assert await store.settle(claim, Retried(MINUTE))
+            else:
+                await store.advance(MINUTE)
+                assert await store.reap(term, MINUTE) == (claim,)
+            [following] = await store.claim()
+            assert following.run == run(of, f"after {name}")
+            assert [live.run for live in (await store.view(of.key)).live] == [following.run.id]
+            assert await store.settle(following)
+
+    @law("run_queue", 14)
     async def test_claims_whose_reply_was_lost_are_given_again(self, store: Store) -> None:
         """Claims of a worker that it does not know (their reply was lost) are given again when it says what it
         knows."""

@@ -289,12 +289,9 @@ class RunQueueClaims(Contract):
     async def test_a_request_to_cancel_follows_the_run_to_its_next_worker(self, store: Store) -> None:
         await store.define(task())
         claim = await store.take(run(task()))
-        for give_up in ("retry", "release at once", "release"):
+        for delay in (NOTHING, MINUTE):
             assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.REQUESTED,)
-            if give_up == "retry":
-                await store.settle(claim, Retried(MINUTE))
-            else:
-                await store.release(claim, NOTHING if give_up == "release at once" else MINUTE)
+            await store.release(claim, delay)
             await store.advance(MINUTE)
             [claim] = await store.claim(OTHER)
             assert (await store.queue.extend([claim], TTL)).cancelling == {claim}
@@ -330,7 +327,7 @@ class RunQueueClaims(Contract):
 
     # -- 13: lost replies ---------------------------------------------------------------------------------------------
 
-    @law("run_queue", 13)
+    @law("run_queue", 14)
     async def test_a_worker_that_stops_waiting_loses_no_run(self, store: Store) -> None:
         await store.define(task())
         for number in range(5):
@@ -343,7 +340,7 @@ class RunQueueClaims(Contract):
             assert claim.run == run(task(), f"{number}")
             assert await store.settle(claim)
 
-    @law("run_queue", 13)
+    @law("run_queue", 14)
     async def test_what_is_given_again_is_the_same_claim(self, store: Store) -> None:
         await store.define(task())
         await store.enqueue(*runs(task(), 5))
@@ -353,7 +350,7 @@ class RunQueueClaims(Contract):
         assert len(await store.queue.claim(WORKER, 2, NOTHING, known=())) == 2
         assert await store.queue.settle([settlement(claim) for claim in claims]) == frozenset()
 
-    @law("run_queue", 13)
+    @law("run_queue", 14)
     async def test_a_worker_that_knows_too_much_gets_only_what_is_new(self, store: Store) -> None:
         await store.define(task())
         over = await store.take(run(task(), "over"))
@@ -362,7 +359,7 @@ class RunQueueClaims(Contract):
         [claim] = await store.queue.claim(WORKER, 10, NOTHING, known=[over])
         assert claim.run == run(task(), "new")
 
-    @law("run_queue", 13)
+    @law("run_queue", 14)
     async def test_claims_that_are_over_are_not_given_again(self, store: Store) -> None:
         term = await store.lead()
         await store.define(task())
