@@ -39,12 +39,13 @@ from task_manager_memory.schedule import MemorySchedule
 from task_manager_memory.state import Entry, Place, State
 
 SHORT = timedelta(milliseconds=5)
+SOON = timedelta(milliseconds=50)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """`defect` in words; `replacement` stands for `owner.name`; `plan` exposes it by breaking the invariant `breaks`."""
+    """`defect` in words; `replacement` stands for `owner.name`; `plan` exposes it: it breaks the invariant `breaks`."""
 
     defect: str
     owner: Any
@@ -449,7 +450,9 @@ def _no_fence_on_retire(original: Any) -> object:
 def _change_fires_at_once(original: Any) -> object:
     def changed_definition(stored: StoredTask, task: Task, following: NextSlot | None, now: datetime) -> Definition:
         definition: Definition = original(stored, task, following, now)
-        return replace(definition, plan=NextSlot(slot=now, due_at=now)) if definition.replan else definition
+        return (
+            replace(definition, plan=NextSlot(slot=now + SOON, due_at=now + SOON)) if definition.replan else definition
+        )
 
     return changed_definition
 
@@ -599,7 +602,7 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="I5",
         plan=plan(
             TaskPlan(every=2.0, duration=5.0),
-            faults=[then(7.05, FaultKind.CUT, machine=machine, length=3.5) for machine in (1, 2)],
+            faults=[then(9.05, FaultKind.CUT, machine=machine, length=3.4) for machine in (1, 2)],
         ),
     ),
     Mutant(

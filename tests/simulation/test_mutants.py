@@ -75,7 +75,6 @@ def hunt(mutant: Mutant, *, hypothesis_seed: int = 1) -> tuple[int, str | None]:
             found = found or violation.invariant
             raise
 
-    with mutant.switched_on():
-        with suppress(Violation):
-            survives()
+    with mutant.switched_on(), suppress(Violation):
+        survives()
     return needed, found

@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 Happening = Callable[[], Awaitable[None]]
 
+GOLDEN = 0.618033988749895
+"""Its multiples are spread over the unit interval as evenly as can be."""
+
 STORE = "store"
 """The node of what happens inside the store."""
 
@@ -38,7 +41,7 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Seconds that a message takes each way: `base`, and in a run that is not calm up to `spread` more."""
+    """Seconds that a message takes each way: `base` to twice that, and up to `spread` more unless the run is calm."""
 
     base: float = 0.001
     spread: float = 0.012
@@ -96,6 +99,7 @@ class Channel:
     store: StoreWeather
     timeout: float
     calls: Counter[str]
+    messages: int = 0
     waiting: set[SimTask[Any]] = field(default_factory=set[SimTask[Any]])
 
     async def call(
@@ -135,7 +139,9 @@ class Channel:
             task.cancel()
 
     def _delay(self) -> float:
-        delay = self.latency.draw(self.loop)
+        self.messages += 1
+        # Never quite the same, even in a calm run: else one machine of several would win every race.
+        delay = self.latency.draw(self.loop) + self.latency.base * (self.messages * GOLDEN % 1.0)
         return delay + self.weather.slowness if self.loop.time() < self.weather.slow_until else delay
 
     async def _travel(self, delay: float) -> None:

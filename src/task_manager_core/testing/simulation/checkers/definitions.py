@@ -58,10 +58,8 @@ class NothingWhileOff(Checker):
     def compare(self, snapshot: Snapshot, ledger: Ledger) -> None:
         for view in snapshot.tasks:
             account = ledger.books.accounts.get(view.key)
-            if account is not None:
-                self.require(
-                    view.paused == account.paused, f"{view.key}: disabled is {view.paused}, not {account.paused}"
-                )
+            if account is not None and view.paused != account.paused:
+                self.violated(f"{view.key}: disabled is {view.paused}, not {account.paused}")
 
 
 _LONGEST_WRITE = timedelta(seconds=20)

@@ -1,0 +1,71 @@
+"""How fast a simulated cluster lives: `make bench-simulation`.
+
+Five production nodes with twenty tasks over the memory store, with every checker and without. The bare loop is measured
+by `python -m tests.benchmarks.simulated_loop`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+
+from task_manager_core.application.context import RunContext
+from task_manager_core.application.registry import Registry
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.policy import NodePolicy
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.task import Task
+from task_manager_core.testing.simulation import Checker, Decider, World, every_checker, run_simulation
+from task_manager_memory import MemoryStore
+
+NODES = 5
+TASKS = 20
+HORIZON = 600.0
+# Every ten seconds each: two runs start each second.
+TASKS_OF_ALL = tuple(
+    Task(key=TaskKey("g", f"t{number:02}"), schedule=Schedule.every(timedelta(seconds=10)), function=f"t{number:02}")
+    for number in range(TASKS)
+)
+
+
+def _declare(world: World, machine: str, registry: Registry) -> None:
+    async def work(context: RunContext) -> None:
+        execution = world.begin(machine, context, exclusive=False)
+        await asyncio.sleep(0.5)
+        execution.ended = "returned"
+
+    for task in TASKS_OF_ALL:
+        registry.declare(task, work)
+
+
+def _measure(title: str, policy: NodePolicy, checkers: tuple[Checker, ...]) -> None:
+    async def main() -> int:
+        async with World(open_backend=MemoryStore().open, declare=_declare, policy=policy, checkers=checkers) as world:
+            for number in range(NODES):
+                world.boot(f"w{number}")
+            await world.sleep(HORIZON)
+            return len(world.ledger.executions)
+
+    started = time.perf_counter()
+    result = run_simulation(main, Decider(1))
+    wall = time.perf_counter() - started
+    print(
+        f"{title}: {HORIZON / wall:,.0f} simulated seconds a second "
+        f"({result.steps / wall:,.0f} steps a second, {result.value} runs)"
+    )
+
+
+def main() -> None:
+    """Print one line for each configuration."""
+    print(f"{NODES} nodes, {TASKS} tasks, {HORIZON:g} simulated seconds")
+    usual = NodePolicy()
+    calm = NodePolicy(poll_interval=timedelta(seconds=1), refresh_interval=timedelta(seconds=5))
+    _measure("usual settings, every checker", usual, every_checker())
+    _measure("usual settings, no checker", usual, ())
+    _measure("polls of 1 s, every checker", calm, every_checker())
+    _measure("polls of 1 s, no checker", calm, ())
+
+
+if __name__ == "__main__":
+    main()
