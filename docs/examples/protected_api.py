@@ -36,3 +36,9 @@ async def report() -> None:
 # Any FastAPI dependency will do: every route of the router asks it first, /health included.
 router = manager.get_manager_router(dependencies=[Depends(check_token)])
 app.include_router(router, prefix="/task-manager", tags=["task-manager"])
+
+
+@app.get("/alive")
+async def alive() -> bool:
+    """Open to everybody, and says nothing else."""
+    return await manager.is_healthy()

@@ -1,0 +1,218 @@
+"""The reference lists what there is: every field, option, route and line, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import annotated_types
+import pytest
+from fastapi import FastAPI
+from pydantic.fields import FieldInfo
+
+import fastapi_task_manager
+import task_manager_core.domain.errors
+from fastapi_task_manager import Config, OperationalConfig, RunContext, TaskGroup, TaskManager, TaskOptions
+from fastapi_task_manager.api.refusals import status_of
+from task_manager_core.domain import errors
+from task_manager_core.domain.events import Event
+from task_manager_core.domain.planning import SkipReason
+from task_manager_core.domain.run import AttemptStatus
+from task_manager_memory import MemoryStore
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs/reference"
+
+
+def page(name: str) -> str:
+    """Each item of a list on one line."""
+    return re.sub(r"\n {2,}", " ", (REFERENCE / name).read_text())
+
+
+def section(text: str, heading: str) -> str:
+    """What stands below a heading, up to the next one of its rank or above."""
+    rank = heading.split(" ", maxsplit=1)[0]
+    _, _, below = f"\n{text}".partition(f"\n{heading}\n")
+    assert below, heading
+    return re.split(rf"\n#{{1,{len(rank)}}} ", below)[0]
+
+
+# -- Config -----------------------------------------------------------------------------------------------------------
+
+ITEM = re.compile(r"^- \*\*`(\w+)`\*\* \((.*?), `(TASK_MANAGER_\w+)`\): (.*)$", re.MULTILINE)
+CONFIG = {name: (facts, variable, text) for name, facts, variable, text in ITEM.findall(page("config.md"))}
+
+
+def test_every_field_of_config_has_an_item_in_its_order() -> None:
+    assert list(CONFIG) == list(Config.model_fields)
+    operational = [name for name, *_ in ITEM.findall(section(page("config.md"), "## How it runs"))]
+    assert operational == list(OperationalConfig.model_fields)
+
+
+def limits(annotation: object, field: FieldInfo | None = None) -> Iterator[object]:
+    for one in (*(field.metadata if field else ()), *getattr(annotation, "__metadata__", ())):
+        if isinstance(one, FieldInfo):
+            yield from limits(None, one)
+        elif isinstance(one, annotated_types.Ge):
+            yield one.ge
+        elif isinstance(one, annotated_types.Le):
+            yield one.le
+        elif isinstance(one, (annotated_types.MinLen, annotated_types.MaxLen)):
+            yield one.min_length if isinstance(one, annotated_types.MinLen) else one.max_length
+    for inner in get_args(annotation):
+        yield from limits(inner)
+
+
+@pytest.mark.parametrize("name", Config.model_fields)
+def test_the_item_of_a_field_says_what_the_model_says(name: str) -> None:
+    field = Config.model_fields[name]
+    facts, variable, text = CONFIG[name]
+    kind, *_, default = facts.split(", ")
+    assert kind.split(" ")[0] in str(field.annotation), facts
+    assert kind.endswith(" or None") == (type(None) in get_args(field.annotation)), facts
+    assert default == ("required" if field.is_required() else f"default `{field.default!r}`")
+    assert variable == f"{Config.model_config.get('env_prefix')}{name.upper()}"
+    for limit in limits(field.annotation, field):
+        assert re.search(rf"\b{limit}\b", text.partition("Limits: ")[2]), (limit, text)
+
+
+# -- tasks ------------------------------------------------------------------------------------------------------------
+
+
+def bold(text: str) -> list[str]:
+    """The names that items begin with."""
+    heads = re.findall(r"^- ((?:\*\*`\w+`\*\*(?:, )?)+)", text, re.MULTILINE)
+    return [name for head in heads for name in re.findall(r"`(\w+)`", head)]
+
+
+def test_every_option_of_a_task_has_an_item() -> None:
+    plain = [name for name in inspect.signature(TaskGroup.add_task).parameters if name not in {"self", "options"}]
+    assert bold(section(page("tasks.md"), "## add_task")) == [
+        *plain,
+        *sorted(TaskOptions.__annotations__, key=bold(section(page("tasks.md"), "## add_task")).index),
+    ]
+
+
+def test_every_argument_of_a_group_and_field_of_a_context_has_an_item() -> None:
+    group = [name for name in inspect.signature(TaskGroup.__init__).parameters if name != "self"]
+    assert bold(section(page("tasks.md"), "## TaskGroup")) == group
+    fields = [field.name for field in dataclasses.fields(RunContext)]
+    assert bold(section(page("tasks.md"), "## RunContext")) == fields
+
+
+def test_the_arguments_of_a_dynamic_task_are_listed() -> None:
+    shown = re.search(r"`group.add_dynamic_task\((.*?)\)`", section(page("tasks.md"), "## Dynamic tasks"))
+    assert shown is not None
+    names = [name for name in inspect.signature(TaskGroup.add_dynamic_task).parameters if name != "self"]
+    assert shown[1].replace("**", "").split(", ") == names
+
+
+def test_the_index_names_what_can_be_imported_and_called() -> None:
+    names, manager = (section(page("index.md"), f"## {heading}") for heading in ("Names to import", "The manager"))
+    for name in fastapi_task_manager.__all__:
+        assert f"`{name}`" in names
+    public = {name for name, _ in inspect.getmembers(TaskManager) if not name.startswith("_")} - {"control"}
+    assert {name for name in public if not re.search(rf"\b{name}\b", manager)} <= {"explain"}
+
+
+def test_every_error_has_the_status_that_the_index_says() -> None:
+    rows = re.findall(r"^\| (`.*?) \| .*? \| (\d+) \|$", section(page("index.md"), "## Errors"), re.MULTILINE)
+    shown = {name: int(status) for names, status in rows for name in re.findall(r"`(\w+)`", names)}
+    kinds = {
+        name: kind
+        for name, kind in inspect.getmembers(task_manager_core.domain.errors, inspect.isclass)
+        if issubclass(kind, errors.TaskManagerError) and not kind.__subclasses__()
+    }
+    leaves = {name for name, kind in kinds.items() if kind.__module__ == errors.__name__}
+    assert leaves <= shown.keys()
+    for name, status in shown.items():
+        kind: type[errors.TaskManagerError] = getattr(errors, name)
+        assert status_of(kind.__new__(kind)) == status, name
+
+
+# -- REST -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def openapi() -> dict[str, Any]:
+    app = FastAPI()
+    manager = TaskManager(app, OperationalConfig(), backend=MemoryStore().open)
+    app.include_router(manager.get_manager_router())
+    return app.openapi()
+
+
+def test_every_route_has_a_section_with_its_parameters_and_answers(openapi: dict[str, Any]) -> None:
+    text = page("rest.md")
+    routes = {
+        f"{method.upper()} {path}": operation
+        for path, methods in openapi["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert set(re.findall(r"^### ([A-Z]+ /.*)$", text, re.MULTILINE)) == routes.keys()
+    for route, operation in routes.items():
+        below = section(text, f"### {route}")
+        asked = [one["name"] for one in operation.get("parameters", []) if one["in"] != "path"]
+        shown = re.search(r"^- Asks: (.*)\.$", below, re.MULTILINE)
+        assert re.findall(r"`([\w-]+)`", shown[1] if shown else "") == asked, route
+        answers = re.search(r"^- Answers: (.*)$", below, re.MULTILINE)
+        assert answers is not None, route
+        assert re.findall(r"(?:^|· )(\d+)", answers[1]) == sorted(operation["responses"]), route
+        for model in re.findall(r"#/components/schemas/(\w+)", str(operation["responses"]["200"])):
+            assert f"`{model}`" in answers[1], route
+        for model in re.findall(r"#/components/schemas/(\w+)", str(operation.get("requestBody", ""))):
+            assert f"- Body: `{model}`" in below, route
+
+
+def test_every_model_has_a_section_with_its_fields(openapi: dict[str, Any]) -> None:
+    text = section(page("rest.md"), "## Bodies and answers")
+    models = {name: model for name, model in openapi["components"]["schemas"].items() if "Validation" not in name}
+    assert set(re.findall(r"^### (\w+)$", text, re.MULTILINE)) == models.keys()
+    for name, model in models.items():
+        below = section(text, f"### {name}")
+        assert re.findall(r"^- `(\w+)`", below, re.MULTILINE) == list(model.get("properties", {})), name
+        for value in model.get("enum", []):
+            assert f"`{value}`" in below, (name, value)
+
+
+# -- events and logs --------------------------------------------------------------------------------------------------
+
+LOUD = {"debug", "info", "warning", "error", "exception", "critical", "log"}
+
+
+def spoken() -> Iterator[str]:
+    """The lines of every call of a logger in the adapter."""
+    for path in sorted((ROOT / "adapters/fastapi_task_manager").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOUD:
+                for argument in node.args[:2]:
+                    if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                        yield argument.value
+
+
+def test_every_line_of_the_log_is_listed() -> None:
+    lines = section(page("events-and-logs.md"), "## Lines")
+    shown = re.findall(r"^\| .*? \| .*? \| `(.*?)`", lines, re.MULTILINE)
+    assert sorted(shown) == sorted(set(spoken()))
+
+
+def test_every_logger_is_listed() -> None:
+    shown = set(re.findall(r"`fastapi\.task-manager\.(\w+)`", section(page("events-and-logs.md"), "## Loggers")))
+    source = (ROOT / "adapters/fastapi_task_manager/observers/logs.py").read_text()
+    [names] = re.findall(r'"""The logger of a component: (.*?)\."""', source)
+    assert shown == set(re.findall(r"\w+", names)) - {"or"}
+
+
+def test_every_event_is_listed() -> None:
+    shown = re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (`.*?) \|", page("events-and-logs.md"), re.MULTILINE)))
+    assert {kind.__name__ for kind in get_args(Event)} <= set(shown)
+
+
+def test_every_status_and_every_reason_is_explained() -> None:
+    history = (ROOT / "docs/howto/read-the-history.md").read_text()
+    words = [one.value for one in (*AttemptStatus, *SkipReason)]
+    assert re.findall(r"^\| `(\w+)` \|", history, re.MULTILINE) == sorted(words, key=words.index)

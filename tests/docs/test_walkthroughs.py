@@ -1,0 +1,136 @@
+"""What a page tells the reader to write is part of a program that runs, and what it shows is what comes out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.docs.curl import ANYTHING, Request, fits, requests_in
+from tests.waiting import wait_until_async
+
+DOCS = Path(__file__).parents[2] / "docs"
+EXAMPLES = {path.stem: path.read_text() for path in sorted((DOCS / "examples").glob("*.py"))}
+TUTORIAL = DOCS / "tutorial/first-tasks.md"
+SHOWING_CODE = [
+    TUTORIAL,
+    *(DOCS / f"howto/{name}.md" for name in ("dynamic-tasks", "protect-the-api", "run-on-redis", "rolling-deploys")),
+]
+
+
+def executed(name: str, source: str) -> Any:
+    module = ModuleType(name)
+    exec(compile(source, f"{name}.py", "exec"), module.__dict__)
+    return module
+
+
+@asynccontextmanager
+async def served(module: Any) -> AsyncGenerator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=module.app)
+    async with (
+        module.app.router.lifespan_context(module.app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        await wait_until_async(module.manager.is_healthy, "healthy")
+        yield client
+
+
+async def follow(requests: list[Request], client: httpx.AsyncClient) -> None:
+    """Send them in their order. What is only read may take its time to look as the page says."""
+    for request in requests:
+        if request.method == "GET":
+            await wait_until_async(partial(_as_shown, request, client), request.path)
+        else:
+            answer = await request.sent(client)
+            assert fits(answer, request.answer), (request.path, answer)
+
+
+async def _as_shown(request: Request, client: httpx.AsyncClient) -> bool:
+    return fits(await request.sent(client), request.answer)
+
+
+@pytest.mark.parametrize("page", SHOWING_CODE, ids=lambda page: page.stem)
+def test_the_code_on_a_page_is_part_of_an_example(page: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        assert any(block in source for source in EXAMPLES.values()), block
+
+
+async def test_the_tutorial_does_what_it_shows() -> None:
+    requests = list(requests_in(TUTORIAL.read_text()))
+    assert len(requests) == 8
+    async with served(executed("first_tasks", EXAMPLES["first_tasks"])) as client:
+        await follow(requests, client)
+
+
+async def test_the_tutorial_moves_to_redis_by_two_lines(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASK_MANAGER_REDIS_HOST", redis_url)
+    [block] = re.findall(r"```python on redis\n(.*?)```", TUTORIAL.read_text(), re.DOTALL)
+    imports, manager = block.strip().split("\n\n")
+    source = EXAMPLES["first_tasks"]
+    for before, after in (
+        (r"^from fastapi_task_manager .*\n", f"{imports}\n"),
+        (r"^from task_manager_memory .*\n", ""),
+        (r"^manager = .*\n", f"{manager}\n"),
+    ):
+        source, changes = re.subn(before, after, source, flags=re.MULTILINE)
+        assert changes == 1, before
+    async with served(executed("first_tasks_on_redis", source)) as client:
+        [hello] = [one for one in requests_in(TUTORIAL.read_text()) if one.path.endswith("hello/statistics?limit=1")]
+        await follow([hello], client)
+
+
+async def test_the_page_on_dynamic_tasks_does_what_it_shows() -> None:
+    module = executed("dynamic_tasks", EXAMPLES["dynamic_tasks"])
+    async with served(module) as client:
+        requests = list(requests_in((DOCS / "howto/dynamic-tasks.md").read_text()))
+        assert [request.method for request in requests] == ["POST", "PUT", "DELETE"]
+        await follow(requests, client)
+
+        async def names() -> list[str]:
+            tasks = (await client.get("/task-manager/tasks")).json()
+            return sorted(f"{task['name']} {task['expression']}" for task in tasks)
+
+        await wait_until_async(names, "written")
+        assert (await client.post("/subscriptions/ada")).is_success
+        assert await names() == ["board 0 6 * * MON", "to ada 0 7 * * *"]
+        assert (await client.put("/subscriptions/ada?hour=9")).is_success
+        assert await names() == ["board 0 6 * * MON", "to ada 0 9 * * *"]
+        assert (await client.post("/task-manager/tasks/trigger?task_name=to ada")).is_success
+        await wait_until_async(lambda: module.sent, "sent")
+        assert module.sent == ["ada"]
+        assert (await client.delete("/subscriptions/ada")).is_success
+        assert await names() == ["board 0 6 * * MON"]
+
+
+async def test_a_renamed_function_is_known_by_both_names() -> None:
+    async with served(executed("renamed_function", EXAMPLES["renamed_function"])) as client:
+        assert (await client.post("/task-manager/tasks/trigger")).is_success
+        for name in ("old", "new"):
+            shown = {"runs": [{"status": "succeeded"}]}
+            path = f"/task-manager/tasks/Mail/{name}/statistics"
+            request = Request(method="GET", path=path, headers={}, body=None, answer=shown)
+            await follow([request], client)
+
+
+async def test_the_open_probe_of_a_protected_application_needs_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MANAGEMENT_TOKEN", "right")
+    async with served(executed("protected_api", EXAMPLES["protected_api"])) as client:
+        assert (await client.get("/task-manager/health")).status_code == 401
+        assert (await client.get("/alive")).json() is True
+
+
+def test_what_a_page_shows_is_compared() -> None:
+    answer = {"count": 2, "runs": [{"id": "x", "error": None}]}
+    assert fits(answer, {"runs": [{"id": ANYTHING}]})
+    others: list[object] = [{"count": 3}, {"runs": []}, {"runs": [{"error": ANYTHING}]}, {"other": 1}, [answer]]
+    for shown in others:
+        assert not fits(answer, shown)
