@@ -82,16 +82,17 @@ class RedisClient:
         except FAILURES as error:
             raise await self._failed(error) from error
 
-    async def range(self, key: str, limit: int) -> Reply:
-        """The first items of a list."""
+    async def newest(self, key: str, limit: int) -> list[str]:
+        """The lines of a stream of statistics, the newest first."""
         if limit <= 0:
             return []
         try:
             async with self._gate:
                 await self._inspect()
-                return await _execute(self._commands, "LRANGE", key, 0, limit - 1)
+                reply = await _execute(self._commands, "XREVRANGE", key, "+", "-", "COUNT", limit)
         except FAILURES as error:
             raise await self._failed(error) from error
+        return [entry.fields["line"] for entry in _entries([[key, reply]])]
 
     async def read(self, wait: timedelta, command: str, *arguments: Argument) -> list[StreamEntry]:
         """XREAD or XREADGROUP with a BLOCK of `wait`. If nothing came, or the streams vanished, the answer is empty."""

@@ -29,12 +29,12 @@ class RedisHistory:
         self._client = client
 
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
-        lines = await self._client.range(self._client.key("history", encode_task(key)), limit)
-        return tuple(decode_record(line) for line in texts(lines))
+        lines = await self._client.newest(self._client.key("history", encode_task(key)), limit)
+        return tuple(map(decode_record, lines))
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
-        lines = await self._client.range(self._client.key("skips", encode_task(key)), limit)
-        return tuple(decode_skipped(line) for line in texts(lines))
+        lines = await self._client.newest(self._client.key("skips", encode_task(key)), limit)
+        return tuple(map(decode_skipped, lines))
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         found: set[TaskKey] = set()

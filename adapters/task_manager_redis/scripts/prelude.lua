@@ -160,11 +160,14 @@ local function take(priority, id)
   redis.call('XDEL', streams[priority], id)
 end
 
+-- Statistics: streams trimmed as they are written. Nothing that lives is ever in one of them.
+local function note(statistics, kept, line)
+  redis.call('XADD', statistics, 'MAXLEN', kept, '*', 'line', line)
+  redis.call('PEXPIRE', statistics, statistics_ttl)
+end
+
 local function remember(task, line)
-  local history = root .. ':history:' .. task
-  redis.call('LPUSH', history, line)
-  redis.call('LTRIM', history, 0, keep - 1)
-  redis.call('PEXPIRE', history, statistics_ttl)
+  note(root .. ':history:' .. task, keep, line)
 end
 
 -- Record slots that will not be dispatched: three arguments each, reason, count and text, from ARGV[at] on.
@@ -174,11 +177,9 @@ local function skip(task, at, count)
   end
   local skips, counted = root .. ':skips:' .. task, {}
   for i = at, at + 3 * (count - 1), 3 do
-    redis.call('LPUSH', skips, ARGV[i + 2])
+    note(skips, SKIPS_KEPT, ARGV[i + 2])
     counted[ARGV[i]] = (counted[ARGV[i]] or 0) + ARGV[i + 1]
   end
-  redis.call('LTRIM', skips, 0, SKIPS_KEPT - 1)
-  redis.call('PEXPIRE', skips, statistics_ttl)
   for reason, slots in pairs(counted) do
     redis.call('HINCRBY', root .. ':task:' .. task, 'skipped:' .. reason, slots)
   end

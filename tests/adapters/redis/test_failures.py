@@ -343,7 +343,7 @@ async def test_a_key_that_somebody_else_wrote_is_corrupt(own_redis_server: Redis
         with pytest.raises(BackendCorrupt):
             await store.leadership.campaign(WORKER, TTL)
         client.delete(f"{{{PREFIX}}}:term")
-        client.lpush(f"{{{PREFIX}}}:history:group/task", b"\xff\xfe")
+        client.xadd(f"{{{PREFIX}}}:history:group/task", {"line": b"\xff\xfe"})
         with pytest.raises(BackendCorrupt):
             await store.history.read(key(), 10)
     await store.lead()
