@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from sqlite_file import File, claim_of, due_of, key_of, line_of, live_of, ms, patiently
+from sqlite_file import File, claim_of, due_of, key_of, line_of, live_of, ms, patiently, stored_of
 from task_manager_core.domain import codec
 from task_manager_core.domain.codec import instant, milliseconds, span
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
@@ -86,7 +86,7 @@ class Store(File):
     def _put(self, new: Definition) -> int | Conflict:
         key, old = new.task.key, self._task(new.task.key)
         stands: int = old["version"] if old else 0
-        if old and not old["retired"] and codec.decode_task(old["definition"]) == new.task:
+        if old and not old["retired"] and stored_of(old) == StoredTask(task=new.task, version=stands):
             return stands
         if new.expected != stands or (old and new.skipped and old["slot"] != milliseconds(new.skipped[0].first)):
             return Conflict(stands)
@@ -114,15 +114,14 @@ class Store(File):
             version, rows = self._number("version"), self._do("SELECT * FROM tasks ORDER BY version")
             if since == version:
                 return None
-            newer = [row for row in rows if row["version"] > since or since > version]
+            newer = {key_of(row): stored_of(row) for row in rows if row["version"] > since or since > version}
             return Changes(
                 version=version,
                 incarnation=self._number("incarnation"),
-                changed=tuple(
-                    StoredTask(task=codec.decode_task(of["definition"]), version=of["version"]) for of in newer
-                ),
+                changed=tuple(stored for stored in newer.values() if stored),
                 keys=frozenset(key_of(row) for row in rows),
                 retired=frozenset(key_of(row) for row in rows if row["retired"]),
+                unreadable=frozenset(key for key, stored in newer.items() if stored is None),
             )
 
     async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:

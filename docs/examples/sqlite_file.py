@@ -12,13 +12,14 @@ from typing import TypeVar
 
 from task_manager_core.domain import codec
 from task_manager_core.domain.codec import instant, milliseconds, span
-from task_manager_core.domain.errors import BackendMisconfigured, BackendUnavailable
+from task_manager_core.domain.errors import BackendCorrupt, BackendMisconfigured, BackendUnavailable
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.observation import LiveRun
 from task_manager_core.domain.planning import DueTask, Plan, Skipped
 from task_manager_core.domain.policy import Priority, Retention
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Run, RunState
+from task_manager_core.domain.task import StoredTask
 from task_manager_core.ports import Clock
 
 T = TypeVar("T")
@@ -220,6 +221,14 @@ async def patiently(timeout: timedelta, look: Callable[[], T]) -> T:
 
 def key_of(row: sqlite3.Row) -> TaskKey:
     return TaskKey(row["grp"], row["name"])
+
+
+def stored_of(row: sqlite3.Row) -> StoredTask | None:
+    """None: a newer version of the library wrote what this one cannot read. It must not hide the other definitions."""
+    try:
+        return StoredTask(task=codec.decode_task(row["definition"]), version=row["version"])
+    except BackendCorrupt:
+        return None
 
 
 def due_of(row: sqlite3.Row) -> DueTask:

@@ -24,7 +24,7 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import Retention
 from task_manager_core.ports import OpenBackend
 from task_manager_core.testing import ManualClock
-from task_manager_core.testing.conformance.build import definition, run, runs, task
+from task_manager_core.testing.conformance.build import definition, key, run, runs, task
 from task_manager_core.testing.conformance.laws import PORTS, laws_of
 from task_manager_core.testing.conformance.model import ModelContract, OpenHarness
 from tests.waiting import wait_until_async
@@ -73,6 +73,17 @@ async def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path:
         assert changes is not None
         assert [stored.task for stored in changes.changed] == [task()]
         assert await backend.queue.claim(NodeId("worker"), 10, NOTHING, known=()) == (claim,)
+
+
+async def test_a_definition_that_nobody_can_read_hides_no_other(tmp_path: Path) -> None:
+    async with open_file(tmp_path / "tasks", clock=ManualClock(), retention=Retention()) as backend:
+        await backend.catalogue.put([definition(task("newer")), definition(task("known"))])
+        with closing(sqlite3.connect(tmp_path / "tasks", isolation_level=None)) as other:
+            other.execute("""UPDATE tasks SET definition = '{"v": 1000}' WHERE name = 'newer'""")
+        changes = await backend.catalogue.load(0)
+        assert changes is not None
+        assert [stored.task for stored in changes.changed] == [task("known")]
+        assert (changes.unreadable, len(changes.keys)) == (frozenset({key("newer")}), 2)
 
 
 CLAIM_EVERYTHING = """
