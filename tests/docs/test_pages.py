@@ -7,12 +7,15 @@ from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from task_manager_core.domain import leadership, run
 from task_manager_core.domain.preview import upcoming
 from task_manager_core.domain.recurrence import Fold, Gap
 from task_manager_core.domain.schedule import Schedule
+from tests.waiting import wait_until_async
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -63,14 +66,23 @@ def test_the_page_on_daylight_saving_shows_what_the_schedule_says(asked: str, an
     ]
 
 
-def test_the_readme_example_is_a_working_application_on_redis(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastapi.testclient import TestClient
-
+async def test_the_readme_example_is_a_working_application_on_redis(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("REDIS_HOST", redis_url)
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     names: dict[str, object] = {}
-    exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - this is what a reader does with it
+    exec(compile(block, "README.md", "exec"), names)
     assert len(block.strip().splitlines()) <= 20
-    with TestClient(names["app"]) as client:  # type: ignore[arg-type]  # the application of the example
-        tasks = client.get("/task-manager/tasks").json()
-        assert [(task["task_group_name"], task["name"]) for task in tasks] == [("Reports", "cleanup")]
+    app = names["app"]
+    assert isinstance(app, FastAPI)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test/task-manager") as client,
+    ):
+
+        async def listed() -> bool:
+            tasks = (await client.get("/tasks")).json()
+            return [(task["task_group_name"], task["name"]) for task in tasks] == [("Reports", "cleanup")]
+
+        await wait_until_async(listed, "the task of the example is listed")
