@@ -8,12 +8,14 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from fastapi import FastAPI
 
 import task_manager_memory
@@ -24,6 +26,7 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import Retention
 from task_manager_core.ports import OpenBackend
 from task_manager_core.testing import ManualClock
+from task_manager_core.testing.conformance import BackendContract, Harness
 from task_manager_core.testing.conformance.build import definition, key, run, runs, task
 from task_manager_core.testing.conformance.laws import PORTS, laws_of
 from task_manager_core.testing.conformance.model import ModelContract, OpenHarness
@@ -50,6 +53,13 @@ def test_the_documented_command_says_that_every_law_holds() -> None:
     assert summary.count("  ✓ ") == sum(len(laws_of(port)) for port in PORTS), judged.stdout
     assert "  ✗ " not in summary
     assert "  – " not in summary
+
+
+class TestSqlite(BackendContract):
+    @pytest_asyncio.fixture
+    async def harness(self) -> AsyncIterator[Harness]:
+        async with conformance_harness() as harness:
+            yield harness
 
 
 class TestSqliteAgainstMemory(ModelContract):

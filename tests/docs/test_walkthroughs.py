@@ -18,10 +18,14 @@ from tests.waiting import wait_until_async
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = {path.stem: path.read_text() for path in sorted((DOCS / "examples").glob("*.py"))}
+TESTS = [(DOCS.parent / "tests/conformance/test_sqlite_example.py").read_text()]
+"""How a store is tested is shown by a test."""
+
 TUTORIAL = DOCS / "tutorial/first-tasks.md"
 SHOWING_CODE = [
     TUTORIAL,
     *(DOCS / f"howto/{name}.md" for name in ("dynamic-tasks", "protect-the-api", "run-on-redis", "rolling-deploys")),
+    DOCS / "howto/write-a-backend.md",
 ]
 
 
@@ -61,7 +65,7 @@ def test_the_code_on_a_page_is_part_of_an_example(page: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
-        assert any(block in source for source in EXAMPLES.values()), block
+        assert any(block in source for source in (*EXAMPLES.values(), *TESTS)), block
 
 
 async def test_the_tutorial_does_what_it_shows() -> None:
