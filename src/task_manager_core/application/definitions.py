@@ -15,6 +15,9 @@ class Definitions:
 
     def __init__(self) -> None:
         self.version = 0
+        self.since = 0
+        """What to read from: `version`, or 0 if what is known may be wrong."""
+        self._doubted: dict[TaskKey, int] = {}
         self._incarnation = 0
         self._plans: dict[TaskKey, Plan | None] = {}
         self._tasks: dict[TaskKey, StoredTask] = {}
@@ -53,6 +56,13 @@ class Definitions:
         gone = (stored.task for key, stored in self._tasks.items() if key not in changes.keys)
         return tuple((task, self._plans.get(task.key)) for task in gone)
 
+    def doubt(self, key: TaskKey, version: int) -> None:
+        """The store shows this version. If it should be known and is not, the store fell back to an older state and has
+        been written to since: everything has to be read again. Once for each version, since one may be unreadable."""
+        if self.at(key, version) is None and version <= self.version and self._doubted.get(key) != version:
+            self._doubted[key] = version
+            self.since = 0
+
     def apply(self, changes: Changes) -> tuple[tuple[TaskKey, ...], tuple[TaskKey, ...]]:
         """Take over what changed; the answer names the keys that changed and those that are gone."""
         removed = tuple(sorted(key for key in self._tasks if key not in changes.keys))
@@ -62,6 +72,6 @@ class Definitions:
         changed = tuple(stored.task.key for stored in changes.changed if self._tasks.get(stored.task.key) != stored)
         self._tasks.update((stored.task.key, stored) for stored in changes.changed)
         self._retired = changes.retired
-        self.version = changes.version
+        self.version = self.since = changes.version
         self._incarnation = changes.incarnation
         return changed, removed

@@ -93,7 +93,7 @@ class Registrar:
         brings may be older than what is known by now."""
         while True:
             known = self._definitions.version
-            changes = await self._catalogue.load(known)
+            changes = await self._catalogue.load(self._definitions.since)
             if self._definitions.version == known:
                 break
         if changes is None:

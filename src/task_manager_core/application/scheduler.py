@@ -54,6 +54,8 @@ class Scheduler:
         known = [(task, due) for due in agenda.due if (task := self._definitions.at(due.key, due.version)) is not None]
         unknown, self._unknown = self._unknown, len(agenda.due) - len(known)
         if self._unknown:
+            for due in agenda.due:
+                self._definitions.doubt(due.key, due.version)
             self.on_unknown()
         kept: list[Advance] = []
         batch: list[Advance] = []
