@@ -26,6 +26,20 @@ FOUND: dict[str, Plan] = {
         faults=(Fault(kind=FaultKind.PAUSE, at=Point("claim", 5, Side.BEFORE), machine=1, length=8.0),),
         tiny=True,
     ),
+    # The store lost a change and was written to before anybody looked: readers asked for what is newer than the loss.
+    **{
+        f"a change that the store lost does not end the task, written to {delay} ms later": Plan(
+            tasks=(TaskPlan(), TaskPlan(every=2.0, dynamic=True), TaskPlan(every=2.0, dynamic=True)),
+            faults=(
+                Fault(kind=FaultKind.REMOVE, at=2.5, task=2),
+                Fault(kind=FaultKind.CHANGE, at=5.3, task=1),
+                Fault(kind=FaultKind.REWIND, at=8.0, length=4.0),
+                Fault(kind=FaultKind.ADD, at=7.985 + delay / 1000, task=2, machine=1),
+            ),
+            duration=12.0,
+        )
+        for delay in range(8, 16)
+    },
 }
 
 
