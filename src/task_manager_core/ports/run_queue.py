@@ -44,7 +44,8 @@ class Extension:
 class RunQueue(Protocol):
     """Laws:
 
-    1. A run that was enqueued once is not enqueued again within REQUEST_MEMORY; a run of an unknown task never is.
+    1. A run that was enqueued once is not enqueued again within REQUEST_MEMORY or while it lives; one of an unknown
+       task never is.
     2. An exclusive run is held while another run of its task lives, and queued in the step that ends that run.
     3. A claim gives each queued run to one worker; high priority before low, then first in, first out; at most `limit`.
     4. A claim lives while it is extended within its time to live; an expired claim is never revived.
