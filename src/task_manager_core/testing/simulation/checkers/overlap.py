@@ -48,15 +48,19 @@ class NoOverlap(Checker):
         self.require(not others, f"{key}: a run was queued beside {', '.join(others)}")
 
     def begun(self, execution: Execution, ledger: Ledger) -> None:
-        """Also in reality: another execution of the task may go on only if its claim is over."""
-        account = ledger.books.accounts.get(execution.task)
-        if account is None or not execution.exclusive:
+        """Also in reality: two executions of the task overlap only if the claim of one of them is over."""
+        if not execution.exclusive or not _claimed(execution, ledger):
             return
         for other in ledger.executing(execution.task):
-            if other is execution or not other.exclusive:
-                continue
-            standing = account.live.get(other.run)
-            live = standing is not None and standing.claim is not None and standing.claim.token == other.token
             same = (other.run, other.token) == (execution.run, execution.token)
-            in_time = live and standing is not None and ledger.at - standing.beat < ledger.claim_ttl
-            self.require(not in_time or same, f"{execution.task} executes on {execution.node} and on {other.node}")
+            if not same and other.exclusive and _claimed(other, ledger):
+                self.violated(f"{execution.task} executes on {execution.node} and on {other.node}")
+
+
+def _claimed(execution: Execution, ledger: Ledger) -> bool:
+    """Is the claim under which this executes alive?"""
+    account = ledger.books.accounts.get(execution.task)
+    standing = None if account is None else account.live.get(execution.run)
+    if standing is None or standing.claim is None or standing.claim.token != execution.token:
+        return False
+    return ledger.at - standing.beat < ledger.claim_ttl
