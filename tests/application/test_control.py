@@ -175,6 +175,21 @@ async def test_a_process_that_does_not_know_the_function_lets_the_worker_judge(w
     assert answer.enqueued is Enqueued.QUEUED
 
 
+async def test_a_trigger_leaves_the_backoff_of_its_own_run_alone(world: World) -> None:
+    """A worker may start the run and fail before the request that queued it has been answered."""
+
+    def fail() -> None:
+        raise ValueError
+
+    worker = world.process("worker").declares(a_task(), fail)
+    await worker.node.registrar.tick()
+    api = world.process("api").declares(a_task())
+    await api.node.registrar.tick()
+    api.wire.between("enqueue", worker.work)
+    await api.node.control.trigger([KEY], "request")
+    assert [(run.state, run.retrying) for run in await live(world)] == [(RunState.WAITING, True)]
+
+
 async def test_a_trigger_of_an_exclusive_task_waits_for_its_live_run_and_ends_its_backoff(world: World) -> None:
     async def fails() -> None:
         raise ValueError
@@ -208,7 +223,7 @@ async def test_many_tasks_cost_as_many_round_trips_as_one(world: World) -> None:
     await process.node.control.pause(keys)
     await process.node.control.resume(keys)
     await process.node.control.clear(keys)
-    assert process.wire.calls == ["enqueue", "hasten", "pause", "resume", "clear"]
+    assert process.wire.calls == ["hasten", "enqueue", "pause", "resume", "clear"]
 
 
 # --- adding, changing, removing --------------------------------------------------------------------------------------

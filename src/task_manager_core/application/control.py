@@ -123,8 +123,9 @@ class Control:
             function = self._registry.function_of(run)
             if kwargs is not None and function is not None:
                 function.check(dict(kwargs))
-        answers = await self._backend.queue.enqueue(runs)
+        # In this order: a worker may start and fail a run before we could hasten anything, and its backoff is its own.
         await self._backend.queue.hasten(keys)
+        answers = await self._backend.queue.enqueue(runs)
         return tuple(
             Triggered(key=run.task, run=run.id, enqueued=answer) for run, answer in zip(runs, answers, strict=True)
         )
