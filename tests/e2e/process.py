@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ from typing import Any, Self
 import httpx
 
 from tests.e2e.apps.parts import PREFIX
-from tests.waiting import wait_until
+from tests.waiting import NotReached, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -26,8 +27,6 @@ PATIENCE = 60.0
 _STOP_TIMEOUT = 60.0
 _SERVES = re.compile(r"Uvicorn running on (http://127\.0\.0\.1:\d+)")
 _LINE = re.compile(r"^(\d+\.\d+)\|(\w+)\|([\w.-]+)\|(.*)$")
-
-type_of_json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +100,16 @@ class AppProcess:
         return self._client.request(method, path, **more)
 
     def get(self, path: str, **query: str) -> Any:
-        return self._answer("GET", path, params=query)
+        """Asks again while the answer is that the store did not answer in time: the machine may be busy."""
+        answers: list[httpx.Response] = []
+
+        def answered() -> bool:
+            answers[:] = [self.request("GET", path, params=query)]
+            return answers[0].status_code != 503
+
+        with suppress(NotReached):
+            wait_until(answered, f"{self} answers", PATIENCE)
+        return _content(answers[0], f"GET {path} at {self}")
 
     def post(self, path: str, body: object = None, **query: str) -> Any:
         return self._answer("POST", path, params=query, json=body)
@@ -113,13 +121,11 @@ class AppProcess:
         return self._answer("DELETE", path, params=query)
 
     def _answer(self, method: str, path: str, **more: Any) -> Any:
-        response = self.request(method, path, **more)
-        assert response.is_success, f"{method} {path} at {self}: {response.status_code} {response.text}"
-        return response.json()
+        return _content(self.request(method, path, **more), f"{method} {path} at {self}")
 
-    def health(self) -> type_of_json:
+    def health(self) -> dict[str, Any]:
         """The answer of /health, healthy or not."""
-        health: type_of_json = self.request("GET", "/health").json()
+        health: dict[str, Any] = self.request("GET", "/health").json()
         return health
 
     @property
@@ -184,3 +190,8 @@ class AppProcess:
     def _started(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, f"{self} was never launched"
         return self._process
+
+
+def _content(response: httpx.Response, asked: str) -> Any:
+    assert response.is_success, f"{asked}: {response.status_code} {response.text}"
+    return response.json()

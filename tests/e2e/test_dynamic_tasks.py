@@ -182,12 +182,13 @@ def changed(redis_url: str) -> Changed:
 
         follower.put("/tasks/Work/changing", {"cron_expression": YEARLY})
         wait_until(lambda: _listed(leader, "changing")["expression"] == YEARLY, "the leader knows of it", PATIENCE)
+        changed_at = time.time()
         active = _listed(leader, "changing")["is_active"]
         elsewhere = _listed(leader, "changing")["expression"]
         leader.post("/tasks/enable", task_group_name="Work", task_name="changing")
-        started = len(cluster.effects.started("Work/changing"))
         _observe("slots of the old text pass")
-        fired = len(cluster.effects.started("Work/changing")) - started
+        slots = [one.slot.timestamp() for one in cluster.effects.started("Work/changing") if one.slot is not None]
+        fired = len([slot for slot in slots if slot > changed_at])
         after = _run_ids(cluster, leader)
 
         follower.put("/tasks/Work/changing", {"cron_expression": EVERY_SECOND})
@@ -214,7 +215,7 @@ def _run_ids(cluster: Cluster, process: AppProcess) -> list[str]:
 def test_a_change_of_the_cron_text_keeps_the_statistics(scenes: Scenes) -> None:
     seen = scenes.of(changed)
     assert len(seen.runs_before) >= 3
-    assert seen.runs_after_change == seen.runs_before
+    assert seen.runs_after_change[: len(seen.runs_before)] == seen.runs_before
     assert seen.runs_at_last[: len(seen.runs_before)] == seen.runs_before
 
 

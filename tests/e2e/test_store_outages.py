@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +35,16 @@ QUICK = {
     "reconciliation_interval": 1,
 }
 
+
+def _port_that_stays_free() -> int:
+    """For a server that comes back later: below the ports that a system gives to whoever connects meanwhile."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 # -- away at start ----------------------------------------------------------------------------------------------------
 
 
@@ -47,7 +60,7 @@ class LateStore:
 
 def away_at_start(_: str) -> LateStore:
     """The application serves before its Redis does."""
-    with RedisServer() as server:
+    with RedisServer(port=_port_that_stays_free()) as server:
         server.stop()
         with Cluster(server.url) as cluster:
             process = cluster.launch()
@@ -103,7 +116,7 @@ def restarted(_: str) -> Restarted:
     """Redis is killed under load and comes back with its data. It writes every command before it answers, so what it
     promised it still knows; a run lasts through all of it."""
     with (
-        RedisServer("--appendfsync", "always", appendonly=True) as server,
+        RedisServer("--appendfsync", "always", appendonly=True, port=_port_that_stays_free()) as server,
         Cluster(server.url, {**QUICK, "concurrent_tasks": 4, "running_heartbeat_interval": 3}).start(2) as cluster,
     ):
         through = cluster.trigger("Work/gated")
