@@ -120,11 +120,7 @@ class TidalWorker(WorkerPolicy):
 
 
 class TidalNode(NodePolicy):
-    """The same for a whole process.
-
-    `poll_interval` is the longest rest at all times: a leader sleeps to the next due instant anyway, is woken when it
-    becomes the leader, and nobody changes a definition in a rehearsal.
-    """
+    """The same for a whole process."""
 
     _policy: NodePolicy
     _tide: Tide
@@ -134,8 +130,11 @@ class TidalNode(NodePolicy):
         _put(self, "_tide", tide)
         _put(self, "leadership", TidalLeadership(policy.leadership, tide))
         _put(self, "worker", TidalWorker(policy.worker, tide))
-        _put(self, "poll_interval", max(policy.poll_interval, tide.calm))
         _put(self, "shutdown_timeout", policy.shutdown_timeout)
+
+    @property
+    def poll_interval(self) -> timedelta:
+        return self._tide.rest(self._policy.poll_interval)
 
     @property
     def refresh_interval(self) -> timedelta:
