@@ -60,6 +60,7 @@ bench-quick: $(READY) ## Measure the hot paths of every store, in seconds
 
 bench-simulation: $(READY) ## Measure how fast the simulation is
 	$(BIN)/python -m tests.benchmarks.simulation
+	$(BIN)/python -m tests.benchmarks.rehearsal
 
 clean: ## Remove the environment, caches and builds
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis

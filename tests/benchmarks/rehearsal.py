@@ -41,9 +41,11 @@ def _measure(title: str, crons: dict[str, int], faults: tuple[Fault, ...]) -> No
     drawn = time.process_time()
     size = len(report.to_html())
     drawn = time.process_time() - drawn
+    executed = len(report.executions())
     print(
         f"{title}: {wall:.1f} s of wall time, {cpu:.1f} s of CPU; "
-        f"{DURATION.total_seconds() / cpu:,.0f} simulated seconds and {len(report.executions()) / cpu:,.0f} executions of {len(report.executions()):,} a second of CPU; "
+        f"{DURATION.total_seconds() / cpu:,.0f} simulated seconds and {executed / cpu:,.0f} of {executed:,} executions "
+        "in a second of CPU; "
         f"page {size / 1e6:.1f} MB in {drawn:.1f} s"
     )
 

@@ -35,7 +35,7 @@ from task_manager_core.testing.rehearsal import (
     stop,
     store_down,
 )
-from task_manager_core.testing.simulation import SimLeak
+from task_manager_core.testing.simulation import Latency, SimLeak
 from task_manager_memory import MemoryStore
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -253,6 +253,37 @@ def test_a_fault_without_an_occasion_is_told() -> None:
     report = rehearsed(EXPORT, OFTEN, faults=faults)
     assert set(report.never) == set(faults[:4])
     assert [mark.who for mark in report.marks] == [("w2",)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_the_order_and_the_way_to_the_store_every_slot_is_accounted_for_once(seed: int) -> None:
+    registry = Registry()
+    for one in (EXPORT, OFTEN, SPARE):
+        registry.declare(one, nothing)
+    report = rehearse(
+        registry,
+        open_backend=MemoryStore().open,
+        start=START,
+        duration=6 * HOUR,
+        durations={"export": 30 * MINUTE, "spare": 4 * MINUTE},
+        faults=(
+            kill(during("export", after=seed * MINUTE), restart_after=MINUTE),
+            kill(4 * HOUR + seed * SECOND, worker="leader"),
+            partition(5 * HOUR, worker=seed % 3, lasting=MINUTE),
+        ),
+        seed=seed,
+        latency=Latency(base=0.001, spread=0.02),
+    )
+    for story in report.stories:
+        whole = [START + timedelta(0)]
+        while (following := story.task.schedule.next_after(whole[-1])) is not None and following < START + 6 * HOUR:
+            whole.append(following)
+        first = 0 if story.planned[0] == START else 1
+        assert list(story.planned) == whole[first:]
+        assert not {run.slot for run in story.runs} & {skip.slot for skip in story.skipped}
+    assert len(report.lost("export")) == 1
+    assert not report.overlaps("export")
+    assert not report.troubles
 
 
 # -- functions ---------------------------------------------------------------------------------------------------------
