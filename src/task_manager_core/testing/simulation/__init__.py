@@ -19,7 +19,8 @@ from task_manager_core.testing.simulation.failures import (
 from task_manager_core.testing.simulation.loop import SimLoop
 from task_manager_core.testing.simulation.process import ENVIRONMENT, SimTask, node
 from task_manager_core.testing.simulation.run import SimResult, run_simulation, sim_loop, spawn
-from task_manager_core.testing.simulation.world import CopyableStore, Life, World
+from task_manager_core.testing.simulation.stores import CopyableStore, SimStore
+from task_manager_core.testing.simulation.world import Life, World
 
 __all__ = [
     "ENVIRONMENT",
@@ -35,6 +36,7 @@ __all__ = [
     "SimLeak",
     "SimLoop",
     "SimResult",
+    "SimStore",
     "SimTask",
     "SimulationError",
     "Unhandled",

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from task_manager_core.application import reconciler, scheduler, worker
-from task_manager_core.domain.policy import Retention
-from task_manager_core.ports import Backend, Clock
 from task_manager_core.testing.simulation.checkers import Violation, every_checker
 from task_manager_core.testing.simulation.coverage import SIGHTS
 from task_manager_core.testing.simulation.faults import Fault, FaultKind
@@ -18,6 +15,7 @@ from task_manager_core.testing.simulation.injector import Injector
 from task_manager_core.testing.simulation.liveness import Liveness
 from task_manager_core.testing.simulation.plan import POLICY, Plan
 from task_manager_core.testing.simulation.run import run_simulation
+from task_manager_core.testing.simulation.stores import SimStore
 from task_manager_core.testing.simulation.workload import declaring
 from task_manager_core.testing.simulation.world import World
 
@@ -26,16 +24,6 @@ EVERYTHING = (*SIGHTS, *(f"fault: {kind.value}" for kind in FaultKind), "fault: 
 
 FOREVER = 1e9
 """Seconds that outlast every simulation."""
-
-
-class SimStore(Protocol):
-    """A store that the simulation opens once, and can wipe and set back."""
-
-    def open(self, *, clock: Clock, retention: Retention) -> AbstractAsyncContextManager[Backend]: ...
-
-    def copy_state(self) -> object: ...
-
-    def restore_state(self, copy: object | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

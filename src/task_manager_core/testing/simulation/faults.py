@@ -70,7 +70,7 @@ MEANING: dict[FaultKind, str] = {
     FaultKind.DOWN: "the store is away for `length` seconds",
     FaultKind.WIPE: "the store loses everything",
     FaultKind.REWIND: "the store falls back to what it held `length` seconds before, or before this operation",
-    FaultKind.DISABLE: "somebody disables a task",
+    FaultKind.DISABLE: "somebody disables a task, and enables it after `length` seconds (0: does not)",
     FaultKind.ENABLE: "somebody enables a task",
     FaultKind.TRIGGER: "somebody triggers a task",
     FaultKind.CANCEL: "somebody cancels a live run of a task",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -153,7 +154,7 @@ class Injector:
         key, control = key_of(place), node.control
         match fault.kind:
             case FaultKind.DISABLE:
-                return control.pause([key])
+                return self._disable(world, node, fault)
             case FaultKind.ENABLE:
                 return control.resume([key])
             case FaultKind.TRIGGER:
@@ -172,6 +173,12 @@ class Injector:
                 return control.remove(key)
             case _:
                 raise AssertionError(fault)
+
+    async def _disable(self, world: World, node: Node, fault: Fault) -> None:
+        await node.control.pause([key_of(fault.task % len(self._tasks))])
+        if fault.length:
+            enabling = replace(fault, kind=FaultKind.ENABLE, at=world.time + fault.length, length=0.0)
+            world.loop.spawn(ENVIRONMENT, self._strike_at(world, fault.length, 0, enabling))
 
     async def _change(self, node: Node, place: int, index: int) -> None:
         """To one of three slower schedules, or back."""

@@ -29,11 +29,12 @@ _LENGTHS: dict[FaultKind, tuple[float, ...]] = {
     FaultKind.BLOCK: _SECONDS,
     FaultKind.DOWN: _SECONDS,
     FaultKind.REWIND: _SECONDS,
+    FaultKind.DISABLE: (2.0, 4.0, 0.0, 8.0),
     FaultKind.KILL: (2.0, 0.5, 5.0, 0.0),
     FaultKind.STOP: (2.0, 0.5, 5.0, 0.0),
 }
 _AMOUNTS: dict[FaultKind, tuple[float, ...]] = {
-    FaultKind.SLOW: (0.1, 0.5),
+    FaultKind.SLOW: (0.1, 1.0, 0.5),
     FaultKind.JUMP: (60.0, -60.0, 3.0, -3.0),
     FaultKind.DRIFT: (0.08, -0.08),
 }

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Self, TypeVar
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.node import Node
@@ -30,6 +30,7 @@ from task_manager_core.testing.simulation.ledger import Books, Execution, Ledger
 from task_manager_core.testing.simulation.ports import wrapped
 from task_manager_core.testing.simulation.process import ENVIRONMENT
 from task_manager_core.testing.simulation.run import sim_loop
+from task_manager_core.testing.simulation.stores import CopyableStore
 from task_manager_core.testing.simulation.timeline import Timeline
 
 T = TypeVar("T")
@@ -50,15 +51,6 @@ local_clock: ContextVar[SimClock] = ContextVar("local_clock")
 _LOGGER = logging.getLogger("task_manager_core.testing.simulation.quiet")
 _LOGGER.addHandler(logging.NullHandler())
 _LOGGER.propagate = False
-
-
-@runtime_checkable
-class CopyableStore(Protocol):
-    """A store that can be wiped and set back to an older state. `restore(None)` empties it."""
-
-    def copy_state(self) -> object: ...
-
-    def restore_state(self, copy: object | None) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
