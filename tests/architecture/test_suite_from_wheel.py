@@ -35,10 +35,39 @@ def pytest_in(folder: Path, site: Path, *arguments: str) -> subprocess.Completed
 
 
 def test_the_suite_judges_a_store_by_its_name(site: Path, tmp_path: Path) -> None:
-    judged = pytest_in(tmp_path, site, "--pyargs", SUITE, "--backend=task_manager_memory:open_backend", "-k", "token")
+    named = "--backend=task_manager_memory:open_backend"
+    judged = pytest_in(tmp_path, site, "--pyargs", SUITE, named, "-v", "-k", "token or model")
     assert judged.returncode == 0, judged.stdout + judged.stderr
     assert "laws of TestBackend" in judged.stdout
+    assert "test_the_store_answers_like_the_model PASSED" in judged.stdout
     assert "✓ 10. Fencing tokens strictly increase within a run." in judged.stdout
+
+
+def test_the_store_is_found_where_the_command_is_given(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "my_store.py").write_text("from task_manager_memory import open_backend\n")
+    program = "import sys; sys.path.remove(''); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    judged = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            program,
+            "-p",
+            "no:valkey",
+            "--pyargs",
+            SUITE,
+            "--backend=my_store:open_backend",
+            "-k",
+            "attendance",
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    assert "✓ 2. The last announcement of a node" in judged.stdout
+    assert "– 1. While a lease lives" in judged.stdout
 
 
 def test_other_runs_of_pytest_do_not_know_the_option(site: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 NOTHING = timedelta(0)
 
 
-def test_the_documented_command_says_that_every_law_holds() -> None:
+def test_the_documented_command_says_that_every_law_holds(tmp_path: Path) -> None:
     """In a process of its own, started where a reader would start it."""
     suite = "task_manager_core.testing.conformance"
     # The entry point of an installed distribution stands for the first option; a checkout may be older than it.
@@ -44,6 +44,7 @@ def test_the_documented_command_says_that_every_law_holds() -> None:
     judged = subprocess.run(
         [sys.executable, "-m", "pytest", *plugin, "--pyargs", suite, "--backend=sqlite_backend:open_backend"],
         cwd=EXAMPLES,
+        env=os.environ | {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,

@@ -51,12 +51,15 @@ class _Laws:
         self._law_of: dict[str, tuple[str, Law]] = {}
         self._tests: dict[tuple[str, Law], list[tuple[str, str]]] = defaultdict(list)
 
+    @pytest.hookimpl(tryfirst=True)  # before -k chooses
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """`-k leadership` and `-k run_queue_13` choose what is judged: a port, a law."""
         for item in items:
             test: object = getattr(item, "function", None)
             law = judged_by(test)
             if law is not None and isinstance(item, pytest.Function) and item.cls is not None:
                 self._law_of[item.nodeid] = (item.cls.__qualname__, law)
+                item.extra_keyword_matches |= {law.port, f"{law.port}_{law.number}"}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         place = self._law_of.get(report.nodeid)

@@ -1,0 +1,26 @@
+"""The store that `--backend` names, compared with the memory store."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+
+from task_manager_core.ports import OpenBackend
+from task_manager_core.testing.conformance.model import ModelContract, OpenHarness
+from task_manager_core.testing.conformance.named import opener
+
+
+class TestBackendAgainstMemory(ModelContract):
+    @pytest.fixture
+    def open_harness(self, request: pytest.FixtureRequest) -> OpenHarness:
+        backend: str | None = request.config.getoption("--backend", None)
+        if backend is None:
+            pytest.skip("no --backend=MODULE:NAME")
+        return opener(backend)
+
+    @pytest.fixture
+    def model(self) -> OpenBackend:
+        # By name, as the other one: the core knows no store.
+        model: OpenBackend = import_module("task_manager_memory").open_backend
+        return model
