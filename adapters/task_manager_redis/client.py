@@ -56,7 +56,7 @@ class RedisClient:
         self.shift = 0
         self._address = settings.address
         self._secrets = secrets_of(settings)
-        self._timeout = settings.timeout.total_seconds()
+        self._patience = (settings.connect_timeout + settings.timeout).total_seconds()
         self._retention = (retention.runs, min(retention.ttl, _LONGEST_LIFE) // _MILLISECOND)
         self._commands = connect(settings, timeout=settings.timeout, connections=2 * _COMMANDS_AT_ONCE)
         # Without a timeout of the socket: how long an answer may take differs from read to read.
@@ -70,7 +70,8 @@ class RedisClient:
     async def run(self, verb: Script, *arguments: Argument) -> Reply:
         """Run a script. Errors: BackendUnavailable, BackendMisconfigured, BackendCorrupt."""
         try:
-            async with self._gate:
+            # Over everything: the queue at the gate of a server that does not answer would be long.
+            async with asyncio.timeout(self._patience), self._gate:
                 await self._inspect()
                 try:
                     return await self._evaluate(verb, arguments)
@@ -87,7 +88,7 @@ class RedisClient:
         if limit <= 0:
             return []
         try:
-            async with self._gate:
+            async with asyncio.timeout(self._patience), self._gate:
                 await self._inspect()
                 reply = await _execute(self._commands, "XREVRANGE", key, "+", "-", "COUNT", limit)
         except FAILURES as error:
@@ -101,9 +102,9 @@ class RedisClient:
         count = arguments.index("STREAMS")
         try:
             if not self._inspected:
-                async with self._gate:
+                async with asyncio.timeout(self._patience), self._gate:
                     await self._inspect()
-            async with asyncio.timeout(block / 1000 + self._timeout):
+            async with asyncio.timeout(block / 1000 + self._patience):
                 reply = await _execute(self._readers, command, *arguments[:count], "BLOCK", block, *arguments[count:])
         except FAILURES as error:
             if isinstance(error, ResponseError) and code_of(error) in {"NOGROUP", "UNBLOCKED"}:

@@ -32,7 +32,7 @@ class RedisSettings:
 
     `url` (redis://, rediss://, unix://) replaces host, port and tls; what it leaves out of db, username and password
     comes from the fields. It may carry redis-py's options as a query, such as `?ssl_ca_certs=ca.pem`. `prefix` keeps
-    applications apart that share a database. A command fails after `timeout`.
+    applications apart that share a database. A command fails after `connect_timeout` + `timeout` at the latest.
     """
 
     url: str | None = field(default=None, repr=False)

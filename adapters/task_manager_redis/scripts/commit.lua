@@ -1,5 +1,6 @@
--- ARGV: holder, token, then per decision: task, version, slot, next slot and due (empty without a plan), exclusive (0, 1),
--- how many to fire, hold and skip; per run to fire or hold: run, priority, slot, body; per skip: reason, count, text.
+-- ARGV: holder, token, then per decision: task, version, slot, next slot and due (empty without a plan), exclusive
+-- (0, 1), how many to fire, hold and skip; per run to fire or hold: run, priority, slot, body; per skip: reason, count,
+-- text.
 -- Answer: nil when fenced, else per decision 1 if it was kept and 0 if it was overtaken.
 if not reigns(ARGV[4], ARGV[5]) then
   return false

@@ -1,6 +1,6 @@
 -- One page of what changed. ARGV: version the reader knows, score after which this page begins ('' for the first page),
--- size of a page. Answer: nil when nothing changed; else version, incarnation, definitions (task, text, version, ...), and, only
--- with the last page, all tasks and the retired ones.
+-- size of a page. Answer: nil when nothing changed; else version, incarnation, definitions (task, text, version, ...),
+-- and, only with the last page, all tasks and the retired ones.
 local since, after, size = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local version = tonumber(redis.call('GET', root .. ':version')) or 0
 local incarnation = redis.call('GET', root .. ':incarnation') or '0'

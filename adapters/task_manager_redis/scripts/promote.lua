@@ -1,2 +1,2 @@
--- Queue what has waited long enough, so that a blocked worker is woken. Answer: milliseconds to the next one, -1 for none.
+-- Queue what has waited long enough, which wakes a blocked worker. Answer: milliseconds to the next one, -1 for none.
 return promote(500)

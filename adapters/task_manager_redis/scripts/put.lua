@@ -1,5 +1,5 @@
--- ARGV per definition: task, expected version, replan (0, 1), slot, due (both empty without a plan), text, the slot that must
--- be next (empty: any), how many skips; per skip: reason, count, text.
+-- ARGV per definition: task, expected version, replan (0, 1), slot, due (both empty without a plan), text, the slot
+-- that must be next (empty: any), how many skips; per skip: reason, count, text.
 -- Answer per definition: its version, or -1 - (the version that stands) for a conflict.
 local answers, changed = {}, false
 

@@ -1,4 +1,5 @@
--- ARGV per settlement: priority, entry, worker, task, run, 'end' or the milliseconds until the next attempt, line of history.
+-- ARGV per settlement: priority, entry, worker, task, run, milliseconds until the next attempt or 'end', line of
+-- history. A run that somebody wants cancelled is not tried again.
 -- Answer: the numbers (from 0) of the lost claims.
 local lost = {}
 for i = 4, #ARGV, 7 do
@@ -7,13 +8,13 @@ for i = 4, #ARGV, 7 do
   if not text then
     lost[#lost + 1] = (i - 4) / 7
   else
-    local place = read_place(text)
-    local fields = delay ~= 'end' and not place.cancelling and entry(priority, id)
+    local fields = delay ~= 'end' and string.sub(text, 3, 3) ~= '!' and entry(priority, id)
     take(priority, id)
     remember(task, line)
     if fields then
-      postpone(task, run, priority, id, place.slot, place.attempt + 1, place.failures + 1, fields[BODY],
-        place.cancelling, 'retry', now + delay)
+      local place = read_place(text)
+      postpone(task, run, priority, id, place.slot, place.attempt + 1, place.failures + 1, fields[BODY], false, 'retry',
+        now + delay)
     else
       ended(task, run)
     end

@@ -189,13 +189,13 @@ async def test_who_waits_learns_of_the_death(own_redis_server: RedisServer, stor
 
 
 async def test_a_frozen_server_is_unavailable_soon(own_redis_server: RedisServer) -> None:
-    async with opened(RedisSettings(url=own_redis_server.url, timeout=QUICK)) as store:
+    async with opened(RedisSettings(url=own_redis_server.url, timeout=QUICK, connect_timeout=QUICK)) as store:
         verbs = await every_verb(store)
         for verb in verbs:
             await verb()
         own_redis_server.pause()
         began = time.monotonic()
-        answers = await asyncio.gather(*(verb() for verb in verbs), return_exceptions=True)
+        answers = await asyncio.gather(*(verb() for verb in verbs * 20), return_exceptions=True)
         assert {type(answer) for answer in answers} == {BackendUnavailable}
         assert time.monotonic() - began < 5
         own_redis_server.resume()
