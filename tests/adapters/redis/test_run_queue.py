@@ -189,8 +189,8 @@ async def test_consumers_are_forgotten_only_without_claims(
 ) -> None:
     await store.define(task())
     term = await store.lead()
-    await store.claim(NodeId("idle"))
     claim = await store.take(run(task()), NodeId("busy"))
+    server.xgroup_createconsumer(LOW, "workers", "idle")
     names = [consumer["name"] for consumer in server.xinfo_consumers(LOW, "workers")]
     assert sorted(names) == ["busy", "idle"]
     # The server measures how long a consumer has been idle, so here only the threshold can be moved.
