@@ -62,7 +62,7 @@ def hunt(mutant: Mutant, *, hypothesis_seed: int = 1) -> tuple[int, str | None]:
         derandomize=False,
         phases=[Phase.generate],
         report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=tuple(HealthCheck.__members__.values()),
     )
     @given(plans())
     def survives(plan: Plan) -> None:
