@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,13 +18,21 @@ from task_manager_memory import MemoryStore
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "dev")
 PLANS = {"dev": 40, "ci": 400, "nightly": 6000}.get(PROFILE, 40)
 
-# Two sights that are rare among random plans: a leader's write that arrives after its term, and a schedule that changes
-# while due slots wait for a leader.
-LATE_COMMIT = Plan(faults=(Fault(kind=FaultKind.PAUSE, at=Point("commit", 2), length=5.0),))
-CHANGED_UNLED = Plan(
-    tasks=(TaskPlan(), TaskPlan(every=2.0, dynamic=True)),
-    faults=(Fault(kind=FaultKind.KILL, at=5.0), Fault(kind=FaultKind.CHANGE, at=7.0, machine=1, task=1)),
-)
+# Sights that are rare among random plans, each with a plan that shows it.
+RARE: dict[str, Plan] = {
+    "fenced write": Plan(faults=(Fault(kind=FaultKind.PAUSE, at=Point("commit", 2), length=5.0),)),
+    "skipped: deleted": Plan(
+        tasks=(TaskPlan(), TaskPlan(every=2.0, dynamic=True)),
+        faults=(Fault(kind=FaultKind.KILL, at=5.0), Fault(kind=FaultKind.CHANGE, at=7.0, machine=1, task=1)),
+    ),
+    "overtaken decision": Plan(
+        tasks=(TaskPlan(overlap="skip", duration=1.0),), faults=(Fault(kind=FaultKind.TRIGGER, at=Point("commit", 2)),)
+    ),
+    "cancelled run": Plan(tasks=(TaskPlan(duration=3.0),), faults=(Fault(kind=FaultKind.CANCEL, at=5.0),)),
+    "skipped: deadline": Plan(
+        tasks=(TaskPlan(every=2.0, deadline=3.0),), faults=(Fault(kind=FaultKind.DOWN, at=5.0, length=8.0),)
+    ),
+}
 
 
 def campaign(strategy: st.SearchStrategy[Plan], examples: int, *chosen: Plan) -> Counter[str]:
@@ -51,6 +60,11 @@ def campaign(strategy: st.SearchStrategy[Plan], examples: int, *chosen: Plan) ->
     return seen
 
 
+@pytest.mark.parametrize("sight", RARE)
+def test_a_rare_sight_is_shown_by_its_plan(sight: str) -> None:
+    assert simulate(RARE[sight], MemoryStore).seen[sight] > 0
+
+
 def test_no_invariant_breaks_in_calm_weather() -> None:
     seen = campaign(calm_plans(), PLANS // 4)
     assert seen["operation: commit"] > 0
@@ -58,7 +72,7 @@ def test_no_invariant_breaks_in_calm_weather() -> None:
 
 
 def test_no_invariant_breaks_whatever_happens() -> None:
-    seen = campaign(plans(), PLANS, LATE_COMMIT, CHANGED_UNLED)
+    seen = campaign(plans(), PLANS, *RARE.values())
     print(f"{seen['plans']} plans; seen: {dict(sorted(seen.items()))}")
     if PROFILE != "dev":
         assert [sight for sight in EVERYTHING if not seen[sight]] == []
