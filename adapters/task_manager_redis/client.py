@@ -152,8 +152,16 @@ class RedisClient:
 
 
 async def _execute(driver: Driver, *command: Argument) -> Reply:
-    # redis-py types answers as Any; RESP2 with decoded texts holds nothing else than a Reply.
-    return cast("Reply", await driver.execute_command(*command))
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
+    try:
+        # redis-py types answers as Any; RESP2 with decoded texts holds nothing else than a Reply.
+        return cast("Reply", await driver.execute_command(*command))
+    finally:
+        # redis-py sends with asyncio.wait_for, which on Python 3.11 forgets a cancellation that comes while it
+        # completes. Whoever cancelled would wait for ever; so the reply counts as lost.
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def _entries(reply: object) -> list[StreamEntry]:

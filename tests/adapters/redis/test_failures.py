@@ -52,7 +52,7 @@ def store(moved: MovedRedis) -> Store:
     return Store(Harness(backend=moved.backend, advance=moved.advance))
 
 
-async def every_verb(store: Store) -> list[Callable[[], Awaitable[object]]]:
+async def every_verb(store: Store, wait: timedelta = QUICK) -> list[Callable[[], Awaitable[object]]]:
     """One call of each kind of connection and answer."""
     term = Term(WORKER, 1)
     return [
@@ -62,14 +62,14 @@ async def every_verb(store: Store) -> list[Callable[[], Awaitable[object]]]:
         lambda: store.schedule.agenda(10),
         lambda: store.schedule.commit(term, ()),
         lambda: store.queue.claim(WORKER, 10, NOTHING),
-        lambda: store.queue.claim(WORKER, 10, QUICK),
+        lambda: store.queue.claim(WORKER, 10, wait),
         lambda: store.queue.claim(WORKER, 10, NOTHING, known=()),
         lambda: store.queue.enqueue([run(task())]),
         lambda: store.queue.cancel([(key(), run(task()).id)]),
         lambda: store.history.read(key(), 10),
         store.history.snapshot,
         lambda: store.attendance.depart(WORKER),
-        lambda: store.signals.wait(QUICK),
+        lambda: store.signals.wait(wait),
     ]
 
 
@@ -231,6 +231,25 @@ async def test_a_call_given_up_leaves_no_answer_for_the_next(store: Store) -> No
         assert [claim.run for claim in claims] in ([run(task(), f"{number}")], [])
         for claim in claims:
             assert await store.settle(claim)
+
+
+@pytest.mark.parametrize("number", [0, 6, 13], ids=["campaign", "claim and wait", "signal"])
+async def test_whoever_is_cancelled_ends(own_redis_server: RedisServer, number: int) -> None:
+    """At whatever step: connecting, teaching a script, looking, blocking."""
+    for steps in [*range(60)] * 3:
+        async with open_moved(own_redis_server.url) as moved:
+            store = Store(Harness(backend=moved.backend, advance=moved.advance))
+            call = asyncio.ensure_future((await every_verb(store, HOUR))[number]())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if steps % 3 == 0:
+                with own_redis_server.client() as client:
+                    client.script_flush()
+            ended = call.done()
+            call.cancel()
+            _, left = await asyncio.wait([call], timeout=10)
+            assert not left, f"still waiting when cancelled at step {steps}"
+            assert ended or call.cancelled()
 
 
 # -- a server that refuses --------------------------------------------------------------------------------------------
