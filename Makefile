@@ -50,10 +50,10 @@ redis: $(READY) ## Start the Redis or Valkey of the tests in the foreground (POR
 	@exec $(BIN)/python -m tests.redis_server --port $(PORT)
 
 simulate: $(READY) ## Simulate the cluster with faults, a few minutes of histories, always the same ones
-	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest tests/simulation
+	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest tests/simulation -m "not hunt"
 
 simulate-long: $(READY) ## Simulate the cluster with faults for a night, new histories every time
-	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/simulation
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/simulation -m ""
 
 bench-quick: $(READY) ## Measure the hot paths of every store, in seconds
 	$(BIN)/python -m tests.benchmarks.quick

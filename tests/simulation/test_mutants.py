@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 
 import pytest
@@ -17,8 +16,6 @@ from tests.simulation.mutants import MUTANTS, Mutant
 
 BUDGET = 1000
 """Random plans within which a defect has to be found; the hardest needs three quarters of them."""
-
-PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "dev")
 
 every_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.key)
 
@@ -35,13 +32,13 @@ def test_a_directed_plan_kills_it(mutant: Mutant) -> None:
     assert caught.value.invariant == mutant.breaks
 
 
-@pytest.mark.skipif(PROFILE == "dev", reason="half a minute: `make simulate` compares")
+@pytest.mark.control
 @every_mutant
 def test_the_directed_plan_is_harmless_without_it(mutant: Mutant) -> None:
     simulate(mutant.plan, MemoryStore)
 
 
-@pytest.mark.skipif(PROFILE != "nightly", reason="ten minutes: `make simulate-long` hunts")
+@pytest.mark.hunt
 @pytest.mark.parametrize("mutant", [one for one in MUTANTS if one.random], ids=lambda mutant: mutant.key)
 def test_random_plans_kill_it(mutant: Mutant) -> None:
     needed, invariant = hunt(mutant)
