@@ -281,7 +281,9 @@ class Settled:
         standing, outcome = books.held_by(self.settlement.claim), self.settlement.outcome
         if standing is None:
             return
-        if isinstance(outcome, Retried):
+        if isinstance(outcome, Retried) and standing.cancelling:
+            books.end(standing, "cancelled")
+        elif isinstance(outcome, Retried):
             standing.attempt, standing.failures = standing.attempt + 1, standing.failures + 1
             standing.to_waiting(books.at + outcome.delay, retrying=True)
         else:
