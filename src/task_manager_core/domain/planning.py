@@ -24,6 +24,9 @@ from task_manager_core.domain.task import Task
 SLOTS_PER_DECISION = 1000
 """A long outage of a frequent task is worked off in steps of this many slots, so that no step blocks a process."""
 
+MOST_GIVEN_UP = 100_000
+"""What is given up is counted in one go: some seconds of work for a secondly task after a day without a leader."""
+
 
 class SkipReason(Enum):
     """Why a slot was not dispatched. A closed set."""
@@ -123,7 +126,7 @@ def first_plan(task: Task, now: datetime) -> Plan | None:
 def given_up(task: Task, plan: Plan | None, now: datetime, reason: SkipReason) -> tuple[Skipped, ...]:
     """The slots up to `now` that nobody will decide about, because their schedule or their store is gone."""
     slots: list[datetime] = []
-    while plan is not None and plan.slot <= now and len(slots) < SLOTS_PER_DECISION:
+    while plan is not None and plan.slot <= now and len(slots) < MOST_GIVEN_UP:
         slots.append(plan.slot)
         plan = plan_after(task, plan.slot)
     return _ranges(slots, dict.fromkeys(slots, reason))
