@@ -90,11 +90,11 @@ class Registrar:
 
     async def refresh(self) -> None:
         """Learn what changed in the store. Of two requests that overtake each other the second is repeated: what it
-        brings may be older than what is known by now."""
+        brings may be older than what is known by now. So is one during which doubts arose: it did not ask enough."""
         while True:
-            known = self._definitions.version
-            changes = await self._catalogue.load(self._definitions.since)
-            if self._definitions.version == known:
+            known, since = self._definitions.version, self._definitions.since
+            changes = await self._catalogue.load(since)
+            if (self._definitions.version, self._definitions.since) == (known, since):
                 break
         if changes is None:
             return
