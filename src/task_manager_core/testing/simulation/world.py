@@ -35,6 +35,9 @@ from task_manager_core.testing.simulation.timeline import Timeline
 
 T = TypeVar("T")
 
+CHANGE_OVER = 0.002
+"""Seconds between two incarnations of a store: no failover fits into the millisecond that tokens are counted in."""
+
 DEFAULT_POLICY = NodePolicy()
 DEFAULT_RETENTION = Retention()
 DEFAULT_LATENCY = Latency()
@@ -293,6 +296,7 @@ class World:
         assert self._store is not None, "this world's store cannot be restored"
         self.tell("store", "is wiped" if copy is None else "is set back to an older state")
         self._store.restore_state(None if copy is None else copy[0])
+        self.store_weather.down_until = max(self.store_weather.down_until, self.time + CHANGE_OVER)
         self.ledger.begin_again(None if copy is None else copy[1])
 
     # -- watching ------------------------------------------------------------------------------------------------------
