@@ -77,6 +77,8 @@ class Injector:
             world.restore_store(copy)
 
     async def _strike(self, world: World, index: int, fault: Fault) -> None:
+        if not self.active:  # The machine stood still between two faults, and woke when all was over.
+            return
         world.coverage.note(f"fault: {fault.kind.value}")
         world.tell("plan", str(fault))
         if fault.kind in PEOPLE:
