@@ -201,11 +201,15 @@ def _resignation_ignored(_original: object) -> object:
     return resign
 
 
-def _token_reset(_original: object) -> object:
-    def next_number(self: State, last: int) -> int:
-        return last + 1
+def _token_reset(original: Any) -> object:
+    async def campaign(self: MemoryLeadership, candidate: NodeId, ttl: timedelta) -> Term | Held:
+        before = self._state.term
+        answer: Term | Held = await original(self, candidate, ttl)
+        if isinstance(answer, Term) and answer != before:
+            answer = self._state.term = Term(candidate, before.token + 1 if before else 1)
+        return answer
 
-    return next_number
+    return campaign
 
 
 def _trust_from_reply(original: Any) -> object:
@@ -627,8 +631,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         defect="token reset by a wipe",
-        owner=State,
-        name="next_number",
+        owner=MemoryLeadership,
+        name="campaign",
         replacement=_token_reset,
         breaks="I3",
         plan=plan(faults=[then(5.0, FaultKind.WIPE)]),
