@@ -53,8 +53,8 @@ class RunQueue(Protocol):
     6. A settlement ends the run, or lets it wait for its delay, and writes its line of history, in one step.
     7. A run that waits can be claimed from its instant on, with the next attempt number and one more failure.
     8. A released claim puts the run back after the delay without a failure; the attempt counts only if it was started.
-    9. Reaping puts back the runs whose claims expired, with the next attempt number and one more failure; it is fenced
-       by the term and never touches a claim that lives.
+    9. Reaping puts back the runs whose claims expired and which nobody wants cancelled, with the next attempt number
+       and one more failure; it is fenced by the term and never touches a claim that lives.
     10. Fencing tokens strictly increase within a run.
     11. Cancelling a run that nobody runs ends it at once; for a running one the worker learns it with its next
         extension.

@@ -208,8 +208,8 @@ class RunQueueLaws(Contract):
 
     @law("run_queue", 9)
     async def test_the_runs_of_dead_workers_are_put_back(self, store: Store) -> None:
-        """Reaping puts back the runs whose claims expired, with the next attempt number and one more failure; it is
-        fenced by the term and never touches a claim that lives."""
+        """Reaping puts back the runs whose claims expired and which nobody wants cancelled, with the next attempt
+        number and one more failure; it is fenced by the term and never touches a claim that lives."""
         older = await store.lead(LEADER, TTL)
         await store.define(task())
         silent = await store.take(run(task(), "silent"))
