@@ -105,6 +105,11 @@ class MemoryRunQueue:
             if place is None:
                 lost.add(claim)
                 continue
+            if place.cancelling:
+                now = self._state.now()
+                self._record(claim.run.task, _record(place.claim(), AttemptStatus.CANCELLED, now, now))
+                self._state.end(place)
+                continue
             self._state.take(place)
             place.attempt += started
             if delay > timedelta(0):

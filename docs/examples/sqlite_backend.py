@@ -242,11 +242,15 @@ class Store(File):
 
     async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
         with self.transaction():
-            held = {claim for claim in claims if self._of(claim)}
-            for claim in claims:
-                if claim in held:
-                    self._move(claim.run.id.value, self._now + ms(delay) if delay else None, attempts=int(started))
-            return frozenset(claims) - held
+            held = {claim: row for claim in claims if (row := self._of(claim))}
+            for row in held.values():
+                if row["cancelling"]:
+                    line = line_of(row, AttemptStatus.CANCELLED, started_at=self._now, now=self._now)
+                    self._record(row["task"], line)
+                    self._end(row)
+                else:
+                    self._move(row["id"], self._now + ms(delay) if delay else None, attempts=int(started))
+            return frozenset(claims) - held.keys()
 
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
         with self.transaction():

@@ -11,9 +11,10 @@ from typing import NoReturn
 import pytest
 
 from task_manager_core.application.context import RunContext
-from task_manager_core.domain.events import ClaimLost, RunReleased
+from task_manager_core.domain.events import ClaimLost, RunReleased, RunStarted
 from task_manager_core.domain.run import AttemptStatus, RunState
-from tests.application.world import SOON, Process, Steps, World, live, queued, reap, started, statuses
+from task_manager_core.ports import Cancelling
+from tests.application.world import KEY, SOON, Process, Steps, World, live, queued, reap, started, statuses
 
 NOW = timedelta(0)
 
@@ -68,6 +69,38 @@ async def test_a_stuck_thread_is_handed_back_after_the_grace_and_its_end_changes
     assert ended.is_set()
     assert await process.node.worker.settle() is None
     assert await statuses(world) == []
+
+
+async def test_a_thread_that_ends_by_itself_within_the_grace_has_its_own_outcome(world: World) -> None:
+    """It could not know that its worker leaves; to execute it again would be for nothing."""
+    door = threading.Event()
+    process = await queued(world, lambda: door.wait(10) and None)
+    await started(process)
+    leaving = asyncio.ensure_future(left(process, grace=SOON.total_seconds()))
+    await asyncio.sleep(0)
+    door.set()
+    await leaving
+    await process.node.worker.flush()
+    assert (await statuses(world), await live(world)) == ([AttemptStatus.SUCCEEDED], [])
+
+
+async def test_a_cancelled_thread_that_is_handed_back_is_not_executed_again(world: World) -> None:
+    door = threading.Event()
+    unhandled: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    process = await queued(world, lambda: door.wait(10) and None)
+    before = asyncio.all_tasks()
+    await started(process)
+    (attempt,) = asyncio.all_tasks() - before
+    run = process.events.one(RunStarted).claim.run.id
+    assert await process.node.control.cancel([(KEY, run)]) == (Cancelling.REQUESTED,)
+    await process.node.worker.beat()
+    await left(process, grace=0.01)
+    assert (await statuses(world), await live(world)) == ([AttemptStatus.CANCELLED], [])
+    door.set()
+    await asyncio.wait({attempt})
+    await asyncio.sleep(0)
+    assert (await process.node.worker.settle(), unhandled) == (None, [])
 
 
 async def test_a_worker_that_leaves_claims_nothing_and_gives_back_what_was_on_its_way(world: World) -> None:

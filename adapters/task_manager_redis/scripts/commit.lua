@@ -39,7 +39,7 @@ while at <= #ARGV do
     and room(task, stored, exclusive == '1', fires, holds)
   if kept then
     for i = runs, runs + 4 * (fires - 1), 4 do
-      queue(task, ARGV[i], ARGV[i + 1], ARGV[i + 2], 1, 0, ARGV[i + 3], false)
+      queue(task, ARGV[i], ARGV[i + 1], ARGV[i + 2], 1, 0, ARGV[i + 3])
     end
     if holds > 0 then
       local i = runs + 4 * fires

@@ -29,7 +29,7 @@ local function enqueue(run, task, priority, slot, exclusive, body)
     redis.call('RPUSH', held, table.concat({ priority, run, slot, body }, ' '))
     return 'held'
   end
-  queue(task, run, priority, slot, 1, 0, body, false)
+  queue(task, run, priority, slot, 1, 0, body)
   return 'queued'
 end
 

@@ -8,7 +8,7 @@
 --
 -- live:<task> tells where each run stands, as words: state flag priority entry attempt failures slot [kind due body]
 --   state  q: in a stream, claimed if it is pending there.  w: waits, with its kind (retry, pause), instant and body
---   flag   !: somebody wants it cancelled.  -: nobody does
+--   flag   !: claimed, and somebody wants it cancelled: it is not tried again.  -: nobody does
 
 local root = KEYS[1]
 local keep, statistics_ttl = tonumber(ARGV[2]), ARGV[3]
@@ -55,22 +55,18 @@ local function append(priority, ...)
   return id
 end
 
-local function flag_of(cancelling)
-  return cancelling and '!' or '-'
-end
-
 -- A new entry is a new place in the line and a new fencing token.
-local function queue(task, run, priority, slot, attempt, failures, body, cancelling)
+local function queue(task, run, priority, slot, attempt, failures, body)
   local id = append(
     priority, 'run', run, 'task', task, 'slot', slot, 'attempt', attempt, 'failures', failures, 'body', body
   )
   redis.call('HSET', root .. ':live:' .. task, run,
-    table.concat({ 'q', flag_of(cancelling), priority, id, attempt, failures, slot }, ' '))
+    table.concat({ 'q', '-', priority, id, attempt, failures, slot }, ' '))
 end
 
-local function postpone(task, run, priority, id, slot, attempt, failures, body, cancelling, kind, due)
+local function postpone(task, run, priority, id, slot, attempt, failures, body, kind, due)
   redis.call('HSET', root .. ':live:' .. task, run,
-    table.concat({ 'w', flag_of(cancelling), priority, id, attempt, failures, slot, kind, due, body }, ' '))
+    table.concat({ 'w', '-', priority, id, attempt, failures, slot, kind, due, body }, ' '))
   redis.call('ZADD', waiting, due, task .. ' ' .. run)
   if kind == 'retry' then
     redis.call('HINCRBY', root .. ':task:' .. task, 'retrying', 1)
@@ -113,7 +109,7 @@ local function ended(task, run)
     local following = redis.call('LPOP', root .. ':held:' .. task)
     if following then
       local priority, id, slot, body = read_held(following)
-      queue(task, id, priority, slot, 1, 0, body, false)
+      queue(task, id, priority, slot, 1, 0, body)
     end
   end
 end
@@ -125,7 +121,7 @@ local function promote(limit)
     local place = place_of(task, run)
     stop_waiting(task, run, place or {})
     if place and place.state == 'w' then
-      queue(task, run, place.priority, place.slot, place.attempt, place.failures, place.body, place.cancelling)
+      queue(task, run, place.priority, place.slot, place.attempt, place.failures, place.body)
     end
   end
   local following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')

@@ -15,7 +15,7 @@ local function reap(priority, id, worker, beat)
   local place = place_of(task, run)
   remember(task, store_line(run, slot, fields[ATTEMPT], 'lost', beat, worker, token_of(priority, id)))
   if place and not place.cancelling then
-    queue(task, run, priority, slot, fields[ATTEMPT] + 1, fields[FAILURES] + 1, fields[BODY], false)
+    queue(task, run, priority, slot, fields[ATTEMPT] + 1, fields[FAILURES] + 1, fields[BODY])
   else
     ended(task, run)
   end

@@ -1,5 +1,5 @@
 -- ARGV: delay, whether the attempts were started (0, 1), then per claim: priority, entry, worker, task, run.
--- Answer: the numbers (from 0) of the lost claims.
+-- A run that somebody wants cancelled ends. Answer: the numbers (from 0) of the lost claims.
 local delay, started = tonumber(ARGV[4]), tonumber(ARGV[5])
 local lost = {}
 for i = 6, #ARGV, 5 do
@@ -12,11 +12,13 @@ for i = 6, #ARGV, 5 do
     local place = read_place(text)
     local attempt = place.attempt + started
     take(priority, id)
-    if delay > 0 then
-      postpone(task, run, priority, id, place.slot, attempt, place.failures, fields[BODY], place.cancelling, 'pause',
-        now + delay)
+    if place.cancelling then
+      remember(task, store_line(run, place.slot, place.attempt, 'cancelled', now, worker, token_of(priority, id)))
+      ended(task, run)
+    elseif delay > 0 then
+      postpone(task, run, priority, id, place.slot, attempt, place.failures, fields[BODY], 'pause', now + delay)
     else
-      queue(task, run, priority, place.slot, attempt, place.failures, fields[BODY], place.cancelling)
+      queue(task, run, priority, place.slot, attempt, place.failures, fields[BODY])
     end
   end
 end

@@ -13,7 +13,7 @@ for i = 4, #ARGV, 7 do
     remember(task, line)
     if fields then
       local place = read_place(text)
-      postpone(task, run, priority, id, place.slot, place.attempt + 1, place.failures + 1, fields[BODY], false, 'retry',
+      postpone(task, run, priority, id, place.slot, place.attempt + 1, place.failures + 1, fields[BODY], 'retry',
         now + delay)
     else
       ended(task, run)

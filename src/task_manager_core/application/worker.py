@@ -226,6 +226,8 @@ class Worker:
         finally:
             if timer is not None:
                 timer.cancel()
+        if self._ended_by_itself(attempt, result):
+            attempt.ending = None
         if error is not None:
             return error
         if limit is not None and self._clock.monotonic() - attempt.began > limit:
@@ -234,6 +236,11 @@ class Worker:
             raise asyncio.CancelledError
         await self._within(limit, result)
         return None
+
+    def _ended_by_itself(self, attempt: Attempt, result: object) -> bool:
+        """Did the function of a thread end in time to be settled, without knowing that its worker leaves?"""
+        leaving = attempt.ending is Ending.HANDED_BACK and attempt.key in self._active
+        return leaving and attempt.context is None and not isinstance(result, Awaitable)
 
     async def _returned(self, work: asyncio.Future[_Returned], attempt: Attempt) -> _Returned:
         """Wait for the thread, also after a first interruption."""
@@ -362,6 +369,7 @@ class Worker:
             claims = [attempt.claim for attempt in left]
             lost = await self._queue.release(claims, timedelta(0), started=True)
             for attempt in left:
+                attempt.ending = Ending.HANDED_BACK  # also one that was interrupted before, for another reason
                 self._active.pop(attempt.key, None)
             self._notice_released(claims, lost, "shutting down")
 

@@ -59,7 +59,7 @@ class RunQueue(Protocol):
     11. Cancelling a run that nobody runs ends it at once; for a running one the worker learns it with its next
         extension.
     12. Hastening makes waiting runs claimable now.
-    13. A run that somebody wants cancelled is not tried again: a retry or a lost claim ends it.
+    13. A run that somebody wants cancelled is not tried again: a retry, a release or a lost claim ends it.
     14. Claims of a worker that it does not know (their reply was lost) are given again when it says what it knows.
     """
 

@@ -309,18 +309,23 @@ class RunQueueLaws(Contract):
 
     @law("run_queue", 13)
     async def test_a_cancelled_run_is_not_tried_again(self, store: Store) -> None:
-        """A run that somebody wants cancelled is not tried again: a retry or a lost claim ends it."""
+        """A run that somebody wants cancelled is not tried again: a retry, a release or a lost claim ends it."""
         of, term = exclusive(), await store.lead()
         await store.define(of)
-        for name in ("retried", "lost"):
+        for name in ("retried", "handed back", "put off", "lost"):
             claim = await store.take(run(of, name))
             await store.enqueue(run(of, f"after {name}"))
             assert await store.queue.cancel([(of.key, claim.run.id)]) == (Cancelling.REQUESTED,)
             if name == "retried":
                 assert await store.settle(claim, Retried(MINUTE))
-            else:
+            elif name == "lost":
                 await store.advance(MINUTE)
                 assert await store.reap(term, MINUTE) == (claim,)
+            else:
+                assert await store.release(claim, MINUTE if name == "put off" else NOTHING, started=True)
+                line = (await store.records(of.key))[0]
+                assert (line.run, line.attempt, line.status) == (claim.run.id, 1, AttemptStatus.CANCELLED)
+                assert (line.worker, line.token) == (WORKER, claim.token)
             [following] = await store.claim()
             assert following.run == run(of, f"after {name}")
             assert [live.run for live in (await store.view(of.key)).live] == [following.run.id]

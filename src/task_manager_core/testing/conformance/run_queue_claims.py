@@ -285,17 +285,6 @@ class RunQueueClaims(Contract):
         assert [line.run for line in await store.records(of.key)] == [claim.run.id]
         assert [freed.run for freed in await store.claim()] == [run(of, "second")]
 
-    @law("run_queue", 11)
-    async def test_a_request_to_cancel_follows_the_run_to_its_next_worker(self, store: Store) -> None:
-        await store.define(task())
-        claim = await store.take(run(task()))
-        for delay in (NOTHING, MINUTE):
-            assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.REQUESTED,)
-            await store.release(claim, delay)
-            await store.advance(MINUTE)
-            [claim] = await store.claim(OTHER)
-            assert (await store.queue.extend([claim], TTL)).cancelling == {claim}
-
     # -- 12: hastening ------------------------------------------------------------------------------------------------
 
     @law("run_queue", 12)

@@ -304,6 +304,9 @@ class Released:
     def enter(self, books: Books) -> None:
         if (standing := books.held_by(self.claim)) is None:
             return
+        if standing.cancelling:
+            books.end(standing, "cancelled")
+            return
         standing.attempt += self.started
         if self.delay > timedelta(0):
             standing.to_waiting(books.at + self.delay, retrying=False)
