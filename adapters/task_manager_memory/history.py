@@ -57,6 +57,7 @@ def _view(entry: Entry) -> TaskView:
         version=entry.version,
         plan=entry.plan,
         paused=entry.paused,
+        resumed_at=entry.resumed_at,
         retired=entry.retired,
         live=tuple(place.view() for place in places),
         skipped=dict(entry.skipped),

@@ -31,6 +31,7 @@ class MemorySchedule:
                     key=entry.task.key,
                     version=entry.version,
                     slot=plan.slot,
+                    due_at=plan.due_at,
                     paused=entry.paused,
                     resumed_at=entry.resumed_at,
                     live=len(entry.live),

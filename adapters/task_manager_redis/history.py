@@ -68,7 +68,7 @@ class RedisHistory:
 
 
 def _view(row: Reply) -> TaskView:
-    task, version, slot, due, paused, retired, skips, runs = items(row)
+    task, version, slot, due, paused, resumed_at, retired, skips, runs = items(row)
     counts = items(skips)
     try:
         skipped = {
@@ -81,6 +81,7 @@ def _view(row: Reply) -> TaskView:
         version=number(version),
         plan=None if slot == "" else Plan(slot=instant(number(slot)), due_at=instant(number(due))),
         paused=paused == "1",
+        resumed_at=None if resumed_at == "" else instant(number(resumed_at)),
         retired=retired == 1,
         live=tuple(sorted(map(_live, items(runs)), key=_line)),
         skipped=skipped,

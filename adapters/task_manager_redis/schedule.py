@@ -54,11 +54,12 @@ class RedisSchedule:
 
 
 def _due(row: Reply) -> DueTask:
-    task, version, slot, paused, resumed_at, live, held, retrying = items(row)
+    task, version, slot, due_at, paused, resumed_at, live, held, retrying = items(row)
     return DueTask(
         key=decode_task(text(task)),
         version=number(version),
         slot=instant(number(slot)),
+        due_at=instant(number(due_at)),
         paused=paused == "1",
         resumed_at=None if resumed_at == "" else instant(number(resumed_at)),
         live=number(live),

@@ -331,6 +331,7 @@ class Store(File):
             version=row["version"],
             plan=plan,
             paused=bool(row["paused"]),
+            resumed_at=None if row["resumed_at"] is None else instant(row["resumed_at"]),
             retired=bool(row["retired"]),
             live=tuple(map(live_of, runs)),
             skipped={SkipReason(one["reason"]): one["number"] for one in skipped},

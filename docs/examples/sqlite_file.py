@@ -236,6 +236,7 @@ def due_of(row: sqlite3.Row) -> DueTask:
         key=key_of(row),
         version=row["version"],
         slot=instant(row["slot"]),
+        due_at=instant(row["due_at"]),
         paused=bool(row["paused"]),
         resumed_at=None if row["resumed_at"] is None else instant(row["resumed_at"]),
         live=row["live"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -76,6 +77,16 @@ def snapshot(view: TaskView, *, leader: bool = True, functions: tuple[str, ...] 
             Overlap.ALLOW,
             seen(run(RunState.WAITING, retrying=True, due_at=SLOT)),
             [ReasonCode.BACKOFF, ReasonCode.SKIPS],
+        ),
+        (
+            Overlap.ALLOW,
+            seen(run(RunState.WAITING, retrying=True, due_at=NOW + timedelta(seconds=2))),
+            [ReasonCode.BACKOFF, ReasonCode.DISPATCHES],
+        ),
+        (
+            Overlap.ALLOW,
+            replace(seen(plan=Plan(slot=NOW, due_at=NOW)), resumed_at=NOW),
+            [ReasonCode.SKIPS],
         ),
         (Overlap.ALLOW, seen(run(RunState.WAITING, due_at=SLOT)), [ReasonCode.HANDED_BACK, ReasonCode.DISPATCHES]),
     ],

@@ -56,8 +56,38 @@ def a_task(
     )
 
 
-def due(slot: datetime = NOON, *, live: int = 0, held: int = 0, retrying: int = 0, paused: bool = False) -> DueTask:
-    return DueTask(key=KEY, version=1, slot=slot, live=live, held=held, retrying=retrying, paused=paused)
+def due(
+    slot: datetime = NOON,
+    due_at: datetime | None = None,
+    *,
+    live: int = 0,
+    held: int = 0,
+    retrying: int = 0,
+    paused: bool = False,
+    resumed_at: datetime | None = None,
+) -> DueTask:
+    return DueTask(
+        key=KEY,
+        version=1,
+        slot=slot,
+        due_at=due_at or slot,
+        live=live,
+        held=held,
+        retrying=retrying,
+        paused=paused,
+        resumed_at=resumed_at,
+    )
+
+
+def opening(task: Task, state: DueTask, now: datetime) -> dict[datetime, datetime]:
+    """Every slot that is due, with the instant from which it could be dispatched: after all slots before it."""
+    opens_at = state.due_at
+    found = {state.slot: opens_at}
+    plan = plan_after(task, state.slot)
+    while plan is not None and plan.due_at <= now:
+        opens_at = found[plan.slot] = max(plan.due_at, opens_at)
+        plan = plan_after(task, plan.slot)
+    return found
 
 
 def fired(decision: Advance) -> list[datetime]:
@@ -81,9 +111,9 @@ def skipped(task: Task, decision: Advance) -> list[tuple[datetime, SkipReason]]:
 def worked_off(task: Task, state: DueTask, now: datetime) -> list[Advance]:
     """Decide until nothing is due, as a scheduler whose store keeps every decision and whose runs end at once."""
     decisions: list[Advance] = []
-    plan: Plan | None = Plan(slot=state.slot, due_at=state.slot)
+    plan: Plan | None = Plan(slot=state.slot, due_at=state.due_at)
     while plan is not None and (not decisions or plan.due_at <= now):
-        decision = advance(task, DueTask(key=KEY, version=1, slot=plan.slot), now)
+        decision = advance(task, due(plan.slot, plan.due_at), now)
         decisions.append(decision)
         plan = decision.plan
     return decisions
@@ -115,6 +145,7 @@ def situations(draw: st.DrawFn) -> tuple[Task, DueTask, datetime]:
         key=KEY,
         version=draw(st.integers(1, 9)),
         slot=slot or NOON,
+        due_at=task.schedule.due_at(KEY, slot or NOON),
         paused=draw(st.booleans()),
         resumed_at=draw(st.none() | st.integers(-100, 5000).map(lambda seconds: NOON + seconds * SECOND)),
         live=draw(st.integers(0, 2)),
@@ -122,7 +153,7 @@ def situations(draw: st.DrawFn) -> tuple[Task, DueTask, datetime]:
         retrying=draw(st.integers(0, 1)),
     )
     late = draw(st.one_of(st.integers(0, 30), st.integers(0, 20_000)))
-    return task, state, state.slot + late * SECOND
+    return task, state, state.due_at + late * SECOND
 
 
 @given(situations())
@@ -139,7 +170,7 @@ def test_every_due_slot_is_accounted_for_exactly_once(situation: tuple[Task, Due
         plan = plan_after(task, plan.slot)
     assert accounted == expected
     assert decision.slots == len(expected) <= SLOTS_PER_DECISION
-    assert decision.plan == plan
+    assert (decision.plan and decision.plan.slot) == (plan and plan.slot)
     assert all(task.schedule.due_at(KEY, slot) <= now for slot in expected[1:])
 
 
@@ -166,8 +197,9 @@ def test_nothing_is_dispatched_while_paused_nor_of_the_time_of_a_pause(
         assert not dispatched
         assert {reason for _, reason in skipped(task, decision)} == {SkipReason.PAUSED}
     if state.resumed_at is not None:
-        assert all(slot is not None and slot > state.resumed_at for slot in dispatched)
-        missed = [reason for slot, reason in skipped(task, decision) if slot <= state.resumed_at]
+        fell_due = {slot: task.schedule.due_at(KEY, slot) for slot, _ in skipped(task, decision)}
+        assert all(slot and task.schedule.due_at(KEY, slot) > state.resumed_at for slot in dispatched)
+        missed = [reason for slot, reason in skipped(task, decision) if fell_due[slot] <= state.resumed_at]
         assert set(missed) <= {SkipReason.PAUSED}
 
 
@@ -203,12 +235,13 @@ def test_a_decision_is_a_pure_function_of_what_it_was_asked(situation: tuple[Tas
 
 @given(situations())
 def test_no_slot_runs_that_is_later_than_its_start_deadline(situation: tuple[Task, DueTask, datetime]) -> None:
-    """Invariant: now minus the instant a dispatched slot was due never exceeds the deadline."""
+    """Invariant: now minus the instant from which a dispatched slot could be never exceeds the deadline."""
     task, state, now = situation
     if task.start_deadline is None:
         return
+    opens_at = opening(task, state, now)
     for slot in fired(advance(task, state, now)):
-        assert now - task.schedule.due_at(KEY, slot) <= task.start_deadline
+        assert now - opens_at[slot] <= task.start_deadline
 
 
 @given(situations())
@@ -216,11 +249,12 @@ def test_no_slot_runs_that_is_later_than_its_start_deadline(situation: tuple[Tas
 def test_catching_up_runs_what_the_policy_says_over_all_steps(situation: tuple[Task, DueTask, datetime]) -> None:
     """Invariant: of the slots later than grace LATEST runs at most one, NONE none, ALL at most its limit."""
     task, state, now = situation
+    opens_at = opening(task, state, now)
     missed = [
         slot
         for decision in worked_off(task, state, now)
         for slot in fired(decision)
-        if now - task.schedule.due_at(KEY, slot) > task.catch_up.grace
+        if now - opens_at[slot] > task.catch_up.grace
     ]
     most = {CatchUpMode.LATEST: 1, CatchUpMode.NONE: 0, CatchUpMode.ALL: task.catch_up.limit}
     assert len(missed) <= most[task.catch_up.mode]
@@ -282,7 +316,35 @@ def test_jitter_does_not_eat_the_start_deadline() -> None:
     slot = plan_after(task, NOON)
     assert slot is not None
     assert slot.due_at > slot.slot + MINUTE
-    assert fired(advance(task, due(slot.slot), slot.due_at)) == [slot.slot]
+    assert fired(advance(task, due(slot.slot, slot.due_at), slot.due_at)) == [slot.slot]
+
+
+@pytest.mark.parametrize("mode", CatchUpMode)
+@pytest.mark.parametrize(("interval", "jitter"), [(60, 120), (10, 60), (1, 60), (300, 3600), (1, 7200)])
+def test_a_punctual_leader_skips_nothing_however_long_the_jitter(mode: CatchUpMode, interval: int, jitter: int) -> None:
+    """A slot with little jitter waits for the one before it, which has more, and is not late for that."""
+    schedule = Schedule.every(timedelta(seconds=interval), jitter=timedelta(seconds=jitter))
+    task = a_task(schedule, mode=mode, start_deadline=SECOND)
+    plan, dispatched = plan_after(task, NOON), 0
+    while plan is not None and dispatched < 5000:
+        decision = advance(task, due(plan.slot, plan.due_at), plan.due_at + timedelta(milliseconds=100))
+        assert decision.skipped == ()
+        dispatched += len(decision.fire)
+        plan = decision.plan
+
+
+def test_a_pause_that_ended_before_a_slot_fell_due_does_not_skip_it() -> None:
+    task = a_task(Schedule.every(DAY, jitter=HOUR))
+    plan = plan_after(task, NOON)
+    assert plan is not None
+    state = due(plan.slot, plan.due_at, resumed_at=plan.slot + SECOND)
+    assert fired(advance(task, state, plan.due_at)) == [plan.slot]
+
+
+def test_all_runs_its_limit_of_missed_slots_and_the_punctual_ones() -> None:
+    task = a_task(Schedule.every(5 * SECOND), mode=CatchUpMode.ALL, limit=1)
+    now = NOON + 5 * 999 * SECOND
+    assert [slot for one in worked_off(task, due(), now) for slot in fired(one)] == [now - 5 * SECOND, now]
 
 
 def test_a_slot_waits_for_its_jitter() -> None:
@@ -316,7 +378,7 @@ def test_of_the_slots_beside_a_live_run_the_first_is_held_and_the_others_overlap
 
 
 def test_the_slots_before_a_resumption_are_paused_and_those_after_it_run() -> None:
-    state = DueTask(key=KEY, version=1, slot=NOON, resumed_at=NOON + SECOND)
+    state = due(resumed_at=NOON + SECOND)
     decision = advance(a_task(Schedule.every(SECOND)), state, NOON + 2 * SECOND)
     assert fired(decision) == [NOON + 2 * SECOND]
     assert [(skip.count, skip.reason) for skip in decision.skipped] == [(2, SkipReason.PAUSED)]

@@ -82,5 +82,5 @@ def test_suspects_are_static_tasks_that_nobody_declares_and_tasks_that_are_due()
     assert suspects([a_task()], [node("a")], agenda) == {KEY}
     assert suspects([a_task()], [node("a"), node("b", KEY)], agenda) == frozenset()
     assert suspects([a_task(dynamic=True)], [], agenda) == frozenset()
-    due = DueTask(key=KEY, version=1, slot=NOW)
+    due = DueTask(key=KEY, version=1, slot=NOW, due_at=NOW)
     assert suspects([], [], Agenda(now=NOW, due=(due,), next_due=None)) == {KEY}

@@ -21,7 +21,7 @@ from task_manager_core.domain import identity, planning
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Held, Term, Turn
-from task_manager_core.domain.planning import Advance, plan_after
+from task_manager_core.domain.planning import Advance, DueTask, plan_after
 from task_manager_core.domain.planning import Plan as NextSlot
 from task_manager_core.domain.run import Claim, Retried, RunState, Settlement, Succeeded
 from task_manager_core.domain.task import StoredTask, Task
@@ -158,9 +158,10 @@ def _pause_replayed(_original: object) -> object:
     return resume
 
 
-def _next_from_now(_original: object) -> object:
-    def _due_slots(task: Task, first: datetime, now: datetime) -> tuple[list[datetime], NextSlot | None]:
-        return [first], plan_after(task, now)
+def _next_from_now(original: Any) -> object:
+    def _due_slots(task: Task, due: DueTask, now: datetime) -> tuple[list[object], NextSlot | None]:
+        slots, _ = original(task, due, now)
+        return slots[:1], plan_after(task, now)
 
     return _due_slots
 

@@ -1,11 +1,12 @@
--- ARGV: limit. Answer: now, the next instant after now ('' for none), and per due task: task, version, slot, paused,
--- resumed_at, live, held, retrying.
+-- ARGV: limit. Answer: now, the next instant after now ('' for none), and per due task: task, version, slot, due,
+-- paused, resumed_at, live, held, retrying.
 local rows = {}
 for _, task in ipairs(redis.call('ZRANGEBYSCORE', root .. ':due', '-inf', now, 'LIMIT', 0, ARGV[4])) do
-  local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'slot', 'paused', 'resumed_at', 'retrying')
+  local stored =
+    redis.call('HMGET', root .. ':task:' .. task, 'version', 'slot', 'due', 'paused', 'resumed_at', 'retrying')
   rows[#rows + 1] = {
-    task, stored[1], stored[2], stored[3] or '', stored[4] or '',
-    redis.call('HLEN', root .. ':live:' .. task), redis.call('LLEN', root .. ':held:' .. task), stored[5] or '0',
+    task, stored[1], stored[2], stored[3], stored[4] or '', stored[5] or '',
+    redis.call('HLEN', root .. ':live:' .. task), redis.call('LLEN', root .. ':held:' .. task), stored[6] or '0',
   }
 end
 local following = redis.call('ZRANGEBYSCORE', root .. ':due', '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)

@@ -1,6 +1,6 @@
 -- ARGV: whether the frame is wanted (0, 1), most tasks viewed when all are asked for, whether all are (0, 1), tasks.
 -- Answer: frame (empty, or now, holder, token, queued, presences), views, tasks that exist and are not among the views.
--- A view: task, version, slot, due, paused, retired, skips (reason, count, ...), runs.
+-- A view: task, version, slot, due, paused, resumed_at, retired, skips (reason, count, ...), runs.
 -- A run: run, state, cancelling, attempt, failures, slot, then worker, or kind and due of a waiting one.
 local framed, most, all = ARGV[4] == '1', tonumber(ARGV[5]), ARGV[6] == '1'
 if framed then
@@ -46,7 +46,7 @@ local function view(task)
   end
   return {
     task, fields.version, fields.slot or '', fields.due or '', fields.paused or '',
-    redis.call('SISMEMBER', root .. ':retired', task), skips, runs_of(task),
+    fields.resumed_at or '', redis.call('SISMEMBER', root .. ':retired', task), skips, runs_of(task),
   }
 end
 

@@ -13,7 +13,6 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Fenced
 from task_manager_core.domain.planning import Advance, Agenda, advance
 from task_manager_core.domain.policy import NodePolicy
-from task_manager_core.domain.task import Task
 from task_manager_core.ports import Observer, Schedule
 
 TASKS_PER_COMMIT = 100
@@ -69,7 +68,8 @@ class Scheduler:
                 batch, slots = [], 0
                 await asyncio.sleep(0)
         kept += await self._commit(batch)
-        self._report_gap(kept, agenda.now)
+        late = {due.key for task, due in known if due.due_at < agenda.now - task.catch_up.grace}
+        self._report_gap([decision for decision in kept if decision.key in late], agenda.now)
         if len(agenda.due) == limit and (kept or self._unknown > unknown):
             return 0.0
         return self._rest(agenda, kept)
@@ -98,8 +98,7 @@ class Scheduler:
             self._observer.notice(SlotsDecided(node=self._node, advance=decision))
         return kept
 
-    def _report_gap(self, kept: list[Advance], now: datetime) -> None:
-        late = [decision for decision in kept if self._is_late(decision, now)]
+    def _report_gap(self, late: list[Advance], now: datetime) -> None:
         if late:
             self._observer.notice(
                 GapFound(
@@ -111,9 +110,3 @@ class Scheduler:
                     skipped=sum(skip.count for decision in late for skip in decision.skipped),
                 )
             )
-
-    def _is_late(self, decision: Advance, now: datetime) -> bool:
-        task: Task | None = self._definitions.at(decision.key, decision.version)
-        if task is None:
-            return False
-        return task.schedule.due_at(task.key, decision.slot) < now - task.catch_up.grace

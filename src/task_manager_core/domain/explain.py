@@ -1,8 +1,8 @@
 """Why a task runs next when it does, or does not run.
 
-The last word is `planning.advance`, asked about the next slot as if it were due now with the state that is seen now:
-what explains a schedule is what schedules it. Before it come the conditions that no decision can change: a disabled
-task, a missing leader, a function that nobody can call.
+The last word is `planning.advance`, asked about the next slot with the state that is seen now: what explains a schedule
+is what schedules it. Before it come the conditions that no decision can change: a disabled task, a missing leader, a
+function that nobody can call.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from enum import Enum
 
 from task_manager_core.domain.identity import FunctionKey
 from task_manager_core.domain.observation import LiveRun, Snapshot, TaskView
-from task_manager_core.domain.planning import Advance, DueTask, advance
+from task_manager_core.domain.planning import Advance, DueTask, SkipReason, advance
 from task_manager_core.domain.run import RunState
 from task_manager_core.domain.task import Task
 
 
 class ReasonCode(Enum):
-    """What a reason is about. A closed set, in the order in which reasons are listed."""
+    """What a reason is about. A closed set, in the order in which reasons are listed; live runs come in their own."""
 
     ENDED = "schedule_ended"
     RETIRED = "not_declared"
@@ -100,7 +100,7 @@ def _of_run(run: LiveRun, queued: int) -> Reason:
 
 
 def _of_decision(task: Task, view: TaskView, snapshot: Snapshot) -> Reason:
-    """What the scheduler would decide about the next slot if nothing changed before it is due."""
+    """What the scheduler would decide about the next slot if what lives now still lived when it is due."""
     assert view.plan is not None
     decision = advance(task, due_of(view), max(snapshot.now, view.plan.due_at))
     slot = _show(view.plan.slot)
@@ -108,28 +108,39 @@ def _of_decision(task: Task, view: TaskView, snapshot: Snapshot) -> Reason:
     if run in decision.fire:
         return Reason(code=ReasonCode.DISPATCHES, text=f"slot {slot} will be dispatched at {_show(view.plan.due_at)}")
     if decision.hold == run:
-        return Reason(code=ReasonCode.HOLDS, text=f"slot {slot} will be held until the live run ends")
-    return Reason(code=ReasonCode.SKIPS, text=f"slot {slot} will be skipped: {_skip_reason(decision, view)}")
+        return Reason(code=ReasonCode.HOLDS, text=f"slot {slot} will be held if the live run has not ended")
+    reason = _skip_reason(decision, view.plan.slot)
+    return Reason(
+        code=ReasonCode.SKIPS, text=f"slot {slot} will be skipped{_CONDITIONS.get(reason, '')}: {reason.value}"
+    )
 
 
-def _skip_reason(decision: Advance, view: TaskView) -> str:
-    assert view.plan is not None
-    slot = view.plan.slot
-    return next(skip.reason.value for skip in decision.skipped if skip.first <= slot <= skip.last)
+_CONDITIONS = {
+    SkipReason.OVERLAP: " if the live run has not ended",
+    SkipReason.BACKOFF: " if the retry still waits",
+}
+
+
+def _skip_reason(decision: Advance, slot: datetime) -> SkipReason:
+    return next(skip.reason for skip in decision.skipped if skip.first <= slot <= skip.last)
 
 
 def due_of(view: TaskView) -> DueTask:
-    """What an agenda would say of a task that looks like this."""
+    """What an agenda would say of a task that looks like this when its next slot is due. A retry that goes before waits
+    no longer."""
     assert view.plan is not None
+    due_at = view.plan.due_at
     held = sum(run.state is RunState.HELD for run in view.live)
     return DueTask(
         key=view.key,
         version=view.version,
         slot=view.plan.slot,
+        due_at=due_at,
         paused=view.paused,
+        resumed_at=view.resumed_at,
         live=len(view.live) - held,
         held=held,
-        retrying=sum(run.retrying for run in view.live),
+        retrying=sum(run.retrying and (run.due_at is None or run.due_at >= due_at) for run in view.live),
     )
 
 

@@ -29,12 +29,14 @@ class LiveRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskView:
-    """A task's state at one instant. `retired`: no living process declares this static task any more."""
+    """A task's state at one instant. `resumed_at`: when its last pause ended. `retired`: no living process declares
+    this static task any more."""
 
     key: TaskKey
     version: int
     plan: Plan | None
     paused: bool = False
+    resumed_at: datetime | None = None
     retired: bool = False
     live: tuple[LiveRun, ...] = ()
     skipped: Mapping[SkipReason, int] = field(default_factory=dict[SkipReason, int])

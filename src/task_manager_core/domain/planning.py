@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import assert_never
 
 from task_manager_core.domain.identity import TaskKey
-from task_manager_core.domain.policy import CatchUpMode, Overlap
+from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap
 from task_manager_core.domain.run import Run
 from task_manager_core.domain.task import Task
 
@@ -60,15 +60,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueTask:
-    """A task whose next slot is due, with what the decision needs. Instants are the store's.
+    """A task whose next slot is due (at `due_at`, as it was planned), with what the decision needs. Instants are the
+    store's.
 
     `live` counts runs that are queued, running or waiting; `held` those that wait for them; `retrying` the live ones
-    that wait for a backoff. Slots up to `resumed_at` fell into a pause that has ended.
+    that wait for a backoff. Slots that fell due up to `resumed_at` did so in a pause that has ended.
     """
 
     key: TaskKey
     version: int
     slot: datetime
+    due_at: datetime
     paused: bool = False
     resumed_at: datetime | None = None
     live: int = 0
@@ -132,36 +134,44 @@ def given_up(task: Task, plan: Plan | None, now: datetime, reason: SkipReason) -
     return _ranges(slots, dict.fromkeys(slots, reason))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DueSlot:
+    """`opens_at`: from when it could be dispatched. Slots go in their order, so one with little jitter that follows one
+    with much waits for that, and is not late before."""
+
+    slot: datetime
+    due_at: datetime
+    opens_at: datetime
+
+
 @dataclass(slots=True)
 class _Sorting:
     """The due slots of one task on their way through the rules."""
 
-    left: list[datetime]
+    left: list[_DueSlot]
     skipped: dict[datetime, SkipReason] = field(default_factory=dict[datetime, SkipReason])
 
-    def skip(self, slots: Iterable[datetime], reason: SkipReason) -> None:
-        for slot in slots:
-            self.skipped[slot] = reason
-        self.left = [slot for slot in self.left if slot not in self.skipped]
+    def skip(self, slots: Iterable[_DueSlot], reason: SkipReason) -> None:
+        for one in slots:
+            self.skipped[one.slot] = reason
+        self.left = [one for one in self.left if one.slot not in self.skipped]
 
 
 def advance(task: Task, due: DueTask, now: datetime) -> Advance:
     """Decide about every slot of the task that is due at the store's `now`."""
-    slots, plan = _due_slots(task, due.slot, now)
-    accounted, plan = _step(task, slots, plan)
-    more = len(accounted) < len(slots)
+    slots, plan = _due_slots(task, due, now)
+    slots, plan, more = _step(task, slots, plan, now)
 
-    sorting = _Sorting(list(accounted))
+    sorting = _Sorting(slots)
     if due.paused:
-        sorting.skip(accounted, SkipReason.PAUSED)
+        sorting.skip(slots, SkipReason.PAUSED)
     if due.resumed_at is not None:
         resumed_at = due.resumed_at
-        sorting.skip([slot for slot in accounted if slot <= resumed_at], SkipReason.PAUSED)
+        sorting.skip([one for one in slots if one.due_at <= resumed_at], SkipReason.PAUSED)
     if task.start_deadline is not None:
         oldest = now - task.start_deadline
-        late = [slot for slot in sorting.left if task.schedule.due_at(task.key, slot) < oldest]
-        sorting.skip(late, SkipReason.DEADLINE)
-    sorting.skip(_not_caught_up(task, sorting.left, now, more=more), SkipReason.CATCH_UP)
+        sorting.skip([one for one in sorting.left if one.opens_at < oldest], SkipReason.DEADLINE)
+    sorting.skip(_not_caught_up(task.catch_up, sorting.left, now, more=more), SkipReason.CATCH_UP)
     if due.retrying:
         sorting.skip(sorting.left, SkipReason.BACKOFF)
     fire, hold, overlapping = _room(task.overlap, sorting.left, due)
@@ -171,54 +181,63 @@ def advance(task: Task, due: DueTask, now: datetime) -> Advance:
         key=task.key,
         version=due.version,
         slot=due.slot,
-        fire=tuple(task.run_of_slot(slot, due.version) for slot in fire),
-        hold=None if hold is None else task.run_of_slot(hold, due.version),
-        skipped=_ranges(accounted, sorting.skipped),
+        fire=tuple(task.run_of_slot(one.slot, due.version) for one in fire),
+        hold=None if hold is None else task.run_of_slot(hold.slot, due.version),
+        skipped=_ranges([one.slot for one in slots], sorting.skipped),
         plan=plan,
     )
 
 
-def _due_slots(task: Task, first: datetime, now: datetime) -> tuple[list[datetime], Plan | None]:
-    """The due slots from `first` on, at most a step of them, and the plan that follows."""
-    slots: list[datetime] = []
-    plan: Plan | None = Plan(slot=first, due_at=task.schedule.due_at(task.key, first))
+def _due_slots(task: Task, due: DueTask, now: datetime) -> tuple[list[_DueSlot], Plan | None]:
+    """The due slots from the next one on, at most a step of them, and the plan that follows."""
+    slots: list[_DueSlot] = []
+    opens_at = due.due_at
+    plan: Plan | None = Plan(slot=due.slot, due_at=due.due_at)
     while plan is not None and len(slots) < SLOTS_PER_DECISION and (not slots or plan.due_at <= now):
-        slots.append(plan.slot)
+        opens_at = max(opens_at, plan.due_at)
+        slots.append(_DueSlot(slot=plan.slot, due_at=plan.due_at, opens_at=opens_at))
         plan = plan_after(task, plan.slot)
+    if plan is not None and plan.due_at < opens_at:
+        plan = Plan(slot=plan.slot, due_at=opens_at)
     return slots, plan
 
 
-def _step(task: Task, slots: list[datetime], plan: Plan | None) -> tuple[list[datetime], Plan | None]:
-    """Leave the newest slots of a full step for the next one, which alone knows whether they are the newest of all."""
-    if len(slots) < SLOTS_PER_DECISION or plan is None:
-        return slots, plan
+def _step(
+    task: Task, slots: list[_DueSlot], plan: Plan | None, now: datetime
+) -> tuple[list[_DueSlot], Plan | None, bool]:
+    """Of a full step of missed slots leave the newest for the next step, which alone knows whether they are the newest
+    of all; the last answer is whether some were left."""
+    if len(slots) < SLOTS_PER_DECISION or plan is None or not _missed(task.catch_up, slots[-1], now):
+        return slots, plan, False
     keep = task.catch_up.limit
-    slot = slots[-keep]
-    return slots[:-keep], Plan(slot=slot, due_at=task.schedule.due_at(task.key, slot))
+    first = slots[-keep]
+    return slots[:-keep], Plan(slot=first.slot, due_at=first.opens_at), True
 
 
-def _not_caught_up(task: Task, slots: Sequence[datetime], now: datetime, *, more: bool) -> list[datetime]:
-    """The missed slots that the catch-up policy drops. `more`: newer due slots follow in a later step."""
-    policy = task.catch_up
-    late = {slot: now - task.schedule.due_at(task.key, slot) for slot in slots}
-    missed = [slot for slot in slots if late[slot] > policy.grace]
-    kept: Sequence[datetime]
+def _missed(policy: CatchUp, one: _DueSlot, now: datetime) -> bool:
+    return now - one.opens_at > policy.grace
+
+
+def _not_caught_up(policy: CatchUp, slots: Sequence[_DueSlot], now: datetime, *, more: bool) -> list[_DueSlot]:
+    """The missed slots that the catch-up policy drops. `more`: newer missed slots follow in a later step."""
+    missed = [one for one in slots if _missed(policy, one, now)]
+    kept: Sequence[_DueSlot]
     match policy.mode:
         case CatchUpMode.NONE:
             kept = ()
         case CatchUpMode.LATEST:
             kept = missed[-1:] if len(missed) == len(slots) and not more else ()
         case CatchUpMode.ALL:
-            kept = () if more else [slot for slot in missed if late[slot] <= policy.window][-policy.limit :]
+            kept = () if more else [one for one in missed if now - one.opens_at <= policy.window][-policy.limit :]
         case _:
             assert_never(policy.mode)
-    run = frozenset(kept)
-    return [slot for slot in missed if slot not in run]
+    run = {one.slot for one in kept}
+    return [one for one in missed if one.slot not in run]
 
 
 def _room(
-    overlap: Overlap, slots: Sequence[datetime], due: DueTask
-) -> tuple[Sequence[datetime], datetime | None, Sequence[datetime]]:
+    overlap: Overlap, slots: Sequence[_DueSlot], due: DueTask
+) -> tuple[Sequence[_DueSlot], _DueSlot | None, Sequence[_DueSlot]]:
     """Split slots into those to dispatch, the one to hold, and those that overlap."""
     if overlap is Overlap.ALLOW:
         return slots, None, ()

@@ -79,9 +79,9 @@ async def test_a_backoff_is_shown_with_its_end(served: tuple[httpx.AsyncClient, 
     await answer(client, "POST", "/tasks/trigger", params={"task_name": "failing"})
 
     async def waits() -> bool:
-        return await codes(client, "failing") == ["backoff", "will_skip"]
+        return await codes(client, "failing") == ["backoff", "will_dispatch"]
 
-    await wait_until_async(waits, "the failed run waits for its retry, and slots are skipped meanwhile")
+    await wait_until_async(waits, "the failed run waits for its retry, which goes long before the next slot")
 
 
 async def test_an_unknown_task_cannot_be_explained(served: tuple[httpx.AsyncClient, TaskManager]) -> None:

@@ -11,7 +11,7 @@ from typing import ClassVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from task_manager_core.domain.observation import LiveRun
+from task_manager_core.domain.observation import LiveRun, TaskView
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus
 from task_manager_core.ports import OpenBackend
 from task_manager_core.testing.clock import ManualClock
@@ -88,15 +88,16 @@ async def look(player: Player) -> dict[str, object]:
         place = live.state, live.worker, clocked(live.due_at), live.retrying, live.cancelling
         return live.run, live.slot, live.attempt, live.failures, place
 
+    def stood(view: TaskView) -> object:
+        state = view.plan, view.paused, clocked(view.resumed_at), view.retired
+        return state, dict(view.skipped), sorted(map(lived, view.live), key=str)
+
     return {
         "now": clocked(snapshot.now),
         "term": None if snapshot.term is None else player.terms.index(snapshot.term),
         "nodes": snapshot.nodes,
         "queued": snapshot.queued,
-        "tasks": {
-            view.key: (view.plan, view.paused, view.retired, dict(view.skipped), sorted(map(lived, view.live), key=str))
-            for view in snapshot.tasks
-        },
+        "tasks": {view.key: stood(view) for view in snapshot.tasks},
         "versions": [(view.key, versions.index(view.version)) for view in snapshot.tasks],
         "agenda": {
             due.key: (due.slot, due.paused, clocked(due.resumed_at), due.live, due.held, due.retrying)

@@ -256,7 +256,8 @@ class ScheduleLaws(Contract):
         assert shown is not None
         assert shown.resumed_at is not None
         assert not shown.paused
-        assert not (await store.view(key())).paused
+        view = await store.view(key())
+        assert (view.paused, view.resumed_at) == (False, shown.resumed_at)
         assert timedelta(0) <= shown.resumed_at - resumed
         assert near(shown.resumed_at, resumed)
 

@@ -68,6 +68,13 @@ class Account:
     held: list[Standing] = field(default_factory=list[Standing])
     verdicts: dict[datetime, str] = field(default_factory=dict[datetime, str])
 
+    def due_at(self, slot: datetime | None) -> datetime:
+        """From when a slot could be dispatched: as it was planned, or as the schedule says."""
+        assert slot is not None
+        if self.plan is not None and self.plan.slot == slot:
+            return self.plan.due_at
+        return self.task.schedule.due_at(self.task.key, slot)
+
     def copy(self) -> Account:
         return replace(
             self,

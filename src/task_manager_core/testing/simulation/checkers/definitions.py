@@ -52,7 +52,7 @@ class NothingWhileOff(Checker):
         self.require(not account.retired, f"{advance.key} is retired and was scheduled")
         self.require(not (runs and account.paused), f"{advance.key} is disabled and was dispatched")
         for run in runs:
-            replayed = account.resumed_at is not None and run.slot is not None and run.slot <= account.resumed_at
+            replayed = account.resumed_at is not None and account.due_at(run.slot) <= account.resumed_at
             self.require(not replayed, f"{advance.key}: {run.slot} fell into a pause and was dispatched")
 
     def compare(self, snapshot: Snapshot, ledger: Ledger) -> None:

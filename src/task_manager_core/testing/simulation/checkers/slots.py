@@ -70,8 +70,7 @@ class NoSilentGap(Checker):
         count = 0
         while slot is not None and (end is None or slot < end):
             self.require(slot in verdicts, f"{key}: nothing was decided about {slot}, and {end} is next")
-            due_at = account.plan.due_at if account.plan and slot == planned else schedule.due_at(key, slot)
-            self.require(due_at <= ledger.at, f"{key}: {slot} was decided before it was due")
+            self.require(account.due_at(slot) <= ledger.at, f"{key}: {slot} was decided before it was due")
             count += 1
             slot = schedule.next_after(slot)
         self.require(slot == end, f"{key}: the slot after {advance.slot} is {slot}, not {end}")
