@@ -150,7 +150,17 @@ async def test_who_resigns_is_followed_at_once(a: Candidate, b: Candidate) -> No
     await b.elector.tick()
     assert b.elector.trusted() is not None
     await a.elector.resign()
-    assert a.wire.calls.count("resign") == 1
+    assert (a.wire.calls.count("resign"), a.wire.calls.count("campaign")) == (1, 1)
+
+
+@pytest.mark.parametrize("trouble", Trouble)
+async def test_who_never_heard_of_his_term_gives_it_up_too(a: Candidate, b: Candidate, trouble: Trouble) -> None:
+    a.wire.trouble("campaign", trouble)
+    with pytest.raises(BackendUnavailable):
+        await a.elector.tick()
+    await a.elector.resign()
+    await b.elector.tick()
+    assert (a.elector.trusted(), b.elector.trusted() is not None) == (None, True)
 
 
 async def test_a_reign_ends_even_if_the_store_never_hears_of_the_resignation(a: Candidate) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from task_manager_core.application.reconciler import CLAIMS_PER_STEP
+from task_manager_core.application.reconciler import CLAIMS_PER_STEP, RECOVERY
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import ClaimReaped, FindingMade, TermEnded, WriteFenced
 from task_manager_core.domain.identity import NodeId
@@ -17,6 +17,7 @@ from tests.application.world import KEY, MINUTE, POLICY, SECOND, Process, Troubl
 
 TTL = POLICY.worker.claim_ttl
 INTERVAL = POLICY.reconciliation_interval
+PRESENCE = POLICY.presence_ttl
 
 
 async def retired(world: World) -> bool:
@@ -68,8 +69,29 @@ async def test_a_reaping_without_an_answer_is_repeated_without_a_second_failure(
     leader.wire.trouble("reap", trouble)
     with pytest.raises(BackendUnavailable):
         await leader.node.reconciler.tick()
+    assert await leader.node.reconciler.tick() == RECOVERY.total_seconds()
     await leader.node.reconciler.tick()
     assert [(run.attempt, run.failures) for run in await live(world)] == [(2, 1)]
+
+
+async def test_after_an_outage_workers_settle_before_anything_is_reaped(world: World) -> None:
+    worker = await queued(world, lambda: None)
+    leader = await world.process("leader").lead()
+    await worker.node.worker.claim()
+    await worker.ended()
+    await leader.reign(after=TTL)
+    leader.wire.trouble("reap", Trouble.LOST_REQUEST)
+    with pytest.raises(BackendUnavailable):
+        await leader.node.reconciler.tick()
+    leader.wire.trouble("snapshot", Trouble.LOST_REQUEST)
+    with pytest.raises(BackendUnavailable):
+        await leader.node.reconciler.tick()
+    leader.wire.calls.clear()
+    assert await leader.node.reconciler.tick() == RECOVERY.total_seconds()
+    assert "reap" not in leader.wire.calls
+    await worker.node.worker.settle()
+    await leader.node.reconciler.tick()
+    assert (await statuses(world), await live(world)) == ([AttemptStatus.SUCCEEDED], [])
 
 
 async def test_a_deposed_leader_reaps_nothing(world: World) -> None:
@@ -84,7 +106,7 @@ async def test_a_deposed_leader_reaps_nothing(world: World) -> None:
 # --- strays ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_task_that_no_living_process_declares_is_retired_with_the_second_look(world: World) -> None:
+async def test_a_task_that_no_living_process_declares_for_long_is_retired(world: World) -> None:
     old = world.process("old").declares(a_task())
     await old.node.registrar.tick()
     leader = await world.process("leader").lead()
@@ -93,10 +115,8 @@ async def test_a_task_that_no_living_process_declares_is_retired_with_the_second
     assert not await retired(world)
     await looks(leader)
     assert await retired(world)
-    assert [made.finding for made in leader.events.of(FindingMade) if isinstance(made.finding, Stray)] == [
-        Stray(key=KEY),
-        Stray(key=KEY),
-    ]
+    strays = [made.finding for made in leader.events.of(FindingMade) if isinstance(made.finding, Stray)]
+    assert strays == [Stray(key=KEY)]
     leader.events.clear()
     await looks(leader)
     assert leader.events.of(FindingMade) == []
@@ -117,7 +137,9 @@ async def test_after_an_outage_of_the_store_nobody_loses_tasks_for_announcing_hi
     other = world.process("other").declares(a_task())
     await other.node.registrar.tick()
     await looks(leader, after=MINUTE)
-    assert len(leader.events.of(FindingMade)) > 0
+    await looks(leader, after=PRESENCE - SECOND)
+    strays = [made for made in leader.events.of(FindingMade) if isinstance(made.finding, Stray)]
+    assert (strays, await retired(world)) == ([], False)
     await other.node.registrar.tick()
     await looks(leader, after=SECOND)
     assert not await retired(world)
@@ -132,7 +154,7 @@ async def test_a_stray_of_an_earlier_reign_is_looked_at_twice_again(world: World
     await leader.node.elector.resign()
     await looks(leader)
     assert not await retired(world)
-    await looks(leader, after=SECOND)
+    await looks(leader, after=PRESENCE)
     assert await retired(world)
 
 
@@ -142,6 +164,7 @@ async def test_a_leader_deposed_during_its_look_retires_nothing(world: World) ->
     leader = await world.process("leader").lead()
     await old.backend.attendance.depart(old.id)
     await looks(leader, after=MINUTE)
+    await leader.reign(after=PRESENCE)
     term = leader.node.elector.trusted()
     assert term is not None
 

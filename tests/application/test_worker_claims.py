@@ -227,6 +227,21 @@ async def test_recovering_claims_starts_none_that_is_known(world: World) -> None
     await process.ended()
 
 
+async def test_a_claim_that_expired_is_not_started_when_it_is_given_again(world: World) -> None:
+    """Its run may be started elsewhere any moment; here it may even have been interrupted because it was lost."""
+    process = await queued(world, steps := Steps())
+    await started(process)
+    process.wire.trouble("claim", Trouble.LOST_REQUEST)
+    with pytest.raises(BackendUnavailable):
+        await process.node.worker.claim()
+    world.clock.advance(POLICY.worker.claim_ttl)
+    await process.node.worker.beat()
+    await wait_until_async(lambda: process.node.worker.running == 0, "the lost attempt has ended")
+    await process.node.worker.claim()
+    assert (steps.began, process.node.worker.running) == (1, 0)
+    assert [run.attempt for run in await live(world)] == [1]
+
+
 async def test_a_run_that_could_not_be_given_back_is_given_back_with_the_next_claim(world: World) -> None:
     await queued(world, lambda: None)
     stranger = world.process("stranger")

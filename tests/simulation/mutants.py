@@ -158,6 +158,13 @@ def _pause_replayed(_original: object) -> object:
     return resume
 
 
+def _expired_claim_started(_original: object) -> object:
+    async def _alive(self: Worker, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
+        return claims
+
+    return _alive
+
+
 def _next_from_now(original: Any) -> object:
     def _due_slots(task: Task, due: DueTask, now: datetime) -> tuple[list[object], NextSlot | None]:
         slots, _ = original(task, due, now)
@@ -631,6 +638,14 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plan(ONE, faults=[at("commit", nth, FaultKind.TRIGGER) for nth in (2, 3)]),
     ),
     Mutant(
+        defect="expired claim started again",
+        owner=Worker,
+        name="_alive",
+        replacement=_expired_claim_started,
+        breaks="I5",
+        plan=plan(TaskPlan(duration=10.0, overlap="skip"), faults=[then(4.2, FaultKind.DOWN, length=4.0)]),
+    ),
+    Mutant(
         defect="token reset by a wipe",
         owner=MemoryLeadership,
         name="campaign",
@@ -767,6 +782,7 @@ MUTANTS: tuple[Mutant, ...] = (
             TaskPlan(),
             TaskPlan(every=2.0, only=2),
             faults=[then(1.0, FaultKind.KILL, machine=2), at("retire", 1, FaultKind.PAUSE, length=5.0)],
+            duration=40.0,
         ),
     ),
     Mutant(

@@ -92,11 +92,15 @@ class Elector:
 
     async def resign(self) -> None:
         """Give the term up, so that somebody else leads at once."""
-        reign = self._reign
-        if reign is None:
-            return
-        self._end(Turn.RESIGNED)
-        await self._leadership.resign(reign.term)
+        if self._reign is not None:
+            term = self._reign.term
+            self._end(Turn.RESIGNED)
+            await self._leadership.resign(term)
+            self._maybe_held = False
+        elif self._maybe_held:  # A request for it was cut off, or its answer came too late.
+            answer = await self._leadership.campaign(self._node, self._policy.lease)
+            if isinstance(answer, Term):
+                await self._leadership.resign(answer)
 
     def _begin(self, term: Term, asked_at: float) -> None:
         reign = Reign.granted(term, asked_at=asked_at, policy=self._policy)

@@ -10,7 +10,7 @@ from task_manager_core.application.control import Control
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.elector import Elector
 from task_manager_core.application.loop import Loop, Tick, once
-from task_manager_core.application.reconciler import Reconciler
+from task_manager_core.application.reconciler import RECOVERY, Reconciler
 from task_manager_core.application.registrar import Registrar
 from task_manager_core.application.registry import Registry
 from task_manager_core.application.scheduler import Scheduler
@@ -110,7 +110,7 @@ class Node:
 
         def won() -> None:
             loops["scheduler"].wake()
-            loops["reconciler"].wake()
+            asyncio.get_running_loop().call_later(RECOVERY.total_seconds(), loops["reconciler"].wake)
 
         self.elector.on_won = won
         self.scheduler.on_unknown = loops["registrar"].wake

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from task_manager_core.application.definitions import Definitions
@@ -16,6 +16,10 @@ from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray, di
 from task_manager_core.ports import Backend, Observer
 
 CLAIMS_PER_STEP = 500
+
+RECOVERY = timedelta(seconds=2)
+"""After an outage of the store, workers get so long to settle what ended meanwhile: a worker tries every second."""
+
 SUSPECTS_PER_LOOK = 100
 
 
@@ -38,7 +42,10 @@ class Reconciler:
         self._definitions = definitions
         self._policy = policy
         self._observer = observer
-        self._strays: tuple[Term | None, set[TaskKey]] = (None, set())
+        self._failed = False
+        """Has the store been away since the last pass?"""
+        self._strays: tuple[Term | None, dict[TaskKey, datetime]] = (None, {})
+        """Since when each stray has been one, in the present term."""
         self._seen: tuple[Term | None, frozenset[NodeId]] = (None, frozenset())
         """The nodes whose claims need no look, and the term in which that was found."""
 
@@ -46,6 +53,16 @@ class Reconciler:
         term = self._elector.trusted()
         if term is None:
             return None
+        failed, self._failed = self._failed, True
+        if failed:
+            await self._diagnose()
+            self._failed = False
+            return RECOVERY.total_seconds()
+        rest = await self._repair(term)
+        self._failed = False
+        return rest
+
+    async def _repair(self, term: Term) -> float | None:
         reaped = await self._backend.queue.reap(term, self._policy.worker.claim_ttl, CLAIMS_PER_STEP)
         if isinstance(reaped, Fenced):
             self._elector.fenced(term, "reap")
@@ -68,11 +85,12 @@ class Reconciler:
     async def _diagnose(self) -> None:
         snapshot = await self._look()
         patience = max(self._policy.poll_interval * 10, timedelta(seconds=5))
-        strays: set[TaskKey] = set()
+        strays: list[TaskKey] = []
         for finding in diagnose(snapshot, self._definitions.by_key(), patience):
             match finding:
                 case Stray(key=key):
-                    strays.add(key)
+                    strays.append(key)
+                    continue
                 case Orphaned():
                     self._seen = (None, frozenset())  # They end by themselves; look until they have.
                 case Overdue():
@@ -80,7 +98,7 @@ class Reconciler:
                 case _:
                     assert_never(finding)
             self._observer.notice(FindingMade(node=self._node, finding=finding))
-        await self._retire(strays)
+        await self._retire(strays, snapshot.now)
 
     async def _look(self) -> Snapshot:
         """At all tasks with the first look of a term and when a node has gone; otherwise at the suspects, so that an
@@ -95,13 +113,19 @@ class Reconciler:
         keys = suspects(scheduled, frame.nodes, agenda)
         return await self._backend.history.snapshot(keys) if keys else frame
 
-    async def _retire(self, strays: set[TaskKey]) -> None:
-        """Retire what was a stray the last time, too: right after an outage of the store not everybody has announced
-        himself again, and a change of hands comes with a first look."""
+    async def _retire(self, strays: list[TaskKey], now: datetime) -> None:
+        """Retire what has been a stray for as long as a presence lasts: right after an outage of the store not everybody
+        has announced himself again, and a change of hands comes with a first look."""
         term = self._elector.trusted()
-        (seen_in, seen), self._strays = self._strays, (term, strays)
-        still = seen & strays
-        if still and term is not None and term == seen_in:
-            answer = await self._backend.catalogue.retire(term, still)
-            if isinstance(answer, Fenced):
-                self._elector.fenced(term, "retire")
+        seen_in, seen = self._strays
+        since = {key: seen[key] if key in seen and term == seen_in else now for key in strays}
+        self._strays = (term, since)
+        over = [key for key in strays if now - since[key] >= self._policy.presence_ttl]
+        if not over or term is None:
+            return
+        answer = await self._backend.catalogue.retire(term, over)
+        if isinstance(answer, Fenced):
+            self._elector.fenced(term, "retire")
+            return
+        for key in over:
+            self._observer.notice(FindingMade(node=self._node, finding=Stray(key=key)))

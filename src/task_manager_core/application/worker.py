@@ -86,9 +86,19 @@ class Worker:
         known = self._claims() if self._unsure else None
         self._unsure = True
         claims = await self._queue.claim(self._node, free, self._policy.wait, known)
+        if known is not None:
+            claims = await self._alive(claims)
         self._unsure = False
         await self._start(claims)
         return 0.0
+
+    async def _alive(self, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
+        """Of claims that were given again, those that are not over: the others wait to be reaped. Among them may be one
+        whose attempt was interrupted here because it was lost."""
+        if not claims:
+            return ()
+        extension = await self._queue.extend(claims, self._policy.claim_ttl)
+        return tuple(claim for claim in claims if claim not in extension.lost)
 
     async def _start(self, claims: tuple[Claim, ...]) -> None:
         unknown: list[Claim] = []

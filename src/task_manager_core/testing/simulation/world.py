@@ -370,7 +370,6 @@ class World:
             exclusive=exclusive,
         )
         self.tell(machine, f"executes {context.task} {context.slot} attempt {context.attempt}")
-        self.ledger.executions[context.run_id, context.fencing_token, context.worker.value] = execution
         self.ledger.books.at = self.store_clock.now()
         try:
             for checker in self.checkers:
@@ -378,6 +377,7 @@ class World:
         except Violation as violation:
             self.fail(violation)
             raise
+        self.ledger.executions[context.run_id, context.fencing_token, context.worker.value] = execution
         return execution
 
 

@@ -19,14 +19,17 @@ from task_manager_core.testing.simulation.facts import (
     Settled,
     SettlementRefused,
 )
-from task_manager_core.testing.simulation.ledger import Ledger, Standing
+from task_manager_core.testing.simulation.ledger import Execution, Ledger, Standing
 
 
 class OneAttempt(Checker):
     """At most one live attempt per run; the next only after the last ended or its claim expired."""
 
     invariant = "I5"
-    law = "A run has at most one live attempt; the next begins after the last ended or its claim expired, never by age."
+    law = (
+        "A run has at most one live attempt, which is started once; the next begins after the last ended or its claim "
+        "expired, never by age."
+    )
     because = "A claim is compared by token and worker; only heartbeats count, and an expired claim is never revived."
 
     def judge(self, fact: Fact, ledger: Ledger) -> None:
@@ -46,6 +49,10 @@ class OneAttempt(Checker):
                 self._held(claim, "released", ledger)
             case _:
                 pass
+
+    def begun(self, execution: Execution, ledger: Ledger) -> None:
+        again = (execution.run, execution.token, execution.node) in ledger.executions
+        self.require(not again, f"attempt {execution.attempt} of {execution.task} {execution.run} was started twice")
 
     def _held(self, claim: Claim, verb: str, ledger: Ledger) -> Standing:
         standing = ledger.books.held_by(claim)

@@ -34,7 +34,7 @@ class Checker:
         """The store as it shows itself, after the facts of an operation have been entered."""
 
     def begun(self, execution: Execution, ledger: Ledger) -> None:
-        """A function of the user is called."""
+        """A function of the user is called, before that is entered."""
 
     def noticed(self, event: Event, ledger: Ledger) -> None:
         """A node says that something happened."""
