@@ -80,11 +80,7 @@ class Life:
             return False, f"the store did not answer within {ANSWER_SECONDS:g} s"
         except Exception as error:  # noqa: BLE001 - a health check reports whatever is wrong, and never fails itself
             return False, str(error) or type(error).__name__
-        if not node.alive:
-            return True, "a service of this process has ended"
-        if not node.ready.is_set():
-            return True, "the definitions have not been written to the store yet"
-        return True, None
+        return True, _trouble_of(node)
 
     async def _await_first_pass(self, node: Node) -> None:
         limit = self._config.start_timeout
@@ -104,3 +100,13 @@ class Life:
         finally:
             self._roster.end(node)
         logger_of("runner").info("%s stopped", node.id)
+
+
+def _trouble_of(node: Node) -> str | None:
+    if not node.alive:
+        return "a service of this process has ended"
+    if node.failing:
+        return f"failing again and again (the log says why): {', '.join(node.failing)}"
+    if not node.ready.is_set():
+        return "the definitions have not been written to the store yet"
+    return None

@@ -1,6 +1,6 @@
 """What an error of redis-py means: the store is away, cannot work as it is set up, or holds what we did not write.
 
-The server's code decides ("READONLY …"), never the rest of the text. Redis 6.2 hides the code of an error inside a
+The server's code decides ("READONLY …"), not the rest of the text. Redis 6.2 hides the code of an error inside a
 script: "ERR Error running script (…): @user_script:12: @user_script: 12: -READONLY …".
 """
 
@@ -36,6 +36,8 @@ _TEMPORARY = frozenset(
     | {"NOREPLICAS", "OOM", "READONLY", "TRYAGAIN", "UNBLOCKED", "UNKILLABLE"}
 )
 _REFUSED = frozenset({"CROSSSLOT", "DENIED", "MOVED", "NOAUTH", "NOPERM", "NOPROTO", "WRONGPASS"})
+# How Redis 7 words a NOPERM inside a script: it has no code.
+_DENIED_IN_A_SCRIPT = ("The user executing the script can't run this command", "ACL failure in script")
 _CODE = re.compile(r"[A-Z]{3,}(?= )")
 _HIDDEN_CODE = re.compile(r"@user_script: ?\d+: -?([A-Z]{3,}) ")
 # redis-py cuts the code off where it makes a class of it.
@@ -61,6 +63,8 @@ def code_of(error: Failure) -> str:
     found = _HIDDEN_CODE.search(said)
     if found is not None:
         return found.group(1)
+    if any(words in said for words in _DENIED_IN_A_SCRIPT):
+        return "NOPERM"
     found = _CODE.match(said)
     return "ERR" if found is None else found.group()
 

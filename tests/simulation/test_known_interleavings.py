@@ -26,7 +26,7 @@ FOUND: dict[str, Plan] = {
         faults=(Fault(kind=FaultKind.PAUSE, at=Point("claim", 5, Side.BEFORE), machine=1, length=8.0),),
         tiny=True,
     ),
-    # Its claim was lost, and so was a reply to the worker's next request: the claim was given again before it was reaped.
+    # Its claim was lost, and so was a reply to the worker's next request: it was given again before it was reaped.
     "an attempt that was interrupted is not started again": Plan(
         tasks=(TaskPlan(duration=10.0, overlap="skip"),),
         faults=(Fault(kind=FaultKind.DOWN, at=4.2, length=4.0),),

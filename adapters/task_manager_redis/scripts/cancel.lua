@@ -4,8 +4,8 @@ local function cancel_held(task, run)
   for _, text in ipairs(redis.call('LRANGE', held, 0, -1)) do
     local _, id, slot = read_held(text)
     if id == run then
-      redis.call('LREM', held, 1, text)
       remember(task, store_line(run, slot, 1, 'cancelled', now, '', '0'))
+      redis.call('LREM', held, 1, text)
       return 'cancelled'
     end
   end
@@ -22,13 +22,13 @@ local function cancel(task, run)
       table.concat({ 'q', '!', place.priority, place.id, place.attempt, place.failures, place.slot }, ' '))
     return 'requested'
   end
+  remember(task, store_line(run, place.slot, place.attempt, 'cancelled', now, '', token_of(place.priority, place.id)))
+  ended(task, run)
   if place.state == 'q' then
     take(place.priority, place.id)
   else
     stop_waiting(task, run, place)
   end
-  remember(task, store_line(run, place.slot, place.attempt, 'cancelled', now, '', token_of(place.priority, place.id)))
-  ended(task, run)
   return 'cancelled'
 end
 

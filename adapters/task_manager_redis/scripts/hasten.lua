@@ -1,5 +1,8 @@
 -- ARGV: tasks. Answer: how many runs waited.
 local count = 0
+if redis.call('EXISTS', waiting) == 0 then
+  return count
+end
 for i = 4, #ARGV do
   local task = ARGV[i]
   local live = redis.call('HGETALL', root .. ':live:' .. task)
@@ -10,5 +13,5 @@ for i = 4, #ARGV do
     end
   end
 end
-promote(-1)
+promote(500) -- The others are due, and go with the next claims.
 return count

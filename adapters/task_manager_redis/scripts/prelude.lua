@@ -1,5 +1,6 @@
 -- Stands before every script: time, the places of a run, the term. A script reads and compares first and writes last,
--- because Redis does not roll back.
+-- because Redis does not roll back. Of what it writes, what is new comes before what is old goes: a script that the
+-- server stops half-way has lost nothing.
 --
 -- KEYS[1]  the tagged prefix. Every other key is made from it, so that a script touches one slot of a cluster.
 -- ARGV[1]  milliseconds added to the server's time: 0, except where tests move time.
@@ -119,10 +120,10 @@ local function promote(limit)
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, limit)) do
     local task, run = string.match(member, '^(%S+) (%S+)$')
     local place = place_of(task, run)
-    stop_waiting(task, run, place or {})
     if place and place.state == 'w' then
       queue(task, run, place.priority, place.slot, place.attempt, place.failures, place.body)
     end
+    stop_waiting(task, run, place or {})
   end
   local following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
   return following[2] and math.max(0, following[2] - now) or -1

@@ -7,18 +7,19 @@ local ttl, limit, forgotten = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
 
 local function reap(priority, id, worker, beat)
   local fields = entry(priority, id)
-  take(priority, id)
-  if not fields then
+  local place = fields and place_of(fields[TASK], fields[RUN])
+  if not place or place.state ~= 'q' or place.priority ~= priority or place.id ~= id then
+    take(priority, id) -- The run is elsewhere, or no more.
     return nil
   end
   local task, run, slot = fields[TASK], fields[RUN], fields[SLOT]
-  local place = place_of(task, run)
   remember(task, store_line(run, slot, fields[ATTEMPT], 'lost', beat, worker, token_of(priority, id)))
-  if place and not place.cancelling then
-    queue(task, run, priority, slot, fields[ATTEMPT] + 1, fields[FAILURES] + 1, fields[BODY])
-  else
+  if place.cancelling then
     ended(task, run)
+  else
+    queue(task, run, priority, slot, fields[ATTEMPT] + 1, fields[FAILURES] + 1, fields[BODY])
   end
+  take(priority, id)
   return { priority, id, worker, fields }
 end
 

@@ -11,7 +11,6 @@ for i = 6, #ARGV, 5 do
   else
     local place = read_place(text)
     local attempt = place.attempt + started
-    take(priority, id)
     if place.cancelling then
       remember(task, store_line(run, place.slot, place.attempt, 'cancelled', now, worker, token_of(priority, id)))
       ended(task, run)
@@ -20,6 +19,7 @@ for i = 6, #ARGV, 5 do
     else
       queue(task, run, priority, place.slot, attempt, place.failures, fields[BODY])
     end
+    take(priority, id)
   end
 end
 return lost

@@ -9,7 +9,6 @@ for i = 4, #ARGV, 7 do
     lost[#lost + 1] = (i - 4) / 7
   else
     local fields = delay ~= 'end' and string.sub(text, 3, 3) ~= '!' and entry(priority, id)
-    take(priority, id)
     remember(task, line)
     if fields then
       local place = read_place(text)
@@ -18,6 +17,7 @@ for i = 4, #ARGV, 7 do
     else
       ended(task, run)
     end
+    take(priority, id)
   end
 end
 return lost

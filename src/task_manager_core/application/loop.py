@@ -32,6 +32,8 @@ class Loop:
         self._woken = asyncio.Event()
         self._stopping = False
         self._running: asyncio.Task[None] | None = None
+        self.failures = 0
+        """How many passes in a row have failed."""
 
     @property
     def alive(self) -> bool:
@@ -55,27 +57,26 @@ class Loop:
             await asyncio.wait({self._running})
 
     async def _repeat(self) -> None:
-        failures = 0
         while not self._stopping:
             self._woken.clear()
             try:
                 rest = await self._tick()
             except Exception as error:  # noqa: BLE001 - a service outlives every failure of a pass
-                rest = min(FIRST_RETRY * 2 ** min(failures, 10), self._patience)
-                failures += 1
+                rest = min(FIRST_RETRY * 2 ** min(self.failures, 10), self._patience)
+                self.failures += 1
                 self._observer.notice(
                     TickFailed(
                         node=self._node,
                         service=self.name,
                         error=error,
-                        repeats=failures,
+                        repeats=self.failures,
                         retry_in=timedelta(seconds=rest),
                     )
                 )
             else:
-                if failures:
-                    self._observer.notice(TickRecovered(node=self._node, service=self.name, repeats=failures))
-                failures = 0
+                if self.failures:
+                    self._observer.notice(TickRecovered(node=self._node, service=self.name, repeats=self.failures))
+                self.failures = 0
             await self._rest(rest)
 
     async def _rest(self, seconds: float | None) -> None:

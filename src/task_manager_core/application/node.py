@@ -19,6 +19,9 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.ports import Backend, Clock, Observer
 
+FAILING = 3
+"""A service is failing after so many passes in a row: one or two are a hiccup of the store."""
+
 STOP_STEP_SECONDS = 5.0
 """How long one step of the stop waits for the store."""
 
@@ -137,6 +140,11 @@ class Node:
     def alive(self) -> bool:
         """Do all loops run?"""
         return all(loop.alive for loop in self._loops.values())
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The services whose last passes all failed."""
+        return tuple(name for name, loop in self._loops.items() if loop.failures >= FAILING)
 
     @property
     def leads(self) -> bool:

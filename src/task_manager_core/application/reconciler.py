@@ -114,8 +114,8 @@ class Reconciler:
         return await self._backend.history.snapshot(keys) if keys else frame
 
     async def _retire(self, strays: list[TaskKey], now: datetime) -> None:
-        """Retire what has been a stray for as long as a presence lasts: right after an outage of the store not everybody
-        has announced himself again, and a change of hands comes with a first look."""
+        """Retire what has been a stray for as long as a presence lasts: right after an outage of the store not
+        everybody has announced himself again, and a change of hands comes with a first look."""
         term = self._elector.trusted()
         seen_in, seen = self._strays
         since = {key: seen[key] if key in seen and term == seen_in else now for key in strays}

@@ -22,6 +22,10 @@ class Line(Enum):
     DOWN = "down"
     SILENT = "silent"
     BROKEN = "broken"
+    FULL = "full"
+
+
+_READINGS = frozenset({"agenda", "load", "read", "skips", "snapshot", "wait"})
 
 
 class SwitchedStore:
@@ -49,6 +53,8 @@ class _Port:
         async def call(*args: Any, **kwargs: Any) -> Any:
             if self._switch.line is Line.DOWN:
                 raise BackendUnavailable("connection refused")
+            if self._switch.line is Line.FULL and verb not in _READINGS:
+                raise BackendUnavailable("used memory > 'maxmemory'")
             if self._switch.line is Line.BROKEN:
                 raise ZeroDivisionError("a bug in the store")
             if self._switch.line is Line.SILENT:

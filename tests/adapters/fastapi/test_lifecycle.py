@@ -160,6 +160,22 @@ async def test_a_broken_store_is_unhealthy_and_never_an_exception() -> None:
         await wait_until_async(manager.is_healthy, "healthy again")
 
 
+async def test_a_store_that_answers_and_keeps_nothing_is_unhealthy() -> None:
+    store = SwitchedStore()
+    app, manager = build(backend=store.open)
+    async with serving(app):
+        await wait_until_async(manager.is_healthy, "healthy")
+        store.line = Line.FULL
+
+        async def failing() -> bool:
+            health = await manager.health_check()
+            return health.redis_connected and "elector" in (health.reason or "")
+
+        await wait_until_async(failing, "it says what fails")
+        store.line = Line.UP
+        await wait_until_async(manager.is_healthy, "healthy again")
+
+
 async def test_a_store_that_vanishes_does_not_keep_the_process_from_ending() -> None:
     store = SwitchedStore()
     app, manager = build(backend=store.open)
