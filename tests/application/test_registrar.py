@@ -165,6 +165,24 @@ async def test_a_wiped_store_gets_everything_back_without_firing_old_slots(world
     assert await live(world) == []
 
 
+async def test_what_was_dispatched_after_a_leaders_time_is_not_called_lost_by_it(world: World) -> None:
+    process = world.process().declares(a_task())
+    await ticks(process)
+    await process.lead()
+    world.clock.advance(MINUTE)
+    await process.reign()
+    await process.node.scheduler.tick()
+    await process.node.elector.resign()
+    await world.process("next").lead()
+    await process.node.elector.tick()
+    world.store.restore_state(None)
+    world.clock.advance(3 * MINUTE)
+    await ticks(process)
+    found = await view(world)
+    assert found is not None
+    assert (found.plan, found.skipped) == (at(5 * MINUTE), {})
+
+
 async def test_after_a_wipe_a_process_announces_itself_before_its_tasks_stand(world: World) -> None:
     """Else a leader would find tasks that nobody declares."""
     process = world.process().declares(a_task())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -27,6 +28,11 @@ TOO_LONG = LONGEST_TIME + SECOND
 REFUSALS: list[tuple[Callable[[], object], str, object, str]] = [
     (lambda: CatchUp(window=ZERO), "catch_up.window", 0.0, "0.001 to"),
     (lambda: CatchUp(window=TOO_LONG), "catch_up.window", TOO_LONG.total_seconds(), "3.16224e+08"),
+    (lambda: CatchUp(mode=cast("Any", "all")), "catch_up.mode", "all", "of type CatchUpMode"),
+    (lambda: CatchUp(window=cast("Any", 60)), "catch_up.window", 60, "of type timedelta"),
+    (lambda: CatchUp(limit=cast("Any", 1.5)), "catch_up.limit", 1.5, "of type int"),
+    (lambda: CatchUp(limit=cast("Any", True)), "catch_up.limit", True, "of type int"),
+    (lambda: CatchUp(grace=cast("Any", None)), "catch_up.grace", None, "of type timedelta"),
     (lambda: CatchUp(limit=0), "catch_up.limit", 0, "between 1 and 500"),
     (lambda: CatchUp(limit=501), "catch_up.limit", 501, "between 1 and 500"),
     (lambda: CatchUp(grace=-SECOND), "catch_up.grace", -1.0, "0 to"),

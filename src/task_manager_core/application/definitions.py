@@ -44,6 +44,10 @@ class Definitions:
         """Remember the next slot that this node, as the leader, gave a task."""
         self._plans[key] = plan
 
+    def forget_plans(self) -> None:
+        """Somebody else gives the tasks their next slots now."""
+        self._plans.clear()
+
     def lost(self, changes: Changes) -> tuple[tuple[Task, Plan | None], ...] | None:
         """The definitions that the store has forgotten, with their next slots if this node knows them; None if it has
         forgotten nothing.

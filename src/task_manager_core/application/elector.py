@@ -38,6 +38,8 @@ class Elector:
         self._maybe_held = False
         """May the store hold a lease of ours that began before our next request?"""
         self.on_won: Callable[[], None] = lambda: None
+        self.on_other: Callable[[], None] = lambda: None
+        """Somebody else leads."""
 
     def trusted(self) -> Term | None:
         """The term of this node if it still trusts it; a term beyond its trust is forgotten here and now."""
@@ -81,6 +83,7 @@ class Elector:
         answer = await self._leadership.campaign(self._node, self._policy.lease)
         if isinstance(answer, Held):
             self._maybe_held = False
+            self.on_other()
             return patience(answer, self._policy).total_seconds()
         if older:
             asked_at = self._clock.monotonic()

@@ -116,6 +116,7 @@ class Node:
             asyncio.get_running_loop().call_later(RECOVERY.total_seconds(), loops["reconciler"].wake)
 
         self.elector.on_won = won
+        self.elector.on_other = self.definitions.forget_plans
         self.scheduler.on_unknown = loops["registrar"].wake
         self.worker.on_free = loops["claims"].wake
         self.worker.on_finished = loops["settlements"].wake

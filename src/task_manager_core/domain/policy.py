@@ -34,8 +34,15 @@ def require_positive(field: str, value: timedelta) -> None:
     require(value > timedelta(0), field, value.total_seconds(), "must be more than 0 seconds")
 
 
+def require_kind(field: str, value: object, kind: type) -> None:
+    """Users build some policies themselves, and a wrong type would only fail where it is used: in every pass."""
+    fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+    require(fits, field, value, f"must be of type {kind.__name__}")
+
+
 def require_storable(field: str, value: timedelta, *, least: timedelta = timedelta(milliseconds=1)) -> None:
     """A time that travels with a definition: what a store keeps, and what can be added to or taken from any instant."""
+    require_kind(field, value, timedelta)
     require(not value % _MILLISECOND, field, value.total_seconds(), "must be a whole number of milliseconds")
     require(
         least <= value <= LONGEST_TIME,
@@ -88,7 +95,9 @@ class CatchUp:
     grace: timedelta = timedelta(seconds=2)
 
     def __post_init__(self) -> None:
+        require_kind("catch_up.mode", self.mode, CatchUpMode)
         require_storable("catch_up.window", self.window)
+        require_kind("catch_up.limit", self.limit, int)
         require(1 <= self.limit <= 500, "catch_up.limit", self.limit, "must be between 1 and 500")
         require_storable("catch_up.grace", self.grace, least=timedelta(0))
 
