@@ -13,6 +13,7 @@ from task_manager_core.domain.run import (
     STATUS_OF_OUTCOME,
     TERMINAL,
     TRANSITIONS,
+    TURN_OF_OUTCOME,
     AttemptStatus,
     Cancelled,
     Claim,
@@ -74,7 +75,14 @@ def test_every_state_and_every_turn_is_in_the_table() -> None:
 
 
 def test_only_a_running_attempt_succeeds_fails_or_is_retried() -> None:
-    outcomes = {RunTurn.SUCCEEDED, RunTurn.RETRIED, RunTurn.EXHAUSTED, RunTurn.LOST, RunTurn.RELEASED, RunTurn.PAUSED}
+    outcomes = {
+        RunTurn.SUCCEEDED,
+        RunTurn.RETRIED,
+        RunTurn.EXHAUSTED,
+        RunTurn.LOST,
+        RunTurn.RELEASED,
+        RunTurn.POSTPONED,
+    }
     assert {state for state, turn in TRANSITIONS if turn in outcomes} == {RunState.RUNNING}
 
 
@@ -92,7 +100,7 @@ def test_a_run_is_exclusive_unless_overlap_is_allowed(overlap: Overlap, exclusiv
 
 
 def test_every_outcome_has_one_status_and_losing_a_claim_is_no_outcome() -> None:
-    assert set(STATUS_OF_OUTCOME) == set(get_args(Outcome))
+    assert set(STATUS_OF_OUTCOME) == set(TURN_OF_OUTCOME) == set(get_args(Outcome))
     assert {*STATUS_OF_OUTCOME.values(), AttemptStatus.LOST} == set(AttemptStatus)
 
 

@@ -6,15 +6,16 @@ stands in exactly one place:
     HELD      waits until the task's other run ends (overlap not allowed)
     QUEUED    may be claimed by any worker that knows its function
     RUNNING   one worker holds a claim on it; without heartbeats the claim ends
-    WAITING   comes back to the queue at a set instant (backoff of a retry, or a pause after a worker had to give it
-    back)
+    WAITING   comes back to the queue at a set instant (backoff of a retry, or the delay with which a worker gave it
+              back)
 
 and SUCCEEDED, FAILED, CANCELLED are absorbing. Only the holder of the claim may settle a running attempt; a claim that
 ended (LOST) puts the run back with the next attempt number and counts as a failure, so that a run which kills its
-workers exhausts its retries like any other. Giving a run back (RELEASED) counts as nothing.
+workers exhausts its retries like any other. Giving a run back, at once (RELEASED) or for later (POSTPONED), counts as
+nothing. A task that is removed takes its runs with it, wherever they stand.
 
-Every transition is in the table below. Stores keep the places, this table says which moves exist, and the simulation
-judges every store by it.
+Every other move is in the table below. Stores keep the places; the books of the simulation move each run by this table,
+and after every operation the store is compared with them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class RunTurn(Enum):
     FREED = "freed"
     CLAIMED = "claimed"
     RELEASED = "released"
-    PAUSED = "paused"
+    POSTPONED = "postponed"
     LOST = "lost"
     RETRIED = "retried"
     DUE = "due"
@@ -64,7 +65,7 @@ TRANSITIONS: dict[tuple[RunState, RunTurn], RunState] = {
     (RunState.RUNNING, RunTurn.EXHAUSTED): RunState.FAILED,
     (RunState.RUNNING, RunTurn.CANCELLED): RunState.CANCELLED,
     (RunState.RUNNING, RunTurn.RELEASED): RunState.QUEUED,
-    (RunState.RUNNING, RunTurn.PAUSED): RunState.WAITING,
+    (RunState.RUNNING, RunTurn.POSTPONED): RunState.WAITING,
     (RunState.RUNNING, RunTurn.LOST): RunState.QUEUED,
     (RunState.WAITING, RunTurn.DUE): RunState.QUEUED,
     (RunState.WAITING, RunTurn.CANCELLED): RunState.CANCELLED,
@@ -151,6 +152,13 @@ STATUS_OF_OUTCOME: dict[type[Outcome], AttemptStatus] = {
     Retried: AttemptStatus.RETRIED,
     Exhausted: AttemptStatus.FAILED,
     Cancelled: AttemptStatus.CANCELLED,
+}
+
+TURN_OF_OUTCOME: dict[type[Outcome], RunTurn] = {
+    Succeeded: RunTurn.SUCCEEDED,
+    Retried: RunTurn.RETRIED,
+    Exhausted: RunTurn.EXHAUSTED,
+    Cancelled: RunTurn.CANCELLED,
 }
 
 

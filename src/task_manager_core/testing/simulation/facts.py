@@ -14,14 +14,7 @@ from typing import TypeAlias
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Held, Term
 from task_manager_core.domain.planning import Advance, Agenda, Skipped
-from task_manager_core.domain.run import (
-    STATUS_OF_OUTCOME,
-    Claim,
-    Retried,
-    Run,
-    RunState,
-    Settlement,
-)
+from task_manager_core.domain.run import TURN_OF_OUTCOME, Claim, Retried, Run, RunState, RunTurn, Settlement
 from task_manager_core.ports import Cancelling, Changes, Definition, Enqueued
 from task_manager_core.testing.simulation.ledger import Account, Books, Standing
 
@@ -241,9 +234,10 @@ class Claimed:
         standing = books.standing(self.claim.run.task, self.claim.run.id)
         if standing is None or standing.holds(self.claim):
             return
-        standing.state, standing.claim, standing.beat = RunState.RUNNING, self.claim, books.at
-        standing.due_at, standing.retrying = None, False
-        standing.token = self.claim.token
+        if standing.returns(books.at):
+            books.turn(standing, RunTurn.DUE)
+        books.turn(standing, RunTurn.CLAIMED)
+        standing.claim, standing.beat, standing.token = self.claim, books.at, self.claim.token
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,12 +276,12 @@ class Settled:
         if standing is None:
             return
         if isinstance(outcome, Retried) and standing.cancelling:
-            books.end(standing, "cancelled")
+            books.turn(standing, RunTurn.CANCELLED)
         elif isinstance(outcome, Retried):
             standing.attempt, standing.failures = standing.attempt + 1, standing.failures + 1
-            standing.to_waiting(books.at + outcome.delay, retrying=True)
+            books.turn(standing, RunTurn.RETRIED, books.at + outcome.delay)
         else:
-            books.end(standing, STATUS_OF_OUTCOME[type(outcome)].value)
+            books.turn(standing, TURN_OF_OUTCOME[type(outcome)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,13 +299,13 @@ class Released:
         if (standing := books.held_by(self.claim)) is None:
             return
         if standing.cancelling:
-            books.end(standing, "cancelled")
+            books.turn(standing, RunTurn.CANCELLED)
             return
         standing.attempt += self.started
         if self.delay > timedelta(0):
-            standing.to_waiting(books.at + self.delay, retrying=False)
+            books.turn(standing, RunTurn.POSTPONED, books.at + self.delay)
         else:
-            standing.to_queue()
+            books.turn(standing, RunTurn.RELEASED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,10 +323,10 @@ class Reaped:
         if (standing := books.held_by(self.claim)) is None:
             return
         if standing.cancelling:
-            books.end(standing, "cancelled")
+            books.turn(standing, RunTurn.CANCELLED)
             return
         standing.attempt, standing.failures = standing.attempt + 1, standing.failures + 1
-        standing.to_queue()
+        books.turn(standing, RunTurn.LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +341,7 @@ class CancelAnswered:
         if self.answer is Cancelling.REQUESTED:
             standing.cancelling = True
         elif self.answer is Cancelling.CANCELLED:
-            books.end(standing, "cancelled")
+            books.turn(standing, RunTurn.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +352,7 @@ class Hastened:
         account = books.accounts.get(self.key)
         for standing in () if account is None else account.live.values():
             if standing.state is RunState.WAITING:
-                standing.to_queue()
+                books.turn(standing, RunTurn.DUE)
 
 
 Fact: TypeAlias = (

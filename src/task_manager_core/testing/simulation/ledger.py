@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
-from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.leadership import Stage, Term
 from task_manager_core.domain.planning import Plan
-from task_manager_core.domain.run import Claim, Run, RunState
+from task_manager_core.domain.run import TERMINAL, TRANSITIONS, Claim, Run, RunState, RunTurn
 from task_manager_core.domain.task import Task
+from task_manager_core.testing.simulation.violation import Violation
 
 LONGEST_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -47,11 +48,12 @@ class Standing:
         """Does it wait for an instant that has come?"""
         return self.state is RunState.WAITING and self.due_at is not None and self.due_at <= at
 
-    def to_queue(self) -> None:
-        self.state, self.claim, self.due_at, self.retrying = RunState.QUEUED, None, None, False
-
-    def to_waiting(self, due_at: datetime, *, retrying: bool) -> None:
-        self.state, self.claim, self.due_at, self.retrying = RunState.WAITING, None, due_at, retrying
+    def turn(self, turn: RunTurn, due_at: datetime | None = None) -> None:
+        """Go where the table of `domain.run` says. `due_at` is the end of a wait."""
+        following = TRANSITIONS.get((self.state, turn))
+        if following is None:
+            raise Violation("I8", f"{self.run.task} {self.run.id} is {self.state.value} and was {turn.value}")
+        self.state, self.claim, self.due_at, self.retrying = following, None, due_at, turn is RunTurn.RETRIED
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,10 +128,15 @@ class Books:
             yield from account.live.values()
             yield from account.held
 
-    def end(self, standing: Standing, how: str) -> None:
-        """A run has ended, and the next held one goes."""
+    def turn(self, standing: Standing, turn: RunTurn, due_at: datetime | None = None) -> None:
+        """Move a run. When it has ended, the next held one goes."""
+        standing.turn(turn, due_at)
+        if standing.state in TERMINAL:
+            self._end(standing)
+
+    def _end(self, standing: Standing) -> None:
         run = standing.run
-        self.ended[run.id] = how
+        self.ended[run.id] = standing.state.value
         account = self.accounts.get(run.task)
         if account is None:
             return
@@ -138,7 +145,7 @@ class Books:
         account.live.pop(run.id, None)
         if account.held and not account.live:
             freed = account.held.pop(0)
-            freed.to_queue()
+            freed.turn(RunTurn.FREED)
             account.live[freed.run.id] = freed
 
 
@@ -170,6 +177,7 @@ class Ledger:
     names: dict[RunId, tuple[TaskKey, datetime | None]] = field(
         default_factory=dict[RunId, tuple[TaskKey, datetime | None]]
     )
+    stages: dict[NodeId, Stage] = field(default_factory=dict[NodeId, Stage])
     callable: dict[NodeId, frozenset[FunctionKey]] = field(default_factory=dict[NodeId, frozenset[FunctionKey]])
     executions: dict[tuple[RunId, int, str], Execution] = field(default_factory=dict[tuple[RunId, int, str], Execution])
 

@@ -1,12 +1,13 @@
 """One small class per invariant. `every_checker()` makes a fresh set for one simulation."""
 
 from task_manager_core.testing.simulation.checkers.attempts import Backoff, OneAttempt, OneOutcome
-from task_manager_core.testing.simulation.checkers.checker import Checker, Violation
+from task_manager_core.testing.simulation.checkers.checker import Checker
 from task_manager_core.testing.simulation.checkers.conservation import Conservation, NothingExpires
 from task_manager_core.testing.simulation.checkers.definitions import CurrentDefinition, NothingWhileOff
 from task_manager_core.testing.simulation.checkers.overlap import NoOverlap
 from task_manager_core.testing.simulation.checkers.slots import NoSilentGap, OneVerdictPerSlot
 from task_manager_core.testing.simulation.checkers.terms import Fencing, OneTerm
+from task_manager_core.testing.simulation.violation import Violation
 
 CHECKERS: tuple[type[Checker], ...] = (
     OneVerdictPerSlot,

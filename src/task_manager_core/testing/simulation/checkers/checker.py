@@ -8,15 +8,7 @@ from task_manager_core.domain.events import Event
 from task_manager_core.domain.observation import Snapshot
 from task_manager_core.testing.simulation.facts import Fact
 from task_manager_core.testing.simulation.ledger import Execution, Ledger
-
-
-class Violation(AssertionError):
-    """An invariant is broken. The first one ends the simulation: later ones would only be its consequences."""
-
-    def __init__(self, invariant: str, message: str) -> None:
-        self.invariant = invariant
-        self.message = message
-        super().__init__(f"{invariant}: {message}")
+from task_manager_core.testing.simulation.violation import Violation
 
 
 class Checker:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from task_manager_core.domain.events import Event, TermEnded
-from task_manager_core.domain.leadership import Term, Turn
+from task_manager_core.domain.events import Event, TermEnded, TermWon
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.leadership import TRANSITIONS, Stage, Term, Turn
 from task_manager_core.testing.simulation.checkers.checker import Checker
 from task_manager_core.testing.simulation.facts import (
     BidRefused,
@@ -69,9 +70,20 @@ class Fencing(Checker):
                 pass
 
     def noticed(self, event: Event, ledger: Ledger) -> None:
-        if isinstance(event, TermEnded) and event.turn is Turn.LOST:
-            lives = ledger.books.reigning() == event.term
-            self.require(not lives, f"{event.node} took {_shown(event.term)} for lost, which lives")
+        if isinstance(event, TermWon):
+            self._turned(event.node, Turn.WON, ledger)
+        elif isinstance(event, TermEnded):
+            self._turned(event.node, event.turn, ledger)
+            forgotten = event.turn is Turn.LOST and ledger.books.reigning() == event.term
+            self.require(not forgotten, f"{event.node} took {_shown(event.term)} for lost, which lives")
+
+    def _turned(self, node: NodeId, turn: Turn, ledger: Ledger) -> None:
+        """A node goes from stage to stage as the table says."""
+        stage = ledger.stages.get(node, Stage.FOLLOWER)
+        self.require(
+            (stage, turn) in TRANSITIONS, f"{node} was a {stage.value} and says that its term was {turn.value}"
+        )
+        ledger.stages[node] = TRANSITIONS[stage, turn]
 
 
 def _shown(term: Term | None) -> str:
