@@ -166,7 +166,8 @@ class Injector:
             case FaultKind.CANCEL:
                 account = world.ledger.books.accounts.get(key)
                 runs = [] if account is None else [*account.live, *(held.run.id for held in account.held)]
-                return control.cancel([(key, run) for run in runs[:1]])
+                chosen = index % len(runs) if runs else 0
+                return control.cancel([(key, run) for run in runs[chosen : chosen + 1]])
             case FaultKind.ADD:
                 return control.add(self._tasks[place].task(place))
             case FaultKind.CHANGE:
