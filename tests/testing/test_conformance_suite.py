@@ -43,6 +43,19 @@ def test_the_summary_names_the_laws_that_hold_the_broken_and_those_not_judged(tm
     assert "✓ 5. A lease that has ended is never revived." in lines
 
 
+@pytest.mark.parametrize("configuration", ["[pytest]", "[pytest]\nfilterwarnings = error"])
+def test_the_command_warns_of_nothing(tmp_path: Path, configuration: str) -> None:
+    (tmp_path / "pytest.ini").write_text(configuration)
+    ran = judge(tmp_path, "task_manager_memory:open_backend", "-p", "no:valkey", "-k", "attendance")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "warning" not in ran.stdout + ran.stderr
+
+
+def test_the_command_works_where_this_project_configures_pytest() -> None:
+    ran = judge(ROOT, "task_manager_memory:open_backend", "-k", "attendance")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
 @pytest.mark.parametrize("named", ["tests.testing.no_such_module:store", "tests.testing.broken_stores:no_such_store"])
 def test_a_store_that_is_not_there_is_told_once(tmp_path: Path, named: str) -> None:
     ran = judge(tmp_path, named)
