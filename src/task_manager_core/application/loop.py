@@ -1,4 +1,4 @@
-"""Where ticks become loops. One of the two places that catch every exception: a service outlives its failures."""
+"""Where ticks become loops. A service outlives whatever a pass of it raises."""
 
 from __future__ import annotations
 

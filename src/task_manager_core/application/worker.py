@@ -188,7 +188,7 @@ class Worker:
         )
 
     async def _call(self, attempt: Attempt, function: Function) -> BaseException | None:
-        """Run the user's function; the answer is what it raised. The other place that catches every exception."""
+        """Run the user's function; the answer is what it raised, whatever that is."""
         run = attempt.claim.run
         limit = None if run.timeout is None else run.timeout.total_seconds()
         try:
