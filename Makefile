@@ -27,7 +27,7 @@ run: $(READY) ## Serve the demo application on the in-memory store (PORT=8000)
 	@echo "The demo answers on http://127.0.0.1:$(PORT) until Ctrl-C"
 	@exec $(BIN)/uvicorn --app-dir docs/examples demo:app --host 127.0.0.1 --port $(PORT)
 
-test: $(READY) ## Run the whole test suite
+test: $(READY) ## Run the tests: all but long simulations and benchmarks
 	$(BIN)/python -m pytest
 
 lint: $(READY) ## Format, lint, types and import contracts; changes nothing
