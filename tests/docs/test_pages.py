@@ -11,6 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from task_manager_core import ports
 from task_manager_core.domain import leadership, run
 from task_manager_core.domain.preview import upcoming
 from task_manager_core.domain.recurrence import Fold, Gap
@@ -39,6 +40,15 @@ def squeezed(text: str) -> str:
 def test_the_architecture_page_draws_the_transition_tables(machine: object) -> None:
     page = (ROOT / "docs/explanation/architecture.md").read_text()
     assert squeezed(drawn(machine.TRANSITIONS)) in squeezed(page)  # type: ignore[attr-defined]  # both modules have one
+
+
+def test_the_decision_on_ports_counts_their_verbs() -> None:
+    page = (ROOT / "docs/decisions/0001-ports-of-intent.md").read_text()
+    counted = {name: int(verbs) for name, verbs in re.findall(r"(\w+(?: queue)?) (\d+)[,.]", page)}
+    classes = {name: getattr(ports, name.title().replace(" ", "")) for name in counted}
+    assert counted == {name: sum(not verb.startswith("_") for verb in vars(port)) for name, port in classes.items()}
+    assert (sum(counted.values()), len(counted)) == (26, 7)
+    assert "Twenty-six verbs in seven ports" in page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

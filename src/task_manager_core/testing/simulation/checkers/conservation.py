@@ -74,7 +74,7 @@ class NothingExpires(Checker):
 
     invariant = "I12"
     law = "Nothing that lives expires or is trimmed, and two names never collide."
-    because = "No record that a rule reads has a time to live; the parts of a name are encoded with their lengths."
+    because = "No record that a rule reads has a time to live; names are encoded part by part before they are joined."
 
     def judge(self, fact: Fact, ledger: Ledger) -> None:
         runs: tuple[Run, ...] = ()
