@@ -58,6 +58,11 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert not missing
 
 
+def test_the_program_on_the_page_on_simulation_runs() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/explanation/simulation.md").read_text(), re.DOTALL)
+    exec(compile(block, "simulation.md", "exec"), {})
+
+
 SLOTS = re.findall(r"```slots (.*?)\n(.*?)```", (ROOT / "docs/howto/daylight-saving.md").read_text(), re.DOTALL)
 
 
