@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from fastapi_task_manager.config import OperationalConfig
-from fastapi_task_manager.errors import runtime_errors
 from fastapi_task_manager.options import Defaults
 from fastapi_task_manager.task_group import TaskGroup
 from fastapi_task_manager.task_manager import TaskManager
@@ -108,21 +107,20 @@ def simulate(
     else:
         groups = [manager_or_groups] if isinstance(manager_or_groups, TaskGroup) else list(manager_or_groups)
         config = OperationalConfig() if config is None else config
-    with runtime_errors():
-        registry, dynamic = _contents(groups, config.defaults())
-        return rehearse(
-            registry,
-            open_backend=MemoryStore().open if backend is None else backend,
-            dynamic=dynamic,
-            policy=config.node_policy(),
-            retention=config.retention(),
-            workers=workers,
-            start=start,
-            duration=duration,
-            faults=faults,
-            durations=durations,
-            seed=seed,
-        )
+    registry, dynamic = _contents(groups, config.defaults())
+    return rehearse(
+        registry,
+        open_backend=MemoryStore().open if backend is None else backend,
+        dynamic=dynamic,
+        policy=config.node_policy(),
+        retention=config.retention(),
+        workers=workers,
+        start=start,
+        duration=duration,
+        faults=faults,
+        durations=durations,
+        seed=seed,
+    )
 
 
 def _contents(groups: Sequence[TaskGroup], defaults: Defaults) -> tuple[Registry, list[CoreTask]]:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar, Unpack
 
 from fastapi_task_manager.declaring import Expression, Kwargs, name_of, pairs_of
-from fastapi_task_manager.errors import runtime_errors
 from fastapi_task_manager.options import Defaults, Options, TaskOptions, cron_texts
 from fastapi_task_manager.task import Task, TaskFunction, checked_kwargs, joined_tags, suffix_of_call
 from task_manager_core.domain.errors import (
@@ -62,11 +61,10 @@ class TaskGroup:
         Raises:
             RuntimeError: An impossible name, tag or time zone.
         """
-        with runtime_errors():
-            self._name = check_name("name", name)
-            self._tags = [check_name("tags", tag) for tag in joined_tags(tags)]
-            if timezone is not None:
-                load_zone(timezone)
+        self._name = check_name("name", name)
+        self._tags = [check_name("tags", tag) for tag in joined_tags(tags)]
+        if timezone is not None:
+            load_zone(timezone)
         self._allow_parallel = allow_parallel
         self._timezone = timezone
         self._static: dict[str, Task] = {}
@@ -151,29 +149,28 @@ class TaskGroup:
         def declare(function: F) -> F:
             plain = name if name is not None else name_of(function)
             names = [plain] if len(pairs) == 1 else [f"{plain}__{number}" for number in range(1, len(pairs) + 1)]
-            with runtime_errors():
-                common = Options.read(options)
-                tasks = [
-                    Task(
-                        group=self._name,
-                        name=task_name,
-                        function_name=name_of(function),
-                        function=function,
-                        kwargs=checked_kwargs(function, arguments),
-                        description=description,
-                        tags=joined_tags(self._tags, tags),
-                        high_priority=high_priority,
-                        retry_backoff=retry_backoff,
-                        retry_backoff_max=retry_backoff_max,
-                        allow_parallel=allow_parallel,
-                        options=replace(common, cron=cron_texts(expression)),
-                    )
-                    for task_name, (expression, arguments) in zip(names, pairs, strict=True)
-                ]
-                self._check(tasks)
-                self._declare(tasks)
-                if register:
-                    self._register_quietly(name_of(function), function)
+            common = Options.read(options)
+            tasks = [
+                Task(
+                    group=self._name,
+                    name=task_name,
+                    function_name=name_of(function),
+                    function=function,
+                    kwargs=checked_kwargs(function, arguments),
+                    description=description,
+                    tags=joined_tags(self._tags, tags),
+                    high_priority=high_priority,
+                    retry_backoff=retry_backoff,
+                    retry_backoff_max=retry_backoff_max,
+                    allow_parallel=allow_parallel,
+                    options=replace(common, cron=cron_texts(expression)),
+                )
+                for task_name, (expression, arguments) in zip(names, pairs, strict=True)
+            ]
+            self._check(tasks)
+            self._declare(tasks)
+            if register:
+                self._register_quietly(name_of(function), function)
             return function
 
         return declare
@@ -192,8 +189,7 @@ class TaskGroup:
         """
 
         def register(function: F) -> F:
-            with runtime_errors():
-                self._register(check_name("name", name_of(function) if name is None else name), function)
+            self._register(check_name("name", name_of(function) if name is None else name), function)
             return function
 
         return register
@@ -235,23 +231,22 @@ class TaskGroup:
             RuntimeError: A function that is not registered, a name that already exists, or any value that `add_task`
                 refuses.
         """
-        with runtime_errors():
-            task = self.draft(
-                function_name,
-                cron_expression,
-                kwargs,
-                name,
-                description,
-                high_priority,
-                tags,
-                retry_backoff,
-                retry_backoff_max,
-                allow_parallel,
-                **options,
-            )
-            self.learn(task)
-            for listener in self._listeners:
-                listener.added(self, task)
+        task = self.draft(
+            function_name,
+            cron_expression,
+            kwargs,
+            name,
+            description,
+            high_priority,
+            tags,
+            retry_backoff,
+            retry_backoff_max,
+            allow_parallel,
+            **options,
+        )
+        self.learn(task)
+        for listener in self._listeners:
+            listener.added(self, task)
         return task
 
     def remove_dynamic_task(self, name: str) -> None:
@@ -263,14 +258,13 @@ class TaskGroup:
         Raises:
             RuntimeError: The task is not found, or is static and cannot be removed.
         """
-        with runtime_errors():
-            if name in self._static:
-                raise TaskIsStatic(self._name, name)
-            if name not in self._dynamic:
-                raise TaskNotFound(self._name, name)
-            self.forget(name)
-            for listener in self._listeners:
-                listener.removed(self, name)
+        if name in self._static:
+            raise TaskIsStatic(self._name, name, "removed")
+        if name not in self._dynamic:
+            raise TaskNotFound(self._name, name)
+        self.forget(name)
+        for listener in self._listeners:
+            listener.removed(self, name)
 
     # -- for managers -------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from weakref import WeakSet
 from fastapi_task_manager.backends import configured_backend
 from fastapi_task_manager.config import Config, OperationalConfig
 from fastapi_task_manager.declaring import Expression, Kwargs
-from fastapi_task_manager.errors import NotRunningError, StaticTaskChangeError, runtime_errors
+from fastapi_task_manager.errors import NotRunningError
 from fastapi_task_manager.life import Life
 from fastapi_task_manager.options import TaskOptions
 from fastapi_task_manager.roster import Roster
@@ -18,7 +18,7 @@ from fastapi_task_manager.schema.health import HealthResponse
 from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
 from task_manager_core.application.control import Control, Selection
-from task_manager_core.domain.errors import TaskNotFound
+from task_manager_core.domain.errors import TaskIsStatic, TaskNotFound
 from task_manager_core.domain.explain import Explanation
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.ports import Observer, OpenBackend
@@ -128,8 +128,7 @@ class TaskManager:
             RuntimeError: No such task, or the manager is not running.
             TaskManagerError: The store is not available.
         """
-        with runtime_errors():
-            return await self.control.explain(TaskKey(group_name, name))
+        return await self.control.explain(TaskKey(group_name, name))
 
     # -- filling ------------------------------------------------------------------------------------------------------
 
@@ -142,8 +141,7 @@ class TaskManager:
         Raises:
             RuntimeError: A group of this name already exists, or a task of the group contradicts the configuration.
         """
-        with runtime_errors():
-            self._roster.add(task_group)
+        self._roster.add(task_group)
 
     async def add_dynamic_task(
         self,
@@ -184,23 +182,22 @@ class TaskManager:
                 is not running.
             TaskManagerError: The store is not available.
         """
-        with runtime_errors():
-            group = self._roster.group(group_name)
-            task = group.draft(
-                function_name,
-                cron_expression,
-                kwargs,
-                name,
-                description,
-                high_priority,
-                tags,
-                retry_backoff,
-                retry_backoff_max,
-                allow_parallel,
-                **options,
-            )
-            await self.control.add(self._roster.translate(task))
-            group.learn(task)
+        group = self._roster.group(group_name)
+        task = group.draft(
+            function_name,
+            cron_expression,
+            kwargs,
+            name,
+            description,
+            high_priority,
+            tags,
+            retry_backoff,
+            retry_backoff_max,
+            allow_parallel,
+            **options,
+        )
+        await self.control.add(self._roster.translate(task))
+        group.learn(task)
         return task
 
     async def change_dynamic_task(self, group_name: str, name: str, **changes: Any) -> Task:
@@ -219,16 +216,15 @@ class TaskManager:
             RuntimeError: No such task, a static task, a value that is refused; or the manager is not running.
             TaskManagerError: The store is not available.
         """
-        with runtime_errors():
-            stored = next(iter(self.control.select(Selection(group=group_name, name=name))), None)
-            if stored is None:
-                raise TaskNotFound(group_name, name)
-            if not stored.task.dynamic:
-                raise StaticTaskChangeError(group_name, name)
-            group = self._roster.group(group_name)
-            task = group.redraft(stored.task, changes)
-            await self.control.change(self._roster.translate(task), stored.version)
-            group.learn(task)
+        stored = next(iter(self.control.select(Selection(group=group_name, name=name))), None)
+        if stored is None:
+            raise TaskNotFound(group_name, name)
+        if not stored.task.dynamic:
+            raise TaskIsStatic(group_name, name, "changed")
+        group = self._roster.group(group_name)
+        task = group.redraft(stored.task, changes)
+        await self.control.change(self._roster.translate(task), stored.version)
+        group.learn(task)
         return task
 
     async def remove_dynamic_task(self, group_name: str, name: str) -> None:
@@ -242,8 +238,7 @@ class TaskManager:
             RuntimeError: The task is not found, or is static and cannot be removed; or the manager is not running.
             TaskManagerError: The store is not available.
         """
-        with runtime_errors():
-            await self.control.remove(TaskKey(group_name, name))
+        await self.control.remove(TaskKey(group_name, name))
 
     # -- running ------------------------------------------------------------------------------------------------------
 

@@ -41,7 +41,8 @@ LEAVES: list[tuple[Callable[[], TaskManagerError], type[TaskManagerError], str]]
     ),
     (lambda: TaskNotFound("g", "n"), RefusedError, "task 'n' not found in group 'g'"),
     (lambda: GroupNotFound("g"), RefusedError, "task group 'g' not found"),
-    (lambda: TaskIsStatic("g", "n"), RefusedError, "task 'n' of group 'g' is static and cannot be removed"),
+    (lambda: TaskIsStatic("g", "n", "removed"), RefusedError, "task 'n' of group 'g' is static and cannot be removed"),
+    (lambda: TaskIsStatic("g", "n", "changed"), RefusedError, "task 'n' of group 'g' is static and cannot be changed"),
     (lambda: VersionConflict("g", "n", 3, 5), RefusedError, "task 'n' of group 'g' is at version 5, not 3"),
     (lambda: BackendUnavailable("timeout"), BackendError, "the store is not available: timeout"),
     (lambda: BackendMisconfigured("lru"), BackendError, "the store cannot be used: lru"),
@@ -55,6 +56,7 @@ def test_every_error_builds_its_own_message_below_its_branch(
 ) -> None:
     error = make()
     assert isinstance(error, branch)
+    assert isinstance(error, RuntimeError)
     assert str(error) == message
 
 

@@ -174,7 +174,7 @@ class Control:
         await self._registrar.refresh()
         stored = self._known(key)
         if not stored.task.dynamic:
-            raise TaskIsStatic(key.group, key.name)
+            raise TaskIsStatic(key.group, key.name, "removed")
         if not await self._backend.catalogue.remove([key]):
             raise TaskNotFound(key.group, key.name)
         await self._registrar.refresh()

@@ -26,6 +26,8 @@ may decide by the text of a message.
 
 from __future__ import annotations
 
+from typing import Literal
+
 _LONGEST_ECHO = 120
 
 
@@ -41,8 +43,8 @@ def _echo(value: object) -> str:
     return text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}… ({len(text)} characters)"
 
 
-class TaskManagerError(Exception):
-    """The root of the tree."""
+class TaskManagerError(RuntimeError):
+    """The root of the tree. A RuntimeError, which is what users of the earlier package catch."""
 
 
 class DefinitionError(TaskManagerError):
@@ -124,12 +126,12 @@ class GroupNotFound(RefusedError):
 
 
 class TaskIsStatic(RefusedError):
-    """A task that code declares can only be removed from the code."""
+    """A task that code declares can only be changed or removed in the code; `attempt` says which of them was tried."""
 
-    def __init__(self, group: str, name: str) -> None:
+    def __init__(self, group: str, name: str, attempt: Literal["changed", "removed"]) -> None:
         self.group = group
         self.name = name
-        super().__init__(f"task {name!r} of group {group!r} is static and cannot be removed")
+        super().__init__(f"task {name!r} of group {group!r} is static and cannot be {attempt}")
 
 
 class VersionConflict(RefusedError):
