@@ -75,7 +75,7 @@ class Life:
         if node is None:
             return False, "the store is being opened"
         try:
-            await node.control.answers(ANSWER_SECONDS)
+            await node.control.reach(ANSWER_SECONDS)
         except TimeoutError:
             return False, f"the store did not answer within {ANSWER_SECONDS:g} s"
         except Exception as error:  # noqa: BLE001 - a health check reports whatever is wrong, and never fails itself

@@ -17,8 +17,8 @@ from fastapi_task_manager.roster import Roster
 from fastapi_task_manager.schema.health import HealthResponse
 from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
-from task_manager_core.application.control import Control, Selection
-from task_manager_core.domain.errors import TaskIsStatic, TaskNotFound
+from task_manager_core.application.control import Control
+from task_manager_core.domain.errors import TaskIsStatic
 from task_manager_core.domain.explain import Explanation
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.ports import Observer, OpenBackend
@@ -216,9 +216,7 @@ class TaskManager:
             RuntimeError: No such task, a static task, a value that is refused; or the manager is not running.
             TaskManagerError: The store is not available.
         """
-        stored = next(iter(self.control.select(Selection(group=group_name, name=name))), None)
-        if stored is None:
-            raise TaskNotFound(group_name, name)
+        stored = self.control.definition(TaskKey(group_name, name))
         if not stored.task.dynamic:
             raise TaskIsStatic(group_name, name, "changed")
         group = self._roster.group(group_name)

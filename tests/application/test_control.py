@@ -84,6 +84,21 @@ async def test_what_is_unknown_is_not_found(world: World) -> None:
             await request
 
 
+async def test_before_the_first_reading_nobody_says_that_a_task_does_not_exist(world: World) -> None:
+    process = world.process()
+    control = process.node.control
+    for request in (control.history(KEY, 1), control.explain(KEY), control.trigger([KEY], "r")):
+        with pytest.raises(BackendUnavailable, match="not been read"):
+            await request
+    for question in (lambda: control.select(Selection()), lambda: control.definition(KEY)):
+        with pytest.raises(BackendUnavailable, match="not been read"):
+            question()
+    await process.node.registrar.refresh()
+    assert control.select(Selection()) == ()
+    with pytest.raises(TaskNotFound):
+        control.definition(KEY)
+
+
 async def test_history_skips_and_reasons_are_read_and_cleared(world: World) -> None:
     leader = await world.process("leader").declares(a_task()).lead()
     control = leader.node.control
@@ -109,10 +124,10 @@ async def test_a_task_removed_elsewhere_cannot_be_explained(world: World) -> Non
 
 async def test_a_store_that_answers_is_told_from_one_that_does_not(world: World) -> None:
     process = await a_process(world)
-    assert await process.node.control.answers(within=10.0)
+    await process.node.control.reach(within=10.0)
     process.wire.away = True
     with pytest.raises(BackendUnavailable):
-        await process.node.control.answers(within=10.0)
+        await process.node.control.reach(within=10.0)
 
 
 # --- triggering ------------------------------------------------------------------------------------------------------

@@ -11,8 +11,6 @@ from fastapi_task_manager.api.selecting import KeyInPath
 from fastapi_task_manager.api.showing import shown_upcoming
 from fastapi_task_manager.clock import SystemClock
 from fastapi_task_manager.schema.schedule import PreviewRequest, UpcomingResponse
-from task_manager_core.application.control import Selection
-from task_manager_core.domain.errors import TaskNotFound
 from task_manager_core.domain.preview import MOST_UPCOMING, upcoming
 from task_manager_core.domain.recurrence import Fold, Gap
 from task_manager_core.domain.schedule import Schedule
@@ -30,9 +28,7 @@ def add_schedule_routes(router: APIRouter, manager: TaskManager) -> None:
         count: Annotated[int, Query(ge=1, le=MOST_UPCOMING, description="How many slots")] = 10,
     ) -> UpcomingResponse:
         """The coming slots of a task, with what daylight saving does to them."""
-        stored = next(iter(manager.control.select(Selection(group=key.group, name=key.name))), None)
-        if stored is None:
-            raise TaskNotFound(key.group, key.name)
+        stored = manager.control.definition(key)
         return shown_upcoming(upcoming(stored.task.schedule, SystemClock().now(), count))
 
     @router.post("/schedules/preview", responses=refusals(_400="A value is refused; `field` names it."))

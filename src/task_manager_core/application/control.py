@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.registrar import Registrar, changed_definition
 from task_manager_core.application.registry import Registry
-from task_manager_core.domain.errors import DuplicateTask, TaskIsStatic, TaskNotFound, UnknownFunction, VersionConflict
+from task_manager_core.domain.errors import (
+    BackendUnavailable,
+    DuplicateTask,
+    TaskIsStatic,
+    TaskNotFound,
+    UnknownFunction,
+    VersionConflict,
+)
 from task_manager_core.domain.explain import Explanation, explain
 from task_manager_core.domain.identity import FunctionKey, RunId, TaskKey
 from task_manager_core.domain.observation import Snapshot, TaskView
@@ -68,8 +75,15 @@ class Control:
         self._registrar = registrar
 
     def select(self, selection: Selection) -> tuple[StoredTask, ...]:
-        """The definitions that match, as this node knows them."""
-        return tuple(stored for stored in self._definitions if selection.matches(stored.task))
+        """The definitions that match, as this node knows them. Errors: BackendUnavailable before it knows any."""
+        return tuple(stored for stored in self._loaded() if selection.matches(stored.task))
+
+    def definition(self, key: TaskKey) -> StoredTask:
+        """The definition of a task. Errors: TaskNotFound; BackendUnavailable as for `select`."""
+        stored = self._loaded().get(key)
+        if stored is None:
+            raise TaskNotFound(key.group, key.name)
+        return stored
 
     async def look(self, selection: Selection) -> tuple[tuple[TaskStatus, ...], Snapshot]:
         """The matching tasks with their state, and the reading they come from."""
@@ -79,7 +93,7 @@ class Control:
 
     async def explain(self, key: TaskKey) -> Explanation:
         """Why the task runs next when it does, or does not run. Errors: TaskNotFound."""
-        stored = self._known(key)
+        stored = self.definition(key)
         snapshot = await self._backend.history.snapshot([key])
         if not snapshot.tasks:
             raise TaskNotFound(key.group, key.name)
@@ -87,12 +101,12 @@ class Control:
 
     async def history(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         """The newest attempts of a task. Errors: TaskNotFound."""
-        self._known(key)
+        self.definition(key)
         return await self._backend.history.read(key, limit)
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
         """The newest skips of a task. Errors: TaskNotFound."""
-        self._known(key)
+        self.definition(key)
         return await self._backend.history.skips(key, limit)
 
     async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
@@ -116,7 +130,7 @@ class Control:
 
         Errors: InvalidArguments; TaskNotFound for a key that this node does not know.
         """
-        stored = [self._known(key) for key in keys]
+        stored = [self.definition(key) for key in keys]
         text = None if kwargs is None else canonical_kwargs(kwargs)
         runs = [one.task.run_of_request(request, one.version, text) for one in stored]
         for run in runs:
@@ -154,7 +168,7 @@ class Control:
         """
         self.check(task)
         await self._registrar.refresh()
-        stored = self._known(task.key)
+        stored = self.definition(task.key)
         for _ in range(CHANGE_ATTEMPTS):
             if stored.task == task:
                 return stored
@@ -166,24 +180,23 @@ class Control:
             await self._registrar.refresh()
             if not isinstance(answer, Conflict):
                 return StoredTask(task=task, version=answer)
-            stored = self._known(task.key)
+            stored = self.definition(task.key)
         raise VersionConflict(task.key.group, task.key.name, expected, stored.version)
 
     async def remove(self, key: TaskKey) -> None:
         """Remove a dynamic task with all its state. Errors: TaskNotFound, TaskIsStatic."""
         await self._registrar.refresh()
-        stored = self._known(key)
+        stored = self.definition(key)
         if not stored.task.dynamic:
             raise TaskIsStatic(key.group, key.name, "removed")
         if not await self._backend.catalogue.remove([key]):
             raise TaskNotFound(key.group, key.name)
         await self._registrar.refresh()
 
-    async def answers(self, within: float) -> bool:
-        """Does the store answer in time?"""
+    async def reach(self, within: float) -> None:
+        """Ask the store for nothing. Errors: TimeoutError; whatever the store raises."""
         async with asyncio.timeout(within):
             await self._backend.schedule.agenda(0)
-        return True
 
     def check(self, task: Task) -> None:
         """Refuse a dynamic task whose function is not registered or does not accept its arguments."""
@@ -192,8 +205,7 @@ class Control:
             raise UnknownFunction(task.key.group, task.function)
         function.check_text(task.kwargs)
 
-    def _known(self, key: TaskKey) -> StoredTask:
-        stored = self._definitions.get(key)
-        if stored is None:
-            raise TaskNotFound(key.group, key.name)
-        return stored
+    def _loaded(self) -> Definitions:
+        if not self._definitions.loaded:
+            raise BackendUnavailable("the definitions have not been read from it yet")
+        return self._definitions

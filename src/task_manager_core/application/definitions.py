@@ -14,6 +14,8 @@ class Definitions:
     """Law: at `version`, exactly what the store held at that version. Only the registrar writes it."""
 
     def __init__(self) -> None:
+        self.loaded = False
+        """Has the store been read at all? Until then nobody can say that a task does not exist."""
         self.version = 0
         self.since = 0
         """What to read from: `version`, or 0 if what is known may be wrong."""

@@ -96,6 +96,7 @@ class Registrar:
             changes = await self._catalogue.load(since)
             if (self._definitions.version, self._definitions.since) == (known, since):
                 break
+        self._definitions.loaded = True
         if changes is None:
             return
         lost = self._definitions.lost(changes)

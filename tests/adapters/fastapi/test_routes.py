@@ -14,6 +14,7 @@ from fastapi import Depends, Header, HTTPException
 
 from fastapi_task_manager import RunContext, TaskGroup, TaskManager
 from tests.adapters.fastapi.application import answer, build, client_of, serving
+from tests.adapters.fastapi.switched import Line, SwitchedStore
 from tests.waiting import wait_until_async
 
 TASK_FIELDS = (
@@ -321,3 +322,34 @@ async def test_a_task_may_ask_for_its_context() -> None:
         await wait_until_async(lambda: seen, "it runs")
         assert seen[0].run_id.value == triggered["runs"][0]["run_id"]
         assert seen[0].worker.value == (await manager.health_check()).worker_id
+
+
+async def test_before_the_definitions_have_been_read_every_question_about_a_task_is_503() -> None:
+    """The store is away since the start: nobody can say that a task does not exist."""
+    store = SwitchedStore(Line.DOWN)
+    group = TaskGroup("g")
+    group.add_task("0 0 1 1 *", name="t")(lambda: None)
+    app, manager = build(group, backend=store.open)
+    async with serving(app) as client:
+        requests = [
+            ("GET", "/tasks", None),
+            ("GET", "/tasks/g/t/statistics", None),
+            ("GET", "/tasks/g/t/explain", None),
+            ("GET", "/tasks/g/t/upcoming", None),
+            ("POST", "/tasks/disable", None),
+            ("POST", "/tasks/enable", None),
+            ("POST", "/tasks/trigger", None),
+            ("POST", "/tasks/cancel", None),
+            ("POST", "/tasks/reset-retry", None),
+            ("DELETE", "/tasks/statistics", None),
+            ("PUT", "/tasks/g/t", {"interval": 60}),
+            ("DELETE", "/tasks?task_group_name=g&task_name=t", None),
+        ]
+        for method, path, body in requests:
+            response = await client.request(method, path, json=body)
+            assert (response.status_code, method, path) == (503, method, path), response.text
+            assert "the store is not available" in response.json()["detail"]
+        store.line = Line.UP
+        await wait_until_async(manager.is_healthy, "the definitions are read and written")
+        assert (await client.get("/tasks/g/t/upcoming")).status_code == 200
+        assert (await client.get("/tasks/g/other/upcoming")).status_code == 404
