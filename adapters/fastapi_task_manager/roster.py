@@ -11,8 +11,9 @@ from fastapi_task_manager.task_group import TaskGroup
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.node import Node
 from task_manager_core.application.registry import Registry
+from task_manager_core.application.wishes import Wishes
 from task_manager_core.domain.errors import DuplicateGroup, GroupNotFound
-from task_manager_core.domain.events import CatalogueChanged, Event
+from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, Event
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.task import Task as CoreTask
 
@@ -28,8 +29,8 @@ class Roster:
         self.registry = Registry()
         self._defaults = defaults
         self._groups: dict[str, TaskGroup] = {}
-        self._added: dict[TaskKey, CoreTask] = {}
-        self._wishes: dict[TaskKey, CoreTask | None] = {}
+        self._added: dict[TaskKey, tuple[Task, CoreTask]] = {}
+        self._wishes = Wishes()
         self._node: Node | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -81,32 +82,37 @@ class Roster:
 
     def added(self, group: TaskGroup, task: Task) -> None:
         definition = task.definition(group.defaults(self._defaults))
-        self._added[definition.key] = definition
-        self._want(definition.key, definition)
+        self._added[definition.key] = (task, definition)
+        if self._node is None or self._loop is None:
+            self._wishes.add(definition)
+        else:
+            self._loop.call_soon_threadsafe(self._node.registrar.add, definition)
 
     def removed(self, group: TaskGroup, name: str) -> None:
         key = TaskKey(group.name, name)
         self._added.pop(key, None)
-        self._want(key, None)
+        if self._node is None or self._loop is None:
+            self._wishes.remove(key)
+        else:
+            self._loop.call_soon_threadsafe(self._node.registrar.remove, key)
 
     # -- the life of a node -------------------------------------------------------------------------------------------
 
     def begin(self, node: Node, *, durable: bool) -> None:
         """A node is about to start: hand it what waits. A store that forgets gets everything again."""
-        wishes = self._wishes if durable else {**self._added, **self._wishes}
+        if not durable:
+            for _, definition in self._added.values():
+                self._wishes.add(definition)
         for group in self._groups.values():
             for task in group.dynamic_tasks:
-                if TaskKey(group.name, task.name) not in wishes:
+                if TaskKey(group.name, task.name) not in self._wishes.additions:
                     group.forget(task.name)
-        for key, definition in wishes.items():
-            node.registrar.want(key, definition)
-        self._wishes = {}
+        node.registrar.wishes = self._wishes
         self._node, self._loop = node, asyncio.get_running_loop()
 
     def end(self, node: Node) -> None:
-        """The node has stopped: keep what it did not get written."""
+        """The node has stopped. What it did not get written waits for the next one."""
         if self._node is node:
-            self._wishes = node.registrar.wants()
             self._node = self._loop = None
 
     def notice(self, event: Event) -> None:
@@ -114,33 +120,28 @@ class Roster:
         if isinstance(event, CatalogueChanged) and self._node is not None:
             self._learn(self._node.definitions, event.changed)
             self._forget(event.removed)
+        elif isinstance(event, DefinitionKept) and self._node is not None:
+            self._learn(self._node.definitions, [event.key])
 
     def _learn(self, definitions: Definitions, keys: Sequence[TaskKey]) -> None:
         for key in keys:
             stored, group = definitions.get(key), self._groups.get(key.group)
-            if stored is None or group is None or self._is_wished(key):
+            if stored is None or group is None or self._wishes.concern(key):
                 continue
+            added = self._added.get(key)
             if not stored.task.dynamic:
                 group.forget(key.name)
-            elif self._added.get(key) != stored.task:
+            elif added is not None and added[1] == stored.task:
+                group.learn(added[0])
+            else:
                 group.learn(Task.of(stored.task, group.function_registry.get(stored.task.function)))
 
     def _forget(self, keys: Sequence[TaskKey]) -> None:
         for key in keys:
             group = self._groups.get(key.group)
-            if group is not None and not self._is_wished(key):
+            if group is not None and not self._wishes.concern(key):
                 self._added.pop(key, None)
                 group.forget(key.name)
-
-    def _is_wished(self, key: TaskKey) -> bool:
-        return self._node is not None and key in self._node.registrar.wants()
-
-    def _want(self, key: TaskKey, definition: CoreTask | None) -> None:
-        """Ask the running node, from whatever thread, or remember the wish for the next one."""
-        if self._node is None or self._loop is None:
-            self._wishes[key] = definition
-        else:
-            self._loop.call_soon_threadsafe(self._node.registrar.want, key, definition)
 
     def _wake(self) -> None:
         if self._node is not None and self._loop is not None:

@@ -208,8 +208,8 @@ class TaskGroup:
         allow_parallel: bool | None = None,
         **options: Unpack[TaskOptions],
     ) -> Task:
-        """Add a task that calls a registered function. The definition is written to the store within a poll, before the
-        start of the manager: at its start.
+        """Add a task that calls a registered function. It is created within a poll, before the start of the manager at
+        its start, unless the store holds a dynamic task of this name: that one stays, and is listed then.
 
         Args:
             function_name: A function registered in this group.

@@ -22,7 +22,8 @@ async def send_report(recipient: str = "everybody") -> None:
     sent.append(recipient)
 
 
-# Before the start and from synchronous code: written when the manager starts, or within a poll.
+# Before the start and from synchronous code: created when the manager starts, or within a poll. Where the store holds a
+# task of this name, that one stays, so a change of this line does not change it.
 group.add_dynamic_task("send_report", "0 6 * * MON", {"recipient": "the board"}, name="board")
 
 

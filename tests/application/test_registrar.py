@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from task_manager_core.domain.errors import BackendUnavailable
-from task_manager_core.domain.events import CatalogueChanged
+from task_manager_core.domain.events import CatalogueChanged, DefinitionKept
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.observation import TaskView
 from task_manager_core.domain.planning import Plan, SkipReason
@@ -268,60 +268,143 @@ async def test_a_new_declaration_is_announced_at_once(world: World) -> None:
 # --- what the code asks for while it runs ----------------------------------------------------------------------------
 
 
-async def test_a_wish_is_written_with_the_next_tick_and_then_forgotten(world: World) -> None:
+def dynamic(*, schedule: Schedule = MINUTELY) -> Task:
+    return a_task(schedule=schedule, dynamic=True)
+
+
+def wished(process: Process) -> tuple[list[TaskKey], list[Task]]:
+    wishes = process.node.registrar.wishes
+    return wishes.removals, list(wishes.additions.values())
+
+
+async def test_a_wish_is_granted_with_the_next_tick_and_then_forgotten(world: World) -> None:
     process, woken = world.process(), list[int]()
     process.node.registrar.on_request = lambda: woken.append(1)
-    task = a_task(dynamic=True)
-    process.node.registrar.want(KEY, task)
-    assert (woken, process.node.registrar.wants()) == ([1], {KEY: task})
+    process.node.registrar.add(dynamic())
+    assert (woken, wished(process)) == ([1], ([], [dynamic()]))
     await process.node.registrar.tick()
-    assert (await stored(world), process.node.registrar.wants()) == ({KEY: task}, {})
-    process.node.registrar.want(KEY, None)
+    assert (await stored(world), wished(process)) == ({KEY: dynamic()}, ([], []))
+    process.node.registrar.remove(KEY)
+    assert (woken, wished(process)) == ([1, 1], ([KEY], []))
     await process.node.registrar.tick()
-    assert (await stored(world), process.node.registrar.wants()) == ({}, {})
+    assert (await stored(world), wished(process)) == ({}, ([], []))
 
 
 @pytest.mark.parametrize("trouble", Trouble)
 async def test_a_wish_that_got_no_answer_stands_until_it_has_one(world: World, trouble: Trouble) -> None:
     process = world.process()
-    for verb, wish in (("put", a_task(dynamic=True)), ("remove", None)):
-        process.node.registrar.want(KEY, wish)
-        process.wire.trouble(verb, trouble)
-        with pytest.raises(BackendUnavailable):
-            await process.node.registrar.tick()
-        assert process.node.registrar.wants() == {KEY: wish}
+    process.node.registrar.add(dynamic())
+    process.wire.trouble("put", trouble)
+    with pytest.raises(BackendUnavailable):
         await process.node.registrar.tick()
-        assert process.node.registrar.wants() == {}
-        assert set(await stored(world)) == (set() if wish is None else {KEY})
+    assert wished(process) == ([], [dynamic()])
+    await process.node.registrar.tick()
+    assert (set(await stored(world)), wished(process)) == ({KEY}, ([], []))
+    process.node.registrar.remove(KEY)
+    process.wire.trouble("remove", trouble)
+    with pytest.raises(BackendUnavailable):
+        await process.node.registrar.tick()
+    assert wished(process) == ([KEY], [])
+    await process.node.registrar.tick()
+    assert (set(await stored(world)), wished(process)) == (set(), ([], []))
+    assert process.events.of(DefinitionKept) == []
 
 
-async def test_a_wish_that_changes_while_it_is_written_is_not_forgotten(world: World) -> None:
+async def test_a_wish_that_changes_while_it_is_granted_is_not_forgotten(world: World) -> None:
     process = world.process()
-    task = a_task(dynamic=True)
+    registrar = process.node.registrar
 
-    async def second_thoughts() -> None:
-        process.node.registrar.want(KEY, None)
+    async def removed() -> None:
+        registrar.remove(KEY)
 
-    process.node.registrar.want(KEY, task)
-    process.wire.between("put", second_thoughts)
-    await process.node.registrar.tick()
-    assert process.node.registrar.wants() == {KEY: None}
-    await process.node.registrar.tick()
-    assert await stored(world) == {}
+    async def removed_again() -> None:
+        registrar.add(dynamic())
+        registrar.remove(KEY)
+
+    registrar.add(dynamic())
+    process.wire.between("put", removed)
+    await registrar.tick()
+    assert wished(process) == ([KEY], [])
+    process.wire.between("remove", removed_again)
+    await registrar.tick()
+    assert wished(process) == ([KEY], [])
+    await registrar.tick()
+    assert (await stored(world), wished(process)) == ({}, ([], []))
 
 
-async def test_a_wish_that_lost_a_race_is_written_over_what_won(world: World) -> None:
+async def test_what_code_adds_leaves_what_is_stored_as_it_is_and_says_so(world: World) -> None:
+    """Else every start of a process would undo what people have changed."""
+    before = world.process("before").knows("task")
+    before.node.registrar.add(dynamic())
+    await ticks(before)
+    await before.node.control.change(dynamic(schedule=HOURLY), before.node.definitions.version)
+    after = world.process("after")
+    after.node.registrar.add(dynamic())
+    await ticks(after)
+    assert (await stored(world), wished(after)) == ({KEY: dynamic(schedule=HOURLY)}, ([], []))
+    assert after.events.of(DefinitionKept) == [DefinitionKept(node=after.id, key=KEY)]
+    assert "put" not in after.wire.calls
+
+
+async def test_what_code_adds_again_is_no_news(world: World) -> None:
+    before, after = world.process("before"), world.process("after")
+    for process in (before, after):
+        process.node.registrar.add(dynamic())
+        await ticks(process)
+        assert (wished(process), process.events.of(DefinitionKept)) == (([], []), [])
+    assert "put" not in after.wire.calls
+
+
+async def test_of_two_additions_at_once_the_first_stays(world: World) -> None:
     process = world.process()
 
     async def somebody_else() -> None:
-        await world.backend.catalogue.put([Definition(task=a_task(schedule=HOURLY), expected=0, replan=True)])
+        await world.backend.catalogue.put([Definition(task=dynamic(schedule=HOURLY), expected=0, replan=True)])
 
-    process.node.registrar.want(KEY, a_task(dynamic=True))
+    process.node.registrar.add(dynamic())
     process.wire.between("snapshot", somebody_else)
+    await ticks(process)
+    assert (await stored(world), wished(process)) == ({KEY: dynamic(schedule=HOURLY)}, ([], []))
+    assert process.events.one(DefinitionKept).key == KEY
+
+
+async def test_a_static_definition_gives_way_to_what_code_adds(world: World) -> None:
+    await ticks(world.process("old").declares(a_task(schedule=HOURLY)))
+    process = world.process("new")
+    process.node.registrar.add(dynamic())
+    await ticks(process)
+    assert (await stored(world), process.events.of(DefinitionKept)) == ({KEY: dynamic()}, [])
+
+
+async def test_a_removal_and_then_an_addition_of_one_name_make_the_task_anew(world: World) -> None:
+    process = world.process()
+    process.node.registrar.add(dynamic())
+    await ticks(process)
+    await process.node.control.trigger([KEY], "r")
+    world.clock.advance(SECOND)
+    process.node.registrar.remove(KEY)
+    process.node.registrar.add(dynamic(schedule=HOURLY))
     await process.node.registrar.tick()
-    assert process.node.registrar.wants() != {}
-    await process.node.registrar.tick()
-    assert (await stored(world), process.node.registrar.wants()) == ({KEY: a_task(dynamic=True)}, {})
+    assert (await stored(world), await plan(world)) == ({KEY: dynamic(schedule=HOURLY)}, at(timedelta(hours=1)))
+    assert (await live(world), wished(process), process.events.of(DefinitionKept)) == ([], ([], []), [])
+
+
+async def test_an_addition_and_then_its_removal_leave_nothing(world: World) -> None:
+    process = world.process()
+    process.node.registrar.add(dynamic())
+    process.node.registrar.remove(KEY)
+    await ticks(process)
+    assert await stored(world) == {}
+
+
+async def test_what_was_removed_does_not_come_back_with_what_the_store_lost(world: World) -> None:
+    process = world.process()
+    process.node.registrar.add(dynamic())
+    await ticks(process)
+    process.node.registrar.remove(KEY)
+    world.store.restore_state(None)
+    await ticks(process)
+    assert await stored(world) == {}
 
 
 async def test_a_removal_takes_the_live_runs_along(world: World) -> None:
@@ -329,6 +412,6 @@ async def test_a_removal_takes_the_live_runs_along(world: World) -> None:
     await ticks(process)
     await process.node.control.trigger([KEY], "r")
     assert [run.state for run in await live(world)] == [RunState.QUEUED]
-    process.node.registrar.want(KEY, None)
+    process.node.registrar.remove(KEY)
     await process.node.registrar.tick()
     assert (await world.backend.history.snapshot()).queued == 0

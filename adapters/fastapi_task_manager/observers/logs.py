@@ -10,6 +10,7 @@ from task_manager_core.domain.events import (
     CatalogueChanged,
     ClaimLost,
     ClaimReaped,
+    DefinitionKept,
     Event,
     FindingMade,
     GapFound,
@@ -69,10 +70,8 @@ class LogObserver:
                 _log_run(event)
             case ClaimReaped() | FindingMade():
                 _log_repair(event)
-            case CatalogueChanged(changed=changed, removed=removed, unreadable=unreadable):
-                _group.debug("definitions: %d new or changed, %d removed", len(changed), len(removed))
-                for key in unreadable:
-                    _group.error("%s was defined by a newer version of this library: not scheduled here", key)
+            case CatalogueChanged() | DefinitionKept():
+                _log_definitions(event)
             case TickFailed() | TickRecovered():
                 _log_health(event)
             case _:
@@ -87,6 +86,19 @@ def _log_leadership(event: TermWon | TermEnded | WriteFenced) -> None:
             _leader.info("%s no longer leads, term %d: %s", node, term.token, turn.value)
         case WriteFenced(node=node, term=term, operation=operation):
             _leader.warning("%s: %s refused, term %d is over", node, operation, term.token)
+
+
+def _log_definitions(event: CatalogueChanged | DefinitionKept) -> None:
+    match event:
+        case CatalogueChanged(changed=changed, removed=removed, unreadable=unreadable):
+            _group.debug("definitions: %d new or changed, %d removed", len(changed), len(removed))
+            for key in unreadable:
+                _group.error("%s was defined by a newer version of this library: not scheduled here", key)
+        case DefinitionKept(key=key):
+            _group.warning(
+                "%s is stored otherwise than code adds it, and stays as stored: change it (PUT), or remove it first",
+                key,
+            )
 
 
 def _log_scheduling(event: SlotsDecided | GapFound) -> None:

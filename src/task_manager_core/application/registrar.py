@@ -7,7 +7,8 @@ from datetime import datetime
 
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.registry import Registry
-from task_manager_core.domain.events import CatalogueChanged
+from task_manager_core.application.wishes import Wishes
+from task_manager_core.domain.events import CatalogueChanged, DefinitionKept
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.observation import Presence
 from task_manager_core.domain.planning import Plan, SkipReason, first_plan, given_up, plan_after
@@ -33,11 +34,12 @@ def changed_definition(stored: StoredTask, task: Task, plan: Plan | None, now: d
 
 
 class Registrar:
-    """One tick: load changes, write what the code declares and the store lacks, write what the code asked for,
-    announce.
+    """One tick: announce, load changes, remove and write what the code asked for, write what it declares and the store
+    lacks.
 
     A static definition is written once per life of the process, and again only if the store lost it: two versions of an
-    application that run side by side do not overwrite each other for ever.
+    application that run side by side do not overwrite each other for ever. A dynamic one that the store holds stays as
+    it is: somebody may have changed it since the code was written.
     """
 
     def __init__(
@@ -65,25 +67,28 @@ class Registrar:
         self._started_at = clock.now()
         self._written: set[TaskKey] = set()
         self._lost: dict[TaskKey, tuple[Task, Plan | None]] = {}
-        self._wanted: dict[TaskKey, Task | None] = {}
+        self.wishes = Wishes()
         self._announced: Presence | None = None
         self._announce_at = clock.monotonic()
         self.on_request: Callable[[], None] = lambda: None
 
-    def want(self, key: TaskKey, task: Task | None) -> None:
-        """Ask for a dynamic task to be written (None: removed) with the next tick."""
-        self._wanted[key] = task
+    def add(self, task: Task) -> None:
+        """Ask for a dynamic task, to be created with the next tick unless there is one of its name."""
+        self.wishes.add(task)
         self.on_request()
 
-    def wants(self) -> dict[TaskKey, Task | None]:
-        """What has been asked for and is not written yet."""
-        return dict(self._wanted)
+    def remove(self, key: TaskKey) -> None:
+        """Ask for a dynamic task to be removed with the next tick."""
+        self.wishes.remove(key)
+        self.on_request()
 
     async def tick(self) -> float | None:
         # Announced before anything is written: a leader must not retire a task whose declarer it cannot see.
         await self._announce()
         await self.refresh()
         await self._announce()  # Once more if the store turned out to have lost everything, our presence too.
+        if await self._remove():
+            await self.refresh()
         if await self._write():
             await self.refresh()
         return self._policy.refresh_interval.total_seconds()
@@ -126,32 +131,44 @@ class Registrar:
         self._announced = presence
         self._announce_at = now + self._policy.presence_ttl.total_seconds() / ANNOUNCEMENTS_PER_TTL
 
+    async def _remove(self) -> bool:
+        keys = tuple(self.wishes.removals)
+        if keys:
+            await self._catalogue.remove(frozenset(keys))
+            self.wishes.removed(len(keys))
+            for key in keys:
+                self._lost.pop(key, None)
+        return bool(keys)
+
     async def _write(self) -> bool:
-        wanted = dict(self._wanted)
         tasks = {key: task for key, task in self._registry.declared.items() if self._is_missing(key, task)}
-        tasks.update((key, task) for key, (task, _) in self._lost.items() if key not in tasks)
-        tasks.update((key, task) for key, task in wanted.items() if task is not None)
+        for task in (*(task for task, _ in self._lost.values()), *self._additions()):
+            tasks.setdefault(task.key, task)
         if tasks:
             snapshot = await self._history.snapshot(list(tasks))
             plans = {view.key: view.plan for view in snapshot.tasks}
             definitions = [self._definition(task, plans.get(key), snapshot.now) for key, task in tasks.items()]
             answers = await self._catalogue.put(definitions)
-            for key, answer in zip(tasks, answers, strict=True):
-                self._lost.pop(key, None)
+            for task, answer in zip(tasks.values(), answers, strict=True):
+                self._lost.pop(task.key, None)
                 if not isinstance(answer, Conflict):
-                    self._written.add(key)
-                    self._granted(wanted, key)
-        removed = [key for key, task in wanted.items() if task is None]
-        if removed:
-            await self._catalogue.remove(removed)
-            for key in removed:
-                self._granted(wanted, key)
-        return bool(tasks or removed)
+                    self._written.add(task.key)
+                    self.wishes.added(task)
+        return bool(tasks)
 
-    def _granted(self, wanted: dict[TaskKey, Task | None], key: TaskKey) -> None:
-        """Forget a wish that came true, unless it has been changed meanwhile."""
-        if key in wanted and self._wanted.get(key, wanted) is wanted[key]:
-            del self._wanted[key]
+    def _additions(self) -> list[Task]:
+        """The dynamic tasks to be created. Those that exist are no wish any more; a static one of the name gives way,
+        since nobody but code can have written it."""
+        missing: list[Task] = []
+        for task in tuple(self.wishes.additions.values()):
+            stored = self._definitions.get(task.key)
+            if stored is None or not stored.task.dynamic:
+                missing.append(task)
+                continue
+            self.wishes.added(task)
+            if stored.task != task:
+                self._observer.notice(DefinitionKept(node=self._node, key=task.key))
+        return missing
 
     def _is_missing(self, key: TaskKey, task: Task) -> bool:
         stored = self._definitions.get(key)

@@ -116,6 +116,14 @@ class CatalogueChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DefinitionKept:
+    """Code added a dynamic task of which the store holds another definition: that one stays."""
+
+    node: NodeId
+    key: TaskKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TickFailed:
     """A pass of a service failed. `repeats` counts the failures of this service in a row."""
 
@@ -148,6 +156,7 @@ Event = (
     | ClaimReaped
     | FindingMade
     | CatalogueChanged
+    | DefinitionKept
     | TickFailed
     | TickRecovered
 )

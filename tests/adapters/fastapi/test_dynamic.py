@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from fastapi_task_manager import TaskGroup, TaskManager
 from task_manager_core.ports import OpenBackend
@@ -112,6 +113,60 @@ async def test_the_synchronous_calls_reach_the_store_of_a_running_manager() -> N
         late.add_task("0 0 1 1 *", name="t")(lambda: None)
         manager.add_task_group(late)
         await wait_until_async(lambda: _has(client, {"late", "t"}), "tasks of code added while running")
+
+
+async def test_what_code_adds_at_every_start_does_not_undo_what_was_changed_since(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = MemoryStore()
+
+    def application() -> tuple[FastAPI, TaskGroup]:
+        group = _group()
+        group.add_dynamic_task("greet", "0 6 1 1 *", name="n")
+        return build(group, backend=store.open)[0], group
+
+    app, group = application()
+    async with serving(app) as client:
+        await wait_until_async(lambda: _knows(client), "written")
+        await answer(client, "PUT", "/tasks/g/n", json={"cron_expression": "0 7 1 1 *"})
+    async with serving(app) as client:
+        await wait_until_async(lambda: _listed(group, "0 7 1 1 *"), "the manager started again lists what is stored")
+    app, group = application()
+    caplog.clear()
+    with caplog.at_level("WARNING", "fastapi.task-manager.group"):
+        async with serving(app) as client:
+            await wait_until_async(lambda: _listed(group, "0 7 1 1 *"), "another life lists what is stored")
+            (shown,) = await answer(client, "GET", "/tasks", params={"name": "n"})
+            assert shown["expression"] == "0 7 1 1 *"
+            [warning] = caplog.messages
+            assert warning.startswith("g/n is stored otherwise than code adds it, and stays as stored")
+            group.remove_dynamic_task("n")
+            group.add_dynamic_task("greet", "0 8 1 1 *", name="n")
+            await wait_until_async(lambda: _shows(client, "0 8 1 1 *"), "removed and made anew")
+
+
+async def _listed(group: TaskGroup, expression: str) -> bool:
+    return {task.name: task.expression for task in group.tasks}.get("n") == expression
+
+
+async def _shows(client: httpx.AsyncClient, expression: str) -> bool:
+    return [task["expression"] for task in await answer(client, "GET", "/tasks", params={"name": "n"})] == [expression]
+
+
+async def test_a_definition_that_is_changed_back_is_listed_as_code_added_it() -> None:
+    store = MemoryStore()
+    async with _process(store.open) as (client, _, _), _process(store.open) as (_, _, group):
+        added = group.add_dynamic_task("greet", "0 6 1 1 *", name="n")
+        await wait_until_async(lambda: _knows(client), "written")
+        await wait_until_async(lambda: _changed(client, "0 7 1 1 *"), "the other process knows it")
+        await wait_until_async(lambda: _listed(group, "0 7 1 1 *"), "changed elsewhere")
+        await _changed(client, "0 6 1 1 *")
+        await wait_until_async(lambda: _listed(group, "0 6 1 1 *"), "changed back elsewhere")
+        assert {task.name: task for task in group.tasks}["n"] is added
+
+
+async def _changed(client: httpx.AsyncClient, expression: str) -> bool:
+    return (await client.put("/tasks/g/n", json={"cron_expression": expression})).status_code == 200
 
 
 async def _has(client: httpx.AsyncClient, names: set[str]) -> bool:
