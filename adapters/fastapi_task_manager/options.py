@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
@@ -10,13 +9,13 @@ from enum import Enum
 from typing import Any, Literal, TypedDict, TypeGuard, TypeVar
 
 from task_manager_core.domain.errors import InvalidCron, InvalidPolicy
-from task_manager_core.domain.identity import TaskKey
-from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap, RetryPolicy
+from task_manager_core.domain.identity import TaskKey, check_name
+from task_manager_core.domain.policy import LONGEST_TIME, CatchUp, CatchUpMode, Overlap, RetryPolicy
 from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task as CoreTask
 
-LONGEST_SECONDS = 366 * 86_400
+LONGEST_SECONDS = LONGEST_TIME // timedelta(seconds=1)
 MOST_RETRIES = 1_000_000
 MOST_CLASSES = 100
 LONGEST_CLASS_NAME = 300
@@ -30,10 +29,11 @@ class TaskOptions(TypedDict, total=False):
     """Keyword arguments of `add_task` and `add_dynamic_task`. Lengths are seconds or timedeltas; None is the default.
 
     Attributes:
-        timezone: IANA name of the zone the cron expression is read in. Default: the group's, then that of Config.
+        timezone: IANA name of the zone the cron expression is read in. Default: the group's, then that of Config. Like
+            `gap` and `fold` refused for schedules without a cron expression.
         gap: What a fixed-time schedule does with a local time that does not exist: "shift" (default) or "skip".
         fold: What a fixed-time schedule does with a local time that happens twice: "first" (default) or "both".
-        jitter: Each slot is dispatched up to this much later; how much is a pure function of the slot.
+        jitter: Each slot is dispatched up to this much later, at most a day; how much is a pure function of the slot.
         start_at: No slot before this instant (aware).
         end_at: No slot at or after this instant (aware).
         catch_up: What runs after an outage: "latest" (default), "none", "all", or a `CatchUp` with window and limit.
@@ -45,9 +45,9 @@ class TaskOptions(TypedDict, total=False):
         no_retry_on: Exception classes that do not. Wins over `retry_on`.
         timeout: Longest time of one attempt.
         start_deadline: Slots that could not be dispatched within this time are skipped.
-        interval: Instead of a cron expression: a constant distance in real time, at least one second.
+        interval: Instead of a cron expression: a constant distance in real time, one second to 366 days.
         phase: Shifts the interval.
-        run_at: Instead of a cron expression: one run at this instant, or at each of these.
+        run_at: Instead of a cron expression: one run at this instant, or at each of these, at most 1,000.
     """
 
     timezone: str | None
@@ -89,13 +89,13 @@ class Defaults:
 class Options:
     """The same, read: values of the core. None: the default, whatever that will be."""
 
-    cron: tuple[str, ...] = ()
+    cron_expression: tuple[str, ...] = ()
     interval: timedelta | None = None
-    phase: timedelta = timedelta(0)
+    phase: timedelta | None = None
     run_at: tuple[datetime, ...] = ()
     timezone: str | None = None
-    gap: Gap = Gap.SHIFT
-    fold: Fold = Fold.FIRST
+    gap: Gap | None = None
+    fold: Fold | None = None
     jitter: timedelta = timedelta(0)
     start_at: datetime | None = None
     end_at: datetime | None = None
@@ -109,24 +109,19 @@ class Options:
     start_deadline: timedelta | None = None
 
     @classmethod
-    def read(cls, given: Mapping[str, object]) -> Options:
-        """The meaning of these words. Errors: TypeError for a word that does not exist; DefinitionError for a value."""
-        return cls().changed(given)
-
-    @classmethod
     def of(cls, task: CoreTask) -> Options:
         """What a stored definition says, every default spelt out."""
         rules = task.schedule.rules
         first = rules[0]
         zoned = first if isinstance(first, Cron) else None
         return cls(
-            cron=tuple(rule.text for rule in rules if isinstance(rule, Cron)),
+            cron_expression=tuple(rule.text for rule in rules if isinstance(rule, Cron)),
             interval=first.interval if isinstance(first, Every) else None,
-            phase=first.phase if isinstance(first, Every) else timedelta(0),
+            phase=first.phase if isinstance(first, Every) else None,
             run_at=first.instants if isinstance(first, At) else (),
             timezone=zoned.timezone if zoned else None,
-            gap=zoned.gap if zoned else Gap.SHIFT,
-            fold=zoned.fold if zoned else Fold.FIRST,
+            gap=zoned.gap if zoned else None,
+            fold=zoned.fold if zoned else None,
             jitter=task.schedule.jitter,
             start_at=task.schedule.start_at,
             end_at=task.schedule.end_at,
@@ -141,42 +136,68 @@ class Options:
         )
 
     def changed(self, given: Mapping[str, object]) -> Options:
-        """These options with some of them said anew; None is the default again."""
+        """These options with some of them said anew; None is the default again. A schedule of another kind takes over
+        nothing of the one before.
+
+        Errors: TypeError for a word that does not exist; DefinitionError for a value.
+        """
         unknown = [name for name in given if name not in _READERS]
         if unknown:
             raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
         changes = {
             name: _DEFAULTS[name] if value is None else _READERS[name](name, value) for name, value in given.items()
         }
+        ways = [way for way in _WAYS if changes.get(way, _DEFAULTS[way]) != _DEFAULTS[way]]
+        if ways:
+            stale = (*_WAYS, "phase", *(() if "cron_expression" in ways else _OF_CRON))
+            changes = {**{name: _DEFAULTS[name] for name in stale}, **changes}
         return replace(self, **changes)
 
     def schedule(self, key: TaskKey, timezone: str) -> Schedule:
-        """The schedule of this task; `H` spreads by its key."""
-        ways = {
-            "cron_expression": bool(self.cron),
-            "interval": self.interval is not None,
-            "run_at": bool(self.run_at),
-        }
-        chosen = [name for name, is_given in ways.items() if is_given]
-        if len(chosen) != 1:
-            raise InvalidCron("cron_expression", chosen, "give exactly one of cron_expression, interval and run_at")
+        """The schedule of this task; `H` spreads by its key. Errors: DefinitionError."""
+        self._refuse_contradictions()
         if self.interval is not None:
             return Schedule.every(
-                self.interval, phase=self.phase, start_at=self.start_at, end_at=self.end_at, jitter=self.jitter
+                self.interval,
+                phase=self.phase or timedelta(0),
+                start_at=self.start_at,
+                end_at=self.end_at,
+                jitter=self.jitter,
             )
         if self.run_at:
             instants = At(instants=self.run_at)
             return Schedule(rules=(instants,), start_at=self.start_at, end_at=self.end_at, jitter=self.jitter)
         return Schedule.cron(
-            self.cron,
+            self.cron_expression,
             timezone=self.timezone or timezone,
-            gap=self.gap,
-            fold=self.fold,
+            gap=self.gap or Gap.SHIFT,
+            fold=self.fold or Fold.FIRST,
             hash_seed=str(key),
             start_at=self.start_at,
             end_at=self.end_at,
             jitter=self.jitter,
         )
+
+    def _refuse_contradictions(self) -> None:
+        """One way to say when, and no word that only another way would heed."""
+        said = self.said()
+        ways = [way for way in _WAYS if way in said]
+        if len(ways) != 1:
+            field = ways[-1] if ways else _WAYS[0]
+            given = " and ".join(ways) or "none of them"
+            reason = f"give exactly one of cron_expression, interval and run_at, not {given}"
+            raise InvalidPolicy(field, said.get(field), reason)
+        if "phase" in said and self.interval is None:
+            raise InvalidPolicy("phase", said["phase"], f"shifts an interval, and means nothing for {ways[0]}")
+        for field in _OF_CRON:
+            if field in said and not self.cron_expression:
+                reason = f"is about the local times of a cron expression, and means nothing for {ways[0]}"
+                raise InvalidPolicy(field, said[field], reason)
+
+    def said(self) -> dict[str, object]:
+        """The options that differ from their defaults, in JSON."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: _plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
 
     def retry(self, inherited: RetryPolicy, backoff: float | None, backoff_max: float | None) -> RetryPolicy:
         """The task's own numbers win; an inherited one gives way where it would contradict them."""
@@ -198,46 +219,56 @@ class Options:
 
 def duration(field: str, value: object) -> timedelta:
     """Seconds or a timedelta, rounded to the milliseconds that stores keep."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not math.isfinite(value) or abs(value) > LONGEST_SECONDS:
-            raise InvalidPolicy(field, value, f"must be at most {LONGEST_SECONDS} seconds")
-        value = timedelta(seconds=value)
-    if not isinstance(value, timedelta):
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
         raise InvalidPolicy(field, value, "must be a number of seconds or a timedelta")
-    if abs(value) > timedelta(seconds=LONGEST_SECONDS):
-        raise InvalidPolicy(field, value, f"must be at most {LONGEST_SECONDS} seconds")
-    return round(value / _MILLISECOND) * _MILLISECOND
+    if not abs(seconds) <= LONGEST_SECONDS:  # so that NaN is refused
+        raise InvalidPolicy(field, seconds, f"must be at most {LONGEST_SECONDS} seconds")
+    return round(seconds * 1000) * _MILLISECOND
 
 
-def cron_texts(value: object) -> tuple[str, ...]:
-    """One expression, or the union of several."""
-    if value is None:
-        return ()
-    texts = (value,) if isinstance(value, str) else value
-    found: list[str] = []
-    for text in _elements(texts):
-        if not isinstance(text, str):
-            raise InvalidCron("cron_expression", text, "must be text")
-        found.append(text)
-    if not found:
-        raise InvalidCron("cron_expression", value, "must hold an expression")
-    return tuple(found)
+def flag(field: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidPolicy(field, value, "must be true or false")
+    return value
 
 
-def _cron(_field: str, value: object) -> tuple[str, ...]:
-    return cron_texts(value)
-
-
-def _text(field: str, value: object) -> str:
+def text(field: str, value: object) -> str:
     if not isinstance(value, str):
         raise InvalidPolicy(field, value, "must be text")
     return value
 
 
-def _flag(field: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidPolicy(field, value, "must be true or false")
-    return value
+def name_list(field: str, value: object) -> list[str]:
+    """A list of names; a single text would be a list of its letters."""
+    if not _is_list(value):
+        raise InvalidPolicy(field, value, "must be a list of texts")
+    return [check_name(field, text(field, item)) for item in value]
+
+
+def _plain(value: object) -> object:
+    """The value of an option in JSON."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, CatchUp):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return [_plain(item) for item in value] if _is_list(value) else value
+
+
+def _cron_texts(field: str, value: object) -> tuple[str, ...]:
+    """One expression, or the union of several."""
+    found: list[str] = []
+    for item in _elements(value):
+        if not isinstance(item, str):
+            raise InvalidCron(field, item, "must be text")
+        found.append(item)
+    if not found:
+        raise InvalidCron(field, value, "must hold an expression")
+    return tuple(found)
 
 
 def _instant(field: str, value: object) -> datetime:
@@ -307,11 +338,11 @@ def _class_name(field: str, value: object) -> str:
 
 
 _READERS: dict[str, Callable[[str, object], Any]] = {
-    "cron": _cron,
+    "cron_expression": _cron_texts,
     "interval": duration,
     "phase": duration,
     "run_at": _instants,
-    "timezone": _text,
+    "timezone": text,
     "gap": _member(Gap),
     "fold": _member(Fold),
     "jitter": duration,
@@ -319,12 +350,18 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "end_at": _instant,
     "catch_up": _catch_up,
     "overlap": _member(Overlap),
-    "run_on_start": _flag,
+    "run_on_start": flag,
     "max_retries": _retries,
     "retry_on": _classes,
     "no_retry_on": _classes,
     "timeout": duration,
     "start_deadline": duration,
 }
+
+_WAYS = ("cron_expression", "interval", "run_at")
+"""How one may say when a task runs."""
+
+_OF_CRON = ("timezone", "gap", "fold")
+"""What only a cron expression heeds."""
 
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Options)}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fastapi_task_manager.options import Defaults, Options
+from fastapi_task_manager.options import Defaults, Options, flag, name_list, text
 from task_manager_core.application.registry import Function
-from task_manager_core.domain.errors import InvalidPolicy
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import Overlap, Priority
 from task_manager_core.domain.task import Task as CoreTask
@@ -19,17 +18,26 @@ from task_manager_core.domain.task import canonical_kwargs
 TaskFunction = Callable[..., object]
 
 
-_DIRECT_WORDS = (
-    "function_name",
-    "kwargs",
-    "description",
-    "high_priority",
-    "tags",
-    "retry_backoff",
-    "retry_backoff_max",
-    "allow_parallel",
-)
-"""What may be changed about a dynamic task besides its options. The name is not among it: it is the task's identity."""
+def _as_given(_field: str, value: object) -> object:
+    return value
+
+
+def _kwargs(field: str, value: Any) -> dict[str, object]:
+    copied: dict[str, object] = json.loads(canonical_kwargs(value, field))
+    return copied
+
+
+_READERS: dict[str, Callable[[str, Any], object]] = {
+    "function_name": text,
+    "kwargs": _kwargs,
+    "description": text,
+    "high_priority": flag,
+    "tags": name_list,
+    "retry_backoff": _as_given,
+    "retry_backoff_max": _as_given,
+    "allow_parallel": flag,
+}
+"""What may be said about a task besides its options. The name is not among it: it is the task's identity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +77,8 @@ class Task:
     @property
     def expression(self) -> str:
         """The schedule in words: the cron expression, or what stands for it."""
-        if self.options.cron:
-            return " | ".join(self.options.cron)
+        if self.options.cron_expression:
+            return " | ".join(self.options.cron_expression)
         return self.options.schedule(TaskKey(self.group, self.name), "UTC").expression
 
     def definition(self, defaults: Defaults) -> CoreTask:
@@ -83,7 +91,7 @@ class Task:
             schedule=self.options.schedule(key, defaults.timezone),
             function=self.function_name,
             kwargs=canonical_kwargs(self.kwargs),
-            description=_checked_text("description", self.description),
+            description=self.description,
             tags=tuple(self.tags),
             priority=Priority.HIGH if self.high_priority else Priority.LOW,
             overlap=self.options.overlap or overlap,
@@ -95,21 +103,50 @@ class Task:
             dynamic=self.dynamic,
         )
 
-    def changed(self, given: Mapping[str, Any], group_tags: Sequence[str]) -> Task:
-        """The same task with some words said anew; None is the default again."""
-        words = dict(given)
-        direct = {word: words.pop(word) for word in _DIRECT_WORDS if word in words}
-        if "cron_expression" in words:
-            words["cron"] = words.pop("cron_expression")
-        if any(words.get(way) is not None for way in ("cron", "interval", "run_at")):
-            words = {"cron": None, "interval": None, "phase": None, "run_at": None, **words}
-        if "allow_parallel" in direct:
-            words.setdefault("overlap", None)
-        if "tags" in direct:
-            direct["tags"] = joined_tags(group_tags, direct["tags"])
-        direct["kwargs"] = direct.get("kwargs", self.kwargs) or {}
-        direct["high_priority"] = bool(direct.get("high_priority", self.high_priority))
-        return replace(self, **direct, options=self.options.changed(words))
+    def changed(self, **words: object) -> Task:
+        """The same task with some words said anew; None is the default again, and tags are the task's own.
+
+        Errors: TypeError for a word that does not exist; DefinitionError for a value.
+        """
+        said = {word: value for word, value in words.items() if word in _READERS}
+        further = {word: value for word, value in words.items() if word not in _READERS}
+        if "allow_parallel" in said:
+            further.setdefault("overlap", None)
+        unsaid = self._unsaid()
+        direct: dict[str, Any] = {
+            word: getattr(unsaid, word) if value is None else _READERS[word](word, value)
+            for word, value in said.items()
+        }
+        return replace(self, **direct, options=self.options.changed(further))
+
+    def calling(self, function: TaskFunction) -> Task:
+        """The same task with its function. Errors: InvalidArguments if that does not accept the arguments."""
+        Function.of(function).check(dict(self.kwargs))
+        return replace(self, function=function)
+
+    @property
+    def suffix(self) -> str:
+        """What tells two dynamic tasks of one function apart when nobody names them: the same call, the same suffix.
+
+        The first five are those of a plain call, whose names stand in stores.
+        """
+        words = self.options.said()
+        said: list[object] = [
+            words.pop("cron_expression", []),
+            words.pop("interval", None),
+            words.pop("phase", 0.0),
+            words.pop("run_at", []),
+            canonical_kwargs(self.kwargs),
+        ]
+        unsaid = replace(self._unsaid(), kwargs=self.kwargs)
+        words.update((word, getattr(self, word)) for word in _READERS if getattr(self, word) != getattr(unsaid, word))
+        if words:
+            said.append(words)
+        return hashlib.blake2b(json.dumps(said, sort_keys=True, default=str).encode(), digest_size=5).hexdigest()
+
+    def _unsaid(self) -> Task:
+        """The task of this name and function about which nothing is said."""
+        return Task(group=self.group, name=self.name, function_name=self.function_name)
 
     @classmethod
     def of(cls, task: CoreTask, function: TaskFunction | None) -> Task:
@@ -131,36 +168,6 @@ class Task:
         )
 
 
-def checked_kwargs(function: TaskFunction, kwargs: Mapping[str, object] | None) -> dict[str, object]:
-    """A copy of the arguments. Errors: InvalidArguments unless they are JSON and the function accepts them."""
-    copied: dict[str, object] = json.loads(canonical_kwargs(kwargs))
-    Function.of(function).check(copied)
-    return copied
-
-
-def joined_tags(*sources: Iterable[str] | None) -> list[str]:
+def joined_tags(*sources: Iterable[str]) -> list[str]:
     """All tags, each once, in order."""
-    return list(dict.fromkeys(tag for source in sources if source for tag in source))
-
-
-def suffix_of_call(options: Options, kwargs: Mapping[str, object] | None) -> str:
-    """What tells two dynamic tasks of one function apart when nobody names them: the same call, the same suffix."""
-    said: Sequence[object] = (
-        options.cron,
-        None if options.interval is None else options.interval.total_seconds(),
-        options.phase.total_seconds(),
-        [instant.isoformat() for instant in options.run_at],
-        canonical_kwargs(kwargs),
-    )
-    return hashlib.blake2b(json.dumps(said).encode(), digest_size=5).hexdigest()
-
-
-def _checked_text(field_name: str, text: str | None) -> str | None:
-    """Text that UTF-8 can carry."""
-    if text is None:
-        return None
-    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - not every caller is type-checked
-        raise InvalidPolicy(field_name, text, "must be text")
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
-        raise InvalidPolicy(field_name, text, "must be valid unicode")
-    return text
+    return list(dict.fromkeys(tag for source in sources for tag in source))

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar, Unpack
 
 from fastapi_task_manager.declaring import Expression, Kwargs, name_of, pairs_of
-from fastapi_task_manager.options import Defaults, Options, TaskOptions, cron_texts
-from fastapi_task_manager.task import Task, TaskFunction, checked_kwargs, joined_tags, suffix_of_call
+from fastapi_task_manager.options import Defaults, TaskOptions, flag, name_list
+from fastapi_task_manager.task import Task, TaskFunction, joined_tags
 from task_manager_core.domain.errors import (
     DuplicateFunction,
     DuplicateTask,
@@ -62,10 +62,10 @@ class TaskGroup:
             RuntimeError: An impossible name, tag or time zone.
         """
         self._name = check_name("name", name)
-        self._tags = [check_name("tags", tag) for tag in joined_tags(tags)]
+        self._tags = [] if tags is None else joined_tags(name_list("tags", tags))
         if timezone is not None:
             load_zone(timezone)
-        self._allow_parallel = allow_parallel
+        self._allow_parallel = None if allow_parallel is None else flag("allow_parallel", allow_parallel)
         self._timezone = timezone
         self._static: dict[str, Task] = {}
         self._dynamic: dict[str, Task] = {}
@@ -149,22 +149,21 @@ class TaskGroup:
         def declare(function: F) -> F:
             plain = name if name is not None else name_of(function)
             names = [plain] if len(pairs) == 1 else [f"{plain}__{number}" for number in range(1, len(pairs) + 1)]
-            common = Options.read(options)
             tasks = [
-                Task(
-                    group=self._name,
-                    name=task_name,
-                    function_name=name_of(function),
-                    function=function,
-                    kwargs=checked_kwargs(function, arguments),
-                    description=description,
-                    tags=joined_tags(self._tags, tags),
-                    high_priority=high_priority,
-                    retry_backoff=retry_backoff,
-                    retry_backoff_max=retry_backoff_max,
-                    allow_parallel=allow_parallel,
-                    options=replace(common, cron=cron_texts(expression)),
-                )
+                self._tagged(
+                    Task(group=self._name, name=task_name, function_name="").changed(
+                        function_name=name_of(function),
+                        cron_expression=expression,
+                        kwargs=arguments,
+                        description=description,
+                        high_priority=high_priority,
+                        tags=tags,
+                        retry_backoff=retry_backoff,
+                        retry_backoff_max=retry_backoff_max,
+                        allow_parallel=allow_parallel,
+                        **options,
+                    )
+                ).calling(function)
                 for task_name, (expression, arguments) in zip(names, pairs, strict=True)
             ]
             self._check(tasks)
@@ -215,7 +214,7 @@ class TaskGroup:
             function_name: A function registered in this group.
             cron_expression: As in `add_task`; a list is the union of its expressions.
             kwargs: Keyword arguments of the function, JSON.
-            name: Name of the task. Default: the function's name and a suffix that depends on schedule and arguments.
+            name: Name of the task. Default: the function's name and a suffix that depends on all other arguments.
             description: Free text.
             high_priority: Claim runs of this task before others.
             tags: Tags in addition to the group's.
@@ -232,16 +231,16 @@ class TaskGroup:
                 refuses.
         """
         task = self.draft(
-            function_name,
-            cron_expression,
-            kwargs,
             name,
-            description,
-            high_priority,
-            tags,
-            retry_backoff,
-            retry_backoff_max,
-            allow_parallel,
+            function_name=function_name,
+            cron_expression=cron_expression,
+            kwargs=kwargs,
+            description=description,
+            high_priority=high_priority,
+            tags=tags,
+            retry_backoff=retry_backoff,
+            retry_backoff_max=retry_backoff_max,
+            allow_parallel=allow_parallel,
             **options,
         )
         self.learn(task)
@@ -268,50 +267,19 @@ class TaskGroup:
 
     # -- for managers -------------------------------------------------------------------------------------------------
 
-    def draft(
-        self,
-        function_name: str,
-        cron_expression: Expression | None = None,
-        kwargs: Kwargs | None = None,
-        name: str | None = None,
-        description: str | None = None,
-        high_priority: bool = False,
-        tags: Sequence[str] | None = None,
-        retry_backoff: float | None = None,
-        retry_backoff_max: float | None = None,
-        allow_parallel: bool | None = None,
-        **options: Unpack[TaskOptions],
-    ) -> Task:
+    def draft(self, name: str | None, **words: object) -> Task:
         """A checked dynamic task that nobody lists yet. Takes the arguments of `add_dynamic_task`."""
-        function = self._functions.get(function_name)
-        if function is None:
-            raise UnknownFunction(self._name, function_name)
-        said = replace(Options.read(options), cron=cron_texts(cron_expression))
-        task = Task(
-            group=self._name,
-            name=f"{function_name}__{suffix_of_call(said, kwargs)}" if name is None else name,
-            function_name=function_name,
-            function=function,
-            kwargs=checked_kwargs(function, kwargs),
-            description=description,
-            tags=joined_tags(self._tags, tags),
-            high_priority=high_priority,
-            retry_backoff=retry_backoff,
-            retry_backoff_max=retry_backoff_max,
-            allow_parallel=allow_parallel,
-            dynamic=True,
-            options=said,
-        )
+        task = self._callable(Task(group=self._name, name="", function_name="", dynamic=True).changed(**words))
+        task = replace(task, name=f"{task.function_name}__{task.suffix}" if name is None else name)
+        task = self._tagged(task)
         self._check([task])
         return task
 
     def redraft(self, stored: CoreTask, changes: Mapping[str, Any]) -> Task:
         """A checked dynamic task: what is stored, with some words said anew. Takes the arguments of `draft`."""
-        task = Task.of(stored, None).changed(changes, self._tags)
-        function = self._functions.get(task.function_name)
-        if function is None:
-            raise UnknownFunction(self._name, task.function_name)
-        task = replace(task, function=function, kwargs=checked_kwargs(function, task.kwargs))
+        task = self._callable(Task.of(stored, None).changed(**changes))
+        if "tags" in changes:
+            task = self._tagged(task)
         task.definition(self.defaults(Defaults()))
         for listener in self._listeners:
             listener.check(self, [task])
@@ -344,6 +312,17 @@ class TaskGroup:
         self._dynamic.pop(name, None)
 
     # -- keeping ------------------------------------------------------------------------------------------------------
+
+    def _callable(self, task: Task) -> Task:
+        """The dynamic task with its function. Errors: UnknownFunction, InvalidArguments."""
+        function = self._functions.get(task.function_name)
+        if function is None:
+            raise UnknownFunction(self._name, task.function_name)
+        return task.calling(function)
+
+    def _tagged(self, task: Task) -> Task:
+        """The task with the group's tags before its own."""
+        return replace(task, tags=joined_tags(self._tags, task.tags))
 
     def _check(self, tasks: Sequence[Task]) -> None:
         names = {*self._static, *self._dynamic}

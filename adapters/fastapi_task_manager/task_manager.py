@@ -184,16 +184,16 @@ class TaskManager:
         """
         group = self._roster.group(group_name)
         task = group.draft(
-            function_name,
-            cron_expression,
-            kwargs,
             name,
-            description,
-            high_priority,
-            tags,
-            retry_backoff,
-            retry_backoff_max,
-            allow_parallel,
+            function_name=function_name,
+            cron_expression=cron_expression,
+            kwargs=kwargs,
+            description=description,
+            high_priority=high_priority,
+            tags=tags,
+            retry_backoff=retry_backoff,
+            retry_backoff_max=retry_backoff_max,
+            allow_parallel=allow_parallel,
             **options,
         )
         await self.control.add(self._roster.translate(task))

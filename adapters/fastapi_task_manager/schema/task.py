@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from fastapi_task_manager.task import Task
 
@@ -163,14 +163,14 @@ class _DynamicTask(BaseModel):
     end_at: datetime | None = Field(default=None, description="No slot from this instant on")
     kwargs: dict[str, Any] | None = Field(default=None, description="Keyword arguments of the function")
     description: str | None = None
-    high_priority: bool | None = None
+    high_priority: StrictBool | None = None
     tags: list[str] | None = Field(default=None, description="In addition to the group's")
     retry_backoff: float | None = Field(default=None, description="Before the first retry")
     retry_backoff_max: float | None = Field(default=None, description="Longest delay between retries")
-    allow_parallel: bool | None = Field(default=None, description="May several runs of the task live at once?")
+    allow_parallel: StrictBool | None = Field(default=None, description="May several runs of the task live at once?")
     overlap: Literal["allow", "buffer_one", "skip"] | None = Field(default=None, description="Finer: what happens then")
     catch_up: Literal["latest", "none", "all"] | None = Field(default=None, description="What runs after an outage")
-    run_on_start: bool | None = Field(default=None, description="Run once when first seen")
+    run_on_start: StrictBool | None = Field(default=None, description="Run once when first seen")
     max_retries: int | None = None
     retry_on: list[str] | None = Field(default=None, description="Qualified names of exception classes")
     no_retry_on: list[str] | None = Field(default=None, description="The same; wins")

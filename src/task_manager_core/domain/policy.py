@@ -18,7 +18,7 @@ LEASE_HEARTBEATS = 3
 TRUST_SHARE = 0.9
 """A leader trusts its lease for this share of it; the rest is the clock-rate error we tolerate between two machines."""
 
-LONGEST_TIME = timedelta(days=3660)
+LONGEST_TIME = timedelta(days=366)
 """No duration of a definition exceeds this: one that leads out of the calendar would stop the scheduling of all."""
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -48,7 +48,7 @@ def require_storable(field: str, value: timedelta, *, least: timedelta = timedel
         least <= value <= LONGEST_TIME,
         field,
         value.total_seconds(),
-        f"must be {least.total_seconds():g} to {LONGEST_TIME.total_seconds():g} seconds",
+        f"must be {least.total_seconds():g} to {LONGEST_TIME.total_seconds():.0f} seconds",
     )
 
 

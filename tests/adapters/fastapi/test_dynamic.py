@@ -201,6 +201,11 @@ async def test_put_changes_what_it_says_and_keeps_the_rest_pause_and_history() -
         await answer(client, "PUT", "/tasks/g/n", json={"interval": 60, "description": None, "allow_parallel": False})
         (task,) = await answer(client, "GET", "/tasks", params={"name": "n"})
         assert (task["expression"], task["description"], task["overlap"]) == ("every 60s", None, "buffer_one")
+        await answer(client, "PUT", "/tasks/g/n", json={"cron_expression": "0 9 * * *", "timezone": "Asia/Tokyo"})
+        await answer(client, "PUT", "/tasks/g/n", json={"cron_expression": "0 8 * * *"})
+        (slot,) = (await answer(client, "GET", "/tasks/g/n/upcoming", params={"count": 1}))["upcoming"]
+        assert slot["local"].endswith("T08:00:00+09:00")
+        assert (await client.put("/tasks/g/n", json={"interval": 60})).status_code == 200
 
 
 async def _runs(client: httpx.AsyncClient) -> list[Any]:
@@ -216,6 +221,10 @@ async def _runs(client: httpx.AsyncClient) -> list[Any]:
         ("g/n", {"kwargs": {"wrong": 1}}, 400, "kwargs"),
         ("g/n", {"function_name": "nobody"}, 400, "function_name"),
         ("g/n", {"timezone": "nowhere"}, 400, "timezone"),
+        ("g/n", {"phase": 5}, 400, '"field":"phase"'),
+        ("g/n", {"interval": 60, "timezone": "UTC"}, 400, '"field":"timezone"'),
+        ("g/n", {"tags": "reports"}, 422, "tags"),
+        ("g/n", {"allow_parallel": "no"}, 422, "allow_parallel"),
         ("g/n", {"name": "other"}, 422, "name"),
         ("g/n", {"cron_expression": None}, 400, "cron_expression"),
     ],
@@ -268,6 +277,13 @@ async def test_put_refuses_and_changes_nothing(
         ({"start_at": "2026-01-01T00:00:00"}, 400, "start_at"),
         ({"start_at": "2026-01-02T00:00:00Z", "end_at": "2026-01-01T00:00:00Z"}, 400, "end_at"),
         ({"interval": 5}, 400, "exactly one of"),
+        ({"phase": 5}, 400, '"field":"phase"'),
+        ({"cron_expression": None, "interval": 5, "timezone": "UTC"}, 400, '"field":"timezone"'),
+        ({"cron_expression": None, "interval": 5, "gap": "skip"}, 400, '"field":"gap"'),
+        ({"cron_expression": None, "run_at": "2030-01-01T00:00:00Z", "fold": "both"}, 400, '"field":"fold"'),
+        ({"tags": "reports"}, 422, "tags"),
+        ({"allow_parallel": "no"}, 422, "allow_parallel"),
+        ({"run_on_start": "no"}, 422, "run_on_start"),
         ({"cron_expression": None, "interval": 0.5}, 400, "interval"),
         ({"cron_expression": None, "interval": 0, "name": None}, 400, "interval"),
         ({"interval": False, "run_at": "2000-01-01T00:00:00Z", "name": None}, 400, "exactly one of"),
@@ -276,6 +292,7 @@ async def test_put_refuses_and_changes_nothing(
         ({"overlap": "perhaps"}, 422, "overlap"),
         ({"retry_bakoff": 1}, 422, "retry_bakoff"),
         ({"high_priority": "perhaps"}, 422, "high_priority"),
+        ({"high_priority": "no"}, 422, "high_priority"),
         ({"retry_on": ["x" * 400]}, 400, "retry_on"),
     ],
 )
@@ -329,6 +346,7 @@ async def test_a_body_that_cannot_be_read_is_a_client_error(content: bytes) -> N
         ({"cron_expression": "H * * * *", "seed": "g/n"}, 200),
         ({"timezone": "\ud800"}, 400),
         ({"gap": "jump"}, 422),
+        ({"phase": 5}, 422),
     ],
 )
 async def test_a_preview_refuses_what_it_cannot_compute(body: dict[str, Any], status: int) -> None:

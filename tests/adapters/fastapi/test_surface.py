@@ -7,6 +7,7 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from fastapi_task_manager import Config, HealthResponse, OperationalConfig, Task
 from fastapi_task_manager.task import Task
 from task_manager_core.domain.errors import DefinitionError, RefusedError
 from task_manager_memory import MemoryStore
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 async def job() -> None:
@@ -193,7 +196,29 @@ def _filled() -> TaskGroup:
         (lambda g: g.add_task("* " * 5000, name="n")(job), "256 characters"),
         (lambda g: g.add_task("0 0 31 2 *", name="n")(job), "never fires"),
         (lambda g: g.add_task(None, name="n")(job), "exactly one of"),
-        (lambda g: g.add_task("* * * * *", name="n", interval=5)(job), "exactly one of"),
+        (lambda g: g.add_task(None, name="n")(job), "cron_expression=None: .* not none of them"),
+        (
+            lambda g: g.add_task("* * * * *", name="n", interval=5)(job),
+            r"interval=5\.0: give exactly one of .*, not cron_expression and interval",
+        ),
+        (lambda g: g.add_task("* * * * *", name="n", phase=5)(job), r"phase=5\.0: .* interval"),
+        (lambda g: g.add_task(name="n", run_at=NOON, phase=5)(job), r"phase=5\.0: .* interval"),
+        (lambda g: g.add_task(name="n", interval=5, timezone="UTC")(job), "timezone='UTC': .* cron expression"),
+        (lambda g: g.add_task(name="n", interval=5, gap="shift")(job), "gap='shift': .* cron expression"),
+        (lambda g: g.add_task(name="n", run_at=NOON, fold="both")(job), "fold='both': .* cron expression"),
+        (lambda g: g.add_dynamic_task("report", interval=5, timezone="UTC"), "timezone='UTC': .* cron expression"),
+        (lambda g: g.add_task("* * * * *", name="n", tags="reports")(job), "tags='reports': must be a list"),
+        (lambda g: g.add_task("* * * * *", name="n", tags=[1])(job), "tags=1: must be text"),
+        (lambda g: g.add_dynamic_task("report", "* * * * *", tags="reports"), "tags='reports': must be a list"),
+        (lambda g: g.add_task("* * * * *", name="n", allow_parallel="no")(job), "allow_parallel='no': must be true or"),
+        (lambda g: g.add_task("* * * * *", name="n", high_priority="no")(job), "high_priority='no': must be true or"),
+        (lambda g: g.add_dynamic_task("report", "* * * * *", allow_parallel="no"), "allow_parallel='no': must be true"),
+        (lambda g: g.add_task("* * * * *", name="n", description=5)(job), "description=5: must be text"),
+        (lambda g: g.add_task("* * * * *", name="n", timeout=1e9)(job), "timeout=.*31622400 seconds"),
+        (
+            lambda g: g.add_task("* * * * *", name="n", timeout=timedelta(days=367))(job),
+            r"timeout=31708800\.0: must be at most 31622400 seconds",
+        ),
         (lambda g: g.add_task("* * * * *", name="n", timezone="Mars/Olympus")(job), "timezone='Mars/Olympus'"),
         (lambda g: g.add_task("* * * * *", name="n", kwargs={"x": {1, 2}})(send_report), "kwargs=.*JSON"),
         (lambda g: g.add_task("* * * * *", name="n", kwargs={"wrong": 1})(send_report), "kwargs=.*wrong"),
@@ -240,6 +265,13 @@ def test_an_impossible_group_is_refused(name: str) -> None:
         TaskGroup("g", timezone="nowhere")
 
 
+def test_a_group_refuses_words_that_would_mean_something_else() -> None:
+    with pytest.raises(RuntimeError, match="tags='reports': must be a list"):
+        TaskGroup("g", tags="reports")
+    with pytest.raises(RuntimeError, match="allow_parallel='no'"):
+        TaskGroup("g", allow_parallel="no")  # type: ignore[arg-type]
+
+
 def test_a_pair_that_is_wrong_leaves_nothing_of_its_list() -> None:
     group = TaskGroup("g")
     with pytest.raises(RuntimeError):
@@ -277,6 +309,45 @@ def test_a_dynamic_task_without_a_name_gets_one_and_the_same_call_twice_already_
     assert first.name != other.name
     with pytest.raises(RuntimeError, match="already exists"):
         group.add_dynamic_task("report", "0 1 * * *", kwargs={"recipient": "a"})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"timezone": "Europe/Rome"},
+        {"timezone": "Asia/Tokyo"},
+        {"gap": "skip"},
+        {"fold": "both"},
+        {"jitter": 5},
+        {"start_at": NOON},
+        {"end_at": NOON + timedelta(days=1)},
+        {"catch_up": "none"},
+        {"max_retries": 1},
+        {"retry_backoff": 2},
+        {"tags": ["own"]},
+        {"description": "d"},
+        {"high_priority": True},
+        {"allow_parallel": False},
+    ],
+)
+def test_every_word_tells_a_dynamic_task_without_a_name_from_others(other: dict[str, Any]) -> None:
+    group = _filled()
+    plain = group.add_dynamic_task("report", "0 9 * * *")
+    told_apart = group.add_dynamic_task("report", "0 9 * * *", **other)
+    rome = group.add_dynamic_task("report", "0 9 * * *", name="named", timezone="Europe/Rome")
+    assert len({plain.name, told_apart.name, rome.name}) == 3
+    with pytest.raises(RuntimeError, match="already exists"):
+        group.add_dynamic_task("report", "0 9 * * *", **other)
+
+
+def test_the_name_of_a_plain_call_is_stable() -> None:
+    """Definitions in stores carry it; the tags of a group do not count, which a deploy may change."""
+    names: set[str] = set()
+    for tags in (None, ["of the group"]):
+        group = TaskGroup("g", tags=tags)
+        group.register_function("report")(send_report)
+        names.add(group.add_dynamic_task("report", "0 9 * * *", {"recipient": "a"}).name)
+    assert names == {"report__f9dd7dce39"}
 
 
 def test_a_group_name_taken_twice_is_refused() -> None:
