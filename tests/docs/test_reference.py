@@ -17,7 +17,15 @@ from pydantic.fields import FieldInfo
 
 import fastapi_task_manager
 import task_manager_core.domain.errors
-from fastapi_task_manager import Config, OperationalConfig, RunContext, TaskGroup, TaskManager, TaskOptions
+from fastapi_task_manager import (
+    Config,
+    OperationalConfig,
+    RunContext,
+    TaskGroup,
+    TaskManager,
+    TaskOptions,
+    simulation,
+)
 from fastapi_task_manager.api.refusals import status_of
 from task_manager_core.domain import errors
 from task_manager_core.domain.events import Event
@@ -114,10 +122,14 @@ def test_the_arguments_of_a_dynamic_task_are_listed() -> None:
 
 def test_the_index_names_what_can_be_imported_and_called() -> None:
     names, manager = (section(page("index.md"), f"## {heading}") for heading in ("Names to import", "The manager"))
+    package, *others = re.split(r"^- ", names, flags=re.MULTILINE)[1:]
     for name in fastapi_task_manager.__all__:
-        assert f"`{name}`" in names
-    public = {name for name, _ in inspect.getmembers(TaskManager) if not name.startswith("_")} - {"control"}
-    assert {name for name in public if not re.search(rf"\b{name}\b", manager)} <= {"explain"}
+        assert f"`{name}`" in package
+    [rehearsals] = [item for item in others if item.startswith("**`fastapi_task_manager.simulation`**")]
+    for name in simulation.__all__:
+        assert f"`{name}`" in rehearsals
+    public = [name for name, _ in inspect.getmembers(TaskManager) if not name.startswith("_")]
+    assert [name for name in public if not re.search(rf"\*\*`[^`]*\b{name}\b[^`]*`", manager)] == []
 
 
 def test_every_error_has_the_status_that_the_index_says() -> None:

@@ -414,3 +414,13 @@ def test_what_is_given_up_is_every_slot_from_the_plan_to_now(schedule: Schedule,
 
 def test_a_schedule_that_has_ended_gives_nothing_up() -> None:
     assert given_up(a_task(), None, NOON, SkipReason.STORE_LOST) == ()
+
+
+def test_a_run_on_start_that_nobody_dispatches_within_the_grace_is_a_missed_slot_like_any_other() -> None:
+    """A new task may have to wait for a leader: with NONE its first run is then given up."""
+    for late, mode, runs in ((2, CatchUpMode.NONE, 1), (3, CatchUpMode.NONE, 0), (3, CatchUpMode.LATEST, 1)):
+        task = a_task(run_on_start=True, mode=mode)
+        assert first_plan(task, NOON) == Plan(slot=NOON, due_at=NOON)
+        decided = advance(task, due(), NOON + late * SECOND)
+        assert len(decided.fire) == runs
+        assert [skip.reason for skip in decided.skipped] == [SkipReason.CATCH_UP] * (1 - runs)
