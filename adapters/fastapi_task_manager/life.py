@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 
-from fastapi_task_manager.clock import SystemClock
 from fastapi_task_manager.config import OperationalConfig
 from fastapi_task_manager.errors import StartTimedOutError
 from fastapi_task_manager.hurry import hurried_by_signals
@@ -55,7 +54,7 @@ class Life:
                 logger=logger_of("runner"),
             )
             node = self.node = container.node()
-            self.started_at = SystemClock().now()
+            self.started_at = container.clock().now()
             self._roster.begin(node, durable=backend.capabilities.durable)
             self._stack.push_async_callback(self._stop, node)
             node.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
@@ -9,7 +10,6 @@ from fastapi import APIRouter, Query
 from fastapi_task_manager.api.refusals import refusals
 from fastapi_task_manager.api.selecting import KeyInPath
 from fastapi_task_manager.api.showing import shown_upcoming
-from fastapi_task_manager.clock import SystemClock
 from fastapi_task_manager.schema.schedule import PreviewRequest, UpcomingResponse
 from task_manager_core.domain.preview import MOST_UPCOMING, upcoming
 from task_manager_core.domain.recurrence import Fold, Gap
@@ -29,7 +29,7 @@ def add_schedule_routes(router: APIRouter, manager: TaskManager) -> None:
     ) -> UpcomingResponse:
         """The coming slots of a task, with what daylight saving does to them."""
         stored = manager.control.definition(key)
-        return shown_upcoming(upcoming(stored.task.schedule, SystemClock().now(), count))
+        return shown_upcoming(upcoming(stored.task.schedule, _now(), count))
 
     @router.post("/schedules/preview", responses=refusals(_400="A value is refused; `field` names it."))
     def preview(body: PreviewRequest) -> UpcomingResponse:
@@ -41,4 +41,10 @@ def add_schedule_routes(router: APIRouter, manager: TaskManager) -> None:
             fold=Fold(body.fold),
             hash_seed=body.seed,
         )
-        return shown_upcoming(upcoming(schedule, body.start or SystemClock().now(), body.count))
+        return shown_upcoming(upcoming(schedule, body.start or _now(), body.count))
+
+
+def _now() -> datetime:
+    from fastapi_task_manager.container import Container  # noqa: PLC0415 - see its docstring
+
+    return Container.clock().now()

@@ -229,6 +229,10 @@ async def test_a_test_may_override_a_part_of_the_container() -> None:
         async with serving(app) as client:
             (task,) = (await client.get("/tasks")).json()
             assert task["next_run"] == "2030-01-02T00:00:00Z"
+            assert (await client.get("/health")).json()["worker_started_at"] == "2030-01-01T00:00:00Z"
+            preview = await client.post("/schedules/preview", json={"cron_expression": "0 0 * * *", "count": 1})
+            for answer in (await client.get("/tasks/g/n/upcoming?count=1"), preview):
+                assert [slot["utc"] for slot in answer.json()["upcoming"]] == ["2030-01-02T00:00:00Z"]
     assert isinstance(Container.clock(), SystemClock)
     assert not isinstance(Container.clock(), Stopped)
 
