@@ -145,6 +145,26 @@ async def test_a_retired_task_comes_back_with_whoever_declares_it_and_its_silenc
     assert (found.retired, found.plan, found.skipped) == (False, at(3 * MINUTE), {SkipReason.DELETED: 2})
 
 
+async def test_a_long_silence_is_counted_up_to_the_moment_of_writing(world: World) -> None:
+    """To count takes time, and a plan for a moment that has passed would be refused again and again."""
+    process = world.process().declares(a_task(schedule=Schedule.every(SECOND)))
+    await ticks(process)
+    leader = await world.process("leader").lead()
+    term = leader.node.elector.trusted()
+    assert term is not None
+    await world.backend.catalogue.retire(term, [KEY])
+    world.clock.advance(3000 * SECOND)
+
+    async def meanwhile() -> None:
+        world.clock.advance(1500 * SECOND)
+
+    process.wire.between("snapshot", meanwhile)
+    await ticks(process, rounds=1)
+    found = await view(world)
+    assert found is not None
+    assert (found.retired, found.plan, found.skipped) == (False, at(4501 * SECOND), {SkipReason.DELETED: 4500})
+
+
 # --- a store that forgets --------------------------------------------------------------------------------------------
 
 

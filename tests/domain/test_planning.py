@@ -402,18 +402,29 @@ def test_what_is_given_up_is_every_slot_from_the_plan_to_now(schedule: Schedule,
     """Invariant: given up slots and a plan made at now leave no gap, also where jitter has not let a slot fall due."""
     task, now = a_task(schedule), NOON + seconds * SECOND
     plan = plan_after(task, NOON - SECOND)
-    lost = given_up(task, plan, now, SkipReason.DELETED)
-    slots = [slot for slot, _ in skipped(task, Advance(key=KEY, version=1, slot=NOON, skipped=lost))]
+    lost, following = given_up(task, plan, now, SkipReason.DELETED)
+    slots = [slot for slot, _ in skipped(task, Advance(key=KEY, version=1, slot=NOON, skipped=(lost,) if lost else ()))]
     walked: list[datetime] = []
     while plan is not None and plan.slot <= now:
         walked.append(plan.slot)
         plan = plan_after(task, plan.slot)
     assert slots == walked
-    assert plan == plan_after(task, now)
+    assert plan == following == plan_after(task, now)
 
 
 def test_a_schedule_that_has_ended_gives_nothing_up() -> None:
-    assert given_up(a_task(), None, NOON, SkipReason.STORE_LOST) == ()
+    assert given_up(a_task(), None, NOON, SkipReason.STORE_LOST) == (None, None)
+
+
+def test_what_is_given_up_is_counted_in_steps() -> None:
+    task, now = a_task(Schedule.every(SECOND)), NOON + 1500 * SECOND
+    first, plan = given_up(task, Plan(slot=NOON, due_at=NOON), now, SkipReason.DELETED)
+    second, plan = given_up(task, plan, now, SkipReason.DELETED)
+    assert [step and (step.first, step.count) for step in (first, second)] == [
+        (NOON, SLOTS_PER_DECISION),
+        (NOON + SLOTS_PER_DECISION * SECOND, 501),
+    ]
+    assert plan == Plan(slot=now + SECOND, due_at=now + SECOND)
 
 
 def test_a_run_on_start_that_nobody_dispatches_within_the_grace_is_a_missed_slot_like_any_other() -> None:

@@ -464,8 +464,10 @@ def _no_fence_on_retire(original: Any) -> object:
 
 
 def _change_fires_at_once(original: Any) -> object:
-    def changed_definition(stored: StoredTask, task: Task, following: NextSlot | None, now: datetime) -> Definition:
-        definition: Definition = original(stored, task, following, now)
+    async def changed_definition(
+        schedule: object, stored: StoredTask, task: Task, following: NextSlot | None, now: datetime
+    ) -> Definition:
+        definition: Definition = await original(schedule, stored, task, following, now)
         return (
             replace(definition, plan=NextSlot(slot=now + SOON, due_at=now + SOON)) if definition.replan else definition
         )

@@ -176,7 +176,8 @@ class Control:
                 break
             snapshot = await self._backend.history.snapshot([task.key])
             plan = snapshot.tasks[0].plan if snapshot.tasks else None
-            (answer,) = await self._backend.catalogue.put([changed_definition(stored, task, plan, snapshot.now)])
+            definition = await changed_definition(self._backend.schedule, stored, task, plan, snapshot.now)
+            (answer,) = await self._backend.catalogue.put([definition])
             await self._registrar.refresh()
             if not isinstance(answer, Conflict):
                 return StoredTask(task=task, version=answer)

@@ -6,31 +6,46 @@ from collections.abc import Callable
 from datetime import datetime
 
 from task_manager_core.application.definitions import Definitions
+from task_manager_core.application.giving_up import given_up_by_now
 from task_manager_core.application.registry import Registry
 from task_manager_core.application.wishes import Wishes
 from task_manager_core.domain.events import CatalogueChanged, DefinitionKept
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.observation import Presence
-from task_manager_core.domain.planning import Plan, SkipReason, first_plan, given_up, plan_after
+from task_manager_core.domain.planning import SLOTS_PER_DECISION, Plan, SkipReason, first_plan, plan_after
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.domain.task import StoredTask, Task
-from task_manager_core.ports import Attendance, Backend, Catalogue, Clock, Conflict, Definition, History, Observer
+from task_manager_core.ports import (
+    Attendance,
+    Backend,
+    Catalogue,
+    Clock,
+    Conflict,
+    Definition,
+    History,
+    Observer,
+    Schedule,
+)
 
 ANNOUNCEMENTS_PER_TTL = 3
 
 
-def changed_definition(stored: StoredTask, task: Task, plan: Plan | None, now: datetime) -> Definition:
+async def changed_definition(
+    schedule: Schedule, stored: StoredTask, task: Task, plan: Plan | None, now: datetime
+) -> Definition:
     """Replace a definition that is scheduled with `plan` next. Another schedule begins after now; the slots of the old
     one that nobody decided about are given up, on the record."""
     if stored.task.schedule == task.schedule:
         return Definition(task=task, expected=stored.version, replan=False)
-    return Definition(
-        task=task,
-        expected=stored.version,
-        replan=True,
-        plan=plan_after(task, now),
-        skipped=given_up(stored.task, plan, now, SkipReason.DELETED),
-    )
+    return await _replanned(schedule, stored, task, plan, now)
+
+
+async def _replanned(
+    schedule: Schedule, stored: StoredTask, task: Task, plan: Plan | None, now: datetime
+) -> Definition:
+    skipped, now = await given_up_by_now(schedule, stored.task, plan, now, SkipReason.DELETED)
+    following = plan_after(task, now)
+    return Definition(task=task, expected=stored.version, replan=True, plan=following, skipped=skipped)
 
 
 class Registrar:
@@ -57,6 +72,7 @@ class Registrar:
         self._node = node
         self._service = service
         self._catalogue: Catalogue = backend.catalogue
+        self._schedule: Schedule = backend.schedule
         self._history: History = backend.history
         self._attendance: Attendance = backend.attendance
         self._registry = registry
@@ -147,14 +163,25 @@ class Registrar:
         if tasks:
             snapshot = await self._history.snapshot(list(tasks))
             plans = {view.key: view.plan for view in snapshot.tasks}
-            definitions = [self._definition(task, plans.get(key), snapshot.now) for key, task in tasks.items()]
-            answers = await self._catalogue.put(definitions)
-            for task, answer in zip(tasks.values(), answers, strict=True):
-                self._lost.pop(task.key, None)
-                if not isinstance(answer, Conflict):
-                    self._written.add(task.key)
-                    self.wishes.added(task)
+            batch: list[Definition] = []
+            for key, task in tasks.items():
+                definition = await self._definition(task, plans.get(key), snapshot.now)
+                batch.append(definition)
+                if sum(skip.count for skip in definition.skipped) >= SLOTS_PER_DECISION:
+                    # To count them took long, and a plan for a moment that has passed meanwhile is refused.
+                    await self._put(batch)
+                    await self._announce()
+                    batch = []
+            await self._put(batch)
         return bool(tasks)
+
+    async def _put(self, batch: list[Definition]) -> None:
+        answers = await self._catalogue.put(batch)
+        for definition, answer in zip(batch, answers, strict=True):
+            self._lost.pop(definition.task.key, None)
+            if not isinstance(answer, Conflict):
+                self._written.add(definition.task.key)
+                self.wishes.added(definition.task)
 
     def _additions(self) -> list[Task]:
         """The dynamic tasks to be created. Those that exist are no wish any more; a static one of the name gives way,
@@ -176,21 +203,15 @@ class Registrar:
             return True
         return key not in self._written and stored.task != task
 
-    def _definition(self, task: Task, plan: Plan | None, now: datetime) -> Definition:
+    async def _definition(self, task: Task, plan: Plan | None, now: datetime) -> Definition:
         """A new task waits for its first slot, a lost one goes on from now, a known one is changed."""
         if task.key in self._lost:
             _, last = self._lost[task.key]
-            skipped = given_up(task, last, now, SkipReason.STORE_LOST)
+            skipped, now = await given_up_by_now(self._schedule, task, last, now, SkipReason.STORE_LOST)
             return Definition(task=task, expected=0, replan=True, plan=plan_after(task, now), skipped=skipped)
         stored = self._definitions.get(task.key)
         if stored is None:
             return Definition(task=task, expected=0, replan=True, plan=first_plan(task, now))
         if self._definitions.is_retired(task.key):
-            return Definition(
-                task=task,
-                expected=stored.version,
-                replan=True,
-                plan=plan_after(task, now),
-                skipped=given_up(stored.task, plan, now, SkipReason.DELETED),
-            )
-        return changed_definition(stored, task, plan, now)
+            return await _replanned(self._schedule, stored, task, plan, now)
+        return await changed_definition(self._schedule, stored, task, plan, now)

@@ -24,9 +24,6 @@ from task_manager_core.domain.task import Task
 SLOTS_PER_DECISION = 1000
 """A long outage of a frequent task is worked off in steps of this many slots, so that no step blocks a process."""
 
-MOST_GIVEN_UP = 100_000
-"""What is given up is counted in one go: some seconds of work for a secondly task after a day without a leader."""
-
 
 class SkipReason(Enum):
     """Why a slot was not dispatched. A closed set."""
@@ -125,13 +122,16 @@ def first_plan(task: Task, now: datetime) -> Plan | None:
     return plan_after(task, now)
 
 
-def given_up(task: Task, plan: Plan | None, now: datetime, reason: SkipReason) -> tuple[Skipped, ...]:
-    """The slots up to `now` that nobody will decide about, because their schedule or their store is gone."""
+def given_up(task: Task, plan: Plan | None, now: datetime, reason: SkipReason) -> tuple[Skipped | None, Plan | None]:
+    """The slots up to `now` that nobody will decide about, because their schedule or their store is gone: at most a
+    step of them, and the plan that follows."""
     slots: list[datetime] = []
-    while plan is not None and plan.slot <= now and len(slots) < MOST_GIVEN_UP:
+    while plan is not None and plan.slot <= now and len(slots) < SLOTS_PER_DECISION:
         slots.append(plan.slot)
         plan = plan_after(task, plan.slot)
-    return _ranges(slots, dict.fromkeys(slots, reason))
+    if not slots:
+        return None, plan
+    return Skipped(first=slots[0], last=slots[-1], count=len(slots), reason=reason), plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
