@@ -548,6 +548,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         defect="pause is replayed",
+        random=False,
         owner=MemorySchedule,
         name="resume",
         replacement=_pause_replayed,
