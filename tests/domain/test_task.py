@@ -13,7 +13,14 @@ from task_manager_core.domain.errors import DefinitionError, InvalidArguments, I
 from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.policy import LONGEST_TIME, Overlap, Priority, RetryPolicy
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import LONGEST_DESCRIPTION, LONGEST_KWARGS, StoredTask, Task, canonical_kwargs
+from task_manager_core.domain.task import (
+    DEEPEST_KWARGS,
+    LONGEST_DESCRIPTION,
+    LONGEST_KWARGS,
+    StoredTask,
+    Task,
+    canonical_kwargs,
+)
 
 KEY = TaskKey("g", "n")
 SLOT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -72,9 +79,9 @@ def cyclic() -> dict[str, object]:
     return inner
 
 
-def deep() -> dict[str, object]:
+def deep(levels: int) -> dict[str, object]:
     value: object = 1
-    for _ in range(100_000):
+    for _ in range(levels - 1):
         value = [value]
     return {"a": value}
 
@@ -97,11 +104,13 @@ def deep() -> dict[str, object]:
         {"a": 10**5000},
         {"a": "x" * LONGEST_KWARGS},
         cyclic(),
-        deep(),
+        deep(DEEPEST_KWARGS + 1),
+        deep(100_000),
     ],
     ids=[
         "key is a number", "nested key", "key in a list", "keys that meet", "nan", "infinity", "surrogate",
         "surrogate in a key", "object", "set", "bytes", "datetime", "5000 digits", "too long", "cyclic", "deep",
+        "very deep",
     ],
 )  # fmt: skip
 def test_arguments_that_json_would_change_or_refuse_are_refused_by_name(kwargs: dict[str, object]) -> None:
@@ -114,6 +123,10 @@ def test_arguments_that_json_would_change_or_refuse_are_refused_by_name(kwargs: 
 def test_arguments_may_be_as_long_as_the_limit() -> None:
     empty = len(canonical_kwargs({"a": ""}))
     assert len(canonical_kwargs({"a": "x" * (LONGEST_KWARGS - empty)})) == LONGEST_KWARGS
+
+
+def test_arguments_may_be_as_deep_as_the_limit() -> None:
+    assert json.loads(canonical_kwargs(deep(DEEPEST_KWARGS))) == deep(DEEPEST_KWARGS)
 
 
 # --- definitions -----------------------------------------------------------------------------------------------------

@@ -127,7 +127,9 @@ class TriggerRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kwargs: dict[str, Any] | None = Field(default=None, description="Arguments for this one run instead of the task's")
+    kwargs: dict[str, Any] | None = Field(
+        default=None, description="Arguments for this one run instead of the task's; the same limits"
+    )
 
 
 class RegisteredFunctionInfo(BaseModel):
@@ -161,7 +163,9 @@ class _DynamicTask(BaseModel):
     jitter: float | None = Field(default=None, description="Each slot is dispatched up to this much later")
     start_at: datetime | None = Field(default=None, description="No slot before this instant")
     end_at: datetime | None = Field(default=None, description="No slot from this instant on")
-    kwargs: dict[str, Any] | None = Field(default=None, description="Keyword arguments of the function")
+    kwargs: dict[str, Any] | None = Field(
+        default=None, description="Keyword arguments of the function, up to 100,000 characters and 64 levels"
+    )
     description: str | None = None
     high_priority: StrictBool | None = None
     tags: list[str] | None = Field(default=None, description="In addition to the group's")

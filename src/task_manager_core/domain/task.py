@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeGuard
@@ -24,31 +24,42 @@ from task_manager_core.domain.schedule import Schedule
 
 LONGEST_DESCRIPTION = 10_000
 LONGEST_KWARGS = 100_000
+DEEPEST_KWARGS = 64
+"""What reads JSON gives up at some depth, each library at its own: whatever is stored must be readable by all."""
 
 
 def canonical_kwargs(kwargs: Mapping[str, object] | None, field: str = "kwargs") -> str:
     """The one JSON text of these keyword arguments, or InvalidArguments: text keys, JSON values, no NaN."""
     given: Mapping[str, object] = {} if kwargs is None else kwargs
+    trouble = _trouble(given, DEEPEST_KWARGS)
+    if trouble is not None:
+        raise InvalidArguments(field, given, trouble)
     try:
         text = json.dumps(dict(given), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         text.encode()
-        unchanged = _keys_are_text(given)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError) as error:
         raise InvalidArguments(field, given, f"must be JSON: {error}") from None
-    if not unchanged:
-        raise InvalidArguments(field, given, "must be JSON: the keys of an object are text")
     if len(text) > LONGEST_KWARGS:
         raise InvalidArguments(field, given, f"must not exceed {LONGEST_KWARGS} characters of JSON")
     return text
 
 
-def _keys_are_text(value: object) -> bool:
-    """JSON would turn other keys into text without a word."""
+def _trouble(value: object, levels: int) -> str | None:
+    """What is wrong with the shape of a value that may hold this many levels of objects and lists."""
+    items: Iterable[object]
     if _is_mapping(value):
-        return all(isinstance(key, str) and _keys_are_text(item) for key, item in value.items())
-    if _is_list(value):
-        return all(_keys_are_text(item) for item in value)
-    return True
+        # JSON would turn other keys into text without a word.
+        if not all(isinstance(key, str) for key in value):
+            return "must be JSON: the keys of an object are text"
+        items = value.values()
+    elif _is_list(value):
+        items = value
+    else:
+        return None
+    if levels == 0:
+        return f"must not be nested deeper than {DEEPEST_KWARGS} levels"
+    troubles = (_trouble(item, levels - 1) for item in items)
+    return next((trouble for trouble in troubles if trouble is not None), None)
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:

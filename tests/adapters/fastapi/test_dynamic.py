@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from fastapi_task_manager import TaskGroup, TaskManager
+from task_manager_core.domain.task import DEEPEST_KWARGS
 from task_manager_core.ports import OpenBackend
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import answer, build, serving
@@ -306,6 +307,31 @@ async def test_post_refuses_with_a_pointer_and_leaves_nothing_behind(
         if status != 200:
             assert await _names(client) == ["static"]
             assert len(group.tasks) == 1
+
+
+def _nested(levels: int) -> dict[str, Any]:
+    value: object = 1
+    for _ in range(levels - 1):
+        value = [value]
+    return {"a": value}
+
+
+async def test_arguments_that_a_route_would_not_show_are_refused_when_they_are_given() -> None:
+    app, _ = build(group := TaskGroup("g"))
+
+    @group.register_function()
+    async def greet(**given: object) -> None:
+        """Accepts anything."""
+
+    async with serving(app) as client:
+        for levels in (DEEPEST_KWARGS + 1, 250, 300, 500):
+            response = await client.post("/tasks", json=BODY | {"kwargs": _nested(levels)})
+            assert 400 <= response.status_code < 500, (levels, response.text)
+            with pytest.raises(RuntimeError, match=r"kwargs=.*nested deeper"):
+                group.add_task("0 0 1 1 *", name="m", kwargs=_nested(levels))(greet)
+        await answer(client, "POST", "/tasks", json=BODY | {"kwargs": _nested(DEEPEST_KWARGS)})
+        (task,) = await answer(client, "GET", "/tasks")
+        assert task["kwargs"] == _nested(DEEPEST_KWARGS)
 
 
 @pytest.mark.parametrize(
