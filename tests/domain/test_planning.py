@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from task_manager_core.domain.cron import CronExpression
+from task_manager_core.domain.errors import InvalidPolicy
 from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.planning import (
     SLOTS_PER_DECISION,
@@ -21,8 +23,10 @@ from task_manager_core.domain.planning import (
     given_up,
     plan_after,
 )
-from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap
-from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.policy import LONGEST_TIME, CatchUp, CatchUpMode, Overlap
+from task_manager_core.domain.preview import upcoming
+from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap, Rule
+from task_manager_core.domain.schedule import LONGEST_JITTER, Schedule
 from task_manager_core.domain.task import Task
 
 KEY = TaskKey("g", "n")
@@ -435,3 +439,76 @@ def test_a_run_on_start_that_nobody_dispatches_within_the_grace_is_a_missed_slot
         decided = advance(task, due(), NOON + late * SECOND)
         assert len(decided.fire) == runs
         assert [skip.reason for skip in decided.skipped] == [SkipReason.CATCH_UP] * (1 - runs)
+
+
+# --- the ends of the calendar ----------------------------------------------------------------------------------------
+
+FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC) - timedelta(milliseconds=1)
+EARLIEST, LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+def near(*ends: datetime) -> st.SearchStrategy[datetime]:
+    """Instants within two days of these."""
+    distances = st.sampled_from([timedelta(0), timedelta(milliseconds=1), SECOND, HOUR, 23 * HOUR, 2 * DAY])
+    return st.builds(
+        lambda end, distance: end + distance if end in (EARLIEST, FIRST) else end - distance,
+        st.sampled_from(ends),
+        distances,
+    )
+
+
+NAMED = near(EARLIEST, FIRST, LAST, LATEST)
+PRESENT = near(FIRST, LAST)
+SPANS = st.sampled_from([timedelta(milliseconds=1), SECOND, DAY, 366 * DAY, LONGEST_TIME])
+
+
+@st.composite
+def rules_near_an_end(draw: st.DrawFn) -> Rule:
+    kind = draw(st.sampled_from(["cron", "every", "at"]))
+    if kind == "at":
+        return At(instants=tuple(draw(st.lists(NAMED, min_size=1, max_size=3))))
+    if kind == "every":
+        interval = draw(st.sampled_from([SECOND, 7 * HOUR, DAY, 366 * DAY]))
+        return Every(
+            interval=interval, phase=draw(st.sampled_from([timedelta(0), interval - timedelta(milliseconds=1)]))
+        )
+    return Cron(
+        expression=CronExpression.parse(draw(st.sampled_from(["* * * * * *", "0 0 * * *", "59 59 23 31 12 *"]))),
+        timezone=draw(st.sampled_from(["UTC", "America/New_York", "Pacific/Kiritimati", "Pacific/Pago_Pago"])),
+        gap=draw(st.sampled_from(Gap)),
+        fold=draw(st.sampled_from(Fold)),
+    )
+
+
+@st.composite
+def tasks_near_an_end(draw: st.DrawFn) -> Task:
+    try:
+        schedule = Schedule(
+            rules=(draw(rules_near_an_end()),),
+            start_at=draw(st.none() | NAMED),
+            end_at=draw(st.none() | NAMED),
+            jitter=draw(st.sampled_from([timedelta(0), LONGEST_JITTER])),
+        )
+    except InvalidPolicy:
+        reject()
+    return a_task(
+        schedule,
+        overlap=draw(st.sampled_from(Overlap)),
+        mode=draw(st.sampled_from(CatchUpMode)),
+        window=draw(SPANS),
+        grace=draw(SPANS),
+        start_deadline=draw(st.none() | SPANS),
+        run_on_start=draw(st.booleans()),
+    )
+
+
+@given(tasks_near_an_end(), PRESENT, PRESENT)
+def test_no_definition_that_is_accepted_leads_out_of_the_calendar(task: Task, seen: datetime, now: datetime) -> None:
+    """Invariant: whatever a definition names and whenever somebody looks, every rule has an answer."""
+    upcoming(task.schedule, seen, 3)
+    plan = first_plan(task, seen)
+    for _ in range(3):
+        if plan is None:
+            return
+        given_up(task, plan, min(now, plan.slot + MINUTE), SkipReason.DELETED)
+        plan = advance(task, due(plan.slot, plan.due_at), max(now, plan.due_at)).plan

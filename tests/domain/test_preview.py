@@ -152,4 +152,20 @@ def test_an_impossible_count_is_refused(count: object) -> None:
 def test_a_naive_instant_is_refused() -> None:
     with pytest.raises(InvalidPolicy) as caught:
         upcoming(Schedule.every(HOUR, start_at=NEW_YEAR), NEW_YEAR.replace(tzinfo=None), 1)
-    assert caught.value.field == "after"
+    assert caught.value.field == "start"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Kiritimati"])
+@pytest.mark.parametrize("start", ["0001-01-01", "1969-12-31T23:59:59", "9999-01-01", "9999-12-31T23:59:59"])
+def test_a_start_outside_of_the_known_years_is_refused(zone: str, start: str) -> None:
+    with pytest.raises(InvalidPolicy, match="years 1970 and 9998") as caught:
+        upcoming(Schedule.cron("0 0 * * *", timezone=zone), instant(start), 1)
+    assert caught.value.field == "start"
+
+
+@pytest.mark.parametrize("gap", Gap)
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_the_ends_of_the_known_years_are_no_errors(zone: str, gap: Gap) -> None:
+    schedule = Schedule.cron(["0 0 * * *", "30 2 * * *"], timezone=zone, gap=gap, fold=Fold.BOTH)
+    assert len(upcoming(schedule, instant("1970-01-01"), 1000)) == 1000
+    assert len(upcoming(schedule, instant("9998-12-01"), 1000)) < 64

@@ -368,7 +368,9 @@ def test_the_ends_of_the_calendar_are_no_errors(zone: str) -> None:
     assert first is not None
     assert EPOCH <= first < EPOCH + 25 * HOUR
     assert Every(interval=HOUR).next_after(last) is None
-    assert At(instants=(last,)).next_after(last) is None
+    assert Every(interval=HOUR).next_after(instant("9998-12-31T22:59:59")) == instant("9998-12-31T23:00")
+    assert Every(interval=366 * 24 * HOUR).next_after(instant("9998-12-31T23:00")) is None
+    assert At(instants=(EPOCH,)).next_after(last) is None
 
 
 def test_rules_are_values() -> None:
@@ -391,7 +393,7 @@ def test_a_naive_instant_is_refused() -> None:
             rule.next_after(naive)
     with pytest.raises(InvalidPolicy) as caught:
         At(instants=(naive,))
-    assert caught.value.field == "instants"
+    assert caught.value.field == "run_at"
 
 
 def test_an_unknown_zone_is_refused() -> None:
@@ -486,8 +488,20 @@ def test_instants_are_cut_to_the_milliseconds_that_stores_keep() -> None:
     assert rule.instants == (EPOCH + timedelta(milliseconds=1234),)
 
 
-@pytest.mark.parametrize("instants", [(), tuple(EPOCH + n * SECOND for n in range(1001)), ("2026-01-01",), (None,)])
+@pytest.mark.parametrize(
+    "instants",
+    [
+        (),
+        tuple(EPOCH + n * SECOND for n in range(1001)),
+        ("2026-01-01",),
+        (None,),
+        (datetime.min.replace(tzinfo=UTC),),
+        (EPOCH - SECOND,),
+        (EPOCH, instant("9999-01-01")),
+        (datetime.max.replace(tzinfo=timezone(-HOUR)),),
+    ],
+)
 def test_impossible_instants_are_refused(instants: tuple[datetime, ...]) -> None:
     with pytest.raises(InvalidPolicy) as caught:
         At(instants=instants)
-    assert caught.value.field == "instants"
+    assert caught.value.field == "run_at"

@@ -180,7 +180,11 @@ def test_without_jitter_a_slot_is_due_at_once() -> None:
         ({"start_at": NEW_YEAR, "end_at": NEW_YEAR}, "end_at"),
         ({"start_at": NEW_YEAR, "end_at": NEW_YEAR - DAY}, "end_at"),
         ({"start_at": NEW_YEAR + MINUTE, "end_at": NEW_YEAR + HOUR}, "end_at"),
-        ({"start_at": instant("9999-12-31T23:00:01")}, "start_at"),
+        ({"start_at": instant("9998-12-31T23:00:01")}, "start_at"),
+        ({"start_at": instant("9999-01-01")}, "start_at"),
+        ({"start_at": instant("1969-12-31")}, "start_at"),
+        ({"end_at": instant("9999-12-31")}, "end_at"),
+        ({"end_at": datetime.min.replace(tzinfo=UTC)}, "end_at"),
         ({"rules": (At(instants=(NEW_YEAR,)),), "start_at": NEW_YEAR + MINUTE}, "start_at"),
         ({"rules": (At(instants=(NEW_YEAR,)),), "end_at": NEW_YEAR}, "end_at"),
     ],
@@ -197,6 +201,11 @@ def test_a_cron_argument_that_is_no_text_is_refused(text: object) -> None:
     with pytest.raises(InvalidCron) as caught:
         Schedule.cron(text)  # type: ignore[arg-type]  # hostile input is the point
     assert caught.value.field == "cron_expression"
+
+
+def test_expressions_are_counted_before_they_are_read() -> None:
+    with pytest.raises(InvalidCron, match="cron_expression=21: must be at most 20 expressions"):
+        Schedule.cron([f"{minute} * * * wrong" for minute in range(21)])
 
 
 def test_what_the_rules_refuse_a_schedule_refuses() -> None:

@@ -17,6 +17,7 @@ from task_manager_core.domain.task import (
     DEEPEST_KWARGS,
     LONGEST_DESCRIPTION,
     LONGEST_KWARGS,
+    MOST_TAGS,
     StoredTask,
     Task,
     canonical_kwargs,
@@ -153,6 +154,12 @@ def test_the_name_of_the_function_and_every_tag_are_names() -> None:
         a_task(function="")
     with pytest.raises(DefinitionError, match="tags"):
         a_task(tags=("fine", "not\nfine"))
+
+
+def test_tags_are_counted_before_they_are_read() -> None:
+    assert len(a_task(tags=("tag",) * MOST_TAGS).tags) == MOST_TAGS
+    with pytest.raises(InvalidPolicy, match="tags=101: must be at most 100"):
+        a_task(tags=("",) * (MOST_TAGS + 1))
 
 
 def test_a_definition_within_the_limits_is_kept_as_it_is() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from task_manager_core.domain.policy import require
-from task_manager_core.domain.recurrence import Cron, Rule, earliest, utc
+from task_manager_core.domain.recurrence import Cron, Rule, calendar_instant, earliest
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.zone import load_zone
 
@@ -27,10 +27,10 @@ class Upcoming:
     note: str | None = None
 
 
-def upcoming(schedule: Schedule, after: datetime, count: int) -> tuple[Upcoming, ...]:
-    """The first `count` slots after an instant, or fewer if the schedule ends."""
+def upcoming(schedule: Schedule, start: datetime, count: int) -> tuple[Upcoming, ...]:
+    """The first `count` slots after `start`, or fewer if the schedule ends."""
     require(count in range(1, MOST_UPCOMING + 1), "count", count, f"must be 1 to {MOST_UPCOMING}")
-    streams = [_Stream(rule, schedule.opened(utc("after", after))) for rule in schedule.rules]
+    streams = [_Stream(rule, schedule.opened(calendar_instant("start", start))) for rule in schedule.rules]
     shown: list[Upcoming] = []
     while len(shown) < count:
         slot = earliest(stream.head for stream in streams)

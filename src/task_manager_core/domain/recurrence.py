@@ -61,6 +61,19 @@ def utc(field: str, instant: object) -> datetime:
     return moved.replace(microsecond=moved.microsecond // 1000 * 1000)
 
 
+def calendar_instant(field: str, instant: object) -> datetime:
+    """The same for an instant that a definition names: within the years of which every rule knows, so that nothing that
+    is added to it or taken from it leaves the calendar."""
+    moved = utc(field, instant)
+    require(
+        FIRST_INSTANT <= moved < LAST_INSTANT,
+        field,
+        moved.isoformat(),
+        f"must lie between the years {FIRST_INSTANT.year} and {LAST_INSTANT.year - 1}",
+    )
+    return moved
+
+
 def _in_utc(instant: datetime) -> datetime:
     """Costs nothing where the core's rule holds already; a local time zone would count hours of the wrong length."""
     return instant if instant.tzinfo is UTC else utc("instant", instant)
@@ -134,12 +147,10 @@ class Every:
         return f"every {seconds(self.interval)}" + (f" from +{seconds(self.phase)}" if self.phase else "")
 
     def next_after(self, instant: datetime) -> datetime | None:
-        """The first slot after this instant, in UTC; None past year 9999."""
+        """The first slot after this instant, in UTC; None when there is none before year 9999."""
         origin = EPOCH + self.phase
-        try:
-            return origin + ((_in_utc(instant) - origin) // self.interval + 1) * self.interval
-        except OverflowError:
-            return None
+        distance = ((_in_utc(instant) - origin) // self.interval + 1) * self.interval
+        return origin + distance if distance < LAST_INSTANT - origin else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +160,10 @@ class At:
     instants: tuple[datetime, ...]
 
     def __post_init__(self) -> None:
-        instants = tuple(sorted({utc("instants", instant) for instant in self.instants}))
-        require(1 <= len(instants) <= MOST_INSTANTS, "instants", len(instants), f"must be 1 to {MOST_INSTANTS}")
-        object.__setattr__(self, "instants", instants)
+        given = len(self.instants)
+        require(1 <= given <= MOST_INSTANTS, "run_at", given, f"must be 1 to {MOST_INSTANTS} instants")
+        instants = sorted({calendar_instant("run_at", instant) for instant in self.instants})
+        object.__setattr__(self, "instants", tuple(instants))
 
     @property
     def text(self) -> str:

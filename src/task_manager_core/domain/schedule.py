@@ -11,7 +11,18 @@ from task_manager_core.domain.cron import CronExpression
 from task_manager_core.domain.errors import InvalidCron, InvalidPolicy
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import require
-from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap, Rule, duration, earliest, seconds, utc
+from task_manager_core.domain.recurrence import (
+    At,
+    Cron,
+    Every,
+    Fold,
+    Gap,
+    Rule,
+    calendar_instant,
+    duration,
+    earliest,
+    seconds,
+)
 
 MOST_RULES = 20
 LONGEST_JITTER = timedelta(days=1)
@@ -37,8 +48,8 @@ class Schedule:
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "rules", tuple(dict.fromkeys(self.rules)))
-        put(self, "start_at", None if self.start_at is None else utc("start_at", self.start_at))
-        put(self, "end_at", None if self.end_at is None else utc("end_at", self.end_at))
+        put(self, "start_at", None if self.start_at is None else calendar_instant("start_at", self.start_at))
+        put(self, "end_at", None if self.end_at is None else calendar_instant("end_at", self.end_at))
         jitter = duration("jitter", self.jitter)
         require(1 <= len(self.rules) <= MOST_RULES, "rules", len(self.rules), f"must be 1 to {MOST_RULES}")
         require(
@@ -134,7 +145,7 @@ class Schedule:
 
 
 def _texts(text: str | Sequence[str]) -> list[str]:
-    """Whatever an item is, the parser judges it."""
+    """Whatever an item is, the parser judges it: at a cost that makes their number be judged before."""
     if isinstance(text, str):
         return [text]
     try:
@@ -143,4 +154,6 @@ def _texts(text: str | Sequence[str]) -> list[str]:
         raise InvalidCron("cron_expression", text, "must be text or a list of texts") from None
     if not texts:
         raise InvalidCron("cron_expression", text, "must hold an expression")
+    if len(texts) > MOST_RULES:
+        raise InvalidCron("cron_expression", len(texts), f"must be at most {MOST_RULES} expressions")
     return texts

@@ -23,24 +23,29 @@ from task_manager_core.domain.run import Run
 from task_manager_core.domain.schedule import Schedule
 
 LONGEST_DESCRIPTION = 10_000
+MOST_TAGS = 100
 LONGEST_KWARGS = 100_000
 DEEPEST_KWARGS = 64
 """What reads JSON gives up at some depth, each library at its own: whatever is stored must be readable by all."""
+
+_TOO_DEEP = f"must not be nested deeper than {DEEPEST_KWARGS} levels"
 
 
 def canonical_kwargs(kwargs: Mapping[str, object] | None, field: str = "kwargs") -> str:
     """The one JSON text of these keyword arguments, or InvalidArguments: text keys, JSON values, no NaN."""
     given: Mapping[str, object] = {} if kwargs is None else kwargs
-    trouble = _trouble(given, DEEPEST_KWARGS)
-    if trouble is not None:
-        raise InvalidArguments(field, given, trouble)
     try:
         text = json.dumps(dict(given), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         text.encode()
+    except RecursionError:
+        raise InvalidArguments(field, given, _TOO_DEEP) from None
     except (TypeError, ValueError) as error:
         raise InvalidArguments(field, given, f"must be JSON: {error}") from None
     if len(text) > LONGEST_KWARGS:
         raise InvalidArguments(field, given, f"must not exceed {LONGEST_KWARGS} characters of JSON")
+    trouble = _trouble(given, DEEPEST_KWARGS)
+    if trouble is not None:
+        raise InvalidArguments(field, given, trouble)
     return text
 
 
@@ -57,7 +62,7 @@ def _trouble(value: object, levels: int) -> str | None:
     else:
         return None
     if levels == 0:
-        return f"must not be nested deeper than {DEEPEST_KWARGS} levels"
+        return _TOO_DEEP
     troubles = (_trouble(item, levels - 1) for item in items)
     return next((trouble for trouble in troubles if trouble is not None), None)
 
@@ -96,6 +101,7 @@ class Task:
 
     def __post_init__(self) -> None:
         check_name("function_name", self.function)
+        require(len(self.tags) <= MOST_TAGS, "tags", len(self.tags), f"must be at most {MOST_TAGS}")
         for tag in self.tags:
             check_name("tags", tag)
         if self.description is not None:
