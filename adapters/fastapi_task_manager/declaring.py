@@ -21,6 +21,12 @@ def name_of(function: TaskFunction) -> str:
     return name if isinstance(name, str) else type(function).__name__
 
 
+def refuse_bare_decorator(written: str, first: object) -> None:
+    """A decorator without parentheses gets the function itself. Errors: TypeError."""
+    if callable(first):
+        raise TypeError(f"write @group.{written} above {name_of(first)}: the parentheses are missing")
+
+
 def pairs_of(
     expr: Expression | Sequence[Expression] | None, kwargs: Kwargs | Sequence[Kwargs] | None
 ) -> list[tuple[Expression | None, Kwargs | None]]:

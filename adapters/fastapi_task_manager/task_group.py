@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, Unpack
 
-from fastapi_task_manager.declaring import Expression, Kwargs, name_of, pairs_of
-from fastapi_task_manager.options import Defaults, TaskOptions, flag, name_list
+from fastapi_task_manager.declaring import Expression, Kwargs, name_of, pairs_of, refuse_bare_decorator
+from fastapi_task_manager.options import Defaults, TaskOptions, flag, name_list, text
 from fastapi_task_manager.task import Task, TaskFunction, joined_tags
+from task_manager_core.application.registry import Function
 from task_manager_core.domain.errors import (
     DuplicateFunction,
     DuplicateTask,
@@ -141,13 +142,15 @@ class TaskGroup:
 
         Raises:
             RuntimeError: A name that already exists, a bad cron expression, time zone or number, arguments that are not
-                JSON or that the function does not accept.
-            TypeError: Lists of different length.
+                JSON or that the function does not accept, a generator.
+            TypeError: Lists of different length, or no parentheses behind `add_task`.
         """
+        refuse_bare_decorator('add_task("* * * * *")', expr)
         pairs = pairs_of(expr, kwargs)
+        is_registered = flag("register", register)
 
         def declare(function: F) -> F:
-            plain = name if name is not None else name_of(function)
+            plain = name_of(function) if name is None else check_name("name", name)
             names = [plain] if len(pairs) == 1 else [f"{plain}__{number}" for number in range(1, len(pairs) + 1)]
             tasks = [
                 self._tagged(
@@ -168,7 +171,7 @@ class TaskGroup:
             ]
             self._check(tasks)
             self._declare(tasks)
-            if register:
+            if is_registered:
                 self._register_quietly(name_of(function), function)
             return function
 
@@ -184,13 +187,16 @@ class TaskGroup:
             A decorator that returns the function unchanged.
 
         Raises:
-            RuntimeError: Another function is already registered under this name.
+            RuntimeError: Another function is already registered under this name, or it is a generator.
+            TypeError: No parentheses behind `register_function`.
         """
 
         def register(function: F) -> F:
+            Function.of(function)
             self._register(check_name("name", name_of(function) if name is None else name), function)
             return function
 
+        refuse_bare_decorator("register_function()", name)
         return register
 
     def add_dynamic_task(
@@ -257,7 +263,7 @@ class TaskGroup:
         Raises:
             RuntimeError: The task is not found, or is static and cannot be removed.
         """
-        if name in self._static:
+        if text("name", name) in self._static:
             raise TaskIsStatic(self._name, name, "removed")
         if name not in self._dynamic:
             raise TaskNotFound(self._name, name)

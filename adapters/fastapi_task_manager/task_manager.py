@@ -49,9 +49,11 @@ class TaskManager:
             observers: Told about every event, after the log.
 
         Raises:
-            TypeError: Neither a backend nor a Config with redis_host.
+            TypeError: Neither a backend nor a Config with redis_host, or an argument of another kind.
             ImportError: The extra for Redis is not installed.
         """
+        if config is not None and not isinstance(config, OperationalConfig):  # pyright: ignore[reportUnnecessaryIsInstance] - not every caller is type-checked
+            raise TypeError(f"config must be a Config or an OperationalConfig, not {config!r}")
         if config is None:
             config = Config.model_validate({}) if backend is None else OperationalConfig()
         self._config = config
@@ -140,7 +142,10 @@ class TaskManager:
 
         Raises:
             RuntimeError: A group of this name already exists, or a task of the group contradicts the configuration.
+            TypeError: It is no group.
         """
+        if not isinstance(task_group, TaskGroup):  # pyright: ignore[reportUnnecessaryIsInstance] - as above
+            raise TypeError(f"task_group must be a TaskGroup, not {task_group!r}")
         self._roster.add(task_group)
 
     async def add_dynamic_task(
@@ -245,7 +250,12 @@ class TaskManager:
 
         Args:
             app: The application.
+
+        Raises:
+            TypeError: It is no application.
         """
+        if not hasattr(getattr(app, "router", None), "lifespan_context"):
+            raise TypeError(f"app must be a FastAPI application, not {app!r}")
         if app in self._apps:
             return
         self._apps.add(app)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from task_manager_core.application.context import RunContext
-from task_manager_core.domain.errors import DuplicateFunction, DuplicateTask, InvalidArguments
+from task_manager_core.domain.errors import DefinitionError, DuplicateFunction, DuplicateTask, InvalidArguments
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.run import Run
 from task_manager_core.domain.task import Task
@@ -19,6 +19,7 @@ from task_manager_core.domain.task import Task
 AnyFunction = Callable[..., object]
 
 _CONTEXT_IN_TEXT = re.compile(r"\bRunContext\b")
+_LAZY = (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,13 @@ class Function:
 
     @classmethod
     def of(cls, call: AnyFunction) -> Function:
+        """Errors: DefinitionError for a generator, whose body no call executes."""
         inner: object = call
         while isinstance(inner, functools.partial):
             inner = inner.func
         own_call: object = inspect.getattr_static(type(inner), "__call__", None)
+        if any(is_lazy(one) for is_lazy in _LAZY for one in (inner, own_call)):
+            raise DefinitionError("function", _name(inner), "is a generator: a call of it executes nothing")
         is_async = inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(own_call)
         return cls(call, is_async, _context_parameter(call))
 
@@ -51,12 +55,15 @@ class Function:
         try:
             signature.bind(**given)
         except TypeError as error:
-            name = getattr(self.call, "__name__", repr(self.call))
-            raise InvalidArguments(field, arguments, f"{name}() does not accept them: {error}") from None
+            raise InvalidArguments(field, arguments, f"{_name(self.call)}() does not accept them: {error}") from None
 
     def check_text(self, kwargs: str) -> None:
         """The same for the JSON text of a definition."""
         self.check(json.loads(kwargs))
+
+
+def _name(call: object) -> str:
+    return str(getattr(call, "__name__", repr(call)))
 
 
 def _context_parameter(call: AnyFunction) -> str | None:

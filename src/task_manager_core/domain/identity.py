@@ -20,8 +20,10 @@ _NOT_IN_A_NAME = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Control characters, lone surrogates, and the two line breaks that are neither."""
 
 
-def check_name(field: str, value: str) -> str:
-    """Return the name, or raise DefinitionError: 1 to 200 characters, none of them a control character."""
+def check_name(field: str, value: object) -> str:
+    """Return the name, or raise DefinitionError: text of 1 to 200 characters, none of them a control character."""
+    if not isinstance(value, str):
+        raise DefinitionError(field, value, "a name is text")
     if not value or len(value) > LONGEST_NAME:
         raise DefinitionError(field, value, f"a name has 1 to {LONGEST_NAME} characters")
     if not value.isprintable() and any(category(character) in _NOT_IN_A_NAME for character in value):

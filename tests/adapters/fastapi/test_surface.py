@@ -6,7 +6,7 @@ import functools
 import importlib
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -250,6 +250,82 @@ def test_a_group_refuses_with_a_runtime_error_that_says_why(attempt: Callable[[T
         attempt(group)
     assert isinstance(caught.value, (DefinitionError, RefusedError))
     assert (group.tasks, group.function_registry) == before
+
+
+def _generator() -> Iterator[int]:
+    yield 1
+
+
+async def _async_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+class _CallableGenerator:
+    def __call__(self) -> Iterator[int]:
+        yield 1
+
+
+@pytest.mark.parametrize(
+    "function", [_generator, _async_generator, functools.partial(_generator), _CallableGenerator()]
+)
+@pytest.mark.parametrize("declare", ["add_task", "register_function"])
+def test_a_generator_is_refused_because_its_body_would_never_run(function: Callable[[], Any], declare: str) -> None:
+    group = TaskGroup("g")
+    decorate = group.add_task("* * * * *") if declare == "add_task" else group.register_function()
+    with pytest.raises(DefinitionError, match=r"function='.*enerator.*': is a generator") as caught:
+        decorate(function)
+    assert isinstance(caught.value, RuntimeError)
+    assert (group.tasks, group.function_registry) == ([], {})
+
+
+def test_a_decorator_without_parentheses_says_what_to_write() -> None:
+    group = TaskGroup("g")
+    with pytest.raises(TypeError, match=r'write @group.add_task\("\* \* \* \* \*"\) above job'):
+        group.add_task(job)  # type: ignore[arg-type]  # the mistake is the point
+    with pytest.raises(TypeError, match=r"write @group.register_function\(\) above job"):
+        group.register_function(job)  # type: ignore[arg-type]  # the mistake is the point
+
+
+@pytest.mark.parametrize(
+    ("attempt", "text"),
+    [
+        (lambda g: type(g)(5), "name=5"),
+        (lambda g: type(g)("H", allow_parallel="abc"), "allow_parallel='abc'"),
+        (lambda g: type(g)("H", timezone=5), "timezone=5"),
+        (lambda g: g.add_task("* * * * *", name=5), "name=5"),
+        (lambda g: g.add_task(["* * * * *"] * 2, name=5), "name=5"),
+        (lambda g: g.add_task("* * * * *", name=b"x"), "name=b'x'"),
+        (lambda g: g.add_task("* * * * *", tags=[1]), "tags=1"),
+        (lambda g: g.add_task("* * * * *", description=1), "description=1"),
+        (lambda g: g.add_task("* * * * *", high_priority="no"), "high_priority='no'"),
+        (lambda g: g.add_task("* * * * *", register="no"), "register='no'"),
+        (lambda g: g.register_function(name=5), "name=5"),
+        (lambda g: g.add_dynamic_task("job", "* * * * *", name=5), "name=5"),
+        (lambda g: g.add_dynamic_task(["job"], "* * * * *"), "function_name="),
+        (lambda g: g.remove_dynamic_task(["x"]), "name="),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name(attempt: Callable[[TaskGroup], Any], text: str) -> None:
+    group = TaskGroup("g")
+    group.register_function()(job)
+
+    def decorated() -> None:
+        attempt(group)(send_report)
+
+    with pytest.raises(RuntimeError, match=text) as caught:
+        decorated()
+    assert isinstance(caught.value, DefinitionError)
+    assert (group.tasks, group.function_registry) == ([], {"job": job})
+
+
+def test_what_is_no_application_group_or_configuration_is_a_type_error() -> None:
+    store = MemoryStore().open
+    with pytest.raises(TypeError, match="app must be a FastAPI application, not 5"):
+        TaskManager(app=5, backend=store)  # type: ignore[arg-type]  # the mistake is the point
+    with pytest.raises(TypeError, match="config must be a Config or an OperationalConfig, not 5"):
+        TaskManager(config=5, backend=store)  # type: ignore[arg-type]  # the mistake is the point
+    with pytest.raises(TypeError, match="task_group must be a TaskGroup, not 'x'"):
+        TaskManager(backend=store).add_task_group("x")  # type: ignore[arg-type]  # the mistake is the point
 
 
 def test_an_unknown_argument_is_a_type_error() -> None:
