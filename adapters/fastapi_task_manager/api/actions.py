@@ -8,12 +8,12 @@ from uuid import uuid4
 from fastapi import APIRouter, Body, Header, Query
 
 from fastapi_task_manager.api.refusals import bounded, refusals
-from fastapi_task_manager.api.selecting import ActionFilters
+from fastapi_task_manager.api.selecting import ActionFilters, OnlyKnownParameters, said
 from fastapi_task_manager.api.showing import shown_action, shown_runs
 from fastapi_task_manager.observers.logs import logger_of
 from fastapi_task_manager.schema.task import TaskActionResponse, TaskRunsResponse, TriggerRequest
 from task_manager_core.application.control import Control, Selection
-from task_manager_core.domain.errors import TaskNotFound
+from task_manager_core.domain.errors import NothingMatches
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.ports import Cancelling, Enqueued
 
@@ -25,31 +25,31 @@ LONGEST_REQUEST_ID = 255
 
 
 def matching(control: Control, selection: Selection) -> list[TaskKey]:
-    """The tasks that match. Errors: TaskNotFound when there is none."""
+    """The tasks that match. Errors: NothingMatches."""
     keys = [stored.task.key for stored in control.select(selection)]
     if not keys:
-        raise TaskNotFound(selection.group or "*", selection.name or "*")
+        raise NothingMatches("task", said(selection))
     return keys
 
 
 def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
     """POST /tasks/disable, /enable, /trigger, /cancel, /reset-retry and DELETE /tasks/statistics."""
 
-    @router.post("/tasks/disable", responses=NO_MATCH)
+    @router.post("/tasks/disable", dependencies=[OnlyKnownParameters], responses=NO_MATCH)
     @bounded
     async def disable(selection: ActionFilters) -> TaskActionResponse:
         """Stop dispatching these tasks until they are enabled, however long that takes."""
         control = manager.control
         return shown_action(await control.pause(matching(control, selection)))
 
-    @router.post("/tasks/enable", responses=NO_MATCH)
+    @router.post("/tasks/enable", dependencies=[OnlyKnownParameters], responses=NO_MATCH)
     @bounded
     async def enable(selection: ActionFilters) -> TaskActionResponse:
         """Dispatch these tasks again, from their next slot on."""
         control = manager.control
         return shown_action(await control.resume(matching(control, selection)))
 
-    @router.post("/tasks/reset-retry", responses=NO_MATCH)
+    @router.post("/tasks/reset-retry", dependencies=[OnlyKnownParameters], responses=NO_MATCH)
     @bounded
     async def reset_retry(selection: ActionFilters) -> TaskActionResponse:
         """End backoffs: waiting retries run now."""
@@ -58,7 +58,7 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
         await control.reset(keys)
         return shown_action(keys)
 
-    @router.delete("/tasks/statistics", responses=NO_MATCH)
+    @router.delete("/tasks/statistics", dependencies=[OnlyKnownParameters], responses=NO_MATCH)
     @bounded
     async def clear_statistics(selection: ActionFilters) -> TaskActionResponse:
         """Forget the history of these tasks."""
@@ -69,6 +69,7 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
 
     @router.post(
         "/tasks/trigger",
+        dependencies=[OnlyKnownParameters],
         responses=refusals(_400="A function does not accept the arguments.", _404="No task matches."),
     )
     @bounded
@@ -92,7 +93,11 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
         known = [one for one in triggered if one.enqueued is not Enqueued.UNKNOWN_TASK]
         return shown_runs((one.key, one.run.value, one.enqueued.value) for one in known)
 
-    @router.post("/tasks/cancel", responses=refusals(_404="No task matches, or none has this run."))
+    @router.post(
+        "/tasks/cancel",
+        dependencies=[OnlyKnownParameters],
+        responses=refusals(_404="No task matches, or none has this run."),
+    )
     @bounded
     async def cancel(
         selection: ActionFilters,
@@ -104,7 +109,7 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
         statuses, _ = await control.look(selection)
         live = [(one.view.key, run.run) for one in statuses for run in one.view.live if run_id in (None, run.run.value)]
         if run_id is not None and not live:
-            raise TaskNotFound(selection.group or "*", f"run {run_id[:200]}")
+            raise NothingMatches("live run", {"run_id": run_id} | said(selection))
         answers = await control.cancel(live)
         cancelled = [pair for pair in zip(live, answers, strict=True) if pair[1] is not Cancelling.NOT_LIVE]
         return shown_runs((key, run.value, answer.value) for (key, run), answer in cancelled)

@@ -22,6 +22,7 @@ from task_manager_core.domain.errors import (
     DuplicateGroup,
     DuplicateTask,
     GroupNotFound,
+    NothingMatches,
     RefusedError,
     TaskIsStatic,
     TaskManagerError,
@@ -37,6 +38,7 @@ T = TypeVar("T")
 STATUSES: tuple[tuple[type[TaskManagerError], int], ...] = (
     (TaskNotFound, 404),
     (GroupNotFound, 404),
+    (NothingMatches, 404),
     (DuplicateTask, 409),
     (DuplicateGroup, 409),
     (VersionConflict, 409),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Query, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import APIKeyQuery
 
 from task_manager_core.application.control import Selection
 from task_manager_core.domain.errors import DefinitionError, TaskNotFound
@@ -35,6 +39,32 @@ def action_filters(
     return Selection(group=task_group_name, name=task_name, tag=tag)
 
 
+def said(selection: Selection) -> dict[str, str | None]:
+    """The filters of an action, as the request wrote them."""
+    return {"task_group_name": selection.group, "task_name": selection.name, "tag": selection.tag}
+
+
+def only_known_parameters(request: Request) -> None:
+    """Refuse a filter that nobody reads: what it should have left out would be affected."""
+    route = request.scope["route"]
+    known = set(_query_parameters(route.dependant))
+    unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
+    if unknown:
+        message = f"Unknown parameter; this route has {', '.join(sorted(known))}"
+        raise RequestValidationError(
+            [{"type": "extra_forbidden", "loc": ("query", name), "msg": message} for name in unknown]
+        )
+
+
+def _query_parameters(dependant: Dependant) -> Iterator[str]:
+    """What the route and its dependencies, the application's too, read from the query."""
+    yield from (field.alias for field in dependant.query_params)
+    if isinstance(dependant.call, APIKeyQuery):
+        yield dependant.call.model.name
+    for inner in dependant.dependencies:
+        yield from _query_parameters(inner)
+
+
 def key_in_path(request: Request, task_group_name: str, task_name: str) -> TaskKey:
     """The task of a path. Names may contain anything, encoded; an impossible name names no task."""
     group, name = _encoded_names(request, f"{task_group_name}/{task_name}") or (task_group_name, task_name)
@@ -61,4 +91,5 @@ def _encoded_names(request: Request, joined: str) -> tuple[str, str] | None:
 
 Filters = Annotated[Selection, Depends(filters)]
 ActionFilters = Annotated[Selection, Depends(action_filters)]
+OnlyKnownParameters = Depends(only_known_parameters)
 KeyInPath = Annotated[TaskKey, Depends(key_in_path)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query
 
 from fastapi_task_manager.api.refusals import bounded, refusals
-from fastapi_task_manager.api.selecting import Filters, KeyInPath
+from fastapi_task_manager.api.selecting import Filters, KeyInPath, OnlyKnownParameters
 from fastapi_task_manager.api.showing import shown_explanation, shown_run, shown_skips, shown_task
 from fastapi_task_manager.schema.explanation import TaskExplanation
 from fastapi_task_manager.schema.task import TaskDetailed, TaskStatistics
@@ -21,7 +21,7 @@ SKIPS_SHOWN = 100
 def add_task_routes(router: APIRouter, manager: TaskManager) -> None:
     """GET /tasks, and of one task its statistics and the explanation of its next run."""
 
-    @router.get("/tasks", responses=refusals())
+    @router.get("/tasks", dependencies=[OnlyKnownParameters], responses=refusals())
     @bounded
     async def tasks(selection: Filters) -> list[TaskDetailed]:
         """All tasks that match, of every process on this store."""

@@ -13,6 +13,7 @@
     ├── RefusedError           the request cannot be granted
     │   ├── TaskNotFound
     │   ├── GroupNotFound
+    │   ├── NothingMatches
     │   ├── TaskIsStatic
     │   └── VersionConflict
     └── BackendError           the world failed
@@ -123,6 +124,16 @@ class GroupNotFound(RefusedError):
     def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(f"task group {name!r} not found")
+
+
+class NothingMatches(RefusedError):
+    """No task, or no live run, that all filters of a request match."""
+
+    def __init__(self, what: str, filters: dict[str, str | None]) -> None:
+        self.what = what
+        self.filters = {name: value for name, value in filters.items() if value is not None}
+        shown = ", ".join(f"{name}={_echo(value)}" for name, value in self.filters.items())
+        super().__init__(f"{what} not found: {f'none matches {shown}' if shown else 'there is none'}")
 
 
 class TaskIsStatic(RefusedError):

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 from fastapi import Depends, Header, HTTPException
+from fastapi.security import APIKeyQuery
 
 from fastapi_task_manager import RunContext, TaskGroup, TaskManager
 from tests.adapters.fastapi.application import answer, build, client_of, serving
@@ -152,7 +153,46 @@ async def test_an_action_that_matches_nothing_is_404(scene: Scene, method: str, 
     for filters in ({"task_name": "nobody"}, {"tag": "nowhere"}, {"task_name": "send", "task_group_name": "Upkeep"}):
         response = await scene.client.request(method, path, params=filters)
         assert response.status_code == 404
-        assert "not found" in response.json()["detail"]
+        shown = ", ".join(f"{name}={value!r}" for name, value in sorted(filters.items()))
+        assert response.json()["detail"] == f"task not found: none matches {shown}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/tasks?task_name=send"),
+        ("POST", "/tasks/disable?name=send"),
+        ("POST", "/tasks/enable?task_group=Reports"),
+        ("POST", "/tasks/trigger?task_name=send&Tag=x"),
+        ("POST", "/tasks/reset-retry?run_id=x"),
+        ("POST", "/tasks/cancel?group=Reports"),
+        ("DELETE", "/tasks/statistics?name=send&limit=5"),
+    ],
+)
+async def test_a_filter_that_the_route_does_not_have_is_422_and_changes_nothing(
+    scene: Scene, method: str, path: str
+) -> None:
+    response = await scene.client.request(method, path)
+    assert response.status_code == 422
+    problem = response.json()["detail"][0]
+    assert problem["loc"] == ["query", path.replace("&", "?").split("?")[-1 if "trigger" in path else 1].split("=")[0]]
+    assert "tag, task_group_name" in problem["msg"]
+    assert all(task["is_active"] for task in await scene.get("/tasks"))
+    assert scene.calls == []
+
+
+async def test_a_parameter_of_the_application_s_own_protection_is_known() -> None:
+    def check(token: str, key: str = Depends(APIKeyQuery(name="api_key"))) -> None:
+        if (token, key) != ("t", "k"):
+            raise HTTPException(401, "who are you?")
+
+    app, _ = build(TaskGroup("g"), dependencies=[Depends(check)])
+    async with serving(app) as client:
+        assert (await client.get("/tasks?token=t&api_key=k")).status_code == 200
+        assert (await client.post("/tasks/disable?token=t&api_key=k")).json()[
+            "detail"
+        ] == "task not found: there is none"
+        assert (await client.post("/tasks/disable?token=t&api_key=k&name=n")).status_code == 422
 
 
 async def test_trigger_runs_the_task_now_and_its_statistics_say_how_it_went(scene: Scene) -> None:
@@ -222,6 +262,7 @@ async def test_cancel_interrupts_what_runs(scene: Scene) -> None:
     await wait_until_async(lambda: scene.calls, "it runs")
     assert (await scene.task("long"))["is_running"] is True
     wrong = await scene.client.post("/tasks/cancel", params={"task_name": "long", "run_id": "nobody"})
+    assert wrong.json()["detail"] == "live run not found: none matches run_id='nobody', task_name='long'"
     assert wrong.status_code == 404
     cancelled = await answer(scene.client, "POST", "/tasks/cancel", params={"task_name": "long"})
     assert (cancelled["count"], cancelled["runs"][0]["result"]) == (1, "requested")
