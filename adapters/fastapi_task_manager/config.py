@@ -198,6 +198,21 @@ class Config(OperationalConfig):
         except ValueError as error:
             raise PydanticCustomError("not_an_address", "{text}", {"text": str(error)}) from None
 
+    @field_validator(
+        "redis_username",
+        "redis_password",
+        "redis_tls_ca_file",
+        "redis_sentinel_service",
+        "redis_sentinel_username",
+        "redis_sentinel_password",
+    )
+    @classmethod
+    def _encodable(cls, value: str | None) -> str | None:
+        """A lone surrogate, which a variable of the environment may hold, would fail in every request."""
+        if value is not None and any("\ud800" <= character <= "\udfff" for character in value):
+            raise PydanticCustomError("not_unicode", "must be valid unicode")
+        return value
+
     @field_validator("redis_sentinels")
     @classmethod
     def _addresses(cls, sentinels: str | None) -> str | None:
@@ -213,6 +228,8 @@ class Config(OperationalConfig):
             text = f"redis_cluster=True: a cluster has no sentinels, redis_sentinels={self.redis_sentinels!r}"
         elif self.redis_cluster and self.redis_host.startswith("unix://"):
             text = f"redis_cluster=True: a cluster has no socket, redis_host={shown_host(self.redis_host)!r}"
+        elif self.redis_tls and is_url(self.redis_host) and not self.redis_host.startswith("rediss://"):
+            text = f"redis_tls=True: a URL with TLS begins with rediss://, redis_host={shown_host(self.redis_host)!r}"
         else:
             return self
         raise PydanticCustomError("impossible_values", "{text}", {"text": text})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 SCHEMES = ("redis", "rediss", "unix")
+
+_DATABASE = re.compile(r"(/\d*)?", re.ASCII)
 
 
 def is_url(host: str) -> bool:
@@ -56,6 +59,10 @@ def _checked_url(host: str) -> str:
         raise ValueError("is not a URL that can be read: special characters of a password are percent-encoded")
     if port == 0:
         raise ValueError("the port must be 1 to 65535")
+    if parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):
+        raise ValueError(
+            f"{parts.scheme}://…: the path is the number of a database, such as {parts.scheme}://host:6379/0"
+        )
     if parts.scheme == "unix" and not parts.path:
         raise ValueError("unix://…: the path of the socket is missing")
     return host

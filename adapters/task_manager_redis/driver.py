@@ -98,8 +98,6 @@ def _options(settings: RedisSettings) -> tuple[type[AbstractConnection], Options
     """The class of connection and its arguments: the fields, then the URL, then what this adapter needs."""
     options: Options = {"db": settings.db, "username": settings.username, "password": settings.password}
     kind: type[AbstractConnection] = SSLConnection if settings.tls else Connection
-    if settings.tls_ca_file is not None and issubclass(kind, SSLConnection):
-        options["ssl_ca_certs"] = settings.tls_ca_file
     if settings.url is None:
         options |= {"host": settings.host, "port": settings.port}
     else:
@@ -109,6 +107,8 @@ def _options(settings: RedisSettings) -> tuple[type[AbstractConnection], Options
             raise DefinitionError("redis_host", settings.address, str(error)) from None
         kind = parsed.pop("connection_class", Connection)
         options |= {name: value for name, value in parsed.items() if name not in _OURS}
+    if settings.tls_ca_file is not None and issubclass(kind, SSLConnection):
+        options.setdefault("ssl_ca_certs", settings.tls_ca_file)
     options |= {
         "socket_connect_timeout": settings.connect_timeout.total_seconds(),
         # No retries: a script whose answer was lost may have taken effect, and would answer its repetition otherwise.

@@ -60,6 +60,10 @@ class RedisSettings:
             raise DefinitionError(
                 "redis_host", _shown(self.url), "special characters of a password are percent-encoded"
             )
+        if self.url is not None and not _names_a_database(self.url):
+            raise DefinitionError("redis_host", _scheme(self.url), "the path of a URL is the number of a database")
+        if self.tls and self.url is not None and not self.url.startswith("rediss://"):
+            raise DefinitionError("redis_tls", self.tls, "a URL with TLS begins with rediss://")
         if self.sentinel is not None and self.cluster:
             raise DefinitionError("redis_cluster", self.cluster, "a cluster has no sentinels")
         if self.cluster and self.url is not None and self.url.startswith("unix://"):
@@ -91,6 +95,12 @@ def _readable(url: str) -> bool:
     except ValueError:
         return False
     return not parts.fragment and "@" not in parts.path + parts.query
+
+
+def _names_a_database(url: str) -> bool:
+    """redis-py would take the default instead of a number that it cannot read."""
+    parts = urlsplit(url)
+    return parts.scheme == "unix" or parts.path in {"", "/"} or parts.path[1:].isdecimal()
 
 
 def _shown(url: str) -> str:

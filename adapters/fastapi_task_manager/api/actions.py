@@ -109,7 +109,7 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
         statuses, _ = await control.look(selection)
         live = [(one.view.key, run.run) for one in statuses for run in one.view.live if run_id in (None, run.run.value)]
         if run_id is not None and not live:
-            raise NothingMatches("live run", {"run_id": run_id} | said(selection))
+            raise NothingMatches("live run", {"run_id": run_id, **said(selection)})
         answers = await control.cancel(live)
         cancelled = [pair for pair in zip(live, answers, strict=True) if pair[1] is not Cancelling.NOT_LIVE]
         return shown_runs((key, run.value, answer.value) for (key, run), answer in cancelled)

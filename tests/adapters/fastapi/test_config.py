@@ -126,6 +126,8 @@ def test_an_impossible_value_is_refused_with_field_and_value(field: str, value: 
             {"redis_cluster": True, "redis_host": "unix:///run/redis.sock"},
             ("redis_cluster=True", "redis_host='unix:///run/redis.sock'"),
         ),
+        ({"redis_tls": True, "redis_host": "redis://:hunter2@h"}, ("redis_tls=True", "redis_host='redis://h'")),
+        ({"redis_tls": True, "redis_host": "unix:///r.sock"}, ("redis_tls=True", "redis_host='unix:///r.sock'")),
     ],
 )
 def test_values_that_contradict_each_other_are_refused_with_both(
@@ -198,6 +200,9 @@ def test_the_redis_host_may_be_a_url_and_shows_no_credentials(url: str) -> None:
         "u:hunter2@h",
         "redis://h:port",
         "redis://u:hun@ter2/#x@h",
+        "redis://u:hunter2@h/abc",
+        "rediss://u:hunter2@h/1/2",
+        "redis://u:hunter2@h/-1",
         "unix://",
         "a\0b",
     ],
@@ -206,6 +211,20 @@ def test_a_wrong_address_is_refused_by_the_field_name_and_without_credentials(ho
     with pytest.raises(ValidationError, match="redis_host") as caught:
         Config(redis_host=host)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "field", ["redis_password", "redis_username", "redis_sentinel_password", "redis_sentinel_service"]
+)
+def test_a_text_that_cannot_be_sent_is_refused_and_no_secret_shown(field: str) -> None:
+    with pytest.raises(ValidationError, match=f"(?s){field}.*valid unicode") as caught:
+        Config.model_validate({"redis_host": "h", field: "hunter2\udcff"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_tls_may_be_said_twice() -> None:
+    settings = Config(redis_host="rediss://h/3", redis_tls=True, redis_tls_ca_file="ca.pem").redis_settings()
+    assert (settings.url, settings.tls_ca_file) == ("rediss://h/3", "ca.pem")
 
 
 def test_a_wrong_scheme_is_named() -> None:

@@ -74,6 +74,10 @@ def test_contradictions_are_refused() -> None:
         lambda: RedisSettings(cluster=True, url="unix:///tmp/redis.sock"),
         lambda: RedisSettings(timeout=timedelta(0)),
         lambda: SentinelSettings(hosts=(), service="main"),
+        lambda: RedisSettings(url="redis://host/abc"),
+        lambda: RedisSettings(url="redis://host/1/2"),
+        lambda: RedisSettings(url="redis://host", tls=True),
+        lambda: RedisSettings(url="unix:///run/redis.sock", tls=True),
     ):
         with pytest.raises(DefinitionError):
             wrong()
@@ -81,7 +85,10 @@ def test_contradictions_are_refused() -> None:
 
 async def test_a_url_says_what_it_says_and_the_fields_say_the_rest() -> None:
     settings = RedisSettings(
-        url="rediss://me@server:7000/3?ssl_cert_reqs=none&socket_timeout=90", password=SECRET, db=5
+        url="rediss://me@server:7000/3?ssl_cert_reqs=none&socket_timeout=90",
+        password=SECRET,
+        db=5,
+        tls_ca_file="ca.pem",
     )
     assert settings.address == "rediss://server:7000/3"
     driver = connect(settings, timeout=timedelta(seconds=1), connections=4)
@@ -90,6 +97,7 @@ async def test_a_url_says_what_it_says_and_the_fields_say_the_rest() -> None:
     given = pool.connection_kwargs
     assert (given["host"], given["port"], given["db"], given["username"]) == ("server", 7000, 3, "me")
     assert given["password"] == SECRET
+    assert given["ssl_ca_certs"] == "ca.pem"
     assert given["ssl_cert_reqs"] in {"none", ssl.CERT_NONE}
     assert given["socket_timeout"] == 1.0
     await driver.aclose()
