@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Unpack
@@ -62,6 +63,7 @@ class TaskManager:
         self._observers = tuple(observers)
         self._life: Life | None = None
         self._was_started = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._apps: WeakSet[FastAPI] = WeakSet()
         if app is not None:
             self.append_to_app_lifecycle(app)
@@ -278,10 +280,13 @@ class TaskManager:
         A store that is away does not make this fail: `health_check` says so, and scheduling begins when it comes.
 
         Raises:
-            RuntimeError: The store was not usable within `start_timeout`.
+            RuntimeError: The store was not usable within `start_timeout`, or the manager runs in another event loop.
         """
         if self._life is not None:
+            if self._loop is not asyncio.get_running_loop():
+                raise RuntimeError("this manager runs in another event loop: give each application one of its own")
             return
+        self._loop = asyncio.get_running_loop()
         life = self._life = Life(
             config=self._config, open_backend=self._open_backend, roster=self._roster, observers=self._observers
         )

@@ -278,3 +278,21 @@ def _setter(event: asyncio.Event) -> Callable[[], None]:
 
 def _stored(manager: TaskManager) -> set[str]:
     return {stored.task.key.name for stored in manager.control.select(Selection())}
+
+
+async def test_a_manager_that_runs_is_refused_a_second_event_loop() -> None:
+    """Its queue and its locks belong to the first: the second application would wait for them for ever."""
+    app, other = FastAPI(), FastAPI()
+    manager = TaskManager(app, OperationalConfig(**QUICK), backend=MemoryStore().open)
+    manager.append_to_app_lifecycle(other)
+
+    async def serve_other() -> None:
+        async with other.router.lifespan_context(other):
+            pass
+
+    async with app.router.lifespan_context(app):
+        with pytest.raises(RuntimeError, match="runs in another event loop"):
+            await asyncio.to_thread(asyncio.run, serve_other())
+        assert manager.is_running
+    assert not manager.is_running
+    await asyncio.to_thread(asyncio.run, serve_other())
