@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import assert_never
 
+from task_manager_core.application.failure import LONGEST_TRACEBACK
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import (
     CatalogueChanged,
@@ -135,7 +137,7 @@ def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased) -> None:
             if _consumer.isEnabledFor(logging.DEBUG):
                 _consumer.debug("started %s", _attempt(claim))
         case ClaimLost(claim=claim):
-            _consumer.warning("lost the claim on %s; the run goes on elsewhere", _attempt(claim))
+            _consumer.warning("lost the claim on %s: its outcome here does not count", _attempt(claim))
         case RunReleased(claim=claim, reason=reason):
             _consumer.info("handed back %s: %s", _attempt(claim), reason)
         case RunSettled():
@@ -158,10 +160,23 @@ def _log_outcome(event: RunSettled) -> None:
                 attempt,
                 took,
                 delay.total_seconds(),
-                exc_info=event.error,
+                exc_info=_loggable(event),
             )
         case Exhausted():
-            _consumer.error("failed %s after %.3f s, for good", attempt, took, exc_info=event.error)
+            _consumer.error("failed %s after %.3f s, for good", attempt, took, exc_info=_loggable(event))
+
+
+class AbridgedError(Exception):
+    """Stands in the log for an exception whose traceback is too long; its text is the one that the history keeps."""
+
+
+def _loggable(event: RunSettled) -> BaseException | None:
+    """The exception of the task, unless its line would be as long as the task likes."""
+    error, failure = event.error, event.settlement.failure
+    if error is None or failure is None:
+        return error
+    whole = sum(len(part) for part in traceback.format_exception(error))
+    return error if whole <= LONGEST_TRACEBACK else AbridgedError(failure.traceback)
 
 
 def _log_repair(event: ClaimReaped | FindingMade) -> None:

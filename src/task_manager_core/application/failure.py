@@ -25,11 +25,11 @@ def class_names(error: BaseException) -> tuple[str, ...]:
 
 def failure_of(error: BaseException) -> Failure:
     """Bounded, so that a task cannot fill the store by failing; a traceback keeps its end, which names the place."""
-    text = _valid("".join(traceback.format_exception(error)))
+    text = _valid("".join(_bounded(part) for part in traceback.format_exception(error)))
     message = _text(error)
     return Failure(
         type=f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
-        message=message if len(message) <= LONGEST_MESSAGE else message[:LONGEST_MESSAGE] + "…",
+        message=_bounded(message),
         traceback=text if len(text) <= LONGEST_TRACEBACK else "…" + text[-LONGEST_TRACEBACK:],
     )
 
@@ -39,6 +39,11 @@ def _text(error: BaseException) -> str:
         return _valid(str(error))
     except Exception:  # noqa: BLE001 - a broken __str__ of the user's exception
         return "(its message cannot be shown)"
+
+
+def _bounded(text: str) -> str:
+    """Of a traceback the parts are frames and messages: a long message must not push out the frames."""
+    return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "…"
 
 
 def _valid(text: str) -> str:

@@ -73,7 +73,7 @@ class RunSettled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimLost:
-    """The worker's claim ended before it could settle; whatever it did, the run goes on elsewhere."""
+    """The worker's claim ended before it could settle; whatever it did, its outcome does not count."""
 
     node: NodeId
     claim: Claim

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fastapi_task_manager import Config, TaskGroup, TaskManager
-from fastapi_task_manager.observers.logs import ROOT, LogObserver
+from fastapi_task_manager.observers.logs import ROOT, AbridgedError, LogObserver
 from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import TickFailed
@@ -215,6 +215,28 @@ async def test_one_line_per_dispatch_and_failure_and_change_of_leadership(caplog
     assert failed.exc_info is not None
     assert "ValueError: the reason" in caplog.text
     assert 'raise ValueError("the reason")' in caplog.text
+
+
+async def test_a_long_message_fills_neither_the_log_nor_the_history(caplog: pytest.LogCaptureFixture) -> None:
+    group = TaskGroup("g")
+
+    @group.add_task("0 0 1 1 *", name="n", max_retries=0)
+    async def failing() -> None:
+        raise ValueError("x" * 5_000_000) from KeyError("y" * 5_000_000)
+
+    app, _ = build(group)
+    async with serving(app) as client:
+        await answer(client, "POST", "/tasks/trigger", params={"task_name": "n"})
+        await wait_until_async(lambda: _lines(caplog, "consumer", "failed g/n run"), "the failure is logged")
+        (failed,) = _lines(caplog, "consumer", "failed g/n run")
+        (run,) = (await answer(client, "GET", "/tasks/g/n/statistics"))["runs"]
+    logged = logging.Formatter().format(failed)
+    for text in (logged, run["error_traceback"]):
+        assert len(text) < 10_000
+        assert "in failing" in text
+        assert "ValueError: xxx" in text
+    assert isinstance(failed.exc_info, tuple)
+    assert failed.exc_info[0] is AbridgedError
 
 
 async def test_a_store_that_is_away_is_told_less_and_less_often(caplog: pytest.LogCaptureFixture) -> None:
