@@ -189,6 +189,22 @@ def test_every_model_has_a_section_with_its_fields(openapi: dict[str, Any]) -> N
         assert re.findall(r"^- `(\w+)`", below, re.MULTILINE) == list(model.get("properties", {})), name
         for value in model.get("enum", []):
             assert f"`{value}`" in below, (name, value)
+        shown = dict(re.findall(r"^- `(\w+)` \(.*?\): (.*)$", below, re.MULTILINE))
+        assert shown == {field: one.get("description") for field, one in model.get("properties", {}).items()}, name
+
+
+def test_every_parameter_and_every_property_is_described(openapi: dict[str, Any]) -> None:
+    operations = [operation for methods in openapi["paths"].values() for operation in methods.values()]
+    described = {
+        **{(one["operationId"], item["name"]): item for one in operations for item in one.get("parameters", [])},
+        **{
+            (name, field): item
+            for name, model in openapi["components"]["schemas"].items()
+            if "Validation" not in name  # FastAPI's own
+            for field, item in model.get("properties", {}).items()
+        },
+    }
+    assert [where for where, item in described.items() if not item.get("description")] == []
 
 
 # -- events and logs --------------------------------------------------------------------------------------------------

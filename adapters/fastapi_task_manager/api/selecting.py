@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyQuery
@@ -65,7 +65,11 @@ def _query_parameters(dependant: Dependant) -> Iterator[str]:
         yield from _query_parameters(inner)
 
 
-def key_in_path(request: Request, task_group_name: str, task_name: str) -> TaskKey:
+def key_in_path(
+    request: Request,
+    task_group_name: Annotated[str, Path(description="Group of the task")],
+    task_name: Annotated[str, Path(description="Name of the task inside its group")],
+) -> TaskKey:
     """The task of a path. Names may contain anything, encoded; an impossible name names no task."""
     group, name = _encoded_names(request, f"{task_group_name}/{task_name}") or (task_group_name, task_name)
     return possible_key(group, name)

@@ -12,15 +12,15 @@ from task_manager_core.domain.explain import ReasonCode
 class ExplainedReason(BaseModel):
     """One reason. `code` is one of a closed set, `text` is for people."""
 
-    code: ReasonCode
-    text: str
+    code: ReasonCode = Field(description="What the reason is about")
+    text: str = Field(description="The reason in words")
 
 
 class TaskExplanation(BaseModel):
     """The reasons in order; the last is what the scheduler would decide about the next slot as things stand."""
 
-    task_group_name: str
-    task_name: str
+    task_group_name: str = Field(description="Group of the task")
+    task_name: str = Field(description="Name of the task inside its group")
     next_slot: datetime | None = Field(description="The planned instant, null if the schedule has none left")
     due_at: datetime | None = Field(description="The same with its jitter")
-    reasons: list[ExplainedReason]
+    reasons: list[ExplainedReason] = Field(description="The reasons in order")

@@ -26,23 +26,25 @@ class ConfigResponse(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    redis_key_prefix: str
-    concurrent_tasks: int
-    statistics_redis_expiration: int
-    statistics_history_runs: int
-    allow_parallel: bool
-    poll_interval: float
-    worker_service_name: str
-    stream_block_ms: int = Field(description="Milliseconds")
-    leader_heartbeat_interval: float
-    leader_retry_interval: float
-    reconciliation_interval: float
-    retry_backoff: float
-    retry_backoff_max: float
-    retry_backoff_multiplier: float
-    running_heartbeat_interval: float
-    max_retries: int | None
-    timezone: str
-    refresh_interval: float
-    shutdown_timeout: float
-    start_timeout: float | None
+    redis_key_prefix: str = Field(description="Prefix of every key in the store")
+    concurrent_tasks: int = Field(description="Most runs that one process executes at a time")
+    statistics_redis_expiration: int = Field(description="Time to live of the statistics in seconds")
+    statistics_history_runs: int = Field(description="Attempts kept in the history of a task")
+    allow_parallel: bool = Field(description="May several runs of a task live at once that says nothing?")
+    poll_interval: float = Field(description="Longest wait of the leader between two looks at what is due, in seconds")
+    worker_service_name: str = Field(description="Part of the process's identity")
+    stream_block_ms: int = Field(description="A worker asks for runs with requests of this many milliseconds")
+    leader_heartbeat_interval: float = Field(description="The leader renews its lease this often, in seconds")
+    leader_retry_interval: float = Field(description="Longest wait of a follower between two bids, in seconds")
+    reconciliation_interval: float = Field(description="The leader looks for dead workers this often, in seconds")
+    retry_backoff: float = Field(description="Delay before the first retry in seconds")
+    retry_backoff_max: float = Field(description="Longest delay between retries in seconds")
+    retry_backoff_multiplier: float = Field(description="Each delay is this many times the one before")
+    running_heartbeat_interval: float = Field(description="A worker extends its claims this often, in seconds")
+    max_retries: int | None = Field(description="Retries before a run is given up; null: until it succeeds")
+    timezone: str = Field(description="Zone of the cron expressions that name none")
+    refresh_interval: float = Field(description="Longest time until a changed definition is known, in seconds")
+    shutdown_timeout: float = Field(description="Running tasks get this long to end at a stop, in seconds")
+    start_timeout: float | None = Field(
+        description="A start fails after this time without a usable store, in seconds; null: it keeps trying"
+    )

@@ -21,7 +21,7 @@ class UpcomingSlot(BaseModel):
 class UpcomingResponse(BaseModel):
     """The coming slots of a schedule, fewer than asked for if it ends."""
 
-    upcoming: list[UpcomingSlot]
+    upcoming: list[UpcomingSlot] = Field(description="The slots in order")
 
 
 class PreviewRequest(BaseModel):
@@ -33,6 +33,8 @@ class PreviewRequest(BaseModel):
     timezone: str = Field(default="UTC", description="IANA name", examples=["Europe/Rome"])
     gap: Literal["shift", "skip"] = Field(default="shift", description="A local time that does not exist")
     fold: Literal["first", "both"] = Field(default="first", description="A local time that happens twice")
-    start: AwareDatetime | None = Field(default=None, description="Slots after this instant; default: now")
-    count: int = Field(default=10, ge=1, le=MOST_UPCOMING)
+    start: AwareDatetime | None = Field(
+        default=None, description="Slots after this instant, of the years 1970 to 9998; default: now"
+    )
+    count: int = Field(default=10, ge=1, le=MOST_UPCOMING, description="How many slots")
     seed: str | None = Field(default=None, description='What H depends on: "group/name" of the task', max_length=500)

@@ -31,21 +31,21 @@ __all__ = [
 class TaskDetailed(BaseModel):
     """A task with its state. Policies are shown as they apply, with every default filled in."""
 
-    task_group_name: str
-    name: str
-    description: str | None
-    tags: list[str]
+    task_group_name: str = Field(description="Group of the task")
+    name: str = Field(description="Name of the task inside its group")
+    description: str | None = Field(description="Free text")
+    tags: list[str] = Field(description="The group's and its own")
     expression: str = Field(description="The schedule in words: the cron expression, or what stands for it")
-    high_priority: bool
+    high_priority: bool = Field(description="Its runs are claimed before those of other tasks")
     retry_backoff: float = Field(description="Seconds before the first retry")
     retry_backoff_max: float = Field(description="Longest delay between retries in seconds")
-    dynamic: bool
-    allow_parallel: bool
-    kwargs: dict[str, Any]
-    function_name: str
+    dynamic: bool = Field(description="Added at run time, not declared by code")
+    allow_parallel: bool = Field(description="May several runs of the task live at once?")
+    kwargs: dict[str, Any] = Field(description="Keyword arguments of the function")
+    function_name: str = Field(description="The function that a run calls")
     next_run: datetime | None = Field(description="When the next slot is dispatched; null when the schedule has ended")
     is_active: bool = Field(description="false while disabled, and for a static task that no process declares")
-    is_running: bool
+    is_running: bool = Field(description="Does a worker execute a run of it now?")
     retry_after: datetime | None = Field(description="When the waiting retry starts; null outside a backoff")
     retry_delay: float | None = Field(description="Length of that backoff in seconds; null outside a backoff")
     overlap: str = Field(description="allow, buffer_one or skip")
@@ -59,57 +59,59 @@ class TaskRun(BaseModel):
     """One attempt at a run."""
 
     run_date: datetime = Field(description="When the attempt started, by its worker's clock")
-    durations_second: float
+    durations_second: float = Field(description="How long the attempt took in seconds")
     status: Literal["succeeded", "retried", "failed", "cancelled", "lost"] = Field(
         description="retried: failed, another attempt follows; failed: for good; lost: its worker died"
     )
-    run_id: str
-    attempt: int
+    run_id: str = Field(description="Identity of the run, the same for each of its attempts")
+    attempt: int = Field(description="Number of the attempt, from 1")
     slot: datetime | None = Field(description="The planned instant; null for a triggered run")
-    worker: str
-    error_type: str | None = None
-    error_message: str | None = None
-    error_traceback: str | None = None
+    worker: str = Field(description="Identity of the process that executed it")
+    error_type: str | None = Field(
+        default=None, description="Qualified name of the exception's class; null if there was none"
+    )
+    error_message: str | None = Field(default=None, description="Its message, at most 2,000 characters")
+    error_traceback: str | None = Field(default=None, description="The end of its traceback, at most 8,000 characters")
 
 
 class SkippedSlots(BaseModel):
     """Neighbouring slots that were not dispatched, for one reason."""
 
-    first: datetime
-    last: datetime
-    count: int
-    reason: str
+    first: datetime = Field(description="The first of these slots")
+    last: datetime = Field(description="The last of them")
+    count: int = Field(description="How many they are")
+    reason: str = Field(description="Why: paused, overlap, backoff, deadline, catch_up, deleted or store_lost")
 
 
 class TaskStatistics(BaseModel):
     """What happened to a task, newest first."""
 
-    task_group_name: str
-    task_name: str
-    runs: list[TaskRun]
-    skipped: list[SkippedSlots]
+    task_group_name: str = Field(description="Group of the task")
+    task_name: str = Field(description="Name of the task inside its group")
+    runs: list[TaskRun] = Field(description="Attempts, the newest first")
+    skipped: list[SkippedSlots] = Field(description="Skipped slots, the newest first")
 
 
 class AffectedTask(BaseModel):
     """A task that an action took effect on."""
 
-    task_group: str
-    task: str
+    task_group: str = Field(description="Group of the task")
+    task: str = Field(description="Name of the task inside its group")
 
 
 class TaskActionResponse(BaseModel):
     """What an action took effect on."""
 
-    affected_tasks: list[AffectedTask]
-    count: int
+    affected_tasks: list[AffectedTask] = Field(description="The tasks in the order of their names")
+    count: int = Field(description="How many they are")
 
 
 class AffectedRun(BaseModel):
     """A run that an action took effect on."""
 
-    task_group: str
-    task: str
-    run_id: str
+    task_group: str = Field(description="Group of the task")
+    task: str = Field(description="Name of the task inside its group")
+    run_id: str = Field(description="Identity of the run")
     result: str = Field(
         description="trigger: queued, held (waits for another run of its task) or duplicate (this request was made "
         "before); cancel: cancelled, or requested (its worker will hear of it)"
@@ -119,7 +121,7 @@ class AffectedRun(BaseModel):
 class TaskRunsResponse(TaskActionResponse):
     """What an action took effect on, with the runs."""
 
-    runs: list[AffectedRun]
+    runs: list[AffectedRun] = Field(description="The runs")
 
 
 class TriggerRequest(BaseModel):
@@ -135,15 +137,15 @@ class TriggerRequest(BaseModel):
 class RegisteredFunctionInfo(BaseModel):
     """A function that dynamic tasks may name."""
 
-    task_group_name: str
-    function_name: str
+    task_group_name: str = Field(description="Group of the function")
+    function_name: str = Field(description="What a dynamic task calls it")
 
 
 class RegisteredFunctionsResponse(BaseModel):
     """The functions that dynamic tasks may name."""
 
-    functions: list[RegisteredFunctionInfo]
-    count: int
+    functions: list[RegisteredFunctionInfo] = Field(description="The functions, group by group")
+    count: int = Field(description="How many they are")
 
 
 class _DynamicTask(BaseModel):
@@ -152,34 +154,44 @@ class _DynamicTask(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     cron_expression: str | list[str] | None = Field(
-        default=None, description="5 fields, or 6 with the seconds first; a list is a union", examples=["*/5 * * * *"]
+        default=None,
+        description="5 fields, or 6 with the seconds first; a list of up to 20 is a union",
+        examples=["*/5 * * * *"],
     )
-    interval: float | None = Field(default=None, description="Instead of a cron expression: a constant distance")
-    phase: float | None = Field(default=None, description="Shifts the interval")
-    run_at: datetime | list[datetime] | None = Field(default=None, description="Instead: one run at each instant")
+    interval: float | None = Field(
+        default=None, description="Instead of a cron expression: a constant distance in seconds"
+    )
+    phase: float | None = Field(default=None, description="Shifts the interval, in seconds")
+    run_at: datetime | list[datetime] | None = Field(
+        default=None, description="Instead: one run at each instant, at most 1,000"
+    )
     timezone: str | None = Field(default=None, description="IANA name")
     gap: Literal["shift", "skip"] | None = Field(default=None, description="A local time that does not exist")
     fold: Literal["first", "both"] | None = Field(default=None, description="A local time that happens twice")
-    jitter: float | None = Field(default=None, description="Each slot is dispatched up to this much later")
+    jitter: float | None = Field(default=None, description="Each slot is dispatched up to this many seconds later")
     start_at: datetime | None = Field(default=None, description="No slot before this instant")
     end_at: datetime | None = Field(default=None, description="No slot from this instant on")
     kwargs: dict[str, Any] | None = Field(
         default=None, description="Keyword arguments of the function, up to 100,000 characters and 64 levels"
     )
-    description: str | None = None
-    high_priority: StrictBool | None = None
-    tags: list[str] | None = Field(default=None, description="In addition to the group's")
-    retry_backoff: float | None = Field(default=None, description="Before the first retry")
-    retry_backoff_max: float | None = Field(default=None, description="Longest delay between retries")
+    description: str | None = Field(default=None, description="Free text, up to 10,000 characters")
+    high_priority: StrictBool | None = Field(default=None, description="Claim its runs before those of other tasks")
+    tags: list[str] | None = Field(default=None, description="In addition to the group's; at most 100 with them")
+    retry_backoff: float | None = Field(default=None, description="Seconds before the first retry")
+    retry_backoff_max: float | None = Field(default=None, description="Longest delay between retries in seconds")
     allow_parallel: StrictBool | None = Field(default=None, description="May several runs of the task live at once?")
     overlap: Literal["allow", "buffer_one", "skip"] | None = Field(default=None, description="Finer: what happens then")
     catch_up: Literal["latest", "none", "all"] | None = Field(default=None, description="What runs after an outage")
     run_on_start: StrictBool | None = Field(default=None, description="Run once when first seen")
-    max_retries: int | None = None
+    max_retries: int | None = Field(
+        default=None, description="Retries before a run is given up; default: the configuration's"
+    )
     retry_on: list[str] | None = Field(default=None, description="Qualified names of exception classes")
     no_retry_on: list[str] | None = Field(default=None, description="The same; wins")
-    timeout: float | None = Field(default=None, description="Longest time of one attempt")
-    start_deadline: float | None = Field(default=None, description="Slots later than this are skipped")
+    timeout: float | None = Field(default=None, description="Longest time of one attempt in seconds")
+    start_deadline: float | None = Field(
+        default=None, description="Slots that are later than these seconds are skipped"
+    )
 
     def said(self) -> dict[str, Any]:
         """What the request says, and nothing that it leaves open."""
@@ -189,8 +201,8 @@ class _DynamicTask(BaseModel):
 class CreateDynamicTaskRequest(_DynamicTask):
     """A new dynamic task: exactly one of cron_expression, interval and run_at."""
 
-    task_group_name: str
-    function_name: str
+    task_group_name: str = Field(description="A group of the application")
+    function_name: str = Field(description="A function that the group registers")
     name: str | None = Field(default=None, description="Default: the function's name and a suffix")
 
     def said(self) -> dict[str, Any]:
@@ -201,7 +213,7 @@ class CreateDynamicTaskRequest(_DynamicTask):
 class ChangeDynamicTaskRequest(_DynamicTask):
     """What shall be different about a dynamic task. What is left out stays; null is the default again."""
 
-    function_name: str | None = None
+    function_name: str | None = Field(default=None, description="Another function that the group registers")
 
     def said(self) -> dict[str, Any]:
         words = self.model_dump(exclude_unset=True)
@@ -213,9 +225,11 @@ class ChangeDynamicTaskRequest(_DynamicTask):
 class DynamicTaskResponse(BaseModel):
     """A dynamic task as it stands."""
 
-    task_group_name: str
-    task_name: str
-    function_name: str
-    cron_expression: str
-    kwargs: dict[str, Any]
-    dynamic: Literal[True] = True
+    task_group_name: str = Field(description="Group of the task")
+    task_name: str = Field(description="Name of the task inside its group")
+    function_name: str = Field(description="The function that a run calls")
+    cron_expression: str = Field(description="The schedule in words: the cron expression, or what stands for it")
+    kwargs: dict[str, Any] = Field(description="Keyword arguments of the function")
+    dynamic: Literal[True] = Field(
+        default=True, description="Always true: only dynamic tasks are added and changed here"
+    )

@@ -12,7 +12,7 @@ __all__ = ["RegisteredFunctionInfo", "RegisteredFunctionsResponse", "TaskGroupRe
 class TaskGroupResponse(BaseModel):
     """A group of this process."""
 
-    name: str
-    tags: list[str]
+    name: str = Field(description="Name of the group")
+    tags: list[str] = Field(description="Carried by every task of the group")
     allow_parallel: bool | None = Field(description="null: what the configuration says")
     task_count: int = Field(description="Static and dynamic tasks")
