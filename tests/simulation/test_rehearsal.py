@@ -16,7 +16,7 @@ from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.planning import SkipReason
-from task_manager_core.domain.policy import CatchUp, CatchUpMode, NodePolicy, Overlap, RetryPolicy
+from task_manager_core.domain.policy import CatchUp, CatchUpMode, NodePolicy, Overlap, RetryPolicy, WorkerPolicy
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task
 from task_manager_core.testing.rehearsal import (
@@ -240,6 +240,37 @@ def test_slots_that_nobody_decided_about_are_told() -> None:
     report = rehearsed(OFTEN, faults=(kill(HOUR + MINUTE, worker="all"),), duration=90 * MINUTE)
     assert [slot for _, slot in report.undecided()] == [START + HOUR + number * 5 * MINUTE for number in range(1, 6)]
     assert len(report.planned("often")) == 18
+
+
+def test_a_run_that_never_began_is_late_until_the_end() -> None:
+    hog = Task(key=TaskKey("group", "hog"), schedule=Schedule.at(START), function="hog")
+    report = rehearsed(
+        hog,
+        task("backup", "1 * * * *", overlap=Overlap.ALLOW),
+        durations={"hog": 9 * DAY},
+        workers=1,
+        policy=NodePolicy(worker=WorkerPolicy(concurrency=1)),
+    )
+    assert report.lateness("backup") == DAY - MINUTE
+    assert len(report.late("backup")) == len(report.unfinished("backup")) == 24
+    assert report.lateness("hog") == timedelta(0)
+    assert [run.lateness for run in report.runs("backup")] == [None] * 24
+    for words in ("Runs that never began: 24", "group/backup 2026-01-05 00:01:00 never began", "23 h 59 min"):
+        assert words in report.summary()
+    assert "Runs that began and had no outcome at the end: 1\n  group/hog 2026-01-05 00:00:00 attempt 1 not" in (
+        report.summary()
+    )
+
+
+def test_a_slot_that_nobody_decided_about_is_late_until_the_end() -> None:
+    report = rehearsed(OFTEN, faults=(kill(HOUR + MINUTE, worker="all"),), duration=90 * MINUTE)
+    assert report.lateness("often") == 25 * MINUTE
+    assert [run.slot for run in report.late(by=10 * MINUTE)] == [
+        START + HOUR + 5 * MINUTE,
+        START + HOUR + 10 * MINUTE,
+        START + HOUR + 15 * MINUTE,
+    ]
+    assert not {run.slot for run in report.late()} & {run.slot for run in report.runs()}
 
 
 def test_a_fault_without_an_occasion_is_told() -> None:

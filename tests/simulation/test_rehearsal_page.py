@@ -14,7 +14,7 @@ import pytest
 
 from task_manager_core.application.registry import Registry
 from task_manager_core.domain.identity import TaskKey
-from task_manager_core.domain.policy import Overlap
+from task_manager_core.domain.policy import NodePolicy, Overlap, WorkerPolicy
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task
 from task_manager_core.testing.rehearsal import Report, during, kill, pause, rehearse
@@ -82,6 +82,10 @@ def page(report: Report) -> str:
 
 @pytest.fixture(scope="module")
 def data(page: str) -> dict[str, Any]:
+    return drawn(page)
+
+
+def drawn(page: str) -> dict[str, Any]:
     (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     found: dict[str, Any] = json.loads(text)
     return found
@@ -142,6 +146,34 @@ def test_the_findings_count_what_the_report_finds(data: dict[str, Any], report: 
     assert counts["Failed attempts"] == len(report.failures()) > 0
     assert counts["Skipped slots"] == len(report.skips()) > 0
     assert "Troubles" not in counts
+
+
+def test_the_page_says_what_never_began() -> None:
+    async def nothing() -> None: ...
+
+    registry = Registry()
+    for name, cron in (("hog", "5 1 * * *"), ("often", "*/20 * * * *")):
+        key = TaskKey("group", name)
+        registry.declare(Task(key=key, schedule=Schedule.cron(cron), function="work"), nothing)
+    report = rehearse(
+        registry,
+        open_backend=MemoryStore().open,
+        policy=NodePolicy(worker=WorkerPolicy(concurrency=1)),
+        workers=1,
+        start=START,
+        duration=timedelta(hours=4),
+        durations={"hog": timedelta(hours=9)},
+        faults=[kill(timedelta(hours=3, minutes=30))],
+    )
+    found = drawn(report.to_html())
+    panels = {finding["title"]: finding["moments"] for finding in found["findings"]}
+    assert [text for *_, text in panels["Never began"]] == ["group/often"] * 7
+    assert [text for *_, text in panels["Undecided slots"]] == ["group/often"]
+    assert [text for *_, text in panels["Without an outcome"]] == ["group/hog: attempt 1 not finished"]
+    assert panels["Latest starts"][0][2] == "group/often by 2 h 40 min, never began"
+    (often,) = [task for task in found["tasks"] if task["name"] == "often"]
+    assert often["latest"] == report.lateness("often") // timedelta(milliseconds=1) == 160 * 60_000
+    assert len(often["open"]) == 8
 
 
 def test_a_month_of_equal_runs_takes_little_room() -> None:

@@ -13,8 +13,8 @@ from itertools import groupby
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.planning import SkipReason
 from task_manager_core.testing.rehearsal.meetings import Overlap
-from task_manager_core.testing.rehearsal.report import Ending, Execution, Report, TaskStory
-from task_manager_core.testing.rehearsal.summary import crowds, shown
+from task_manager_core.testing.rehearsal.report import Ending, Execution, PlannedRun, Report, TaskStory
+from task_manager_core.testing.rehearsal.summary import crowds, never_begun, shown, without_outcome
 
 MOST_FINDINGS = 200
 """Of each kind. The report has them all."""
@@ -59,7 +59,7 @@ def _data(report: Report) -> dict[str, object]:
         "lives": lives,
         "endings": [ending.value for ending in _ENDINGS],
         "reasons": [reason.value for reason in _REASONS],
-        "tasks": [_task(story, told.start, number) for story in report.stories],
+        "tasks": [_task(report, story, number) for story in report.stories],
         "marks": [
             [
                 _ms(mark.at, told.start),
@@ -74,8 +74,9 @@ def _data(report: Report) -> dict[str, object]:
     }
 
 
-def _task(story: TaskStory, start: datetime, number: dict[str, int]) -> dict[str, object]:
+def _task(report: Report, story: TaskStory, number: dict[str, int]) -> dict[str, object]:
     """Columns: what is the same many times over is written once with its count."""
+    start = report.circumstances.start
     executions = [(run.slot, run.due, execution) for run in story.runs for execution in run.executions]
     waiting = [run.slot for run in story.runs if not run.executions]
     task, slots = story.task, [_ms(slot, start) for slot, _, _ in executions]
@@ -84,6 +85,7 @@ def _task(story: TaskStory, start: datetime, number: dict[str, int]) -> dict[str
         "name": task.key.name,
         "schedule": task.schedule.expression,
         "overlap": task.overlap.value,
+        "latest": report.lateness(story.key) // _MILLISECOND,
         "slots": _runs(_steps(slots)),
         "jitter": _runs([_ms(due, slot) for slot, due, _ in executions]),
         "late": _runs([_ms(execution.began, due) for _, due, execution in executions]),
@@ -117,7 +119,7 @@ def _runs(numbers: Iterable[int]) -> list[int]:
 
 def _findings(report: Report) -> list[dict[str, object]]:
     """Lists to click through: [from, to, text] each, with the number of all there are."""
-    start = report.circumstances.start
+    start, end = report.circumstances.start, report.circumstances.end
 
     def moment(began: datetime, ended: datetime | None, text: object) -> list[object]:
         return [_ms(began, start), _ms(ended or began, start), str(text)]
@@ -128,8 +130,12 @@ def _findings(report: Report) -> list[dict[str, object]]:
     def meeting(overlap: Overlap[Execution]) -> list[object]:
         return moment(overlap.began, overlap.ended, f"{overlap.first.task} for {shown(overlap.lasting)}")
 
+    def late(run: PlannedRun) -> list[object]:
+        never = "" if run.began else ", never began"
+        return moment(run.due, run.began or end, f"{run.task} by {shown(run.late_by(end))}{never}")
+
     overlaps = report.overlaps()
-    latest = sorted(report.late(), key=lambda run: run.lateness or timedelta(0), reverse=True)
+    latest = sorted(report.late(), key=lambda run: run.late_by(end), reverse=True)
     sections = (
         section(
             "Faults",
@@ -153,8 +159,28 @@ def _findings(report: Report) -> list[dict[str, object]]:
         ),
         section(
             "Latest starts",
-            [moment(run.due, run.began, f"{run.task} by {shown(run.lateness or timedelta(0))}") for run in latest],
-            "from the planned instant to the call of the function",
+            [late(run) for run in latest],
+            "from the planned instant to the call of the function, or to the end",
+        ),
+        section(
+            "Never began",
+            [moment(run.due, end, run.task) for run in never_begun(report)],
+            "dispatched, and no worker got to it",
+        ),
+        section(
+            "Without an outcome",
+            [
+                moment(
+                    run.began or run.due, end, f"{run.task}: attempt {run.executions[-1].attempt} {run.ending.value}"
+                )
+                for run in without_outcome(report)
+            ],
+            "began, and had not ended for good when the rehearsal did",
+        ),
+        section(
+            "Undecided slots",
+            [moment(slot, end, key) for key, slot in report.undecided()],
+            "nobody had decided about them when the rehearsal ended",
         ),
         section(
             "Skipped slots",

@@ -58,9 +58,9 @@ class Execution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRun:
-    """A slot that was dispatched. `due` is the slot and its jitter; `held` if it first waited for an earlier run of its
-    task. `ending` is its outcome, or if it has none how its last execution ended. `executions` is empty if no worker
-    got to it."""
+    """A slot that was dispatched, or is still to be. `due` is the slot and its jitter; `held` if it first waited for an
+    earlier run of its task. `ending` is its outcome, or if it has none how its last execution ended. `executions` is
+    empty if no worker got to it."""
 
     task: TaskKey
     slot: datetime
@@ -80,13 +80,24 @@ class PlannedRun:
 
     @property
     def lateness(self) -> timedelta | None:
-        """From the instant it was due to the beginning of its first execution."""
+        """From the instant it was due to the beginning of its first execution; None if it never began."""
         return None if self.began is None else self.began - self.due
+
+    def late_by(self, end: datetime) -> timedelta:
+        """The same, and of a run that never began how late it was when the rehearsal ended."""
+        return (self.began or end) - self.due
 
     @property
     def lost(self) -> int:
         """How many of its executions were lost with their worker."""
         return sum(execution.ending is Ending.LOST for execution in self.executions)
+
+    def __str__(self) -> str:
+        slot = f"{self.task} {self.slot:%Y-%m-%d %H:%M:%S}"
+        if not self.executions:
+            return f"{slot} never began"
+        last = self.executions[-1]
+        return f"{slot} attempt {last.attempt} {last.ending.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +142,15 @@ class TaskStory:
         """All slots, in order."""
         decided = chain((run.slot for run in self.runs), (skip.slot for skip in self.skipped))
         return tuple(sorted(chain(decided, self.undecided)))
+
+    @property
+    def expected(self) -> tuple[PlannedRun, ...]:
+        """The runs, and each undecided slot as a run that never began."""
+        return (*self.runs, *map(self._never_begun, self.undecided))
+
+    def _never_begun(self, slot: datetime) -> PlannedRun:
+        due = self.task.schedule.due_at(self.key, slot)
+        return PlannedRun(task=self.key, slot=slot, due=due, held=False, ending=Ending.UNFINISHED, executions=())
 
     @property
     def executions(self) -> tuple[Execution, ...]:
@@ -214,13 +234,16 @@ class Report:
         return tuple(meetings_between(mine.executions, other.executions, self.circumstances.end))
 
     def lateness(self, task: TaskName | None = None) -> timedelta:
-        """How long after the instant it was due the latest run began."""
-        return max((late for run in self.runs(task) if (late := run.lateness) is not None), default=ON_TIME)
+        """How long after the instant it was due the latest run began, or how long it had waited when the rehearsal
+        ended. An undecided slot counts as a run that never began."""
+        end = self.circumstances.end
+        return max((run.late_by(end) for run in self._expected(task)), default=ON_TIME)
 
     def late(self, task: TaskName | None = None, *, by: timedelta = ON_TIME) -> tuple[PlannedRun, ...]:
-        """The runs that began more than `by` after they were due, or had not begun that long after."""
+        """The runs that began more than `by` after they were due, or had not begun that long after. An undecided slot
+        counts as a run that never began."""
         end = self.circumstances.end
-        return tuple(run for run in self.runs(task) if (run.began or end) - run.due > by)
+        return tuple(run for run in self._expected(task) if run.late_by(end) > by)
 
     def failures(self, task: TaskName | None = None) -> tuple[Execution, ...]:
         """The attempts whose function failed, retried or not."""
@@ -262,6 +285,9 @@ class Report:
         from task_manager_core.testing.rehearsal.page import page  # noqa: PLC0415 - it is about this class
 
         return page(self)
+
+    def _expected(self, task: TaskName | None) -> Iterator[PlannedRun]:
+        return (run for story in self._about(task) for run in story.expected)
 
     def _about(self, task: TaskName | None) -> Iterator[TaskStory]:
         yield from self.stories if task is None else (self.story(task),)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.testing.rehearsal.meetings import PileUp
-from task_manager_core.testing.rehearsal.report import Ending, Report, TaskStory
+from task_manager_core.testing.rehearsal.report import Ending, PlannedRun, Report, TaskStory
 
 LINES_PER_FINDING = 5
 
@@ -31,7 +31,10 @@ def _head(report: Report) -> Iterator[str]:
 
 
 def _table(report: Report) -> Iterator[str]:
-    rows = [("task", "slots", "runs", "skipped", "failed", "lost", "latest", "longest"), *map(_row, report.stories)]
+    rows = [
+        ("task", "slots", "runs", "skipped", "failed", "lost", "latest", "longest"),
+        *(_row(report, story) for story in report.stories),
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for name, *numbers in rows:
         yield "  ".join(
@@ -39,11 +42,10 @@ def _table(report: Report) -> Iterator[str]:
         )
 
 
-def _row(story: TaskStory) -> tuple[str, ...]:
-    executions = story.executions
+def _row(report: Report, story: TaskStory) -> tuple[str, ...]:
+    executions, end = story.executions, report.circumstances.end
     endings = Counter(execution.ending for execution in executions)
-    latest = max((run.lateness for run in story.runs if run.lateness is not None), default=timedelta(0))
-    longest = max((one.duration for one in executions if one.duration is not None), default=timedelta(0))
+    longest = max(((one.ended or end) - one.began for one in executions), default=timedelta(0))
     return (
         str(story.key),
         str(len(story.runs) + len(story.skipped) + len(story.undecided)),
@@ -51,7 +53,7 @@ def _row(story: TaskStory) -> tuple[str, ...]:
         str(len(story.skipped)),
         str(endings[Ending.RETRIED] + endings[Ending.FAILED]),
         str(endings[Ending.LOST]),
-        shown(latest),
+        shown(report.lateness(story.key)),
         shown(longest),
     )
 
@@ -63,10 +65,12 @@ def _findings(report: Report) -> Iterator[str]:
     yield from _listed("Tasks that overlapped themselves", itself)
     yield from _listed("Failed attempts", report.failures())
     yield from _listed("Attempts lost with their worker", report.lost())
-    yield from _listed("Skipped slots", report.skips())
+    yield from _listed("Runs that never began", never_begun(report))
+    yield from _listed("Runs that began and had no outcome at the end", without_outcome(report))
     yield from _listed(
         "Slots nobody decided about", [f"{key} {slot:%Y-%m-%d %H:%M:%S}" for key, slot in report.undecided()]
     )
+    yield from _listed("Skipped slots", report.skips())
     crowded = [f"{pile}, {often} times the same" for pile, often in crowds(report)]
     yield from _listed("Crowds of more slots than places", crowded)
     yield from _listed("Troubles", report.troubles)
@@ -95,6 +99,16 @@ def shown(length: timedelta) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def never_begun(report: Report) -> list[PlannedRun]:
+    """The runs that were dispatched, and that no worker got to."""
+    return [run for run in report.unfinished() if not run.executions]
+
+
+def without_outcome(report: Report) -> list[PlannedRun]:
+    """The runs that began, and still execute or wait for another attempt."""
+    return [run for run in report.unfinished() if run.executions]
 
 
 def crowds(report: Report) -> list[tuple[PileUp, int]]:

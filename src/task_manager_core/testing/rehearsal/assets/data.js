@@ -31,20 +31,19 @@ const crowded = (runs) => {
 const tasks = data.tasks.map((task) => {
   const lengths = unrolled(task.length), jitter = unrolled(task.jitter), late = unrolled(task.late);
   const worker = unrolled(task.worker), ending = unrolled(task.ending), attempt = unrolled(task.attempt);
-  let slot = 0, longest = 0, latest = 0;
+  let slot = 0, longest = 0;
   const runs = unrolled(task.slots).map((step, at) => {
     slot += step;
     const due = slot + jitter[at], began = due + late[at];
     const ended = lengths[at] < 0 ? data.length : began + lengths[at];
     longest = Math.max(longest, ended - began);
-    if (attempt[at] === 1) latest = Math.max(latest, late[at]);
     return { slot, due, began, ended, open: lengths[at] < 0, late: late[at], worker: data.lives[worker[at]],
       ending: ending[at], attempt: attempt[at], error: task.errors[at] };
   });
   crowded(runs);
   const bad = runs.filter((run) => run.ending && run.ending < 6).length;
   return { ...task, runs: [...runs].sort((a, b) => a.began - b.began), slots: runs.map((run) => run.slot),
-    longest, latest, bad, title: task.group + "/" + task.name };
+    longest, bad, title: task.group + "/" + task.name };
 });
 const executions = tasks.reduce((sum, task) => sum + task.runs.length, 0);
 

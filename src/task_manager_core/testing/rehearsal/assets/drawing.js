@@ -222,9 +222,10 @@ const label = (pen, task, top) => {
   pen.fillText(fitted(pen, task.group + " · " + task.schedule, GUTTER - 90), 12, top + 25);
   pen.textAlign = "right";
   pen.fillText(task.runs.length + (task.runs.length === 1 ? " run" : " runs"), GUTTER - 10, top + 13);
-  const worst = task.bad ? task.bad + " bad" : task.skips.length ? task.skips.length + " skipped"
+  const worst = task.bad ? task.bad + " bad" : task.open.length ? task.open.length + " never began"
+    : task.skips.length ? task.skips.length + " skipped"
     : task.latest >= SECOND ? "≤ " + length(task.latest) + " late" : "on time";
-  pen.fillStyle = task.bad ? colours.failed : task.skips.length ? colours.skipped : colours.soft;
+  pen.fillStyle = task.bad || task.open.length ? colours.failed : task.skips.length ? colours.skipped : colours.soft;
   pen.fillText(worst, GUTTER - 10, top + 25);
   pen.textAlign = "left";
   fill(pen, colours.line, GUTTER - 1, top, 1, ROW);

@@ -6,7 +6,7 @@ const told = (event) => {
   if (!task) return null;
   if (px < GUTTER) {
     return [task.title, task.schedule + "\noverlap: " + task.overlap + "\n" + task.runs.length + " executions, " +
-      task.skips.length + " slots skipped\nlatest start: " + length(task.latest) + " after it was due\nlongest execution: " +
+      task.skips.length + " slots skipped, " + task.open.length + " never began\nlatest start: " + length(task.latest) + " after it was due\nlongest execution: " +
       length(task.longest)];
   }
   const at = timeAt(px), near = (4 * (to - from)) / plot();
@@ -20,6 +20,8 @@ const told = (event) => {
   }
   const skip = task.skips.find(([slot]) => Math.abs(slot - at) < near);
   if (skip) return [task.title, "planned " + moment(skip[0]) + "\nskipped: " + data.reasons[skip[1]]];
+  const open = task.open.find((slot) => Math.abs(slot - at) < near);
+  if (open !== undefined) return [task.title, "planned " + moment(open) + "\nnever began"];
   const fault = mark ? "\n\n" + moment(mark[0]) + ": " + (mark[2] + " " + mark[3]).trim() : "";
   if (best) return [task.title, about(best) + fault];
   return mark ? [(mark[2] + " " + mark[3]).trim(), moment(mark[0]) + (mark[1] === null ? "" : " – " + moment(mark[1]))] : null;
@@ -130,6 +132,7 @@ const tile = (number, text, bad) => {
 tile(tasks.length, "tasks");
 tile(executions, "executions");
 tile(length(Math.max(0, ...tasks.map((task) => task.latest))), "latest start");
+tile(sum((task) => task.open.length), "never began", true);
 tile(sum((task) => task.skips.length), "slots skipped");
 tile(ended(1) + ended(2), "failed attempts", true);
 tile(ended(5), "lost with a worker", true);
