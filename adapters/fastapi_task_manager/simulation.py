@@ -89,8 +89,9 @@ def simulate(
         duration: How long.
         faults: What goes wrong: `kill`, `stop`, `pause`, `partition`, `store_down`, `outage`, `rolling_deploy`.
         durations: How long runs take: one length for all, or lengths by the name of the task ("*": all others). A
-            length is a timedelta, a function of the slot that returns one (what it raises is a failure), or `REAL`:
-            call the function, which waits in virtual time if it is asynchronous.
+            length is a timedelta or a number of seconds, a function of the slot that returns one (an Exception that it
+            raises is a failed attempt), or `REAL`: call the function, which waits in virtual time if it is
+            asynchronous.
         config: Intervals, concurrency and defaults. Default: the manager's; for groups that of the environment.
         backend: The store, opened anew for the simulation. Default: the in-memory one, never the application's.
         seed: Draws the order of what happens at one instant on different workers.

@@ -22,6 +22,7 @@ from task_manager_core.domain.task import Task
 from task_manager_core.testing.rehearsal import (
     REAL,
     Bodies,
+    Duration,
     Ending,
     Fault,
     Report,
@@ -336,6 +337,57 @@ def test_what_stands_in_for_a_function_may_fail_and_is_retried() -> None:
     assert [one.error for one in report.failures()] == ["ConnectionError: away"] * 3
 
 
+def test_the_summary_says_why_an_attempt_failed() -> None:
+    def fails(_slot: datetime) -> timedelta:
+        raise ConnectionError("away\nfor good")
+
+    retry = RetryPolicy(max_retries=0)
+    assert (
+        "(failed for good: ConnectionError: away for good)"
+        in rehearsed(task("flaky", "0 1 * * *", retry=retry), durations=fails).summary()
+    )
+
+
+@pytest.mark.parametrize("length", [90, 90.0, lambda _slot: 90])
+def test_a_number_is_a_length_in_seconds(length: Duration) -> None:
+    for lengths in (length, {"export": length}, {"*": length}):
+        (execution,) = rehearsed(EXPORT, durations=lengths).executions()
+        assert execution.duration == 90 * SECOND
+
+
+@pytest.mark.parametrize("answer", [None, "1", True, -SECOND, float("nan"), float("inf")])
+def test_a_function_that_answers_with_no_length_ends_the_rehearsal(answer: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"durations\['group/export'\]="):
+        rehearsed(EXPORT, durations={"*": lambda _slot: answer})
+
+
+class Abort(BaseException):
+    """Like the failure of a test framework."""
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, Abort])
+def test_what_is_no_exception_in_a_function_of_the_slot_ends_the_rehearsal(kind: type[BaseException]) -> None:
+    def raises(_slot: datetime) -> timedelta:
+        raise kind
+
+    with pytest.raises(kind):
+        rehearsed(EXPORT, durations=raises)
+
+
+def test_a_real_function_may_be_interrupted_from_the_keyboard_and_may_exit() -> None:
+    def real(kind: type[BaseException]) -> Report:
+        async def raises() -> None:
+            raise kind
+
+        registry = Registry()
+        registry.declare(task("export", "0 2 * * *", retry=RetryPolicy(max_retries=0)), raises)
+        return rehearse(registry, open_backend=MemoryStore().open, start=START, duration=DAY, durations=REAL)
+
+    with pytest.raises(KeyboardInterrupt):
+        real(KeyboardInterrupt)
+    assert len(real(SystemExit).failures()) == 1  # a worker survives it
+
+
 def test_a_timeout_is_a_failure() -> None:
     report = rehearsed(
         task("slow", "0 12 * * *", timeout=MINUTE, retry=RetryPolicy(max_retries=0)), durations=2 * MINUTE
@@ -385,6 +437,10 @@ def test_a_real_function_cannot_leave_the_simulation() -> None:
     [
         (lambda: rehearsed(EXPORT, durations={"exports": SECOND}), "no such task; there are group/export"),
         (lambda: rehearsed(EXPORT, durations=-SECOND), "must not be negative"),
+        (lambda: rehearsed(EXPORT, durations={"export": -1}), r"durations\['export'\]=.*must not be negative"),
+        (lambda: rehearsed(EXPORT, durations={"export": None}), r"durations\['export'\]=None: must be a timedelta"),  # type: ignore[dict-item]
+        (lambda: rehearsed(EXPORT, durations={"export": lambda: SECOND}), "the slot as its one argument"),  # type: ignore[dict-item, misc]
+        (lambda: rehearsed(EXPORT, durations={"export": nothing}), "must not be asynchronous"),  # type: ignore[dict-item]
         (lambda: rehearsed(EXPORT, workers=0), "must be 1 to 100"),
         (lambda: rehearsed(EXPORT, duration=timedelta(0)), "more than 0"),
         (lambda: rehearsed(EXPORT, faults=(kill(during("backup")),)), "no such task"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeGuard
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.registry import Function, Registry
@@ -14,6 +15,7 @@ from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.task import Task
 from task_manager_core.testing.rehearsal.naming import the_task
+from task_manager_core.testing.simulation.run import sim_loop
 
 
 class Real(Enum):
@@ -23,14 +25,22 @@ class Real(Enum):
 
 
 REAL: Final = Real.FUNCTION
-"""Call the function. Asynchronous ones wait in virtual time, synchronous ones take none; whatever else a function does
-to the world, it does."""
+"""Call the function. Asynchronous ones wait in virtual time, synchronous ones take none. What goes through the event
+loop (connections, programs, signals, callbacks from other threads) ends the rehearsal with `SimLeak`; whatever else a
+function does to the world, with blocking sockets, programs and threads too, it does."""
 
-Duration = timedelta | Callable[[datetime], timedelta]
-"""How long a run takes, or a function of its slot that says so. What that raises is the failure of the attempt."""
+Length = float | timedelta
+"""Seconds, or a timedelta."""
+
+Duration = Length | Callable[[datetime], Length]
+"""How long a run takes, or a function of its slot that says so. An Exception that it raises is the failure of the
+attempt; whatever else it raises (KeyboardInterrupt, `pytest.fail`) ends the rehearsal."""
 
 Body = Duration | Real
 Bodies = Body | Mapping[str, Body]
+
+ReadBody = timedelta | Callable[[datetime], object] | Real
+"""The same, read: what a function of the slot answers is read when it does."""
 
 EVERYTHING_ELSE: Final = "*"
 DEFAULT: Final = timedelta(seconds=1)
@@ -46,30 +56,58 @@ Begin = Callable[[str, RunContext], Entry]
 """(machine, context): somebody begins to execute."""
 
 
-def bodies_of(keys: Collection[TaskKey], said: Bodies | None) -> dict[TaskKey, Body]:
+def bodies_of(keys: Collection[TaskKey], said: Bodies | None) -> dict[TaskKey, ReadBody]:
     """What each task does in a rehearsal. Errors: DefinitionError for names of no task and impossible lengths."""
     if said is None:
         said = DEFAULT
-    if isinstance(said, (timedelta, Real)) or callable(said):
-        return {key: _checked(said) for key in keys}
-    rest = said.get(EVERYTHING_ELSE, DEFAULT)
-    found = {
-        the_task(keys, name, "durations"): _checked(body) for name, body in said.items() if name != EVERYTHING_ELSE
-    }
-    return {key: found.get(key, _checked(rest)) for key in keys}
+    if _is_by_name(said):
+        read = {name: _read(f"durations[{name!r}]", body) for name, body in said.items()}
+        rest = read.pop(EVERYTHING_ELSE, DEFAULT)
+        found = {the_task(keys, name, "durations"): body for name, body in read.items()}
+        return {key: found.get(key, rest) for key in keys}
+    return dict.fromkeys(keys, _read("durations", said))
 
 
-def _checked(body: Body) -> Body:
-    if isinstance(body, timedelta) and body < timedelta(0):
-        raise DefinitionError("durations", body, "must not be negative")
+def _is_by_name(said: Bodies) -> TypeGuard[Mapping[str, Body]]:
+    return isinstance(said, Mapping)
+
+
+def _read(field: str, body: object) -> ReadBody:
+    if isinstance(body, Real):
+        return body
+    if not callable(body):
+        return _length(field, body, "must be a timedelta, a number of seconds, a function of the slot, or REAL")
+    if Function.of(body).is_async:
+        raise DefinitionError(
+            field, body, "must not be asynchronous: it says how long a run takes, and waits for nothing"
+        )
+    try:
+        inspect.signature(body).bind("the slot")
+    except ValueError:
+        pass  # a builtin that does not tell its signature
+    except TypeError as error:
+        raise DefinitionError(field, body, f"must take the slot as its one argument: {error}") from None
     return body
+
+
+def _length(field: str, value: object, must: str) -> timedelta:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            value = timedelta(seconds=value)
+        except (OverflowError, ValueError):
+            raise DefinitionError(field, value, must) from None
+    if not isinstance(value, timedelta):
+        raise DefinitionError(field, value, must)
+    if value < timedelta(0):
+        raise DefinitionError(field, value, "must not be negative")
+    return value
 
 
 def fill(
     target: Registry,
     source: Registry,
     dynamic: Collection[Task],
-    bodies: Mapping[TaskKey, Body],
+    bodies: Mapping[TaskKey, ReadBody],
     machine: str,
     begin: Begin,
 ) -> None:
@@ -84,7 +122,7 @@ def fill(
 
 
 def _stand_in(
-    function: Function | None, bodies: Mapping[TaskKey, Body], machine: str, begin: Begin
+    function: Function | None, bodies: Mapping[TaskKey, ReadBody], machine: str, begin: Begin
 ) -> Callable[..., Awaitable[None]]:
     async def work(rehearsal_context_: RunContext, **arguments: object) -> None:
         context = rehearsal_context_
@@ -99,16 +137,43 @@ def _stand_in(
     return work
 
 
-async def _act(function: Function | None, body: Body, context: RunContext, arguments: dict[str, object]) -> None:
+async def _act(function: Function | None, body: ReadBody, context: RunContext, arguments: dict[str, object]) -> None:
     if isinstance(body, Real):
-        if function is None:
-            raise DefinitionError("durations", str(context.task), "has no function here that could be called")
-        if function.context is not None:
-            arguments[function.context] = context
+        await _call(function, context, arguments)
+        return
+    length = body if isinstance(body, timedelta) else _answer(body, context)
+    await asyncio.sleep(length.total_seconds())
+
+
+async def _call(function: Function | None, context: RunContext, arguments: dict[str, object]) -> None:
+    if function is None:
+        raise DefinitionError("durations", str(context.task), "has no function here that could be called")
+    if function.context is not None:
+        arguments[function.context] = context
+    try:
         result = function.call(**arguments)
         if isinstance(result, Awaitable):
             await result
-        return
+    except KeyboardInterrupt as error:
+        sim_loop().fail(error)  # a worker would take it for the failure of the attempt
+        raise
+
+
+def _answer(body: Callable[[datetime], object], context: RunContext) -> timedelta:
+    """What a function of the slot says. Wrong answers, and what is no Exception, are for whoever rehearses: a worker
+    would take them for the failure of the attempt."""
     assert context.slot is not None, "a rehearsal triggers nothing"
-    length = body if isinstance(body, timedelta) else body(context.slot)
-    await asyncio.sleep(length.total_seconds())
+    try:
+        said = body(context.slot)
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            sim_loop().fail(error)
+        raise
+    field = f"durations[{str(context.task)!r}]"
+    try:
+        return _length(
+            field, said, f"its function must return a timedelta or a number of seconds, for {context.slot} too"
+        )
+    except DefinitionError as error:
+        sim_loop().fail(error)
+        raise

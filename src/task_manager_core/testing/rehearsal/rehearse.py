@@ -68,7 +68,8 @@ def rehearse(
     one instant on different workers; the same arguments give the same report. `calm` is the longest rest of a node far
     from any fault: with zero every rest is the configured one, at a hundred times the cost.
 
-    Errors: DefinitionError for what cannot be; `SimLeak` if a real function reaches for sockets, programs or threads.
+    Errors: DefinitionError for what cannot be; `SimLeak` if a real function asks the event loop for
+    connections, programs or signals.
     """
     _check(workers, start, duration)
     configured = NodePolicy() if policy is None else policy

@@ -53,7 +53,8 @@ class Execution:
 
     def __str__(self) -> str:
         until = "…" if self.ended is None else f"{self.ended:%H:%M:%S}"
-        return f"{self.task} {self.began:%Y-%m-%d %H:%M:%S}–{until} on {self.worker} ({self.ending.value})"
+        why = "" if self.error is None else f": {' '.join(self.error.split())}"
+        return f"{self.task} {self.began:%Y-%m-%d %H:%M:%S}–{until} on {self.worker} ({self.ending.value}{why})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
