@@ -109,6 +109,27 @@ def test_a_real_function_that_reaches_for_the_network_ends_the_simulation() -> N
         simulate([group], start=START, duration=timedelta(hours=3), durations=REAL)
 
 
+def test_what_a_real_function_does_past_the_event_loop_is_really_done() -> None:
+    group = TaskGroup("Real")
+    threads: list[object] = []
+
+    @group.add_task("0 * * * *")
+    async def works() -> None:
+        import asyncio
+        import threading
+
+        subprocess.run([sys.executable, "-c", ""], check=True, timeout=60)  # noqa: ASYNC221 - that is the point
+        thread = threading.Thread(target=lambda: threads.append(threading.current_thread()))
+        thread.start()
+        thread.join()
+        await asyncio.to_thread(lambda: threads.append(threading.current_thread()))
+        assert threads == [thread, threading.current_thread()]
+
+    report = simulate(group, start=START, duration=timedelta(minutes=30), durations=REAL)
+    assert len(threads) == 2
+    assert not report.failures()
+
+
 @pytest.mark.parametrize("minutes", [0, 1, 10, 19])
 def test_my_nightly_export_never_overlaps_my_backup_even_if_a_worker_dies(minutes: int) -> None:
     report = simulate(
