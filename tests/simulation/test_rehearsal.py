@@ -23,6 +23,7 @@ from task_manager_core.testing.rehearsal import (
     REAL,
     Bodies,
     Duration,
+    During,
     Ending,
     Fault,
     Report,
@@ -241,6 +242,28 @@ def test_slots_that_nobody_decided_about_are_told() -> None:
     report = rehearsed(OFTEN, faults=(kill(HOUR + MINUTE, worker="all"),), duration=90 * MINUTE)
     assert [slot for _, slot in report.undecided()] == [START + HOUR + number * 5 * MINUTE for number in range(1, 6)]
     assert len(report.planned("often")) == 18
+
+
+@pytest.mark.parametrize("fault", [kill, stop, lambda at: store_down(at, lasting=MINUTE)])
+def test_a_fault_during_a_run_that_has_ended_has_no_occasion(fault: Callable[[During], Fault]) -> None:
+    late = fault(during("export", nth=2, after=6 * MINUTE))
+    report = rehearsed(EXPORT, duration=3 * DAY, durations=5 * MINUTE, faults=(late,))
+    assert report.never == (late,)
+    assert not report.marks
+
+
+def test_a_fault_during_a_run_strikes_the_worker_that_executes_it_by_then() -> None:
+    faults = (kill(during("export", after=MINUTE)), kill(during("export", after=10 * MINUTE)))
+    report = rehearsed(EXPORT, durations=20 * MINUTE, faults=faults)
+    assert [mark.who for mark in report.marks] == [(one.worker,) for one in report.lost("export")]
+    assert len(report.lost("export")) == 2
+
+
+def test_a_short_partition_does_not_end_a_longer_one() -> None:
+    faults = (partition(HOUR, lasting=3 * HOUR), partition(2 * HOUR, lasting=MINUTE))
+    report = rehearsed(OFTEN, workers=1, duration=6 * HOUR, faults=faults)
+    cut_off = START + HOUR, START + 4 * HOUR
+    assert not [one for one in report.executions() if cut_off[0] + SECOND < one.began < cut_off[1]]
 
 
 def test_a_run_that_never_began_is_late_until_the_end() -> None:

@@ -52,8 +52,8 @@ class Entry(Protocol):
     def end(self, error: BaseException | None) -> None: ...
 
 
-Begin = Callable[[str, RunContext], Entry]
-"""(machine, context): somebody begins to execute."""
+Begin = Callable[[RunContext], Entry]
+"""Somebody begins to execute."""
 
 
 def bodies_of(keys: Collection[TaskKey], said: Bodies | None) -> dict[TaskKey, ReadBody]:
@@ -108,25 +108,24 @@ def fill(
     source: Registry,
     dynamic: Collection[Task],
     bodies: Mapping[TaskKey, ReadBody],
-    machine: str,
     begin: Begin,
 ) -> None:
     """Declare on a machine what the source declares, with functions that say when they begin and end."""
     for task in source.declared.values():
         function = source.function_of(task.run_of_request("rehearsal", 0))
         assert function is not None
-        target.declare(task, _stand_in(function, bodies, machine, begin))
+        target.declare(task, _stand_in(function, bodies, begin))
     names = {FunctionKey(task.key.group, task.function) for task in dynamic}
     for key in sorted(names):
-        target.register(key, _stand_in(source.function(key), bodies, machine, begin))
+        target.register(key, _stand_in(source.function(key), bodies, begin))
 
 
 def _stand_in(
-    function: Function | None, bodies: Mapping[TaskKey, ReadBody], machine: str, begin: Begin
+    function: Function | None, bodies: Mapping[TaskKey, ReadBody], begin: Begin
 ) -> Callable[..., Awaitable[None]]:
     async def work(rehearsal_context_: RunContext, **arguments: object) -> None:
         context = rehearsal_context_
-        entry = begin(machine, context)
+        entry = begin(context)
         try:
             await _act(function, bodies[context.task], context, arguments)
         except BaseException as error:

@@ -78,7 +78,7 @@ class Chronicle:
         self.marks: list[Mark] = []
         self.leaders: list[tuple[float, str]] = []
         self.troubles: dict[str, None] = {}
-        self.on_begin: Callable[[TaskKey, datetime, str], None] = lambda _key, _slot, _machine: None
+        self.on_begin: Callable[[TaskKey, datetime], None] = lambda _key, _slot: None
         self.on_skip: Callable[[TaskKey, datetime], None] = lambda _key, _slot: None
         self._start = start
         self._stories = {task.key: _OpenStory(task, first_plan(task, start)) for task in tasks}
@@ -91,7 +91,7 @@ class Chronicle:
 
     # -- executions ---------------------------------------------------------------------------------------------------
 
-    def begin(self, machine: str, context: RunContext) -> OpenEntry:
+    def begin(self, context: RunContext) -> OpenEntry:
         """A worker calls a function."""
         entry = OpenEntry(self, context.worker.value, context.attempt, self.time())
         self._entries[context.run_id, context.fencing_token] = entry
@@ -102,8 +102,14 @@ class Chronicle:
         if run is not None:
             run.entries.append(entry)
             if len(run.entries) == 1 and run.run.slot is not None:
-                self.on_begin(context.task, run.run.slot, machine)
+                self.on_begin(context.task, run.run.slot)
         return entry
+
+    def executing(self, key: TaskKey, slot: datetime) -> str | None:
+        """The life that executes the run of a slot, the last to begin if there are two; None if nobody does."""
+        runs = (run for run in self._stories[key].runs.values() if run.run.slot == slot)
+        going_on = [entry for run in runs for entry in run.entries if entry.ended is None]
+        return going_on[-1].worker if going_on else None
 
     def died(self, life: str) -> None:
         """A process is gone, and what it executed with it."""

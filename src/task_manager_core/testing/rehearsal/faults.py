@@ -33,7 +33,8 @@ class FaultKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class During:
-    """While the run of the task's `nth` slot executes, `after` its beginning."""
+    """While the run of the task's `nth` slot executes, `after` its first execution began. A fault strikes the worker
+    that executes it at that moment; if nobody does, it has no occasion."""
 
     task: TaskName
     nth: int = 1

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from task_manager_core.application.context import RunContext
 from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.policy import NodePolicy, Retention
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import OpenBackend
 from task_manager_core.testing.rehearsal.bodies import Bodies, bodies_of, fill
-from task_manager_core.testing.rehearsal.chronicle import Chronicle, OpenEntry
+from task_manager_core.testing.rehearsal.chronicle import Chronicle
 from task_manager_core.testing.rehearsal.faults import Fault
 from task_manager_core.testing.rehearsal.report import Circumstances, Report
 from task_manager_core.testing.rehearsal.stage import Stage, Strikes
@@ -85,11 +84,8 @@ def rehearse(
         tide.expect(0.0)
         chronicle = Chronicle(tasks, begin, loop.time)
 
-        def begun(machine: str, context: RunContext) -> OpenEntry:
-            return chronicle.begin(machine, context)
-
-        def declare(_world: World, machine: str, target: Registry) -> None:
-            fill(target, registry, dynamic, bodies, machine, begun)
+        def declare(_world: World, _machine: str, target: Registry) -> None:
+            fill(target, registry, dynamic, bodies, chronicle.begin)
 
         async with Stage(
             chronicle=chronicle,

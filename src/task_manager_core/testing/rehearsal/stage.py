@@ -74,6 +74,10 @@ class Stage(World):
             await self.backend.catalogue.put(definitions)
 
 
+_RunName = tuple[TaskKey, datetime]
+"""The task and the slot of a run."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Pending:
     """A fault that waits for its occasion."""
@@ -91,7 +95,7 @@ class Strikes:
         self._tide = tide
         self._begin = begin
         """The instant of virtual second 0."""
-        self._pending: dict[tuple[TaskKey, datetime], list[_Pending]] = {}
+        self._pending: dict[_RunName, list[_Pending]] = {}
         self._tasks = {task.key: task for task in tasks}
         self.never: list[Fault] = []
         stage.chronicle.on_begin = self._began
@@ -127,42 +131,45 @@ class Strikes:
         pending = _Pending(fault, during.after, self._tide.await_from(due))
         self._pending.setdefault((key, slot), []).append(pending)
 
-    def _began(self, key: TaskKey, slot: datetime, machine: str) -> None:
+    def _began(self, key: TaskKey, slot: datetime) -> None:
         for pending in self._pending.pop((key, slot), ()):
             pending.happened()
-            self._expect(pending.fault, self._stage.time + pending.after.total_seconds(), machine)
+            self._expect(pending.fault, self._stage.time + pending.after.total_seconds(), (key, slot))
 
     def _skipped(self, key: TaskKey, slot: datetime) -> None:
         for pending in self._pending.pop((key, slot), ()):
             pending.happened()
             self.never.append(pending.fault)
 
-    def _expect(self, fault: Fault, at: float, machine: str | None = None) -> None:
+    def _expect(self, fault: Fault, at: float, run: _RunName | None = None) -> None:
         self._tide.expect(at)
         if fault.lasting is not None:
             self._tide.expect(at + fault.lasting.total_seconds())
-        self._stage.later(at - self._stage.time, lambda: self._strike(fault, machine))
+        self._stage.later(at - self._stage.time, lambda: self._strike(fault, run))
 
-    def _strike(self, fault: Fault, machine: str | None) -> None:
+    def _strike(self, fault: Fault, run: _RunName | None) -> None:
         stage, lasting = self._stage, fault.lasting
         seconds = None if lasting is None else lasting.total_seconds()
-        lives = [] if fault.kind is FaultKind.STORE_DOWN else self._meant(fault, machine)
-        for life in lives:
-            self._hit(fault.kind, life.machine, seconds)
-        if fault.kind is FaultKind.STORE_DOWN:
-            stage.store_down(seconds or 0.0)
-        elif not lives:
+        lives = self._meant(fault, run)
+        of_store = fault.kind is FaultKind.STORE_DOWN
+        if not lives and not (of_store and run is None):
             self.never.append(fault)
             return
+        if of_store:
+            lives = []
+            stage.store_down(seconds or 0.0)
+        for life in lives:
+            self._hit(fault.kind, life.machine, seconds)
         now = stage.chronicle.instant(stage.time)
         until = None if lasting is None else now + lasting
         who = tuple(life.name for life in lives)
         stage.chronicle.marks.append(Mark(at=now, until=until, who=who, what=fault.kind.value))
 
-    def _meant(self, fault: Fault, machine: str | None) -> list[Life]:
+    def _meant(self, fault: Fault, run: _RunName | None) -> list[Life]:
         alive = self._stage.alive()
-        if machine is not None:
-            return [life for life in alive if life.machine == machine]
+        if run is not None:
+            executing = self._stage.chronicle.executing(*run)
+            return [life for life in alive if life.name == executing]
         if fault.worker == "all":
             return alive
         if fault.worker == "leader":
@@ -180,6 +187,8 @@ class Strikes:
                 stage.pause(machine, seconds or 0.0)
             case FaultKind.PARTITION:
                 weather = stage.weather[machine]
-                weather.requests_lost_until = weather.replies_lost_until = stage.time + (seconds or 0.0)
+                until = stage.time + (seconds or 0.0)
+                weather.requests_lost_until = max(weather.requests_lost_until, until)
+                weather.replies_lost_until = max(weather.replies_lost_until, until)
             case FaultKind.STORE_DOWN:
                 raise AssertionError(kind)
