@@ -266,6 +266,40 @@ def test_a_short_partition_does_not_end_a_longer_one() -> None:
     assert not [one for one in report.executions() if cut_off[0] + SECOND < one.began < cut_off[1]]
 
 
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_the_first_slot_of_a_task_that_runs_on_start_is_the_start(dynamic: bool) -> None:
+    async def work() -> None: ...
+
+    registry = Registry()
+    both = task("both", "0 * * * *", run_on_start=True, dynamic=dynamic)
+    if dynamic:
+        registry.register(FunctionKey("group", "both"), work)
+    else:
+        registry.declare(both, work)
+    first = during("both", nth=1, after=MINUTE)
+    report = rehearse(
+        registry,
+        open_backend=MemoryStore().open,
+        dynamic=[both] if dynamic else [],
+        start=START + 30 * MINUTE,
+        duration=2 * HOUR,
+        durations=2 * MINUTE,
+        faults=[kill(first)],
+    )
+    assert report.planned("both") == (START + 30 * MINUTE, START + HOUR, START + 2 * HOUR)
+    assert [one.slot for one in report.lost()] == [START + 30 * MINUTE]
+    assert report.lateness() == timedelta(0)
+
+
+def test_no_slot_lies_before_the_start() -> None:
+    registry = Registry()
+    registry.declare(OFTEN, nothing)
+    for later, first in ((timedelta(0), START), (timedelta(microseconds=1), START + 5 * MINUTE)):
+        report = rehearse(registry, open_backend=MemoryStore().open, start=START + later, duration=59 * MINUTE)
+        assert report.planned("often")[0] == first
+        assert [run.slot for run in report.runs("often")] == list(report.planned("often"))
+
+
 def test_a_run_that_never_began_is_late_until_the_end() -> None:
     hog = Task(key=TaskKey("group", "hog"), schedule=Schedule.at(START), function="hog")
     report = rehearsed(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.leadership import Term
-from task_manager_core.domain.planning import Plan, Skipped, SkipReason, first_plan
+from task_manager_core.domain.planning import Plan, Skipped, SkipReason
 from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Retried, Run, Settlement, Succeeded
 from task_manager_core.domain.task import Task
 from task_manager_core.testing.rehearsal.report import (
@@ -22,6 +22,9 @@ from task_manager_core.testing.rehearsal.report import (
 )
 from task_manager_core.testing.simulation import facts
 from task_manager_core.testing.simulation.facts import Fact
+
+Opening = Sequence[tuple[Task, Plan | None]]
+"""The tasks, each with its first slot of the period."""
 
 _ENDINGS = {
     Succeeded: Ending.SUCCEEDED,
@@ -68,26 +71,26 @@ class _OpenStory:
 
 
 class Chronicle:
-    """`time` is virtual seconds. Facts come as they take effect in the store, executions as they begin and end.
+    """`time` is virtual seconds since `begin`. Facts come as they take effect in the store, executions as they go on.
 
     `on_begin` hears of the first execution of each slot, `on_skip` of every slot that is skipped.
     """
 
-    def __init__(self, tasks: Iterable[Task], start: datetime, time: Callable[[], float]) -> None:
+    def __init__(self, opening: Opening, begin: datetime, time: Callable[[], float]) -> None:
         self.time = time
         self.marks: list[Mark] = []
         self.leaders: list[tuple[float, str]] = []
         self.troubles: dict[str, None] = {}
         self.on_begin: Callable[[TaskKey, datetime], None] = lambda _key, _slot: None
         self.on_skip: Callable[[TaskKey, datetime], None] = lambda _key, _slot: None
-        self._start = start
-        self._stories = {task.key: _OpenStory(task, first_plan(task, start)) for task in tasks}
+        self._begin = begin
+        self._stories = {task.key: _OpenStory(task, plan) for task, plan in opening}
         self._entries: dict[tuple[RunId, int], OpenEntry] = {}
         self._executing: dict[str, list[OpenEntry]] = {}
 
     def instant(self, seconds: float) -> datetime:
         """By the millisecond, like the time of a store."""
-        return self._start + timedelta(milliseconds=round(seconds * 1000))
+        return self._begin + timedelta(milliseconds=round(seconds * 1000))
 
     # -- executions ---------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from task_manager_core.testing.rehearsal.bodies import Bodies, bodies_of, fill
 from task_manager_core.testing.rehearsal.chronicle import Chronicle
 from task_manager_core.testing.rehearsal.faults import Fault
 from task_manager_core.testing.rehearsal.report import Circumstances, Report
-from task_manager_core.testing.rehearsal.stage import Stage, Strikes
+from task_manager_core.testing.rehearsal.stage import Stage, Strikes, first_slot
 from task_manager_core.testing.rehearsal.tide import TidalNode, Tide
 from task_manager_core.testing.simulation.channel import Latency
 from task_manager_core.testing.simulation.clock import START
@@ -28,7 +28,8 @@ CALM = timedelta(hours=1)
 """The longest rest of a node far from any fault."""
 
 LEAD = timedelta(seconds=1)
-"""The workers start so long before the period, so that a slot at its very beginning is one of it."""
+"""The workers start so long before the period, so that a slot at its very beginning is on time. No slot lies before
+the period: the tasks stand in the store already, as after a deploy that changes none."""
 
 MOST_STEPS = 200_000_000
 MOST_WORKERS = 100
@@ -73,8 +74,8 @@ def rehearse(
     _check(workers, start, duration)
     configured = NodePolicy() if policy is None else policy
     begin, end = start - LEAD, start + duration
-    tasks = [*registry.declared.values(), *dynamic]
-    bodies = bodies_of([task.key for task in tasks], durations)
+    opening = [(task, first_slot(task, start)) for task in (*registry.declared.values(), *dynamic)]
+    bodies = bodies_of([task.key for task, _ in opening], durations)
     settling = settling_time(configured)
 
     async def main() -> Report:
@@ -82,7 +83,7 @@ def rehearse(
         loop.trace = _Untraced(keep=0)
         tide = Tide(loop.time, calm=calm, settling=settling)
         tide.expect(0.0)
-        chronicle = Chronicle(tasks, begin, loop.time)
+        chronicle = Chronicle(opening, begin, loop.time)
 
         def declare(_world: World, _machine: str, target: Registry) -> None:
             fill(target, registry, dynamic, bodies, chronicle.begin)
@@ -96,10 +97,10 @@ def rehearse(
             start=begin,
             latency=latency,
         ) as stage:
-            await stage.add(dynamic)
+            await stage.add(opening)
             for number in range(workers):
                 stage.boot(f"w{number}")
-            strikes = Strikes(stage, tide, tasks, begin)
+            strikes = Strikes(stage, tide, opening, begin)
             strikes.plan(faults, start, end)
             await stage.sleep((end - begin - _INSTANT).total_seconds())
             circumstances = Circumstances(

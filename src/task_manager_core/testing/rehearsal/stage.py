@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import Event, TickFailed
 from task_manager_core.domain.identity import TaskKey
-from task_manager_core.domain.planning import first_plan
+from task_manager_core.domain.planning import Plan, plan_after
 from task_manager_core.domain.policy import NodePolicy, Retention
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Definition, OpenBackend
-from task_manager_core.testing.rehearsal.chronicle import Chronicle
+from task_manager_core.testing.rehearsal.chronicle import Chronicle, Opening
 from task_manager_core.testing.rehearsal.faults import During, Fault, FaultKind
 from task_manager_core.testing.rehearsal.naming import the_task
 from task_manager_core.testing.rehearsal.report import Mark
@@ -66,16 +66,24 @@ class Stage(World):
         super()._bury(life)
         self.chronicle.died(life.name)
 
-    async def add(self, tasks: Iterable[Task]) -> None:
-        """Write dynamic tasks to the store."""
-        now = self.store_clock.now()
-        definitions = [Definition(task=task, expected=0, replan=True, plan=first_plan(task, now)) for task in tasks]
+    async def add(self, opening: Opening) -> None:
+        """Write the tasks to the store, as they stand there when the period begins."""
+        definitions = [Definition(task=task, expected=0, replan=True, plan=plan) for task, plan in opening]
         if definitions:
             await self.backend.catalogue.put(definitions)
 
 
+_MICROSECOND = timedelta(microseconds=1)
+
 _RunName = tuple[TaskKey, datetime]
 """The task and the slot of a run."""
+
+
+def first_slot(task: Task, start: datetime) -> Plan | None:
+    """The first slot from `start` on: `start` itself for a task that runs on start."""
+    if task.run_on_start and task.schedule.holds(start):
+        return Plan(slot=start, due_at=start)
+    return plan_after(task, start - _MICROSECOND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +98,13 @@ class _Pending:
 class Strikes:
     """Makes faults happen, and tells the tide before."""
 
-    def __init__(self, stage: Stage, tide: Tide, tasks: Sequence[Task], begin: datetime) -> None:
+    def __init__(self, stage: Stage, tide: Tide, opening: Opening, begin: datetime) -> None:
         self._stage = stage
         self._tide = tide
         self._begin = begin
         """The instant of virtual second 0."""
         self._pending: dict[_RunName, list[_Pending]] = {}
-        self._tasks = {task.key: task for task in tasks}
+        self._opening = {task.key: (task, plan) for task, plan in opening}
         self.never: list[Fault] = []
         stage.chronicle.on_begin = self._began
         stage.chronicle.on_skip = self._skipped
@@ -119,17 +127,16 @@ class Strikes:
         return (*self.never, *waiting)
 
     def _await(self, fault: Fault, during: During, end: datetime) -> None:
-        key = the_task(self._tasks, during.task, "during")
-        schedule = self._tasks[key].schedule
-        slot = schedule.next_after(self._begin)
+        key = the_task(self._opening, during.task, "during")
+        task, plan = self._opening[key]
         for _ in range(during.nth - 1):
-            slot = None if slot is None else schedule.next_after(slot)
-        if slot is None or slot >= end:
+            plan = None if plan is None else plan_after(task, plan.slot)
+        if plan is None or plan.slot >= end:
             self.never.append(fault)
             return
-        due = (schedule.due_at(key, slot) - self._begin).total_seconds()
+        due = (plan.due_at - self._begin).total_seconds()
         pending = _Pending(fault, during.after, self._tide.await_from(due))
-        self._pending.setdefault((key, slot), []).append(pending)
+        self._pending.setdefault((key, plan.slot), []).append(pending)
 
     def _began(self, key: TaskKey, slot: datetime) -> None:
         for pending in self._pending.pop((key, slot), ()):
