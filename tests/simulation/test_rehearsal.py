@@ -250,6 +250,7 @@ def test_a_fault_during_a_run_that_has_ended_has_no_occasion(fault: Callable[[Du
     report = rehearsed(EXPORT, duration=3 * DAY, durations=5 * MINUTE, faults=(late,))
     assert report.never == (late,)
     assert not report.marks
+    assert f"{late.kind.value} during run 2 of export, 0:06:00 after it began" in report.summary()
 
 
 def test_a_fault_during_a_run_strikes_the_worker_that_executes_it_by_then() -> None:

@@ -71,7 +71,11 @@ def report() -> Report:
         start=START,
         duration=timedelta(days=1),
         durations={"often": sometimes, "nightly": 10 * MINUTE, "*": timedelta(seconds=30)},
-        faults=[kill(during("nightly", after=MINUTE)), pause(timedelta(hours=12), worker="leader", lasting=MINUTE)],
+        faults=[
+            kill(during("nightly", after=MINUTE)),
+            kill(during("nightly", nth=7)),
+            pause(timedelta(hours=12), worker="leader", lasting=MINUTE),
+        ],
     )
 
 
@@ -141,6 +145,8 @@ def test_the_columns_hold_every_execution(data: dict[str, Any], report: Report) 
 
 def test_the_findings_count_what_the_report_finds(data: dict[str, Any], report: Report) -> None:
     counts = {finding["title"]: finding["count"] for finding in data["findings"]}
+    assert [drawn["dispatched"] for drawn in data["tasks"]] == [len(story.runs) for story in report.stories]
+    assert counts["Faults without an occasion"] == len(report.never) == 1
     assert counts["Faults"] == len(report.marks) == 2
     assert counts["Lost with a worker"] == len(report.lost()) == 1
     assert counts["Failed attempts"] == len(report.failures()) > 0
@@ -167,13 +173,14 @@ def test_the_page_says_what_never_began() -> None:
     )
     found = drawn(report.to_html())
     panels = {finding["title"]: finding["moments"] for finding in found["findings"]}
-    assert [text for *_, text in panels["Never began"]] == ["group/often"] * 7
-    assert [text for *_, text in panels["Undecided slots"]] == ["group/often"]
+    assert [text for *_, text in panels["Never began"]] == ["group/often never began"] * 7
+    assert [text for *_, text in panels["Undecided slots"]] == ["group/often undecided"]
     assert [text for *_, text in panels["Without an outcome"]] == ["group/hog: attempt 1 not finished"]
     assert panels["Latest starts"][0][2] == "group/often by 2 h 40 min, never began"
     (often,) = [task for task in found["tasks"] if task["name"] == "often"]
     assert often["latest"] == report.lateness("often") // timedelta(milliseconds=1) == 160 * 60_000
     assert len(often["open"]) == 8
+    assert "on 1 worker, 1 run at a time" in report.summary()
 
 
 def test_a_month_of_equal_runs_takes_little_room() -> None:
@@ -190,6 +197,7 @@ def test_a_month_of_equal_runs_takes_little_room() -> None:
 
 def test_the_summary_has_a_line_for_each_task_and_each_kind_of_trouble(report: Report) -> None:
     text = report.summary()
+    assert "on 3 workers, 2 runs at a time" in text
     for words in (
         "group/nightly",
         "Faults: 2",

@@ -75,10 +75,12 @@ class Fault:
             raise DefinitionError("lasting", self.lasting, "must not be negative")
 
     def __str__(self) -> str:
-        when = self.at.astimezone(UTC).isoformat() if isinstance(self.at, datetime) else str(self.at)
+        if isinstance(self.at, During):
+            return f"{self.kind.value} {self.at}"
+        when = f"at {self.at.astimezone(UTC).isoformat()}" if isinstance(self.at, datetime) else f"after {self.at}"
         who = f"worker {self.worker}" if isinstance(self.worker, int) else str(self.worker)
         whom = "" if self.kind is FaultKind.STORE_DOWN else f"{who} "
-        return f"{whom}{self.kind.value} at {when}"
+        return f"{whom}{self.kind.value} {when}"
 
 
 def during(task: TaskName, *, nth: int = 1, after: timedelta = NOTHING) -> During:

@@ -14,7 +14,7 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.planning import SkipReason
 from task_manager_core.testing.rehearsal.meetings import Overlap
 from task_manager_core.testing.rehearsal.report import Ending, Execution, PlannedRun, Report, TaskStory
-from task_manager_core.testing.rehearsal.summary import crowds, never_begun, shown, without_outcome
+from task_manager_core.testing.rehearsal.summary import counted, crowds, never_begun, shown, without_outcome
 
 MOST_FINDINGS = 200
 """Of each kind. The report has them all."""
@@ -28,7 +28,8 @@ _MILLISECOND = timedelta(milliseconds=1)
 def page(report: Report) -> str:
     """The template with the data in it. Every text of a user goes through JSON without `<`, or through `escape`."""
     told = report.circumstances
-    title = f"Rehearsal: {len(report.stories)} tasks, {shown(told.end - told.start)} from {told.start:%Y-%m-%d %H:%M}"
+    tasks, length = counted(len(report.stories), "task"), shown(told.end - told.start)
+    title = f"Rehearsal: {tasks}, {length} from {told.start:%Y-%m-%d %H:%M}"
     parts = {
         "TITLE": escape(title),
         "STYLE": _file("page.css"),
@@ -85,6 +86,7 @@ def _task(report: Report, story: TaskStory, number: dict[str, int]) -> dict[str,
         "name": task.key.name,
         "schedule": task.schedule.expression,
         "overlap": task.overlap.value,
+        "dispatched": len(story.runs),
         "latest": report.lateness(story.key) // _MILLISECOND,
         "slots": _runs(_steps(slots)),
         "jitter": _runs([_ms(due, slot) for slot, due, _ in executions]),
@@ -118,7 +120,7 @@ def _runs(numbers: Iterable[int]) -> list[int]:
 
 
 def _findings(report: Report) -> list[dict[str, object]]:
-    """Lists to click through: [from, to, text] each, with the number of all there are."""
+    """Lists to click through: [from, to, text] each, None if at no instant, with the number of all there are."""
     start, end = report.circumstances.start, report.circumstances.end
 
     def moment(began: datetime, ended: datetime | None, text: object) -> list[object]:
@@ -143,6 +145,11 @@ def _findings(report: Report) -> list[dict[str, object]]:
             "injected",
         ),
         section(
+            "Faults without an occasion",
+            [[None, None, str(fault)] for fault in report.never],
+            "asked for, and never struck",
+        ),
+        section(
             "Lost with a worker",
             [moment(one.began, one.ended, f"{one.task} on {one.worker}") for one in report.lost()],
             "put back and run again by another worker",
@@ -164,7 +171,7 @@ def _findings(report: Report) -> list[dict[str, object]]:
         ),
         section(
             "Never began",
-            [moment(run.due, end, run.task) for run in never_begun(report)],
+            [moment(run.due, end, f"{run.task} never began") for run in never_begun(report)],
             "dispatched, and no worker got to it",
         ),
         section(
@@ -179,7 +186,7 @@ def _findings(report: Report) -> list[dict[str, object]]:
         ),
         section(
             "Undecided slots",
-            [moment(slot, end, key) for key, slot in report.undecided()],
+            [moment(slot, end, f"{key} undecided") for key, slot in report.undecided()],
             "nobody had decided about them when the rehearsal ended",
         ),
         section(
@@ -193,14 +200,14 @@ def _findings(report: Report) -> list[dict[str, object]]:
                 moment(pile.at, pile.at, f"{len(pile.tasks)} slots, {often} ×: {_few(pile.tasks)}")
                 for pile, often in crowds(report)
             ],
-            f"more slots than the {report.circumstances.places} places to execute, and how often the same meet",
+            f"more slots than {counted(report.circumstances.places, 'place')} to execute, and how often the same meet",
         ),
         section(
             "Tasks that execute together",
             [moment(first.began, first.ended, f"{pair}: {often} ×") for pair, first, often in _together(overlaps)],
             "pairs of tasks, how often, and the first time",
         ),
-        section("Troubles", [[0, 0, text] for text in report.troubles], "errors that nobody expected"),
+        section("Troubles", [[None, None, text] for text in report.troubles], "errors that nobody expected"),
     )
     return [one for one in sections if one["count"]]
 

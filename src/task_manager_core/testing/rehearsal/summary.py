@@ -21,8 +21,8 @@ def summary(report: Report) -> str:
 def _head(report: Report) -> Iterator[str]:
     told = report.circumstances
     yield (
-        f"{told.end - told.start} from {told.start:%Y-%m-%d %H:%M:%S %Z} on {told.workers} workers, "
-        f"{told.concurrency} runs at a time on each"
+        f"{told.end - told.start} from {told.start:%Y-%m-%d %H:%M:%S %Z} on {counted(told.workers, 'worker')}, "
+        f"{counted(told.concurrency, 'run')} at a time on each"
     )
     yield (
         f"Configured intervals until {told.settling} after each fault, rests of up to {told.calm} elsewhere; "
@@ -71,7 +71,7 @@ def _findings(report: Report) -> Iterator[str]:
         "Slots nobody decided about", [f"{key} {slot:%Y-%m-%d %H:%M:%S}" for key, slot in report.undecided()]
     )
     yield from _listed("Skipped slots", report.skips())
-    crowded = [f"{pile}, {often} times the same" for pile, often in crowds(report)]
+    crowded = [f"{pile}, {often} × the same" for pile, often in crowds(report)]
     yield from _listed("Crowds of more slots than places", crowded)
     yield from _listed("Troubles", report.troubles)
 
@@ -84,6 +84,11 @@ def _listed(title: str, found: Sequence[object]) -> Iterator[str]:
     yield from (f"  {one}" for one in found[:LINES_PER_FINDING])
     if len(found) > LINES_PER_FINDING:
         yield "  …"
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 task", "2 tasks"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def shown(length: timedelta) -> str:

@@ -45,10 +45,10 @@ const tasks = data.tasks.map((task) => {
   return { ...task, runs: [...runs].sort((a, b) => a.began - b.began), slots: runs.map((run) => run.slot),
     longest, bad, title: task.group + "/" + task.name };
 });
-const executions = tasks.reduce((sum, task) => sum + task.runs.length, 0);
 
 // -- words ---------------------------------------------------------------------------------------------------------
 
+const counted = (number, what) => number + " " + what + (number === 1 ? "" : "s");
 const two = (number) => String(number).padStart(2, "0");
 const clock = (date, seconds) =>
   two(date.getUTCHours()) + ":" + two(date.getUTCMinutes()) + (seconds ? ":" + two(date.getUTCSeconds()) : "");

@@ -221,7 +221,7 @@ const label = (pen, task, top) => {
   pen.fillStyle = colours.soft;
   pen.fillText(fitted(pen, task.group + " · " + task.schedule, GUTTER - 90), 12, top + 25);
   pen.textAlign = "right";
-  pen.fillText(task.runs.length + (task.runs.length === 1 ? " run" : " runs"), GUTTER - 10, top + 13);
+  pen.fillText(counted(task.dispatched, "run"), GUTTER - 10, top + 13);
   const worst = task.bad ? task.bad + " bad" : task.open.length ? task.open.length + " never began"
     : task.skips.length ? task.skips.length + " skipped"
     : task.latest >= SECOND ? "≤ " + length(task.latest) + " late" : "on time";

@@ -5,7 +5,8 @@ const told = (event) => {
   const row = Math.floor((event.clientY - box.top + rows.scrollTop) / ROW), task = shown[row];
   if (!task) return null;
   if (px < GUTTER) {
-    return [task.title, task.schedule + "\noverlap: " + task.overlap + "\n" + task.runs.length + " executions, " +
+    return [task.title, task.schedule + "\noverlap: " + task.overlap + "\n" + counted(task.dispatched, "run") + ", " +
+      counted(task.runs.length, "attempt") + ", " +
       task.skips.length + " slots skipped, " + task.open.length + " never began\nlatest start: " + length(task.latest) + " after it was due\nlongest execution: " +
       length(task.longest)];
   }
@@ -119,8 +120,8 @@ for (const [span, text] of spans.filter(([span], at) => !at || span < data.lengt
   button.span = span;
   button.onclick = () => look((from + to - span) / 2, (from + to + span) / 2);
 }
-$("circumstances").textContent = length(data.length) + " from " + moment(0) + " UTC, " + data.workers +
-  " workers with " + data.concurrency + " runs at a time each. Production code in virtual time: configured intervals until " +
+$("circumstances").textContent = length(data.length) + " from " + moment(0) + " UTC, " + counted(data.workers, "worker") +
+  " with " + counted(data.concurrency, "run") + " at a time each. Production code in virtual time: configured intervals until " +
   data.settling + " after each fault, rests of up to " + data.calm + " elsewhere.";
 const sum = (of) => tasks.reduce((total, task) => total + of(task), 0);
 const ended = (ending) => sum((task) => task.runs.filter((run) => run.ending === ending).length);
@@ -129,8 +130,9 @@ const tile = (number, text, bad) => {
   element("b", typeof number === "number" ? number.toLocaleString("en") : number, made);
   element("span", text, made);
 };
-tile(tasks.length, "tasks");
-tile(executions, "executions");
+tile(tasks.length, tasks.length === 1 ? "task" : "tasks");
+tile(sum((task) => task.dispatched), "runs");
+tile(sum((task) => task.runs.length), "attempts");
 tile(length(Math.max(0, ...tasks.map((task) => task.latest))), "latest start");
 tile(sum((task) => task.open.length), "never began", true);
 tile(sum((task) => task.skips.length), "slots skipped");
@@ -167,7 +169,12 @@ for (const finding of data.findings) {
   element("p", finding.hint + (finding.count > finding.moments.length ? "; the first " + finding.moments.length : ""), head);
   const list = element("ol", undefined, box);
   for (const [begin, end, text] of finding.moments) {
-    const button = element("button", undefined, element("li", undefined, list));
+    const item = element("li", undefined, list);
+    if (begin === null) {
+      element("span", text, item);
+      continue;
+    }
+    const button = element("button", undefined, item);
     element("time", moment(begin), button);
     element("span", text, button);
     button.onclick = () => {
