@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -320,21 +319,17 @@ async def test_post_refuses_with_a_pointer_and_leaves_nothing_behind(
 @pytest.mark.parametrize(
     ("field", "values"),
     [
-        ("cron_expression", [f"{n % 60} {n // 60 % 24} {n // 1440 % 28 + 1} * *" for n in range(40_000)]),
-        ("run_at", [f"20{n % 100:02}-01-01T{n // 100 % 24:02}:{n // 2400:02}:00Z" for n in range(40_000)]),
-        ("tags", [f"t{n}" for n in range(40_000)]),
-        ("retry_on", [f"module.Error{n}" for n in range(40_000)]),
+        ("cron_expression", ["no expression"] * 40_000),
+        ("run_at", [datetime(2026, 1, 1, tzinfo=UTC)] * 40_000),
+        ("tags", [f"tag {n}" for n in range(40_000)]),
+        ("retry_on", [None] * 40_000),
     ],
 )
-async def test_a_list_that_is_too_long_is_refused_without_reading_it(field: str, values: list[str]) -> None:
-    group = _group()
-    words: dict[str, Any] = {"cron_expression": "0 0 1 1 *", field: values}
-    if field == "run_at":
-        words |= {"cron_expression": None, "run_at": [datetime.fromisoformat(value) for value in values]}
-    spent = time.process_time()
-    with pytest.raises(RuntimeError, match=f"{field}=") as refusal:
-        group.add_dynamic_task("greet", **words)
-    assert time.process_time() - spent < 0.5
+async def test_a_list_that_is_too_long_is_refused_for_its_length(field: str, values: list[object]) -> None:
+    """What would take long to read is not read: neither an expression nor a class of these is one."""
+    words: dict[str, Any] = {"cron_expression": None if field == "run_at" else "0 0 1 1 *", field: values}
+    with pytest.raises(RuntimeError, match=rf"{field}=4000[01]: ") as refusal:
+        _group().add_dynamic_task("greet", **words)
     assert len(str(refusal.value)) < 500
 
 
