@@ -15,7 +15,8 @@ class History(Protocol):
     """Laws:
 
     1. Every settled, reaped or cancelled attempt leaves one line, readable newest first.
-    2. At most the retained number of lines is kept per task, the newest.
+    2. The newest lines of a task are kept: at most the retained number, at least for the retained time after the last
+       one.
     3. Every skipped slot is counted under its reason, and the newest skips can be read as ranges.
     4. Clearing takes the lines, the skips and the counts, and nothing else.
     5. A snapshot is one consistent reading of every task it names; unknown keys are left out.

@@ -14,7 +14,8 @@ class Leadership(Protocol):
 
     1. While a lease lives, nobody else is granted a term.
     2. Tokens strictly increase, also after a lease ended, was resigned, or the store was wiped.
-    3. Campaigning again with a live lease of one's own returns the same term (a lost reply is harmless).
+    3. Campaigning again with a live lease of one's own returns the same term (a lost reply is harmless) and extends
+       nothing.
     4. A renewal by the live term extends the lease to now + ttl.
     5. A lease that has ended is never revived.
     6. A renewal or resignation by any other term changes nothing.

@@ -37,6 +37,7 @@ pytest.register_assert_rewrite(
             "races",
             "run_queue",
             "run_queue_claims",
+            "run_queue_instants",
             "run_queue_order",
             "schedule",
             "schedule_edges",

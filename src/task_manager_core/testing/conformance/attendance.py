@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.testing.conformance.build import MINUTE, SECOND, TTL, key, presence
+from task_manager_core.testing.conformance.build import MINUTE, ODD, SECOND, TTL, key, presence
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
@@ -24,6 +24,16 @@ class AttendanceContract(Contract):
         await store.advance(10 * SECOND)
         assert await store.living() == ["speaking"]
         await store.advance(TTL - 10 * SECOND)
+        assert await store.living() == []
+
+    @law("attendance", 1)
+    async def test_a_word_is_kept_to_the_millisecond(self, store: Store) -> None:
+        await store.advance(ODD)
+        before = await store.now()
+        await store.attendance.announce(presence("node"), TTL + ODD)
+        await store.advance(TTL)
+        assert await store.living() == ["node"] or await store.now() >= before + TTL + ODD
+        await store.advance(ODD)
         assert await store.living() == []
 
     @law("attendance", 1)
@@ -59,3 +69,11 @@ class AttendanceContract(Contract):
         await store.attendance.announce(presence("node"), TTL + 10 * MINUTE)
         await store.advance(10 * MINUTE)
         assert await store.living() == ["node"]
+
+    @law("attendance", 2)
+    async def test_the_living_are_shown_in_the_order_of_their_names(self, store: Store) -> None:
+        for node in ("b", "a", "c", "B"):
+            await store.attendance.announce(presence(node), TTL)
+        nodes = (await store.history.snapshot()).nodes
+        assert [one.node for one in nodes] == sorted(one.node for one in nodes)
+        assert len(nodes) == 4

@@ -17,6 +17,9 @@ from task_manager_core.ports import Definition
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
+ODD = timedelta(milliseconds=617)
+"""Not a whole second: what is cut to seconds shows."""
+
 DAY = timedelta(days=1)
 NOTHING = timedelta(0)
 
@@ -64,14 +67,20 @@ def exclusive(name: str = "task", group: str = "group") -> Task:
 
 
 def definition(
-    of: Task, *, expected: int = 0, slot: datetime | None = None, replan: bool = True, skips: Sequence[Skipped] = ()
+    of: Task,
+    *,
+    expected: int = 0,
+    slot: datetime | None = None,
+    jitter: timedelta = NOTHING,
+    replan: bool = True,
+    skips: Sequence[Skipped] = (),
 ) -> Definition:
     """A definition to be written; its next slot is `slot`, and the slots before it are given up."""
     return Definition(
         task=of,
         expected=expected,
         replan=replan,
-        plan=None if slot is None else plan(slot),
+        plan=None if slot is None else plan(slot, jitter),
         skipped=tuple(skips),
     )
 
@@ -85,8 +94,8 @@ def runs(of: Task, count: int, prefix: str = "request") -> tuple[Run, ...]:
     return tuple(run(of, f"{prefix} {number}") for number in range(count))
 
 
-def plan(slot: datetime) -> Plan:
-    return Plan(slot=slot, due_at=slot)
+def plan(slot: datetime, jitter: timedelta = NOTHING) -> Plan:
+    return Plan(slot=slot, due_at=slot + jitter)
 
 
 def decision(
@@ -98,6 +107,7 @@ def decision(
     hold: Run | None = None,
     skips: Sequence[Skipped] = (),
     then: datetime | None = None,
+    jitter: timedelta = NOTHING,
 ) -> Advance:
     """A decision about the due slots of a task; its next slot is `then`."""
     return Advance(
@@ -107,7 +117,7 @@ def decision(
         fire=tuple(fire),
         hold=hold,
         skipped=tuple(skips),
-        plan=None if then is None else plan(then),
+        plan=None if then is None else plan(then, jitter),
     )
 
 

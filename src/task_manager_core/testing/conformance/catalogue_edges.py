@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+
+import pytest
 
 from task_manager_core.domain.cron import CronExpression
 from task_manager_core.domain.planning import SkipReason
@@ -11,15 +14,18 @@ from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap
 from task_manager_core.domain.run import Retried
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task, canonical_kwargs
-from task_manager_core.ports import Conflict
+from task_manager_core.ports import Cancelling, Conflict, Enqueued
 from task_manager_core.testing.conformance.build import (
     DAY,
     HOUR,
     MINUTE,
+    ODD,
     STARTED,
     TTL,
     WORKER,
+    decision,
     definition,
+    exclusive,
     key,
     plan,
     run,
@@ -51,6 +57,20 @@ class CatalogueEdges(Contract):
         before = await store.picture()
         assert await store.catalogue.put(changes) == versions
         assert await store.picture() == before
+
+    @law("catalogue", 4)
+    async def test_a_change_keeps_when_the_last_pause_ended(self, store: Store) -> None:
+        slot = await store.slot(-MINUTE)
+        version = await store.define(task(), slot)
+        await store.schedule.pause([key()])
+        await store.schedule.resume([key()])
+        before = await store.due(key())
+        await written(store, definition(task(description="new"), expected=version, replan=False))
+        after = await store.due(key())
+        assert before is not None
+        assert after is not None
+        assert before.resumed_at is not None
+        assert after.resumed_at == before.resumed_at == (await store.view(key())).resumed_at
 
     @law("catalogue", 6)
     async def test_queued_waiting_and_unreaped_runs_of_a_removed_task_are_gone(self, store: Store) -> None:
@@ -134,6 +154,39 @@ class CatalogueEdges(Contract):
         assert await store.picture() == before
         assert await store.catalogue.load(known) is None
 
+    @law("catalogue", 8)
+    @pytest.mark.parametrize("paused", [True, False], ids=["paused", "resumed"])
+    async def test_a_task_that_goes_and_comes_back_has_kept_everything(self, store: Store, *, paused: bool) -> None:
+        of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
+        version = await store.define(of, slot)
+        assert await store.kept(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
+        assert await store.settle(await store.take(run(of, "settled")))
+        claim = await store.take(run(of, "retried"))
+        assert await store.settle(claim, Retried(DAY))
+        await store.enqueue(run(of, "held"))
+        await store.schedule.pause([of.key])
+        if not paused:
+            await store.schedule.resume([of.key])
+        before = await store.picture()
+
+        await store.catalogue.retire(term, [of.key])
+        retired = await store.picture()
+        [view], [earlier] = retired.tasks, before.tasks
+        assert view == replace(earlier, retired=True, version=view.version)
+        assert replace(retired, tasks=before.tasks) == before
+        assert await store.enqueue(run(of, "asked for")) == (Enqueued.HELD,)
+        assert await store.queue.cancel([(of.key, run(of, "asked for").id)]) == (Cancelling.CANCELLED,)
+        retired = await store.picture()
+
+        await written(store, definition(of, expected=view.version, replan=False))
+        back = await store.picture()
+        assert back.tasks == (replace(earlier, version=back.tasks[0].version),)
+        assert replace(back, tasks=retired.tasks) == retired
+        assert await store.queue.hasten([of.key]) == 1
+        [claim] = await store.claim()
+        assert await store.settle(claim)
+        assert [freed.run for freed in await store.claim()] == [run(of, "held")]
+
     async def test_many_definitions_are_written_at_once(self, store: Store) -> None:
         many = [task(f"task {number}") for number in range(300)]
         versions = await store.catalogue.put([definition(of) for of in many])
@@ -156,6 +209,18 @@ class CatalogueEdges(Contract):
         view = await store.view(key())
         assert (view.plan, view.skipped) == (plan(slot + HOUR), {SkipReason.STORE_LOST: 60})
         assert await store.history.skips(key(), 10) == (lost,)
+
+    @law("catalogue", 12)
+    async def test_a_plan_is_too_late_by_its_slot_and_not_by_its_jitter(self, store: Store) -> None:
+        slot = await store.slot(HOUR)
+        version = await store.define(task(), slot)
+        await store.advance(HOUR)
+        late = definition(task(description="new"), expected=version, slot=slot, jitter=HOUR)
+        assert await store.catalogue.put([late]) == (Conflict(version),)
+        assert (await store.view(key())).plan == plan(slot)
+        in_time = definition(task(description="new"), expected=version, slot=slot + HOUR, jitter=MINUTE + ODD)
+        assert await written(store, in_time) > version
+        assert (await store.view(key())).plan == plan(slot + HOUR, MINUTE + ODD)
 
     @law("catalogue", 11)
     async def test_a_schedule_that_has_ended_has_no_slots_to_give_up(self, store: Store) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.planning import Skipped, SkipReason
 from task_manager_core.domain.run import AttemptStatus, Cancelled, Exhausted, Failure, Retried, RunState, Succeeded
+from task_manager_core.ports import Enqueued
 from task_manager_core.testing.conformance.build import (
     DAY,
     HOUR,
@@ -78,7 +81,8 @@ class HistoryContract(Contract):
 
     @law("history", 2)
     async def test_old_lines_make_room(self, store: Store) -> None:
-        """At most the retained number of lines is kept per task, the newest."""
+        """The newest lines of a task are kept: at most the retained number, at least for the retained time after the
+        last one."""
         await store.define(task("busy"))
         await store.define(task("quiet"))
         await store.settle(await store.take(run(task("quiet"))))
@@ -89,6 +93,20 @@ class HistoryContract(Contract):
         lines = await store.records(key("busy"))
         assert [line.run for line in lines] == [one.id for one in reversed(many[5:])]
         assert len(await store.records(key("quiet"))) == 1
+
+    @law("history", 2)
+    async def test_lines_are_kept_while_the_task_runs_now_and_then(self, store: Store) -> None:
+        of, term = task(), await store.lead()
+        pause = store.kept_for - HOUR
+        slot = await store.slot(-MINUTE)
+        version = await store.define(of, slot)
+        assert await store.kept(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + 1000 * DAY))
+        requests = [f"{number}" for number in range(min(4, store.retained))]
+        for request in requests:
+            await store.settle(await store.take(run(of, request)))
+            await store.advance(pause)
+        assert [line.run for line in await store.records(of.key)] == [run(of, one).id for one in reversed(requests)]
+        assert (await store.view(of.key)).skipped == {SkipReason.CATCH_UP: 1}
 
     @law("history", 2)
     async def test_a_batch_larger_than_what_is_kept_leaves_the_newest(self, store: Store) -> None:
@@ -114,6 +132,21 @@ class HistoryContract(Contract):
         for limit in range(len(shown) + 2):
             assert await store.history.skips(of.key, limit) == tuple(shown[:limit])
         assert await store.history.skips(key("unknown"), 10) == ()
+
+    @law("history", 3)
+    async def test_counts_outlive_the_ranges_that_make_room(self, store: Store) -> None:
+        of, slot, term = task(), await store.slot(-DAY), await store.lead()
+        version = await store.define(of, slot)
+        every: list[Skipped] = []
+        for number in range(7):
+            at = slot + number * HOUR
+            some = [skipped(at + second * SECOND) for second in range(50)]
+            every = [*reversed(some), *every]
+            assert await store.kept(term, decision(of, version, at, skips=some, then=at + HOUR))
+        assert (await store.view(of.key)).skipped == {SkipReason.CATCH_UP: 350}
+        newest = await store.history.skips(of.key, EVERYTHING)
+        assert len(newest) >= 100
+        assert list(newest) == every[: len(newest)]
 
     @law("history", 3)
     async def test_several_ranges_of_one_decision_are_shown_newest_first(self, store: Store) -> None:
@@ -153,6 +186,42 @@ class HistoryContract(Contract):
         assert await store.settle(claim)
         assert [line.run for line in await store.records(of.key)] == [claim.run.id]
         assert [freed.run for freed in await store.claim()] == [run(of, "held")]
+
+    @law("history", 4)
+    async def test_clearing_leaves_waiting_runs_requests_and_pauses_alone(self, store: Store) -> None:
+        of, slot = task(), await store.slot(-MINUTE)
+        await store.define(of, slot)
+        await store.settle(await store.take(run(of, "settled")))
+        await store.settle(await store.take(run(of, "retried")), Retried(HOUR))
+        await store.release(await store.take(run(of, "released")), HOUR)
+        await store.take(run(of, "running"))
+        await store.enqueue(run(of, "queued"))
+        await store.schedule.pause([of.key])
+        await store.schedule.resume([of.key])
+        before, due = await store.picture(), await store.due(of.key)
+        assert await store.history.clear([of.key]) == {of.key}
+        assert await store.picture() == replace(before, records={of.key: ()})
+        assert await store.due(of.key) == due
+        for request in ("settled", "retried", "released", "running", "queued"):
+            assert await store.enqueue(run(of, request)) == (Enqueued.DUPLICATE,)
+        await store.advance(HOUR)
+        assert len(await store.claim()) == 3
+
+    @law("history", 5)
+    async def test_a_snapshot_of_some_tasks_counts_what_is_queued_for_all(self, store: Store) -> None:
+        for name in "ab":
+            await store.define(task(name))
+        await store.enqueue(run(task("a")), run(task("b")))
+        for keys in ((), (key("a"),), (key("unknown"),), None):
+            assert (await store.history.snapshot(keys)).queued == 2
+
+    @law("history", 5)
+    async def test_held_runs_are_shown_last_and_first_in_first_out(self, store: Store) -> None:
+        of = exclusive()
+        await store.define(of)
+        waiting = [run(of, name) for name in "dbcae"]
+        await store.enqueue(*waiting)
+        assert [live.run for live in await store.live(of.key)] == [one.id for one in waiting]
 
     @law("history", 5)
     async def test_a_snapshot_shows_how_everything_stands(self, store: Store) -> None:

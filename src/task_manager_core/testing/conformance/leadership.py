@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
+
+import pytest
 
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Held, Term
-from task_manager_core.testing.conformance.build import SECOND, TTL
+from task_manager_core.testing.conformance.build import ODD, SECOND, TTL
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import SLACK, Store
@@ -71,12 +74,21 @@ class LeadershipContract(Contract):
 
     @law("leadership", 3)
     async def test_campaigning_again_is_harmless(self, store: Store) -> None:
-        """Campaigning again with a live lease of one's own returns the same term (a lost reply is harmless)."""
+        """Campaigning again with a live lease of one's own returns the same term (a lost reply is harmless) and extends
+        nothing."""
         term = await store.lead(A, TTL)
         await store.advance(TTL - 10 * SECOND)
         assert await store.leadership.campaign(A, TTL) == term
         assert await store.leadership.campaign(A, TTL) == term
         assert await store.leadership.renew(term, TTL)
+
+    @law("leadership", 3)
+    async def test_campaigning_again_extends_nothing(self, store: Store) -> None:
+        term = await store.lead(A, TTL)
+        await store.advance(TTL - 10 * SECOND)
+        assert await store.leadership.campaign(A, 10 * TTL) == term
+        await store.advance(10 * SECOND)
+        assert await store.term() is None
 
     @law("leadership", 4)
     async def test_a_renewal_extends_the_lease(self, store: Store) -> None:
@@ -89,6 +101,23 @@ class LeadershipContract(Contract):
             assert isinstance(held, Held)
             assert TTL - SLACK < held.remaining <= TTL
         await store.advance(TTL)
+        assert await store.term() is None
+
+    @law("leadership", 4)
+    @pytest.mark.parametrize("ttl", [TTL + ODD, TTL + SECOND - ODD], ids=str)
+    async def test_a_lease_is_kept_to_the_millisecond(self, store: Store, ttl: timedelta) -> None:
+        await store.advance(ODD)
+        before = await store.now()
+        term = await store.lead(A, ttl)
+        for _ in range(2):
+            held = await store.leadership.campaign(B, TTL)
+            after = await store.now()
+            assert isinstance(held, Held)
+            assert ttl - (after - before) <= held.remaining <= ttl
+            await store.advance(ttl - 10 * SECOND)
+            before = await store.now()
+            assert await store.leadership.renew(term, ttl)
+        await store.advance(ttl)
         assert await store.term() is None
 
     @law("leadership", 4)

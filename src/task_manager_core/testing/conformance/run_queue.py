@@ -1,5 +1,5 @@
 """The laws of the run queue, judged: one test for each sentence. More about each of them is in
-`run_queue_order` and `run_queue_claims`."""
+`run_queue_order`, `run_queue_claims` and `run_queue_instants`."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from task_manager_core.ports import Definition
 from task_manager_core.testing.conformance.build import (
     HOUR,
     MINUTE,
+    ODD,
     SECOND,
     decision,
     definition,
@@ -15,6 +16,7 @@ from task_manager_core.testing.conformance.build import (
     key,
     plan,
     run,
+    skipped,
     task,
 )
 from task_manager_core.testing.conformance.contract import Contract
@@ -36,6 +38,31 @@ class ScheduleEdges(Contract):
         await store.advance(MINUTE)
         [due] = (await store.schedule.agenda(10)).due
         assert (due.slot, due.due_at) == (slot, slot + MINUTE)
+
+    @law("schedule", 1)
+    async def test_the_agenda_is_ordered_by_when_slots_are_due(self, store: Store) -> None:
+        slot = await store.slot(-HOUR)
+        for name, offset, jitter in (("a", 0, 30), ("b", 10, 0), ("c", 5, 10), ("later", 20, 50), ("last", 45, 30)):
+            one = definition(task(name), slot=slot + offset * MINUTE, jitter=jitter * MINUTE)
+            await store.catalogue.put([one])
+        for limit in range(5):
+            agenda = await store.schedule.agenda(limit)
+            assert [due.key.name for due in agenda.due] == ["b", "c", "a"][:limit]
+            assert agenda.next_due == slot + 70 * MINUTE
+
+    @law("schedule", 2)
+    async def test_the_plan_of_a_decision_is_kept_with_its_jitter(self, store: Store) -> None:
+        due = await Due.given(store, task())
+        slot = due.slot + 3 * MINUTE + ODD
+        skip = decision(due.of, due.version, due.slot, skips=[skipped(due.slot)], then=slot, jitter=MINUTE + ODD)
+        assert await store.kept(due.term, skip)
+        assert (await store.view(key())).plan == plan(slot, MINUTE + ODD)
+        assert (await store.schedule.agenda(10)).next_due == slot + MINUTE + ODD
+        await store.advance(5 * MINUTE)
+        shown = await store.due(key())
+        assert shown is not None
+        assert (shown.slot, shown.due_at) == (slot, slot + MINUTE + ODD)
+        assert await store.kept(due.term, decision(due.of, due.version, slot, skips=[skipped(slot)]))
 
     @law("schedule", 1)
     async def test_the_agenda_shows_what_the_decision_needs(self, store: Store) -> None:
@@ -143,6 +170,21 @@ class ScheduleEdges(Contract):
         assert await store.queue.hasten([key()]) == 1
         assert len(await store.claim()) == 1
         assert await store.kept(due.term, due.fire)
+
+    @law("schedule", 10)
+    async def test_a_new_pause_keeps_when_the_last_one_ended(self, store: Store) -> None:
+        await Due.given(store, task())
+        await store.advance(ODD)
+        await store.schedule.pause([key()])
+        before = await store.now()
+        await store.schedule.resume([key()])
+        resumed_at = (await store.view(key())).resumed_at
+        assert resumed_at is not None
+        assert before <= resumed_at <= await store.now()
+        await store.schedule.pause([key()])
+        shown = await store.due(key())
+        assert shown is not None
+        assert (shown.paused, shown.resumed_at) == (True, resumed_at)
 
     @law("schedule", 10)
     async def test_a_task_that_was_resumed_is_dispatched_again(self, store: Store) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import pytest
 
@@ -37,6 +38,8 @@ PATIENCE = 20.0
 EVERYTHING = 1_000_000
 
 _SUCCESS = Succeeded()
+_BEGUN = TypeVar("_BEGUN")
+_WHOLE = TypeVar("_WHOLE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Store:
 
     def __init__(self, harness: Harness) -> None:
         self._harness = harness
-        self.retained = harness.retention.runs
+        self.retained, self.kept_for = harness.retention.runs, harness.retention.ttl
         self._reach(harness.backend)
 
     def _reach(self, backend: Backend) -> None:
@@ -184,6 +187,14 @@ class Store:
         """Let what was just started come to wait: a turn of the event loop, and several round trips to a server."""
         await asyncio.sleep(0)
         await self.picture()
+
+    async def amid(self, begun: Awaitable[_BEGUN], whole: Awaitable[_WHOLE], turns: int) -> tuple[_BEGUN, _WHOLE]:
+        """Begin one thing, do another from beginning to end after these turns of the event loop, then end the first."""
+        first = asyncio.ensure_future(begun)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        second = await whole
+        return await first, second
 
     async def wakes(self, what: Callable[[], Awaitable[object]]) -> bool:
         """Does `what` end the wait for a signal? Done again until it does: the waiter may not listen yet."""

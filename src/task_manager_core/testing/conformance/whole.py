@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 
@@ -82,6 +83,18 @@ class WholeContract(Contract):
             assert await store.schedule.pause([other]) == frozenset(), other
             assert await store.history.clear([other]) == frozenset(), other
         assert not (await store.view(key("b", "a"))).paused
+
+    async def test_the_time_of_a_store_is_in_whole_milliseconds(self, store: Store) -> None:
+        await store.define(task(), await store.slot())
+        for _ in range(3):
+            await store.advance(timedelta(microseconds=123_457))
+            assert (await store.now()).microsecond % 1000 == 0
+            assert (await store.history.snapshot()).now.microsecond % 1000 == 0
+            await store.schedule.pause([key()])
+            await store.schedule.resume([key()])
+            resumed_at = (await store.view(key())).resumed_at
+            assert resumed_at is not None
+            assert resumed_at.microsecond % 1000 == 0
 
     @pytest.mark.parametrize("seed", range(12))
     async def test_every_live_run_is_in_exactly_one_place_whatever_happens(self, store: Store, seed: int) -> None:
