@@ -15,6 +15,9 @@ from task_manager_core.ports import Capabilities, Clock, Leadership, RunQueue
 from task_manager_core.ports.backend import Backend
 from task_manager_memory import open_backend
 
+ROUND = 42
+"""No store at all."""
+
 
 @dataclass(frozen=True)
 class _Generous:

@@ -11,6 +11,7 @@ import pytest
 
 from task_manager_core.testing.conformance import clock_harness
 from task_manager_core.testing.conformance.model import compare
+from task_manager_core.testing.conformance.named import opener
 from task_manager_core.testing.conformance.play import chosen
 from task_manager_core.testing.conformance.plugin import Verdict, verdict_of
 from task_manager_core.testing.simulation import Decider
@@ -18,6 +19,12 @@ from task_manager_memory import open_backend
 from tests.testing.broken_stores import backwards
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+def in_folder(folder: Path, named: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        opener(named)
 
 
 def judge(folder: Path, backend: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -56,11 +63,45 @@ def test_the_command_works_where_this_project_configures_pytest() -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-@pytest.mark.parametrize("named", ["tests.testing.no_such_module:store", "tests.testing.broken_stores:no_such_store"])
-def test_a_store_that_is_not_there_is_told_once(tmp_path: Path, named: str) -> None:
+@pytest.mark.parametrize(
+    "named",
+    [
+        "tests.testing.no_such_module:store",
+        "tests.testing.broken_stores:no_such_store",
+        "tests.testing.broken_stores:ROUND",
+        "half_written:open_backend",
+        ":open_backend",
+        "",
+    ],
+)
+def test_a_store_that_cannot_be_judged_is_told_in_one_line(tmp_path: Path, named: str) -> None:
+    (tmp_path / "half_written.py").write_text("raise RuntimeError('not\\nyet')")
+    with pytest.raises(pytest.UsageError) as told:
+        in_folder(tmp_path, named)
+    assert f"--backend={named}: " in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_store_that_is_not_there_is_an_error_of_usage(tmp_path: Path) -> None:
+    named = "tests.testing.no_such_module:store"
     ran = judge(tmp_path, named)
     assert ran.returncode == pytest.ExitCode.USAGE_ERROR
     assert ran.stderr.count(named) == 1
+
+
+def test_the_suite_without_a_store_is_an_error_of_usage(tmp_path: Path) -> None:
+    """A job that has lost the option must not be green."""
+    suite = "task_manager_core.testing.conformance"
+    command = [sys.executable, "-m", "pytest", "-p", f"{suite}.plugin", "-p", "no:cacheprovider", "--pyargs", suite]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == pytest.ExitCode.USAGE_ERROR, ran.stdout + ran.stderr
+    assert "--backend=MODULE:NAME is missing" in ran.stderr
+
+
+def test_one_law_is_chosen_by_its_number(tmp_path: Path) -> None:
+    ran = judge(tmp_path, "task_manager_memory:open_backend", "-k", "run_queue_1.")
+    judged = [line.strip() for line in ran.stdout.splitlines() if line.startswith("  ✓ ")]
+    assert [line.split()[1] for line in judged] == ["1."], ran.stdout + ran.stderr
 
 
 async def test_the_comparison_finds_where_two_stores_part() -> None:

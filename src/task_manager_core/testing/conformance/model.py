@@ -100,9 +100,10 @@ async def look(player: Player) -> dict[str, object]:
         "tasks": {view.key: stood(view) for view in snapshot.tasks},
         "versions": [(view.key, versions.index(view.version)) for view in snapshot.tasks],
         "agenda": {
-            due.key: (due.slot, due.paused, clocked(due.resumed_at), due.live, due.held, due.retrying)
+            due.key: (due.slot, due.due_at, due.paused, clocked(due.resumed_at), due.live, due.held, due.retrying)
             for due in agenda.due
         },
+        "earliest first": [due.due_at for due in agenda.due],
         "next due": agenda.next_due,
         "definitions": None if changes is None else [stored.task for stored in changes.changed],
         "keys": None if changes is None else (changes.keys, changes.retired),

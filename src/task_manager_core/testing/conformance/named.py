@@ -8,7 +8,11 @@ from importlib import import_module
 
 import pytest
 
+from task_manager_core.ports import OpenBackend
 from task_manager_core.testing.conformance.harness import Harness, clock_harness
+from task_manager_core.testing.conformance.laws import one_line
+
+EXPECTED = "MODULE:NAME of an OpenBackend is expected"
 
 HARNESS = "conformance_harness"
 """A function of this name in the module of the store opens an empty one: () -> async context manager of a Harness.
@@ -22,12 +26,13 @@ def opener(named: str) -> Callable[[], AbstractAsyncContextManager[Harness]]:
     module_name, _, name = named.partition(":")
     try:
         module = import_module(module_name)
-    except ImportError as error:
-        raise pytest.UsageError(f"--backend={named}: {error}") from error
+    except Exception as error:  # a module may fail in any way while it is imported
+        reason = one_line(f"{type(error).__name__}: {error}") if module_name else EXPECTED
+        raise pytest.UsageError(f"--backend={named}: {reason}") from error
     own: Callable[[], AbstractAsyncContextManager[Harness]] | None = getattr(module, HARNESS, None)
-    if own is not None:
+    if callable(own):
         return own
-    open_backend = getattr(module, name, None) if name else None
-    if open_backend is None:
-        raise pytest.UsageError(f"--backend={named}: MODULE:NAME of an OpenBackend is expected")
+    open_backend: OpenBackend | None = getattr(module, name, None) if name else None
+    if not callable(open_backend):
+        raise pytest.UsageError(f"--backend={named}: {EXPECTED}")
     return lambda: clock_harness(open_backend)

@@ -18,7 +18,7 @@ from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.planning import Advance, SkipReason
 from task_manager_core.domain.policy import Overlap, Priority
 from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Outcome, Retried, Run, RunState, Succeeded
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import Task, canonical_kwargs
 from task_manager_core.testing.conformance.build import (
     DAY,
     NOTHING,
@@ -39,7 +39,7 @@ UNIT = 2 * HALF
 
 NODES = tuple(NodeId(f"node {number}") for number in range(3))
 TASKS = (
-    task("allow"),
+    replace(task("allow"), timeout=HALF),
     task("buffer", overlap=Overlap.BUFFER_ONE, priority=Priority.HIGH),
     task("skip:{it}", "group:", overlap=Overlap.SKIP),
     task("it}", "group::skip:{", priority=Priority.HIGH),
@@ -188,6 +188,7 @@ class Player:
             replace(of, description=f"{step.how % 3}"),
             expected=version - (step.how % 7 == 6),
             slot=None if step.how % 11 == 10 else next_slot,
+            jitter=UNIT * (step.how % 9 == 7),
             replan=version == 0 or step.how % 2 == 1,
             skips=[skipped(slot)] if slot is not None and step.how % 8 == 5 else [],
         )
@@ -231,6 +232,7 @@ class Player:
             hold=hold if of.overlap is not Overlap.ALLOW else None,
             skips=[skipped(slot + 4 * SECOND, reason=[*SkipReason][how % 4])] if how % 3 == 2 or how % 6 == 5 else [],
             then=None if how % 17 == 16 else slot + UNIT,
+            jitter=UNIT * (how % 5 == 4),
         )
 
     async def prepare_treat(self, step: Step) -> Ask:
@@ -258,7 +260,8 @@ class Player:
     async def prepare_request(self, step: Step) -> Ask:
         of = TASKS[step.what % len(TASKS)]
         if step.verb is Verb.ENQUEUE:
-            runs = [run(one, f"{step.who % 3} {step.how}") for one in (of, of, TASKS[step.who % len(TASKS)])]
+            name, asked = f"{step.who % 3} {step.how}", (of, of, TASKS[step.who % len(TASKS)])
+            runs = [run(one, name, kwargs=canonical_kwargs({"number": step.how})) for one in asked]
             return lambda: self.store.queue.enqueue(runs)
         views = (await self.store.history.snapshot([of.key])).tasks
         live = sorted(live.run for view in views for live in view.live)
@@ -351,9 +354,10 @@ _PREPARED_BY: dict[Verb, Callable[[Player, Step], Awaitable[Ask]]] = {
 }
 
 
-def shown(claim: Claim) -> tuple[str, int, int, str]:
-    """A claim without its token, which every store chooses itself."""
-    return claim.run.id.value, claim.attempt, claim.failures, claim.worker.value
+def shown(claim: Claim) -> tuple[str, int, int, str, str]:
+    """A claim without its token and the version in its run, which every store chooses itself."""
+    run = replace(claim.run, version=0)
+    return run.id.value, claim.attempt, claim.failures, claim.worker.value, str(run)
 
 
 def assert_conserved(snapshot: Snapshot) -> None:

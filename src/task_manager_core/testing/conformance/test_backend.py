@@ -17,6 +17,6 @@ class TestBackend(BackendContract):
     async def harness(self, request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
         named: str | None = request.config.getoption("--backend", None)
         if named is None:
-            pytest.skip("no --backend=MODULE:NAME")
+            pytest.fail("no --backend=MODULE:NAME")
         async with opener(named)() as harness:
             yield harness

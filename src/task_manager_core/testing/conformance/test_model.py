@@ -16,7 +16,7 @@ class TestBackendAgainstMemory(ModelContract):
     def open_harness(self, request: pytest.FixtureRequest) -> OpenHarness:
         backend: str | None = request.config.getoption("--backend", None)
         if backend is None:
-            pytest.skip("no --backend=MODULE:NAME")
+            pytest.fail("no --backend=MODULE:NAME")
         return opener(backend)
 
     @pytest.fixture
