@@ -1,7 +1,7 @@
 """What the rules need from the world. Each port is a set of atomic promises; its docstring is its law.
 
-Every verb takes the store's time. Losing a race is an answer. An exception means "unknown": asking again with the same
-arguments is always safe.
+Every verb takes the store's time, in whole milliseconds; no length of time is cut to less. Losing a race is an answer.
+An exception means "unknown": asking again with the same arguments is always safe.
 """
 
 from task_manager_core.ports.attendance import Attendance

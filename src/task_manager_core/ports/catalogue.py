@@ -37,7 +37,8 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What a reader has to learn: definitions newer than the version it knew, and the keys of all that exist.
+    """What a reader has to learn: definitions newer than the version it knew, in the order of their versions, and the
+    keys of all that exist.
 
     `retired` names the static tasks that no living process declared when the leader last looked. `incarnation` names
     the life of the store; 0 while it holds nothing. `unreadable` names changed tasks whose definitions this version of
@@ -80,9 +81,15 @@ class Catalogue(Protocol):
         ...
 
     async def load(self, since: int) -> Changes | None:
-        """Everything that changed after version `since` (0: everything). Errors: BackendUnavailable."""
+        """Everything that changed after version `since`. Errors: BackendUnavailable.
+
+        0 asks for everything. So does a version greater than the store's own: its reader knew a store that was wiped.
+        """
         ...
 
     async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
-        """Stop scheduling these tasks; the answer names those that were active. Errors: BackendUnavailable."""
+        """Stop scheduling these tasks; the answer names those that were active. Errors: BackendUnavailable.
+
+        Nothing else of them changes: what lives, pauses and history stay, and runs that somebody asks for are queued.
+        """
         ...

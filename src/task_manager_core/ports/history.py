@@ -27,7 +27,7 @@ class History(Protocol):
         ...
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
-        """The newest skips of a task. Errors: BackendUnavailable."""
+        """The newest skips of a task; at least 100 ranges are kept. Errors: BackendUnavailable."""
         ...
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
@@ -35,5 +35,10 @@ class History(Protocol):
         ...
 
     async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
-        """How these tasks (None: all) stand, who leads and who lives. Errors: BackendUnavailable."""
+        """How these tasks (None: all) stand, who leads and who lives. Errors: BackendUnavailable.
+
+        Tasks come in the order of their keys, nodes in that of their names; of the live runs of a task the held ones
+        come last, first in, first out, and the others in any order. `queued` counts the runs of all tasks, also of
+        those that were not asked for.
+        """
         ...

@@ -64,7 +64,11 @@ class RunQueue(Protocol):
     """
 
     async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
-        """Queue requested runs, each on its own. Errors: BackendUnavailable."""
+        """Queue requested runs, each on its own. Errors: BackendUnavailable.
+
+        A pause or a retirement of the task is about its slots and keeps no request out. Of two answers that fit,
+        UNKNOWN_TASK is given before DUPLICATE.
+        """
         ...
 
     async def claim(
@@ -72,8 +76,8 @@ class RunQueue(Protocol):
     ) -> tuple[Claim, ...]:
         """Claim up to `limit` runs, waiting up to `wait` for the first.
 
-        With `known` the claims that this worker holds without knowing it come back first, and nothing is waited for.
-        Errors: BackendUnavailable.
+        With `known` the claims that this worker holds without knowing it come back first, as old as they are: no
+        heartbeat is noted for them. Nothing is waited for then. Errors: BackendUnavailable.
         """
         ...
 
@@ -82,15 +86,26 @@ class RunQueue(Protocol):
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
-        """Record outcomes; the answer names the claims that were over. Errors: BackendUnavailable."""
+        """Record outcomes; the answer names the claims that were over. Errors: BackendUnavailable.
+
+        The line is the settlement's own, also when a retry ends a run that somebody wants cancelled.
+        """
         ...
 
     async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
-        """Give runs back; the answer names the claims that were over. Errors: BackendUnavailable."""
+        """Give runs back; the answer names the claims that were over. Errors: BackendUnavailable.
+
+        A claim that expired may be given back until it is reaped. A run that somebody wants cancelled leaves the line
+        CANCELLED.
+        """
         ...
 
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
-        """Put back the runs of claims without a heartbeat for `ttl`. Errors: BackendUnavailable."""
+        """Put back the runs of claims without a heartbeat for `ttl`. Errors: BackendUnavailable.
+
+        The answer names the claims, also those whose runs end because somebody wants them cancelled; each leaves the
+        line LOST.
+        """
         ...
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
@@ -98,5 +113,8 @@ class RunQueue(Protocol):
         ...
 
     async def hasten(self, keys: Collection[TaskKey]) -> int:
-        """Let the waiting runs of these tasks go now; the answer counts them. Errors: BackendUnavailable."""
+        """Let the waiting runs of these tasks go now, in any order; the answer counts them.
+
+        Errors: BackendUnavailable.
+        """
         ...
