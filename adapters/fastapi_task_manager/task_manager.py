@@ -97,7 +97,7 @@ class TaskManager:
         return self._life.node.control
 
     async def is_healthy(self) -> bool:
-        """Does this process take part: started, every service alive, the store answering?"""
+        """Does this process take part: started, no service ended or failing, the store answering?"""
         return (await self.health_check()).status == "healthy"
 
     async def health_check(self) -> HealthResponse:

@@ -12,7 +12,7 @@ class HealthResponse(BaseModel):
     """The state of one process."""
 
     status: Literal["healthy", "unhealthy"] = Field(
-        description="healthy: started, every service alive, store answering"
+        description="healthy: started, no service ended or failing, store answering"
     )
     redis_connected: bool = Field(description="Does the store answer? Named after the store of production.")
     worker_id: str | None = Field(default=None, description="Identity of this process since its last start")
