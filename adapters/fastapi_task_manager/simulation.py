@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 from fastapi_task_manager.config import OperationalConfig
 from fastapi_task_manager.options import Defaults
 from fastapi_task_manager.task_group import TaskGroup
 from fastapi_task_manager.task_manager import TaskManager
 from task_manager_core.application.registry import Registry
-from task_manager_core.domain.errors import DuplicateGroup
+from task_manager_core.domain.errors import DefinitionError, DuplicateGroup
 from task_manager_core.domain.identity import FunctionKey
 from task_manager_core.domain.task import Task as CoreTask
 from task_manager_core.ports import OpenBackend
@@ -100,14 +101,13 @@ def simulate(
         The report. The same arguments give the same report.
 
     Raises:
-        RuntimeError: Something that cannot be, such as a duration for a task that does not exist.
+        RuntimeError: Something that cannot be, such as a duration for a task that does not exist; or an event loop is
+            running: there, `await asyncio.to_thread(simulate, ...)`.
     """
-    if isinstance(manager_or_groups, TaskManager):
-        groups: Sequence[TaskGroup] = manager_or_groups.task_groups
-        config = manager_or_groups.config if config is None else config
-    else:
-        groups = [manager_or_groups] if isinstance(manager_or_groups, TaskGroup) else list(manager_or_groups)
-        config = OperationalConfig() if config is None else config
+    groups = _groups(manager_or_groups)
+    if config is None:
+        config = manager_or_groups.config if isinstance(manager_or_groups, TaskManager) else OperationalConfig()
+    _check_config(config)
     registry, dynamic = _contents(groups, config.defaults())
     return rehearse(
         registry,
@@ -122,6 +122,26 @@ def simulate(
         durations=durations,
         seed=seed,
     )
+
+
+def _groups(given: object) -> list[TaskGroup]:
+    if isinstance(given, TaskManager):
+        return list(given.task_groups)
+    groups: list[TaskGroup] = []
+    for group in given if _is_iterable(given) else (given,):
+        if not isinstance(group, TaskGroup):
+            raise DefinitionError("manager_or_groups", group, "must be a TaskManager, a TaskGroup or a list of groups")
+        groups.append(group)
+    return groups
+
+
+def _is_iterable(value: object) -> TypeGuard[Iterable[object]]:
+    return isinstance(value, Iterable)
+
+
+def _check_config(config: object) -> None:
+    if not isinstance(config, OperationalConfig):
+        raise DefinitionError("config", config, "must be an OperationalConfig or a Config")
 
 
 def _contents(groups: Sequence[TaskGroup], defaults: Defaults) -> tuple[Registry, list[CoreTask]]:

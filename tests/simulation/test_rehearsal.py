@@ -335,7 +335,7 @@ def test_a_slot_that_nobody_decided_about_is_late_until_the_end() -> None:
 def test_a_fault_without_an_occasion_is_told() -> None:
     faults = (
         kill(2 * DAY),
-        kill(HOUR, worker=7),
+        kill(HOUR + MINUTE, worker=2),
         kill(during("export", nth=5)),
         kill(START - DAY),
         kill(HOUR, worker=2),
@@ -505,6 +505,8 @@ def test_a_real_function_cannot_leave_the_simulation() -> None:
         (lambda: kill(-SECOND), "before the start"),
         (lambda: kill(datetime(2026, 1, 5)), "time zone"),  # noqa: DTZ001 - that is the point
         (lambda: kill(SECOND, worker=-1), "count from 0"),
+        (lambda: kill(SECOND, worker="w0"), "must be a number, 'leader' or 'all'"),  # type: ignore[arg-type]
+        (lambda: rehearsed(EXPORT, faults=rolling_deploy(HOUR, workers=4)), "from 0 to 2 here"),
         (lambda: pause(SECOND, lasting=-SECOND), "negative"),
         (lambda: kill(during("export", nth=0)), "counts from 1"),
     ],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -101,8 +103,6 @@ def test_a_real_function_that_reaches_for_the_network_ends_the_simulation() -> N
 
     @group.add_task("0 * * * *")
     async def connects() -> None:
-        import asyncio
-
         await asyncio.open_connection("localhost", 1)
 
     with pytest.raises(SimLeak):
@@ -115,7 +115,6 @@ def test_what_a_real_function_does_past_the_event_loop_is_really_done() -> None:
 
     @group.add_task("0 * * * *")
     async def works() -> None:
-        import asyncio
         import threading
 
         subprocess.run([sys.executable, "-c", ""], check=True, timeout=60)  # noqa: ASYNC221 - that is the point
@@ -148,12 +147,34 @@ def test_my_nightly_export_never_overlaps_my_backup_even_if_a_worker_dies(minute
     [
         ({"durations": {"exprot": MINUTE}}, "no such task"),
         ({"workers": 0}, "workers"),
+        ({"workers": "3"}, "workers='3'"),
+        ({"workers": 1.5}, "workers=1.5"),
+        ({"duration": 30}, "duration=30: must be a timedelta"),
+        ({"start": "2026-01-05"}, "start="),
+        ({"faults": kill(MINUTE)}, "faults=.*must be a list"),
+        ({"faults": ["kill"]}, "faults='kill': is no fault"),
+        ({"faults": [kill(MINUTE, worker=99)]}, "worker=99: workers count from 0 to 2 here"),
+        ({"config": {"concurrent_tasks": 3}}, "config="),
+        ({"durations": "long"}, "durations='long'"),
         ({"start": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001 - that is the point
     ],
 )
 def test_what_cannot_be_simulated_is_a_runtime_error(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(RuntimeError, match=words):
         simulate(a_group(), **arguments)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize("groups", [["a"], None, [None]])
+def test_what_is_no_group_is_a_runtime_error(groups: Any) -> None:
+    with pytest.raises(RuntimeError, match="manager_or_groups="):
+        simulate(groups)
+
+
+async def test_inside_a_running_loop_the_error_says_what_to_write() -> None:
+    with pytest.raises(RuntimeError, match=r"await asyncio\.to_thread\(simulate, \.\.\.\)"):
+        simulate(a_group(), start=START, duration=DAY)
+    report = await asyncio.to_thread(simulate, a_group(), start=START, duration=DAY)
+    assert report.runs()
 
 
 def test_two_groups_of_one_name_are_refused() -> None:

@@ -71,6 +71,8 @@ class Fault:
             raise DefinitionError("during", str(self.at), "counts from 1, and nothing strikes before the beginning")
         if isinstance(self.worker, int) and self.worker < 0:
             raise DefinitionError("worker", self.worker, "workers count from 0")
+        if not isinstance(self.worker, int) and self.worker not in ("leader", "all"):
+            raise DefinitionError("worker", self.worker, "must be a number, 'leader' or 'all'")
         if self.lasting is not None and self.lasting < NOTHING:
             raise DefinitionError("lasting", self.lasting, "must not be negative")
 

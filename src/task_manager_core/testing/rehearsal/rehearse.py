@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import DefinitionError
@@ -68,10 +70,12 @@ def rehearse(
     one instant on different workers; the same arguments give the same report. `calm` is the longest rest of a node far
     from any fault: with zero every rest is the configured one, at a hundred times the cost.
 
-    Errors: DefinitionError for what cannot be; `SimLeak` if a real function asks the event loop for
-    connections, programs or signals.
+    Errors: DefinitionError for what cannot be; RuntimeError where an event loop is running; `SimLeak` if a real
+    function asks the event loop for connections, programs or signals.
     """
     _check(workers, start, duration)
+    faults = _checked(faults, workers)
+    _refuse_a_running_loop()
     configured = NodePolicy() if policy is None else policy
     begin, end = start - LEAD, start + duration
     opening = [(task, first_slot(task, start)) for task in (*registry.declared.values(), *dynamic)]
@@ -134,10 +138,38 @@ def settling_time(policy: NodePolicy) -> timedelta:
     return leadership + policy.worker.claim_ttl + 2 * policy.reconciliation_interval + policy.presence_ttl
 
 
-def _check(workers: int, start: datetime, duration: timedelta) -> None:
-    if not 1 <= workers <= MOST_WORKERS:
-        raise DefinitionError("workers", workers, f"must be 1 to {MOST_WORKERS}")
-    if start.utcoffset() is None:
-        raise DefinitionError("start", start, "must have a time zone")
-    if duration <= timedelta(0):
-        raise DefinitionError("duration", duration, "must be more than 0 seconds")
+def _check(workers: object, start: object, duration: object) -> None:
+    if not isinstance(workers, int) or isinstance(workers, bool) or not 1 <= workers <= MOST_WORKERS:
+        raise DefinitionError("workers", workers, f"must be 1 to {MOST_WORKERS}, a whole number")
+    if not isinstance(start, datetime) or start.utcoffset() is None:
+        raise DefinitionError("start", start, "must be a datetime with a time zone")
+    if not isinstance(duration, timedelta) or duration <= timedelta(0):
+        raise DefinitionError("duration", duration, "must be a timedelta of more than 0 seconds")
+
+
+def _checked(faults: object, workers: int) -> list[Fault]:
+    if not _is_iterable(faults):
+        raise DefinitionError("faults", faults, "must be a list of faults")
+    found: list[Fault] = []
+    for fault in faults:
+        if not isinstance(fault, Fault):
+            raise DefinitionError("faults", fault, "is no fault")
+        if isinstance(fault.worker, int) and fault.worker >= workers:
+            raise DefinitionError("worker", fault.worker, f"workers count from 0 to {workers - 1} here")
+        found.append(fault)
+    return found
+
+
+def _is_iterable(value: object) -> TypeGuard[Iterable[object]]:
+    return isinstance(value, Iterable)
+
+
+def _refuse_a_running_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        "a simulation has an event loop of its own and cannot run inside another; "
+        "there, write `await asyncio.to_thread(simulate, ...)`"
+    )
