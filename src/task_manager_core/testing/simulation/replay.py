@@ -1,17 +1,24 @@
 """See a plan again: `python -m task_manager_core.testing.simulation.replay '<plan>'`.
 
-The store is `--store package:factory`, by default the memory store.
+The store is `--store package:factory`, by default the memory store. Exit status: 0 no violation, 1 a violation, 2 wrong
+arguments.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import sys
+from collections.abc import Callable
+from dataclasses import fields
 
+from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.testing.simulation.campaign import simulate
 from task_manager_core.testing.simulation.checkers import Violation
+from task_manager_core.testing.simulation.faults import Fault
 from task_manager_core.testing.simulation.plan import Plan
+from task_manager_core.testing.simulation.stores import SimStore
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,9 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--store", default="task_manager_memory:MemoryStore", help="package:factory of the store")
     parser.add_argument("--lines", type=int, default=400, help="how many moments to show")
     options = parser.parse_args(arguments)
-    module, _, name = str(options.store).partition(":")
-    make_store = getattr(importlib.import_module(module), name)
-    plan = Plan.parse(options.plan)
+    make_store = _store(parser, options.store)
+    plan = _plan(parser, options.plan)
     write = sys.stdout.write
     write("\n".join(plan.lines()) + "\n")
     try:
@@ -34,6 +40,35 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     write("\n".join([*verdict.timeline, f"no violation in {verdict.time:g} simulated seconds"]) + "\n")
     return 0
+
+
+def _store(parser: argparse.ArgumentParser, text: str) -> Callable[[], SimStore]:
+    module, _, name = text.partition(":")
+    try:
+        made: Callable[[], SimStore] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        parser.error(f"argument --store: {error}")
+    return made
+
+
+def _plan(parser: argparse.ArgumentParser, text: str) -> Plan:
+    try:
+        plan = Plan.parse(text)
+        for index, task in enumerate(plan.tasks):
+            task.task(index)
+        kept = json.loads(plan.text())
+    except (ValueError, TypeError, LookupError, DefinitionError) as error:
+        parser.error(f"argument plan: {error}")
+    given = json.loads(text)
+    for name in ("tasks", "faults"):
+        asked, understood = given.get(name, []), kept[name]
+        if len(asked) != len(understood):
+            parser.error(f"argument plan: {name} must be a list of objects")
+    known = {field.name for field in fields(Fault)}
+    for fault in given.get("faults", []):
+        if unknown := sorted(fault.keys() - known):
+            parser.error(f"argument plan: a fault has no {', '.join(unknown)}")
+    return plan
 
 
 if __name__ == "__main__":
