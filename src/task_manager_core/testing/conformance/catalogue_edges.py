@@ -174,6 +174,7 @@ class CatalogueEdges(Contract):
         [view], [earlier] = retired.tasks, before.tasks
         assert view == replace(earlier, retired=True, version=view.version)
         assert replace(retired, tasks=before.tasks) == before
+        assert (await store.schedule.agenda(10)).next_due is None
         assert await store.enqueue(run(of, "asked for")) == (Enqueued.HELD,)
         assert await store.queue.cancel([(of.key, run(of, "asked for").id)]) == (Cancelling.CANCELLED,)
         retired = await store.picture()
@@ -182,6 +183,7 @@ class CatalogueEdges(Contract):
         back = await store.picture()
         assert back.tasks == (replace(earlier, version=back.tasks[0].version),)
         assert replace(back, tasks=retired.tasks) == retired
+        assert (await store.schedule.agenda(10)).next_due == slot + HOUR
         assert await store.queue.hasten([of.key]) == 1
         [claim] = await store.claim()
         assert await store.settle(claim)

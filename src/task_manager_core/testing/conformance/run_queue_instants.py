@@ -111,7 +111,7 @@ class RunQueueInstants(Contract):
             beat = await store.now()
             assert await store.alive(claim, ttl)
         await store.advance(ttl - HALF_A_SECOND)
-        reaped, lives = await store.reap(term, ttl), claim not in (await store.queue.extend([claim], 10 * ttl)).lost
+        reaped, lives = await store.reap(term, ttl), claim not in (await store.queue.extend([claim], ttl)).lost
         assert (reaped == () and lives) or await store.now() - beat >= ttl
         await store.advance(ttl)
         assert not await store.alive(claim, ttl)
