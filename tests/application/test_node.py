@@ -218,7 +218,8 @@ async def test_a_store_that_is_away_does_not_keep_a_process_from_ending(world: W
 
 
 async def test_a_store_that_never_answers_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_module, "STOP_STEP_SECONDS", 0.05)
+    for bound in ("STOP_STEP_SECONDS", "COURTESY_SECONDS"):
+        monkeypatch.setattr(node_module, bound, 0.05)
     process = await queued(world, lambda: None)
     await process.lead()
     await process.node.worker.claim()

@@ -31,6 +31,14 @@ FOUND: dict[str, Plan] = {
         tasks=(TaskPlan(duration=10.0, overlap="skip"),),
         faults=(Fault(kind=FaultKind.DOWN, at=4.2, length=4.0),),
     ),
+    # It does not know that the attempt has been executed and settled: to execute it again is all that anybody can do.
+    "an attempt of a store that was set back is started once more": Plan(
+        tasks=(TaskPlan(), TaskPlan(), TaskPlan(run_on_start=True), TaskPlan(run_on_start=True)),
+        faults=(
+            Fault(kind=FaultKind.SLOW, at=1.1, length=2.0, amount=0.1),
+            Fault(kind=FaultKind.REWIND, at=Point("settle", 1, Side.BEFORE), length=2.0),
+        ),
+    ),
     # The store lost a change and was written to before anybody looked: readers asked for what is newer than the loss.
     **{
         f"a change that the store lost does not end the task, written to {delay} ms later": Plan(

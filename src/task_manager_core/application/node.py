@@ -25,6 +25,9 @@ FAILING = 3
 STOP_STEP_SECONDS = 5.0
 """How long one step of the stop waits for the store."""
 
+COURTESY_SECONDS = 1.0
+"""And the last one: a presence that nobody takes back ends by itself."""
+
 
 class Node:
     """Law of the stop: resign first, claim no more, let running tasks end within the timeout, hand back the rest."""
@@ -174,8 +177,9 @@ class Node:
         for name in ("settlements", "heartbeat", "signals", "registrar"):
             await self._loops[name].finish(within=0.1)
         await self._step("flush", self.worker.flush())
-        await self._step("depart", self._backend.attendance.depart(self.id))
+        await self._step("depart", self._backend.attendance.depart(self.id), within=COURTESY_SECONDS)
 
-    async def _step(self, name: str, step: Awaitable[None]) -> None:
+    async def _step(self, name: str, step: Awaitable[None], within: float | None = None) -> None:
         """A step of the stop, bounded: a store that is away must not keep a process from ending."""
-        await once(name, step, node=self.id, observer=self._observer, within=STOP_STEP_SECONDS)
+        within = STOP_STEP_SECONDS if within is None else within
+        await once(name, step, node=self.id, observer=self._observer, within=within)

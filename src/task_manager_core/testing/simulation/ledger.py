@@ -151,7 +151,8 @@ class Books:
 
 @dataclass(slots=True, kw_only=True)
 class Execution:
-    """A function of the user at work, or what became of it: `ended` is None, "returned", "raised" or "cancelled"."""
+    """A function of the user at work, or what became of it: `ended` is None, "returned", "raised" or "cancelled". A
+    store that was set back may know nothing of it: it began in its incarnation."""
 
     node: str
     task: TaskKey
@@ -159,6 +160,7 @@ class Execution:
     attempt: int
     token: int
     exclusive: bool
+    incarnation: int
     ended: str | None = None
 
 

@@ -368,6 +368,7 @@ class World:
             attempt=context.attempt,
             token=context.fencing_token,
             exclusive=exclusive,
+            incarnation=self.ledger.incarnation,
         )
         self.tell(machine, f"executes {context.task} {context.slot} attempt {context.attempt}")
         self.ledger.books.at = self.store_clock.now()

@@ -51,7 +51,8 @@ class OneAttempt(Checker):
                 pass
 
     def begun(self, execution: Execution, ledger: Ledger) -> None:
-        again = (execution.run, execution.token, execution.node) in ledger.executions
+        before = ledger.executions.get((execution.run, execution.token, execution.node))
+        again = before is not None and before.incarnation == execution.incarnation
         self.require(not again, f"attempt {execution.attempt} of {execution.task} {execution.run} was started twice")
 
     def _held(self, claim: Claim, verb: str, ledger: Ledger) -> Standing:
