@@ -28,7 +28,7 @@ run: $(READY) ## Serve the demo application on the in-memory store (PORT=8000)
 	@exec $(BIN)/uvicorn --app-dir docs/examples demo:app --host 127.0.0.1 --port $(PORT)
 
 test: $(READY) ## Run the tests: all but long simulations and benchmarks
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(READY) ## Format, lint, types and import contracts; changes nothing
 	$(BIN)/ruff format --check .
