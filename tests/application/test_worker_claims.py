@@ -242,6 +242,26 @@ async def test_a_claim_that_expired_is_not_started_when_it_is_given_again(world:
     assert [run.attempt for run in await live(world)] == [1]
 
 
+@pytest.mark.parametrize("executes", [True, False])
+async def test_a_claim_that_a_store_gives_again_after_it_was_set_back_is_not_started_again(
+    world: World, executes: bool
+) -> None:
+    process = await queued(world, steps := Steps())
+    before = world.store.copy_state()
+    await started(process)
+    if not executes:
+        steps.door.set()
+        await process.ended()
+    world.store.restore_state(before)
+    await process.node.worker.claim()
+    assert (steps.began, process.node.worker.running) == (1, int(executes))
+    steps.door.set()
+    await process.ended()
+    await process.node.worker.settle()
+    assert await statuses(world) == [AttemptStatus.SUCCEEDED]
+    assert not await live(world)
+
+
 async def test_a_run_that_could_not_be_given_back_is_given_back_with_the_next_claim(world: World) -> None:
     await queued(world, lambda: None)
     stranger = world.process("stranger")

@@ -39,6 +39,27 @@ FOUND: dict[str, Plan] = {
             Fault(kind=FaultKind.REWIND, at=Point("settle", 1, Side.BEFORE), length=2.0),
         ),
     ),
+    # With the same token: the attempt that its first giving started was forgotten by its worker.
+    "a claim is given again by a store that was set back": Plan(
+        tasks=(
+            TaskPlan(every=6.0, slot_jitter=1.0, run_on_start=True),
+            TaskPlan(every=2.0, cron=True, overlap="skip", duration=5.0, slot_jitter=1.0, dynamic=True),
+            TaskPlan(every=2.0, cron=True, slot_jitter=1.0, run_on_start=True, sync=True, only=1),
+            TaskPlan(every=10.0, cron=True, duration=0.0, run_on_start=True),
+        ),
+        faults=(
+            Fault(kind=FaultKind.SLOW, at=11.3, length=2.0, amount=0.1),
+            Fault(kind=FaultKind.ERROR, at=17.2),
+            Fault(kind=FaultKind.DEAF, at=6.3, machine=2, length=1.0),
+            Fault(kind=FaultKind.ENABLE, at=0.0),
+            Fault(kind=FaultKind.ERROR, at=0.1),
+            Fault(kind=FaultKind.PAUSE, at=1.1, length=8.0),
+            Fault(kind=FaultKind.ENABLE, at=1.1),
+            Fault(kind=FaultKind.PAUSE, at=19.8, length=4.0),
+            Fault(kind=FaultKind.REWIND, at=Point("commit", 7, Side.AFTER), machine=2, length=2.0),
+        ),
+        seed=2086,
+    ),
     # The store lost a change and was written to before anybody looked: readers asked for what is newer than the loss.
     **{
         f"a change that the store lost does not end the task, written to {delay} ms later": Plan(

@@ -16,6 +16,11 @@ AttemptKey: TypeAlias = tuple[RunId, int]
 """Not the run alone: a claim that was lost without our knowing may come back to us while its attempt executes."""
 
 
+def key_of(claim: Claim) -> AttemptKey:
+    """The attempt that this claim allows."""
+    return claim.run.id, claim.token
+
+
 class Ending(Enum):
     """Why we interrupted an attempt ourselves."""
 
@@ -38,7 +43,7 @@ class Attempt:
 
     @property
     def key(self) -> AttemptKey:
-        return self.claim.run.id, self.claim.token
+        return key_of(self.claim)
 
     def interrupt(self, ending: Ending) -> None:
         """Stop the attempt, unless it was stopped before or has ended by itself."""

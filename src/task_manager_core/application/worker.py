@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from typing import TypeAlias, assert_never
 
-from task_manager_core.application.attempt import Attempt, AttemptKey, Ending, Finished
+from task_manager_core.application.attempt import Attempt, AttemptKey, Ending, Finished, key_of
 from task_manager_core.application.context import ContextLogger, RunContext
 from task_manager_core.application.failure import RunTimedOut, WorkerLost, class_names, failure_of
 from task_manager_core.application.registry import Function, Registry
@@ -101,9 +101,15 @@ class Worker:
         return tuple(claim for claim in claims if claim not in extension.lost)
 
     async def _start(self, claims: tuple[Claim, ...]) -> None:
+        if not claims:
+            return
         unknown: list[Claim] = []
+        # A store that was set back gives a claim again with the same token: whatever the first one started keeps it.
+        here = {key_of(claim) for claim in self._claims()}
         for claim in claims:
             function = self._registry.function_of(claim.run)
+            if key_of(claim) in here:
+                continue
             if not self.accepting or function is None:
                 unknown.append(claim)
             elif claim.failures and isinstance(self._backoff(claim).after(claim.failures, claim.run.id), GiveUp):

@@ -151,8 +151,7 @@ class Books:
 
 @dataclass(slots=True, kw_only=True)
 class Execution:
-    """A function of the user at work, or what became of it: `ended` is None, "returned", "raised" or "cancelled". A
-    store that was set back may know nothing of it: it began in its incarnation."""
+    """A function of the user at work, or what became of it: `ended` is None, "returned", "raised" or "cancelled"."""
 
     node: str
     task: TaskKey
@@ -160,20 +159,19 @@ class Execution:
     attempt: int
     token: int
     exclusive: bool
-    incarnation: int
     ended: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class Ledger:
     """The books of the present incarnation and the facts that outlive it. `claim_ttl` is every worker's,
-    `node` the life whose operation is being judged.
+    `node` the life whose operation is being judged. `begun` has the attempts that were started since their claim was
+    given: a store that was set back forgets what came of them.
     """
 
     claim_ttl: timedelta
     node: str = ""
     books: Books = field(default_factory=Books)
-    incarnation: int = 1
     greatest_token: int = 0
     greatest_version: int = 0
     names: dict[RunId, tuple[TaskKey, datetime | None]] = field(
@@ -182,6 +180,7 @@ class Ledger:
     stages: dict[NodeId, Stage] = field(default_factory=dict[NodeId, Stage])
     callable: dict[NodeId, frozenset[FunctionKey]] = field(default_factory=dict[NodeId, frozenset[FunctionKey]])
     executions: dict[tuple[RunId, int, str], Execution] = field(default_factory=dict[tuple[RunId, int, str], Execution])
+    begun: set[tuple[RunId, int, str]] = field(default_factory=set[tuple[RunId, int, str]])
 
     @property
     def at(self) -> datetime:
@@ -191,7 +190,7 @@ class Ledger:
     def begin_again(self, books: Books | None = None) -> None:
         """The store was wiped, or set back to the state that these books describe."""
         self.books = Books() if books is None else books.copy()
-        self.incarnation += 1
+        self.begun.clear()
 
     def executing(self, key: TaskKey) -> list[Execution]:
         return [one for one in self.executions.values() if one.task == key and one.ended is None]

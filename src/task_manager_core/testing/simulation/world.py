@@ -368,7 +368,6 @@ class World:
             attempt=context.attempt,
             token=context.fencing_token,
             exclusive=exclusive,
-            incarnation=self.ledger.incarnation,
         )
         self.tell(machine, f"executes {context.task} {context.slot} attempt {context.attempt}")
         self.ledger.books.at = self.store_clock.now()
@@ -378,7 +377,9 @@ class World:
         except Violation as violation:
             self.fail(violation)
             raise
-        self.ledger.executions[context.run_id, context.fencing_token, context.worker.value] = execution
+        key = (context.run_id, context.fencing_token, context.worker.value)
+        self.ledger.executions[key] = execution
+        self.ledger.begun.add(key)
         return execution
 
 

@@ -51,8 +51,7 @@ class OneAttempt(Checker):
                 pass
 
     def begun(self, execution: Execution, ledger: Ledger) -> None:
-        before = ledger.executions.get((execution.run, execution.token, execution.node))
-        again = before is not None and before.incarnation == execution.incarnation
+        again = (execution.run, execution.token, execution.node) in ledger.begun
         self.require(not again, f"attempt {execution.attempt} of {execution.task} {execution.run} was started twice")
 
     def _held(self, claim: Claim, verb: str, ledger: Ledger) -> Standing:
@@ -75,6 +74,7 @@ class OneAttempt(Checker):
             (claim.attempt, claim.failures) == expected, f"{_shown(claim)} should be {expected[0]}/{expected[1]}"
         )
         self.require(claim.token > standing.token, f"{_shown(claim)} follows token {standing.token}")
+        ledger.begun.discard((claim.run.id, claim.token, claim.worker.value))
 
 
 class OneOutcome(Checker):
