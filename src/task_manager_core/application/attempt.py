@@ -22,10 +22,11 @@ def key_of(claim: Claim) -> AttemptKey:
 
 
 class Ending(Enum):
-    """Why we interrupted an attempt ourselves."""
+    """Why we interrupted an attempt ourselves. LEAVING: its worker leaves, and will hand it back."""
 
     LOST = "lost"
     CANCELLED = "cancelled"
+    LEAVING = "leaving"
     HANDED_BACK = "handed back"
 
 

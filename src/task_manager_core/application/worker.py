@@ -7,19 +7,17 @@ writes whatever has finished since its last pass in one command. A worker never 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import functools
-import json
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 from task_manager_core.application.attempt import Attempt, AttemptKey, Ending, Finished, key_of
+from task_manager_core.application.caller import Caller
 from task_manager_core.application.context import ContextLogger, RunContext
-from task_manager_core.application.failure import RunTimedOut, WorkerLost, class_names, failure_of
+from task_manager_core.application.failure import WorkerLost, class_names, failure_of
 from task_manager_core.application.registry import Function, Registry
-from task_manager_core.application.threads import DaemonThreads
 from task_manager_core.domain.backoff import Backoff, GiveUp, RetryAfter
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, RunStarted
@@ -60,7 +58,7 @@ class Worker:
         self._clock = clock
         self._observer = observer
         self._logger = logger
-        self._threads = DaemonThreads()
+        self._caller = Caller(clock)
         self._active: dict[AttemptKey, Attempt] = {}
         self._finished: list[Finished] = []
         self._unsure = False
@@ -169,7 +167,7 @@ class Worker:
         )
         self._active[attempt.key] = attempt
         self._observer.notice(RunStarted(node=self._node, claim=claim))
-        attempt.task = asyncio.get_running_loop().create_task(self._call(attempt, function))
+        attempt.task = asyncio.get_running_loop().create_task(self._caller.call(attempt, function))
         attempt.task.add_done_callback(functools.partial(self._ended, attempt))
 
     def _context(self, claim: Claim) -> RunContext:
@@ -193,80 +191,6 @@ class Worker:
             logger=ContextLogger(self._logger, fields),
         )
 
-    async def _call(self, attempt: Attempt, function: Function) -> BaseException | None:
-        """Run the user's function; the answer is what it raised, whatever that is."""
-        run = attempt.claim.run
-        limit = None if run.timeout is None else run.timeout.total_seconds()
-        try:
-            arguments: dict[str, object] = json.loads(run.kwargs) if run.kwargs != "{}" else {}
-            if function.context is not None:
-                arguments[function.context] = attempt.context
-            if function.is_async:
-                await self._within(limit, function.call(**arguments))
-            else:
-                return await self._in_thread(limit, attempt, functools.partial(function.call, **arguments))
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever a task raises, SystemExit too, is its failure, not ours
-            return error
-        return None
-
-    async def _within(self, limit: float | None, work: object) -> None:
-        if not isinstance(work, Awaitable):
-            return
-        if limit is None:
-            await work
-            return
-        timeout = asyncio.timeout(limit)
-        try:
-            async with timeout:
-                await work
-        except TimeoutError:
-            if not timeout.expired():
-                raise
-        if timeout.expired():  # Also if the task swallowed the interruption: it was stopped in the middle.
-            raise RunTimedOut(f"timed out after {limit:g} s")
-
-    async def _in_thread(
-        self, limit: float | None, attempt: Attempt, call: Callable[[], object]
-    ) -> BaseException | None:
-        """A thread cannot be interrupted: its claim is kept until it returns, and its timeout is judged then."""
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(
-            self._threads, functools.partial(contextvars.copy_context().run, functools.partial(_outcome, call))
-        )
-        context = attempt.context
-        timer = None if limit is None or context is None else loop.call_later(limit, context.cancelled.set)
-        try:
-            result, error = await self._returned(work, attempt)
-        finally:
-            if timer is not None:
-                timer.cancel()
-        if self._ended_by_itself(attempt, result):
-            attempt.ending = None
-        if error is not None:
-            return error
-        if limit is not None and self._clock.monotonic() - attempt.began > limit:
-            raise RunTimedOut(f"took longer than {limit:g} s; a thread cannot be interrupted")
-        if attempt.ending is not None:
-            raise asyncio.CancelledError
-        await self._within(limit, result)
-        return None
-
-    def _ended_by_itself(self, attempt: Attempt, result: object) -> bool:
-        """Did the function of a thread end in time to be settled, without knowing that its worker leaves?"""
-        leaving = attempt.ending is Ending.HANDED_BACK and attempt.key in self._active
-        return leaving and attempt.context is None and not isinstance(result, Awaitable)
-
-    async def _returned(self, work: asyncio.Future[_Returned], attempt: Attempt) -> _Returned:
-        """Wait for the thread, also after a first interruption."""
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            if attempt.ending is None:
-                raise
-        return await asyncio.shield(work)
-
     def _ended(self, attempt: Attempt, task: asyncio.Task[BaseException | None]) -> None:
         """The attempt is over: make a settlement of it, unless its claim is.
 
@@ -274,7 +198,7 @@ class Worker:
         its work, or tripped over it.
         """
         claim = attempt.claim
-        if attempt.ending is Ending.HANDED_BACK:
+        if attempt.ending is Ending.LEAVING or attempt.ending is Ending.HANDED_BACK:
             return  # hand_back gives it back, or has done so: it is somebody else's now
         del self._active[attempt.key]
         match attempt.ending:
@@ -376,7 +300,7 @@ class Worker:
         """Interrupt what still executes and give it back to the queue: another worker may start it at once."""
         attempts = list(self._active.values())
         for attempt in attempts:
-            attempt.interrupt(Ending.HANDED_BACK)
+            attempt.interrupt(Ending.LEAVING)
         tasks = {attempt.task for attempt in attempts if attempt.task is not None}
         if tasks:
             await asyncio.wait(tasks, timeout=grace)
@@ -393,14 +317,3 @@ class Worker:
         """Write the last settlements."""
         while self._finished:
             await self.settle()
-
-
-_Returned: TypeAlias = tuple[object, BaseException | None]
-
-
-def _outcome(call: Callable[[], object]) -> _Returned:
-    """The exception as a value: a future refuses StopIteration, and would never be done."""
-    try:
-        return call(), None
-    except BaseException as error:  # noqa: BLE001 - as in `_call`, of which this is the part in the thread
-        return None, error

@@ -1,0 +1,109 @@
+"""Calls the function of an attempt: in the loop or in a thread, within the time that its task allows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import json
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from task_manager_core.application.attempt import Attempt, Ending
+from task_manager_core.application.failure import RunTimedOut
+from task_manager_core.application.registry import Function
+from task_manager_core.application.threads import DaemonThreads
+from task_manager_core.ports import Clock
+
+_Returned: TypeAlias = tuple[object, BaseException | None]
+
+
+class Caller:
+    """Law: what a function raises is an answer, whatever it is; CancelledError comes only of an interruption."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._threads = DaemonThreads()
+
+    async def call(self, attempt: Attempt, function: Function) -> BaseException | None:
+        """Run the user's function; the answer is what it raised, None if it returned."""
+        run = attempt.claim.run
+        limit = None if run.timeout is None else run.timeout.total_seconds()
+        try:
+            arguments: dict[str, object] = json.loads(run.kwargs) if run.kwargs != "{}" else {}
+            if function.context is not None:
+                arguments[function.context] = attempt.context
+            if function.is_async:
+                await self._within(limit, function.call(**arguments))
+            else:
+                return await self._in_thread(limit, attempt, functools.partial(function.call, **arguments))
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a task raises, SystemExit too, is its failure, not ours
+            return error
+        return None
+
+    async def _within(self, limit: float | None, work: object) -> None:
+        if not isinstance(work, Awaitable):
+            return
+        if limit is None:
+            await work
+            return
+        timeout = asyncio.timeout(limit)
+        try:
+            async with timeout:
+                await work
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+        if timeout.expired():  # Also if the task swallowed the interruption: it was stopped in the middle.
+            raise RunTimedOut(f"timed out after {limit:g} s")
+
+    async def _in_thread(
+        self, limit: float | None, attempt: Attempt, call: Callable[[], object]
+    ) -> BaseException | None:
+        """A thread cannot be interrupted: its claim is kept until it returns, and its timeout is judged then."""
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(
+            self._threads, functools.partial(contextvars.copy_context().run, functools.partial(_outcome, call))
+        )
+        context = attempt.context
+        timer = None if limit is None or context is None else loop.call_later(limit, context.cancelled.set)
+        try:
+            result, error = await _returned(work, attempt)
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if _ended_by_itself(attempt, result):
+            attempt.ending = None
+        if error is not None:
+            return error
+        if limit is not None and self._clock.monotonic() - attempt.began > limit:
+            raise RunTimedOut(f"took longer than {limit:g} s; a thread cannot be interrupted")
+        if attempt.ending is not None:
+            raise asyncio.CancelledError
+        await self._within(limit, result)
+        return None
+
+
+def _ended_by_itself(attempt: Attempt, result: object) -> bool:
+    """Did the function of a thread end in time to be settled, without knowing that its worker leaves?"""
+    return attempt.ending is Ending.LEAVING and attempt.context is None and not isinstance(result, Awaitable)
+
+
+async def _returned(work: asyncio.Future[_Returned], attempt: Attempt) -> _Returned:
+    """Wait for the thread, also after a first interruption."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        if attempt.ending is None:
+            raise
+    return await asyncio.shield(work)
+
+
+def _outcome(call: Callable[[], object]) -> _Returned:
+    """The exception as a value: a future refuses StopIteration, and would never be done."""
+    try:
+        return call(), None
+    except BaseException as error:  # noqa: BLE001 - as in `call`, of which this is the part in the thread
+        return None, error
