@@ -24,6 +24,7 @@ from fastapi_task_manager.clock import SystemClock
 from fastapi_task_manager.observers.fanout import Fanout
 from fastapi_task_manager.observers.logs import LogObserver
 from task_manager_core.application.node import Node
+from task_manager_core.application.reconciler import RECOVERY
 from task_manager_core.application.registry import Registry
 from task_manager_core.domain.cron import CronExpression
 from task_manager_core.domain.events import Event, RunSettled, RunStarted
@@ -43,6 +44,8 @@ PROCESSES = 3
 IDLE_TASKS = (10, 100, 1000)
 IDLE_SECONDS = 30.0
 """One look of the reconciler, which comes every thirty seconds, is part of being idle."""
+SETTLING_SECONDS = 3 * RECOVERY.total_seconds()
+"""The first look of a term, at all tasks, comes after RECOVERY. It is a part of starting."""
 
 TASKS = 200
 RUNS = (1_000, 20_000)
@@ -62,6 +65,7 @@ def idle() -> None:
         for count, server in servers.items():
             cluster = Cluster(server.url, app=IDLE, variables={"E2E_TASKS": str(count)})
             stack.enter_context(cluster).start(PROCESSES)
+        time.sleep(SETTLING_SECONDS)
         before = {count: _commands(server) for count, server in servers.items()}
         time.sleep(IDLE_SECONDS)
         for count, server in servers.items():
