@@ -104,6 +104,7 @@ def test_every_slot_of_the_period_runs_on_time_when_nothing_goes_wrong() -> None
     assert report.planned("export") == tuple(START + day * DAY + 2 * HOUR for day in range(3))
     assert report.planned("often") == tuple(START + number * 5 * MINUTE for number in range(3 * 288))
     assert [run.slot for run in report.runs("often")] == list(report.planned("often"))
+    assert report.planned() == tuple(sorted(run.slot for run in report.runs()))
     assert report.lateness() == timedelta(0)
     assert {execution.ending for execution in report.executions()} == {Ending.SUCCEEDED}
     assert {execution.duration for execution in report.executions()} == {SECOND}

@@ -204,9 +204,9 @@ class Report:
         """Everything about one task. Errors: DefinitionError for a name that is no task's."""
         return self._by_key[the_task(self._by_key, task, "task")]
 
-    def planned(self, task: TaskName) -> tuple[datetime, ...]:
-        """The slots of a task, whatever became of them."""
-        return self.story(task).planned
+    def planned(self, task: TaskName | None = None) -> tuple[datetime, ...]:
+        """The slots, whatever became of them, in order. Those that tasks have in common are named once for each."""
+        return tuple(sorted(slot for story in self._about(task) for slot in story.planned))
 
     def runs(self, task: TaskName | None = None) -> tuple[PlannedRun, ...]:
         """The slots that were dispatched, each with its executions."""
