@@ -7,7 +7,7 @@ import contextvars
 import threading
 from collections.abc import Awaitable, Iterator
 from datetime import timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -218,11 +218,6 @@ async def test_arguments_that_the_function_does_not_accept_are_a_failure(world: 
     assert (await failure(world)).type == "TypeError"
 
 
-class Unspeakable(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("I cannot be shown")
-
-
 async def test_a_failure_is_kept_within_bounds_and_as_text_that_any_store_can_hold(world: World) -> None:
     async def call() -> NoReturn:
         raise ValueError("\ud800" + "x" * 100_000)
@@ -263,14 +258,45 @@ async def test_a_short_traceback_of_strange_text_can_be_stored_too(world: World)
     kept.traceback.encode()
 
 
-async def test_an_exception_that_cannot_be_shown_is_still_a_failure(world: World) -> None:
-    async def call() -> NoReturn:
-        raise Unspeakable
+class UnspeakableError(Exception):
+    def __init__(self, instead: BaseException) -> None:
+        super().__init__()
+        self.instead = instead
 
-    await (await queued(world, call)).work()
+    def __str__(self) -> str:
+        raise self.instead
+
+
+class UnnotableError(Exception):
+    def __getattr__(self, name: str) -> NoReturn:
+        raise ValueError("nobody reads my notes") if name == "__notes__" else AttributeError(name)
+
+
+A_TEXT_FOR_A_NUMBER: Any = ("page.html", 1, "7", "{% x")
+UNSPEAKABLE = [
+    (UnspeakableError(RuntimeError()), "(its message cannot be shown)"),
+    (UnspeakableError(SystemExit(3)), "(its message cannot be shown)"),
+    (UnspeakableError(asyncio.CancelledError()), "(its message cannot be shown)"),
+    # A template engine reports the line of an error like this. Its traceback cannot be formatted.
+    (SyntaxError("cannot parse", A_TEXT_FOR_A_NUMBER), "cannot parse (page.html, line 1)"),
+    (UnnotableError("noted"), "noted"),
+]
+
+
+@pytest.mark.parametrize(("error", "message"), UNSPEAKABLE)
+async def test_an_exception_that_cannot_be_shown_is_still_a_failure_with_its_place(
+    world: World, error: BaseException, message: str
+) -> None:
+    async def call() -> NoReturn:
+        raise error
+
+    process = await queued(world, call)
+    await process.work()
     kept = await failure(world)
-    assert kept.type.endswith("test_worker.Unspeakable")
-    assert kept.message == "(its message cannot be shown)"
+    assert kept.type.endswith(type(error).__name__)
+    assert kept.message == message
+    assert "in call" in kept.traceback
+    assert process.node.worker.running == 0
 
 
 # --- timeouts --------------------------------------------------------------------------------------------------------

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fastapi_task_manager.observers.logs import logger_of
 from task_manager_core.domain.events import Event
 from task_manager_core.ports import Observer
 
+_log = logger_of("runner")
+
 
 class Fanout:
-    """Tells each of them, in order."""
+    """Tells each of them, in order. An observer of the application that raises keeps nobody from hearing or working."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
 
     def notice(self, event: Event) -> None:
         for observer in self._observers:
-            observer.notice(event)
+            try:
+                observer.notice(event)
+            except Exception:  # noqa: BLE001 - the application's code: a service would end with it
+                _log.exception("%s raised an exception about %s", type(observer).__name__, type(event).__name__)

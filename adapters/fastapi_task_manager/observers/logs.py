@@ -6,7 +6,7 @@ import logging
 import traceback
 from typing import assert_never
 
-from task_manager_core.application.failure import LONGEST_TRACEBACK
+from task_manager_core.application.failure import LONGEST_TRACEBACK, shown
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import (
     CatalogueChanged,
@@ -167,16 +167,17 @@ def _log_outcome(event: RunSettled) -> None:
 
 
 class AbridgedError(Exception):
-    """Stands in the log for an exception whose traceback is too long; its text is the one that the history keeps."""
+    """Stands in the log for an exception whose traceback is too long, or that cannot be shown; its text is the one that
+    the history keeps."""
 
 
 def _loggable(event: RunSettled) -> BaseException | None:
-    """The exception of the task, unless its line would be as long as the task likes."""
+    """The exception of the task, unless its line would be as long as the task likes, or could not be written."""
     error, failure = event.error, event.settlement.failure
     if error is None or failure is None:
         return error
-    whole = sum(len(part) for part in traceback.format_exception(error))
-    return error if whole <= LONGEST_TRACEBACK else AbridgedError(failure.traceback)
+    text = shown(lambda: "".join(traceback.format_exception(error)), "")
+    return error if 0 < len(text) <= LONGEST_TRACEBACK else AbridgedError(failure.traceback)
 
 
 def _log_repair(event: ClaimReaped | FindingMade) -> None:

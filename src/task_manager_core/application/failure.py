@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 
 from task_manager_core.domain.run import Failure
 
@@ -25,20 +26,28 @@ def class_names(error: BaseException) -> tuple[str, ...]:
 
 def failure_of(error: BaseException) -> Failure:
     """Bounded, so that a task cannot fill the store by failing; a traceback keeps its end, which names the place."""
-    text = _valid("".join(_bounded(part) for part in traceback.format_exception(error)))
-    message = _text(error)
+    kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    message = shown(lambda: str(error), "(its message cannot be shown)")
+    parts = shown(
+        lambda: "".join(_bounded(part) for part in traceback.format_exception(error)),
+        # Frames are the interpreter's own, whatever the exception does when it is shown.
+        "".join((*traceback.format_tb(error.__traceback__), f"{kind}: {message}\n")),
+    )
+    text = _valid(parts)
     return Failure(
-        type=f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
-        message=_bounded(message),
+        type=_bounded(_valid(kind)),
+        message=_bounded(_valid(message)),
         traceback=text if len(text) <= LONGEST_TRACEBACK else "…" + text[-LONGEST_TRACEBACK:],
     )
 
 
-def _text(error: BaseException) -> str:
+def shown(show: Callable[[], str], otherwise: str) -> str:
+    """What an exception of the user says of itself, or something else if that raises: a SyntaxError whose numbers are
+    texts has no traceback, and a `__str__` may do anything."""
     try:
-        return _valid(str(error))
-    except Exception:  # noqa: BLE001 - a broken __str__ of the user's exception
-        return "(its message cannot be shown)"
+        return show()
+    except BaseException:  # noqa: BLE001 - the user's code, as much as the function that raised it
+        return otherwise
 
 
 def _bounded(text: str) -> str:

@@ -11,7 +11,7 @@ import functools
 import logging
 from collections.abc import Callable, Collection
 from datetime import timedelta
-from typing import assert_never
+from typing import Literal, assert_never
 
 from task_manager_core.application.attempt import Attempt, AttemptKey, Ending, Finished, key_of
 from task_manager_core.application.caller import Caller
@@ -197,25 +197,34 @@ class Worker:
         What an interrupted task returns or raises says nothing: it may have swallowed the interruption in the middle of
         its work, or tripped over it.
         """
-        claim = attempt.claim
         if attempt.ending is Ending.LEAVING or attempt.ending is Ending.HANDED_BACK:
             return  # hand_back gives it back, or has done so: it is somebody else's now
         del self._active[attempt.key]
-        match attempt.ending:
+        try:
+            self._conclude(attempt, attempt.ending, task)
+        finally:
+            if not self._active:
+                self._drained.set()
+            self.on_free()
+
+    def _conclude(
+        self,
+        attempt: Attempt,
+        ending: Literal[Ending.LOST, Ending.CANCELLED] | None,
+        task: asyncio.Task[BaseException | None],
+    ) -> None:
+        match ending:
             case None:
                 error = asyncio.CancelledError("the task cancelled itself") if task.cancelled() else task.result()
-                outcome = Succeeded() if error is None else self._after_failure(claim, error)
+                outcome = Succeeded() if error is None else self._after_failure(attempt.claim, error)
                 self._finish(self._settlement(attempt, outcome, error), error)
             case Ending.CANCELLED:
                 error = None if task.cancelled() else task.result()
                 self._finish(self._settlement(attempt, Cancelled(), error), error)
             case Ending.LOST:
-                self._observer.notice(ClaimLost(node=self._node, claim=claim))
+                self._observer.notice(ClaimLost(node=self._node, claim=attempt.claim))
             case _:
-                assert_never(attempt.ending)
-        if not self._active:
-            self._drained.set()
-        self.on_free()
+                assert_never(ending)
 
     def _settlement(self, attempt: Attempt, outcome: Outcome, error: BaseException | None) -> Settlement:
         return Settlement(

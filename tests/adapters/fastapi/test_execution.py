@@ -7,15 +7,16 @@ import logging
 import threading
 import time
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+from fastapi import FastAPI
 
-from fastapi_task_manager import Config, TaskGroup, TaskManager
+from fastapi_task_manager import Config, OperationalConfig, TaskGroup, TaskManager
 from fastapi_task_manager.observers.logs import ROOT, AbridgedError, LogObserver
 from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import BackendUnavailable
-from task_manager_core.domain.events import TickFailed
+from task_manager_core.domain.events import Event, TickFailed
 from task_manager_core.domain.identity import NodeId
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import QUICK, answer, build, serving
@@ -237,6 +238,44 @@ async def test_a_long_message_fills_neither_the_log_nor_the_history(caplog: pyte
         assert "ValueError: xxx" in text
     assert isinstance(failed.exc_info, tuple)
     assert failed.exc_info[0] is AbridgedError
+
+
+async def test_an_exception_that_cannot_be_shown_is_logged_and_leaves_its_place_free(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    group = TaskGroup("g")
+
+    @group.add_task("0 0 1 1 *", name="n", max_retries=0)
+    async def failing() -> None:
+        a_text_for_a_number: Any = ("page.html", 1, "7", "{% x")
+        raise SyntaxError("cannot parse", a_text_for_a_number)
+
+    app, _ = build(group, concurrent_tasks=1)
+    async with serving(app) as client:
+        for _ in range(2):
+            await answer(client, "POST", "/tasks/trigger", params={"task_name": "n"})
+        await wait_until_async(lambda: len(_lines(caplog, "consumer", "for good")) == 2, "both are logged")
+        runs = (await answer(client, "GET", "/tasks/g/n/statistics"))["runs"]
+    assert [(run["status"], run["error_type"]) for run in runs] == [("failed", "SyntaxError")] * 2
+    for record in _lines(caplog, "consumer", "for good"):
+        assert "in failing" in logging.Formatter().format(record)
+
+
+async def test_an_observer_of_the_application_that_raises_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def notice(self, event: Event) -> NoReturn:
+            raise ZeroDivisionError
+
+    group = TaskGroup("g")
+    done: list[int] = []
+    group.add_task("* * * * * *", name="n")(lambda: done.append(1))
+    app = FastAPI()
+    manager = TaskManager(app, OperationalConfig(**QUICK), backend=MemoryStore().open, observers=[Broken()])
+    manager.add_task_group(group)
+    async with app.router.lifespan_context(app):
+        await wait_until_async(lambda: len(done) >= 2, "the task runs again and again")
+        assert await manager.is_healthy()
+    assert _lines(caplog, "runner", "Broken raised an exception about RunSettled")
 
 
 async def test_a_store_that_is_away_is_told_less_and_less_often(caplog: pytest.LogCaptureFixture) -> None:
