@@ -77,7 +77,7 @@ class Roster:
         self._wake()
 
     def registered(self, group: TaskGroup, name: str, function: TaskFunction) -> None:
-        self.registry.register(FunctionKey(group.name, name), function)
+        self.registry.register(FunctionKey(group.name, name), function, named=group.is_named(name))
         self._wake()
 
     def added(self, group: TaskGroup, task: Task) -> None:

@@ -155,7 +155,7 @@ def _contents(groups: Sequence[TaskGroup], defaults: Defaults) -> tuple[Registry
         seen.add(group.name)
         of_group = group.defaults(defaults)
         for name, function in group.function_registry.items():
-            registry.register(FunctionKey(group.name, name), function)
+            registry.register(FunctionKey(group.name, name), function, named=group.is_named(name))
         for task in group.static_tasks:
             assert task.function is not None
             registry.declare(task.definition(of_group), task.function)

@@ -71,6 +71,7 @@ class TaskGroup:
         self._static: dict[str, Task] = {}
         self._dynamic: dict[str, Task] = {}
         self._functions: dict[str, TaskFunction] = {}
+        self._named: set[str] = set()
         self._listeners: list[GroupListener] = []
 
     @property
@@ -172,7 +173,7 @@ class TaskGroup:
             self._check(tasks)
             self._declare(tasks)
             if is_registered:
-                self._register_quietly(name_of(function), function)
+                self._register(name_of(function), function, named=False)
             return function
 
         return declare
@@ -193,7 +194,7 @@ class TaskGroup:
 
         def register(function: F) -> F:
             Function.of(function)
-            self._register(check_name("name", name_of(function) if name is None else name), function)
+            self._register(check_name("name", name_of(function) if name is None else name), function, named=True)
             return function
 
         refuse_bare_decorator("register_function()", name)
@@ -309,6 +310,10 @@ class TaskGroup:
         """The dynamic tasks that this process knows of."""
         return list(self._dynamic.values())
 
+    def is_named(self, function_name: str) -> bool:
+        """Was this name chosen with `register_function`? Else tasks brought the function along."""
+        return function_name in self._named
+
     def learn(self, task: Task) -> None:
         """List a dynamic task."""
         self._dynamic[task.name] = task
@@ -346,16 +351,14 @@ class TaskGroup:
             for listener in self._listeners:
                 listener.declared(self, task)
 
-    def _register(self, name: str, function: TaskFunction) -> None:
-        known = self._functions.get(name)
-        if known is not None and known is not function:
-            raise DuplicateFunction(self._name, name)
-        if known is None:
-            self._functions[name] = function
-            for listener in self._listeners:
-                listener.registered(self, name, function)
-
-    def _register_quietly(self, name: str, function: TaskFunction) -> None:
+    def _register(self, name: str, function: TaskFunction, *, named: bool) -> None:
         """Functions that tasks bring along may share a name: functions made in a loop do. The first one is kept."""
-        if name not in self._functions:
-            self._register(name, function)
+        known = self._functions.setdefault(name, function)
+        if known is not function:
+            if named:
+                raise DuplicateFunction(self._name, name)
+            return
+        if named:
+            self._named.add(name)
+        for listener in self._listeners:
+            listener.registered(self, name, function)

@@ -273,7 +273,7 @@ async def test_a_living_node_announces_itself_before_it_counts_as_gone(world: Wo
     assert process.wire.calls.count("announce") <= 10
     (presence,) = (await world.backend.history.snapshot()).nodes
     assert (presence.service, presence.tasks, presence.started_at) == ("tests", frozenset({KEY}), NOON)
-    assert presence.functions == {FunctionKey("group", "task"), FunctionKey("group", "report")}
+    assert presence.functions == {FunctionKey("group", "report")}
 
 
 async def test_a_new_declaration_is_announced_at_once(world: World) -> None:

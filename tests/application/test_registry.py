@@ -164,8 +164,18 @@ def test_a_run_calls_what_its_definition_named_when_it_was_dispatched() -> None:
     assert called(registry, a_task(function="gone")) is None
 
 
-def test_a_process_announces_everything_that_it_can_call() -> None:
-    registry = Registry()
-    registry.declare(a_task(), nothing)
-    registry.register(FunctionKey("group", "report"), print)
-    assert registry.callable_functions() == {FunctionKey("group", "task"), FunctionKey("group", "report")}
+def test_a_function_that_a_static_task_brought_along_is_not_taken_for_that_of_another_task() -> None:
+    """Functions that are made in a loop have one name, and a process of an older version knows only some of them."""
+    registry, acme, globex = Registry(), a_task("bill acme", function="bill"), a_task("bill globex", function="bill")
+    registry.declare(acme, nothing)
+    registry.register(FunctionKey("group", "bill"), nothing, named=False)
+    assert called(registry, acme) is nothing
+    assert called(registry, globex) is None
+    assert called(registry, a_task("dynamic", function="bill", dynamic=True)) is nothing
+
+
+def test_a_name_that_was_chosen_means_its_function_whatever_task_names_it() -> None:
+    registry, key = Registry(), FunctionKey("group", "old")
+    registry.register(key, nothing, named=False)
+    registry.register(key, nothing)
+    assert called(registry, a_task("renamed", function="old")) is nothing

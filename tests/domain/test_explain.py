@@ -23,8 +23,8 @@ KEY = TaskKey("group", "task")
 NODE = NodeId("node")
 
 
-def task(overlap: Overlap = Overlap.ALLOW) -> Task:
-    return Task(key=KEY, schedule=Schedule.cron("*/5 * * * *"), function="work", overlap=overlap)
+def task(overlap: Overlap = Overlap.ALLOW, *, dynamic: bool = False) -> Task:
+    return Task(key=KEY, schedule=Schedule.cron("*/5 * * * *"), function="work", overlap=overlap, dynamic=dynamic)
 
 
 def run(state: RunState, *, retrying: bool = False, due_at: datetime | None = None) -> LiveRun:
@@ -47,12 +47,14 @@ def seen(
     return TaskView(key=KEY, version=7, plan=chosen, paused=paused, retired=retired, live=live)
 
 
-def snapshot(view: TaskView, *, leader: bool = True, functions: tuple[str, ...] = ("work",)) -> Snapshot:
+def snapshot(
+    view: TaskView, *, leader: bool = True, tasks: tuple[TaskKey, ...] = (KEY,), functions: tuple[str, ...] = ("work",)
+) -> Snapshot:
     presence = Presence(
         node=NODE,
         service="s",
         started_at=NOW,
-        tasks=frozenset({KEY}),
+        tasks=frozenset(tasks),
         functions=frozenset(FunctionKey("group", name) for name in functions),
     )
     return Snapshot(now=NOW, term=Term(NODE, 1) if leader else None, tasks=(view,), nodes=(presence,), queued=3)
@@ -97,12 +99,15 @@ def test_each_state_has_its_reasons(overlap: Overlap, view: TaskView, codes: lis
 
 def test_without_a_leader_or_a_worker_that_is_said_first() -> None:
     view = seen()
-    explained = explain(task(), view, snapshot(view, leader=False, functions=("other",)))
-    assert [reason.code for reason in explained.reasons] == [
-        ReasonCode.NO_LEADER,
-        ReasonCode.NO_WORKER,
-        ReasonCode.DISPATCHES,
-    ]
+    for unknown in (
+        explain(task(dynamic=True), view, snapshot(view, leader=False, functions=("other",))),
+        explain(task(), view, snapshot(view, leader=False, tasks=())),
+    ):
+        assert [reason.code for reason in unknown.reasons] == [
+            ReasonCode.NO_LEADER,
+            ReasonCode.NO_WORKER,
+            ReasonCode.DISPATCHES,
+        ]
 
 
 @pytest.mark.parametrize("overlap", list(Overlap))

@@ -43,6 +43,7 @@ def a_run(overlap: Overlap = Overlap.ALLOW) -> Run:
         retry=RetryPolicy(),
         timeout=None,
         version=1,
+        dynamic=False,
     )
 
 

@@ -16,14 +16,15 @@ from typing import Any
 from task_manager_core.application import control
 from task_manager_core.application.elector import Elector
 from task_manager_core.application.registrar import Registrar
+from task_manager_core.application.registry import Function, Registry
 from task_manager_core.application.worker import Worker
 from task_manager_core.domain import identity, planning
 from task_manager_core.domain.errors import BackendError
-from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Held, Term, Turn
 from task_manager_core.domain.planning import Advance, DueTask, plan_after
 from task_manager_core.domain.planning import Plan as NextSlot
-from task_manager_core.domain.run import Claim, Retried, RunState, Settlement, Succeeded
+from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement, Succeeded
 from task_manager_core.domain.task import StoredTask, Task
 from task_manager_core.ports import Definition, Extension
 from task_manager_core.testing.simulation.channel import Side
@@ -377,6 +378,13 @@ def _unknown_acknowledged(_original: object) -> object:
     return _give_back
 
 
+def _namesake_called(_original: object) -> object:
+    def function_of(self: Registry, run: Run) -> Function | None:
+        return self.function(FunctionKey(run.task.group, run.function))
+
+    return function_of
+
+
 # -- places -----------------------------------------------------------------------------------------------------------
 
 
@@ -585,6 +593,14 @@ MUTANTS: tuple[Mutant, ...] = (
         replacement=_unknown_acknowledged,
         breaks="I7",
         plan=plan(TaskPlan(every=2.0, only=0)),
+    ),
+    Mutant(
+        defect="function of the same name called",
+        owner=Registry,
+        name="function_of",
+        replacement=_namesake_called,
+        breaks="I11",
+        plan=plan(*[TaskPlan(every=2.0)] * 4),
     ),
     Mutant(
         defect="names joined by underscores",

@@ -138,7 +138,7 @@ class Registrar:
             service=self._service,
             started_at=self._started_at,
             tasks=frozenset(self._registry.declared),
-            functions=self._registry.callable_functions(),
+            functions=self._registry.functions,
         )
         now = self._clock.monotonic()
         if presence == self._announced and now < self._announce_at:

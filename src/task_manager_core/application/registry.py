@@ -99,6 +99,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._functions: dict[FunctionKey, Function] = {}
+        self._named: set[FunctionKey] = set()
         self._static: dict[TaskKey, tuple[Task, Function]] = {}
 
     @property
@@ -111,12 +112,18 @@ class Registry:
         """The static tasks of this process."""
         return {key: task for key, (task, _) in self._static.items()}
 
-    def register(self, key: FunctionKey, call: AnyFunction) -> Function:
-        """Make a function callable for dynamic tasks."""
+    def register(self, key: FunctionKey, call: AnyFunction, *, named: bool = True) -> Function:
+        """Make a function callable for dynamic tasks.
+
+        `named`: somebody chose this name for it, so that whatever names it means this function. Else a static task
+        brought it along, and another task's function may have the same name.
+        """
         known = self._functions.get(key)
         if known is not None and known.call is not call:
             raise DuplicateFunction(key.group, key.name)
         self._functions[key] = function = Function.of(call)
+        if named:
+            self._named.add(key)
         return function
 
     def declare(self, task: Task, call: AnyFunction) -> None:
@@ -131,13 +138,12 @@ class Registry:
         return self._functions.get(key)
 
     def function_of(self, run: Run) -> Function | None:
-        """What to call for this run, None if this process does not know it."""
+        """What to call for this run, None if this process does not know it.
+
+        A static task has its own function, and a name that it shares with others says nothing about it.
+        """
         declared = self._static.get(run.task)
         if declared is not None and declared[0].function == run.function:
             return declared[1]
-        return self._functions.get(FunctionKey(run.task.group, run.function))
-
-    def callable_functions(self) -> frozenset[FunctionKey]:
-        """Everything that this process can execute, for its announcement."""
-        static = (FunctionKey(task.key.group, task.function) for task, _ in self._static.values())
-        return frozenset((*self._functions, *static))
+        key = FunctionKey(run.task.group, run.function)
+        return self._functions.get(key) if run.dynamic or key in self._named else None

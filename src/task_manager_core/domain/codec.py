@@ -222,6 +222,7 @@ def encode_run(run: Run) -> str:
             "retry": _retry_text(run.retry),
             "timeout": _maybe(run.timeout),
             "version": run.version,
+            "dynamic": run.dynamic,
         }
     )
 
@@ -240,6 +241,7 @@ def decode_run(text: str) -> Run:
             retry=_retry_of(reader.text("retry")),
             timeout=reader.maybe("timeout", reader.span),
             version=reader.number("version"),
+            dynamic=reader.flag("dynamic"),
         )
     except (ValueError, DefinitionError) as error:
         raise BackendCorrupt("a run", str(error)) from error

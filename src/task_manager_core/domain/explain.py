@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from task_manager_core.domain.identity import FunctionKey
 from task_manager_core.domain.observation import LiveRun, Snapshot, TaskView
 from task_manager_core.domain.planning import Advance, DueTask, SkipReason, advance
 from task_manager_core.domain.run import RunState
@@ -70,7 +69,7 @@ def _reasons(task: Task, view: TaskView, snapshot: Snapshot) -> Iterator[Reason]
         yield Reason(code=ReasonCode.PAUSED, text="the task is disabled: its slots are skipped until it is enabled")
     if snapshot.term is None:
         yield Reason(code=ReasonCode.NO_LEADER, text="no process leads: nothing is scheduled until one does")
-    if not any(FunctionKey(task.key.group, task.function) in node.functions for node in snapshot.nodes):
+    if not any(node.can_execute(task) for node in snapshot.nodes):
         yield Reason(code=ReasonCode.NO_WORKER, text=f"no living process can call {task.function!r}: runs stay queued")
     for run in view.live:
         yield _of_run(run, snapshot.queued)

@@ -10,6 +10,7 @@ from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKe
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.planning import Plan, SkipReason
 from task_manager_core.domain.run import RunState
+from task_manager_core.domain.task import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +55,18 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """What a living node says of itself: the static tasks it declares and the functions it can call."""
+    """What a living node says of itself: the static tasks it declares and the functions that dynamic tasks may name."""
 
     node: NodeId
     service: str
     started_at: datetime
     tasks: frozenset[TaskKey]
     functions: frozenset[FunctionKey]
+
+    def can_execute(self, task: Task) -> bool:
+        return (
+            (FunctionKey(task.key.group, task.function) in self.functions) if task.dynamic else task.key in self.tasks
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

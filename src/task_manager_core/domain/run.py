@@ -77,7 +77,8 @@ class Run:
     """One promised execution, as it was dispatched. Never changes; attempts are counted beside it.
 
     `slot` is None for a triggered run. `kwargs` is the canonical JSON text of an object. `version` is the version of
-    the definition that dispatched it.
+    the definition that dispatched it; `dynamic` tells whether its task is, since a static task has a function of its
+    own.
     """
 
     id: RunId
@@ -90,6 +91,7 @@ class Run:
     retry: RetryPolicy
     timeout: timedelta | None
     version: int
+    dynamic: bool
 
     @property
     def exclusive(self) -> bool:

@@ -137,6 +137,7 @@ class Task:
             retry=self.retry,
             timeout=self.timeout,
             version=version,
+            dynamic=self.dynamic,
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import pytest
 from fastapi import FastAPI
 
-from fastapi_task_manager import Config, OperationalConfig, TaskGroup, TaskManager
+from fastapi_task_manager import Config, OperationalConfig, RunContext, TaskGroup, TaskManager
 from fastapi_task_manager.observers.logs import ROOT, AbridgedError, LogObserver
 from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import BackendUnavailable
@@ -113,6 +113,36 @@ async def test_high_priority_before_low() -> None:
 async def _is_running(client: Any, name: str) -> bool:
     (task,) = await answer(client, "GET", "/tasks", params={"name": name})
     return bool(task["is_running"])
+
+
+async def test_a_run_of_an_unknown_task_is_handed_back_though_a_known_function_has_its_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As in a rolling deploy that adds a tenant, seen by a process of the older version."""
+    caplog.set_level(logging.INFO, ROOT)
+    store, billed = MemoryStore(), list[tuple[str, str]]()
+
+    def version(*tenants: str) -> FastAPI:
+        group = TaskGroup("Bills")
+
+        def declare(tenant: str) -> None:
+            @group.add_task("0 0 1 1 *", name=tenant)
+            async def bill(context: RunContext) -> None:
+                billed.append((tenant, context.task.name))
+
+        for tenant in tenants:
+            declare(tenant)
+        return build(group, backend=store.open)[0]
+
+    async with serving(version("acme", "globex")):
+        pass
+    async with serving(version("acme")) as client:
+        await answer(client, "POST", "/tasks/trigger")
+        await wait_until_async(lambda: billed, "its own task is executed")
+        await wait_until_async(lambda: _lines(caplog, "consumer", "handed back Bills/globex"), "the other is not")
+        (task,) = await answer(client, "GET", "/tasks", params={"name": "globex"})
+    assert billed == [("acme", "acme")]
+    assert not task["is_running"]
 
 
 async def test_tasks_do_not_fire_on_the_first_start_unless_they_ask_for_it() -> None:

@@ -162,6 +162,17 @@ class Execution:
     ended: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a life can execute: the runs of the static tasks that it declares, and of dynamic ones by their function."""
+
+    tasks: frozenset[TaskKey]
+    functions: frozenset[FunctionKey]
+
+    def covers(self, run: Run) -> bool:
+        return FunctionKey(run.task.group, run.function) in self.functions if run.dynamic else run.task in self.tasks
+
+
 @dataclass(slots=True, kw_only=True)
 class Ledger:
     """The books of the present incarnation and the facts that outlive it. `claim_ttl` is every worker's,
@@ -178,7 +189,7 @@ class Ledger:
         default_factory=dict[RunId, tuple[TaskKey, datetime | None]]
     )
     stages: dict[NodeId, Stage] = field(default_factory=dict[NodeId, Stage])
-    callable: dict[NodeId, frozenset[FunctionKey]] = field(default_factory=dict[NodeId, frozenset[FunctionKey]])
+    known: dict[NodeId, Known] = field(default_factory=dict[NodeId, Known])
     executions: dict[tuple[RunId, int, str], Execution] = field(default_factory=dict[tuple[RunId, int, str], Execution])
     begun: set[tuple[RunId, int, str]] = field(default_factory=set[tuple[RunId, int, str]])
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import timedelta
 
-from task_manager_core.domain.identity import FunctionKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.run import RunState
 from task_manager_core.testing.simulation.checkers import Violation
@@ -116,14 +115,6 @@ class Liveness:
 
     def _left(self) -> list[Standing]:
         """The runs that the core can execute."""
-        known = {
-            function
-            for life in self._world.alive()
-            if life.machine in self._core
-            for function in self._world.ledger.callable[life.node.id]
-        }
-        return [
-            standing
-            for standing in self._world.ledger.books.standings()
-            if FunctionKey(standing.run.task.group, standing.run.function) in known
-        ]
+        ledger = self._world.ledger
+        core = [ledger.known[life.node.id] for life in self._world.alive() if life.machine in self._core]
+        return [one for one in ledger.books.standings() if any(known.covers(one.run) for known in core)]

@@ -39,6 +39,9 @@ POLICY = NodePolicy(
 )
 """Production times, divided by three or so: faults of seconds then outlast leases and claims."""
 
+SHARED = "work"
+"""Static tasks have functions of one name, like functions that are made in a loop."""
+
 # Joined with an underscore, the first two would be one name.
 _NAMES = (("a_b", "c"), ("a", "b_c"), ("g", "two"), ("g", "three"), ("g", "four"), ("g", "five"))
 
@@ -76,7 +79,7 @@ class TaskPlan:
         return Task(
             key=key_of(index),
             schedule=self.schedule(later),
-            function=f"work{index}",
+            function=f"work{index}" if self.dynamic else SHARED,
             priority=Priority(self.priority),
             overlap=Overlap(self.overlap),
             catch_up=CatchUp(

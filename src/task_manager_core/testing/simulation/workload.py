@@ -10,7 +10,9 @@ from task_manager_core.application.registry import Registry
 from task_manager_core.domain.identity import FunctionKey
 from task_manager_core.domain.task import Task
 from task_manager_core.testing.simulation.injector import Injector
+from task_manager_core.testing.simulation.ledger import Execution
 from task_manager_core.testing.simulation.plan import TaskPlan
+from task_manager_core.testing.simulation.violation import Violation
 from task_manager_core.testing.simulation.world import Declare, World
 
 
@@ -27,21 +29,29 @@ def declaring(tasks: Sequence[TaskPlan], injector: Injector) -> Declare:
                 continue
             task = plan.task(index)
             call = _sync(world, machine, plan, task) if plan.sync else _async(world, machine, plan, task, injector)
-            if plan.dynamic:
-                registry.register(FunctionKey(task.key.group, task.function), call)
-            else:
+            function = FunctionKey(task.key.group, task.function)
+            if not plan.dynamic:
                 registry.declare(task, call)
+            if registry.function(function) is None:
+                registry.register(function, call, named=plan.dynamic)
 
     return declare
+
+
+def _begin(world: World, machine: str, plan: TaskPlan, task: Task, context: RunContext) -> Execution:
+    """Say that the function of this task is called; for a run of this task, one would think."""
+    if context.task != task.key:
+        violation = Violation("I11", f"a run of {context.task} was executed by the function of {task.key}")
+        world.fail(violation)
+        raise violation
+    return world.begin(machine, context, exclusive=plan.overlap != "allow")
 
 
 def _async(
     world: World, machine: str, plan: TaskPlan, task: Task, injector: Injector
 ) -> Callable[[RunContext], Awaitable[None]]:
-    exclusive = plan.overlap != "allow"
-
     async def work(context: RunContext) -> None:
-        execution = world.begin(machine, context, exclusive=exclusive)
+        execution = _begin(world, machine, plan, task, context)
         try:
             blocked = injector.blocks.pop(machine, 0.0)
             if blocked:
@@ -59,10 +69,8 @@ def _async(
 
 
 def _sync(world: World, machine: str, plan: TaskPlan, task: Task) -> Callable[[RunContext], None]:
-    exclusive = plan.overlap != "allow"
-
     def work(context: RunContext) -> None:
-        execution = world.begin(machine, context, exclusive=exclusive)
+        execution = _begin(world, machine, plan, task, context)
         if context.attempt <= plan.failures:
             execution.ended = "raised"
             raise PlannedFailure(f"attempt {context.attempt} of {task.key}")

@@ -26,7 +26,7 @@ from task_manager_core.testing.simulation.checkers import Checker, Violation
 from task_manager_core.testing.simulation.clock import START, SimClock, StoreClock
 from task_manager_core.testing.simulation.coverage import Coverage
 from task_manager_core.testing.simulation.facts import Fact
-from task_manager_core.testing.simulation.ledger import Books, Execution, Ledger
+from task_manager_core.testing.simulation.ledger import Books, Execution, Known, Ledger
 from task_manager_core.testing.simulation.ports import wrapped
 from task_manager_core.testing.simulation.process import ENVIRONMENT
 from task_manager_core.testing.simulation.run import sim_loop
@@ -196,7 +196,7 @@ class World:
             observer=_Ear(self, name),
             logger=_LOGGER,
         )
-        self.ledger.callable[node.id] = registry.callable_functions()
+        self.ledger.known[node.id] = Known(tasks=frozenset(registry.declared), functions=registry.functions)
         life = self.lives[machine] = Life(machine=machine, name=name, clock=clock, channel=channel, node=node)
         self.loop.spawn(name, _started(node, clock))
         self.tell(name, "boots")

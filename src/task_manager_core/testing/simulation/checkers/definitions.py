@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from task_manager_core.domain.identity import FunctionKey
 from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.planning import Advance
 from task_manager_core.domain.run import Claim, Succeeded
@@ -123,5 +122,5 @@ class CurrentDefinition(Checker):
 
 
 def _knows(claim: Claim, ledger: Ledger) -> bool:
-    known = ledger.callable.get(claim.worker)
-    return known is None or FunctionKey(claim.run.task.group, claim.run.function) in known
+    known = ledger.known.get(claim.worker)
+    return known is None or known.covers(claim.run)
