@@ -93,9 +93,15 @@ class Life:
             raise StartTimedOutError(f"not usable within start_timeout={limit:g} s: {reason}") from None
 
     async def _stop(self, node: Node) -> None:
+        """In a task of its own: one of the tasks that it hands back may be the one that waits for it."""
+        stopping = asyncio.get_running_loop().create_task(node.stop())
         try:
             with hurried_by_signals(node.hurry):
-                await node.stop()
+                await asyncio.shield(stopping)
+        except asyncio.CancelledError:
+            node.hurry()
+            await asyncio.wait({stopping})
+            raise
         finally:
             self._roster.end(node)
         logger_of("runner").info("%s stopped", node.id)

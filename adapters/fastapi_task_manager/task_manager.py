@@ -298,7 +298,11 @@ class TaskManager:
             raise
 
     async def stop(self) -> None:
-        """Resign, let running tasks end within `shutdown_timeout`, hand back the rest. Does nothing twice."""
+        """Resign, let running tasks end within `shutdown_timeout`, hand back the rest. Does nothing twice.
+
+        Who is cancelled while waiting for it makes it hurry, like a second signal, and not stop half-way. A task that
+        calls it is waited for, and handed back in the end.
+        """
         life, self._life = self._life, None
         if life is not None:
             await life.end()

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +21,9 @@ from fastapi_task_manager.container import Container
 from task_manager_core.application.control import Selection
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import Event, RunReleased
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.policy import Retention
+from task_manager_core.domain.run import RunState
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import QUICK, build, client_of, serving
 from tests.adapters.fastapi.switched import Line, SwitchedStore
@@ -215,6 +218,48 @@ async def test_a_second_signal_while_draining_hands_back_at_once_and_puts_the_ha
         await stopping
     assert len(released) == 1
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+async def _leaves_in_order(stop: Callable[[TaskManager, asyncio.Event], Awaitable[None]]) -> None:
+    """Whatever becomes of who waits for it: nothing of the node goes on, and its run can be claimed by others."""
+    store, started = MemoryStore(), asyncio.Event()
+    group = TaskGroup("g")
+    manager = TaskManager(config=OperationalConfig(**QUICK), backend=store.open)
+
+    @group.add_task("0 0 1 1 *", name="n", allow_parallel=False)
+    async def asks() -> None:
+        await stop(manager, started)
+
+    manager.add_task_group(group)
+    others = asyncio.all_tasks()
+    await manager.start()
+    await manager.control.trigger([TaskKey("g", "n")], "request")
+    await wait_until_async(started.is_set, "the task runs")
+    await wait_until_async(lambda: asyncio.all_tasks() <= others, "nothing of the node goes on", 15)
+    async with store.open(clock=SystemClock(), retention=Retention()) as backend:
+        snapshot = await backend.history.snapshot()
+    assert [run.state for view in snapshot.tasks for run in view.live] == [RunState.QUEUED]
+    assert (snapshot.nodes, snapshot.term) == ((), None)
+    assert not manager.is_running
+
+
+async def test_a_task_may_stop_its_own_manager() -> None:
+    async def stop(manager: TaskManager, started: asyncio.Event) -> None:
+        started.set()
+        await manager.stop()
+
+    await _leaves_in_order(stop)
+
+
+async def test_a_stop_that_is_cancelled_hurries_and_is_finished() -> None:
+    async def stop(manager: TaskManager, started: asyncio.Event) -> None:
+        stopping = asyncio.create_task(manager.stop())
+        await wait_until_async(lambda: not manager.is_running, "the stop has begun")
+        started.set()
+        stopping.cancel()
+        await asyncio.Event().wait()
+
+    await _leaves_in_order(stop)
 
 
 async def test_a_test_may_override_a_part_of_the_container() -> None:
