@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from fastapi_task_manager.options import Defaults
 from fastapi_task_manager.task import Task, TaskFunction
@@ -83,18 +84,18 @@ class Roster:
     def added(self, group: TaskGroup, task: Task) -> None:
         definition = task.definition(group.defaults(self._defaults))
         self._added[definition.key] = (task, definition)
-        if self._node is None or self._loop is None:
+        if self._node is None:
             self._wishes.add(definition)
         else:
-            self._loop.call_soon_threadsafe(self._node.registrar.add, definition)
+            self._in_loop(partial(self._node.registrar.add, definition))
 
     def removed(self, group: TaskGroup, name: str) -> None:
         key = TaskKey(group.name, name)
         self._added.pop(key, None)
-        if self._node is None or self._loop is None:
+        if self._node is None:
             self._wishes.remove(key)
         else:
-            self._loop.call_soon_threadsafe(self._node.registrar.remove, key)
+            self._in_loop(partial(self._node.registrar.remove, key))
 
     # -- the life of a node -------------------------------------------------------------------------------------------
 
@@ -144,5 +145,18 @@ class Roster:
                 group.forget(key.name)
 
     def _wake(self) -> None:
-        if self._node is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._node.registrar.on_request)
+        if self._node is not None:
+            self._in_loop(self._node.registrar.on_request)
+
+    def _in_loop(self, call: Callable[[], None]) -> None:
+        """Groups are filled from any thread; the node belongs to its loop. There it hears at once, so that what is
+        awaited next finds it."""
+        assert self._loop is not None
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if here:
+            call()
+        else:
+            self._loop.call_soon_threadsafe(call)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from task_manager_core.domain.errors import BackendUnavailable
+from task_manager_core.domain.errors import BackendUnavailable, TaskNotFound
 from task_manager_core.domain.events import CatalogueChanged, DefinitionKept
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.observation import TaskView
@@ -375,11 +375,15 @@ async def test_what_code_adds_again_is_no_news(world: World) -> None:
     assert "put" not in after.wire.calls
 
 
-async def test_of_two_additions_at_once_the_first_stays(world: World) -> None:
+@pytest.mark.parametrize("here", [False, True])
+async def test_of_two_additions_at_once_the_first_stays(world: World, here: bool) -> None:
+    """Also if this very process has heard of it between looking and writing: a wish is no change."""
     process = world.process()
 
     async def somebody_else() -> None:
         await world.backend.catalogue.put([Definition(task=dynamic(schedule=HOURLY), expected=0, replan=True)])
+        if here:
+            await process.node.registrar.refresh()
 
     process.node.registrar.add(dynamic())
     process.wire.between("snapshot", somebody_else)
@@ -407,6 +411,24 @@ async def test_a_removal_and_then_an_addition_of_one_name_make_the_task_anew(wor
     await process.node.registrar.tick()
     assert (await stored(world), await plan(world)) == ({KEY: dynamic(schedule=HOURLY)}, at(timedelta(hours=1)))
     assert (await live(world), wished(process), process.events.of(DefinitionKept)) == ([], ([], []), [])
+
+
+async def test_a_wish_is_granted_before_somebody_asks_for_more(world: World) -> None:
+    process = world.process().knows("task")
+    await ticks(process)
+    process.node.registrar.add(dynamic())
+    version = (await process.node.control.current(KEY)).version
+    await process.node.control.change(dynamic(schedule=HOURLY), version)
+    assert await stored(world) == {KEY: dynamic(schedule=HOURLY)}
+    process.node.registrar.remove(KEY)
+    await process.node.control.add(dynamic())
+    assert await stored(world) == {KEY: dynamic()}
+    process.node.registrar.remove(KEY)
+    with pytest.raises(TaskNotFound):
+        await process.node.control.remove(KEY)
+    process.node.registrar.add(dynamic())
+    await process.node.control.remove(KEY)
+    assert (await stored(world), wished(process)) == ({}, ([], []))
 
 
 async def test_an_addition_and_then_its_removal_leave_nothing(world: World) -> None:

@@ -85,6 +85,11 @@ class Control:
             raise TaskNotFound(key.group, key.name)
         return stored
 
+    async def current(self, key: TaskKey) -> StoredTask:
+        """The same, also of a task that code has added a moment ago. Errors: as for `definition`."""
+        await self._registrar.grant(key)
+        return self.definition(key)
+
     async def look(self, selection: Selection) -> tuple[tuple[TaskStatus, ...], Snapshot]:
         """The matching tasks with their state, and the reading they come from."""
         tasks = {stored.task.key: stored.task for stored in self.select(selection)}
@@ -153,6 +158,7 @@ class Control:
         Errors: UnknownFunction, InvalidArguments, DuplicateTask.
         """
         self.check(task)
+        await self._registrar.grant(task.key)
         now = (await self._backend.schedule.agenda(0)).now
         definition = Definition(task=task, expected=0, replan=True, plan=first_plan(task, now))
         (answer,) = await self._backend.catalogue.put([definition])
@@ -186,6 +192,7 @@ class Control:
 
     async def remove(self, key: TaskKey) -> None:
         """Remove a dynamic task with all its state. Errors: TaskNotFound, TaskIsStatic."""
+        await self._registrar.grant(key)
         await self._registrar.refresh()
         stored = self.definition(key)
         if not stored.task.dynamic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -84,6 +85,7 @@ class Registrar:
         self._written: set[TaskKey] = set()
         self._lost: dict[TaskKey, tuple[Task, Plan | None]] = {}
         self.wishes = Wishes()
+        self._turn = asyncio.Lock()
         self._announced: Presence | None = None
         self._announce_at = clock.monotonic()
         self.on_request: Callable[[], None] = lambda: None
@@ -103,11 +105,20 @@ class Registrar:
         await self._announce()
         await self.refresh()
         await self._announce()  # Once more if the store turned out to have lost everything, our presence too.
-        if await self._remove():
-            await self.refresh()
-        if await self._write():
-            await self.refresh()
+        await self._write_all()
         return self._policy.refresh_interval.total_seconds()
+
+    async def grant(self, key: TaskKey) -> None:
+        """Write now what the code asked for about this task: somebody asks for more."""
+        if self.wishes.concern(key):
+            await self._write_all()
+
+    async def _write_all(self) -> None:
+        async with self._turn:
+            if await self._remove():
+                await self.refresh()
+            if await self._write():
+                await self.refresh()
 
     async def refresh(self) -> None:
         """Learn what changed in the store. Of two requests that overtake each other the second is repeated: what it
@@ -210,7 +221,9 @@ class Registrar:
             skipped, now = await given_up_by_now(self._schedule, task, last, now, SkipReason.STORE_LOST)
             return Definition(task=task, expected=0, replan=True, plan=plan_after(task, now), skipped=skipped)
         stored = self._definitions.get(task.key)
-        if stored is None:
+        wished = self.wishes.additions.get(task.key) is task
+        if stored is None or (wished and stored.task.dynamic):
+            # A wish makes no change of what somebody else has added since it was looked at.
             return Definition(task=task, expected=0, replan=True, plan=first_plan(task, now))
         if self._definitions.is_retired(task.key):
             return await _replanned(self._schedule, stored, task, plan, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -115,6 +116,29 @@ async def test_the_synchronous_calls_reach_the_store_of_a_running_manager() -> N
         late.add_task("0 0 1 1 *", name="t")(lambda: None)
         manager.add_task_group(late)
         await wait_until_async(lambda: _has(client, {"late", "t"}), "tasks of code added while running")
+
+
+async def test_the_awaited_calls_know_what_the_synchronous_ones_asked_for_a_moment_before() -> None:
+    async with _process() as (client, manager, group):
+        group.add_dynamic_task("greet", "0 0 1 1 *", name="n")
+        await manager.change_dynamic_task("g", "n", cron_expression="0 0 2 2 *")
+        (task,) = await answer(client, "GET", "/tasks", params={"name": "n"})
+        assert task["expression"] == "0 0 2 2 *"
+        group.remove_dynamic_task("n")
+        await manager.add_dynamic_task("g", "greet", "0 0 3 3 *", name="n")
+        (task,) = await answer(client, "GET", "/tasks", params={"name": "n"})
+        assert task["expression"] == "0 0 3 3 *"
+        await manager.remove_dynamic_task("g", "n")
+        group.add_dynamic_task("greet", "0 0 1 1 *", name="n")
+        await manager.remove_dynamic_task("g", "n")
+        assert await _names(client) == ["static"]
+        assert [one.name for one in group.tasks] == ["static"]
+
+
+async def test_of_two_requests_for_one_name_the_second_is_refused() -> None:
+    async with _process() as (client, _, _):
+        answers = await asyncio.gather(*(client.post("/tasks", json=BODY) for _ in range(5)))
+        assert sorted(response.status_code for response in answers) == [200, 409, 409, 409, 409]
 
 
 async def test_what_code_adds_at_every_start_does_not_undo_what_was_changed_since(
