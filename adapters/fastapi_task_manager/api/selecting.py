@@ -11,6 +11,8 @@ from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyQuery
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from task_manager_core.application.control import Selection
 from task_manager_core.domain.errors import DefinitionError, TaskNotFound
@@ -45,24 +47,41 @@ def said(selection: Selection) -> dict[str, str | None]:
 
 
 def only_known_parameters(request: Request) -> None:
-    """Refuse a filter that nobody reads: what it should have left out would be affected."""
+    """Refuse a filter that nobody reads, or that is given twice: what it should have left out would be affected."""
     route = request.scope["route"]
     known = set(_query_parameters(route.dependant))
-    unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
-    if unknown:
-        message = f"Unknown parameter; this route has {', '.join(sorted(known))}"
+    unknown = f"Unknown parameter; this route has {', '.join(sorted(known))}"
+    problems = {
+        name: ("extra_forbidden", unknown) if name not in known else ("too_many", "Given more than once")
+        for name in dict.fromkeys(request.query_params)
+        if name not in known or (name in _SINGLE and len(request.query_params.getlist(name)) > 1)
+    }
+    if problems:
         raise RequestValidationError(
-            [{"type": "extra_forbidden", "loc": ("query", name), "msg": message} for name in unknown]
+            [{"type": kind, "loc": ("query", name), "msg": message} for name, (kind, message) in problems.items()]
         )
+
+
+_SINGLE = frozenset({"task_group_name", "name", "task_name", "tag", "run_id"})
+"""Of these FastAPI would take the last one. An application's own parameters may be lists."""
 
 
 def _query_parameters(dependant: Dependant) -> Iterator[str]:
     """What the route and its dependencies, the application's too, read from the query."""
-    yield from (field.alias for field in dependant.query_params)
+    for field in dependant.query_params:
+        model = field.field_info.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            yield from (_name_in_query(name, info) for name, info in model.model_fields.items())
+        else:
+            yield _name_in_query(field.alias, field.field_info)
     if isinstance(dependant.call, APIKeyQuery):
         yield dependant.call.model.name
     for inner in dependant.dependencies:
         yield from _query_parameters(inner)
+
+
+def _name_in_query(name: str, info: FieldInfo) -> str:
+    return info.validation_alias if isinstance(info.validation_alias, str) else info.alias or name
 
 
 def key_in_path(

@@ -11,6 +11,7 @@ from fastapi_task_manager.schema.task import RegisteredFunctionInfo, RegisteredF
 from fastapi_task_manager.schema.task_group import TaskGroupResponse
 
 if TYPE_CHECKING:
+    from fastapi_task_manager.task_group import TaskGroup
     from fastapi_task_manager.task_manager import TaskManager
 
 
@@ -40,19 +41,26 @@ def add_status_routes(router: APIRouter, manager: TaskManager) -> None:
             TaskGroupResponse(
                 name=group.name, tags=group.tags, allow_parallel=group.allow_parallel, task_count=len(group.tasks)
             )
-            for group in manager.task_groups
-            if task_group_name in (None, group.name) and name in (None, group.name) and (not tag or tag in group.tags)
+            for group in _groups(manager, task_group_name, tag)
+            if name in (None, group.name)
         ]
 
     @router.get("/functions")
     async def functions(
         task_group_name: Annotated[str | None, Query(description="Only functions of this group")] = None,
+        name: Annotated[str | None, Query(description="Only functions of this name")] = None,
+        tag: Annotated[str | None, Query(description="Only functions of groups that carry this tag")] = None,
     ) -> RegisteredFunctionsResponse:
         """The functions that dynamic tasks may name."""
         found = [
-            RegisteredFunctionInfo(task_group_name=group.name, function_name=name)
-            for group in manager.task_groups
-            if task_group_name in (None, group.name)
-            for name in group.function_registry
+            RegisteredFunctionInfo(task_group_name=group.name, function_name=function)
+            for group in _groups(manager, task_group_name, tag)
+            for function in group.function_registry
+            if name in (None, function)
         ]
         return RegisteredFunctionsResponse(functions=found, count=len(found))
+
+
+def _groups(manager: TaskManager, name: str | None, tag: str | None) -> list[TaskGroup]:
+    """The groups of this name that carry this tag; None is any."""
+    return [group for group in manager.task_groups if name in (None, group.name) and (tag is None or tag in group.tags)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import httpx
 import pytest
-from fastapi import Depends, Header, HTTPException
+from fastapi import Depends, Header, HTTPException, Query
 from fastapi.security import APIKeyQuery
+from pydantic import BaseModel, Field
 
 from fastapi_task_manager import RunContext, TaskGroup, TaskManager
 from tests.adapters.fastapi.application import answer, build, client_of, serving
@@ -117,6 +118,10 @@ async def test_groups_and_functions_are_listed(scene: Scene) -> None:
         {"name": "Upkeep", "tags": [], "allow_parallel": False, "task_count": 2},
     ]
     assert [group["name"] for group in await scene.get("/task-groups", tag="reports")] == ["Reports"]
+    assert await scene.get("/task-groups", tag="") == []
+    for filters in ({"tag": "reports"}, {"name": "send"}, {"task_group_name": "Reports"}):
+        assert (await scene.get("/functions", **filters))["count"] == 1
+    assert (await scene.get("/functions", tag=""))["count"] == 0
     functions = await scene.get("/functions", task_group_name="Upkeep")
     assert functions == {
         "functions": [
@@ -181,18 +186,38 @@ async def test_a_filter_that_the_route_does_not_have_is_422_and_changes_nothing(
     assert scene.calls == []
 
 
+@pytest.mark.parametrize(
+    "filters", ["task_name=send&task_name=x", "tag=a&tag=b", "task_group_name=a&task_group_name=a"]
+)
+async def test_a_filter_that_is_given_twice_is_422_and_changes_nothing(scene: Scene, filters: str) -> None:
+    response = await scene.client.post(f"/tasks/disable?{filters}")
+    assert (response.status_code, response.json()["detail"][0]["msg"]) == (422, "Given more than once")
+    assert all(task["is_active"] for task in await scene.get("/tasks"))
+
+
+class Credentials(BaseModel):
+    """Read from the query as a model."""
+
+    token: str
+    tenant: str = Field(default="x", alias="Tenant")
+
+
 async def test_a_parameter_of_the_application_s_own_protection_is_known() -> None:
-    def check(token: str, key: str = Depends(APIKeyQuery(name="api_key"))) -> None:
-        if (token, key) != ("t", "k"):
+    def check(
+        credentials: Annotated[Credentials, Query()],
+        trace: Annotated[list[str], Query(alias="trace-id")],
+        name_of_alias: Annotated[str, Query(validation_alias="aliased")],
+        key: str = Depends(APIKeyQuery(name="api_key")),
+    ) -> None:
+        if (credentials.token, credentials.tenant, trace, name_of_alias, key) != ("t", "y", ["1", "2"], "a", "k"):
             raise HTTPException(401, "who are you?")
 
     app, _ = build(TaskGroup("g"), dependencies=[Depends(check)])
+    said = "token=t&Tenant=y&trace-id=1&trace-id=2&aliased=a&api_key=k"
     async with serving(app) as client:
-        assert (await client.get("/tasks?token=t&api_key=k")).status_code == 200
-        assert (await client.post("/tasks/disable?token=t&api_key=k")).json()[
-            "detail"
-        ] == "task not found: there is none"
-        assert (await client.post("/tasks/disable?token=t&api_key=k&name=n")).status_code == 422
+        assert (await client.get(f"/tasks?{said}")).status_code == 200
+        assert (await client.post(f"/tasks/disable?{said}")).json()["detail"] == "task not found: there is none"
+        assert (await client.post(f"/tasks/disable?{said}&name=n")).status_code == 422
 
 
 async def test_trigger_runs_the_task_now_and_its_statistics_say_how_it_went(scene: Scene) -> None:
