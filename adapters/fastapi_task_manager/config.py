@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Seconds = Annotated[float, Field(ge=0.001, le=LONGEST_SECONDS, allow_inf_nan=False)]
 Patience = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 
-_SECRETS = ("redis_password", "redis_sentinel_password", "redis_host")
+_SECRETS = ("redis_password", "redis_sentinel_password", "redis_host", "redis_sentinels")
 """Whatever was given for these, an error does not repeat it."""
 
 _LONGEST_ECHO = 120
@@ -117,6 +117,16 @@ class OperationalConfig(BaseSettings):
         except DefinitionError as error:
             raise PydanticCustomError("impossible_values", "{text}", {"text": str(error)}) from None
         return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What is refused is not kept: pydantic assigns before a model validator can object."""
+        before: object = getattr(self, name, None)
+        try:
+            super().__setattr__(name, value)
+        except ValidationError:
+            if name in type(self).model_fields:
+                object.__setattr__(self, name, before)
+            raise
 
     def node_policy(self) -> NodePolicy:
         """Everything one process needs to know about time."""

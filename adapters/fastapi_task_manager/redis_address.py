@@ -41,9 +41,14 @@ def sentinel_addresses(text: str) -> tuple[tuple[str, int], ...]:
     addresses: list[tuple[str, int]] = []
     for item in filter(None, (item.strip() for item in text.split(","))):
         host, colon, port = item.rpartition(":")
+        if "@" in item or "/" in item:
+            raise ValueError(
+                "an address of a sentinel is host:port; its credentials belong into redis_sentinel_username and "
+                "redis_sentinel_password"
+            )
         if not host or not colon or not port.isdecimal() or not 1 <= int(port) <= 65535:
             raise ValueError(f"{item!r}: an address of a sentinel is host:port")
-        addresses.append((host, int(port)))
+        addresses.append((host.removeprefix("[").removesuffix("]"), int(port)))
     return tuple(addresses)
 
 

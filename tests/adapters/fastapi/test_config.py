@@ -144,10 +144,13 @@ def test_an_unknown_field_is_refused_by_name() -> None:
         Config.model_validate({"redis_host": "h", "redis_hots": "h"})
 
 
-def test_assignment_is_checked_too() -> None:
+def test_assignment_is_checked_too_and_what_is_refused_is_not_kept() -> None:
     config = OperationalConfig()
     with pytest.raises(ValidationError, match="poll_interval"):
         config.poll_interval = -1
+    with pytest.raises(ValidationError, match="retry_backoff"):
+        config.retry_backoff = 100
+    assert (config.poll_interval, config.retry_backoff) == (0.1, 1.0)
     config.poll_interval = 0.2
     assert config.node_policy().poll_interval.total_seconds() == 0.2
 
@@ -220,6 +223,21 @@ def test_a_text_that_cannot_be_sent_is_refused_and_no_secret_shown(field: str) -
     with pytest.raises(ValidationError, match=f"(?s){field}.*valid unicode") as caught:
         Config.model_validate({"redis_host": "h", field: "hunter2\udcff"})
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "sentinels", ["redis://u:hunter2@one:26379", "u:hunter2@one:26379", "one:26379,hunter2@two:26379", "one:hunter2"]
+)
+def test_credentials_among_the_addresses_of_sentinels_are_refused_and_not_shown(sentinels: str) -> None:
+    with pytest.raises(ValidationError, match="redis_sentinels") as caught:
+        Config(redis_host="h", redis_sentinels=sentinels)
+    assert "@" not in sentinels or "hunter2" not in str(caught.value)
+
+
+def test_a_sentinel_may_have_an_address_of_ipv6() -> None:
+    sentinel = Config(redis_host="h", redis_sentinels="[::1]:26379, one:26380").redis_settings().sentinel
+    assert sentinel is not None
+    assert sentinel.hosts == (("::1", 26379), ("one", 26380))
 
 
 def test_tls_may_be_said_twice() -> None:
