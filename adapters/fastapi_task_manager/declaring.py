@@ -33,19 +33,24 @@ def pairs_of(
     """One pair a task: lists item by item, a single value with each of them. Errors: TypeError."""
     expressions = _items("expr", expr) if isinstance(expr, list) else None
     arguments = None if kwargs is None or isinstance(kwargs, Mapping) else _items("kwargs", kwargs)
+    lengths = {len(items) for items in (expressions, arguments) if items is not None}
+    if len(lengths) > 1:
+        raise TypeError(
+            f"lists of expr and kwargs must have the same length, not {len(expressions or ())} and "
+            f"{len(arguments or ())}"
+        )
+    if 0 in lengths:
+        raise TypeError("lists of expr and kwargs must have something in them")
+    count = max(lengths, default=1)
     single_expression = expr if _is_single(expr) else None
     single_arguments = kwargs if isinstance(kwargs, Mapping) else None
-    if expressions is not None and arguments is not None:
-        if len(expressions) != len(arguments):
-            raise TypeError(
-                f"lists of expr and kwargs must have the same length, not {len(expressions)} and {len(arguments)}"
-            )
-        return list(zip(expressions, arguments, strict=True))
-    if expressions is not None:
-        return [(expression, single_arguments) for expression in expressions]
-    if arguments is not None:
-        return [(single_expression, one) for one in arguments]
-    return [(single_expression, single_arguments)]
+    return list(
+        zip(
+            [single_expression] * count if expressions is None else expressions,
+            [single_arguments] * count if arguments is None else arguments,
+            strict=True,
+        )
+    )
 
 
 def _is_single(expr: Expression | Sequence[Expression] | None) -> TypeGuard[Expression | None]:
@@ -54,6 +59,6 @@ def _is_single(expr: Expression | Sequence[Expression] | None) -> TypeGuard[Expr
 
 
 def _items(field: str, given: Sequence[T]) -> list[T]:
-    if not isinstance(given, (list, tuple)) or not given:
-        raise TypeError(f"{field} must be a single value or a list with something in it, not {given!r}")
+    if not isinstance(given, (list, tuple)):
+        raise TypeError(f"{field} must be a single value or a list, not {given!r}")
     return list(given)

@@ -169,7 +169,7 @@ class Options:
             return Schedule(rules=(instants,), start_at=self.start_at, end_at=self.end_at, jitter=self.jitter)
         return Schedule.cron(
             self.cron_expression,
-            timezone=self.timezone or timezone,
+            timezone=timezone if self.timezone is None else self.timezone,
             gap=self.gap or Gap.SHIFT,
             fold=self.fold or Fold.FIRST,
             hash_seed=str(key),

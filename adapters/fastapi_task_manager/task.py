@@ -11,7 +11,7 @@ from typing import Any
 from fastapi_task_manager.options import Defaults, Options, flag, name_list, text
 from task_manager_core.application.registry import Function
 from task_manager_core.domain.identity import TaskKey
-from task_manager_core.domain.policy import Overlap, Priority
+from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
 from task_manager_core.domain.task import Task as CoreTask
 from task_manager_core.domain.task import canonical_kwargs
 
@@ -118,6 +118,14 @@ class Task:
             for word, value in said.items()
         }
         return replace(self, **direct, options=self.options.changed(further))
+
+    def with_backoff_beside(self, stored: RetryPolicy, word: str) -> Task:
+        """One number of the backoff was said anew; the stored other one gives way, as an inherited one does."""
+        said: dict[str, Any] = {"backoff": None, "backoff_max": None, word.removeprefix("retry_"): getattr(self, word)}
+        retry = self.options.retry(stored, **said)
+        return replace(
+            self, retry_backoff=retry.initial.total_seconds(), retry_backoff_max=retry.maximum.total_seconds()
+        )
 
     def calling(self, function: TaskFunction) -> Task:
         """The same task with its function. Errors: InvalidArguments if that does not accept the arguments."""

@@ -285,6 +285,9 @@ class TaskGroup:
     def redraft(self, stored: CoreTask, changes: Mapping[str, Any]) -> Task:
         """A checked dynamic task: what is stored, with some words said anew. Takes the arguments of `draft`."""
         task = self._callable(Task.of(stored, None).changed(**changes))
+        said = [word for word in ("retry_backoff", "retry_backoff_max") if word in changes]
+        if len(said) == 1 and changes[said[0]] is not None:
+            task = task.with_backoff_beside(stored.retry, said[0])
         if "tags" in changes:
             task = self._tagged(task)
         task.definition(self.defaults(Defaults()))

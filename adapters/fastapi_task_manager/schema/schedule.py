@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from fastapi_task_manager.schema.numbers import WholeNumber
 from task_manager_core.domain.preview import MOST_UPCOMING
 
 
@@ -36,5 +37,5 @@ class PreviewRequest(BaseModel):
     start: AwareDatetime | None = Field(
         default=None, description="Slots after this instant, of the years 1970 to 9998; default: now"
     )
-    count: int = Field(default=10, ge=1, le=MOST_UPCOMING, description="How many slots")
+    count: WholeNumber = Field(default=10, ge=1, le=MOST_UPCOMING, description="How many slots")
     seed: str | None = Field(default=None, description='What H depends on: "group/name" of the task', max_length=500)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
+from fastapi_task_manager.schema.numbers import Number, WholeNumber
 from fastapi_task_manager.task import Task
 
 __all__ = [
@@ -48,11 +49,11 @@ class TaskDetailed(BaseModel):
     is_running: bool = Field(description="Does a worker execute a run of it now?")
     retry_after: datetime | None = Field(description="When the waiting retry starts; null outside a backoff")
     retry_delay: float | None = Field(description="Length of that backoff in seconds; null outside a backoff")
-    overlap: str = Field(description="allow, buffer_one or skip")
-    max_retries: int | None = Field(description="null: until it succeeds")
-    timeout: float | None = Field(description="Longest time of one attempt in seconds")
-    is_retired: bool = Field(description="A static task that no living process declares")
-    skipped: dict[str, int] = Field(description="How many slots were skipped for which reason")
+    overlap: str = Field(default="allow", description="allow, buffer_one or skip")
+    max_retries: int | None = Field(default=None, description="null: until it succeeds")
+    timeout: float | None = Field(default=None, description="Longest time of one attempt in seconds")
+    is_retired: bool = Field(default=False, description="A static task that no living process declares")
+    skipped: dict[str, int] = Field(default={}, description="How many slots were skipped for which reason")
 
 
 class TaskRun(BaseModel):
@@ -61,12 +62,13 @@ class TaskRun(BaseModel):
     run_date: datetime = Field(description="When the attempt started, by its worker's clock")
     durations_second: float = Field(description="How long the attempt took in seconds")
     status: Literal["succeeded", "retried", "failed", "cancelled", "lost"] = Field(
-        description="retried: failed, another attempt follows; failed: for good; lost: its worker died"
+        default="succeeded",
+        description="retried: failed, another attempt follows; failed: for good; lost: its worker died",
     )
-    run_id: str = Field(description="Identity of the run, the same for each of its attempts")
-    attempt: int = Field(description="Number of the attempt, from 1")
-    slot: datetime | None = Field(description="The planned instant; null for a triggered run")
-    worker: str = Field(description="Identity of the process that executed it")
+    run_id: str = Field(default="", description="Identity of the run, the same for each of its attempts")
+    attempt: int = Field(default=1, description="Number of the attempt, from 1")
+    slot: datetime | None = Field(default=None, description="The planned instant; null for a triggered run")
+    worker: str = Field(default="", description="Identity of the process that executed it")
     error_type: str | None = Field(
         default=None, description="Qualified name of the exception's class; null if there was none"
     )
@@ -89,7 +91,7 @@ class TaskStatistics(BaseModel):
     task_group_name: str = Field(description="Group of the task")
     task_name: str = Field(description="Name of the task inside its group")
     runs: list[TaskRun] = Field(description="Attempts, the newest first")
-    skipped: list[SkippedSlots] = Field(description="Skipped slots, the newest first")
+    skipped: list[SkippedSlots] = Field(default=[], description="Skipped slots, the newest first")
 
 
 class AffectedTask(BaseModel):
@@ -158,17 +160,17 @@ class _DynamicTask(BaseModel):
         description="5 fields, or 6 with the seconds first; a list of up to 20 is a union",
         examples=["*/5 * * * *"],
     )
-    interval: float | None = Field(
+    interval: Number | None = Field(
         default=None, description="Instead of a cron expression: a constant distance in seconds"
     )
-    phase: float | None = Field(default=None, description="Shifts the interval, in seconds")
+    phase: Number | None = Field(default=None, description="Shifts the interval, in seconds")
     run_at: datetime | list[datetime] | None = Field(
         default=None, description="Instead: one run at each instant, at most 1,000"
     )
     timezone: str | None = Field(default=None, description="IANA name")
     gap: Literal["shift", "skip"] | None = Field(default=None, description="A local time that does not exist")
     fold: Literal["first", "both"] | None = Field(default=None, description="A local time that happens twice")
-    jitter: float | None = Field(default=None, description="Each slot is dispatched up to this many seconds later")
+    jitter: Number | None = Field(default=None, description="Each slot is dispatched up to this many seconds later")
     start_at: datetime | None = Field(default=None, description="No slot before this instant")
     end_at: datetime | None = Field(default=None, description="No slot from this instant on")
     kwargs: dict[str, Any] | None = Field(
@@ -177,19 +179,19 @@ class _DynamicTask(BaseModel):
     description: str | None = Field(default=None, description="Free text, up to 10,000 characters")
     high_priority: StrictBool | None = Field(default=None, description="Claim its runs before those of other tasks")
     tags: list[str] | None = Field(default=None, description="In addition to the group's; at most 100 with them")
-    retry_backoff: float | None = Field(default=None, description="Seconds before the first retry")
-    retry_backoff_max: float | None = Field(default=None, description="Longest delay between retries in seconds")
+    retry_backoff: Number | None = Field(default=None, description="Seconds before the first retry")
+    retry_backoff_max: Number | None = Field(default=None, description="Longest delay between retries in seconds")
     allow_parallel: StrictBool | None = Field(default=None, description="May several runs of the task live at once?")
     overlap: Literal["allow", "buffer_one", "skip"] | None = Field(default=None, description="Finer: what happens then")
     catch_up: Literal["latest", "none", "all"] | None = Field(default=None, description="What runs after an outage")
     run_on_start: StrictBool | None = Field(default=None, description="Run once when first seen")
-    max_retries: int | None = Field(
+    max_retries: WholeNumber | None = Field(
         default=None, description="Retries before a run is given up; default: the configuration's"
     )
     retry_on: list[str] | None = Field(default=None, description="Qualified names of exception classes")
     no_retry_on: list[str] | None = Field(default=None, description="The same; wins")
-    timeout: float | None = Field(default=None, description="Longest time of one attempt in seconds")
-    start_deadline: float | None = Field(
+    timeout: Number | None = Field(default=None, description="Longest time of one attempt in seconds")
+    start_deadline: Number | None = Field(
         default=None, description="Slots that are later than these seconds are skipped"
     )
 

@@ -15,6 +15,7 @@ from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import (
     BackendUnavailable,
     DuplicateTask,
+    InvalidPolicy,
     TaskIsStatic,
     TaskNotFound,
     UnknownFunction,
@@ -23,7 +24,8 @@ from task_manager_core.domain.errors import (
 from task_manager_core.domain.explain import Explanation, explain
 from task_manager_core.domain.identity import FunctionKey, RunId, TaskKey
 from task_manager_core.domain.observation import Snapshot, TaskView
-from task_manager_core.domain.planning import Skipped, first_plan
+from task_manager_core.domain.planning import Plan, Skipped, first_plan
+from task_manager_core.domain.recurrence import At
 from task_manager_core.domain.run import AttemptRecord
 from task_manager_core.domain.task import StoredTask, Task, canonical_kwargs
 from task_manager_core.ports import Backend, Cancelling, Conflict, Definition, Enqueued
@@ -155,12 +157,13 @@ class Control:
     async def add(self, task: Task) -> StoredTask:
         """Write a new dynamic task; every node knows it within a poll.
 
-        Errors: UnknownFunction, InvalidArguments, DuplicateTask.
+        Errors: UnknownFunction, InvalidArguments, DuplicateTask; InvalidPolicy for a schedule without a slot to come.
         """
         self.check(task)
         await self._registrar.grant(task.key)
         now = (await self._backend.schedule.agenda(0)).now
-        definition = Definition(task=task, expected=0, replan=True, plan=first_plan(task, now))
+        plan = _refuse_ended(task, first_plan(task, now))
+        definition = Definition(task=task, expected=0, replan=True, plan=plan)
         (answer,) = await self._backend.catalogue.put([definition])
         if isinstance(answer, Conflict):
             raise DuplicateTask(task.key.group, task.key.name)
@@ -170,7 +173,7 @@ class Control:
     async def change(self, task: Task, expected: int) -> StoredTask:
         """Replace a definition; pause, history and live runs stay, and nothing fires at once.
 
-        Errors: UnknownFunction, InvalidArguments, TaskNotFound, VersionConflict.
+        Errors: UnknownFunction, InvalidArguments, TaskNotFound, VersionConflict; InvalidPolicy as for `add`.
         """
         self.check(task)
         await self._registrar.refresh()
@@ -183,6 +186,8 @@ class Control:
             snapshot = await self._backend.history.snapshot([task.key])
             plan = snapshot.tasks[0].plan if snapshot.tasks else None
             definition = await changed_definition(self._backend.schedule, stored, task, plan, snapshot.now)
+            if definition.replan:
+                _refuse_ended(task, definition.plan)
             (answer,) = await self._backend.catalogue.put([definition])
             await self._registrar.refresh()
             if not isinstance(answer, Conflict):
@@ -217,3 +222,11 @@ class Control:
         if not self._definitions.loaded:
             raise BackendUnavailable("the definitions have not been read from it yet")
         return self._definitions
+
+
+def _refuse_ended(task: Task, plan: Plan | None) -> Plan:
+    """Code may go on declaring what is over; whoever asks for it now has made a mistake."""
+    if plan is None:
+        field = "run_at" if any(isinstance(rule, At) for rule in task.schedule.rules) else "end_at"
+        raise InvalidPolicy(field, task.schedule.expression, "leaves no slot after now")
+    return plan

@@ -28,7 +28,7 @@ def check_name(field: str, value: object) -> str:
         raise DefinitionError(field, value, f"a name has 1 to {LONGEST_NAME} characters")
     if not value.isprintable() and any(category(character) in _NOT_IN_A_NAME for character in value):
         raise DefinitionError(field, value, "a name has no control characters and is valid unicode")
-    return value
+    return str.__str__(value)  # also of an enumeration's member, which would show itself otherwise
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -17,7 +17,7 @@ from fastapi_task_manager import TaskGroup, TaskManager
 from task_manager_core.domain.task import DEEPEST_KWARGS
 from task_manager_core.ports import OpenBackend
 from task_manager_memory import MemoryStore
-from tests.adapters.fastapi.application import answer, build, serving
+from tests.adapters.fastapi.application import QUICK, answer, build, serving
 from tests.adapters.fastapi.switched import Line, SwitchedStore
 from tests.waiting import wait_until_async
 
@@ -234,6 +234,27 @@ async def test_put_changes_what_it_says_and_keeps_the_rest_pause_and_history() -
         assert (await client.put("/tasks/g/n", json={"interval": 60})).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ({"retry_backoff": 120}, (120, 120)),
+        ({"retry_backoff": 5}, (5, 60)),
+        ({"retry_backoff_max": 1}, (1, 1)),
+        ({"retry_backoff_max": 90}, (2, 90)),
+        ({"retry_backoff": 3, "retry_backoff_max": 4}, (3, 4)),
+        ({"retry_backoff": None}, (QUICK["retry_backoff"], 60)),
+    ],
+)
+async def test_of_the_two_numbers_of_the_backoff_one_that_a_change_does_not_say_gives_way(
+    change: dict[str, Any], shown: tuple[float, float]
+) -> None:
+    async with _process() as (client, _, _):
+        await answer(client, "POST", "/tasks", json=BODY | {"retry_backoff": 2})
+        await answer(client, "PUT", "/tasks/g/n", json=change)
+        (task,) = await answer(client, "GET", "/tasks", params={"name": "n"})
+        assert (task["retry_backoff"], task["retry_backoff_max"]) == shown
+
+
 async def _runs(client: httpx.AsyncClient) -> list[Any]:
     return list((await answer(client, "GET", "/tasks/g/n/statistics"))["runs"])
 
@@ -249,6 +270,10 @@ async def _runs(client: httpx.AsyncClient) -> list[Any]:
         ("g/n", {"timezone": "nowhere"}, 400, "timezone"),
         ("g/n", {"phase": 5}, 400, '"field":"phase"'),
         ("g/n", {"interval": 60, "timezone": "UTC"}, 400, '"field":"timezone"'),
+        ("g/n", {"run_at": "2000-01-01T00:00:00Z"}, 400, '"field":"run_at"'),
+        ("g/n", {"timezone": ""}, 400, "timezone"),
+        ("g/n", {"retry_backoff": 5, "retry_backoff_max": 1}, 400, "retry_backoff_max"),
+        ("g/n", {"retry_backoff": True}, 422, "retry_backoff"),
         ("g/n", {"tags": "reports"}, 422, "tags"),
         ("g/n", {"allow_parallel": "no"}, 422, "allow_parallel"),
         ("g/n", {"name": "other"}, 422, "name"),
@@ -317,7 +342,12 @@ async def test_put_refuses_and_changes_nothing(
         ({"run_on_start": "no"}, 422, "run_on_start"),
         ({"cron_expression": None, "interval": 0.5}, 400, "interval"),
         ({"cron_expression": None, "interval": 0, "name": None}, 400, "interval"),
-        ({"interval": False, "run_at": "2000-01-01T00:00:00Z", "name": None}, 400, "exactly one of"),
+        ({"interval": 60, "run_at": "2030-01-01T00:00:00Z", "name": None}, 400, "exactly one of"),
+        ({"cron_expression": None, "interval": True}, 422, "interval"),
+        ({"max_retries": True}, 422, "max_retries"),
+        ({"cron_expression": None, "run_at": "2000-01-01T00:00:00Z"}, 400, '"field":"run_at"'),
+        ({"end_at": "2000-01-01T00:00:00Z"}, 400, '"field":"end_at"'),
+        ({"timezone": ""}, 400, '"field":"timezone"'),
         ({"cron_expression": None, "run_at": []}, 400, "run_at"),
         ({"cron_expression": None, "run_at": "0001-01-01T00:00:00+10:00"}, 400, "run_at"),
         ({"cron_expression": None, "run_at": "0001-01-01T00:00:00Z"}, 400, "run_at"),

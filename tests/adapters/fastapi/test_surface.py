@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
 from fastapi_task_manager import Config, HealthResponse, OperationalConfig, TaskGroup, TaskManager
+from fastapi_task_manager.schema.task import TaskDetailed, TaskRun, TaskStatistics
 from fastapi_task_manager.task import Task
 from task_manager_core.domain.errors import DefinitionError, RefusedError
 from task_manager_memory import MemoryStore
@@ -59,6 +61,39 @@ def test_a_missing_package_gives_an_error_that_names_the_extra(missing: str) -> 
 def test_importing_the_package_does_not_import_dependency_injector_or_redis() -> None:
     program = "import sys, fastapi_task_manager; print({'dependency_injector', 'redis'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "set()"
+
+
+def test_the_models_of_the_surface_can_be_made_of_its_documented_fields() -> None:
+    task = TaskDetailed(
+        task_group_name="g",
+        name="n",
+        description=None,
+        tags=[],
+        expression="* * * * *",
+        high_priority=False,
+        retry_backoff=1,
+        retry_backoff_max=60,
+        dynamic=False,
+        allow_parallel=True,
+        kwargs={},
+        function_name="f",
+        next_run=None,
+        is_active=True,
+        is_running=False,
+        retry_after=None,
+        retry_delay=None,
+    )
+    run = TaskRun(run_date=datetime(2026, 1, 1, tzinfo=UTC), durations_second=0.5)
+    statistics = TaskStatistics(task_group_name="g", task_name="n", runs=[run])
+    assert (task.skipped, run.status, statistics.skipped) == ({}, "succeeded", [])
+
+
+def test_a_name_may_be_a_member_of_an_enumeration() -> None:
+    class Names(str, Enum):  # noqa: UP042 - an older one shows itself otherwise than as its value
+        REPORTS = "reports"
+
+    group = TaskGroup(Names.REPORTS)
+    assert (type(group.name), f"{group.name}") == (str, "reports")
 
 
 def test_a_manager_takes_app_and_config_by_name_or_position() -> None:
@@ -144,6 +179,8 @@ def test_lists_of_different_length_are_a_type_error() -> None:
         TaskGroup("g").add_task(["1 * * * *", "2 * * * *"], kwargs=[{}, {}, {}])
     with pytest.raises(TypeError, match="same length"):
         TaskGroup("g").add_task(["1 * * * *"], kwargs=[{}, {}])
+    with pytest.raises(TypeError, match="same length"):
+        TaskGroup("g").add_task(["1 * * * *"], kwargs=[])
     with pytest.raises(TypeError, match="expr"):
         TaskGroup("g").add_task([])
 
