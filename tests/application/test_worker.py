@@ -364,15 +364,20 @@ async def test_a_failure_of_a_late_thread_is_its_own_and_an_early_one_is_no_time
 # --- what this process cannot call -----------------------------------------------------------------------------------
 
 
-async def test_a_run_of_an_unknown_function_waits_for_a_worker_that_knows_it(world: World) -> None:
-    old = world.process("old")
+async def test_a_run_of_an_unknown_function_is_passed_on_and_rests_when_it_comes_round(world: World) -> None:
+    old, older = world.process("old"), world.process("older")
     new = await queued(world, lambda: None)
-    assert await old.node.worker.claim() == 0.0
-    assert old.events.one(RunReleased).reason == "unknown function"
-    (run,) = await live(world)
-    assert (run.state, run.retrying, run.attempt, run.failures) == (RunState.WAITING, False, 1, 0)
-    assert run.due_at is not None
-    world.clock.advance(run.due_at - world.clock.now() + timedelta(milliseconds=1))
+    for _ in range(2):
+        for process in (old, older):
+            assert await process.node.worker.claim() == 0.0
+            (run,) = await live(world)
+            assert (run.state, run.attempt, run.failures) == (RunState.QUEUED, 1, 0)
+        assert await old.node.worker.claim() == 0.0
+        (run,) = await live(world)
+        assert (run.state, run.retrying, run.attempt, run.failures) == (RunState.WAITING, False, 1, 0)
+        assert run.due_at is not None
+        world.clock.advance(run.due_at - world.clock.now() + timedelta(milliseconds=1))
+    assert [event.reason for event in old.events.of(RunReleased)] == ["unknown function"] * 4
     await new.work()
     assert [(record.status, record.attempt) for record in await records(world)] == [(AttemptStatus.SUCCEEDED, 1)]
 

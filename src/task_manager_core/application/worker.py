@@ -18,6 +18,7 @@ from task_manager_core.application.caller import Caller
 from task_manager_core.application.context import ContextLogger, RunContext
 from task_manager_core.application.failure import WorkerLost, class_names, failure_of
 from task_manager_core.application.registry import Function, Registry
+from task_manager_core.application.strangers import Strangers
 from task_manager_core.domain.backoff import Backoff, GiveUp, RetryAfter
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, RunStarted
@@ -59,6 +60,7 @@ class Worker:
         self._observer = observer
         self._logger = logger
         self._caller = Caller(clock)
+        self._strangers = Strangers(policy.unknown_function_pause)
         self._active: dict[AttemptKey, Attempt] = {}
         self._finished: list[Finished] = []
         self._unsure = False
@@ -118,15 +120,27 @@ class Worker:
             await self._give_back(unknown)
 
     def _unknown_pause(self, claim: Claim) -> timedelta:
-        """From half to one and a half times the policy's, by the token: with equal pauses, workers that do not know a
-        function can hand a run to each other in turns for ever, past the one that does."""
+        """From half to one and a half times the policy's, by the token: with equal pauses the same worker could be busy
+        at the end of each, for ever, that knows the function."""
         spread = claim.token * 618_033_989 % 1_000_000_000 / 1_000_000_000
         return self._policy.unknown_function_pause * (0.5 + spread)
 
     async def _give_back(self, claims: list[Claim]) -> None:
         """Hand back what was never started: for a worker that knows the function, or because this one is leaving."""
-        delay = self._unknown_pause(claims[0]) if self.accepting else timedelta(0)
-        reason = "unknown function" if self.accepting else "shutting down"
+        if not self.accepting:
+            await self._release(claims, timedelta(0), "shutting down")
+            return
+        now = self._clock.monotonic()
+        new: list[Claim] = []
+        back: list[Claim] = []
+        for claim in claims:
+            (new if self._strangers.pass_on(claim.run.id, now) else back).append(claim)
+        if new:
+            await self._release(new, timedelta(0), "unknown function")
+        if back:
+            await self._release(back, self._unknown_pause(back[0]), "unknown function")
+
+    async def _release(self, claims: list[Claim], delay: timedelta, reason: str) -> None:
         try:
             lost = await self._queue.release(claims, delay, started=False)
         except BackendError:
