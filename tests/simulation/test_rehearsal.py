@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -16,7 +17,15 @@ from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.planning import SkipReason
-from task_manager_core.domain.policy import CatchUp, CatchUpMode, NodePolicy, Overlap, RetryPolicy, WorkerPolicy
+from task_manager_core.domain.policy import (
+    CatchUp,
+    CatchUpMode,
+    LeadershipPolicy,
+    NodePolicy,
+    Overlap,
+    RetryPolicy,
+    WorkerPolicy,
+)
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task
 from task_manager_core.testing.rehearsal import (
@@ -333,6 +342,75 @@ def test_a_slot_that_nobody_decided_about_is_late_until_the_end() -> None:
     assert not {run.slot for run in report.late()} & {run.slot for run in report.runs()}
 
 
+ONE_PLACE = NodePolicy(worker=WorkerPolicy(concurrency=1), shutdown_timeout=MINUTE)
+LONG_EXPORT = START + 2 * HOUR + 5 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("faults", "over", "without_effect"),
+    [
+        # Its worker leaves when the task has had its minute, and only then counts the rest.
+        ((stop(LONG_EXPORT, restart_after=10),), [LONG_EXPORT + MINUTE + 11 * SECOND], 0),
+        ((kill(LONG_EXPORT, restart_after=10),), [LONG_EXPORT + 10 * SECOND], 0),
+        ((stop(LONG_EXPORT), stop(LONG_EXPORT + SECOND, restart_after=10)), [None], 1),
+        ((pause(LONG_EXPORT, lasting=600), pause(LONG_EXPORT + MINUTE, lasting=60)), [LONG_EXPORT + 10 * MINUTE], 1),
+        (
+            (pause(LONG_EXPORT, lasting=600), kill(LONG_EXPORT + MINUTE, restart_after=10)),
+            [LONG_EXPORT + MINUTE, LONG_EXPORT + MINUTE + 10 * SECOND],
+            0,
+        ),
+        (
+            (partition(LONG_EXPORT, lasting=600), partition(LONG_EXPORT + MINUTE, lasting=60)),
+            [LONG_EXPORT + 10 * MINUTE],
+            1,
+        ),
+        ((store_down(LONG_EXPORT, lasting=60), store_down(LONG_EXPORT, lasting=60)), [LONG_EXPORT + MINUTE], 1),
+    ],
+)
+def test_a_fault_is_over_when_it_is_over_and_one_without_effect_had_no_occasion(
+    faults: tuple[Fault, ...], over: list[datetime | None], without_effect: int
+) -> None:
+    report = rehearsed(EXPORT, workers=1, duration=3 * HOUR, durations=40 * MINUTE, faults=faults, policy=ONE_PLACE)
+    assert len(report.never) == without_effect
+    for mark, expected in zip(report.marks, over, strict=True):
+        assert (mark.until is None) == (expected is None)
+        if mark.until is not None and expected is not None:
+            assert abs(mark.until - expected) <= 2 * SECOND, mark
+
+
+def test_lengths_of_faults_may_be_seconds() -> None:
+    assert kill(60, restart_after=5) == kill(MINUTE, restart_after=5 * SECOND)
+    assert kill(during("export", after=60)) == kill(during("export", after=MINUTE))
+    assert rolling_deploy(60, workers=2, every=5, away=1)[1] == stop(65, worker=1, restart_after=1)
+
+
+@pytest.mark.parametrize("day", [datetime(2026, 3, 28, 12, tzinfo=UTC), datetime(2026, 10, 24, 12, tzinfo=UTC)])
+def test_a_start_in_a_zone_that_changes_its_clock_is_its_instant(day: datetime) -> None:
+    """A clock of that zone goes back, or leaves out an hour, in the middle of the rehearsal."""
+    rome = day.astimezone(ZoneInfo("Europe/Rome"))
+
+    def of(start: datetime) -> Report:
+        registry = Registry()
+        registry.declare(OFTEN, nothing)
+        faults = (kill(14 * HOUR, restart_after=MINUTE), *rolling_deploy(start, workers=3, every=6 * HOUR))
+        return rehearse(registry, open_backend=MemoryStore().open, start=start, duration=DAY, faults=faults)
+
+    assert of(rome) == of(day)
+    assert len(of(rome).runs()) == 288
+    assert {run.slot.tzinfo for run in of(rome).runs()} == {UTC}
+
+
+def test_long_heartbeats_do_not_make_a_rehearsal_slow() -> None:
+    slow = NodePolicy(
+        leadership=LeadershipPolicy(heartbeat=10 * MINUTE),
+        worker=WorkerPolicy(heartbeat=2 * HOUR),
+        reconciliation_interval=DAY,
+    )
+    patient, usual = (rehearsed(EXPORT, duration=DAY, policy=policy) for policy in (slow, NodePolicy()))
+    assert patient.runs() == usual.runs()
+    assert patient.circumstances.steps < 2 * usual.circumstances.steps
+
+
 def test_a_fault_without_an_occasion_is_told() -> None:
     faults = (
         kill(2 * DAY),
@@ -503,13 +581,21 @@ def test_a_real_function_cannot_leave_the_simulation() -> None:
         (lambda: rehearsed(EXPORT, workers=0), "must be 1 to 100"),
         (lambda: rehearsed(EXPORT, duration=timedelta(0)), "more than 0"),
         (lambda: rehearsed(EXPORT, faults=(kill(during("backup")),)), "no such task"),
-        (lambda: kill(-SECOND), "before the start"),
+        (lambda: kill(-SECOND), "at=.* must not be negative"),
+        (lambda: kill("x"), "at='x'.* seconds since the start"),  # type: ignore[arg-type]
+        (lambda: kill(SECOND, worker=True), "must be a number, 'leader' or 'all'"),
+        (lambda: kill(SECOND, restart_after="x"), "restart_after='x'"),  # type: ignore[arg-type]
+        (lambda: pause(SECOND, lasting=None), "lasting=None"),  # type: ignore[arg-type]
+        (lambda: during("export", after="x"), "after='x'"),  # type: ignore[arg-type]
+        (lambda: during("export", nth=1.5), "nth=1.5"),  # type: ignore[arg-type]
+        (lambda: rehearsed(EXPORT, durations={"export": 1, "group/export": 2}), "said twice"),
         (lambda: kill(datetime(2026, 1, 5)), "time zone"),  # noqa: DTZ001 - that is the point
         (lambda: kill(SECOND, worker=-1), "count from 0"),
         (lambda: kill(SECOND, worker="w0"), "must be a number, 'leader' or 'all'"),  # type: ignore[arg-type]
         (lambda: rehearsed(EXPORT, faults=rolling_deploy(HOUR, workers=4)), "from 0 to 2 here"),
         (lambda: pause(SECOND, lasting=-SECOND), "negative"),
-        (lambda: kill(during("export", nth=0)), "counts from 1"),
+        (lambda: during("export", nth=0), "nth=0.* from 1 on"),
+        (lambda: rehearsed(EXPORT, duration=timedelta(days=3_000_000)), "duration"),
     ],
 )
 def test_what_cannot_be_is_refused(ask: Callable[[], object], words: str) -> None:

@@ -14,6 +14,7 @@ from task_manager_core.application.registry import Function, Registry
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.task import Task
+from task_manager_core.testing.rehearsal.lengths import Length, length
 from task_manager_core.testing.rehearsal.naming import the_task
 from task_manager_core.testing.simulation.run import sim_loop
 
@@ -28,9 +29,6 @@ REAL: Final = Real.FUNCTION
 """Call the function. Asynchronous ones wait in virtual time, synchronous ones take none. What goes through the event
 loop (connections, programs, signals, callbacks from other threads) ends the rehearsal with `SimLeak`; whatever else a
 function does to the world, with blocking sockets, programs and threads too, it does."""
-
-Length = float | timedelta
-"""Seconds, or a timedelta."""
 
 Duration = Length | Callable[[datetime], Length]
 """How long a run takes, or a function of its slot that says so. An Exception that it raises is the failure of the
@@ -63,7 +61,12 @@ def bodies_of(keys: Collection[TaskKey], said: Bodies | None) -> dict[TaskKey, R
     if _is_by_name(said):
         read = {name: _read(f"durations[{name!r}]", body) for name, body in said.items()}
         rest = read.pop(EVERYTHING_ELSE, DEFAULT)
-        found = {the_task(keys, name, "durations"): body for name, body in read.items()}
+        found: dict[TaskKey, ReadBody] = {}
+        for name, body in read.items():
+            key = the_task(keys, name, "durations")
+            if key in found:
+                raise DefinitionError(f"durations[{name!r}]", str(key), "is said twice, by two of its names")
+            found[key] = body
         return {key: found.get(key, rest) for key in keys}
     return dict.fromkeys(keys, _read("durations", said))
 
@@ -76,7 +79,7 @@ def _read(field: str, body: object) -> ReadBody:
     if isinstance(body, Real):
         return body
     if not callable(body):
-        return _length(field, body, "must be a timedelta, a number of seconds, a function of the slot, or REAL")
+        return length(field, body, "must be a timedelta, a number of seconds, a function of the slot, or REAL")
     if Function.of(body).is_async:
         raise DefinitionError(
             field, body, "must not be asynchronous: it says how long a run takes, and waits for nothing"
@@ -88,19 +91,6 @@ def _read(field: str, body: object) -> ReadBody:
     except TypeError as error:
         raise DefinitionError(field, body, f"must take the slot as its one argument: {error}") from None
     return body
-
-
-def _length(field: str, value: object, must: str) -> timedelta:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
-            value = timedelta(seconds=value)
-        except (OverflowError, ValueError):
-            raise DefinitionError(field, value, must) from None
-    if not isinstance(value, timedelta):
-        raise DefinitionError(field, value, must)
-    if value < timedelta(0):
-        raise DefinitionError(field, value, "must not be negative")
-    return value
 
 
 def fill(
@@ -140,8 +130,8 @@ async def _act(function: Function | None, body: ReadBody, context: RunContext, a
     if isinstance(body, Real):
         await _call(function, context, arguments)
         return
-    length = body if isinstance(body, timedelta) else _answer(body, context)
-    await asyncio.sleep(length.total_seconds())
+    lasting = body if isinstance(body, timedelta) else _answer(body, context)
+    await asyncio.sleep(lasting.total_seconds())
 
 
 async def _call(function: Function | None, context: RunContext, arguments: dict[str, object]) -> None:
@@ -170,7 +160,7 @@ def _answer(body: Callable[[datetime], object], context: RunContext) -> timedelt
         raise
     field = f"durations[{str(context.task)!r}]"
     try:
-        return _length(
+        return length(
             field, said, f"its function must return a timedelta or a number of seconds, for {context.slot} too"
         )
     except DefinitionError as error:

@@ -15,7 +15,6 @@ from task_manager_core.domain.task import Task
 from task_manager_core.testing.rehearsal.report import (
     Ending,
     Execution,
-    Mark,
     PlannedRun,
     SkippedSlot,
     TaskStory,
@@ -78,7 +77,6 @@ class Chronicle:
 
     def __init__(self, opening: Opening, begin: datetime, time: Callable[[], float]) -> None:
         self.time = time
-        self.marks: list[Mark] = []
         self.leaders: list[tuple[float, str]] = []
         self.troubles: dict[str, None] = {}
         self.on_begin: Callable[[TaskKey, datetime], None] = lambda _key, _slot: None

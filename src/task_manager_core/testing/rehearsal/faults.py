@@ -13,9 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from task_manager_core.domain.errors import DefinitionError
+from task_manager_core.domain.recurrence import utc
+from task_manager_core.testing.rehearsal.lengths import Length, length
 from task_manager_core.testing.rehearsal.naming import TaskName
 
 NOTHING = timedelta(0)
@@ -40,6 +42,11 @@ class During:
     nth: int = 1
     after: timedelta = NOTHING
 
+    def __post_init__(self) -> None:
+        if not _is_number(self.nth) or self.nth < 1:
+            raise DefinitionError("nth", self.nth, "must be a whole number, from 1 on")
+        object.__setattr__(self, "after", length("after", self.after))
+
     def __str__(self) -> str:
         later = f", {self.after} after it began" if self.after else ""
         return f"during run {self.nth} of {self.task}{later}"
@@ -54,8 +61,8 @@ Target = int | Literal["leader", "all"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """`lasting` is how long it takes until all is well again; None is for ever. During a task, the worker that
-    executes it is meant."""
+    """`lasting` is how long it takes until all is well again, counted for a worker that is stopped from when it has
+    left; None is for ever. During a task, the worker that executes it is meant."""
 
     kind: FaultKind
     at: When
@@ -63,18 +70,12 @@ class Fault:
     lasting: timedelta | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.at, datetime) and self.at.utcoffset() is None:
-            raise DefinitionError("at", self.at, "must have a time zone")
-        if isinstance(self.at, timedelta) and self.at < NOTHING:
-            raise DefinitionError("at", self.at, "must not be before the start")
-        if isinstance(self.at, During) and (self.at.nth < 1 or self.at.after < NOTHING):
-            raise DefinitionError("during", str(self.at), "counts from 1, and nothing strikes before the beginning")
+        if not isinstance(self.at, During):
+            object.__setattr__(self, "at", _when(self.at))
+        if not _is_number(self.worker) and self.worker not in ("leader", "all"):
+            raise DefinitionError("worker", self.worker, "must be a number, 'leader' or 'all'")
         if isinstance(self.worker, int) and self.worker < 0:
             raise DefinitionError("worker", self.worker, "workers count from 0")
-        if not isinstance(self.worker, int) and self.worker not in ("leader", "all"):
-            raise DefinitionError("worker", self.worker, "must be a number, 'leader' or 'all'")
-        if self.lasting is not None and self.lasting < NOTHING:
-            raise DefinitionError("lasting", self.lasting, "must not be negative")
 
     def __str__(self) -> str:
         if isinstance(self.at, During):
@@ -85,47 +86,65 @@ class Fault:
         return f"{whom}{self.kind.value} {when}"
 
 
-def during(task: TaskName, *, nth: int = 1, after: timedelta = NOTHING) -> During:
+def during(task: TaskName, *, nth: int = 1, after: Length = NOTHING) -> During:
     """While the run of the task's `nth` slot executes, `after` its beginning."""
-    return During(task=task, nth=nth, after=after)
+    return During(task=task, nth=nth, after=length("after", after))
 
 
-def kill(at: When, *, worker: Target = 0, restart_after: timedelta | None = None) -> Fault:
+def kill(at: Length | When, *, worker: Target = 0, restart_after: Length | None = None) -> Fault:
     """Kill -9: no goodbye, no cleaning up. Another life begins `restart_after`, if at all."""
-    return Fault(kind=FaultKind.KILL, at=at, worker=worker, lasting=restart_after)
+    return _fault(FaultKind.KILL, at, worker, "restart_after", restart_after)
 
 
-def stop(at: When, *, worker: Target = 0, restart_after: timedelta | None = None) -> Fault:
-    """SIGTERM: the worker resigns, lets its tasks end within `shutdown_timeout` and hands back the rest."""
-    return Fault(kind=FaultKind.STOP, at=at, worker=worker, lasting=restart_after)
+def stop(at: Length | When, *, worker: Target = 0, restart_after: Length | None = None) -> Fault:
+    """SIGTERM: the worker resigns, lets its tasks end within `shutdown_timeout` and hands back the rest. Another life
+    begins `restart_after` it has left, if at all."""
+    return _fault(FaultKind.STOP, at, worker, "restart_after", restart_after)
 
 
-def pause(at: When, *, lasting: timedelta, worker: Target = 0) -> Fault:
+def pause(at: Length | When, *, lasting: Length, worker: Target = 0) -> Fault:
     """The process stands still, as in a long pause of its machine, and then goes on as if nothing had been."""
-    return Fault(kind=FaultKind.PAUSE, at=at, worker=worker, lasting=lasting)
+    return _fault(FaultKind.PAUSE, at, worker, "lasting", length("lasting", lasting))
 
 
-def partition(at: When, *, lasting: timedelta, worker: Target = 0) -> Fault:
+def partition(at: Length | When, *, lasting: Length, worker: Target = 0) -> Fault:
     """Nothing gets through between the worker and the store."""
-    return Fault(kind=FaultKind.PARTITION, at=at, worker=worker, lasting=lasting)
+    return _fault(FaultKind.PARTITION, at, worker, "lasting", length("lasting", lasting))
 
 
-def store_down(at: When, *, lasting: timedelta) -> Fault:
+def store_down(at: Length | When, *, lasting: Length) -> Fault:
     """The store refuses everybody, and forgets nothing."""
-    return Fault(kind=FaultKind.STORE_DOWN, at=at, worker="all", lasting=lasting)
+    return _fault(FaultKind.STORE_DOWN, at, "all", "lasting", length("lasting", lasting))
 
 
-def outage(at: When, *, lasting: timedelta) -> Fault:
+def outage(at: Length | When, *, lasting: Length) -> Fault:
     """All workers die, and come back together."""
-    return kill(at, worker="all", restart_after=lasting)
+    return _fault(FaultKind.KILL, at, "all", "lasting", length("lasting", lasting))
 
 
 def rolling_deploy(
-    at: timedelta | datetime,
+    at: Length | datetime,
     *,
     workers: int,
-    every: timedelta = timedelta(minutes=1),
-    away: timedelta = timedelta(seconds=10),
+    every: Length = timedelta(minutes=1),
+    away: Length = timedelta(seconds=10),
 ) -> tuple[Fault, ...]:
     """One worker after the other is stopped in order and starts again."""
-    return tuple(stop(at + number * every, worker=number, restart_after=away) for number in range(workers))
+    first, distance = _when(at), length("every", every)
+    return tuple(stop(first + number * distance, worker=number, restart_after=away) for number in range(workers))
+
+
+def _fault(kind: FaultKind, at: Length | When, worker: Target, field: str, lasting: Length | None) -> Fault:
+    when = at if isinstance(at, During) else _when(at)
+    return Fault(kind=kind, at=when, worker=worker, lasting=None if lasting is None else length(field, lasting))
+
+
+def _when(at: object) -> timedelta | datetime:
+    """In UTC: a local zone would count hours of the wrong length."""
+    if isinstance(at, datetime):
+        return utc("at", at)
+    return length("at", at, "must be a timedelta or a number of seconds since the start, an instant, or during(...)")
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -10,6 +10,7 @@ from typing import TypeGuard
 from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.policy import NodePolicy, Retention
+from task_manager_core.domain.recurrence import calendar_instant
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import OpenBackend
 from task_manager_core.testing.rehearsal.bodies import Bodies, bodies_of, fill
@@ -32,6 +33,9 @@ CALM = timedelta(hours=1)
 LEAD = timedelta(seconds=1)
 """The workers start so long before the period, so that a slot at its very beginning is on time. No slot lies before
 the period: the tasks stand in the store already, as after a deploy that changes none."""
+
+OPENING = timedelta(seconds=30)
+"""By then somebody leads, and everybody is known to everybody."""
 
 MOST_STEPS = 200_000_000
 MOST_WORKERS = 100
@@ -73,11 +77,12 @@ def rehearse(
     Errors: DefinitionError for what cannot be; RuntimeError where an event loop is running; `SimLeak` if a real
     function asks the event loop for connections, programs or signals.
     """
-    _check(workers, start, duration)
+    _check(workers, duration)
+    start = _whole("start", start)
     faults = _checked(faults, workers)
     _refuse_a_running_loop()
     configured = NodePolicy() if policy is None else policy
-    begin, end = start - LEAD, start + duration
+    begin, end = start - LEAD, _end(start, duration)
     opening = [(task, first_slot(task, start)) for task in (*registry.declared.values(), *dynamic)]
     bodies = bodies_of([task.key for task, _ in opening], durations)
     settling = settling_time(configured)
@@ -86,7 +91,7 @@ def rehearse(
         loop = sim_loop()
         loop.trace = _Untraced(keep=0)
         tide = Tide(loop.time, calm=calm, settling=settling)
-        tide.expect(0.0)
+        tide.open_until(OPENING.total_seconds())
         chronicle = Chronicle(opening, begin, loop.time)
 
         def declare(_world: World, _machine: str, target: Registry) -> None:
@@ -119,7 +124,7 @@ def rehearse(
             return Report(
                 circumstances=circumstances,
                 stories=chronicle.stories(end),
-                marks=tuple(chronicle.marks),
+                marks=strikes.marks.told(),
                 leaders=tuple((chronicle.instant(at), who) for at, who in chronicle.leaders),
                 never=strikes.left(),
                 troubles=(
@@ -138,13 +143,27 @@ def settling_time(policy: NodePolicy) -> timedelta:
     return leadership + policy.worker.claim_ttl + 2 * policy.reconciliation_interval + policy.presence_ttl
 
 
-def _check(workers: object, start: object, duration: object) -> None:
+def _check(workers: object, duration: object) -> None:
     if not isinstance(workers, int) or isinstance(workers, bool) or not 1 <= workers <= MOST_WORKERS:
         raise DefinitionError("workers", workers, f"must be 1 to {MOST_WORKERS}, a whole number")
-    if not isinstance(start, datetime) or start.utcoffset() is None:
-        raise DefinitionError("start", start, "must be a datetime with a time zone")
     if not isinstance(duration, timedelta) or duration <= timedelta(0):
         raise DefinitionError("duration", duration, "must be a timedelta of more than 0 seconds")
+
+
+def _whole(field: str, instant: datetime) -> datetime:
+    """In UTC, since a local zone would count hours of the wrong length, and in the milliseconds of every store; not
+    before what was asked for."""
+    whole = calendar_instant(field, instant)
+    return whole if whole >= instant else whole + _INSTANT
+
+
+def _end(start: datetime, duration: timedelta) -> datetime:
+    """Of the calendar that schedules know, too."""
+    try:
+        end = start + duration
+    except OverflowError:
+        raise DefinitionError("duration", duration, "leads out of the calendar") from None
+    return calendar_instant("duration", end)
 
 
 def _checked(faults: object, workers: int) -> list[Fault]:

@@ -113,7 +113,7 @@ class SkippedSlot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Something that happened to the cluster. `who` are workers; `until` is when it was over."""
+    """Something that happened to the cluster. `who` are workers; `until` is when it was over, None if it never was."""
 
     at: datetime
     until: datetime | None
@@ -183,8 +183,8 @@ class Circumstances:
 class Report:
     """Ask about one task by its name ("export", "reports/export" where two groups have one), or about all without.
 
-    Instants are UTC. `leaders` are the instants at which somebody new led; `never` are faults that had no occasion;
-    `troubles` are errors that nobody expected: of functions, or of the library.
+    Instants are UTC. `leaders` are the instants at which somebody new led; `never` are faults that had no occasion or
+    changed nothing; `troubles` are errors that nobody expected: of functions, or of the library.
     """
 
     circumstances: Circumstances

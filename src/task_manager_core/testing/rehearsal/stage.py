@@ -15,8 +15,8 @@ from task_manager_core.domain.task import Task
 from task_manager_core.ports import Definition, OpenBackend
 from task_manager_core.testing.rehearsal.chronicle import Chronicle, Opening
 from task_manager_core.testing.rehearsal.faults import During, Fault, FaultKind
+from task_manager_core.testing.rehearsal.marks import Marks, Place
 from task_manager_core.testing.rehearsal.naming import the_task
-from task_manager_core.testing.rehearsal.report import Mark
 from task_manager_core.testing.rehearsal.tide import Tide
 from task_manager_core.testing.simulation.channel import Channel, Latency
 from task_manager_core.testing.simulation.facts import Fact
@@ -50,6 +50,9 @@ class Stage(World):
             keep_lines=0,
         )
         self.chronicle = chronicle
+        self.on_boot: Callable[[str], None] = lambda _machine: None
+        self.on_free: Callable[[str], None] = lambda _life: None
+        """A life that stood still goes on, or is over."""
 
     def observe(self, channel: Channel, operation: str, facts: Iterable[Fact]) -> None:  # noqa: ARG002 - as the world
         """What took effect, whatever the node that asked for it will hear."""
@@ -62,9 +65,20 @@ class Stage(World):
         if isinstance(event, TickFailed) and not isinstance(event.error, (BackendError, TimeoutError)):
             self.chronicle.troubles[f"{event.service} of {life}: {event.error!r}"] = None
 
+    def boot(self, machine: str) -> Life:
+        life = super().boot(machine)
+        self.on_boot(machine)
+        return life
+
+    def pause(self, machine: str, seconds: float) -> None:
+        super().pause(machine, seconds)
+        life = self.lives[machine].name
+        self.later(seconds, lambda: self.on_free(life))
+
     def _bury(self, life: Life) -> None:
         super()._bury(life)
         self.chronicle.died(life.name)
+        self.on_free(life.name)
 
     async def add(self, opening: Opening) -> None:
         """Write the tasks to the store, as they stand there when the period begins."""
@@ -106,6 +120,9 @@ class Strikes:
         self._pending: dict[_RunName, list[_Pending]] = {}
         self._opening = {task.key: (task, plan) for task, plan in opening}
         self.never: list[Fault] = []
+        self.marks = Marks(lambda: stage.chronicle.instant(stage.time))
+        stage.on_boot = self._booted
+        stage.on_free = lambda life: self.marks.back(("life", life))
         stage.chronicle.on_begin = self._began
         stage.chronicle.on_skip = self._skipped
 
@@ -155,22 +172,29 @@ class Strikes:
         self._stage.later(at - self._stage.time, lambda: self._strike(fault, run))
 
     def _strike(self, fault: Fault, run: _RunName | None) -> None:
-        stage, lasting = self._stage, fault.lasting
-        seconds = None if lasting is None else lasting.total_seconds()
-        lives = self._meant(fault, run)
-        of_store = fault.kind is FaultKind.STORE_DOWN
-        if not lives and not (of_store and run is None):
+        """A fault that changes nothing, of a worker that is gone or stands still already, has had no occasion."""
+        stage, meant = self._stage, self._meant(fault, run)
+        until = None if fault.lasting is None else stage.time + fault.lasting.total_seconds()
+        if fault.kind is FaultKind.STORE_DOWN:
+            struck: list[Life] = []
+            happens = (run is None or bool(meant)) and self._take_down(until)
+        else:
+            struck = [life for life in meant if self._hit(fault, life, until)]
+            happens = bool(struck)
+        if not happens:
             self.never.append(fault)
             return
-        if of_store:
-            lives = []
-            stage.store_down(seconds or 0.0)
-        for life in lives:
-            self._hit(fault.kind, life.machine, seconds)
-        now = stage.chronicle.instant(stage.time)
-        until = None if lasting is None else now + lasting
-        who = tuple(life.name for life in lives)
-        stage.chronicle.marks.append(Mark(at=now, until=until, who=who, what=fault.kind.value))
+        away: list[Place] = []
+        if fault.kind is FaultKind.PAUSE:
+            away = [("life", life.name) for life in struck]
+        elif fault.kind in {FaultKind.KILL, FaultKind.STOP} and until is not None:
+            away = [("machine", life.machine) for life in struck]
+        known = None if away or until is None else stage.chronicle.instant(until)
+        self.marks.put([life.name for life in struck], fault.kind.value, until=known, away=away)
+
+    def _booted(self, machine: str) -> None:
+        self._tide.expect(self._stage.time)  # whoever was stopped may be back later than was expected
+        self.marks.back(("machine", machine))
 
     def _meant(self, fault: Fault, run: _RunName | None) -> list[Life]:
         alive = self._stage.alive()
@@ -183,19 +207,32 @@ class Strikes:
             return [life for life in alive if life.node.leads][:1]
         return [life for life in alive if life.machine == f"w{fault.worker}"]
 
-    def _hit(self, kind: FaultKind, machine: str, seconds: float | None) -> None:
+    def _hit(self, fault: Fault, life: Life, until: float | None) -> bool:
+        """Let it happen; the answer is whether it changes anything."""
         stage = self._stage
-        match kind:
+        seconds = None if until is None else until - stage.time
+        match fault.kind:
             case FaultKind.KILL:
-                stage.kill(machine, seconds)
+                stage.kill(life.machine, seconds)
             case FaultKind.STOP:
-                stage.stop(machine, seconds)
+                if life.stopping:
+                    return False
+                stage.stop(life.machine, seconds)
             case FaultKind.PAUSE:
-                stage.pause(machine, seconds or 0.0)
+                if stage.loop.is_paused(life.name):
+                    return False
+                stage.pause(life.machine, seconds or 0.0)
             case FaultKind.PARTITION:
-                weather = stage.weather[machine]
-                until = stage.time + (seconds or 0.0)
-                weather.requests_lost_until = max(weather.requests_lost_until, until)
-                weather.replies_lost_until = max(weather.replies_lost_until, until)
+                weather = stage.weather[life.machine]
+                if until is None or until <= weather.requests_lost_until:
+                    return False
+                weather.requests_lost_until = weather.replies_lost_until = until
             case FaultKind.STORE_DOWN:
-                raise AssertionError(kind)
+                raise AssertionError(fault)
+        return True
+
+    def _take_down(self, until: float | None) -> bool:
+        if until is None or until <= self._stage.store_weather.down_until:
+            return False
+        self._stage.store_down(until - self._stage.time)
+        return True

@@ -96,7 +96,7 @@ def shown(length: timedelta) -> str:
     seconds = length.total_seconds()
     if seconds < 60:
         return f"{seconds:.3g} s" if seconds else "0"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, rest = divmod(int(seconds + 0.5), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)

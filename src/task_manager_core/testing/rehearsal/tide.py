@@ -40,6 +40,11 @@ class Tide:
         self._windows: list[tuple[float, float]] = []
         self._known = (0.0, 0.0, 0.0)
 
+    def open_until(self, end: float) -> None:
+        """The cluster begins to live: nothing has to be settled, but everybody has to come together."""
+        self._windows.append((0.0, end))
+        self._known = (0.0, 0.0, 0.0)
+
     def expect(self, start: float, end: float | None = None) -> None:
         """Something happens at `start`, or from then on until `end`."""
         self._windows.append((start, (start if end is None else end) + self._settling))

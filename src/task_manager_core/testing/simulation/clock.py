@@ -16,7 +16,7 @@ class SimClock:
 
     def __init__(self, time: Callable[[], float], start: datetime = START, *, rate: float = 1.0) -> None:
         self._time = time
-        self._start = start
+        self._start = start.astimezone(UTC)
         self._offset = timedelta(0)
         self._rate = rate
         self._since = time()
@@ -43,7 +43,7 @@ class StoreClock:
 
     def __init__(self, time: Callable[[], float], start: datetime = START) -> None:
         self._time = time
-        self._start = start
+        self._start = start.astimezone(UTC)
 
     def monotonic(self) -> float:
         return self._time()

@@ -59,6 +59,7 @@ const date = (ms) => new Date(data.start + ms);
 const moment = (ms) => dayOf(date(ms)) + " " + clock(date(ms), true);
 const length = (ms) => {
   if (ms < MINUTE) return ms ? +(ms / SECOND).toPrecision(3) + " s" : "0 s";
+  ms = Math.round(ms / SECOND) * SECOND;
   const units = [[DAY, "d"], [HOUR, "h"], [MINUTE, "min"], [SECOND, "s"]];
   const at = units.findIndex(([unit]) => ms >= unit);
   const first = Math.floor(ms / units[at][0]), rest = ms % units[at][0];

@@ -198,7 +198,11 @@ const repaint = () => {
   draw();
 };
 const asked = /^#(\d+)-(\d+)$/.exec(location.hash);
-if (asked) [from, to] = [Math.min(+asked[1], data.length - 2 * SECOND), Math.min(+asked[2], data.length)];
+// What an address asks for may be another rehearsal's.
+if (asked && +asked[1] < +asked[2] && +asked[1] < data.length) {
+  to = Math.min(+asked[2], data.length);
+  from = Math.max(0, Math.min(+asked[1], to - 2 * SECOND));
+}
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
 addEventListener("resize", draw);
 repaint();

@@ -1,0 +1,24 @@
+"""Lengths of time as people write them: a timedelta or a number of seconds."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from task_manager_core.domain.errors import DefinitionError
+
+Length = float | timedelta
+"""Seconds, or a timedelta."""
+
+
+def length(field: str, value: object, must: str = "must be a timedelta or a number of seconds") -> timedelta:
+    """The length. Errors: DefinitionError for anything else, and for one below zero."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            value = timedelta(seconds=value)
+        except (OverflowError, ValueError):
+            raise DefinitionError(field, value, must) from None
+    if not isinstance(value, timedelta):
+        raise DefinitionError(field, value, must)
+    if value < timedelta(0):
+        raise DefinitionError(field, value, "must not be negative")
+    return value
