@@ -117,7 +117,9 @@ class RedisClient:
         await self._readers.aclose()
 
     async def _evaluate(self, verb: Script, arguments: tuple[Argument, ...]) -> Reply:
-        head = (1, self.root, self.shift, *self._retention)
+        # Two keys, because a node that gives a slot away or takes it over answers TRYAGAIN as long as one of several is
+        # missing, and the root is no key at all. With one it would pretend that the store is empty, and take writes.
+        head = (2, self.root, self.key("term"), self.shift, *self._retention)
         try:
             return await _execute(self._commands, "EVALSHA", verb.sha, *head, *arguments)
         except NoScriptError:

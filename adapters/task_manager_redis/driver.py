@@ -11,6 +11,8 @@ from redis.asyncio.connection import AbstractConnection, Connection, ConnectionP
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError  # noqa: A004 - no OSError, but redis-py's
+from redis.typing import EncodableT
 
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_redis.settings import RedisSettings
@@ -49,6 +51,19 @@ class _Primary:
             await client.aclose()
 
 
+class _Cluster(RedisCluster):
+    """A cluster that is unavailable while redis-py has lost its way in it."""
+
+    async def execute_command(self, *args: EncodableT, **kwargs: object) -> object:
+        try:
+            answer: object = await super().execute_command(*args, **kwargs)
+        except AttributeError as error:
+            # redis-py looked for what is None: the node that ASK names, if it has not met that node yet, or a
+            # connection that another call has closed to read the topology anew.
+            raise ConnectionError("the nodes of the cluster are changing") from error
+        return answer
+
+
 def connect(settings: RedisSettings, *, timeout: timedelta | None, connections: int) -> Driver:
     """A client that has not connected yet. `timeout` bounds the wait for an answer, `connections` their number."""
     kind, options = _options(settings)
@@ -64,7 +79,7 @@ def connect(settings: RedisSettings, *, timeout: timedelta | None, connections: 
         primary: Redis = watched.master_for(sentinel.service, **options)  # pyright: ignore[reportUnknownMemberType]
         return _Primary(primary, watched.sentinels)
     if settings.cluster:
-        return RedisCluster(ssl=encrypted, max_connections=connections, **options)
+        return _Cluster(ssl=encrypted, max_connections=connections, **options)
     return Redis.from_pool(ConnectionPool(connection_class=kind, max_connections=connections, **options))
 
 

@@ -14,6 +14,7 @@ from redis.exceptions import (
     AuthenticationWrongNumberOfArgsError,
     AuthorizationError,
     ClusterCrossSlotError,
+    ClusterDownError,
     ClusterError,
     MovedError,
     NoPermissionError,
@@ -48,7 +49,9 @@ _CODES_OF_CLASSES: tuple[tuple[type[Exception], str], ...] = (
     (ReadOnlyError, "READONLY"),
     (NoPermissionError, "NOPERM"),
     (ClusterCrossSlotError, "CROSSSLOT"),
-    (ClusterError, "CLUSTERDOWN"),
+    (ClusterDownError, "CLUSTERDOWN"),
+    # What remains of that kind: redis-py was sent from node to node until it had enough.
+    (ClusterError, "TRYAGAIN"),
 )
 
 
@@ -75,6 +78,8 @@ def translated(error: Failure, address: str, secrets: tuple[str, ...]) -> Backen
     for secret in secrets:
         said = said.replace(secret, "***")
     code = code_of(error)
+    if code == "TRYAGAIN":
+        said = "its slot is on its way from one node of the cluster to another"
     # A timeout has no text of its own.
     reason = f"{address}: {said or 'no answer in time'}"[:_LONGEST_REASON]
     if isinstance(error, (AuthenticationError, AuthenticationWrongNumberOfArgsError, AuthorizationError)):
@@ -83,7 +88,7 @@ def translated(error: Failure, address: str, secrets: tuple[str, ...]) -> Backen
         return BackendCorrupt("a key of this prefix", reason)
     if code in _REFUSED:
         return BackendMisconfigured(f"{reason} ({code})")
-    if not code or code in _TEMPORARY or isinstance(error, ClusterError):
+    if not code or code in _TEMPORARY:
         return BackendUnavailable(f"{reason} ({code})" if code else reason)
     if "user_script" in said:
         return BackendCorrupt("the keys of this prefix", reason)

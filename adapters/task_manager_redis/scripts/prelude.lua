@@ -3,6 +3,7 @@
 -- server stops half-way has lost nothing.
 --
 -- KEYS[1]  the tagged prefix. Every other key is made from it, so that a script touches one slot of a cluster.
+-- KEYS[2]  the key of the term.
 -- ARGV[1]  milliseconds added to the server's time: 0, except where tests move time.
 -- ARGV[2]  lines of history kept per task.   ARGV[3]  their time to live in milliseconds.
 -- The arguments of the script itself begin at ARGV[4]. Tasks and runs come percent-encoded, hence without spaces.
@@ -11,7 +12,7 @@
 --   state  q: in a stream, claimed if it is pending there.  w: waits, with its kind (retry, pause), instant and body
 --   flag   !: claimed, and somebody wants it cancelled: it is not tried again.  -: nobody does
 
-local root = KEYS[1]
+local root, reign = KEYS[1], KEYS[2]
 local keep, statistics_ttl = tonumber(ARGV[2]), ARGV[3]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[1]
@@ -216,7 +217,7 @@ local function store_line(run, slot, attempt, status, started_at, worker, token)
 end
 
 local function reigns(holder, token)
-  local term = redis.call('HMGET', root .. ':term', 'holder', 'token', 'until')
+  local term = redis.call('HMGET', reign, 'holder', 'token', 'until')
   return term[1] == holder and term[2] == token and now < tonumber(term[3])
 end
 

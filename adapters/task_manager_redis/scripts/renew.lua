@@ -2,5 +2,5 @@
 if not reigns(ARGV[4], ARGV[5]) then
   return 0
 end
-redis.call('HSET', root .. ':term', 'until', now + ARGV[6])
+redis.call('HSET', reign, 'until', now + ARGV[6])
 return 1

@@ -2,6 +2,6 @@
 if not reigns(ARGV[4], ARGV[5]) then
   return 0
 end
-redis.call('HSET', root .. ':term', 'until', now)
+redis.call('HSET', reign, 'until', now)
 ring()
 return 1

@@ -51,7 +51,7 @@ local function view(task)
 end
 
 local function frame()
-  local term = redis.call('HMGET', root .. ':term', 'holder', 'token', 'until')
+  local term = redis.call('HMGET', reign, 'holder', 'token', 'until')
   if not term[1] or now >= tonumber(term[3]) then
     term = { '', '' }
   end

@@ -6,11 +6,14 @@ import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import pytest
 import redis
+from redis.crc import key_slot
 
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.policy import Priority, Retention
@@ -63,13 +66,13 @@ def low_port() -> int:
 
 
 @contextmanager
-def cluster() -> Iterator[list[RedisServer]]:
-    """Two nodes that share the slots."""
+def cluster(first: int = SLOTS // 2) -> Iterator[list[RedisServer]]:
+    """Two nodes that share the slots; the first one has so many. Clients do not meet a node without slots."""
     servers = [RedisServer("--cluster-enabled", "yes", port=low_port()) for _ in range(2)]
     with servers[0], servers[1], servers[0].client() as one, servers[1].client() as other:
-        half = SLOTS // 2
-        one.execute_command("CLUSTER", "ADDSLOTS", *range(half))
-        other.execute_command("CLUSTER", "ADDSLOTS", *range(half, SLOTS))
+        one.execute_command("CLUSTER", "ADDSLOTS", *range(first))
+        if first < SLOTS:
+            other.execute_command("CLUSTER", "ADDSLOTS", *range(first, SLOTS))
         one.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[1].port)
         for node in (one, other):
             wait_until(partial(_joined, node), "the cluster is up")
@@ -118,6 +121,85 @@ async def test_a_node_of_a_cluster_dies_and_comes_back() -> None:
                 return True
 
             await wait_until_async(answers, "the cluster answers again", 20, ignore=BackendUnavailable)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A slot on its way from one node to another, as `redis-cli --cluster reshard` moves it."""
+
+    slot: int
+    source: redis.Redis
+    target: redis.Redis
+    port: int
+
+    def begin(self) -> None:
+        _ask(self.target, "CLUSTER", "SETSLOT", self.slot, "IMPORTING", _name(self.source))
+        _ask(self.source, "CLUSTER", "SETSLOT", self.slot, "MIGRATING", _name(self.target))
+
+    def move(self, *keys: str | bytes) -> None:
+        _ask(self.source, "MIGRATE", "127.0.0.1", self.port, "", 0, 5000, "KEYS", *keys)
+
+    def end(self) -> None:
+        for node in (self.target, self.source):
+            _ask(node, "CLUSTER", "SETSLOT", self.slot, "NODE", _name(self.target))
+
+
+def _ask(node: redis.Redis, *command: str | bytes | int) -> object:
+    answer: object = node.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py's
+    return answer
+
+
+def _name(node: redis.Redis) -> str:
+    answer = _ask(node, "CLUSTER", "MYID")
+    assert isinstance(answer, bytes)
+    return answer.decode()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["to a node in use", "to a new node"])
+async def test_a_slot_that_moves_to_another_node_is_a_pause(known: bool) -> None:
+    """Neither node takes it for an empty store. A plain reading finds its one key where it is."""
+    first = 15_000 if known else SLOTS
+    with cluster(first) as servers, servers[0].client() as source, servers[1].client() as target:
+        settings = RedisSettings(host="127.0.0.1", port=servers[0].port, cluster=True, prefix="moving")
+        move = Move(key_slot(b"{moving}"), source, target, servers[1].port)
+        assert move.slot < first
+        async with opened(settings) as store:
+            of, term = task(), await store.lead()
+            await store.define(of)
+            assert await store.settle(await store.take(run(of, "1")))
+            claim = await store.take(run(of, "2"))
+            before, keys = await store.picture(), set(source.keys())
+
+            async def nothing_answers() -> None:
+                answers = await asyncio.gather(
+                    store.leadership.campaign(WORKER, TTL),
+                    store.catalogue.load(0),
+                    store.enqueue(run(of, "3")),
+                    store.claim(),
+                    store.settle(claim),
+                    return_exceptions=True,
+                )
+                assert [type(answer) for answer in answers] == [BackendUnavailable] * 5
+                with suppress(BackendUnavailable):
+                    assert await store.records(of.key) == before.records[of.key]
+                assert {*source.keys(), *target.keys()} == keys
+                assert len(source.keys()) + len(target.keys()) == len(keys)
+
+            move.begin()
+            await nothing_answers()
+            move.move("{moving}:term")
+            await nothing_answers()
+            move.move(*keys)
+            await nothing_answers()
+            move.end()
+
+            async def answers() -> bool:
+                return await store.leadership.renew(term, TTL)
+
+            await wait_until_async(answers, "the slot has moved", 10, ignore=BackendUnavailable)
+            assert await store.picture() == before
+            assert await store.settle(claim)
+            assert source.keys() == []
 
 
 # -- Sentinel ---------------------------------------------------------------------------------------------------------
