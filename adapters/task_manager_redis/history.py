@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from task_manager_core.domain.codec import decode_presence, decode_record, decode_skipped, instant
-from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.observation import LiveRun, Snapshot, TaskView
@@ -16,7 +15,7 @@ from task_manager_core.domain.run import AttemptRecord, RunState
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
 from task_manager_redis.client import RedisClient
 from task_manager_redis.keys import decode_run_id, decode_task, encode_task
-from task_manager_redis.replies import Reply, items, number, text, texts
+from task_manager_redis.replies import Reply, items, member, moment, number, pairs, row, text, texts, words
 from task_manager_redis.scripts import script
 
 _EPOCH = instant(0)
@@ -45,67 +44,79 @@ class RedisHistory:
     async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
         """Up to TASKS_PER_SCRIPT tasks are one reading. More of them are several, asked for at once."""
         asked = sorted({encode_task(key) for key in keys or ()})
-        frame, *parts = await asyncio.gather(
+        (frame, left, views), *parts = await asyncio.gather(
             self._part(asked[:TASKS_PER_SCRIPT], everything=keys is None, framed=True),
             *(self._part(some) for some in batches(asked[TASKS_PER_SCRIPT:], TASKS_PER_SCRIPT)),
         )
-        if left := texts(frame[2]):
+        if left:
             parts += await asyncio.gather(*(self._part(some) for some in batches(left, TASKS_PER_SCRIPT)))
-        views = [_view(row) for part in (frame, *parts) for row in items(part[1])]
-        now, holder, token, queued, presences = items(frame[0])
+        for _, _, more in parts:
+            views += more
+        now, holder, token, queued, presences = row(frame, 5)
         return Snapshot(
-            now=instant(number(now)),
+            now=moment(now),
             term=None if holder == "" else Term(NodeId(text(holder)), number(token)),
             tasks=tuple(sorted(views, key=lambda view: view.key)),
             nodes=tuple(sorted(map(decode_presence, texts(presences)), key=lambda presence: presence.node)),
             queued=number(queued),
         )
 
-    async def _part(self, tasks: Sequence[str], *, everything: bool = False, framed: bool = False) -> list[Reply]:
-        return items(
-            await self._client.run(_SNAPSHOT, int(framed), TASKS_PER_SCRIPT, int(everything), *tasks),
-        )
+    async def _part(
+        self, tasks: Sequence[str], *, everything: bool = False, framed: bool = False
+    ) -> tuple[Reply, list[str], list[TaskView]]:
+        """The frame, the tasks that are left, and the views. Each part is read when it comes, which may be long work:
+        between two of them others have their turn."""
+        reply = await self._client.run(_SNAPSHOT, int(framed), TASKS_PER_SCRIPT, int(everything), *tasks)
+        frame, views, left, claims = row(reply, 4)
+        workers: dict[tuple[str, str], NodeId] = {}
+        for claim in items(claims):
+            priority, entry, worker = texts(claim)
+            workers[priority, entry] = NodeId(worker)
+        return frame, texts(left), [_view(view, workers) for view in items(views)]
 
 
-def _view(row: Reply) -> TaskView:
-    task, version, slot, due, paused, resumed_at, retired, skips, runs = items(row)
-    counts = items(skips)
-    try:
-        skipped = {
-            SkipReason(text(reason)): number(count) for reason, count in zip(counts[::2], counts[1::2], strict=True)
-        }
-    except ValueError as error:
-        raise BackendCorrupt("the counts of a task", str(error)) from None
+def _view(reply: Reply, workers: Mapping[tuple[str, str], NodeId]) -> TaskView:
+    task, version, slot, due, paused, resumed_at, retired, skips, live, line = row(reply, 10)
+    runs = [_live(run, place, workers) for run, place in pairs(live)]
     return TaskView(
         key=decode_task(text(task)),
         version=number(version),
-        plan=None if slot == "" else Plan(slot=instant(number(slot)), due_at=instant(number(due))),
+        plan=None if slot == "" else Plan(slot=moment(slot), due_at=moment(due)),
         paused=paused == "1",
-        resumed_at=None if resumed_at == "" else instant(number(resumed_at)),
+        resumed_at=None if resumed_at == "" else moment(resumed_at),
         retired=retired == 1,
-        live=tuple(sorted(map(_live, items(runs)), key=_line)),
-        skipped=skipped,
+        live=(*sorted(runs, key=_order), *map(_held, texts(line))),
+        skipped={member(SkipReason, reason): number(count) for reason, count in pairs(skips)},
     )
 
 
-def _line(run: LiveRun) -> tuple[bool, bool, datetime, str]:
-    """The order of runs in a view, because a hash has none: by slot, then the triggered ones, then the held ones."""
-    if run.state is RunState.HELD:
-        return True, True, _EPOCH, ""
-    return False, run.slot is None, run.slot or _EPOCH, run.run.value
+def _order(run: LiveRun) -> tuple[bool, datetime, str]:
+    """The order of runs in a view, because a hash has none: by slot, then the triggered ones."""
+    return run.slot is None, run.slot or _EPOCH, run.run.value
 
 
-def _live(row: Reply) -> LiveRun:
-    run, state, cancelling, attempt, failures, slot, who, due = items(row)
-    waits = state == RunState.WAITING.value
+def _live(run: str, place: str, workers: Mapping[tuple[str, str], NodeId]) -> LiveRun:
+    """A run whose place is given in the words that the scripts write."""
+    state, flag, priority, entry, attempt, failures, slot, kind, due = words(place, 9)
+    waits = state == "w"
+    worker = None if waits else workers.get((priority, entry))
     return LiveRun(
-        run=decode_run_id(text(run)),
-        slot=None if slot == "-" else instant(number(slot)),
-        state=RunState(text(state)),
+        run=decode_run_id(run),
+        slot=_slot(slot),
+        state=RunState.WAITING if waits else RunState.RUNNING if worker else RunState.QUEUED,
         attempt=number(attempt),
         failures=number(failures),
-        worker=NodeId(text(who)) if who and not waits else None,
-        due_at=instant(number(due)) if waits else None,
-        retrying=waits and who == "retry",
-        cancelling=cancelling == 1,
+        worker=worker,
+        due_at=moment(due) if waits else None,
+        retrying=kind == "retry",
+        cancelling=flag == "!",
     )
+
+
+def _held(member_of_line: str) -> LiveRun:
+    run, _, slot = words(member_of_line, 3)
+    return LiveRun(run=decode_run_id(run), slot=_slot(slot), state=RunState.HELD, attempt=1, failures=0)
+
+
+def _slot(word: str) -> datetime | None:
+    return None if word == "-" else moment(word)

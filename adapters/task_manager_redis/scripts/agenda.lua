@@ -2,12 +2,12 @@
 -- paused, resumed_at, live, held, retrying.
 local rows = {}
 for _, task in ipairs(redis.call('ZRANGEBYSCORE', root .. ':due', '-inf', now, 'LIMIT', 0, ARGV[4])) do
-  local stored =
-    redis.call('HMGET', root .. ':task:' .. task, 'version', 'slot', 'due', 'paused', 'resumed_at', 'retrying')
+  local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'slot', 'due', 'paused', 'resumed_at')
   if stored[1] and stored[2] and stored[3] then
     rows[#rows + 1] = {
       task, stored[1], stored[2], stored[3], stored[4] or '', stored[5] or '',
-      redis.call('HLEN', root .. ':live:' .. task), redis.call('LLEN', root .. ':held:' .. task), stored[6] or '0',
+      redis.call('HLEN', root .. ':live:' .. task), redis.call('HLEN', root .. ':held:' .. task),
+      redis.call('HLEN', root .. ':retry:' .. task),
     }
   else
     -- Somebody deleted keys by hand. One task without a definition must not stop the others.

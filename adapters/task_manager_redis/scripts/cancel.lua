@@ -1,15 +1,13 @@
 -- ARGV per run: task, run. Answer per run: the value of Cancelling.
 local function cancel_held(task, run)
-  local held = root .. ':held:' .. task
-  for _, text in ipairs(redis.call('LRANGE', held, 0, -1)) do
-    local _, id, slot = read_held(text)
-    if id == run then
-      remember(task, store_line(run, slot, 1, 'cancelled', now, '', '0'))
-      redis.call('LREM', held, 1, text)
-      return 'cancelled'
-    end
+  local text = redis.call('HGET', root .. ':held:' .. task, run)
+  if not text then
+    return 'not_live'
   end
-  return 'not_live'
+  local priority, slot = read_held(text)
+  remember(task, store_line(run, slot, 1, 'cancelled', now, '', '0'))
+  stop_holding(task, run, priority, slot)
+  return 'cancelled'
 end
 
 local function cancel(task, run)
@@ -19,7 +17,7 @@ local function cancel(task, run)
   end
   if place.state == 'q' and pending(place.priority, place.id) then
     redis.call('HSET', root .. ':live:' .. task, run,
-      table.concat({ 'q', '!', place.priority, place.id, place.attempt, place.failures, place.slot }, ' '))
+      table.concat({ 'q', '!', place.priority, place.id, place.attempt, place.failures, place.slot, '-', '-' }, ' '))
     return 'requested'
   end
   remember(task, store_line(run, place.slot, place.attempt, 'cancelled', now, '', token_of(place.priority, place.id)))
@@ -27,7 +25,7 @@ local function cancel(task, run)
   if place.state == 'q' then
     take(place.priority, place.id)
   else
-    stop_waiting(task, run, place)
+    stop_waiting(task, run)
   end
   return 'cancelled'
 end

@@ -10,14 +10,14 @@ local function room(task, stored, exclusive, fires, holds)
   if (fires > 0 or holds > 0) and stored[3] then
     return false
   end
-  if fires > 0 and (tonumber(stored[4]) or 0) > 0 then
+  if fires > 0 and redis.call('HLEN', root .. ':retry:' .. task) > 0 then
     return false
   end
   if holds == 0 and not (fires > 0 and exclusive) then
     return true
   end
   local live = redis.call('HLEN', root .. ':live:' .. task)
-  local held = redis.call('LLEN', root .. ':held:' .. task)
+  local held = redis.call('HLEN', root .. ':held:' .. task)
   if fires > 0 and exclusive and live + held > 0 then
     return false
   end
@@ -33,7 +33,7 @@ while at <= #ARGV do
   local skipped = runs + 4 * (fires + holds)
   at = skipped + 3 * skips
 
-  local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'slot', 'paused', 'retrying')
+  local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'slot', 'paused')
   local kept = stored[1] == version and stored[2] == slot
     and redis.call('SISMEMBER', root .. ':retired', task) == 0
     and room(task, stored, exclusive == '1', fires, holds)
@@ -43,8 +43,7 @@ while at <= #ARGV do
     end
     if holds > 0 then
       local i = runs + 4 * fires
-      redis.call('RPUSH', root .. ':held:' .. task,
-        table.concat({ ARGV[i + 1], ARGV[i], ARGV[i + 2], ARGV[i + 3] }, ' '))
+      hold(task, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
     end
     skip(task, skipped, skips)
     plan(task, next_slot, next_due)

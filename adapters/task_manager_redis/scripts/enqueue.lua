@@ -2,35 +2,27 @@
 -- Answer per run: the value of Enqueued.
 local memory = tonumber(ARGV[4])
 
-local function lives(run, task)
-  if redis.call('HEXISTS', root .. ':live:' .. task, run) == 1 then
-    return true
-  end
-  for _, text in ipairs(redis.call('LRANGE', root .. ':held:' .. task, 0, -1)) do
-    local _, held = read_held(text)
-    if held == run then
-      return true
-    end
-  end
-  return false
+local function lives(live, held, run)
+  return redis.call('HEXISTS', live, run) == 1 or redis.call('HEXISTS', held, run) == 1
 end
 
 local function enqueue(run, task, priority, slot, exclusive, body)
   if not exists(task) then
     return 'unknown_task'
   end
-  local requested, held = root .. ':requested:' .. run, root .. ':held:' .. task
+  local requested, live, held = root .. ':requested:' .. run, root .. ':live:' .. task, root .. ':held:' .. task
   -- The instant inside decides; the time to live only sweeps.
-  if (tonumber(redis.call('GET', requested)) or 0) > now or lives(run, task) then
+  if (tonumber(redis.call('GET', requested)) or 0) > now or lives(live, held, run) then
     return 'duplicate'
   end
   redis.call('SET', requested, now + memory, 'PX', memory)
-  if exclusive == '1' and redis.call('HLEN', root .. ':live:' .. task) + redis.call('LLEN', held) > 0 then
-    redis.call('RPUSH', held, table.concat({ priority, run, slot, body }, ' '))
-    return 'held'
+  local holding = exclusive == '1' and redis.call('HLEN', live) + redis.call('HLEN', held) > 0
+  if holding then
+    hold(task, run, priority, slot, body)
+  else
+    queue(task, run, priority, slot, 1, 0, body)
   end
-  queue(task, run, priority, slot, 1, 0, body)
-  return 'queued'
+  return holding and 'held' or 'queued'
 end
 
 local answers = {}

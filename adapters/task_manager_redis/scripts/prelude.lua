@@ -8,9 +8,13 @@
 -- ARGV[2]  lines of history kept per task.   ARGV[3]  their time to live in milliseconds.
 -- The arguments of the script itself begin at ARGV[4]. Tasks and runs come percent-encoded, hence without spaces.
 --
--- live:<task> tells where each run stands, as words: state flag priority entry attempt failures slot [kind due body]
---   state  q: in a stream, claimed if it is pending there.  w: waits, with its kind (retry, pause), instant and body
+-- live:<task> tells where each run stands that is not held, as words: state flag priority entry attempt failures slot
+-- kind due
+--   state  q: in a stream, claimed if it is pending there.  w: waits, with its kind (retry, pause) and its instant
 --   flag   !: claimed, and somebody wants it cancelled: it is not tried again.  -: nobody does
+-- Bodies may be large, so they stand where only those come across them who move a run: in the entry of a queued one; in
+-- retry:<task> or pause:<task>, by its kind, if it waits; in held:<task>, behind its priority and slot, if it is held.
+-- line:<task> has the held ones in their order.
 
 local root, reign = KEYS[1], KEYS[2]
 local keep, statistics_ttl = tonumber(ARGV[2]), ARGV[3]
@@ -63,27 +67,29 @@ local function queue(task, run, priority, slot, attempt, failures, body)
     priority, 'run', run, 'task', task, 'slot', slot, 'attempt', attempt, 'failures', failures, 'body', body
   )
   redis.call('HSET', root .. ':live:' .. task, run,
-    table.concat({ 'q', '-', priority, id, attempt, failures, slot }, ' '))
+    table.concat({ 'q', '-', priority, id, attempt, failures, slot, '-', '-' }, ' '))
 end
 
+-- In this order: whatever is half done, promoting it sweeps.
 local function postpone(task, run, priority, id, slot, attempt, failures, body, kind, due)
-  redis.call('HSET', root .. ':live:' .. task, run,
-    table.concat({ 'w', '-', priority, id, attempt, failures, slot, kind, due, body }, ' '))
   redis.call('ZADD', waiting, due, task .. ' ' .. run)
-  if kind == 'retry' then
-    redis.call('HINCRBY', root .. ':task:' .. task, 'retrying', 1)
-  end
+  redis.call('HSET', root .. ':' .. kind .. ':' .. task, run, body)
+  redis.call('HSET', root .. ':live:' .. task, run,
+    table.concat({ 'w', '-', priority, id, attempt, failures, slot, kind, due }, ' '))
+end
+
+local function stop_waiting(task, run)
+  redis.call('ZREM', waiting, task .. ' ' .. run)
+  redis.call('HDEL', root .. ':retry:' .. task, run)
+  redis.call('HDEL', root .. ':pause:' .. task, run)
 end
 
 local function read_place(text)
   local place = {}
-  local flag, rest
-  place.state, flag, place.priority, place.id, place.attempt, place.failures, place.slot, rest =
-    string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) ?(.*)$')
+  local flag
+  place.state, flag, place.priority, place.id, place.attempt, place.failures, place.slot, place.kind =
+    string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)')
   place.cancelling = flag == '!'
-  if place.state == 'w' then
-    place.kind, place.due, place.body = string.match(rest, '^(%S+) (%S+) (.*)$')
-  end
   return place
 end
 
@@ -92,28 +98,36 @@ local function place_of(task, run)
   return text and read_place(text)
 end
 
-local function stop_waiting(task, run, place)
-  redis.call('ZREM', waiting, task .. ' ' .. run)
-  if place.kind == 'retry' then
-    redis.call('HINCRBY', root .. ':task:' .. task, 'retrying', -1)
-  end
+-- Held runs go first in, first out.
+local function hold(task, run, priority, slot, body)
+  local line = root .. ':line:' .. task
+  local last = redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')
+  redis.call('ZADD', line, (last[2] or 0) + 1, table.concat({ run, priority, slot }, ' '))
+  redis.call('HSET', root .. ':held:' .. task, run, table.concat({ priority, slot, body }, ' '))
 end
 
 local function read_held(text)
-  return string.match(text, '^(%S+) (%S+) (%S+) (.*)$') -- priority, run, slot, body
+  return string.match(text, '^(%S+) (%S+) (.*)$') -- priority, slot, body
 end
 
--- A run has ended: forget its place, and let the next held one go.
+local function stop_holding(task, run, priority, slot)
+  redis.call('ZREM', root .. ':line:' .. task, table.concat({ run, priority, slot }, ' '))
+  redis.call('HDEL', root .. ':held:' .. task, run)
+end
+
+-- A run ends: let the next held one go, and forget its place.
 local function ended(task, run)
   local live = root .. ':live:' .. task
-  redis.call('HDEL', live, run)
-  if redis.call('HLEN', live) == 0 then
-    local following = redis.call('LPOP', root .. ':held:' .. task)
+  if redis.call('HLEN', live) <= 1 then
+    local following = redis.call('ZRANGE', root .. ':line:' .. task, 0, 0)[1]
     if following then
-      local priority, id, slot, body = read_held(following)
+      local id, priority, slot = string.match(following, '^(%S+) (%S+) (%S+)$')
+      local _, _, body = read_held(redis.call('HGET', root .. ':held:' .. task, id))
       queue(task, id, priority, slot, 1, 0, body)
+      stop_holding(task, id, priority, slot)
     end
   end
+  redis.call('HDEL', live, run)
 end
 
 -- Queue what has waited long enough; the answer is how long the next one waits, -1 for none.
@@ -122,9 +136,10 @@ local function promote(limit)
     local task, run = string.match(member, '^(%S+) (%S+)$')
     local place = place_of(task, run)
     if place and place.state == 'w' then
-      queue(task, run, place.priority, place.slot, place.attempt, place.failures, place.body)
+      local body = redis.call('HGET', root .. ':' .. place.kind .. ':' .. task, run)
+      queue(task, run, place.priority, place.slot, place.attempt, place.failures, body)
     end
-    stop_waiting(task, run, place or {})
+    stop_waiting(task, run)
   end
   local following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
   return following[2] and math.max(0, following[2] - now) or -1

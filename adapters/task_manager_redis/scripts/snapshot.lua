@@ -1,34 +1,13 @@
 -- ARGV: whether the frame is wanted (0, 1), most tasks viewed when all are asked for, whether all are (0, 1), tasks.
--- Answer: frame (empty, or now, holder, token, queued, presences), views, tasks that exist and are not among the views.
--- A view: task, version, slot, due, paused, resumed_at, retired, skips (reason, count, ...), runs.
--- A run: run, state, cancelling, attempt, failures, slot, then worker, or kind and due of a waiting one.
+-- Answer: frame (empty, or now, holder, token, queued, presences), views, tasks that exist and are not among the views,
+-- claims (priority, entry, worker): those of the viewed runs, and maybe others.
+-- A view: task, version, slot, due, paused, resumed_at, retired, skips (reason, count, ...), live runs (run, place, ...),
+-- held runs (run, priority and slot as words) in their order.
+local LIVE = 9
+
 local framed, most, all = ARGV[4] == '1', tonumber(ARGV[5]), ARGV[6] == '1'
 if framed then
   promote(500)
-end
-
-local function run_of(task, run, text)
-  local place = read_place(text)
-  local cancelling = place.cancelling and 1 or 0
-  local seen = { run, 'waiting', cancelling, place.attempt, place.failures, place.slot, place.kind, place.due }
-  if place.state == 'q' then
-    local claim = pending(place.priority, place.id)
-    seen[2], seen[7], seen[8] = claim and 'running' or 'queued', claim and claim[2] or '', ''
-  end
-  return seen
-end
-
-local function runs_of(task)
-  local runs = {}
-  local live = redis.call('HGETALL', root .. ':live:' .. task)
-  for i = 1, #live, 2 do
-    runs[#runs + 1] = run_of(task, live[i], live[i + 1])
-  end
-  for _, text in ipairs(redis.call('LRANGE', root .. ':held:' .. task, 0, -1)) do
-    local _, run, slot = read_held(text)
-    runs[#runs + 1] = { run, 'held', 0, 1, 0, slot, '', '' }
-  end
-  return runs
 end
 
 local function view(task)
@@ -46,7 +25,8 @@ local function view(task)
   end
   return {
     task, fields.version, fields.slot or '', fields.due or '', fields.paused or '',
-    fields.resumed_at or '', redis.call('SISMEMBER', root .. ':retired', task), skips, runs_of(task),
+    fields.resumed_at or '', redis.call('SISMEMBER', root .. ':retired', task), skips,
+    redis.call('HGETALL', root .. ':live:' .. task), redis.call('ZRANGE', root .. ':line:' .. task, 0, -1),
   }
 end
 
@@ -68,13 +48,36 @@ local function frame()
   return { now, term[1], term[2], queued, presences }
 end
 
-local views, left = {}, {}
+local function claims_of(priority, views, runs)
+  local found, count = {}, redis.call('XPENDING', streams[priority], GROUP)[1]
+  -- As one list or run by run, whichever is less.
+  if count > 0 and count <= runs then
+    return redis.call('XPENDING', streams[priority], GROUP, '-', '+', count)
+  end
+  for _, seen in ipairs(count > 0 and views or {}) do
+    for i = 2, #seen[LIVE], 2 do
+      local id = string.match(seen[LIVE][i], '^q %S ' .. priority .. ' (%S+)')
+      found[#found + 1] = id and pending(priority, id) or nil
+    end
+  end
+  return found
+end
+
+local views, left, runs, claims = {}, {}, 0, {}
 local asked = all and redis.call('ZRANGE', root .. ':catalogue', 0, -1) or { unpack(ARGV, 7) }
 for _, task in ipairs(asked) do
   if #views < most then
-    views[#views + 1] = view(task)
+    local seen = view(task)
+    views[#views + 1] = seen
+    runs = runs + (seen and #seen[LIVE] / 2 or 0)
   else
     left[#left + 1] = task
   end
 end
-return { framed and frame() or {}, views, left }
+open_streams()
+for _, priority in ipairs(PRIORITIES) do
+  for _, claim in ipairs(claims_of(priority, views, runs)) do
+    claims[#claims + 1] = { priority, claim[1], claim[2] }
+  end
+end
+return { framed and frame() or {}, views, left, claims }

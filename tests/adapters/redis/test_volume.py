@@ -1,0 +1,104 @@
+"""What many runs, large bodies and many nodes cost those who look at something else, in the server's own time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
+from itertools import count
+
+import pytest
+import pytest_asyncio
+import redis
+
+from task_manager_core.domain.run import Retried
+from task_manager_core.domain.task import Task
+from task_manager_core.ports import Enqueued
+from task_manager_core.testing.conformance.build import HOUR, exclusive, run, runs, settlement, task
+from task_manager_core.testing.conformance.harness import Harness
+from task_manager_core.testing.conformance.store import Store
+from tests.adapters.redis.moved import open_moved
+
+MANY = 2000
+LARGE = '{"text":"' + "x" * 50_000 + '"}'
+TRIES = 15
+FACTOR = 10
+"""Between what is measured twice in the same way. Reading what should not be read costs a hundred times as much."""
+
+
+@pytest_asyncio.fixture
+async def store(redis_url: str) -> AsyncIterator[Store]:
+    async with open_moved(redis_url) as moved:
+        yield Store(Harness(backend=moved.backend, advance=moved.advance))
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as server:
+        yield server
+
+
+async def cost(server: redis.Redis, verb: Callable[[], Awaitable[object]]) -> int:
+    """Microseconds that the server spent on scripts, at best: what the machine does meanwhile only ever adds."""
+
+    def spent() -> int:
+        stats = server.info("commandstats")
+        return sum(int(stat["usec"]) for name, stat in stats.items() if name in {"cmdstat_eval", "cmdstat_evalsha"})
+
+    costs: list[int] = []
+    for _ in range(TRIES):
+        before = spent()
+        await verb()
+        costs.append(spent() - before)
+    return max(min(costs), 10)
+
+
+async def test_who_comes_after_many_held_runs_costs_what_he_always_does(store: Store, server: redis.Redis) -> None:
+    requests, cancellations = list[int](), list[int]()
+    for name, held in (("few", 3), ("many", MANY)):
+        of, numbers = exclusive(name), count()
+        await store.define(of)
+        await store.enqueue(*runs(of, held, "before"))
+        assert len(await store.live(of.key)) == held
+
+        async def request(of: Task = of, numbers: Iterator[int] = numbers) -> object:
+            return await store.enqueue(run(of, f"{next(numbers)}"))
+
+        async def cancel(of: Task = of, numbers: Iterator[int] = numbers) -> object:
+            return await store.queue.cancel([(of.key, run(of, f"{next(numbers) - TRIES}").id)])
+
+        requests.append(await cost(server, request))
+        cancellations.append(await cost(server, cancel))
+        assert len(await store.live(of.key)) == held
+    assert requests[1] < FACTOR * requests[0]
+    assert cancellations[1] < FACTOR * cancellations[0]
+
+
+async def test_a_retry_is_hastened_without_a_look_at_what_is_queued(store: Store, server: redis.Redis) -> None:
+    await store.define(task("other"))
+    assert await store.settle(await store.take(run(task("other"))), Retried(HOUR))
+    costs: list[int] = []
+    for name, queued in (("few", 3), ("many", MANY)):
+        of = task(name)
+        await store.define(of)
+        claim = await store.take(run(of, "waits"))
+        await store.enqueue(*runs(of, queued))
+        assert await store.settle(claim, Retried(HOUR))
+        assert await store.queue.hasten([of.key]) == 1
+        costs.append(await cost(server, partial(store.queue.hasten, [of.key])))
+        await store.catalogue.remove([of.key])
+    assert costs[1] < FACTOR * costs[0]
+
+
+@pytest.mark.parametrize("state", ["waiting", "held"])
+async def test_a_look_at_runs_reads_no_bodies(store: Store, server: redis.Redis, state: str) -> None:
+    costs: list[int] = []
+    for name, kwargs in (("small", "{}"), ("large", LARGE)):
+        of = exclusive(name) if state == "held" else task(name)
+        await store.define(of)
+        for number in range(50):
+            assert await store.enqueue(run(of, f"{number}", kwargs=kwargs)) != (Enqueued.DUPLICATE,)
+        if state == "waiting":
+            await store.queue.settle([settlement(claim, Retried(HOUR)) for claim in await store.claim()])
+        assert len(await store.live(of.key)) == 50
+        costs.append(await cost(server, partial(store.history.snapshot, [of.key])))
+    assert costs[1] < FACTOR * costs[0]
