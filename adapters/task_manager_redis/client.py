@@ -19,7 +19,7 @@ from task_manager_core.domain.errors import BackendError, BackendMisconfigured
 from task_manager_core.domain.policy import Retention
 from task_manager_redis.driver import Argument, Driver, connect, drop_idle, secrets_of
 from task_manager_redis.keys import root_of
-from task_manager_redis.replies import Reply, text
+from task_manager_redis.replies import Reply, text, unexpected
 from task_manager_redis.scripts import Script, script
 from task_manager_redis.settings import RedisSettings
 from task_manager_redis.translation import FAILURES, Failure, code_of, translated
@@ -31,6 +31,9 @@ _COMMANDS_AT_ONCE = 16
 _READERS_AT_ONCE = 1024
 _LONGEST_LIFE = timedelta(days=36500)
 _MILLISECOND = timedelta(milliseconds=1)
+
+# What redis-py's reading of entries, and ours, raises of an answer that is no stream's.
+_NO_STREAM = (LookupError, TypeError, ValueError)
 
 _INSPECT = script("inspect")
 _REGROUP = script("regroup")
@@ -91,9 +94,11 @@ class RedisClient:
             async with asyncio.timeout(self._patience), self._gate:
                 await self._inspect()
                 reply = await _execute(self._commands, "XREVRANGE", key, "+", "-", "COUNT", limit)
+                return [fields["line"] for _, fields in _entries(reply)]
         except FAILURES as error:
             raise await self._failed(error) from error
-        return [entry.fields["line"] for entry in _entries([[key, reply]])]
+        except _NO_STREAM as error:
+            raise unexpected(key, "a stream of lines") from error
 
     async def read(self, wait: timedelta, command: str, *arguments: Argument) -> list[StreamEntry]:
         """XREAD or XREADGROUP with a BLOCK of `wait`. If nothing came, or the streams vanished, the answer is empty."""
@@ -106,11 +111,17 @@ class RedisClient:
                     await self._inspect()
             async with asyncio.timeout(block / 1000 + self._patience):
                 reply = await _execute(self._readers, command, *arguments[:count], "BLOCK", block, *arguments[count:])
+                return [
+                    StreamEntry(stream, entry, fields)
+                    for stream, entries in cast("list[tuple[str, object]] | None", reply) or ()
+                    for entry, fields in _entries(entries)
+                ]
         except FAILURES as error:
             if isinstance(error, ResponseError) and code_of(error) in {"NOGROUP", "UNBLOCKED"}:
                 return []
             raise await self._failed(error) from error
-        return _entries(reply)
+        except _NO_STREAM as error:
+            raise unexpected(command, "answered with entries of streams") from error
 
     async def close(self) -> None:
         await self._commands.aclose()
@@ -166,7 +177,6 @@ async def _execute(driver: Driver, *command: Argument) -> Reply:
             raise asyncio.CancelledError
 
 
-def _entries(reply: object) -> list[StreamEntry]:
-    """redis-py makes pairs and dictionaries of what XREAD and XREADGROUP answer: [[stream, [(id, fields)]]]."""
-    read = cast("list[tuple[str, list[tuple[str, dict[str, str]]]]] | None", reply)
-    return [StreamEntry(stream, entry, fields) for stream, entries in read or () for entry, fields in entries]
+def _entries(reply: object) -> list[tuple[str, dict[str, str]]]:
+    """redis-py makes pairs of an id and a dictionary of the entries of a stream."""
+    return cast("list[tuple[str, dict[str, str]]]", reply)

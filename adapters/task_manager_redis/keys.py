@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
+from task_manager_core.domain.errors import BackendCorrupt, DefinitionError
 from task_manager_core.domain.identity import RunId, TaskKey
 
 _SEQUENCE_BITS = 19
@@ -35,8 +36,11 @@ def encode_task(key: TaskKey) -> str:
 
 @lru_cache(maxsize=65536)
 def decode_task(text: str) -> TaskKey:
-    group, name = text.split("/")
-    return TaskKey(decode(group), decode(name))
+    group, _, name = text.partition("/")
+    try:
+        return TaskKey(decode(group), decode(name))
+    except (UnicodeError, DefinitionError):
+        raise BackendCorrupt("a name of a task", f"{text!r:.120}") from None
 
 
 def encode_run_id(run: RunId) -> str:
@@ -44,7 +48,10 @@ def encode_run_id(run: RunId) -> str:
 
 
 def decode_run_id(text: str) -> RunId:
-    return RunId(decode(text))
+    try:
+        return RunId(decode(text))
+    except UnicodeError:
+        raise BackendCorrupt("a name of a run", f"{text!r:.120}") from None
 
 
 def token_of(priority: str, entry: str) -> int:

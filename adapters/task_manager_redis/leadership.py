@@ -8,7 +8,7 @@ from task_manager_core.domain.codec import span
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Held, Term
 from task_manager_redis.client import RedisClient
-from task_manager_redis.replies import items, number, text
+from task_manager_redis.replies import number, row, text
 from task_manager_redis.scripts import script
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -22,7 +22,8 @@ class RedisLeadership:
         self._client = client
 
     async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | Held:
-        holder, token, left = items(await self._client.run(_CAMPAIGN, candidate.value, ttl // _MILLISECOND))
+        answer = await self._client.run(_CAMPAIGN, candidate.value, ttl // _MILLISECOND)
+        holder, token, left = row(answer, 3)
         if text(holder) == candidate.value:
             return Term(candidate, number(token))
         return Held(NodeId(text(holder)), span(number(left)))

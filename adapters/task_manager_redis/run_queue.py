@@ -23,7 +23,7 @@ from task_manager_redis.batches import RUNS_PER_SCRIPT, TASKS_PER_SCRIPT, batche
 from task_manager_redis.client import GROUP, RedisClient
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import encode_run_id, encode_task, entry_of, token_of
-from task_manager_redis.replies import Reply, items, number, numbers, text, texts
+from task_manager_redis.replies import Reply, items, member, number, numbers, pairs, row, text
 from task_manager_redis.schedule import slot_argument
 from task_manager_redis.scripts import script
 
@@ -75,9 +75,8 @@ class RedisRunQueue:
         answers: list[Enqueued] = []
         for some in batches(runs, RUNS_PER_SCRIPT):
             arguments = [argument for run in some for argument in _run(run)]
-            answers += map(
-                Enqueued, texts(await self._client.run(_ENQUEUE, REQUEST_MEMORY // _MILLISECOND, *arguments))
-            )
+            reply = await self._client.run(_ENQUEUE, REQUEST_MEMORY // _MILLISECOND, *arguments)
+            answers += [member(Enqueued, answer) for answer in items(reply)]
         return tuple(answers)
 
     # -- claiming -----------------------------------------------------------------------------------------------------
@@ -102,8 +101,9 @@ class RedisRunQueue:
     ) -> tuple[list[_Attempt], timedelta]:
         """What can be claimed now, and how long the next waiting run waits."""
         entries = [part for claim in known or () for part in entry_of(claim.token)]
-        following, found = items(await self._client.run(_CLAIM, worker.value, limit, int(known is not None), *entries))
-        attempts = [_attempt(row, worker) for row in items(found)]
+        answer = await self._client.run(_CLAIM, worker.value, limit, int(known is not None), *entries)
+        following, found = row(answer, 2)
+        attempts = [_attempt(one, worker) for one in items(found)]
         wait = number(following)
         return attempts, timedelta.max if wait < 0 else wait * _MILLISECOND
 
@@ -154,7 +154,7 @@ class RedisRunQueue:
         cancelling: set[Claim] = set()
         for some in batches([*claims], RUNS_PER_SCRIPT):
             arguments = [argument for claim in some for argument in _holder(claim)]
-            over, unwanted = items(await self._client.run(_EXTEND, ttl // _MILLISECOND, *arguments))
+            over, unwanted = row(await self._client.run(_EXTEND, ttl // _MILLISECOND, *arguments), 2)
             lost.update(some[at] for at in numbers(over))
             cancelling.update(some[at] for at in numbers(unwanted))
         return Extension(frozenset(lost), frozenset(cancelling))
@@ -188,8 +188,8 @@ class RedisRunQueue:
         if reply is None:
             return Fenced()
         found: list[Claim] = []
-        for row in items(reply):
-            priority, entry, worker, fields = items(row)
+        for claim in items(reply):
+            priority, entry, worker, fields = row(claim, 4)
             found.append(_attempt([priority, entry, fields], NodeId(text(worker))).claim())
         return tuple(found)
 
@@ -197,7 +197,7 @@ class RedisRunQueue:
         answers: list[Cancelling] = []
         for some in batches(runs, RUNS_PER_SCRIPT):
             arguments = [part for key, run in some for part in (encode_task(key), encode_run_id(run))]
-            answers += map(Cancelling, texts(await self._client.run(_CANCEL, *arguments)))
+            answers += [member(Cancelling, answer) for answer in items(await self._client.run(_CANCEL, *arguments))]
         return tuple(answers)
 
     async def hasten(self, keys: Collection[TaskKey]) -> int:
@@ -235,7 +235,6 @@ def _settlement(settlement: Settlement) -> tuple[Argument, ...]:
     return *_holder(settlement.claim), delay, encode_record(settlement.record())
 
 
-def _attempt(row: Reply, worker: NodeId) -> _Attempt:
-    priority, entry, fields = items(row)
-    flat = texts(fields)
-    return _Attempt(text(priority), text(entry), worker, dict(zip(flat[::2], flat[1::2], strict=True)))
+def _attempt(reply: Reply, worker: NodeId) -> _Attempt:
+    priority, entry, fields = row(reply, 3)
+    return _Attempt(text(priority), text(entry), worker, dict(pairs(fields)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from task_manager_core.domain.codec import encode_run, instant, milliseconds
+from task_manager_core.domain.codec import encode_run, milliseconds
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Advance, Agenda, DueTask
@@ -14,7 +14,7 @@ from task_manager_redis.catalogue import plan_arguments, skip_arguments
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode_task, encode_run_id, encode_task
-from task_manager_redis.replies import Reply, items, number, numbers, text, texts
+from task_manager_redis.replies import Reply, items, moment, number, numbers, row, text, texts
 from task_manager_redis.scripts import Script, script
 
 _AGENDA = script("agenda")
@@ -28,11 +28,11 @@ class RedisSchedule:
         self._client = client
 
     async def agenda(self, limit: int) -> Agenda:
-        now, following, rows = items(await self._client.run(_AGENDA, limit))
+        now, following, rows = row(await self._client.run(_AGENDA, limit), 3)
         return Agenda(
-            now=instant(number(now)),
-            due=tuple(_due(row) for row in items(rows)),
-            next_due=None if following == "" else instant(number(following)),
+            now=moment(now),
+            due=tuple(map(_due, items(rows))),
+            next_due=None if following == "" else moment(following),
         )
 
     async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
@@ -53,15 +53,15 @@ class RedisSchedule:
         return frozenset(found)
 
 
-def _due(row: Reply) -> DueTask:
-    task, version, slot, due_at, paused, resumed_at, live, held, retrying = items(row)
+def _due(reply: Reply) -> DueTask:
+    task, version, slot, due_at, paused, resumed_at, live, held, retrying = row(reply, 9)
     return DueTask(
         key=decode_task(text(task)),
         version=number(version),
-        slot=instant(number(slot)),
-        due_at=instant(number(due_at)),
+        slot=moment(slot),
+        due_at=moment(due_at),
         paused=paused == "1",
-        resumed_at=None if resumed_at == "" else instant(number(resumed_at)),
+        resumed_at=None if resumed_at == "" else moment(resumed_at),
         live=number(live),
         held=number(held),
         retrying=number(retrying),

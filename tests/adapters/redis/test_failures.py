@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import pytest
 import pytest_asyncio
 
-from task_manager_core.domain.errors import BackendCorrupt, BackendMisconfigured, BackendUnavailable
+from task_manager_core.domain.errors import BackendCorrupt, BackendError, BackendMisconfigured, BackendUnavailable
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.policy import Retention
@@ -440,6 +441,21 @@ async def test_a_key_that_somebody_else_wrote_is_corrupt(own_redis_server: Redis
         with pytest.raises(BackendCorrupt):
             await store.history.read(key(), 10)
     await store.lead()
+
+
+@pytest.mark.parametrize("answer", ["+OK", ":7", "*-1", "*0", "*1\r\n:1", "*1\r\n*1\r\n+a", "*2\r\n*0\r\n*0"])
+async def test_an_answer_of_another_shape_is_a_failure_of_the_store(answer: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(f"{answer}\r\n".encode() * len(re.findall(rb"\*\d+\r\n\$", data)))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port: int = server.sockets[0].getsockname()[1]
+    async with server, opened(RedisSettings(host="127.0.0.1", port=port, timeout=QUICK)) as store:
+        for verb in await every_verb(store):
+            with suppress(BackendError):
+                await verb()
 
 
 async def test_a_database_that_does_not_exist_is_a_wrong_set_up(own_redis_server: RedisServer) -> None:
