@@ -21,12 +21,13 @@ local function cancel(task, run)
     return 'requested'
   end
   remember(task, store_line(run, place.slot, place.attempt, 'cancelled', now, '', token_of(place.priority, place.id)))
-  ended(task, run)
+  -- Its place goes last, because without it a repetition would find nothing to cancel.
   if place.state == 'q' then
     take(place.priority, place.id)
   else
     stop_waiting(task, run)
   end
+  ended(task, run)
   return 'cancelled'
 end
 

@@ -38,6 +38,7 @@ while at <= #ARGV do
     and redis.call('SISMEMBER', root .. ':retired', task) == 0
     and room(task, stored, exclusive == '1', fires, holds)
   if kept then
+    skip(task, skipped, skips)
     for i = runs, runs + 4 * (fires - 1), 4 do
       queue(task, ARGV[i], ARGV[i + 1], ARGV[i + 2], 1, 0, ARGV[i + 3])
     end
@@ -45,7 +46,6 @@ while at <= #ARGV do
       local i = runs + 4 * fires
       hold(task, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
     end
-    skip(task, skipped, skips)
     plan(task, next_slot, next_due)
   end
   answers[#answers + 1] = kept and 1 or 0

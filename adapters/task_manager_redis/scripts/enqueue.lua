@@ -15,13 +15,14 @@ local function enqueue(run, task, priority, slot, exclusive, body)
   if (tonumber(redis.call('GET', requested)) or 0) > now or lives(live, held, run) then
     return 'duplicate'
   end
-  redis.call('SET', requested, now + memory, 'PX', memory)
   local holding = exclusive == '1' and redis.call('HLEN', live) + redis.call('HLEN', held) > 0
   if holding then
     hold(task, run, priority, slot, body)
   else
     queue(task, run, priority, slot, 1, 0, body)
   end
+  -- Only now: of a run that was not queued nobody may think that it was.
+  redis.call('SET', requested, now + memory, 'PX', memory)
   return holding and 'held' or 'queued'
 end
 

@@ -98,7 +98,7 @@ local function place_of(task, run)
   return text and read_place(text)
 end
 
--- Held runs go first in, first out.
+-- A run that is held is in held:<task>. The line comes first, so that no run can be without its place in it.
 local function hold(task, run, priority, slot, body)
   local line = root .. ':line:' .. task
   local last = redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')
@@ -107,25 +107,53 @@ local function hold(task, run, priority, slot, body)
 end
 
 local function read_held(text)
-  return string.match(text, '^(%S+) (%S+) (.*)$') -- priority, slot, body
+  return string.match(text or '', '^(%S+) (%S+) (.*)$') -- priority, slot, body
 end
 
 local function stop_holding(task, run, priority, slot)
-  redis.call('ZREM', root .. ':line:' .. task, table.concat({ run, priority, slot }, ' '))
   redis.call('HDEL', root .. ':held:' .. task, run)
+  redis.call('ZREM', root .. ':line:' .. task, table.concat({ run, priority, slot }, ' '))
 end
 
--- A run ends: let the next held one go, and forget its place.
+-- The held runs in their order, up to the one of this index: run, priority and slot as words. If somebody deleted the
+-- line, only the order is lost.
+local function line_of(task, last)
+  local held, line = root .. ':held:' .. task, root .. ':line:' .. task
+  local count = redis.call('HLEN', held)
+  if count == 0 then
+    return {}
+  end
+  if redis.call('ZCARD', line) < count then
+    local texts = redis.call('HGETALL', held)
+    for i = 1, #texts, 2 do
+      local priority, slot = read_held(texts[i + 1])
+      redis.call('ZADD', line, 'NX', 0, table.concat({ texts[i], priority, slot }, ' '))
+    end
+  end
+  return redis.call('ZRANGE', line, 0, last)
+end
+
+-- Let the next held run go. Scripts that stopped half-way leave places in the line without a run, and runs that go
+-- already.
+local function queue_held(task)
+  local following = line_of(task, 0)[1]
+  while following do
+    local run, priority, slot = string.match(following, '^(%S+) (%S+) (%S+)$')
+    local _, _, body = read_held(redis.call('HGET', root .. ':held:' .. task, run))
+    body = redis.call('HEXISTS', root .. ':live:' .. task, run) == 0 and body
+    if body then
+      queue(task, run, priority, slot, 1, 0, body)
+    end
+    stop_holding(task, run, priority, slot)
+    following = not body and line_of(task, 0)[1]
+  end
+end
+
+-- A run ends: what it held up goes, and then its place.
 local function ended(task, run)
   local live = root .. ':live:' .. task
   if redis.call('HLEN', live) <= 1 then
-    local following = redis.call('ZRANGE', root .. ':line:' .. task, 0, 0)[1]
-    if following then
-      local id, priority, slot = string.match(following, '^(%S+) (%S+) (%S+)$')
-      local _, _, body = read_held(redis.call('HGET', root .. ':held:' .. task, id))
-      queue(task, id, priority, slot, 1, 0, body)
-      stop_holding(task, id, priority, slot)
-    end
+    queue_held(task)
   end
   redis.call('HDEL', live, run)
 end
@@ -168,9 +196,10 @@ local function entry(priority, id)
   return found and found[2]
 end
 
+-- In this order: a claim without an entry is reaped, an entry without a claim would be counted as queued for ever.
 local function take(priority, id)
-  redis.call('XACK', streams[priority], GROUP, id)
   redis.call('XDEL', streams[priority], id)
+  redis.call('XACK', streams[priority], GROUP, id)
 end
 
 -- Statistics: streams trimmed as they are written. Nothing that lives is ever in one of them.
@@ -244,7 +273,7 @@ local function next_version()
 end
 
 local function exists(task)
-  return redis.call('EXISTS', root .. ':task:' .. task) == 1
+  return redis.call('HEXISTS', root .. ':task:' .. task, 'version') == 1
 end
 
 local function ring()

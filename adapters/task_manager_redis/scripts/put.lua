@@ -8,6 +8,7 @@ local function put(task, expected, replan, slot, due, text, given_up, skips, at)
   local stored = redis.call('HMGET', key, 'version', 'definition', 'slot', 'due')
   local found = stored[1] or '0'
   if stored[2] == text and redis.call('SISMEMBER', root .. ':retired', task) == 0 then
+    redis.call('ZADD', root .. ':catalogue', found, task)
     return tonumber(found)
   end
   if expected ~= found or (stored[1] and given_up ~= '' and given_up ~= stored[3]) then
@@ -17,16 +18,17 @@ local function put(task, expected, replan, slot, due, text, given_up, skips, at)
     return -1 - found
   end
   local version = next_version()
-  redis.call('HSET', key, 'version', version, 'definition', text)
-  redis.call('ZADD', root .. ':catalogue', version, task)
-  redis.call('SREM', root .. ':retired', task)
+  -- The definition comes last: until it stands, a repetition does everything again.
+  skip(task, at, tonumber(skips))
   if replan == '1' or not stored[1] then
     plan(task, slot, due)
   else
     -- A retired task had left the agenda.
     plan(task, stored[3] or '', stored[4])
   end
-  skip(task, at, tonumber(skips))
+  redis.call('HSET', key, 'version', version, 'definition', text)
+  redis.call('ZADD', root .. ':catalogue', version, task)
+  redis.call('SREM', root .. ':retired', task)
   changed = true
   return version
 end

@@ -18,8 +18,8 @@ local function forget_runs(task)
   end
   for priority, ids in pairs(entries) do
     spread(ids, function(...)
-      redis.call('XACK', streams[priority], GROUP, ...)
       redis.call('XDEL', streams[priority], ...)
+      redis.call('XACK', streams[priority], GROUP, ...)
     end)
   end
   for _, kind in ipairs({ 'retry', 'pause' }) do

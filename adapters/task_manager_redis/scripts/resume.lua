@@ -3,8 +3,9 @@ local found = {}
 for i = 4, #ARGV do
   local key = root .. ':task:' .. ARGV[i]
   if exists(ARGV[i]) then
-    if redis.call('HDEL', key, 'paused') == 1 then
+    if redis.call('HEXISTS', key, 'paused') == 1 then
       redis.call('HSET', key, 'resumed_at', now)
+      redis.call('HDEL', key, 'paused')
     end
     found[#found + 1] = ARGV[i]
   end

@@ -5,8 +5,9 @@ end
 local retired = {}
 for i = 6, #ARGV do
   local task = ARGV[i]
-  if exists(task) and redis.call('SADD', root .. ':retired', task) == 1 then
+  if exists(task) and redis.call('SISMEMBER', root .. ':retired', task) == 0 then
     redis.call('ZREM', root .. ':due', task)
+    redis.call('SADD', root .. ':retired', task)
     retired[#retired + 1] = task
   end
 end

@@ -26,7 +26,7 @@ local function view(task)
   return {
     task, fields.version, fields.slot or '', fields.due or '', fields.paused or '',
     fields.resumed_at or '', redis.call('SISMEMBER', root .. ':retired', task), skips,
-    redis.call('HGETALL', root .. ':live:' .. task), redis.call('ZRANGE', root .. ':line:' .. task, 0, -1),
+    redis.call('HGETALL', root .. ':live:' .. task), line_of(task, -1),
   }
 end
 

@@ -16,8 +16,7 @@ from task_manager_core.domain.errors import BackendCorrupt, BackendError, Backen
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.policy import Retention
-from task_manager_core.domain.run import Retried
-from task_manager_core.ports import Cancelling, Enqueued
+from task_manager_core.ports import Enqueued
 from task_manager_core.testing.clock import ManualClock
 from task_manager_core.testing.conformance.build import HOUR, NOTHING, SECOND, TTL, WORKER, key, run, task
 from task_manager_core.testing.conformance.harness import Harness
@@ -25,14 +24,12 @@ from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings, redis_backend
 from task_manager_redis.backend import open_on
 from task_manager_redis.client import RedisClient
-from task_manager_redis.keys import encode_task
 from tests.adapters.redis.moved import PREFIX, MovedRedis, open_moved
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until_async
 
 SECRET = "hunter2"
 QUICK = timedelta(milliseconds=300)
-HISTORY = f"{{{PREFIX}}}:history:{encode_task(key())}"
 
 
 @asynccontextmanager
@@ -75,77 +72,6 @@ async def every_verb(store: Store, wait: timedelta = QUICK) -> list[Callable[[],
         lambda: store.attendance.depart(WORKER),
         lambda: store.signals.wait(wait),
     ]
-
-
-# -- a script that stops half-way -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("verb", ["settle", "retry", "reap", "cancel"])
-async def test_a_script_that_stops_half_way_has_lost_nothing(
-    own_redis_server: RedisServer, store: Store, verb: str
-) -> None:
-    """Redis does not roll back. Here somebody else's key is where the history belongs."""
-    of, term = task(), await store.lead()
-    await store.define(of)
-    claim = await store.take(run(of))
-    if verb == "cancel":
-        await store.release(claim, NOTHING)
-
-    async def attempt() -> object:
-        match verb:
-            case "settle":
-                return await store.settle(claim)
-            case "retry":
-                return await store.settle(claim, Retried(HOUR))
-            case "reap":
-                await store.advance(TTL)
-                return await store.reap(term, TTL)
-            case _:
-                return await store.queue.cancel([(of.key, claim.run.id)])
-
-    with own_redis_server.client() as client:
-        client.set(HISTORY, "not ours")
-        with pytest.raises(BackendCorrupt):
-            await attempt()
-        assert [live.run for live in await store.live(of.key)] == [claim.run.id]
-        client.delete(HISTORY)
-    assert await attempt() == {"reap": (claim,), "cancel": (Cancelling.CANCELLED,)}.get(verb, True)
-    assert len(await store.records(of.key)) == 1
-
-
-async def test_a_claim_that_a_half_script_left_behind_is_dropped(own_redis_server: RedisServer, store: Store) -> None:
-    term = await store.lead()
-    await store.define(task())
-    await store.take(run(task()))
-    with own_redis_server.client() as client:
-        (live,) = client.keys(f"{{{PREFIX}}}:live:*")
-        client.delete(live)
-        await store.advance(TTL)
-        assert await store.reap(term, TTL) == ()
-        assert client.xlen(f"{{{PREFIX}}}:runs:low") == 0
-    assert (await store.live(key()), await store.records(key()), await store.claim()) == ((), (), ())
-
-
-async def test_one_task_without_a_definition_does_not_stop_the_others(
-    own_redis_server: RedisServer, store: Store
-) -> None:
-    slot = await store.slot()
-    for name in ("one", "two"):
-        await store.define(task(name), slot)
-    with own_redis_server.client() as client:
-        client.delete(f"{{{PREFIX}}}:task:{encode_task(key('one'))}")
-    assert [due.key.name for due in (await store.schedule.agenda(10)).due] == ["two"]
-
-
-async def test_a_user_who_may_not_write_is_a_misconfiguration(own_redis_server: RedisServer, store: Store) -> None:
-    await store.define(task())
-    with own_redis_server.client() as client:
-        client.acl_setuser("default", commands=["-xadd"], reset_keys=False)
-        try:
-            with pytest.raises(BackendMisconfigured):
-                await store.enqueue(run(task()))
-        finally:
-            client.acl_setuser("default", commands=["+xadd"], reset_keys=False)
 
 
 # -- a server that forgets --------------------------------------------------------------------------------------------
@@ -367,6 +293,17 @@ async def test_an_account_without_permission_is_a_wrong_set_up(own_redis_server:
                 await store.leadership.campaign(WORKER, TTL)
             assert SECRET not in str(caught.value)
             assert "NOPERM" in str(caught.value)
+
+
+async def test_a_user_who_may_not_write_is_a_misconfiguration(own_redis_server: RedisServer, store: Store) -> None:
+    await store.define(task())
+    with own_redis_server.client() as client:
+        client.acl_setuser("default", commands=["-xadd"], reset_keys=False)
+        try:
+            with pytest.raises(BackendMisconfigured):
+                await store.enqueue(run(task()))
+        finally:
+            client.acl_setuser("default", commands=["+xadd"], reset_keys=False)
 
 
 async def test_an_account_needs_no_more_than_these_permissions(own_redis_server: RedisServer) -> None:

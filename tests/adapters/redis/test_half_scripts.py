@@ -1,0 +1,309 @@
+"""Redis does not roll back: a script that the server stops half-way has written what it had written by then.
+
+Here an account may not call one of the commands that write. Asked again when it may, the same verb with the same
+arguments has the effect that it would have had at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.resources import files
+
+import pytest
+import pytest_asyncio
+import redis
+
+from task_manager_core.domain.errors import BackendCorrupt, BackendError
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.policy import Priority
+from task_manager_core.domain.run import Retried
+from task_manager_core.ports import Cancelling
+from task_manager_core.testing.conformance.build import (
+    HOUR,
+    MINUTE,
+    NOTHING,
+    TTL,
+    WORKER,
+    decision,
+    definition,
+    exclusive,
+    key,
+    presence,
+    run,
+    runs,
+    settlement,
+    skipped,
+    task,
+)
+from task_manager_core.testing.conformance.harness import Harness
+from task_manager_core.testing.conformance.store import Store
+from task_manager_redis.keys import encode_task
+from tests.adapters.redis.moved import PREFIX, open_moved
+from tests.redis_server import RedisServer
+
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
+"""A slot that is the same one each time."""
+
+HISTORY = f"{{{PREFIX}}}:history:{encode_task(key())}"
+
+Verb = Callable[[], Awaitable[object]]
+Scene = Callable[[Store], Awaitable[Verb]]
+
+_READING = frozenset(
+    {"EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HVALS", "INFO", "SISMEMBER", "SMEMBERS"}
+    | {"TIME", "XINFO", "XLEN", "XPENDING", "XRANGE", "ZCARD", "ZRANGE", "ZRANGEBYSCORE"}
+)
+_SCRIPTS = [file.read_text() for file in (files("task_manager_redis") / "scripts").iterdir()]
+WRITING = sorted({word for text in _SCRIPTS for word in re.findall(r"\.p?call\('([A-Z]+)'", text)} - _READING)
+
+
+async def enqueue(store: Store) -> Verb:
+    await store.define(task())
+    return lambda: store.enqueue(run(task()))
+
+
+async def hold(store: Store) -> Verb:
+    await store.define(exclusive())
+    await store.take(run(exclusive(), "1"))
+    return lambda: store.enqueue(run(exclusive(), "2"))
+
+
+async def settle(store: Store) -> Verb:
+    """What is held goes to another stream than what ends."""
+    await store.define(exclusive())
+    claim = await store.take(run(exclusive(), "1"))
+    urgent = replace(exclusive(), priority=Priority.HIGH)
+    await store.enqueue(run(urgent, "2"), run(urgent, "3"))
+    return lambda: store.settle(claim)
+
+
+async def retry(store: Store) -> Verb:
+    await store.define(task())
+    claim = await store.take(run(task()))
+    return lambda: store.settle(claim, Retried(HOUR))
+
+
+async def release(store: Store) -> Verb:
+    await store.define(task())
+    claim = await store.take(run(task()))
+    return lambda: store.release(claim, started=True)
+
+
+async def pause_a_run(store: Store) -> Verb:
+    await store.define(task())
+    claim = await store.take(run(task()))
+    return lambda: store.release(claim, HOUR)
+
+
+async def extend(store: Store) -> Verb:
+    await store.define(task())
+    claim = await store.take(run(task()))
+    return lambda: store.alive(claim, TTL)
+
+
+async def reap(store: Store) -> Verb:
+    term = await store.lead()
+    await store.define(exclusive())
+    claim = await store.take(run(exclusive(), "1"))
+    await store.enqueue(run(exclusive(), "2"))
+    await store.queue.cancel([(key(), claim.run.id)])
+    await store.define(task("other"))
+    await store.take(run(task("other")))
+    await store.advance(TTL)
+    return lambda: store.reap(term, TTL)
+
+
+async def cancel(store: Store) -> Verb:
+    """A run that waits, one that is queued, one that is held behind it, one that somebody runs."""
+    of = task()
+    await store.define(of)
+    await store.define(exclusive("exclusive"))
+    assert await store.settle(await store.take(run(of, "waits")), Retried(HOUR))
+    running = await store.take(run(of, "running"))
+    held = runs(exclusive("exclusive"), 3)
+    await store.enqueue(*held)
+    unwanted = [(of.key, run(of, "waits").id), (of.key, running.run.id), *((one.task, one.id) for one in held[:2])]
+    return lambda: store.queue.cancel(unwanted)
+
+
+async def hasten(store: Store) -> Verb:
+    await store.define(task())
+    claims = [await store.take(one) for one in runs(task(), 2)]
+    await store.settle(claims[0], Retried(HOUR))
+    await store.release(claims[1], HOUR)
+    return lambda: store.queue.hasten([key()])
+
+
+async def claim(store: Store) -> Verb:
+    await store.define(task())
+    await store.settle(await store.take(run(task(), "1")), Retried(MINUTE))
+    await store.enqueue(run(task(), "2"))
+    await store.advance(MINUTE)
+    return lambda: store.queue.claim(WORKER, 10, NOTHING, known=())
+
+
+async def commit(store: Store) -> Verb:
+    of, term = task(), await store.lead()
+    version = await store.define(of, PAST)
+    fires = [of.run_of_slot(slot, version) for slot in (PAST, PAST + MINUTE)]
+    made = decision(of, version, PAST, fire=fires, skips=[skipped(PAST)], then=PAST + HOUR)
+    return lambda: store.kept(term, made)
+
+
+async def commit_and_hold(store: Store) -> Verb:
+    of, term = exclusive(), await store.lead()
+    version = await store.define(of, PAST)
+    await store.take(run(of))
+    made = decision(of, version, PAST, hold=of.run_of_slot(PAST, version), then=PAST + HOUR)
+    return lambda: store.kept(term, made)
+
+
+async def put(store: Store) -> Verb:
+    at = await store.slot(HOUR)
+    return lambda: store.catalogue.put([definition(task(), slot=at)])
+
+
+async def change(store: Store) -> Verb:
+    at = await store.slot(HOUR)
+    version = await store.define(task(), at)
+    other = definition(task(description="new"), expected=version, slot=at + HOUR, skips=[skipped(at)])
+    return lambda: store.catalogue.put([other])
+
+
+async def retire(store: Store) -> Verb:
+    term = await store.lead()
+    await store.define(task(), await store.slot(-MINUTE))
+    return lambda: store.catalogue.retire(term, [key()])
+
+
+async def remove(store: Store) -> Verb:
+    of = exclusive()
+    await store.define(of)
+    await store.settle(await store.take(run(of, "1")), Retried(HOUR))
+    await store.enqueue(run(of, "2"))
+    await store.define(task("other"))
+    await store.enqueue(*runs(task("other"), 3))
+    return lambda: store.catalogue.remove([key(), key("other")])
+
+
+async def pause(store: Store) -> Verb:
+    await store.define(task())
+    return lambda: store.schedule.pause([key()])
+
+
+async def resume(store: Store) -> Verb:
+    await store.define(task())
+    await store.schedule.pause([key()])
+    return lambda: store.schedule.resume([key()])
+
+
+async def clear(store: Store) -> Verb:
+    await store.define(task())
+    await store.settle(await store.take(run(task())))
+    return lambda: store.history.clear([key()])
+
+
+async def campaign(store: Store) -> Verb:
+    return lambda: store.leadership.campaign(WORKER, HOUR)
+
+
+async def announce(store: Store) -> Verb:
+    return lambda: store.attendance.announce(presence(WORKER.value), HOUR)
+
+
+SCENES: tuple[Scene, ...] = (
+    *(enqueue, hold, settle, retry, release, pause_a_run, extend, reap, cancel, hasten, claim),
+    *(commit, commit_and_hold, put, change, retire, remove, pause, resume, clear, campaign, announce),
+)
+
+
+async def outcome(store: Store) -> object:
+    """What stands in the end, without what depends on time: after every claim that was left over has been reaped."""
+    term = (await store.term()) or await store.lead()
+    before = await store.picture()
+    due = [one.key for one in (await store.schedule.agenda(10)).due]
+    await store.advance(2 * TTL)
+    while await store.reap(term, TTL):
+        pass
+    claims = await store.claim(NodeId("last"))
+    lost = await store.queue.settle([settlement(claim) for claim in claims])
+    after = await store.picture()
+    return (
+        [
+            (view.key, view.plan is None, view.paused, view.resumed_at is None, view.retired, set(view.skipped))
+            for view in before.tasks
+        ],
+        due,
+        before.term is None or before.term.holder,
+        before.nodes,
+        {(claim.run.id, claim.attempt, claim.failures) for claim in claims if claim not in lost},
+        [(view.key, [(live.run, live.state, live.attempt) for live in view.live]) for view in after.tasks],
+        {of: {(line.run, line.status, line.attempt) for line in lines} for of, lines in after.records.items()},
+        after.queued,
+        await store.queue.hasten([view.key for view in after.tasks]),
+        {(claim.run.id, claim.attempt) for claim in await store.claim(NodeId("last"))},
+    )
+
+
+@pytest_asyncio.fixture
+async def server(own_redis_server: RedisServer) -> AsyncIterator[redis.Redis]:
+    with own_redis_server.client() as server:
+        yield server
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+async def test_a_verb_that_was_stopped_half_way_can_be_asked_again(
+    own_redis_server: RedisServer, server: redis.Redis, scene: Scene
+) -> None:
+    expected: object = None
+    for forbidden in ("", *WRITING):
+        async with open_moved(own_redis_server.url, prefix=f"without {forbidden}") as moved:
+            store = Store(Harness(backend=moved.backend, advance=moved.advance))
+            verb = await scene(store)
+            if forbidden:
+                server.acl_setuser("default", enabled=True, commands=[f"-{forbidden.lower()}"])
+                with suppress(BackendError):
+                    await verb()
+                server.acl_setuser("default", enabled=True, commands=[f"+{forbidden.lower()}"])
+            await verb()
+            found = await outcome(store)
+            expected = found if expected is None else expected
+            assert found == expected, f"after a script that could not call {forbidden}"
+
+
+@pytest.mark.parametrize("verb", ["settle", "retry", "reap", "cancel"])
+async def test_a_script_that_stops_half_way_writes_one_line_of_history(
+    own_redis_server: RedisServer, server: redis.Redis, verb: str
+) -> None:
+    """Somebody else's key is where the history belongs."""
+    async with open_moved(own_redis_server.url) as moved:
+        store = Store(Harness(backend=moved.backend, advance=moved.advance))
+        of, term = task(), await store.lead()
+        await store.define(of)
+        claim = await store.take(run(of))
+        if verb == "cancel":
+            await store.release(claim, NOTHING)
+
+        async def attempt() -> object:
+            match verb:
+                case "settle":
+                    return await store.settle(claim)
+                case "retry":
+                    return await store.settle(claim, Retried(HOUR))
+                case "reap":
+                    await store.advance(TTL)
+                    return await store.reap(term, TTL)
+                case _:
+                    return await store.queue.cancel([(of.key, claim.run.id)])
+
+        server.set(HISTORY, "not ours")
+        with pytest.raises(BackendCorrupt):
+            await attempt()
+        assert [live.run for live in await store.live(of.key)] == [claim.run.id]
+        server.delete(HISTORY)
+        assert await attempt() == {"reap": (claim,), "cancel": (Cancelling.CANCELLED,)}.get(verb, True)
+        assert len(await store.records(of.key)) == 1
