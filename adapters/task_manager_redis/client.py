@@ -36,7 +36,6 @@ _MILLISECOND = timedelta(milliseconds=1)
 _NO_STREAM = (LookupError, TypeError, ValueError)
 
 _INSPECT = script("inspect")
-_REGROUP = script("regroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +75,6 @@ class RedisClient:
             # Over everything: the queue at the gate of a server that does not answer would be long.
             async with asyncio.timeout(self._patience), self._gate:
                 await self._inspect()
-                try:
-                    return await self._evaluate(verb, arguments)
-                except ResponseError as error:
-                    if code_of(error) != "NOGROUP":
-                        raise
-                await self._evaluate(_REGROUP, ())
                 return await self._evaluate(verb, arguments)
         except FAILURES as error:
             raise await self._failed(error) from error

@@ -53,16 +53,20 @@ class _Attempt:
 
     def claim(self) -> Claim:
         """The claim, or BackendCorrupt."""
+        try:
+            attempt, failures, body = (self.fields[name] for name in ("attempt", "failures", "body"))
+        except KeyError:
+            raise _foreign(f"{self.fields!r:.120}") from None
         return Claim(
-            run=decode_run(self.fields["body"]),
-            attempt=int(self.fields["attempt"]),
-            failures=int(self.fields["failures"]),
+            run=decode_run(body),
+            attempt=number(attempt),
+            failures=number(failures),
             token=token_of(self.priority, self.entry),
             worker=self.worker,
         )
 
     def arguments(self) -> tuple[Argument, ...]:
-        return self.priority, self.entry, self.worker.value, self.fields["task"], self.fields["run"]
+        return self.priority, self.entry, self.worker.value, self.fields.get("task", ""), self.fields.get("run", "")
 
 
 class RedisRunQueue:
@@ -102,7 +106,9 @@ class RedisRunQueue:
         """What can be claimed now, and how long the next waiting run waits."""
         entries = [part for claim in known or () for part in entry_of(claim.token)]
         answer = await self._client.run(_CLAIM, worker.value, limit, int(known is not None), *entries)
-        following, found = row(answer, 2)
+        following, found, foreign = row(answer, 3)
+        if number(foreign):
+            raise _foreign(f"{foreign} of them")
         attempts = [_attempt(one, worker) for one in items(found)]
         wait = number(following)
         return attempts, timedelta.max if wait < 0 else wait * _MILLISECOND
@@ -125,7 +131,8 @@ class RedisRunQueue:
         return attempts[:limit]
 
     async def _claims(self, attempts: Sequence[_Attempt]) -> tuple[Claim, ...]:
-        """Read the runs. One that this version cannot read goes back, for a worker that can.
+        """Read the runs. One that this version cannot read goes back, for a worker that can; an entry that is no run is
+        dropped with that.
 
         The others are pending for this worker then, and given again when it says what it knows.
         """
@@ -205,6 +212,10 @@ class RedisRunQueue:
         for some in batches([encode_task(key) for key in keys], TASKS_PER_SCRIPT):
             count += number(await self._client.run(_HASTEN, *some))
         return count
+
+
+def _foreign(found: str) -> BackendCorrupt:
+    return BackendCorrupt("a run stream", f"somebody else put entries into it, which were dropped: {found}")
 
 
 def _until(delay: timedelta) -> int:

@@ -33,20 +33,7 @@ local RUN, TASK, SLOT, ATTEMPT, FAILURES, BODY = 2, 4, 6, 8, 10, 12
 -- The last bits of a token say which number within its millisecond an entry has: 19 bits, then one for the stream.
 local MOST_PER_MILLISECOND = 524288
 
-local opened = false
-
--- Called before a script touches a stream: both exist from then on, and a stream exists with its group.
-local function open_streams()
-  if not opened and redis.call('EXISTS', streams.high, streams.low) < 2 then
-    for _, stream in pairs(streams) do
-      if redis.call('EXISTS', stream) == 0 then
-        -- At 0, so that nothing queued before is passed over.
-        redis.call('XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM')
-      end
-    end
-  end
-  opened = true
-end
+local open_streams
 
 local function append(priority, ...)
   open_streams()
@@ -158,23 +145,9 @@ local function ended(task, run)
   redis.call('HDEL', live, run)
 end
 
--- Queue what has waited long enough; the answer is how long the next one waits, -1 for none.
-local function promote(limit)
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, limit)) do
-    local task, run = string.match(member, '^(%S+) (%S+)$')
-    local place = place_of(task, run)
-    if place and place.state == 'w' then
-      local body = redis.call('HGET', root .. ':' .. place.kind .. ':' .. task, run)
-      queue(task, run, place.priority, place.slot, place.attempt, place.failures, body)
-    end
-    stop_waiting(task, run)
-  end
-  local following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
-  return following[2] and math.max(0, following[2] - now) or -1
-end
-
 -- An entry never changes its owner, so whoever is named in the list of pending entries is the holder of the claim.
 local function pending(priority, id)
+  open_streams()
   return redis.call('XPENDING', streams[priority], GROUP, id, id, 1)[1]
 end
 
@@ -191,9 +164,20 @@ local function held_by(priority, id, worker, task, run)
   return nil
 end
 
+-- Not what somebody else put into a stream of ours.
+local function is_run(fields)
+  return fields[RUN - 1] == 'run' and fields[BODY - 1] == 'body'
+end
+
 local function entry(priority, id)
   local found = redis.call('XRANGE', streams[priority], id, id)[1]
   return found and found[2]
+end
+
+-- The place of the run of this entry, unless the run is elsewhere, or no more, or never was.
+local function place_at(priority, id, fields)
+  local place = fields and is_run(fields) and place_of(fields[TASK], fields[RUN])
+  return place and place.state == 'q' and place.priority == priority and place.id == id and place
 end
 
 -- In this order: a claim without an entry is reaped, an entry without a claim would be counted as queued for ever.
@@ -258,6 +242,67 @@ local function store_line(run, slot, attempt, status, started_at, worker, token)
     .. ',"duration_us":' .. string.format('%.0f', (now - started_at) * 1000)
     .. ',"worker":' .. cjson.encode(worker)
     .. ',"token":' .. token .. ',"failure":null}'
+end
+
+-- The body of a run is gone, so nobody can execute it: it ends, on the record.
+local function give_up(task, run, place)
+  local token = token_of(place.priority, place.id)
+  remember(task, store_line(run, place.slot, place.attempt, 'lost', now, '', token))
+  ended(task, run)
+end
+
+-- Queue what has waited long enough; the answer is how long the next one waits, -1 for none.
+local function promote(limit)
+  local following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
+  if following[2] and tonumber(following[2]) <= now then
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, limit)) do
+      local task, run = string.match(member, '^(%S+) (%S+)$')
+      local place = place_of(task, run)
+      local waits = place and place.state == 'w'
+      local body = waits and redis.call('HGET', root .. ':' .. place.kind .. ':' .. task, run)
+      if body then
+        queue(task, run, place.priority, place.slot, place.attempt, place.failures, body)
+      elseif waits then
+        give_up(task, run, place)
+      end
+      stop_waiting(task, run)
+    end
+    following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
+  end
+  return following[2] and math.max(0, following[2] - now) or -1
+end
+
+-- A stream that is gone took its runs with it.
+local function end_runs_of(priority)
+  for _, task in ipairs(redis.call('ZRANGE', root .. ':catalogue', 0, -1)) do
+    local live = redis.call('HGETALL', root .. ':live:' .. task)
+    for i = 1, #live, 2 do
+      local place = read_place(live[i + 1])
+      if place.state == 'q' and place.priority == priority then
+        give_up(task, live[i], place)
+      end
+    end
+  end
+end
+
+local opened = false
+
+-- Called before a script touches a stream: both exist from then on, with their groups.
+function open_streams()
+  if opened then
+    return
+  end
+  opened = true
+  for _, priority in ipairs(PRIORITIES) do
+    local stream = streams[priority]
+    if redis.pcall('XPENDING', stream, GROUP, '-', '+', 0).err then
+      if redis.call('EXISTS', stream) == 0 then
+        end_runs_of(priority)
+      end
+      -- At 0, so that nothing queued before is passed over.
+      redis.call('XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM')
+    end
+  end
 end
 
 local function reigns(holder, token)

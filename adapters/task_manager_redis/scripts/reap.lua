@@ -7,9 +7,9 @@ local ttl, limit, forgotten = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
 
 local function reap(priority, id, worker, beat)
   local fields = entry(priority, id)
-  local place = fields and place_of(fields[TASK], fields[RUN])
-  if not place or place.state ~= 'q' or place.priority ~= priority or place.id ~= id then
-    take(priority, id) -- The run is elsewhere, or no more.
+  local place = place_at(priority, id, fields)
+  if not place then
+    take(priority, id)
     return nil
   end
   local task, run, slot = fields[TASK], fields[RUN], fields[SLOT]

@@ -8,6 +8,10 @@ for i = 6, #ARGV, 5 do
   local fields = text and entry(priority, id)
   if not fields then
     lost[#lost + 1] = (i - 6) / 5
+    local claim = pending(priority, id)
+    if claim and claim[2] == worker and not place_at(priority, id, entry(priority, id)) then
+      take(priority, id) -- Nobody could ever settle it.
+    end
   else
     local place = read_place(text)
     local attempt = place.attempt + started

@@ -3,17 +3,34 @@ mended cheaply is mended."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+import redis
+from redis.typing import EncodableT, FieldT
 
-from task_manager_core.testing.conformance.build import TTL, key, run, task
+from task_manager_core.domain.errors import BackendCorrupt
+from task_manager_core.domain.policy import Priority
+from task_manager_core.domain.run import AttemptStatus, Retried
+from task_manager_core.testing.conformance.build import (
+    HOUR,
+    NOTHING,
+    TTL,
+    WORKER,
+    exclusive,
+    key,
+    run,
+    settlement,
+    task,
+)
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.keys import encode_task
 from tests.adapters.redis.moved import PREFIX, MovedRedis, open_moved
 from tests.redis_server import RedisServer
+from tests.waiting import wait_until_async
 
 
 @pytest_asyncio.fixture
@@ -23,29 +40,126 @@ async def moved(own_redis_server: RedisServer) -> AsyncIterator[MovedRedis]:
 
 
 @pytest.fixture
+def server(own_redis_server: RedisServer) -> Iterator[redis.Redis]:
+    with own_redis_server.client() as server:
+        yield server
+
+
+@pytest.fixture
 def store(moved: MovedRedis) -> Store:
     return Store(Harness(backend=moved.backend, advance=moved.advance))
 
 
-async def test_a_claim_that_a_half_script_left_behind_is_dropped(own_redis_server: RedisServer, store: Store) -> None:
+def ours(*parts: str) -> str:
+    return ":".join((f"{{{PREFIX}}}", *parts))
+
+
+LOW, HIGH = ours("runs", "low"), ours("runs", "high")
+
+# -- streams ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fields", [{"hello": "world"}, {b"\xff": b"\xfe"}, {"run": "a", "task": "b", "body": "c"}])
+@pytest.mark.parametrize("waiting", [False, True])
+async def test_what_somebody_else_puts_into_a_stream_is_said_once_and_dropped(
+    store: Store, server: redis.Redis, fields: dict[FieldT, EncodableT], waiting: bool
+) -> None:
+    """Whether a worker looks or waits. Whoever waits gets it from the server itself."""
+    await store.define(task())
+    await store.enqueue(run(task(), "1"))
+    [claim] = await store.claim()
+    if waiting:
+        asking = asyncio.ensure_future(store.queue.claim(WORKER, 10, HOUR))
+        await wait_until_async(lambda: server.info("clients")["blocked_clients"], "the worker waits")
+        server.xadd(LOW, fields)
+    else:
+        server.xadd(LOW, fields)
+        asking = asyncio.ensure_future(store.claim())
+    await store.enqueue(run(task(), "2"))
+    with pytest.raises(BackendCorrupt):
+        await asking
+    [other] = await store.queue.claim(WORKER, 10, NOTHING, known=[claim])
+    assert other.run == run(task(), "2")
+    assert await store.settle(claim)
+    assert await store.settle(other)
+    assert (server.xlen(LOW), server.xpending(LOW, "workers")["pending"]) == (0, 0)
+
+
+async def test_what_somebody_else_put_into_a_stream_keeps_nobody_from_being_reaped(
+    store: Store, server: redis.Redis
+) -> None:
+    term = await store.lead()
+    await store.define(task())
+    await store.claim()
+    server.xadd(LOW, {"hello": "world"})
+    server.xreadgroup("workers", "a worker that died", {LOW: ">"})
+    claim = await store.take(run(task()))
+    await store.advance(TTL)
+    assert await store.reap(term, TTL) == (claim,)
+    assert len(await store.claim()) == 1
+    assert server.xlen(LOW) == 1
+
+
+async def test_claims_on_a_stream_whose_group_is_there_are_settled(store: Store, server: redis.Redis) -> None:
+    """One script settles for both streams, and it is not asked twice."""
+    low, high = task("low"), task("high", priority=Priority.HIGH)
+    for of in (low, high):
+        await store.define(of)
+    await store.enqueue(run(low), run(high))
+    claims = await store.claim()
+    server.xgroup_destroy(LOW, "workers")
+    lost = await store.queue.settle([settlement(claim) for claim in claims])
+    assert [claim.run for claim in lost] == [run(low)]
+    [again] = await store.claim()
+    assert await store.settle(again)
+    assert [len(await store.records(of.key)) for of in (low, high)] == [1, 1]
+
+
+async def test_runs_of_a_stream_that_is_gone_end_on_the_record(store: Store, server: redis.Redis) -> None:
+    """Their bodies are gone with it. What was held behind them goes."""
+    of, other = exclusive(), task("other", priority=Priority.HIGH)
+    for one in (of, other):
+        await store.define(one)
+    claim = await store.take(run(of, "1"))
+    await store.enqueue(run(of, "2"), run(other))
+    server.delete(LOW)
+    assert not await store.settle(claim)
+    [following, untouched] = sorted(await store.claim(), key=lambda one: one.run.task.name, reverse=True)
+    assert (following.run, untouched.run) == (run(of, "2"), run(other))
+    assert [(line.run, line.status) for line in await store.records(of.key)] == [(claim.run.id, AttemptStatus.LOST)]
+    for left in (following, untouched):
+        assert await store.settle(left)
+
+
+async def test_a_waiting_run_whose_body_is_gone_ends_on_the_record(store: Store, server: redis.Redis) -> None:
+    of = exclusive()
+    await store.define(of)
+    await store.settle(await store.take(run(of, "1")), Retried(HOUR))
+    await store.enqueue(run(of, "2"))
+    server.delete(ours("retry", encode_task(of.key)))
+    await store.advance(HOUR)
+    [claim] = await store.claim()
+    assert claim.run == run(of, "2")
+    assert [line.status for line in await store.records(of.key)] == [AttemptStatus.LOST, AttemptStatus.RETRIED]
+
+
+# -- places -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_claim_without_a_place_is_dropped(store: Store, server: redis.Redis) -> None:
     term = await store.lead()
     await store.define(task())
     await store.take(run(task()))
-    with own_redis_server.client() as client:
-        (live,) = client.keys(f"{{{PREFIX}}}:live:*")
-        client.delete(live)
-        await store.advance(TTL)
-        assert await store.reap(term, TTL) == ()
-        assert client.xlen(f"{{{PREFIX}}}:runs:low") == 0
+    server.delete(ours("live", encode_task(key())))
+    await store.advance(TTL)
+    assert await store.reap(term, TTL) == ()
+    assert server.xlen(LOW) == 0
     assert (await store.live(key()), await store.records(key()), await store.claim()) == ((), (), ())
 
 
-async def test_one_task_without_a_definition_does_not_stop_the_others(
-    own_redis_server: RedisServer, store: Store
-) -> None:
+async def test_one_task_without_a_definition_does_not_stop_the_others(store: Store, server: redis.Redis) -> None:
     slot = await store.slot()
     for name in ("one", "two"):
         await store.define(task(name), slot)
-    with own_redis_server.client() as client:
-        client.delete(f"{{{PREFIX}}}:task:{encode_task(key('one'))}")
+    server.delete(ours("task", encode_task(key("one"))))
     assert [due.key.name for due in (await store.schedule.agenda(10)).due] == ["two"]
