@@ -16,7 +16,7 @@ from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode_task, encode_task
-from task_manager_redis.replies import items, number, numbers, text, texts
+from task_manager_redis.replies import items, number, numbers, row, text, texts
 from task_manager_redis.scripts import script
 
 _PUT = script("put")
@@ -52,24 +52,25 @@ class RedisCatalogue:
             reply = await self._client.run(_LOAD, since, after, TASKS_PER_SCRIPT)
             if reply is None:
                 return None
-            version, incarnation, page, *rest = items(reply)
-            rows = items(page)
-            for name, definition, at in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
-                key, after = decode_task(text(name)), text(at)
+            version, incarnation, end, page, tasks, retired = row(reply, 6)
+            after = text(end)
+            for definition in items(page):
+                name, body, at = texts(row(definition, 3))
+                key = decode_task(name)
                 changed.pop(key, None)
                 unreadable.discard(key)
                 try:
-                    changed[key] = StoredTask(task=codec.decode_task(text(definition)), version=number(at))
+                    changed[key] = StoredTask(task=codec.decode_task(body), version=number(at))
                 except BackendCorrupt:
                     unreadable.add(key)
-            if rest:
-                keys, retired = (frozenset(map(decode_task, texts(names))) for names in rest)
+            if tasks is not None:
+                keys = frozenset(map(decode_task, texts(tasks)))
                 return Changes(
                     version=number(version),
                     incarnation=number(incarnation),
                     changed=tuple(stored for key, stored in changed.items() if key in keys),
                     keys=keys,
-                    retired=retired,
+                    retired=frozenset(map(decode_task, texts(retired))),
                     unreadable=keys & unreadable,
                 )
 

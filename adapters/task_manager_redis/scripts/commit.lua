@@ -16,8 +16,7 @@ local function room(task, stored, exclusive, fires, holds)
   if holds == 0 and not (fires > 0 and exclusive) then
     return true
   end
-  local live = redis.call('HLEN', root .. ':live:' .. task)
-  local held = redis.call('HLEN', root .. ':held:' .. task)
+  local live, held = standing(task)
   if fires > 0 and exclusive and live + held > 0 then
     return false
   end

@@ -15,7 +15,7 @@ local function enqueue(run, task, priority, slot, exclusive, body)
   if (tonumber(redis.call('GET', requested)) or 0) > now or lives(live, held, run) then
     return 'duplicate'
   end
-  local holding = exclusive == '1' and redis.call('HLEN', live) + redis.call('HLEN', held) > 0
+  local holding = exclusive == '1' and standing(task) > 0
   if holding then
     hold(task, run, priority, slot, body)
   else

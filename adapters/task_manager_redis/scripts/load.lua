@@ -1,26 +1,33 @@
 -- One page of what changed. ARGV: version the reader knows, score after which this page begins ('' for the first page),
--- size of a page. Answer: nil when nothing changed; else version, incarnation, definitions (task, text, version, ...),
--- and, only with the last page, all tasks and the retired ones.
+-- size of a page. Answer: nil when nothing changed; else version, incarnation, score after which the next page begins,
+-- definitions (task, text, version), and, with the last page only, all tasks and the retired ones.
 local since, after, size = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-local version = tonumber(redis.call('GET', root .. ':version')) or 0
-local incarnation = redis.call('GET', root .. ':incarnation') or '0'
 if after == '' then
+  local version = version_of_store()
   if since == version then
     return false
   end
+  mend_indexes()
   -- A version that this store never gave out: it was wiped or set back, so the reader knows nothing.
-  after = since > version and 0 or since
+  after = tostring(since > version and 0 or since)
 end
-local found = redis.call('ZRANGEBYSCORE', root .. ':catalogue', '(' .. after, '+inf', 'LIMIT', 0, size)
-local page = {}
-for _, task in ipairs(found) do
-  local stored = redis.call('HMGET', root .. ':task:' .. task, 'definition', 'version')
-  page[#page + 1] = task
-  page[#page + 1] = stored[1]
-  page[#page + 1] = stored[2]
+local found = redis.call('ZRANGEBYSCORE', catalogue, '(' .. after, '+inf', 'WITHSCORES', 'LIMIT', 0, size)
+local page, gone = {}, {}
+for i = 1, #found, 2 do
+  local stored = redis.call('HMGET', root .. ':task:' .. found[i], 'definition', 'version')
+  if stored[1] and stored[2] then
+    page[#page + 1] = { found[i], stored[1], stored[2] }
+  else
+    gone[#gone + 1] = found[i]
+  end
 end
-if #found == size then
-  return { version, incarnation, page }
+index(gone)
+local version = version_of_store()
+if version > 0 then
+  redis.call('SETNX', root .. ':incarnation', version)
 end
-local all, retired = redis.call('ZRANGE', root .. ':catalogue', 0, -1), redis.call('SMEMBERS', root .. ':retired')
-return { version, incarnation, page, all, retired }
+local last = #found < 2 * size
+return {
+  version, redis.call('GET', root .. ':incarnation') or '0', found[#found] or after, page,
+  last and redis.call('ZRANGE', catalogue, 0, -1), last and redis.call('SMEMBERS', root .. ':retired'),
+}

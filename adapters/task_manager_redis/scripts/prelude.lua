@@ -26,6 +26,8 @@ local SKIPS_KEPT = 100
 local PRIORITIES = { 'high', 'low' }
 local streams = { high = root .. ':runs:high', low = root .. ':runs:low' }
 local waiting = root .. ':waiting'
+-- Two indexes of all tasks, by version and by the instant at which each is due: '+inf' without a plan, or if retired.
+local catalogue, agenda = root .. ':catalogue', root .. ':due'
 
 -- Places of an entry's values in what XRANGE and XREADGROUP answer.
 local RUN, TASK, SLOT, ATTEMPT, FAILURES, BODY = 2, 4, 6, 8, 10, 12
@@ -57,7 +59,7 @@ local function queue(task, run, priority, slot, attempt, failures, body)
     table.concat({ 'q', '-', priority, id, attempt, failures, slot, '-', '-' }, ' '))
 end
 
--- In this order: whatever is half done, promoting it sweeps.
+-- In this order, and out of it in the other: whatever is half done, promoting it sweeps.
 local function postpone(task, run, priority, id, slot, attempt, failures, body, kind, due)
   redis.call('ZADD', waiting, due, task .. ' ' .. run)
   redis.call('HSET', root .. ':' .. kind .. ':' .. task, run, body)
@@ -66,16 +68,16 @@ local function postpone(task, run, priority, id, slot, attempt, failures, body, 
 end
 
 local function stop_waiting(task, run)
-  redis.call('ZREM', waiting, task .. ' ' .. run)
   redis.call('HDEL', root .. ':retry:' .. task, run)
   redis.call('HDEL', root .. ':pause:' .. task, run)
+  redis.call('ZREM', waiting, task .. ' ' .. run)
 end
 
 local function read_place(text)
   local place = {}
   local flag
-  place.state, flag, place.priority, place.id, place.attempt, place.failures, place.slot, place.kind =
-    string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)')
+  place.state, flag, place.priority, place.id, place.attempt, place.failures, place.slot, place.kind,
+    place.due = string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
   place.cancelling = flag == '!'
   return place
 end
@@ -136,6 +138,17 @@ local function queue_held(task)
   end
 end
 
+-- How many runs of a task live, and how many are held. Held ones that nothing holds up any more go.
+local function standing(task)
+  local live = redis.call('HLEN', root .. ':live:' .. task)
+  local held = redis.call('HLEN', root .. ':held:' .. task)
+  if live == 0 and held > 0 then
+    queue_held(task)
+    return standing(task)
+  end
+  return live, held
+end
+
 -- A run ends: what it held up goes, and then its place.
 local function ended(task, run)
   local live = root .. ':live:' .. task
@@ -143,6 +156,20 @@ local function ended(task, run)
     queue_held(task)
   end
   redis.call('HDEL', live, run)
+end
+
+-- If one of the waiting runs of a task is not in the index by instants, somebody deleted that.
+local function mend_waiting(task)
+  for _, kind in ipairs({ 'retry', 'pause' }) do
+    local bodies = root .. ':' .. kind .. ':' .. task
+    local one = redis.call('HRANDFIELD', bodies)
+    if one and not redis.call('ZSCORE', waiting, task .. ' ' .. one) then
+      for _, run in ipairs(redis.call('HKEYS', bodies)) do
+        local place = place_of(task, run)
+        redis.call('ZADD', waiting, place and place.state == 'w' and place.due or now, task .. ' ' .. run)
+      end
+    end
+  end
 end
 
 -- An entry never changes its owner, so whoever is named in the list of pending entries is the holder of the claim.
@@ -216,10 +243,10 @@ local function plan(task, slot, due)
   local key = root .. ':task:' .. task
   if slot == '' then
     redis.call('HDEL', key, 'slot', 'due')
-    redis.call('ZREM', root .. ':due', task)
+    redis.call('ZADD', agenda, '+inf', task)
   else
     redis.call('HSET', key, 'slot', slot, 'due', due)
-    redis.call('ZADD', root .. ':due', due, task)
+    redis.call('ZADD', agenda, due, task)
   end
 end
 
@@ -274,7 +301,7 @@ end
 
 -- A stream that is gone took its runs with it.
 local function end_runs_of(priority)
-  for _, task in ipairs(redis.call('ZRANGE', root .. ':catalogue', 0, -1)) do
+  for _, task in ipairs(redis.call('ZRANGE', catalogue, 0, -1)) do
     local live = redis.call('HGETALL', root .. ':live:' .. task)
     for i = 1, #live, 2 do
       local place = read_place(live[i + 1])
@@ -310,8 +337,14 @@ local function reigns(holder, token)
   return term[1] == holder and term[2] == token and now < tonumber(term[3])
 end
 
+-- If the key is lost, the newest definition still tells.
+local function version_of_store()
+  local stored = redis.call('GET', root .. ':version')
+  return tonumber(stored or redis.call('ZRANGE', catalogue, -1, -1, 'WITHSCORES')[2]) or 0
+end
+
 local function next_version()
-  local version = math.max((tonumber(redis.call('GET', root .. ':version')) or 0) + 1, now)
+  local version = math.max(version_of_store() + 1, now)
   redis.call('SET', root .. ':version', version)
   redis.call('SETNX', root .. ':incarnation', version)
   return version
@@ -323,4 +356,31 @@ end
 
 local function ring()
   redis.call('XADD', root .. ':signals', 'MAXLEN', '~', 100, '*', 'at', now)
+end
+
+-- Write tasks into both indexes as their hashes say. One without a hash is no task any more, and everybody learns it.
+local function index(tasks)
+  local gone = 0
+  for _, task in ipairs(tasks) do
+    local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'due')
+    if stored[1] then
+      local retired = redis.call('SISMEMBER', root .. ':retired', task) == 1
+      redis.call('ZADD', catalogue, stored[1], task)
+      redis.call('ZADD', agenda, not retired and stored[2] or '+inf', task)
+    else
+      gone = gone + redis.call('ZREM', agenda, task) + redis.call('ZREM', catalogue, task)
+    end
+  end
+  if gone > 0 then
+    next_version()
+    ring()
+  end
+end
+
+-- Called before a script relies on an index: if somebody deleted one of the two, it is made of the other.
+local function mend_indexes()
+  if redis.call('ZCARD', catalogue) ~= redis.call('ZCARD', agenda) then
+    index(redis.call('ZRANGE', catalogue, 0, -1))
+    index(redis.call('ZRANGE', agenda, 0, -1))
+  end
 end

@@ -8,7 +8,7 @@ local function put(task, expected, replan, slot, due, text, given_up, skips, at)
   local stored = redis.call('HMGET', key, 'version', 'definition', 'slot', 'due')
   local found = stored[1] or '0'
   if stored[2] == text and redis.call('SISMEMBER', root .. ':retired', task) == 0 then
-    redis.call('ZADD', root .. ':catalogue', found, task)
+    index({ task }) -- Somebody may have deleted an index.
     return tonumber(found)
   end
   if expected ~= found or (stored[1] and given_up ~= '' and given_up ~= stored[3]) then
@@ -27,7 +27,7 @@ local function put(task, expected, replan, slot, due, text, given_up, skips, at)
     plan(task, stored[3] or '', stored[4])
   end
   redis.call('HSET', key, 'version', version, 'definition', text)
-  redis.call('ZADD', root .. ':catalogue', version, task)
+  redis.call('ZADD', catalogue, version, task)
   redis.call('SREM', root .. ':retired', task)
   changed = true
   return version

@@ -33,14 +33,14 @@ end
 local removed = {}
 for i = 4, #ARGV do
   local task = ARGV[i]
-  if exists(task) then
+  if exists(task) or redis.call('ZSCORE', catalogue, task) then
     forget_runs(task)
     for _, kind in ipairs({ 'live', 'retry', 'pause', 'held', 'line', 'history', 'skips', 'task' }) do
       redis.call('DEL', root .. ':' .. kind .. ':' .. task)
     end
-    redis.call('ZREM', root .. ':due', task)
-    redis.call('ZREM', root .. ':catalogue', task)
     redis.call('SREM', root .. ':retired', task)
+    redis.call('ZREM', agenda, task)
+    redis.call('ZREM', catalogue, task)
     removed[#removed + 1] = task
   end
 end

@@ -6,7 +6,7 @@ local retired = {}
 for i = 6, #ARGV do
   local task = ARGV[i]
   if exists(task) and redis.call('SISMEMBER', root .. ':retired', task) == 0 then
-    redis.call('ZREM', root .. ':due', task)
+    redis.call('ZADD', agenda, '+inf', task)
     redis.call('SADD', root .. ':retired', task)
     retired[#retired + 1] = task
   end

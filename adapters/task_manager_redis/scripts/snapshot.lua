@@ -12,9 +12,6 @@ end
 
 local function view(task)
   local stored = redis.call('HGETALL', root .. ':task:' .. task)
-  if #stored == 0 then
-    return nil
-  end
   local fields, skips = {}, {}
   for i = 1, #stored, 2 do
     fields[stored[i]] = stored[i + 1]
@@ -23,7 +20,7 @@ local function view(task)
       skips[#skips + 1] = stored[i + 1]
     end
   end
-  return {
+  return fields.version and {
     task, fields.version, fields.slot or '', fields.due or '', fields.paused or '',
     fields.resumed_at or '', redis.call('SISMEMBER', root .. ':retired', task), skips,
     redis.call('HGETALL', root .. ':live:' .. task), line_of(task, -1),
@@ -64,11 +61,14 @@ local function claims_of(priority, views, runs)
 end
 
 local views, left, runs, claims = {}, {}, 0, {}
-local asked = all and redis.call('ZRANGE', root .. ':catalogue', 0, -1) or { unpack(ARGV, 7) }
+if all then
+  mend_indexes()
+end
+local asked = all and redis.call('ZRANGE', catalogue, 0, -1) or { unpack(ARGV, 7) }
 for _, task in ipairs(asked) do
   if #views < most then
     local seen = view(task)
-    views[#views + 1] = seen
+    views[#views + 1] = seen or nil
     runs = runs + (seen and #seen[LIVE] / 2 or 0)
   else
     left[#left + 1] = task

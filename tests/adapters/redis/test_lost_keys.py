@@ -14,6 +14,7 @@ from redis.typing import EncodableT, FieldT
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import AttemptStatus, Retried
+from task_manager_core.ports import Enqueued
 from task_manager_core.testing.conformance.build import (
     HOUR,
     NOTHING,
@@ -22,6 +23,7 @@ from task_manager_core.testing.conformance.build import (
     exclusive,
     key,
     run,
+    runs,
     settlement,
     task,
 )
@@ -29,6 +31,8 @@ from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.keys import encode_task
 from tests.adapters.redis.moved import PREFIX, MovedRedis, open_moved
+from tests.adapters.redis.test_failures import every_verb
+from tests.adapters.redis.test_keyspace import EXPIRING, workout
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until_async
 
@@ -55,6 +59,145 @@ def ours(*parts: str) -> str:
 
 
 LOW, HIGH = ours("runs", "low"), ours("runs", "high")
+
+# -- one key after the other ------------------------------------------------------------------------------------------
+
+
+async def the_keys(url: str) -> list[str]:
+    """Everything that a store of every kind of thing consists of, but for the statistics."""
+    async with open_moved(url) as moved:
+        await workout(Store(Harness(backend=moved.backend, advance=moved.advance)))
+        with redis.Redis.from_url(url, decode_responses=True) as server:
+            found = sorted(str(key) for key in server.keys("*"))
+            server.flushall()
+    return [key for key in found if not EXPIRING.match(key)]
+
+
+async def test_no_key_that_is_lost_stops_anything_for_ever(own_redis_server: RedisServer, server: redis.Redis) -> None:
+    lost = await the_keys(own_redis_server.url)
+    assert len(lost) > 15
+    for key_lost in lost:
+        async with open_moved(own_redis_server.url) as moved:
+            store = Store(Harness(backend=moved.backend, advance=moved.advance))
+            await workout(store)
+            server.delete(key_lost)
+            for verb in await every_verb(store, NOTHING):
+                await verb()
+            await _goes_on(store, key_lost)
+        server.flushall()
+
+
+async def _goes_on(store: Store, lost: str) -> None:
+    """Whoever declares the tasks writes what is missing. Then the runs that are left end, and new ones run."""
+    tasks = [exclusive("low"), task("high", priority=Priority.HIGH)]
+    changes = await store.catalogue.load(0)
+    assert changes is not None
+    for of in tasks:
+        if of.key not in changes.keys:
+            await store.define(of)
+    changes = await store.catalogue.load(0)
+    assert changes is not None
+    assert changes.incarnation > 0
+    assert {of.key for of in tasks} <= changes.keys, lost
+    assert {of.key for of in tasks} <= {view.key for view in (await store.history.snapshot()).tasks}, lost
+    await store.advance(2 * HOUR)
+    assert {of.key for of in tasks} <= {due.key for due in (await store.schedule.agenda(10)).due}, lost
+    term = await store.lead()
+    for _ in range(5):
+        await store.reap(term, TTL)
+        await store.queue.settle([settlement(claim) for claim in await store.claim()])
+    for of in tasks:
+        assert await store.enqueue(run(of, "after")) == (Enqueued.QUEUED,), lost
+        [claim] = await store.claim()
+        assert await store.settle(claim), lost
+        assert await store.live(of.key) == (), lost
+        due = await store.due(of.key)
+        assert due is not None
+        assert (due.live, due.held, due.retrying) == (0, 0, 0), lost
+
+
+# -- definitions ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_lost_definition_is_missing_for_everybody_and_comes_back_to_its_runs(
+    store: Store, server: redis.Redis
+) -> None:
+    slot = await store.slot()
+    versions = [await store.define(task(each), slot) for each in ("one", "two")]
+    claim = await store.take(run(task("one")))
+    server.delete(ours("task", encode_task(key("one"))))
+    assert [view.key for view in (await store.history.snapshot()).tasks] == [key("two")]
+    assert await store.settle(claim, Retried(HOUR))
+    assert await store.enqueue(run(task("one"), "2")) == (Enqueued.UNKNOWN_TASK,)
+    assert [due.key for due in (await store.schedule.agenda(10)).due] == [key("two")]
+    changes = await store.catalogue.load(versions[-1])
+    assert changes is not None
+    assert changes.keys == {key("two")}
+    assert changes.changed == ()
+    assert await store.define(task("one"), slot) > max(versions)
+    assert [live.run for live in await store.live(key("one"))] == [claim.run.id]
+
+
+async def test_whoever_starts_does_not_see_a_lost_definition(store: Store, server: redis.Redis) -> None:
+    for each in ("one", "two"):
+        await store.define(task(each))
+    server.delete(ours("task", encode_task(key("two"))))
+    changes = await store.catalogue.load(0)
+    assert changes is not None
+    assert changes.keys == {key("one")}
+    assert await store.catalogue.load(changes.version) is None
+
+
+async def test_what_is_left_of_a_lost_definition_can_be_removed(store: Store, server: redis.Redis) -> None:
+    await store.define(exclusive())
+    await store.take(run(exclusive(), "1"))
+    await store.enqueue(run(exclusive(), "2"))
+    server.delete(ours("task", encode_task(key())))
+    assert await store.catalogue.remove([key()]) == {key()}
+    left = {str(found, "utf-8") for found in server.keys(f"*{encode_task(key())}*") if isinstance(found, bytes)}
+    assert left == set()
+    assert server.xlen(LOW) == 0
+
+
+async def test_versions_increase_although_the_last_one_is_lost(store: Store, server: redis.Redis) -> None:
+    last = await store.define(task("one"))
+    server.set(ours("version"), last + 1_000_000)
+    ahead = await store.define(task("two"))
+    server.delete(ours("version"))
+    assert await store.catalogue.load(ahead) is None
+    assert await store.define(task("three")) > ahead
+
+
+# -- runs -------------------------------------------------------------------------------------------------------------
+
+
+async def test_hastening_finds_what_waits_without_its_index(store: Store, server: redis.Redis) -> None:
+    """The agenda finds it only for a task that is due."""
+    await store.define(task())
+    claim = await store.take(run(task()))
+    assert await store.settle(claim, Retried(HOUR))
+    server.delete(ours("waiting"))
+    assert await store.queue.hasten([key()]) == 1
+    [again] = await store.claim()
+    assert (again.run, again.attempt) == (claim.run, 2)
+
+
+async def test_of_a_lost_line_only_the_order_is_lost(store: Store, server: redis.Redis) -> None:
+    await store.define(exclusive())
+    first = await store.take(run(exclusive()))
+    held = runs(exclusive(), 3, "held")
+    await store.enqueue(*held)
+    server.delete(ours("line", encode_task(key())))
+    await store.enqueue(run(exclusive(), "last"))
+    assert len(await store.live(key())) == 5
+    assert await store.settle(first)
+    ran = set[str]()
+    while claims := await store.claim():
+        [claim] = claims
+        ran.add(claim.run.id.value)
+        assert await store.settle(claim)
+    assert ran == {one.id.value for one in (*held, run(exclusive(), "last"))}
+
 
 # -- streams ----------------------------------------------------------------------------------------------------------
 
