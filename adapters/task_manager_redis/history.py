@@ -9,7 +9,7 @@ from datetime import datetime
 from task_manager_core.domain.codec import decode_presence, decode_record, decode_skipped, instant
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Term
-from task_manager_core.domain.observation import LiveRun, Snapshot, TaskView
+from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import Plan, Skipped, SkipReason
 from task_manager_core.domain.run import AttemptRecord, RunState
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
@@ -26,6 +26,8 @@ _SNAPSHOT = script("snapshot")
 class RedisHistory:
     def __init__(self, client: RedisClient) -> None:
         self._client = client
+        self._presences: dict[str, Presence] = {}
+        """What the nodes of the last snapshot said of themselves, by digest. It may be much, and changes seldom."""
 
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         lines = await self._client.newest(self._client.key("history", encode_task(key)), limit)
@@ -44,29 +46,39 @@ class RedisHistory:
     async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
         """Up to TASKS_PER_SCRIPT tasks are one reading. More of them are several, asked for at once."""
         asked = sorted({encode_task(key) for key in keys or ()})
+        known = self._presences
         (frame, left, views), *parts = await asyncio.gather(
-            self._part(asked[:TASKS_PER_SCRIPT], everything=keys is None, framed=True),
+            self._part(asked[:TASKS_PER_SCRIPT], 1, int(keys is None), known),
             *(self._part(some) for some in batches(asked[TASKS_PER_SCRIPT:], TASKS_PER_SCRIPT)),
         )
         if left:
             parts += await asyncio.gather(*(self._part(some) for some in batches(left, TASKS_PER_SCRIPT)))
         for _, _, more in parts:
             views += more
-        now, holder, token, queued, presences = row(frame, 5)
+        now, holder, token, queued, nodes = row(frame, 5)
         return Snapshot(
             now=moment(now),
             term=None if holder == "" else Term(NodeId(text(holder)), number(token)),
             tasks=tuple(sorted(views, key=lambda view: view.key)),
-            nodes=tuple(sorted(map(decode_presence, texts(presences)), key=lambda presence: presence.node)),
+            nodes=await self._nodes(nodes, known),
             queued=number(queued),
         )
 
+    async def _nodes(self, nodes: Reply, known: Mapping[str, Presence]) -> tuple[Presence, ...]:
+        living: dict[str, Presence] = {}
+        for digest, presence in pairs(nodes):
+            if digest not in known:
+                await asyncio.sleep(0)  # One names all that a process declares: between two others have their turn.
+            living[digest] = known[digest] if digest in known else decode_presence(presence)
+        self._presences = living
+        return tuple(sorted(living.values(), key=lambda presence: presence.node))
+
     async def _part(
-        self, tasks: Sequence[str], *, everything: bool = False, framed: bool = False
+        self, tasks: Sequence[str], framed: int = 0, everything: int = 0, known: Collection[str] = ()
     ) -> tuple[Reply, list[str], list[TaskView]]:
         """The frame, the tasks that are left, and the views. Each part is read when it comes, which may be long work:
         between two of them others have their turn."""
-        reply = await self._client.run(_SNAPSHOT, int(framed), TASKS_PER_SCRIPT, int(everything), *tasks)
+        reply = await self._client.run(_SNAPSHOT, framed, TASKS_PER_SCRIPT, everything, len(known), *known, *tasks)
         frame, views, left, claims = row(reply, 4)
         workers: dict[tuple[str, str], NodeId] = {}
         for claim in items(claims):

@@ -1,9 +1,12 @@
--- ARGV: whether the frame is wanted (0, 1), most tasks viewed when all are asked for, whether all are (0, 1), tasks.
--- Answer: frame (empty, or now, holder, token, queued, presences), views, tasks that exist and are not among the views,
+-- ARGV: whether the frame is wanted (0, 1), most tasks viewed when all are asked for, whether all are (0, 1), how many
+-- presences the reader knows, their digests, tasks.
+-- Answer: frame (empty, or now, holder, token, queued, nodes), views, tasks that exist and are not among the views,
 -- claims (priority, entry, worker): those of the viewed runs, and maybe others.
+-- Nodes: digest of the presence, its text (empty if known), ...
 -- A view: task, version, slot, due, paused, resumed_at, retired, skips (reason, count, ...), live runs (run, place, ...),
 -- held runs (run, priority and slot as words) in their order.
 local LIVE = 9
+local FIRST_KNOWN, FIRST_TASK = 8, 8 + ARGV[7]
 
 local framed, most, all = ARGV[4] == '1', tonumber(ARGV[5]), ARGV[6] == '1'
 if framed then
@@ -27,6 +30,21 @@ local function view(task)
   }
 end
 
+local function nodes()
+  local known, found, presences = {}, {}, root .. ':presences'
+  for i = FIRST_KNOWN, FIRST_TASK - 1 do
+    known[ARGV[i]] = true
+  end
+  for _, node in ipairs(redis.call('ZRANGEBYSCORE', root .. ':nodes', '(' .. now, '+inf')) do
+    local digest = redis.call('HGET', presences, 'digest ' .. node)
+    if digest then
+      found[#found + 1] = digest
+      found[#found + 1] = known[digest] and '' or redis.call('HGET', presences, 'text ' .. node)
+    end
+  end
+  return found
+end
+
 local function frame()
   local term = redis.call('HMGET', reign, 'holder', 'token', 'until')
   if not term[1] or now >= tonumber(term[3]) then
@@ -38,11 +56,7 @@ local function frame()
     -- Acknowledged entries are deleted in the same step, so what is not pending has not been claimed.
     queued = queued + redis.call('XLEN', streams[priority]) - redis.call('XPENDING', streams[priority], GROUP)[1]
   end
-  local presences = {}
-  for _, node in ipairs(redis.call('ZRANGEBYSCORE', root .. ':nodes', '(' .. now, '+inf')) do
-    presences[#presences + 1] = redis.call('HGET', root .. ':presences', node) or nil
-  end
-  return { now, term[1], term[2], queued, presences }
+  return { now, term[1], term[2], queued, nodes() }
 end
 
 local function claims_of(priority, views, runs)
@@ -64,7 +78,7 @@ local views, left, runs, claims = {}, {}, 0, {}
 if all then
   mend_indexes()
 end
-local asked = all and redis.call('ZRANGE', catalogue, 0, -1) or { unpack(ARGV, 7) }
+local asked = all and redis.call('ZRANGE', catalogue, 0, -1) or { unpack(ARGV, FIRST_TASK) }
 for _, task in ipairs(asked) do
   if #views < most then
     local seen = view(task)

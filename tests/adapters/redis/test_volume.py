@@ -13,7 +13,7 @@ import redis
 from task_manager_core.domain.run import Retried
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Enqueued
-from task_manager_core.testing.conformance.build import HOUR, exclusive, run, runs, settlement, task
+from task_manager_core.testing.conformance.build import HOUR, exclusive, key, presence, run, runs, settlement, task
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from tests.adapters.redis.moved import open_moved
@@ -87,6 +87,26 @@ async def test_a_retry_is_hastened_without_a_look_at_what_is_queued(store: Store
         costs.append(await cost(server, partial(store.queue.hasten, [of.key])))
         await store.catalogue.remove([of.key])
     assert costs[1] < FACTOR * costs[0]
+
+
+async def test_what_a_node_says_of_itself_is_told_to_each_reader_once(store: Store, server: redis.Redis) -> None:
+    nodes = [presence(f"node {number}", tasks=frozenset(map(key, map(str, range(MANY))))) for number in range(5)]
+    for node in nodes:
+        await store.attendance.announce(node, HOUR)
+
+    async def told() -> int:
+        """In bytes."""
+        before = int(server.info("stats")["total_net_output_bytes"])
+        assert list((await store.history.snapshot(())).nodes) == nodes
+        return int(server.info("stats")["total_net_output_bytes"]) - before
+
+    whole = await told()
+    assert await told() < whole / FACTOR
+    nodes[3] = presence("node 3", tasks=frozenset(map(key, map(str, range(MANY // 2)))))
+    await store.attendance.announce(nodes[3], HOUR)
+    assert whole / FACTOR < await told() < whole / 4
+    await store.attendance.depart(nodes.pop().node)
+    assert await told() < whole / FACTOR
 
 
 @pytest.mark.parametrize("state", ["waiting", "held"])
