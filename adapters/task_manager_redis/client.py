@@ -1,8 +1,9 @@
 """The one door to redis-py: scripts and reads go in; plain values or a BackendError come out.
 
-Commands and blocking reads have connections of their own, so that a reader that waits starves nobody. A command that
-fails is never repeated here: whether it took effect is unknown, and only its caller knows what a second answer would
-mean. The next call connects anew.
+Commands and blocking reads have connections of their own, so that a reader that waits starves nobody. The verbs with
+which a process keeps what it holds do not queue behind what people ask for. A command that fails is never repeated
+here: whether it took effect is unknown, and only its caller knows what a second answer would mean. The next call
+connects anew.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ from task_manager_redis.translation import FAILURES, Failure, code_of, translate
 GROUP = "workers"
 OLDEST_SERVER = (6, 2)
 
+# The term and the slots that it is for, the claims, the place among the living, and what is known of the tasks.
+_KEEPING = frozenset(
+    {"campaign", "renew", "resign", "agenda", "commit", "reap"}
+    | {"claim", "extend", "settle", "release", "promote", "announce", "depart", "load"}
+)
 _COMMANDS_AT_ONCE = 16
 _READERS_AT_ONCE = 1024
 _LONGEST_LIFE = timedelta(days=36500)
@@ -60,10 +66,10 @@ class RedisClient:
         self._secrets = secrets_of(settings)
         self._patience = (settings.connect_timeout + settings.timeout).total_seconds()
         self._retention = (retention.runs, min(retention.ttl, _LONGEST_LIFE) // _MILLISECOND)
-        self._commands = connect(settings, timeout=settings.timeout, connections=2 * _COMMANDS_AT_ONCE)
+        self._commands = connect(settings, timeout=settings.timeout, connections=4 * _COMMANDS_AT_ONCE)
         # Without a timeout of the socket: how long an answer may take differs from read to read.
         self._readers = connect(settings, timeout=None, connections=_READERS_AT_ONCE)
-        self._gate = asyncio.Semaphore(_COMMANDS_AT_ONCE)
+        self._keeping, self._asking = (asyncio.Semaphore(_COMMANDS_AT_ONCE) for _ in range(2))
         self._inspected = False
 
     def key(self, *parts: str) -> str:
@@ -73,7 +79,8 @@ class RedisClient:
         """Run a script. Errors: BackendUnavailable, BackendMisconfigured, BackendCorrupt."""
         try:
             # Over everything: the queue at the gate of a server that does not answer would be long.
-            async with asyncio.timeout(self._patience), self._gate:
+            gate = self._keeping if verb.name in _KEEPING else self._asking
+            async with asyncio.timeout(self._patience), gate:
                 await self._inspect()
                 return await self._evaluate(verb, arguments)
         except FAILURES as error:
@@ -84,7 +91,7 @@ class RedisClient:
         if limit <= 0:
             return []
         try:
-            async with asyncio.timeout(self._patience), self._gate:
+            async with asyncio.timeout(self._patience), self._asking:
                 await self._inspect()
                 reply = await _execute(self._commands, "XREVRANGE", key, "+", "-", "COUNT", limit)
                 return [fields["line"] for _, fields in _entries(reply)]
@@ -100,7 +107,7 @@ class RedisClient:
         count = arguments.index("STREAMS")
         try:
             if not self._inspected:
-                async with asyncio.timeout(self._patience), self._gate:
+                async with asyncio.timeout(self._patience), self._keeping:
                     await self._inspect()
             async with asyncio.timeout(block / 1000 + self._patience):
                 reply = await _execute(self._readers, command, *arguments[:count], "BLOCK", block, *arguments[count:])
@@ -147,8 +154,8 @@ class RedisClient:
         self._inspected = True
 
     async def _failed(self, error: Failure) -> BackendError:
-        if not isinstance(error, ResponseError):
-            self._inspected = False
+        if not isinstance(error, (ResponseError, TimeoutError)):
+            self._inspected = False  # A TimeoutError that is no redis-py's was ours, and may be of the queue at a gate.
         elif code_of(error) == "READONLY":
             # A primary that became a replica keeps its connections open; new ones find the new primary.
             self._inspected = False

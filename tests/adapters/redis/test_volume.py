@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from itertools import count
@@ -87,6 +88,19 @@ async def test_a_retry_is_hastened_without_a_look_at_what_is_queued(store: Store
         costs.append(await cost(server, partial(store.queue.hasten, [of.key])))
         await store.catalogue.remove([of.key])
     assert costs[1] < FACTOR * costs[0]
+
+
+async def test_whoever_keeps_what_he_holds_does_not_queue_behind_those_who_look(store: Store) -> None:
+    for of in map(task, map(str, range(10))):
+        await store.define(of)
+    term, claim = await store.lead(), await store.take(run(task("0")))
+    looking = [asyncio.ensure_future(store.history.snapshot()) for _ in range(200)]
+    await asyncio.sleep(0)
+    assert await store.leadership.renew(term, HOUR)
+    assert await store.alive(claim, HOUR)
+    assert await store.settle(claim)
+    assert sum(look.done() for look in looking) < len(looking) / 2
+    await asyncio.wait(looking)
 
 
 async def test_what_a_node_says_of_itself_is_told_to_each_reader_once(store: Store, server: redis.Redis) -> None:
