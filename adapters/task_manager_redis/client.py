@@ -27,6 +27,8 @@ from task_manager_redis.translation import FAILURES, Failure, code_of, translate
 
 GROUP = "workers"
 OLDEST_SERVER = (6, 2)
+INSPECTED_FOR = 60.0
+"""Seconds. Settings of a server can be changed while it runs."""
 
 # The term and the slots that it is for, the claims, the place among the living, and what is known of the tasks.
 _KEEPING = frozenset(
@@ -70,7 +72,7 @@ class RedisClient:
         # Without a timeout of the socket: how long an answer may take differs from read to read.
         self._readers = connect(settings, timeout=None, connections=_READERS_AT_ONCE)
         self._keeping, self._asking = (asyncio.Semaphore(_COMMANDS_AT_ONCE) for _ in range(2))
-        self._inspected = False
+        self._inspect_at = 0.0
 
     def key(self, *parts: str) -> str:
         return ":".join((self.root, *parts))
@@ -106,7 +108,7 @@ class RedisClient:
         block = max(wait // _MILLISECOND, 1)
         count = arguments.index("STREAMS")
         try:
-            if not self._inspected:
+            if self._suspicious():
                 async with asyncio.timeout(self._patience), self._keeping:
                     await self._inspect()
             async with asyncio.timeout(block / 1000 + self._patience):
@@ -137,9 +139,12 @@ class RedisClient:
             # The server forgets scripts when it restarts and when another one takes over. EVAL teaches it again.
             return await _execute(self._commands, "EVAL", verb.text, *head, *arguments)
 
+    def _suspicious(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._inspect_at
+
     async def _inspect(self) -> None:
-        """Look once per connection loss whether this server is one that keeps what it is given."""
-        if self._inspected:
+        """Look now and then, and after every loss of a connection, whether this server keeps what it is given."""
+        if not self._suspicious():
             return
         said = text(await self._evaluate(_INSPECT, ()))
         version = re.search(r"^redis_version:(\d+)\.(\d+)", said, re.MULTILINE)
@@ -151,14 +156,14 @@ class RedisClient:
                 f"{self._address} may evict keys when its memory is full (maxmemory-policy {policy[1]}), "
                 "which loses tasks and runs: set maxmemory-policy noeviction"
             )
-        self._inspected = True
+        self._inspect_at = asyncio.get_running_loop().time() + INSPECTED_FOR
 
     async def _failed(self, error: Failure) -> BackendError:
         if not isinstance(error, (ResponseError, TimeoutError)):
-            self._inspected = False  # A TimeoutError that is no redis-py's was ours, and may be of the queue at a gate.
+            self._inspect_at = 0.0  # A TimeoutError that is no redis-py's was ours, and may be of the queue at a gate.
         elif code_of(error) == "READONLY":
             # A primary that became a replica keeps its connections open; new ones find the new primary.
-            self._inspected = False
+            self._inspect_at = 0.0
             await drop_idle(self._commands)
             await drop_idle(self._readers)
         return translated(error, self._address, self._secrets)

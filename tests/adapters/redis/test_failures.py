@@ -344,6 +344,23 @@ async def test_a_server_that_evicts_is_refused_until_it_does_not(own_redis_serve
                 await verb()
 
 
+async def test_a_server_that_begins_to_evict_is_noticed(
+    own_redis_server: RedisServer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("task_manager_redis.client.INSPECTED_FOR", 0.0)
+    verbs = await every_verb(store)
+    with own_redis_server.client() as client:
+        for verb in verbs:
+            await verb()
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        for verb in verbs:
+            with pytest.raises(BackendMisconfigured, match="noeviction"):
+                await verb()
+        client.config_set("maxmemory-policy", "noeviction")
+        for verb in verbs:
+            await verb()
+
+
 async def test_a_full_server_is_unavailable_and_changes_nothing(own_redis_server: RedisServer, store: Store) -> None:
     await store.define(task())
     claim = await store.take(run(task(), "1"))
