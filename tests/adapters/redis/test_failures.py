@@ -1,46 +1,29 @@
-"""A server that forgets, dies, freezes, refuses, or is not fit for us."""
+"""A server that forgets, dies, freezes or refuses."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from task_manager_core.domain.errors import BackendCorrupt, BackendError, BackendMisconfigured, BackendUnavailable
+from task_manager_core.domain.errors import BackendMisconfigured, BackendUnavailable
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.policy import Retention
 from task_manager_core.ports import Enqueued
 from task_manager_core.testing.clock import ManualClock
-from task_manager_core.testing.conformance.build import HOUR, NOTHING, SECOND, TTL, WORKER, key, run, task
+from task_manager_core.testing.conformance.build import HOUR, SECOND, TTL, WORKER, key, run, task
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings, redis_backend
-from task_manager_redis.backend import open_on
-from task_manager_redis.client import RedisClient
-from task_manager_redis.scripts import script
 from tests.adapters.redis.moved import PREFIX, MovedRedis, open_moved
+from tests.adapters.redis.unmoved import QUICK, every_verb, nowhere, opened
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until_async
 
 SECRET = "hunter2"
-QUICK = timedelta(milliseconds=300)
-
-
-@asynccontextmanager
-async def opened(settings: RedisSettings) -> AsyncIterator[Store]:
-    async with open_on(RedisClient(settings, Retention())) as backend:
-        yield Store(Harness(backend=backend, advance=_nowhere))
-
-
-async def _nowhere(_: timedelta) -> None:
-    raise AssertionError("this store's time is the server's")
 
 
 @pytest_asyncio.fixture
@@ -52,27 +35,6 @@ async def moved(own_redis_server: RedisServer) -> AsyncIterator[MovedRedis]:
 @pytest.fixture
 def store(moved: MovedRedis) -> Store:
     return Store(Harness(backend=moved.backend, advance=moved.advance))
-
-
-async def every_verb(store: Store, wait: timedelta = QUICK) -> list[Callable[[], Awaitable[object]]]:
-    """One call of each kind of connection and answer."""
-    term = Term(WORKER, 1)
-    return [
-        lambda: store.leadership.campaign(WORKER, TTL),
-        lambda: store.leadership.renew(term, TTL),
-        lambda: store.catalogue.load(0),
-        lambda: store.schedule.agenda(10),
-        lambda: store.schedule.commit(term, ()),
-        lambda: store.queue.claim(WORKER, 10, NOTHING),
-        lambda: store.queue.claim(WORKER, 10, wait),
-        lambda: store.queue.claim(WORKER, 10, NOTHING, known=()),
-        lambda: store.queue.enqueue([run(task())]),
-        lambda: store.queue.cancel([(key(), run(task()).id)]),
-        lambda: store.history.read(key(), 10),
-        store.history.snapshot,
-        lambda: store.attendance.depart(WORKER),
-        lambda: store.signals.wait(wait),
-    ]
 
 
 # -- a server that forgets --------------------------------------------------------------------------------------------
@@ -141,7 +103,7 @@ async def test_a_destroyed_group_is_created_again_and_nothing_queued_is_passed_o
 async def test_entering_needs_no_server() -> None:
     settings = RedisSettings(host="127.0.0.1", port=1, password=SECRET)
     async with redis_backend(settings)(clock=ManualClock(), retention=Retention()) as backend:
-        store = Store(Harness(backend=backend, advance=_nowhere))
+        store = Store(Harness(backend=backend, advance=nowhere))
         for verb in await every_verb(store):
             with pytest.raises(BackendUnavailable) as caught:
                 await verb()
@@ -326,97 +288,3 @@ async def test_an_account_needs_no_more_than_these_permissions(own_redis_server:
         assert len(await store.reap(term, TTL)) == 1
         for verb in await every_verb(store):
             await verb()
-
-
-# -- a server that is not fit for us ----------------------------------------------------------------------------------
-
-
-async def test_a_server_that_evicts_is_refused_until_it_does_not(own_redis_server: RedisServer) -> None:
-    with own_redis_server.client() as client:
-        client.config_set("maxmemory-policy", "volatile-lru")
-        async with opened(RedisSettings(url=own_redis_server.url)) as store:
-            for verb in await every_verb(store):
-                with pytest.raises(BackendMisconfigured, match="noeviction"):
-                    await verb()
-            assert client.dbsize() == 0
-            client.config_set("maxmemory-policy", "noeviction")
-            for verb in await every_verb(store):
-                await verb()
-
-
-async def test_a_server_that_begins_to_evict_is_noticed(
-    own_redis_server: RedisServer, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("task_manager_redis.client.INSPECTED_FOR", 0.0)
-    verbs = await every_verb(store)
-    with own_redis_server.client() as client:
-        for verb in verbs:
-            await verb()
-        client.config_set("maxmemory-policy", "allkeys-lru")
-        for verb in verbs:
-            with pytest.raises(BackendMisconfigured, match="noeviction"):
-                await verb()
-        client.config_set("maxmemory-policy", "noeviction")
-        for verb in verbs:
-            await verb()
-
-
-async def test_a_full_server_is_unavailable_and_changes_nothing(own_redis_server: RedisServer, store: Store) -> None:
-    await store.define(task())
-    claim = await store.take(run(task(), "1"))
-    with own_redis_server.client() as client:
-        client.config_set("maxmemory", 1)
-        before = {name: client.dump(name) for name in sorted(client.keys())}
-        with pytest.raises(BackendUnavailable, match="OOM"):
-            await store.enqueue(run(task(), "2"))
-        with pytest.raises(BackendUnavailable, match="OOM"):
-            await store.define(task("other"))
-        assert {name: client.dump(name) for name in sorted(client.keys())} == before
-        client.config_set("maxmemory", 0)
-    assert await store.settle(claim)
-
-
-async def test_a_replica_is_unavailable(own_redis_server: RedisServer, store: Store) -> None:
-    await store.define(task())
-    with own_redis_server.client() as client:
-        client.execute_command("REPLICAOF", "127.0.0.1", "1")
-        with pytest.raises(BackendUnavailable, match=r"READONLY|MASTERDOWN"):
-            await store.enqueue(run(task()))
-        client.execute_command("REPLICAOF", "NO", "ONE")
-    assert await store.enqueue(run(task())) == (Enqueued.QUEUED,)
-
-
-async def test_a_key_that_somebody_else_wrote_is_corrupt(own_redis_server: RedisServer, store: Store) -> None:
-    with own_redis_server.client() as client:
-        client.set(f"{{{PREFIX}}}:term", "something else")
-        with pytest.raises(BackendCorrupt):
-            await store.leadership.campaign(WORKER, TTL)
-        client.delete(f"{{{PREFIX}}}:term")
-        client.xadd(f"{{{PREFIX}}}:history:group/task", {"line": b"\xff\xfe"})
-        with pytest.raises(BackendCorrupt):
-            await store.history.read(key(), 10)
-    await store.lead()
-
-
-@pytest.mark.parametrize("answer", ["+OK", ":7", "*-1", "*0", "*1\r\n:1", "*1\r\n*1\r\n+a", "*2\r\n*0\r\n*0"])
-async def test_an_answer_of_another_shape_is_a_failure_of_the_store(answer: str) -> None:
-    inspecting = script("inspect").sha.encode()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            said = "+OK" if inspecting in data else answer
-            writer.write(f"{said}\r\n".encode() * len(re.findall(rb"\*\d+\r\n\$", data)))
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port: int = server.sockets[0].getsockname()[1]
-    async with server, opened(RedisSettings(host="127.0.0.1", port=port, timeout=QUICK)) as store:
-        for verb in await every_verb(store):
-            with suppress(BackendError):
-                await verb()
-
-
-async def test_a_database_that_does_not_exist_is_a_wrong_set_up(own_redis_server: RedisServer) -> None:
-    async with opened(RedisSettings(host="127.0.0.1", port=own_redis_server.port, db=99)) as store:
-        with pytest.raises(BackendMisconfigured, match="DB index"):
-            await store.now()

@@ -31,8 +31,8 @@ from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.keys import encode_task
 from tests.adapters.redis.moved import PREFIX, MovedRedis, open_moved
-from tests.adapters.redis.test_failures import every_verb
 from tests.adapters.redis.test_keyspace import EXPIRING, workout
+from tests.adapters.redis.unmoved import every_verb
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until_async
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -16,27 +15,16 @@ import redis
 from redis.crc import key_slot
 
 from task_manager_core.domain.errors import BackendUnavailable
-from task_manager_core.domain.policy import Priority, Retention
+from task_manager_core.domain.policy import Priority
 from task_manager_core.testing.conformance.build import HOUR, NOTHING, SECOND, TTL, WORKER, exclusive, key, run, task
-from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings, SentinelSettings
-from task_manager_redis.backend import open_on
-from task_manager_redis.client import RedisClient
+from tests.adapters.redis.unmoved import opened
 from tests.redis_server import RedisServer, find_server, free_port
 from tests.waiting import wait_until, wait_until_async
 
 SLOTS = 16384
 HIGHEST_PORT = 55_000  # the nodes of a cluster talk to each other 10,000 ports higher
-
-
-@asynccontextmanager
-async def opened(settings: RedisSettings) -> AsyncIterator[Store]:
-    async def advance(_: timedelta) -> None:
-        raise AssertionError("this store's time is the server's")
-
-    async with open_on(RedisClient(settings, Retention())) as backend:
-        yield Store(Harness(backend=backend, advance=advance))
 
 
 async def work(store: Store) -> None:

@@ -1,0 +1,49 @@
+"""A real Redis with its own time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.policy import Retention
+from task_manager_core.testing.conformance.build import NOTHING, TTL, WORKER, key, run, task
+from task_manager_core.testing.conformance.harness import Harness
+from task_manager_core.testing.conformance.store import Store
+from task_manager_redis import RedisSettings
+from task_manager_redis.backend import open_on
+from task_manager_redis.client import RedisClient
+
+QUICK = timedelta(milliseconds=300)
+
+
+@asynccontextmanager
+async def opened(settings: RedisSettings) -> AsyncGenerator[Store]:
+    async with open_on(RedisClient(settings, Retention())) as backend:
+        yield Store(Harness(backend=backend, advance=nowhere))
+
+
+async def nowhere(_: timedelta) -> None:
+    raise AssertionError("this store's time is the server's")
+
+
+async def every_verb(store: Store, wait: timedelta = QUICK) -> list[Callable[[], Awaitable[object]]]:
+    """One call of each kind of connection and answer."""
+    term = Term(WORKER, 1)
+    return [
+        lambda: store.leadership.campaign(WORKER, TTL),
+        lambda: store.leadership.renew(term, TTL),
+        lambda: store.catalogue.load(0),
+        lambda: store.schedule.agenda(10),
+        lambda: store.schedule.commit(term, ()),
+        lambda: store.queue.claim(WORKER, 10, NOTHING),
+        lambda: store.queue.claim(WORKER, 10, wait),
+        lambda: store.queue.claim(WORKER, 10, NOTHING, known=()),
+        lambda: store.queue.enqueue([run(task())]),
+        lambda: store.queue.cancel([(key(), run(task()).id)]),
+        lambda: store.history.read(key(), 10),
+        store.history.snapshot,
+        lambda: store.attendance.depart(WORKER),
+        lambda: store.signals.wait(wait),
+    ]
