@@ -73,7 +73,7 @@ def connect(settings: RedisSettings, *, timeout: timedelta | None, connections: 
         sentinel = settings.sentinel
         own: Options = {"username": sentinel.username, "password": sentinel.password}
         shared = {name: value for name, value in options.items() if name.startswith(("socket_", "ssl_"))}
-        own |= {"ssl": encrypted, "socket_timeout": settings.timeout.total_seconds()}
+        own |= {"ssl": encrypted, "socket_timeout": settings.timeout.total_seconds(), "retry": options["retry"]}
         watched = Sentinel(sentinel.hosts, sentinel_kwargs=shared | own)  # type: ignore[no-untyped-call]  # redis-py's
         options |= {"ssl": encrypted, "max_connections": connections}
         primary: Redis = watched.master_for(sentinel.service, **options)  # pyright: ignore[reportUnknownMemberType]
@@ -111,11 +111,10 @@ def secrets_of(settings: RedisSettings) -> tuple[str, ...]:
 
 def _options(settings: RedisSettings) -> tuple[type[AbstractConnection], Options]:
     """The class of connection and its arguments: the fields, then the URL, then what this adapter needs."""
-    options: Options = {"db": settings.db, "username": settings.username, "password": settings.password}
+    options: Options = {"host": settings.host, "port": settings.port, "db": settings.db}
+    options |= {"username": settings.username, "password": settings.password}
     kind: type[AbstractConnection] = SSLConnection if settings.tls else Connection
-    if settings.url is None:
-        options |= {"host": settings.host, "port": settings.port}
-    else:
+    if settings.url is not None:
         try:
             parsed: Options = {**parse_url(settings.url)}
         except ValueError as error:
@@ -136,7 +135,6 @@ def _options(settings: RedisSettings) -> tuple[type[AbstractConnection], Options
         options["socket_keepalive"] = True
     if settings.cluster or settings.sentinel is not None:
         options = {name: value for name, value in options.items() if name != "db" or (value and not settings.cluster)}
-    if settings.sentinel is not None:
-        options.pop("host", None)
-        options.pop("port", None)
+    if settings.sentinel is not None or not issubclass(kind, Connection):
+        del options["host"], options["port"]
     return kind, options

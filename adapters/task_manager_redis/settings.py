@@ -30,9 +30,10 @@ class SentinelSettings:
 class RedisSettings:
     """One server, or a Sentinel's primary, or a Cluster.
 
-    `url` (redis://, rediss://, unix://) replaces host, port and tls; what it leaves out of db, username and password
-    comes from the fields. It may carry redis-py's options as a query, such as `?ssl_ca_certs=ca.pem`. `prefix` keeps
-    applications apart that share a database. A command fails after `connect_timeout` + `timeout` at the latest.
+    What `url` (redis://, rediss://, unix://) says wins over the fields: what it leaves out of host, port, db, username
+    and password comes from them; its scheme says whether there is TLS. It may carry redis-py's options as a query, such
+    as `?ssl_ca_certs=ca.pem`. `prefix` keeps applications apart that share a database. A command fails after
+    `connect_timeout` + `timeout` at the latest.
     """
 
     url: str | None = field(default=None, repr=False)
@@ -77,8 +78,9 @@ class RedisSettings:
     def address(self) -> str:
         """Where it is, for messages: without credentials and options."""
         if self.sentinel is not None:
-            return f"service {self.sentinel.service!r} of the sentinels"
-        return f"{self.host}:{self.port}" if self.url is None else _shown(self.url)
+            hosts = ", ".join(f"{host}:{port}" for host, port in self.sentinel.hosts)
+            return f"service {self.sentinel.service!r} of the sentinels {hosts}"
+        return f"{self.host}:{self.port}" if self.url is None else _shown(self.url, self.host, self.port)
 
 
 def _scheme(url: str) -> str:
@@ -103,10 +105,12 @@ def _names_a_database(url: str) -> bool:
     return parts.scheme == "unix" or parts.path in {"", "/"} or parts.path[1:].isdecimal()
 
 
-def _shown(url: str) -> str:
-    """A URL without what could be secret: no user, no password, no options."""
+def _shown(url: str, host: str = "", port: int = 0) -> str:
+    """A URL without what could be secret (no user, no password, no options), with what it leaves to the fields."""
     if not _readable(url):
         return "(a URL that cannot be read)"
     parts = urlsplit(url)
-    port = "" if parts.port is None else f":{parts.port}"
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}"
+    host, port = parts.hostname or host, parts.port or port
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}{parts.path}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -78,6 +79,8 @@ def translated(error: Failure, address: str, secrets: tuple[str, ...]) -> Backen
     for secret in secrets:
         said = said.replace(secret, "***")
     code = code_of(error)
+    if isinstance(error, MasterNotFoundError):
+        said = "none of them names a primary"  # redis-py shows its clients instead.
     if code == "TRYAGAIN":
         said = "its slot is on its way from one node of the cluster to another"
     # A timeout has no text of its own.

@@ -17,7 +17,7 @@ from task_manager_core.testing.clock import ManualClock
 from task_manager_core.testing.conformance.build import HOUR, SECOND, TTL, WORKER, key, run, task
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
-from task_manager_redis import RedisSettings, redis_backend
+from task_manager_redis import RedisSettings, SentinelSettings, redis_backend
 from tests.adapters.redis.moved import PREFIX, MovedRedis, open_moved
 from tests.adapters.redis.unmoved import QUICK, every_verb, nowhere, opened
 from tests.redis_server import RedisServer
@@ -109,6 +109,20 @@ async def test_entering_needs_no_server() -> None:
                 await verb()
             assert SECRET not in str(caught.value)
             assert "127.0.0.1:1" in str(caught.value)
+
+
+async def test_sentinels_that_are_away_are_named_at_once() -> None:
+    hosts = (("127.0.0.1", 1), ("127.0.0.1", 2))
+    sentinel = SentinelSettings(hosts=hosts, service="main", username="me", password=SECRET)
+    began = time.monotonic()
+    async with opened(RedisSettings(sentinel=sentinel, password=SECRET)) as store:
+        for verb in await every_verb(store):
+            with pytest.raises(BackendUnavailable) as caught:
+                await verb()
+            assert caught.value.reason == (
+                "service 'main' of the sentinels 127.0.0.1:1, 127.0.0.1:2: none of them names a primary"
+            )
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])

@@ -103,6 +103,27 @@ async def test_a_url_says_what_it_says_and_the_fields_say_the_rest() -> None:
     await driver.aclose()
 
 
+@pytest.mark.parametrize(
+    ("url", "host", "port", "address"),
+    [
+        ("redis://server", "server", 7000, "redis://server:7000"),
+        ("redis://server:1/2", "server", 1, "redis://server:1/2"),
+        ("rediss://:1", "field", 1, "rediss://field:1"),
+        ("redis:///2", "field", 7000, "redis://field:7000/2"),
+        ("redis://[::1]", "::1", 7000, "redis://[::1]:7000"),
+    ],
+)
+async def test_what_a_url_leaves_out_of_the_address_comes_from_the_fields(
+    url: str, host: str, port: int, address: str
+) -> None:
+    settings = RedisSettings(url=url, host="field", port=7000)
+    assert settings.address == address
+    driver = connect(settings, timeout=None, connections=4)
+    given = driver.connection_pool.connection_kwargs  # type: ignore[attr-defined]
+    assert (given["host"], given["port"]) == (host, port)
+    await driver.aclose()
+
+
 async def test_a_socket_of_this_machine() -> None:
     driver = connect(RedisSettings(url="unix:///run/redis.sock?db=2"), timeout=None, connections=4)
     pool = driver.connection_pool  # type: ignore[attr-defined]
