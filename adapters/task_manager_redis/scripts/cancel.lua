@@ -32,6 +32,7 @@ local function cancel(task, run)
 end
 
 local answers, requested = {}, false
+open_streams()
 for i = 4, #ARGV, 2 do
   local answer = cancel(ARGV[i], ARGV[i + 1])
   requested = requested or answer == 'requested'

@@ -59,7 +59,7 @@ local function queue(task, run, priority, slot, attempt, failures, body)
     table.concat({ 'q', '-', priority, id, attempt, failures, slot, '-', '-' }, ' '))
 end
 
--- In this order, and out of it in the other: whatever is half done, promoting it sweeps.
+-- The index comes first and goes last: what a script leaves half done, promoting it sweeps.
 local function postpone(task, run, priority, id, slot, attempt, failures, body, kind, due)
   redis.call('ZADD', waiting, due, task .. ' ' .. run)
   redis.call('HSET', root .. ':' .. kind .. ':' .. task, run, body)

@@ -9,6 +9,7 @@ local LIVE = 9
 local FIRST_KNOWN, FIRST_TASK = 8, 8 + ARGV[7]
 
 local framed, most, all = ARGV[4] == '1', tonumber(ARGV[5]), ARGV[6] == '1'
+open_streams()
 if framed then
   promote(500)
 end
@@ -51,7 +52,6 @@ local function frame()
     term = { '', '' }
   end
   local queued = 0
-  open_streams()
   for _, priority in ipairs(PRIORITIES) do
     -- Acknowledged entries are deleted in the same step, so what is not pending has not been claimed.
     queued = queued + redis.call('XLEN', streams[priority]) - redis.call('XPENDING', streams[priority], GROUP)[1]
@@ -88,7 +88,6 @@ for _, task in ipairs(asked) do
     left[#left + 1] = task
   end
 end
-open_streams()
 for _, priority in ipairs(PRIORITIES) do
   for _, claim in ipairs(claims_of(priority, views, runs)) do
     claims[#claims + 1] = { priority, claim[1], claim[2] }
