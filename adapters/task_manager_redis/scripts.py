@@ -1,11 +1,17 @@
-"""The Lua scripts beside this file, each with the prelude before it. A script is one verb in one atomic step."""
+"""The Lua scripts beside this file, each with the prelude before it and the parts that it needs.
+
+A script is one verb in one atomic step.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+
+_NEEDS = re.compile(r"-- Needs ([a-z ]+)\.\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,8 @@ def _text(name: str) -> str:
 @cache
 def script(name: str) -> Script:
     """The script of this name, or an error of the import that asks for it."""
-    text = f"{_text('prelude')}\n{_text(name)}"
+    needs = _NEEDS.match(_text(name))
+    parts = needs[1].split(" and ") if needs else []
+    text = "\n".join(map(_text, ("prelude", *parts, name)))
     # Redis names scripts by SHA-1; nothing is protected by it.
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

@@ -1,3 +1,4 @@
+-- Needs runs and tasks.
 -- ARGV: limit. Answer: now, the next instant after now ('' for none), and per due task: task, version, slot, due,
 -- paused, resumed_at, live, held, retrying.
 local rows, stale = {}, {}

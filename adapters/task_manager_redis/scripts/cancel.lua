@@ -1,3 +1,4 @@
+-- Needs runs.
 -- ARGV per run: task, run. Answer per run: the value of Cancelling.
 local function cancel_held(task, run)
   local text = redis.call('HGET', root .. ':held:' .. task, run)

@@ -1,3 +1,4 @@
+-- Needs runs.
 -- ARGV: worker, limit, whether the worker says what it knows (0, 1), then what it knows: priority, entry.
 -- Answer: milliseconds to the next waiting run (-1: none), per claim: priority, entry, its fields; and how many foreign
 -- entries were found and dropped.

@@ -1,3 +1,4 @@
+-- Needs tasks.
 -- ARGV: tasks. Answer: those that exist.
 local found = {}
 for i = 4, #ARGV do

@@ -1,3 +1,4 @@
+-- Needs runs and tasks.
 -- ARGV: holder, token, then per decision: task, version, slot, next slot and due (empty without a plan), exclusive
 -- (0, 1), how many to fire, hold and skip; per run to fire or hold: run, priority, slot, body; per skip: reason, count,
 -- text.

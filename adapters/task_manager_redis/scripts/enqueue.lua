@@ -1,3 +1,4 @@
+-- Needs runs and tasks.
 -- ARGV: how long a request is remembered, then per run: run, task, priority, slot, exclusive (0, 1), body.
 -- Answer per run: the value of Enqueued.
 local memory = tonumber(ARGV[4])

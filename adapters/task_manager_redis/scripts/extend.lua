@@ -1,3 +1,4 @@
+-- Needs runs.
 -- ARGV: time to live of a claim, then per claim: priority, entry, worker, task, run.
 -- Answer: the numbers (from 0) of the lost claims, and of those whose runs somebody wants cancelled.
 local ttl = tonumber(ARGV[4])

@@ -1,3 +1,4 @@
+-- Needs runs.
 -- ARGV: tasks. Answer: how many runs waited.
 local count = 0
 for i = 4, #ARGV do

@@ -1,3 +1,4 @@
+-- Needs tasks.
 -- One page of what changed. ARGV: version the reader knows, score after which this page begins ('' for the first page),
 -- size of a page. Answer: nil when nothing changed; else version, incarnation, score after which the next page begins,
 -- definitions (task, text, version), and, with the last page only, all tasks and the retired ones.

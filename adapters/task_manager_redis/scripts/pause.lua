@@ -1,3 +1,4 @@
+-- Needs tasks.
 -- ARGV: tasks. Answer: those that exist. Nothing here expires: a pause has no end of its own.
 local found = {}
 for i = 4, #ARGV do

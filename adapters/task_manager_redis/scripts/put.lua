@@ -1,3 +1,4 @@
+-- Needs tasks.
 -- ARGV per definition: task, expected version, replan (0, 1), slot, due (both empty without a plan), text, the slot
 -- that must be next (empty: any), how many skips; per skip: reason, count, text.
 -- Answer per definition: its version, or -1 - (the version that stands) for a conflict.

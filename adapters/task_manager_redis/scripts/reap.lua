@@ -1,3 +1,4 @@
+-- Needs runs.
 -- ARGV: holder, token, time to live of a claim, limit, idle time after which a consumer without claims is forgotten.
 -- Answer: nil when fenced, else per reaped claim: priority, entry, worker, its fields.
 if not reigns(ARGV[4], ARGV[5]) then

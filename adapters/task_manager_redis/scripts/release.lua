@@ -1,3 +1,4 @@
+-- Needs runs.
 -- ARGV: delay, whether the attempts were started (0, 1), then per claim: priority, entry, worker, task, run.
 -- A run that somebody wants cancelled ends. Answer: the numbers (from 0) of the lost claims.
 local delay, started = tonumber(ARGV[4]), tonumber(ARGV[5])

@@ -1,3 +1,4 @@
+-- Needs runs and tasks.
 -- ARGV: tasks. Answer: those that existed. Their entries go, so every claim on them is lost.
 local AT_ONCE = 1000
 

@@ -1,3 +1,4 @@
+-- Needs tasks.
 -- ARGV: tasks. Answer: those that exist. Only a resumed pause sets the instant up to which slots are not replayed.
 local found = {}
 for i = 4, #ARGV do

@@ -1,3 +1,4 @@
+-- Needs tasks.
 -- ARGV: holder, token, tasks. Answer: nil when fenced, else those that were active.
 if not reigns(ARGV[4], ARGV[5]) then
   return false

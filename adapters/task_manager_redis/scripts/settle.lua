@@ -1,3 +1,4 @@
+-- Needs runs.
 -- ARGV per settlement: priority, entry, worker, task, run, milliseconds until the next attempt or 'end', line of
 -- history. A run that somebody wants cancelled is not tried again.
 -- Answer: the numbers (from 0) of the lost claims.

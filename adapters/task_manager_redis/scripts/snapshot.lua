@@ -1,3 +1,4 @@
+-- Needs runs and tasks.
 -- ARGV: whether the frame is wanted (0, 1), most tasks viewed when all are asked for, whether all are (0, 1), how many
 -- presences the reader knows, their digests, tasks.
 -- Answer: frame (empty, or now, holder, token, queued, nodes), views, tasks that exist and are not among the views,
@@ -88,7 +89,7 @@ for _, task in ipairs(asked) do
     left[#left + 1] = task
   end
 end
-for _, priority in ipairs(PRIORITIES) do
+for _, priority in ipairs(runs > 0 and PRIORITIES or {}) do
   for _, claim in ipairs(claims_of(priority, views, runs)) do
     claims[#claims + 1] = { priority, claim[1], claim[2] }
   end
