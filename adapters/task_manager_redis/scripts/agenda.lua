@@ -2,7 +2,6 @@
 -- ARGV: limit. Answer: now, the next instant after now ('' for none), and per due task: task, version, slot, due,
 -- paused, resumed_at, live, held, retrying.
 local rows, stale = {}, {}
-mend_indexes()
 for _, task in ipairs(redis.call('ZRANGEBYSCORE', agenda, '-inf', now, 'LIMIT', 0, ARGV[4])) do
   local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'slot', 'due', 'paused', 'resumed_at')
   if stored[1] and stored[2] and stored[3] and tonumber(stored[3]) <= now then
@@ -20,4 +19,7 @@ for _, task in ipairs(redis.call('ZRANGEBYSCORE', agenda, '-inf', now, 'LIMIT', 
 end
 index(stale)
 local following = redis.call('ZRANGEBYSCORE', agenda, '(' .. now, '(+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+if #rows == 0 and not following[1] then
+  mend_indexes() -- For the next look. A snapshot does it where something has been planned since.
+end
 return { now, following[2] or '', rows }

@@ -12,6 +12,7 @@ local FIRST_KNOWN, FIRST_TASK = 8, 8 + ARGV[7]
 local framed, most, all = ARGV[4] == '1', tonumber(ARGV[5]), ARGV[6] == '1'
 open_streams()
 if framed then
+  mend_indexes()
   promote(500)
 end
 
@@ -76,9 +77,6 @@ local function claims_of(priority, views, runs)
 end
 
 local views, left, runs, claims = {}, {}, 0, {}
-if all then
-  mend_indexes()
-end
 local asked = all and redis.call('ZRANGE', catalogue, 0, -1) or { unpack(ARGV, FIRST_TASK) }
 for _, task in ipairs(asked) do
   if #views < most then

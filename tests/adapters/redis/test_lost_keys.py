@@ -148,6 +148,18 @@ async def test_whoever_starts_does_not_see_a_lost_definition(store: Store, serve
     assert await store.catalogue.load(changes.version) is None
 
 
+async def test_the_agenda_that_is_lost_is_there_with_the_next_look(store: Store, server: redis.Redis) -> None:
+    slot = await store.slot()
+    for each in ("one", "two"):
+        await store.define(task(each), slot)
+    server.delete(ours("due"))
+    await store.schedule.agenda(10)
+    assert [due.key for due in (await store.schedule.agenda(10)).due] == [key("one"), key("two")]
+    server.zrem(ours("due"), encode_task(key("one")))
+    await store.history.snapshot(())
+    assert [due.key for due in (await store.schedule.agenda(10)).due] == [key("one"), key("two")]
+
+
 async def test_what_is_left_of_a_lost_definition_can_be_removed(store: Store, server: redis.Redis) -> None:
     await store.define(exclusive())
     await store.take(run(exclusive(), "1"))
