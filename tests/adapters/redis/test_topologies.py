@@ -9,12 +9,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import NoneType
 
 import pytest
 import redis
 from redis.crc import key_slot
 
 from task_manager_core.domain.errors import BackendUnavailable
+from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import Priority
 from task_manager_core.testing.conformance.build import HOUR, NOTHING, SECOND, TTL, WORKER, exclusive, key, run, task
 from task_manager_core.testing.conformance.store import Store
@@ -157,6 +159,12 @@ async def test_a_slot_that_moves_to_another_node_is_a_pause(known: bool) -> None
             assert await store.settle(await store.take(run(of, "1")))
             claim = await store.take(run(of, "2"))
             before, keys = await store.picture(), set(source.keys())
+            await store.signals.wait(NOTHING)  # what has rung already
+            waiting = [
+                asyncio.ensure_future(store.queue.claim(NodeId("waits"), 10, HOUR)),
+                asyncio.ensure_future(store.signals.wait(HOUR)),
+            ]
+            await wait_until_async(lambda: source.info("clients")["blocked_clients"] == 2, "both wait")
 
             async def nothing_answers() -> None:
                 answers = await asyncio.gather(
@@ -181,12 +189,19 @@ async def test_a_slot_that_moves_to_another_node_is_a_pause(known: bool) -> None
             await nothing_answers()
             move.end()
 
-            async def answers() -> bool:
+            async def moved() -> bool:
                 return await store.leadership.renew(term, TTL)
 
-            await wait_until_async(answers, "the slot has moved", 10, ignore=BackendUnavailable)
+            await wait_until_async(moved, "the slot has moved", 10, ignore=BackendUnavailable)
             assert await store.picture() == before
             assert await store.settle(claim)
+            await store.enqueue(run(of, "3"))
+            await store.define(task("rings"))
+            async with asyncio.timeout(10):
+                answers = await asyncio.gather(*waiting, return_exceptions=True)
+            assert {type(answer) for answer in answers} <= {tuple, NoneType, BackendUnavailable}
+            claims = await store.queue.claim(NodeId("waits"), 10, NOTHING, known=())
+            assert [one.run for one in claims] == [run(of, "3")]
             assert source.keys() == []
 
 
