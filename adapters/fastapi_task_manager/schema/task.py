@@ -48,7 +48,9 @@ class TaskDetailed(BaseModel):
     is_active: bool = Field(description="false while disabled, and for a static task that no process declares")
     is_running: bool = Field(description="Does a worker execute a run of it now?")
     retry_after: datetime | None = Field(description="When the waiting retry starts; null outside a backoff")
-    retry_delay: float | None = Field(description="Length of that backoff in seconds; null outside a backoff")
+    retry_delay: float | None = Field(
+        description="Length of that backoff in seconds, as the task is defined now; null outside a backoff"
+    )
     overlap: str = Field(default="allow", description="allow, buffer_one or skip")
     max_retries: int | None = Field(default=None, description="null: until it succeeds")
     timeout: float | None = Field(default=None, description="Longest time of one attempt in seconds")
