@@ -66,6 +66,11 @@ class Roster:
         """The definition of a task of one of our groups. Errors: DefinitionError."""
         return task.definition(self.group(task.group).defaults(self._defaults))
 
+    def shown(self, task: CoreTask) -> Task:
+        """A stored definition as its group shows it."""
+        group = self._groups.get(task.key.group)
+        return Task.of(task, None if group is None else group.function_registry.get(task.function))
+
     # -- what a group tells -------------------------------------------------------------------------------------------
 
     def check(self, group: TaskGroup, tasks: Sequence[Task]) -> None:
@@ -135,7 +140,7 @@ class Roster:
             elif added is not None and added[1] == stored.task:
                 group.learn(added[0])
             else:
-                group.learn(Task.of(stored.task, group.function_registry.get(stored.task.function)))
+                group.learn(self.shown(stored.task))
 
     def _forget(self, keys: Sequence[TaskKey]) -> None:
         for key in keys:

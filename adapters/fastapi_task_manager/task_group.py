@@ -134,7 +134,8 @@ class TaskGroup:
             high_priority: Claim runs of this task before others.
             retry_backoff: Seconds before the first retry of a failed run. Default: Config's.
             retry_backoff_max: Longest delay between retries in seconds. Default: Config's.
-            register: Let dynamic tasks call the function, too.
+            register: Let dynamic tasks call the function, too: under `name` where it is given, else under the
+                function's name. Of two functions with one name the first is called.
             allow_parallel: May several runs of the task live at once? None: what the group says.
             **options: See `TaskOptions`.
 
@@ -173,7 +174,7 @@ class TaskGroup:
             self._check(tasks)
             self._declare(tasks)
             if is_registered:
-                self._register(name_of(function), function, named=False)
+                self._register(plain, function, named=False)
             return function
 
         return declare
@@ -255,22 +256,27 @@ class TaskGroup:
             listener.added(self, task)
         return task
 
-    def remove_dynamic_task(self, name: str) -> None:
+    def remove_dynamic_task(self, name: str) -> Task:
         """Remove a dynamic task with all its state. The store forgets it within a poll.
 
         Args:
             name: Name of the task.
+
+        Returns:
+            The removed task.
 
         Raises:
             RuntimeError: The task is not found, or is static and cannot be removed.
         """
         if text("name", name) in self._static:
             raise TaskIsStatic(self._name, name, "removed")
-        if name not in self._dynamic:
+        removed = self._dynamic.get(name)
+        if removed is None:
             raise TaskNotFound(self._name, name)
         self.forget(name)
         for listener in self._listeners:
             listener.removed(self, name)
+        return removed
 
     # -- for managers -------------------------------------------------------------------------------------------------
 

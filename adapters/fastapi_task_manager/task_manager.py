@@ -234,18 +234,22 @@ class TaskManager:
         group.learn(task)
         return task
 
-    async def remove_dynamic_task(self, group_name: str, name: str) -> None:
+    async def remove_dynamic_task(self, group_name: str, name: str) -> Task:
         """Remove a dynamic task with all its state; returns when the store has forgotten it.
 
         Args:
             group_name: Group of the task.
             name: Name of the task.
 
+        Returns:
+            The removed task.
+
         Raises:
             RuntimeError: The task is not found, or is static and cannot be removed; or the manager is not running.
             TaskManagerError: The store is not available.
         """
-        await self.control.remove(TaskKey(group_name, name))
+        stored = await self.control.remove(TaskKey(group_name, name))
+        return self._roster.shown(stored.task)
 
     # -- running ------------------------------------------------------------------------------------------------------
 

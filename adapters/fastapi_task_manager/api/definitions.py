@@ -8,12 +8,11 @@ from fastapi import APIRouter, Query
 
 from fastapi_task_manager.api.refusals import bounded, refusals
 from fastapi_task_manager.api.selecting import KeyInPath, possible_key
-from fastapi_task_manager.api.showing import shown_action, shown_dynamic_task
+from fastapi_task_manager.api.showing import shown_dynamic_task
 from fastapi_task_manager.schema.task import (
     ChangeDynamicTaskRequest,
     CreateDynamicTaskRequest,
     DynamicTaskResponse,
-    TaskActionResponse,
 )
 
 if TYPE_CHECKING:
@@ -54,8 +53,7 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
     async def remove(
         task_group_name: Annotated[str, Query(description="Group of the task")],
         task_name: Annotated[str, Query(description="Name of the task")],
-    ) -> TaskActionResponse:
-        """Remove a dynamic task with all its state."""
+    ) -> DynamicTaskResponse:
+        """Remove a dynamic task with all its state; the answer is the task that is gone."""
         key = possible_key(task_group_name, task_name)
-        await manager.remove_dynamic_task(key.group, key.name)
-        return shown_action([key])
+        return shown_dynamic_task(await manager.remove_dynamic_task(key.group, key.name))

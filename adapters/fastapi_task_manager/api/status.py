@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from fastapi_task_manager.schema import task_group as shown
 from fastapi_task_manager.schema.health import ConfigResponse, HealthResponse
 from fastapi_task_manager.schema.task import RegisteredFunctionInfo, RegisteredFunctionsResponse
-from fastapi_task_manager.schema.task_group import TaskGroupResponse
 
 if TYPE_CHECKING:
     from fastapi_task_manager.task_group import TaskGroup
@@ -35,10 +35,10 @@ def add_status_routes(router: APIRouter, manager: TaskManager) -> None:
         task_group_name: Annotated[str | None, Query(description="Only the group of this name")] = None,
         name: Annotated[str | None, Query(description="The same")] = None,
         tag: Annotated[str | None, Query(description="Only groups that carry this tag")] = None,
-    ) -> list[TaskGroupResponse]:
+    ) -> list[shown.TaskGroup]:
         """The groups of this process."""
         return [
-            TaskGroupResponse(
+            shown.TaskGroup(
                 name=group.name, tags=group.tags, allow_parallel=group.allow_parallel, task_count=len(group.tasks)
             )
             for group in _groups(manager, task_group_name, tag)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from fastapi_task_manager.config import OperationalConfig
+from fastapi_task_manager.schema.answer import Answer
 
 
-class HealthResponse(BaseModel):
+class HealthResponse(Answer):
     """The state of one process."""
 
     status: Literal["healthy", "unhealthy"] = Field(
@@ -21,7 +24,12 @@ class HealthResponse(BaseModel):
     reason: str | None = Field(default=None, description="What is wrong, null when healthy")
 
 
-class ConfigResponse(BaseModel):
+def _default(field: str) -> Any:
+    """That of the configuration."""
+    return OperationalConfig.model_fields[field].default
+
+
+class ConfigResponse(Answer):
     """The operational fields of the configuration: no host, no secret. Lengths of time are seconds."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -41,10 +49,19 @@ class ConfigResponse(BaseModel):
     retry_backoff_max: float = Field(description="Longest delay between retries in seconds")
     retry_backoff_multiplier: float = Field(description="Each delay is this many times the one before")
     running_heartbeat_interval: float = Field(description="A worker extends its claims this often, in seconds")
-    max_retries: int | None = Field(description="Retries before a run is given up; null: until it succeeds")
-    timezone: str = Field(description="Zone of the cron expressions that name none")
-    refresh_interval: float = Field(description="Longest time until a changed definition is known, in seconds")
-    shutdown_timeout: float = Field(description="Running tasks get this long to end at a stop, in seconds")
+    max_retries: int | None = Field(
+        default=_default("max_retries"), description="Retries before a run is given up; null: until it succeeds"
+    )
+    timezone: str = Field(default=_default("timezone"), description="Zone of the cron expressions that name none")
+    refresh_interval: float = Field(
+        default=_default("refresh_interval"),
+        description="Longest time until a changed definition is known, in seconds",
+    )
+    shutdown_timeout: float = Field(
+        default=_default("shutdown_timeout"),
+        description="Running tasks get this long to end at a stop, in seconds",
+    )
     start_timeout: float | None = Field(
-        description="A start fails after this time without a usable store, in seconds; null: it keeps trying"
+        default=_default("start_timeout"),
+        description="A start fails after this time without a usable store, in seconds; null: it keeps trying",
     )

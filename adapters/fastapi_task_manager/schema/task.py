@@ -2,54 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
+from fastapi_task_manager.schema.answer import Answer
 from fastapi_task_manager.schema.numbers import Number, WholeNumber
-from fastapi_task_manager.task import Task
-
-__all__ = [
-    "AffectedRun",
-    "AffectedTask",
-    "ChangeDynamicTaskRequest",
-    "CreateDynamicTaskRequest",
-    "DynamicTaskResponse",
-    "RegisteredFunctionInfo",
-    "RegisteredFunctionsResponse",
-    "SkippedSlots",
-    "Task",
-    "TaskActionResponse",
-    "TaskDetailed",
-    "TaskRun",
-    "TaskRunsResponse",
-    "TaskStatistics",
-    "TriggerRequest",
-]
 
 
-class TaskDetailed(BaseModel):
-    """A task with its state. Policies are shown as they apply, with every default filled in."""
+class TaskBase(Answer):
+    """What is said about a task, without its function. null leaves it to the group, then to the configuration."""
+
+    name: str = Field(description="Name of the task inside its group")
+    expression: str = Field(description="The schedule in words: the cron expression, or what stands for it")
+    description: str | None = Field(default=None, description="Free text")
+    tags: list[str] | None = Field(default=None, description="The group's and its own")
+    high_priority: bool = Field(default=False, description="Its runs are claimed before those of other tasks")
+    retry_backoff: float | None = Field(default=None, description="Seconds before the first retry")
+    retry_backoff_max: float | None = Field(default=None, description="Longest delay between retries in seconds")
+    dynamic: bool = Field(default=False, description="Added at run time, not declared by code")
+    allow_parallel: bool | None = Field(default=None, description="May several runs of the task live at once?")
+
+
+class Task(TaskBase):
+    """The same with its function, as applications build it; groups list `fastapi_task_manager.Task`."""
+
+    function: Callable[..., Any] = Field(description="The function that a run calls")
+    kwargs: dict[str, Any] | None = Field(default=None, description="Keyword arguments of the function")
+    function_name: str | None = Field(default=None, description="The name under which the function is known")
+
+
+class TaskDetailed(TaskBase):
+    """A task with its state. The API fills in every policy, each default as it applies."""
 
     task_group_name: str = Field(description="Group of the task")
-    name: str = Field(description="Name of the task inside its group")
-    description: str | None = Field(description="Free text")
-    tags: list[str] = Field(description="The group's and its own")
-    expression: str = Field(description="The schedule in words: the cron expression, or what stands for it")
-    high_priority: bool = Field(description="Its runs are claimed before those of other tasks")
-    retry_backoff: float = Field(description="Seconds before the first retry")
-    retry_backoff_max: float = Field(description="Longest delay between retries in seconds")
-    dynamic: bool = Field(description="Added at run time, not declared by code")
-    allow_parallel: bool = Field(description="May several runs of the task live at once?")
-    kwargs: dict[str, Any] = Field(description="Keyword arguments of the function")
-    function_name: str = Field(description="The function that a run calls")
-    next_run: datetime | None = Field(description="When the next slot is dispatched; null when the schedule has ended")
-    is_active: bool = Field(description="false while disabled, and for a static task that no process declares")
-    is_running: bool = Field(description="Does a worker execute a run of it now?")
-    retry_after: datetime | None = Field(description="When the waiting retry starts; null outside a backoff")
+    kwargs: dict[str, Any] | None = Field(default=None, description="Keyword arguments of the function")
+    function_name: str | None = Field(default=None, description="The function that a run calls")
+    next_run: datetime | None = Field(
+        default=None, description="When the next slot is dispatched; null when the schedule has ended"
+    )
+    is_active: bool = Field(
+        default=True, description="false while disabled, and for a static task that no process declares"
+    )
+    is_running: bool = Field(default=False, description="Does a worker execute a run of it now?")
+    retry_after: datetime | None = Field(
+        default=None, description="When the waiting retry starts; null outside a backoff"
+    )
     retry_delay: float | None = Field(
-        description="Length of that backoff in seconds, as the task is defined now; null outside a backoff"
+        default=None,
+        description="Length of that backoff in seconds, as the task is defined now; null outside a backoff",
     )
     overlap: str = Field(default="allow", description="allow, buffer_one or skip")
     max_retries: int | None = Field(default=None, description="null: until it succeeds")
@@ -58,7 +61,7 @@ class TaskDetailed(BaseModel):
     skipped: dict[str, int] = Field(default={}, description="How many slots were skipped for which reason")
 
 
-class TaskRun(BaseModel):
+class TaskRun(Answer):
     """One attempt at a run."""
 
     run_date: datetime = Field(description="When the attempt started, by its worker's clock")
@@ -78,7 +81,7 @@ class TaskRun(BaseModel):
     error_traceback: str | None = Field(default=None, description="The end of its traceback, at most 8,000 characters")
 
 
-class SkippedSlots(BaseModel):
+class SkippedSlots(Answer):
     """Neighbouring slots that were not dispatched, for one reason."""
 
     first: datetime = Field(description="The first of these slots")
@@ -87,30 +90,30 @@ class SkippedSlots(BaseModel):
     reason: str = Field(description="Why: paused, overlap, backoff, deadline, catch_up, deleted or store_lost")
 
 
-class TaskStatistics(BaseModel):
+class TaskStatistics(Answer):
     """What happened to a task, newest first."""
 
     task_group_name: str = Field(description="Group of the task")
     task_name: str = Field(description="Name of the task inside its group")
-    runs: list[TaskRun] = Field(description="Attempts, the newest first")
+    runs: list[TaskRun] = Field(default=[], description="Attempts, the newest first")
     skipped: list[SkippedSlots] = Field(default=[], description="Skipped slots, the newest first")
 
 
-class AffectedTask(BaseModel):
+class AffectedTask(Answer):
     """A task that an action took effect on."""
 
     task_group: str = Field(description="Group of the task")
     task: str = Field(description="Name of the task inside its group")
 
 
-class TaskActionResponse(BaseModel):
+class TaskActionResponse(Answer):
     """What an action took effect on."""
 
     affected_tasks: list[AffectedTask] = Field(description="The tasks in the order of their names")
     count: int = Field(description="How many they are")
 
 
-class AffectedRun(BaseModel):
+class AffectedRun(Answer):
     """A run that an action took effect on."""
 
     task_group: str = Field(description="Group of the task")
@@ -138,14 +141,14 @@ class TriggerRequest(BaseModel):
     )
 
 
-class RegisteredFunctionInfo(BaseModel):
+class RegisteredFunctionInfo(Answer):
     """A function that dynamic tasks may name."""
 
     task_group_name: str = Field(description="Group of the function")
     function_name: str = Field(description="What a dynamic task calls it")
 
 
-class RegisteredFunctionsResponse(BaseModel):
+class RegisteredFunctionsResponse(Answer):
     """The functions that dynamic tasks may name."""
 
     functions: list[RegisteredFunctionInfo] = Field(description="The functions, group by group")
@@ -226,14 +229,14 @@ class ChangeDynamicTaskRequest(_DynamicTask):
         return words
 
 
-class DynamicTaskResponse(BaseModel):
-    """A dynamic task as it stands."""
+class DynamicTaskResponse(Answer):
+    """A dynamic task: as it stands, or as it stood until it was removed."""
 
     task_group_name: str = Field(description="Group of the task")
     task_name: str = Field(description="Name of the task inside its group")
     function_name: str = Field(description="The function that a run calls")
     cron_expression: str = Field(description="The schedule in words: the cron expression, or what stands for it")
-    kwargs: dict[str, Any] = Field(description="Keyword arguments of the function")
+    kwargs: dict[str, Any] | None = Field(default=None, description="Keyword arguments of the function")
     dynamic: Literal[True] = Field(
         default=True, description="Always true: only dynamic tasks are added and changed here"
     )

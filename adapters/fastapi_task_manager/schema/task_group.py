@@ -1,18 +1,16 @@
-"""Groups and functions, as the API shows them."""
+"""Groups, as the API shows them."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from fastapi_task_manager.schema.task import RegisteredFunctionInfo, RegisteredFunctionsResponse
-
-__all__ = ["RegisteredFunctionInfo", "RegisteredFunctionsResponse", "TaskGroupResponse"]
+from fastapi_task_manager.schema.answer import Answer
 
 
-class TaskGroupResponse(BaseModel):
+class TaskGroup(Answer):
     """A group of this process."""
 
     name: str = Field(description="Name of the group")
-    tags: list[str] = Field(description="Carried by every task of the group")
-    allow_parallel: bool | None = Field(description="null: what the configuration says")
-    task_count: int = Field(description="Static and dynamic tasks")
+    tags: list[str] = Field(default=[], description="Carried by every task of the group")
+    allow_parallel: bool | None = Field(default=None, description="null: what the configuration says")
+    task_count: int = Field(default=0, description="Static and dynamic tasks")

@@ -195,8 +195,11 @@ class Control:
             stored = self.definition(task.key)
         raise VersionConflict(task.key.group, task.key.name, expected, stored.version)
 
-    async def remove(self, key: TaskKey) -> None:
-        """Remove a dynamic task with all its state. Errors: TaskNotFound, TaskIsStatic."""
+    async def remove(self, key: TaskKey) -> StoredTask:
+        """Remove a dynamic task with all its state; the answer is the removed definition.
+
+        Errors: TaskNotFound, TaskIsStatic.
+        """
         await self._registrar.grant(key)
         await self._registrar.refresh()
         stored = self.definition(key)
@@ -205,6 +208,7 @@ class Control:
         if not await self._backend.catalogue.remove([key]):
             raise TaskNotFound(key.group, key.name)
         await self._registrar.refresh()
+        return stored
 
     async def reach(self, within: float) -> None:
         """Ask the store for nothing. Errors: TimeoutError; whatever the store raises."""

@@ -126,7 +126,7 @@ async def test_groups_and_functions_are_listed(scene: Scene) -> None:
     assert functions == {
         "functions": [
             {"task_group_name": "Upkeep", "function_name": "fail"},
-            {"task_group_name": "Upkeep", "function_name": "sleep"},
+            {"task_group_name": "Upkeep", "function_name": "long"},
         ],
         "count": 2,
     }
