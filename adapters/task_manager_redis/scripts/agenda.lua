@@ -2,7 +2,11 @@
 -- ARGV: limit. Answer: now, the next instant after now ('' for none), and per due task: task, version, slot, due,
 -- paused, resumed_at, live, held, retrying.
 local rows, stale = {}, {}
-for _, task in ipairs(redis.call('ZRANGEBYSCORE', agenda, '-inf', now, 'LIMIT', 0, ARGV[4])) do
+local due = redis.call('ZRANGEBYSCORE', agenda, '-inf', now, 'LIMIT', 0, ARGV[4])
+if due[1] then
+  despite_full_memory() -- To mend what is found. A look that finds nothing writes nothing.
+end
+for _, task in ipairs(due) do
   local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'slot', 'due', 'paused', 'resumed_at')
   if stored[1] and stored[2] and stored[3] and tonumber(stored[3]) <= now then
     local live, held = standing(task)

@@ -4,6 +4,7 @@ local term = redis.call('HMGET', reign, 'holder', 'token', 'until')
 if term[1] and now < tonumber(term[3]) then
   return { term[1], term[2], term[3] - now }
 end
+despite_full_memory()
 -- Not below the server's time, so that a wiped store never repeats a token.
 local token = string.format('%.0f', math.max((tonumber(term[2]) or 0) + 1, now))
 redis.call('HSET', reign, 'holder', candidate, 'token', token, 'until', now + lease)

@@ -32,6 +32,7 @@ local function cancel(task, run)
   return 'cancelled'
 end
 
+despite_full_memory()
 local answers, requested = {}, false
 open_streams()
 for i = 4, #ARGV, 2 do

@@ -4,6 +4,7 @@
 -- entries were found and dropped.
 local worker, limit = ARGV[4], tonumber(ARGV[5])
 local claims, foreign = {}, 0
+despite_full_memory()
 open_streams()
 
 local function give(priority, id, fields)

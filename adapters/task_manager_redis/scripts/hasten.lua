@@ -1,5 +1,6 @@
 -- Needs runs.
 -- ARGV: tasks. Answer: how many runs waited.
+despite_full_memory()
 local count = 0
 for i = 4, #ARGV do
   for _, kind in ipairs({ 'retry', 'pause' }) do

@@ -22,13 +22,19 @@ for i = 1, #found, 2 do
     gone[#gone + 1] = found[i]
   end
 end
-index(gone)
+if gone[1] then
+  despite_full_memory()
+  index(gone)
+end
 local version = version_of_store()
-if version > 0 then
-  redis.call('SETNX', root .. ':incarnation', version)
+local incarnation = redis.call('GET', root .. ':incarnation')
+if not incarnation and version > 0 then
+  despite_full_memory()
+  redis.call('SET', root .. ':incarnation', version)
+  incarnation = version
 end
 local last = #found < 2 * size
 return {
-  version, redis.call('GET', root .. ':incarnation') or '0', found[#found] or after, page,
+  version, incarnation or '0', found[#found] or after, page,
   last and redis.call('ZRANGE', catalogue, 0, -1), last and redis.call('SMEMBERS', root .. ':retired'),
 }

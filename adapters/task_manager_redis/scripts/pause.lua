@@ -1,5 +1,6 @@
 -- Needs tasks.
 -- ARGV: tasks. Answer: those that exist. Nothing here expires: a pause has no end of its own.
+despite_full_memory()
 local found = {}
 for i = 4, #ARGV do
   if exists(ARGV[i]) then

@@ -16,6 +16,17 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[1]
 -- Two indexes of all tasks, by version and by the instant at which each is due: '+inf' without a plan, or if retired.
 local catalogue, agenda = root .. ':catalogue', root .. ':due'
 
+-- Called before the first write of a script that frees memory or keeps what is there. A server whose memory is full
+-- refuses every command that may need more, up to the first write of a script; a deletion never needs any. Scripts that
+-- add definitions or runs do not call it.
+local allowed = false
+local function despite_full_memory()
+  if not allowed then
+    allowed = true
+    redis.call('UNLINK', root .. ':nothing') -- A key that never exists.
+  end
+end
+
 local function reigns(holder, token)
   local term = redis.call('HMGET', reign, 'holder', 'token', 'until')
   return term[1] == holder and term[2] == token and now < tonumber(term[3])

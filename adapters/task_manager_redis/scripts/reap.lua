@@ -38,6 +38,7 @@ local function forget_consumers(stream)
 end
 
 local reaped = {}
+despite_full_memory()
 open_streams()
 for _, priority in ipairs(PRIORITIES) do
   local left = limit - #reaped

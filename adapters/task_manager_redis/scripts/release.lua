@@ -2,6 +2,7 @@
 -- ARGV: delay, whether the attempts were started (0, 1), then per claim: priority, entry, worker, task, run.
 -- A run that somebody wants cancelled ends. Answer: the numbers (from 0) of the lost claims.
 local delay, started = tonumber(ARGV[4]), tonumber(ARGV[5])
+despite_full_memory()
 local lost = {}
 for i = 6, #ARGV, 5 do
   local priority, id, worker, task, run = unpack(ARGV, i, i + 4)

@@ -2,6 +2,7 @@
 if not reigns(ARGV[4], ARGV[5]) then
   return 0
 end
+despite_full_memory()
 redis.call('HSET', reign, 'until', now)
 ring()
 return 1

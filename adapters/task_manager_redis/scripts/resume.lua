@@ -1,5 +1,6 @@
 -- Needs tasks.
 -- ARGV: tasks. Answer: those that exist. Only a resumed pause sets the instant up to which slots are not replayed.
+despite_full_memory()
 local found = {}
 for i = 4, #ARGV do
   local key = root .. ':task:' .. ARGV[i]

@@ -3,6 +3,7 @@
 if not reigns(ARGV[4], ARGV[5]) then
   return false
 end
+despite_full_memory()
 local retired = {}
 for i = 6, #ARGV do
   local task = ARGV[i]

@@ -233,6 +233,7 @@ end
 local function promote(limit)
   local following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
   if following[2] and tonumber(following[2]) <= now then
+    despite_full_memory()
     for _, member in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, limit)) do
       local task, run = string.match(member, '^(%S+) (%S+)$')
       local place = place_of(task, run)

@@ -2,6 +2,7 @@
 -- ARGV per settlement: priority, entry, worker, task, run, milliseconds until the next attempt or 'end', line of
 -- history. A run that somebody wants cancelled is not tried again.
 -- Answer: the numbers (from 0) of the lost claims.
+despite_full_memory()
 local lost = {}
 for i = 4, #ARGV, 7 do
   local priority, id, worker, task, run, delay, line = unpack(ARGV, i, i + 6)

@@ -68,6 +68,7 @@ end
 -- Called before a script relies on an index: if somebody deleted one of the two, it is made of the other.
 local function mend_indexes()
   if redis.call('ZCARD', catalogue) ~= redis.call('ZCARD', agenda) then
+    despite_full_memory()
     index(redis.call('ZRANGE', catalogue, 0, -1))
     index(redis.call('ZRANGE', agenda, 0, -1))
   end

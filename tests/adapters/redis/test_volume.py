@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 import redis
 
-from task_manager_core.domain.run import Retried
+from task_manager_core.application.failure import LONGEST_MESSAGE, LONGEST_TRACEBACK
+from task_manager_core.domain.policy import Retention
+from task_manager_core.domain.run import Exhausted, Failure, Retried, Succeeded
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Enqueued
-from task_manager_core.testing.conformance.build import HOUR, exclusive, key, presence, run, runs, settlement, task
+from task_manager_core.testing.conformance.build import (
+    HOUR,
+    definition,
+    exclusive,
+    key,
+    presence,
+    run,
+    runs,
+    settlement,
+    task,
+)
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from tests.adapters.redis.moved import open_moved
@@ -136,3 +151,43 @@ async def test_a_look_at_runs_reads_no_bodies(store: Store, server: redis.Redis,
         assert len(await store.live(of.key)) == 50
         costs.append(await cost(server, partial(store.history.snapshot, [of.key])))
     assert costs[1] < FACTOR * costs[0]
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[3] / "docs" / "howto" / "run-on-redis.md"
+
+
+async def needed(server: redis.Redis, times: int, what: Awaitable[object]) -> float:
+    """Bytes that it takes, for each of so many."""
+    before = int(server.info("memory")["used_memory"])
+    await what
+    return (int(server.info("memory")["used_memory"]) - before) / times
+
+
+async def test_the_page_says_how_much_memory_is_needed(store: Store, server: redis.Redis) -> None:
+    """What is measured is not more, and not much less."""
+    numbers = re.findall(r"^\| (?:a|the) .* \| ([\d,]+) \|$", PAGE.read_text(), re.MULTILINE)
+    said = [int(number.replace(",", "")) for number in numbers]
+    of, at, kept = task("task number 0"), await store.slot(HOUR), Retention().runs
+    await store.define(of)
+    await store.settle(await store.take(run(of)))
+    tasks = [definition(task(f"task number {number}"), slot=at) for number in range(1, MANY + 1)]
+    large = [run(of, f"{number}", kwargs=f'{{"text":"{"x" * 10_000}"}}') for number in range(50)]
+    found = [
+        await needed(server, MANY, store.catalogue.put(tasks)),
+        await needed(server, MANY, store.enqueue(*runs(of, MANY))),
+        await needed(server, 10 * len(large), store.enqueue(*large)),
+        await needed(server, MANY, store.claim(limit=MANY)),
+    ]
+    for outcome in (Succeeded(), Exhausted()):
+        await store.catalogue.remove([of.key])
+        await store.define(of)
+        await store.enqueue(*runs(of, kept, f"{outcome}"))
+        failure = Failure(type="ValueError", message="m" * LONGEST_MESSAGE, traceback="t" * LONGEST_TRACEBACK)
+        ends = [settlement(claim, outcome, failure=failure) for claim in await store.claim(limit=kept)]
+        ends = ends if outcome == Exhausted() else [replace(end, failure=None) for end in ends]
+        assert not await store.queue.settle(ends)
+        [name] = server.keys("*:history:*")
+        found.append(int(server.memory_usage(name, samples=0) or 0) / kept)
+    assert all(most / 3 < measured < most for measured, most in zip(found, said, strict=True)), f"{found} for {said}"
