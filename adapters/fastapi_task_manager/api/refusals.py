@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
+from fastapi_task_manager.api.requests import ManagedRequest
 from fastapi_task_manager.observers.logs import logger_of
 from fastapi_task_manager.schema.error import ErrorResponse
 from task_manager_core.domain.errors import (
@@ -86,7 +87,7 @@ class ManagedRoute(APIRoute):
 
         async def answer(request: Request) -> Response:
             try:
-                response = await handler(request)
+                response = await handler(ManagedRequest(request.scope, request.receive))
             except TaskManagerError as error:
                 response = _refusal(error)
             except RequestValidationError as error:

@@ -10,10 +10,8 @@ from urllib.parse import unquote_to_bytes
 from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import APIKeyQuery
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
+from fastapi_task_manager.api.requests import AskedParams
 from task_manager_core.application.control import Selection
 from task_manager_core.domain.errors import DefinitionError, TaskNotFound
 from task_manager_core.domain.identity import TaskKey
@@ -23,7 +21,7 @@ _NAME = Query(description="Only tasks of this name")
 _TAG = Query(description="Only tasks that carry this tag")
 
 
-def filters(
+async def filters(
     task_group_name: Annotated[str | None, _GROUP] = None,
     name: Annotated[str | None, _NAME] = None,
     tag: Annotated[str | None, _TAG] = None,
@@ -32,7 +30,7 @@ def filters(
     return Selection(group=task_group_name, name=name, tag=tag)
 
 
-def action_filters(
+async def action_filters(
     task_group_name: Annotated[str | None, _GROUP] = None,
     task_name: Annotated[str | None, _NAME] = None,
     tag: Annotated[str | None, _TAG] = None,
@@ -46,15 +44,20 @@ def said(selection: Selection) -> dict[str, str | None]:
     return {"task_group_name": selection.group, "task_name": selection.name, "tag": selection.tag}
 
 
-def only_known_parameters(request: Request) -> None:
-    """Refuse a filter that nobody reads, or that is given twice: what it should have left out would be affected."""
-    route = request.scope["route"]
-    known = set(_query_parameters(route.dependant))
+async def only_known_parameters(request: Request) -> None:
+    """Refuse a filter that nothing reads, or that is given twice: what it should have left out would be affected.
+
+    Known is what the route itself reads, and what any dependency has asked for by now: those of the application, of
+    outer routers, of `include_router` and of `get_manager_router` are solved before this one.
+    """
+    asked = request.query_params
+    assert isinstance(asked, AskedParams)
+    known = asked.asked | set(_parameters_of_the_route(request.scope["route"].dependant))
     unknown = f"Unknown parameter; this route has {', '.join(sorted(known))}"
     problems = {
         name: ("extra_forbidden", unknown) if name not in known else ("too_many", "Given more than once")
-        for name in dict.fromkeys(request.query_params)
-        if name not in known or (name in _SINGLE and len(request.query_params.getlist(name)) > 1)
+        for name in asked
+        if name not in known or (name in _SINGLE and len(asked.getlist(name)) > 1)
     }
     if problems:
         raise RequestValidationError(
@@ -66,25 +69,15 @@ _SINGLE = frozenset({"task_group_name", "name", "task_name", "tag", "run_id"})
 """Of these FastAPI would take the last one. An application's own parameters may be lists."""
 
 
-def _query_parameters(dependant: Dependant) -> Iterator[str]:
-    """What the route and its dependencies, the application's too, read from the query."""
-    for field in dependant.query_params:
-        model = field.field_info.annotation
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            yield from (_name_in_query(name, info) for name, info in model.model_fields.items())
-        else:
-            yield _name_in_query(field.alias, field.field_info)
-    if isinstance(dependant.call, APIKeyQuery):
-        yield dependant.call.model.name
+def _parameters_of_the_route(dependant: Dependant) -> Iterator[str]:
+    """What the endpoint reads from the query, itself and through our own dependencies."""
+    yield from (field.alias for field in dependant.query_params)
     for inner in dependant.dependencies:
-        yield from _query_parameters(inner)
+        if inner.call in _OURS:
+            yield from _parameters_of_the_route(inner)
 
 
-def _name_in_query(name: str, info: FieldInfo) -> str:
-    return info.validation_alias if isinstance(info.validation_alias, str) else info.alias or name
-
-
-def key_in_path(
+async def key_in_path(
     request: Request,
     task_group_name: Annotated[str, Path(description="Group of the task")],
     task_name: Annotated[str, Path(description="Name of the task inside its group")],
@@ -111,6 +104,8 @@ def _encoded_names(request: Request, joined: str) -> tuple[str, str] | None:
     pairs = [(group, name) for group, name in pairwise(parts) if f"{group}/{name}" == joined]
     return pairs[-1] if pairs else None
 
+
+_OURS = (filters, action_filters, key_in_path)
 
 Filters = Annotated[Selection, Depends(filters)]
 ActionFilters = Annotated[Selection, Depends(action_filters)]

@@ -1,0 +1,62 @@
+"""A request as the routes of this router read it. It knows which query parameters were asked for by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, KeysView
+from typing import Any
+
+from fastapi import Request
+from starlette.datastructures import QueryParams
+
+
+class ManagedRequest(Request):
+    """Which parameters does a request have that no dependency reads? FastAPI's own books answer that for the route as
+    the router declares it, and not for the dependencies of the application or of an outer router, and not for
+    overridden ones. So the parameters are asked themselves."""
+
+    _asked: AskedParams | None = None
+
+    @property
+    def query_params(self) -> AskedParams:
+        if self._asked is None:
+            self._asked = AskedParams(self.scope["query_string"])
+        return self._asked
+
+
+class AskedParams(QueryParams):
+    """Query parameters that remember the names under which they were looked for, found or not.
+
+    A loop over all of them looks for none: FastAPI hands each parameter to a model, which may ignore it.
+    """
+
+    def __init__(self, query_string: bytes) -> None:
+        self.asked: set[str] = set()
+        super().__init__(query_string)
+
+    def __getitem__(self, key: str) -> str:
+        self._ask(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self._ask(key)
+        return super().__contains__(key)
+
+    def getlist(self, key: Any) -> list[str]:
+        self._ask(key)
+        return super().getlist(key)
+
+    def keys(self) -> KeysView[str]:
+        return dict.fromkeys(map(_Listed, super().keys()), "").keys()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def _ask(self, key: object) -> None:
+        if isinstance(key, str) and not isinstance(key, _Listed):
+            self.asked.add(key)
+
+
+class _Listed(str):
+    """A name that the parameters told, and not one that the reader knew."""
+
+    __slots__ = ()
