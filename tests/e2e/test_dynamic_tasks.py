@@ -151,7 +151,7 @@ def test_a_dynamic_task_survives_a_restart_of_every_process(scenes: Scenes) -> N
 def test_a_task_deleted_at_the_other_process_is_gone_everywhere(scenes: Scenes) -> None:
     """A run that was claimed at the moment of the removal may go on; no later slot runs."""
     seen = scenes.of(shared)
-    assert seen.removed_at_other["affected_tasks"] == [{"task_group": "Work", "task": "made"}]
+    assert (seen.removed_at_other["task_group_name"], seen.removed_at_other["task_name"]) == ("Work", "made")
     assert seen.listed_at_last == [set(), set()]
     assert [slot for slot in seen.slots if slot > seen.removed_at] == []
     assert seen.statistics_at_last == 404
