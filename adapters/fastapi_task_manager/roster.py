@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 from fastapi_task_manager.options import Defaults
 from fastapi_task_manager.task import Task, TaskFunction
@@ -14,16 +13,17 @@ from task_manager_core.application.node import Node
 from task_manager_core.application.registry import Registry
 from task_manager_core.application.wishes import Wishes
 from task_manager_core.domain.errors import DuplicateGroup, GroupNotFound
-from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, Event
+from task_manager_core.domain.events import CatalogueChanged, Event
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.task import Task as CoreTask
 
 
 class Roster:
-    """Listens to its groups and, as an observer, to the store, so that both always tell the same story.
+    """Listens to its groups and, as an observer, to the store.
 
-    Law: what code asks for reaches the store once. A dynamic task that was written there and removed by somebody else
-    is not written again.
+    Laws: what code asks for reaches the store once; a dynamic task that was written there and removed by somebody else
+    is not written again. A group lists what the store told this process last, changed by what code has asked for since,
+    and nothing else.
     """
 
     def __init__(self, defaults: Defaults) -> None:
@@ -32,6 +32,8 @@ class Roster:
         self._groups: dict[str, TaskGroup] = {}
         self._added: dict[TaskKey, tuple[Task, CoreTask]] = {}
         self._wishes = Wishes()
+        self._stored: dict[str, dict[str, Task]] = {}
+        """The dynamic tasks that the store holds, as this process read it last: by group and name."""
         self._node: Node | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -60,14 +62,18 @@ class Roster:
             self.added(group, task)
         group.attach(self)
         if self._node is not None:
-            self._learn(self._node.definitions, [stored.task.key for stored in self._node.definitions])
+            keys = [stored.task.key for stored in self._node.definitions if stored.task.key.group == group.name]
+            self._learn(self._node.definitions, keys)
 
     def translate(self, task: Task) -> CoreTask:
         """The definition of a task of one of our groups. Errors: DefinitionError."""
         return task.definition(self.group(task.group).defaults(self._defaults))
 
     def shown(self, task: CoreTask) -> Task:
-        """A stored definition as its group shows it."""
+        """A definition as its group shows it: the very object that code got, if that is what code added."""
+        added = self._added.get(task.key)
+        if added is not None and added[1] == task:
+            return added[0]
         group = self._groups.get(task.key.group)
         return Task.of(task, None if group is None else group.function_registry.get(task.function))
 
@@ -89,18 +95,30 @@ class Roster:
     def added(self, group: TaskGroup, task: Task) -> None:
         definition = task.definition(group.defaults(self._defaults))
         self._added[definition.key] = (task, definition)
-        if self._node is None:
-            self._wishes.add(definition)
-        else:
-            self._in_loop(partial(self._node.registrar.add, definition))
+        self._wishes.add(definition)
+        self._wake()
 
     def removed(self, group: TaskGroup, name: str) -> None:
         key = TaskKey(group.name, name)
         self._added.pop(key, None)
-        if self._node is None:
-            self._wishes.remove(key)
-        else:
-            self._in_loop(partial(self._node.registrar.remove, key))
+        self._wishes.remove(key)
+        self._wake()
+
+    def listed(self, group: TaskGroup) -> dict[str, Task]:
+        tasks = dict(self._stored.get(group.name, {}))
+        for key in self._wishes.unread():
+            if key.group == group.name:
+                task = self.find(group, key.name)
+                if task is None:
+                    tasks.pop(key.name, None)
+                else:
+                    tasks[key.name] = task
+        return tasks
+
+    def find(self, group: TaskGroup, name: str) -> Task | None:
+        stored = self._stored.get(group.name, {}).get(name)
+        task = self._wishes.expected(TaskKey(group.name, name), stored)
+        return self.shown(task) if isinstance(task, CoreTask) else task
 
     # -- the life of a node -------------------------------------------------------------------------------------------
 
@@ -109,10 +127,7 @@ class Roster:
         if not durable:
             for _, definition in self._added.values():
                 self._wishes.add(definition)
-        for group in self._groups.values():
-            for task in group.dynamic_tasks:
-                if TaskKey(group.name, task.name) not in self._wishes.additions:
-                    group.forget(task.name)
+        self._stored.clear()
         node.registrar.wishes = self._wishes
         self._node, self._loop = node, asyncio.get_running_loop()
 
@@ -126,42 +141,23 @@ class Roster:
         if isinstance(event, CatalogueChanged) and self._node is not None:
             self._learn(self._node.definitions, event.changed)
             self._forget(event.removed)
-        elif isinstance(event, DefinitionKept) and self._node is not None:
-            self._learn(self._node.definitions, [event.key])
 
     def _learn(self, definitions: Definitions, keys: Sequence[TaskKey]) -> None:
         for key in keys:
-            stored, group = definitions.get(key), self._groups.get(key.group)
-            if stored is None or group is None or self._wishes.concern(key):
-                continue
-            added = self._added.get(key)
-            if not stored.task.dynamic:
-                group.forget(key.name)
-            elif added is not None and added[1] == stored.task:
-                group.learn(added[0])
-            else:
-                group.learn(self.shown(stored.task))
+            stored = definitions.get(key)
+            if stored is None or not stored.task.dynamic:
+                self._stored.get(key.group, {}).pop(key.name, None)
+            elif key.group in self._groups:
+                self._stored.setdefault(key.group, {})[key.name] = self.shown(stored.task)
 
     def _forget(self, keys: Sequence[TaskKey]) -> None:
         for key in keys:
-            group = self._groups.get(key.group)
-            if group is not None and not self._wishes.concern(key):
+            self._stored.get(key.group, {}).pop(key.name, None)
+            if not self._wishes.concern(key):
                 self._added.pop(key, None)
-                group.forget(key.name)
 
     def _wake(self) -> None:
-        if self._node is not None:
-            self._in_loop(self._node.registrar.on_request)
-
-    def _in_loop(self, call: Callable[[], None]) -> None:
-        """Groups are filled from any thread; the node belongs to its loop. There it hears at once, so that what is
-        awaited next finds it."""
-        assert self._loop is not None
-        try:
-            here = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            here = False
-        if here:
-            call()
-        else:
-            self._loop.call_soon_threadsafe(call)
+        """Groups are filled from any thread; the node belongs to its loop."""
+        node, loop = self._node, self._loop
+        if node is not None and loop is not None:
+            loop.call_soon_threadsafe(node.registrar.on_request)

@@ -39,6 +39,14 @@ class GroupListener(Protocol):
 
     def removed(self, group: TaskGroup, name: str) -> None: ...
 
+    def listed(self, group: TaskGroup) -> dict[str, Task]:
+        """The dynamic tasks of the group: what the store holds, and what code has asked for since."""
+        ...
+
+    def find(self, group: TaskGroup, name: str) -> Task | None:
+        """The one of this name among them."""
+        ...
+
 
 class TaskGroup:
     """A group of tasks. May be filled before and after it is added to a manager, also while the manager runs."""
@@ -69,7 +77,8 @@ class TaskGroup:
         self._allow_parallel = None if allow_parallel is None else flag("allow_parallel", allow_parallel)
         self._timezone = timezone
         self._static: dict[str, Task] = {}
-        self._dynamic: dict[str, Task] = {}
+        self._unmanaged: dict[str, Task] = {}
+        """Dynamic tasks that wait for a manager; its listing takes over."""
         self._functions: dict[str, TaskFunction] = {}
         self._named: set[str] = set()
         self._listeners: list[GroupListener] = []
@@ -97,7 +106,7 @@ class TaskGroup:
     @property
     def tasks(self) -> list[Task]:
         """A copy of the list of tasks: those that code declares, then the dynamic ones this process knows of."""
-        return [*self._static.values(), *self._dynamic.values()]
+        return [*self.static_tasks, *self.dynamic_tasks]
 
     @property
     def function_registry(self) -> dict[str, TaskFunction]:
@@ -171,6 +180,9 @@ class TaskGroup:
                 ).calling(function)
                 for task_name, (expression, arguments) in zip(names, pairs, strict=True)
             ]
+            for task in tasks:
+                if self._find(task.name) is not None:
+                    raise DuplicateTask(self._name, task.name)
             self._check(tasks)
             self._declare(tasks)
             if is_registered:
@@ -251,7 +263,10 @@ class TaskGroup:
             allow_parallel=allow_parallel,
             **options,
         )
-        self.learn(task)
+        if self._find(task.name) is not None:
+            raise DuplicateTask(self._name, task.name)
+        if not self._listeners:
+            self._unmanaged[task.name] = task
         for listener in self._listeners:
             listener.added(self, task)
         return task
@@ -270,10 +285,10 @@ class TaskGroup:
         """
         if text("name", name) in self._static:
             raise TaskIsStatic(self._name, name, "removed")
-        removed = self._dynamic.get(name)
+        removed = self._find(name)
         if removed is None:
             raise TaskNotFound(self._name, name)
-        self.forget(name)
+        self._unmanaged.pop(name, None)
         for listener in self._listeners:
             listener.removed(self, name)
         return removed
@@ -281,7 +296,7 @@ class TaskGroup:
     # -- for managers -------------------------------------------------------------------------------------------------
 
     def draft(self, name: str | None, **words: object) -> Task:
-        """A checked dynamic task that nobody lists yet. Takes the arguments of `add_dynamic_task`."""
+        """A checked dynamic task of the arguments of `add_dynamic_task`; the store knows whether its name is taken."""
         task = self._callable(Task(group=self._name, name="", function_name="", dynamic=True).changed(**words))
         task = replace(task, name=f"{task.function_name}__{task.suffix}" if name is None else name)
         task = self._tagged(task)
@@ -306,8 +321,9 @@ class TaskGroup:
         return of_config.of_group(allow_parallel=self._allow_parallel, timezone=self._timezone)
 
     def attach(self, listener: GroupListener) -> None:
-        """Tell this listener from now on."""
+        """Tell this listener from now on, and let it say which dynamic tasks there are."""
         self._listeners.append(listener)
+        self._unmanaged.clear()
 
     @property
     def static_tasks(self) -> list[Task]:
@@ -317,19 +333,14 @@ class TaskGroup:
     @property
     def dynamic_tasks(self) -> list[Task]:
         """The dynamic tasks that this process knows of."""
-        return list(self._dynamic.values())
+        tasks = dict(self._unmanaged)
+        for listener in self._listeners:
+            tasks.update(listener.listed(self))
+        return list(tasks.values())
 
     def is_named(self, function_name: str) -> bool:
         """Was this name chosen with `register_function`? Else tasks brought the function along."""
         return function_name in self._named
-
-    def learn(self, task: Task) -> None:
-        """List a dynamic task."""
-        self._dynamic[task.name] = task
-
-    def forget(self, name: str) -> None:
-        """List a dynamic task no longer."""
-        self._dynamic.pop(name, None)
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 
@@ -344,8 +355,13 @@ class TaskGroup:
         """The task with the group's tags before its own."""
         return replace(task, tags=joined_tags(self._tags, task.tags))
 
+    def _find(self, name: str) -> Task | None:
+        """The dynamic task of this name."""
+        found = (listener.find(self, name) for listener in self._listeners)
+        return next((task for task in found if task is not None), self._unmanaged.get(name))
+
     def _check(self, tasks: Sequence[Task]) -> None:
-        names = {*self._static, *self._dynamic}
+        names = set(self._static)
         for task in tasks:
             if task.name in names:
                 raise DuplicateTask(self._name, task.name)

@@ -62,7 +62,6 @@ class TaskManager:
         self._roster = Roster(config.defaults())
         self._observers = tuple(observers)
         self._life: Life | None = None
-        self._adding = asyncio.Lock()
         self._was_started = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._apps: WeakSet[FastAPI] = WeakSet()
@@ -190,24 +189,21 @@ class TaskManager:
                 is not running.
             TaskManagerError: The store is not available.
         """
-        group = self._roster.group(group_name)
-        async with self._adding:  # Of two requests for one name the second finds what the first has added.
-            task = group.draft(
-                name,
-                function_name=function_name,
-                cron_expression=cron_expression,
-                kwargs=kwargs,
-                description=description,
-                high_priority=high_priority,
-                tags=tags,
-                retry_backoff=retry_backoff,
-                retry_backoff_max=retry_backoff_max,
-                allow_parallel=allow_parallel,
-                **options,
-            )
-            await self.control.add(self._roster.translate(task))
-            group.learn(task)
-        return task
+        task = self._roster.group(group_name).draft(
+            name,
+            function_name=function_name,
+            cron_expression=cron_expression,
+            kwargs=kwargs,
+            description=description,
+            high_priority=high_priority,
+            tags=tags,
+            retry_backoff=retry_backoff,
+            retry_backoff_max=retry_backoff_max,
+            allow_parallel=allow_parallel,
+            **options,
+        )
+        stored = await self.control.add(self._roster.translate(task))
+        return self._roster.shown(stored.task)
 
     async def change_dynamic_task(self, group_name: str, name: str, **changes: Any) -> Task:
         """Change a dynamic task; pause, history and live runs stay, and nothing fires at once.
@@ -228,11 +224,9 @@ class TaskManager:
         stored = await self.control.current(TaskKey(group_name, name))
         if not stored.task.dynamic:
             raise TaskIsStatic(group_name, name, "changed")
-        group = self._roster.group(group_name)
-        task = group.redraft(stored.task, changes)
-        await self.control.change(self._roster.translate(task), stored.version)
-        group.learn(task)
-        return task
+        task = self._roster.group(group_name).redraft(stored.task, changes)
+        changed = await self.control.change(self._roster.translate(task), stored.version)
+        return self._roster.shown(changed.task)
 
     async def remove_dynamic_task(self, group_name: str, name: str) -> Task:
         """Remove a dynamic task with all its state; returns when the store has forgotten it.
@@ -293,7 +287,6 @@ class TaskManager:
                 raise RuntimeError("this manager runs in another event loop: give each application one of its own")
             return
         self._loop = asyncio.get_running_loop()
-        self._adding = asyncio.Lock()  # belongs to a loop, too
         life = self._life = Life(
             config=self._config, open_backend=self._open_backend, roster=self._roster, observers=self._observers
         )

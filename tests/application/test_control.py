@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -22,7 +23,7 @@ from task_manager_core.domain.planning import Plan, SkipReason
 from task_manager_core.domain.policy import Overlap
 from task_manager_core.domain.run import AttemptStatus, RunState
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import StoredTask, Task
 from task_manager_core.ports import Definition, Enqueued
 from tests.application.world import KEY, MINUTE, NOON, SECOND, Process, Trouble, World, a_task, live, queued, statuses
 
@@ -252,15 +253,19 @@ async def test_an_added_task_is_known_at_once_and_waits_for_its_first_slot(world
     assert status.view.plan == Plan(slot=NOON + timedelta(hours=1), due_at=NOON + timedelta(hours=1))
 
 
-async def test_adding_the_same_again_is_harmless_and_another_of_the_same_name_is_refused(world: World) -> None:
-    process = await a_process(world)
+@pytest.mark.parametrize("again", [a_report(), a_report(kwargs={"number": 1})])
+async def test_a_name_is_taken_when_the_store_says_so(world: World, again: Task) -> None:
+    """Also by an addition whose answer got lost, by another process, and by an equal request that overlaps."""
+    process, other = await a_process(world), await a_process(world, "other")
     process.wire.trouble("put", Trouble.LOST_REPLY)
     with pytest.raises(BackendUnavailable):
         await process.node.control.add(a_report())
-    first = await process.node.control.add(a_report())
-    assert await process.node.control.add(a_report()) == first
-    with pytest.raises(DuplicateTask):
-        await process.node.control.add(a_report(kwargs={"number": 1}))
+    for one in (process, other):
+        with pytest.raises(DuplicateTask):
+            await one.node.control.add(again)
+    await other.node.control.remove(KEY)
+    answers = await asyncio.gather(*(process.node.control.add(a_report()) for _ in range(3)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StoredTask, DuplicateTask, DuplicateTask]
 
 
 async def test_a_dynamic_task_needs_a_registered_function_that_accepts_its_arguments(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -241,25 +242,45 @@ async def test_a_node_learns_what_others_write_and_remove(world: World) -> None:
     ]
 
 
-async def test_of_two_requests_that_overtake_each_other_the_older_answer_is_not_taken_for_a_loss(world: World) -> None:
-    """A refresh of the API runs beside that of the loop; the reply of the first arrives last, and knows less."""
+async def test_callers_at_once_share_one_reading_that_began_after_they_asked(world: World) -> None:
+    """Requests of the API read beside the loop. Else an older answer could arrive last, and look like a loss."""
     process = world.process().declares(a_task())
     await ticks(process)
-    others = [Definition(task=a_task(name, dynamic=True), expected=0, replan=True) for name in ("first", "second")]
-    await world.backend.catalogue.put(others[:1])
+    first, second = (Definition(task=a_task(name, dynamic=True), expected=0, replan=True) for name in ("1st", "2nd"))
+    await world.backend.catalogue.put([first])
+    callers: list[asyncio.Task[None]] = []
 
-    async def overtaken() -> None:
-        await world.backend.catalogue.put(others[1:])
-        await process.node.registrar.refresh()
-        await world.backend.catalogue.remove([TaskKey("group", "second")])
+    async def meanwhile() -> None:
+        await world.backend.catalogue.put([second])
+        callers.extend(asyncio.ensure_future(process.node.registrar.refresh()) for _ in range(100))
+        await asyncio.sleep(0)
 
-    process.wire.between("load", overtaken)
+    process.wire.between("load", meanwhile)
     process.wire.calls.clear()
-    await process.node.registrar.tick()
-    assert set(process.node.definitions.by_key()) == {KEY, TaskKey("group", "first")}
-    await ticks(process)
-    assert "put" not in process.wire.calls
-    assert set(await stored(world)) == {KEY, TaskKey("group", "first")}
+    await process.node.registrar.refresh()
+    assert set(process.node.definitions.by_key()) == {KEY, first.task.key}
+    await asyncio.gather(*callers)
+    assert set(process.node.definitions.by_key()) == {KEY, first.task.key, second.task.key}
+    assert process.wire.calls == ["load", "load"]
+
+
+async def test_a_reading_that_failed_or_was_given_up_is_nobody_elses_answer(world: World) -> None:
+    process, other = world.process(), world.process("other").declares(a_task())
+    await ticks(process, other)
+    process.wire.trouble("load", Trouble.LOST_REPLY)
+    refresh = process.node.registrar.refresh
+    failed, learnt = await asyncio.gather(refresh(), refresh(), return_exceptions=True)
+    assert (type(failed), learnt) == (BackendUnavailable, None)
+    await ticks(other.declares(a_task("other")))
+
+    async def given_up() -> None:
+        first.cancel()
+        await asyncio.sleep(0)
+
+    process.wire.between("load", given_up)
+    first, second = (asyncio.ensure_future(refresh()) for _ in range(2))
+    await second
+    assert (first.cancelled(), set(process.node.definitions.by_key())) == (True, {KEY, OTHER})
 
 
 async def test_a_living_node_announces_itself_before_it_counts_as_gone(world: World) -> None:
@@ -294,18 +315,17 @@ def dynamic(*, schedule: Schedule = MINUTELY) -> Task:
 
 def wished(process: Process) -> tuple[list[TaskKey], list[Task]]:
     wishes = process.node.registrar.wishes
-    return wishes.removals, list(wishes.additions.values())
+    return list(wishes.removals), list(wishes.additions.values())
 
 
 async def test_a_wish_is_granted_with_the_next_tick_and_then_forgotten(world: World) -> None:
-    process, woken = world.process(), list[int]()
-    process.node.registrar.on_request = lambda: woken.append(1)
-    process.node.registrar.add(dynamic())
-    assert (woken, wished(process)) == ([1], ([], [dynamic()]))
+    process = world.process()
+    process.node.registrar.wishes.add(dynamic())
+    assert wished(process) == ([], [dynamic()])
     await process.node.registrar.tick()
     assert (await stored(world), wished(process)) == ({KEY: dynamic()}, ([], []))
-    process.node.registrar.remove(KEY)
-    assert (woken, wished(process)) == ([1, 1], ([KEY], []))
+    process.node.registrar.wishes.remove(KEY)
+    assert wished(process) == ([KEY], [])
     await process.node.registrar.tick()
     assert (await stored(world), wished(process)) == ({}, ([], []))
 
@@ -313,14 +333,14 @@ async def test_a_wish_is_granted_with_the_next_tick_and_then_forgotten(world: Wo
 @pytest.mark.parametrize("trouble", Trouble)
 async def test_a_wish_that_got_no_answer_stands_until_it_has_one(world: World, trouble: Trouble) -> None:
     process = world.process()
-    process.node.registrar.add(dynamic())
+    process.node.registrar.wishes.add(dynamic())
     process.wire.trouble("put", trouble)
     with pytest.raises(BackendUnavailable):
         await process.node.registrar.tick()
     assert wished(process) == ([], [dynamic()])
     await process.node.registrar.tick()
     assert (set(await stored(world)), wished(process)) == ({KEY}, ([], []))
-    process.node.registrar.remove(KEY)
+    process.node.registrar.wishes.remove(KEY)
     process.wire.trouble("remove", trouble)
     with pytest.raises(BackendUnavailable):
         await process.node.registrar.tick()
@@ -335,13 +355,13 @@ async def test_a_wish_that_changes_while_it_is_granted_is_not_forgotten(world: W
     registrar = process.node.registrar
 
     async def removed() -> None:
-        registrar.remove(KEY)
+        registrar.wishes.remove(KEY)
 
     async def removed_again() -> None:
-        registrar.add(dynamic())
-        registrar.remove(KEY)
+        registrar.wishes.add(dynamic())
+        registrar.wishes.remove(KEY)
 
-    registrar.add(dynamic())
+    registrar.wishes.add(dynamic())
     process.wire.between("put", removed)
     await registrar.tick()
     assert wished(process) == ([KEY], [])
@@ -355,11 +375,11 @@ async def test_a_wish_that_changes_while_it_is_granted_is_not_forgotten(world: W
 async def test_what_code_adds_leaves_what_is_stored_as_it_is_and_says_so(world: World) -> None:
     """Else every start of a process would undo what people have changed."""
     before = world.process("before").knows("task")
-    before.node.registrar.add(dynamic())
+    before.node.registrar.wishes.add(dynamic())
     await ticks(before)
     await before.node.control.change(dynamic(schedule=HOURLY), before.node.definitions.version)
     after = world.process("after")
-    after.node.registrar.add(dynamic())
+    after.node.registrar.wishes.add(dynamic())
     await ticks(after)
     assert (await stored(world), wished(after)) == ({KEY: dynamic(schedule=HOURLY)}, ([], []))
     assert after.events.of(DefinitionKept) == [DefinitionKept(node=after.id, key=KEY)]
@@ -369,7 +389,7 @@ async def test_what_code_adds_leaves_what_is_stored_as_it_is_and_says_so(world: 
 async def test_what_code_adds_again_is_no_news(world: World) -> None:
     before, after = world.process("before"), world.process("after")
     for process in (before, after):
-        process.node.registrar.add(dynamic())
+        process.node.registrar.wishes.add(dynamic())
         await ticks(process)
         assert (wished(process), process.events.of(DefinitionKept)) == (([], []), [])
     assert "put" not in after.wire.calls
@@ -385,7 +405,7 @@ async def test_of_two_additions_at_once_the_first_stays(world: World, here: bool
         if here:
             await process.node.registrar.refresh()
 
-    process.node.registrar.add(dynamic())
+    process.node.registrar.wishes.add(dynamic())
     process.wire.between("snapshot", somebody_else)
     await ticks(process)
     assert (await stored(world), wished(process)) == ({KEY: dynamic(schedule=HOURLY)}, ([], []))
@@ -395,19 +415,19 @@ async def test_of_two_additions_at_once_the_first_stays(world: World, here: bool
 async def test_a_static_definition_gives_way_to_what_code_adds(world: World) -> None:
     await ticks(world.process("old").declares(a_task(schedule=HOURLY)))
     process = world.process("new")
-    process.node.registrar.add(dynamic())
+    process.node.registrar.wishes.add(dynamic())
     await ticks(process)
     assert (await stored(world), process.events.of(DefinitionKept)) == ({KEY: dynamic()}, [])
 
 
 async def test_a_removal_and_then_an_addition_of_one_name_make_the_task_anew(world: World) -> None:
     process = world.process()
-    process.node.registrar.add(dynamic())
+    process.node.registrar.wishes.add(dynamic())
     await ticks(process)
     await process.node.control.trigger([KEY], "r")
     world.clock.advance(SECOND)
-    process.node.registrar.remove(KEY)
-    process.node.registrar.add(dynamic(schedule=HOURLY))
+    process.node.registrar.wishes.remove(KEY)
+    process.node.registrar.wishes.add(dynamic(schedule=HOURLY))
     await process.node.registrar.tick()
     assert (await stored(world), await plan(world)) == ({KEY: dynamic(schedule=HOURLY)}, at(timedelta(hours=1)))
     assert (await live(world), wished(process), process.events.of(DefinitionKept)) == ([], ([], []), [])
@@ -416,34 +436,34 @@ async def test_a_removal_and_then_an_addition_of_one_name_make_the_task_anew(wor
 async def test_a_wish_is_granted_before_somebody_asks_for_more(world: World) -> None:
     process = world.process().knows("task")
     await ticks(process)
-    process.node.registrar.add(dynamic())
+    process.node.registrar.wishes.add(dynamic())
     version = (await process.node.control.current(KEY)).version
     await process.node.control.change(dynamic(schedule=HOURLY), version)
     assert await stored(world) == {KEY: dynamic(schedule=HOURLY)}
-    process.node.registrar.remove(KEY)
+    process.node.registrar.wishes.remove(KEY)
     await process.node.control.add(dynamic())
     assert await stored(world) == {KEY: dynamic()}
-    process.node.registrar.remove(KEY)
+    process.node.registrar.wishes.remove(KEY)
     with pytest.raises(TaskNotFound):
         await process.node.control.remove(KEY)
-    process.node.registrar.add(dynamic())
+    process.node.registrar.wishes.add(dynamic())
     await process.node.control.remove(KEY)
     assert (await stored(world), wished(process)) == ({}, ([], []))
 
 
 async def test_an_addition_and_then_its_removal_leave_nothing(world: World) -> None:
     process = world.process()
-    process.node.registrar.add(dynamic())
-    process.node.registrar.remove(KEY)
+    process.node.registrar.wishes.add(dynamic())
+    process.node.registrar.wishes.remove(KEY)
     await ticks(process)
     assert await stored(world) == {}
 
 
 async def test_what_was_removed_does_not_come_back_with_what_the_store_lost(world: World) -> None:
     process = world.process()
-    process.node.registrar.add(dynamic())
+    process.node.registrar.wishes.add(dynamic())
     await ticks(process)
-    process.node.registrar.remove(KEY)
+    process.node.registrar.wishes.remove(KEY)
     world.store.restore_state(None)
     await ticks(process)
     assert await stored(world) == {}
@@ -454,6 +474,6 @@ async def test_a_removal_takes_the_live_runs_along(world: World) -> None:
     await ticks(process)
     await process.node.control.trigger([KEY], "r")
     assert [run.state for run in await live(world)] == [RunState.QUEUED]
-    process.node.registrar.remove(KEY)
+    process.node.registrar.wishes.remove(KEY)
     await process.node.registrar.tick()
     assert (await world.backend.history.snapshot()).queued == 0

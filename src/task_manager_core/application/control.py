@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.registrar import Registrar, changed_definition
@@ -75,6 +76,7 @@ class Control:
         self._registry = registry
         self._definitions = definitions
         self._registrar = registrar
+        self._adding: WeakValueDictionary[TaskKey, asyncio.Lock] = WeakValueDictionary()
 
     def select(self, selection: Selection) -> tuple[StoredTask, ...]:
         """The definitions that match, as this node knows them. Errors: BackendUnavailable before it knows any."""
@@ -88,8 +90,9 @@ class Control:
         return stored
 
     async def current(self, key: TaskKey) -> StoredTask:
-        """The same, also of a task that code has added a moment ago. Errors: as for `definition`."""
+        """The same as the store holds it now, with what code asked for a moment ago. Errors: as for `definition`."""
         await self._registrar.grant(key)
+        await self._registrar.refresh()
         return self.definition(key)
 
     async def look(self, selection: Selection) -> tuple[tuple[TaskStatus, ...], Snapshot]:
@@ -160,15 +163,20 @@ class Control:
         Errors: UnknownFunction, InvalidArguments, DuplicateTask; InvalidPolicy for a schedule without a slot to come.
         """
         self.check(task)
-        await self._registrar.grant(task.key)
-        now = (await self._backend.schedule.agenda(0)).now
-        plan = _refuse_ended(task, first_plan(task, now))
-        definition = Definition(task=task, expected=0, replan=True, plan=plan)
-        (answer,) = await self._backend.catalogue.put([definition])
-        if isinstance(answer, Conflict):
-            raise DuplicateTask(task.key.group, task.key.name)
-        await self._registrar.refresh()
-        return StoredTask(task=task, version=answer)
+        # A store answers the same definition twice with its version: of two equal requests one at a time may ask.
+        async with self._adding.setdefault(task.key, asyncio.Lock()):
+            await self._registrar.grant(task.key)
+            await self._registrar.refresh()
+            if self._definitions.get(task.key) is not None:
+                raise DuplicateTask(task.key.group, task.key.name)
+            now = (await self._backend.schedule.agenda(0)).now
+            plan = _refuse_ended(task, first_plan(task, now))
+            definition = Definition(task=task, expected=0, replan=True, plan=plan)
+            (answer,) = await self._backend.catalogue.put([definition])
+            if isinstance(answer, Conflict):
+                raise DuplicateTask(task.key.group, task.key.name)
+            await self._registrar.refresh()
+            return StoredTask(task=task, version=answer)
 
     async def change(self, task: Task, expected: int) -> StoredTask:
         """Replace a definition; pause, history and live runs stay, and nothing fires at once.
@@ -200,9 +208,7 @@ class Control:
 
         Errors: TaskNotFound, TaskIsStatic.
         """
-        await self._registrar.grant(key)
-        await self._registrar.refresh()
-        stored = self.definition(key)
+        stored = await self.current(key)
         if not stored.task.dynamic:
             raise TaskIsStatic(key.group, key.name, "removed")
         if not await self._backend.catalogue.remove([key]):

@@ -20,6 +20,7 @@ from task_manager_core.ports import (
     Attendance,
     Backend,
     Catalogue,
+    Changes,
     Clock,
     Conflict,
     Definition,
@@ -86,19 +87,14 @@ class Registrar:
         self._lost: dict[TaskKey, tuple[Task, Plan | None]] = {}
         self.wishes = Wishes()
         self._turn = asyncio.Lock()
+        self._reading = asyncio.Lock()
+        self._readings = 0
+        """How many readings of the store have begun."""
+        self._last_reading = 0
+        """Which of them is the last one whose answer is known."""
         self._announced: Presence | None = None
         self._announce_at = clock.monotonic()
         self.on_request: Callable[[], None] = lambda: None
-
-    def add(self, task: Task) -> None:
-        """Ask for a dynamic task, to be created with the next tick unless there is one of its name."""
-        self.wishes.add(task)
-        self.on_request()
-
-    def remove(self, key: TaskKey) -> None:
-        """Ask for a dynamic task to be removed with the next tick."""
-        self.wishes.remove(key)
-        self.on_request()
 
     async def tick(self) -> float | None:
         # Announced before anything is written: a leader must not retire a task whose declarer it cannot see.
@@ -121,16 +117,29 @@ class Registrar:
                 await self.refresh()
 
     async def refresh(self) -> None:
-        """Learn what changed in the store. Of two requests that overtake each other the second is repeated: what it
-        brings may be older than what is known by now. So is one during which doubts arose: it did not ask enough."""
+        """Learn what changed in the store until now: from a reading that begins after this call. One reading is on its
+        way at a time, so that none overtakes another and many callers at once share the next one."""
+        wanted = self._readings + 1
+        async with self._reading:
+            if self._last_reading < wanted:
+                self._readings += 1
+                number = self._readings
+                await self._read()
+                self._last_reading = number
+
+    async def _read(self) -> None:
+        """Doubts that arise meanwhile ask for more than this reading brings: it is repeated."""
         while True:
-            known, since = self._definitions.version, self._definitions.since
+            since, answers = self._definitions.since, self.wishes.answered()
             changes = await self._catalogue.load(since)
-            if (self._definitions.version, self._definitions.since) == (known, since):
+            if self._definitions.since == since:
                 break
         self._definitions.loaded = True
-        if changes is None:
-            return
+        if changes is not None:
+            self._learn(changes)
+        self.wishes.read(answers)
+
+    def _learn(self, changes: Changes) -> None:
         lost = self._definitions.lost(changes)
         if lost is not None:
             self._written.clear()
@@ -159,13 +168,13 @@ class Registrar:
         self._announce_at = now + self._policy.presence_ttl.total_seconds() / ANNOUNCEMENTS_PER_TTL
 
     async def _remove(self) -> bool:
-        keys = tuple(self.wishes.removals)
-        if keys:
-            await self._catalogue.remove(frozenset(keys))
-            self.wishes.removed(len(keys))
-            for key in keys:
+        removals = dict(self.wishes.removals)
+        if removals:
+            await self._catalogue.remove(frozenset(removals))
+            self.wishes.removed(removals)
+            for key in removals:
                 self._lost.pop(key, None)
-        return bool(keys)
+        return bool(removals)
 
     async def _write(self) -> bool:
         tasks = {key: task for key, task in self._registry.declared.items() if self._is_missing(key, task)}
@@ -203,7 +212,7 @@ class Registrar:
             if stored is None or not stored.task.dynamic:
                 missing.append(task)
                 continue
-            self.wishes.added(task)
+            self.wishes.kept(task)
             if stored.task != task:
                 self._observer.notice(DefinitionKept(node=self._node, key=task.key))
         return missing
