@@ -52,6 +52,7 @@ class OperationalConfig(BaseSettings):
         retry_backoff_multiplier: Each delay is this many times the one before.
         running_heartbeat_interval: A worker renews its claims this often; a claim lives three times as long.
         max_retries: Retries before a run is given up; None: until it succeeds.
+        max_lost_attempts: Attempts that may lose their worker before a run is given up; None: any number.
         timezone: IANA name of the zone in which cron expressions are read.
         refresh_interval: Longest time until a process learns of a definition that another one changed.
         shutdown_timeout: Running tasks get this long to end when the process stops; the rest is handed back.
@@ -82,6 +83,7 @@ class OperationalConfig(BaseSettings):
     retry_backoff_multiplier: float = Field(default=2.0, ge=1, le=1000, allow_inf_nan=False)
     running_heartbeat_interval: Seconds = 3.0
     max_retries: int | None = Field(default=None, ge=0, le=MOST_RETRIES)
+    max_lost_attempts: int | None = Field(default=RetryPolicy().max_lost_attempts, ge=0, le=MOST_RETRIES)
     timezone: str = "UTC"
     refresh_interval: Seconds = 1.0
     shutdown_timeout: Patience = 30.0
@@ -93,6 +95,12 @@ class OperationalConfig(BaseSettings):
         if not value.isprintable():
             raise ValueError("must not hold control characters")
         return value
+
+    @field_validator("max_lost_attempts", mode="before")
+    @classmethod
+    def _any_number(cls, value: Any) -> Any:
+        """An empty variable of the environment is the default, so None needs a word there."""
+        return None if isinstance(value, str) and value.lower() == "none" else value
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -160,6 +168,7 @@ class OperationalConfig(BaseSettings):
                 maximum=duration("retry_backoff_max", self.retry_backoff_max),
                 multiplier=self.retry_backoff_multiplier,
                 max_retries=self.max_retries,
+                max_lost_attempts=self.max_lost_attempts,
             ),
         )
 

@@ -41,6 +41,7 @@ class TaskOptions(TypedDict, total=False):
             `allow_parallel` says ("allow" or "buffer_one").
         run_on_start: Run once when the task is first seen, instead of waiting for its first slot.
         max_retries: Retries of a failed run before it is given up. Default: that of Config (None: until it succeeds).
+        max_lost_attempts: Attempts that may lose their worker before the run is given up. Default: that of Config (5).
         retry_on: Exception classes (or their qualified names) that deserve a retry. Default: all.
         no_retry_on: Exception classes that do not. Wins over `retry_on`.
         timeout: Longest time of one attempt.
@@ -60,6 +61,7 @@ class TaskOptions(TypedDict, total=False):
     overlap: Overlap | Literal["allow", "buffer_one", "skip"] | None
     run_on_start: bool | None
     max_retries: int | None
+    max_lost_attempts: int | None
     retry_on: type[BaseException] | Iterable[type[BaseException] | str] | None
     no_retry_on: type[BaseException] | Iterable[type[BaseException] | str] | None
     timeout: float | timedelta | None
@@ -103,6 +105,7 @@ class Options:
     overlap: Overlap | None = None
     run_on_start: bool = False
     max_retries: int | None = None
+    max_lost_attempts: int | None = None
     retry_on: tuple[str, ...] = ()
     no_retry_on: tuple[str, ...] = ()
     timeout: timedelta | None = None
@@ -129,6 +132,7 @@ class Options:
             overlap=task.overlap,
             run_on_start=task.run_on_start,
             max_retries=task.retry.max_retries,
+            max_lost_attempts=task.retry.max_lost_attempts,
             retry_on=task.retry.retry_on,
             no_retry_on=task.retry.no_retry_on,
             timeout=task.timeout,
@@ -212,6 +216,7 @@ class Options:
             initial=initial,
             maximum=maximum,
             max_retries=inherited.max_retries if self.max_retries is None else self.max_retries,
+            max_lost_attempts=inherited.max_lost_attempts if self.max_lost_attempts is None else self.max_lost_attempts,
             retry_on=self.retry_on,
             no_retry_on=self.no_retry_on,
         )
@@ -352,6 +357,7 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "overlap": _member(Overlap),
     "run_on_start": flag,
     "max_retries": _retries,
+    "max_lost_attempts": _retries,
     "retry_on": _classes,
     "no_retry_on": _classes,
     "timeout": duration,

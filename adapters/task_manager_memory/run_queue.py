@@ -130,7 +130,7 @@ class MemoryRunQueue:
             if place.cancelling:
                 self._state.end(place)
                 continue
-            place.attempt, place.failures = place.attempt + 1, place.failures + 1
+            place.attempt, place.losses = place.attempt + 1, place.losses + 1
             self._state.to_queue(place)
         return claims
 

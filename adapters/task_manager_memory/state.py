@@ -36,6 +36,7 @@ class Place:
     state: RunState
     attempt: int = 1
     failures: int = 0
+    losses: int = 0
     token: int = 0
     worker: NodeId | None = None
     beat: datetime = _EPOCH
@@ -45,7 +46,14 @@ class Place:
 
     def claim(self) -> Claim:
         assert self.worker is not None
-        return Claim(run=self.run, attempt=self.attempt, failures=self.failures, token=self.token, worker=self.worker)
+        return Claim(
+            run=self.run,
+            attempt=self.attempt,
+            failures=self.failures,
+            losses=self.losses,
+            token=self.token,
+            worker=self.worker,
+        )
 
     def view(self) -> LiveRun:
         return LiveRun(
@@ -54,6 +62,7 @@ class Place:
             state=self.state,
             attempt=self.attempt,
             failures=self.failures,
+            losses=self.losses,
             worker=self.worker,
             due_at=self.due_at,
             retrying=self.retrying,

@@ -109,7 +109,7 @@ def _order(run: LiveRun) -> tuple[bool, datetime, str]:
 
 def _live(run: str, place: str, workers: Mapping[tuple[str, str], NodeId]) -> LiveRun:
     """A run whose place is given in the words that the scripts write."""
-    state, flag, priority, entry, attempt, failures, slot, kind, due = words(place, 9)
+    state, flag, priority, entry, attempt, failures, slot, kind, due, losses, *_ = (*words(place, 9), "0")
     waits = state == "w"
     worker = None if waits else workers.get((priority, entry))
     return LiveRun(
@@ -118,6 +118,7 @@ def _live(run: str, place: str, workers: Mapping[tuple[str, str], NodeId]) -> Li
         state=RunState.WAITING if waits else RunState.RUNNING if worker else RunState.QUEUED,
         attempt=number(attempt),
         failures=number(failures),
+        losses=number(losses),
         worker=worker,
         due_at=moment(due) if waits else None,
         retrying=kind == "retry",
@@ -126,7 +127,7 @@ def _live(run: str, place: str, workers: Mapping[tuple[str, str], NodeId]) -> Li
 
 
 def _held(member_of_line: str) -> LiveRun:
-    run, _, slot = words(member_of_line, 3)
+    run, _, slot, *_ = words(member_of_line, 3)
     return LiveRun(run=decode_run_id(run), slot=_slot(slot), state=RunState.HELD, attempt=1, failures=0)
 
 

@@ -61,6 +61,7 @@ class _Attempt:
             run=decode_run(body),
             attempt=number(attempt),
             failures=number(failures),
+            losses=number(self.fields.get("losses", "0")),
             token=token_of(self.priority, self.entry),
             worker=self.worker,
         )

@@ -263,7 +263,7 @@ class Store(File):
                 if row["cancelling"]:
                     self._end(row)
                 else:
-                    self._move(row["id"], None, attempts=1, failures=1)
+                    self._move(row["id"], None, attempts=1, losses=1)
             return tuple(map(claim_of, rows))
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:

@@ -40,8 +40,8 @@ CREATE TABLE IF NOT EXISTS tasks (
     paused INTEGER DEFAULT 0, resumed_at INTEGER, retired INTEGER DEFAULT 0, UNIQUE (grp, name));
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, task INTEGER REFERENCES tasks ON DELETE CASCADE, body TEXT, low INTEGER, state TEXT,
-    token INTEGER, attempt INTEGER DEFAULT 1, failures INTEGER DEFAULT 0, worker TEXT, beat INTEGER, due_at INTEGER,
-    retrying INTEGER DEFAULT 0, cancelling INTEGER DEFAULT 0);
+    token INTEGER, attempt INTEGER DEFAULT 1, failures INTEGER DEFAULT 0, losses INTEGER DEFAULT 0, worker TEXT,
+    beat INTEGER, due_at INTEGER, retrying INTEGER DEFAULT 0, cancelling INTEGER DEFAULT 0);
 CREATE TABLE IF NOT EXISTS requests (run TEXT PRIMARY KEY, until INTEGER);
 CREATE TABLE IF NOT EXISTS lines (
     id INTEGER PRIMARY KEY, task INTEGER REFERENCES tasks ON DELETE CASCADE, kind TEXT, body TEXT);
@@ -179,15 +179,15 @@ class File:
         low = run.priority is Priority.LOW
         self._do(new, run.id.value, task, codec.encode_run(run), low, state, self._next("token"))
 
-    def _move(self, run: str, due_at: int | None, *, attempts: int = 0, failures: int = 0) -> None:
+    def _move(self, run: str, due_at: int | None, *, attempts: int = 0, failures: int = 0, losses: int = 0) -> None:
         """To the end of the queue, or to those that wait. The new place in line is the fencing token, too."""
         change = (
             "UPDATE runs SET state = ?, due_at = ?, retrying = ?, token = ?, attempt = attempt + ?,"
-            " failures = failures + ?, worker = NULL, beat = NULL WHERE id = ?"
+            " failures = failures + ?, losses = losses + ?, worker = NULL, beat = NULL WHERE id = ?"
         )
         waits = due_at is not None
         state, retrying, token = "waiting" if waits else "queued", waits and failures > 0, self._next("token")
-        self._do(change, state, due_at, retrying, token, attempts, failures, run)
+        self._do(change, state, due_at, retrying, token, attempts, failures, losses, run)
 
     def _promote(self) -> None:
         """What has waited long enough is queued before any verb looks."""
@@ -247,7 +247,14 @@ def due_of(row: sqlite3.Row) -> DueTask:
 
 def claim_of(row: sqlite3.Row) -> Claim:
     run, worker = codec.decode_run(row["body"]), NodeId(row["worker"] or "")
-    return Claim(run=run, attempt=row["attempt"], failures=row["failures"], token=row["token"], worker=worker)
+    return Claim(
+        run=run,
+        attempt=row["attempt"],
+        failures=row["failures"],
+        losses=row["losses"],
+        token=row["token"],
+        worker=worker,
+    )
 
 
 def live_of(row: sqlite3.Row) -> LiveRun:
@@ -257,6 +264,7 @@ def live_of(row: sqlite3.Row) -> LiveRun:
         state=RunState(row["state"]),
         attempt=row["attempt"],
         failures=row["failures"],
+        losses=row["losses"],
         worker=None if row["worker"] is None else NodeId(row["worker"]),
         due_at=None if row["due_at"] is None else instant(row["due_at"]),
         retrying=bool(row["retrying"]),

@@ -45,8 +45,9 @@ async def test_a_dead_workers_run_is_put_back_once_its_claim_is_over(world: Worl
     await leader.reign(after=TTL)
     await leader.node.reconciler.tick()
     reaped = leader.events.one(ClaimReaped)
-    assert (reaped.key, reaped.attempt, reaped.worker) == (KEY, 1, worker.id)
-    assert [(run.state, run.attempt, run.failures) for run in await live(world)] == [(RunState.QUEUED, 2, 1)]
+    assert (reaped.claim.run.task, reaped.claim.attempt, reaped.claim.worker) == (KEY, 1, worker.id)
+    [run] = await live(world)
+    assert (run.state, run.attempt, run.failures, run.losses) == (RunState.QUEUED, 2, 0, 1)
     assert await statuses(world) == [AttemptStatus.LOST]
 
 
@@ -61,7 +62,7 @@ async def test_thousands_of_dead_claims_are_put_back_step_by_step_without_rest(w
 
 
 @pytest.mark.parametrize("trouble", Trouble)
-async def test_a_reaping_without_an_answer_is_repeated_without_a_second_failure(world: World, trouble: Trouble) -> None:
+async def test_a_reaping_without_an_answer_is_repeated_without_a_second_loss(world: World, trouble: Trouble) -> None:
     worker = await queued(world, lambda: None)
     leader = await world.process("leader").lead()
     await worker.backend.queue.claim(worker.id, 1, timedelta(0))
@@ -71,7 +72,7 @@ async def test_a_reaping_without_an_answer_is_repeated_without_a_second_failure(
         await leader.node.reconciler.tick()
     assert await leader.node.reconciler.tick() == RECOVERY.total_seconds()
     await leader.node.reconciler.tick()
-    assert [(run.attempt, run.failures) for run in await live(world)] == [(2, 1)]
+    assert [(run.attempt, run.losses) for run in await live(world)] == [(2, 1)]
 
 
 async def test_after_an_outage_workers_settle_before_anything_is_reaped(world: World) -> None:

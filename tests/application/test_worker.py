@@ -18,7 +18,7 @@ from task_manager_core.domain.events import RunReleased, RunSettled, RunStarted
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import Priority, RetryPolicy
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, RunState
-from tests.application.world import KEY, LOGGER, NOON, SECOND, World, a_task, live, queued
+from tests.application.world import KEY, LOGGER, NOON, SECOND, Process, World, a_task, live, queued
 
 TEN_MILLISECONDS = timedelta(milliseconds=10)
 
@@ -382,22 +382,52 @@ async def test_a_run_of_an_unknown_function_is_passed_on_and_rests_when_it_comes
     assert [(record.status, record.attempt) for record in await records(world)] == [(AttemptStatus.SUCCEEDED, 1)]
 
 
-async def test_a_run_that_lost_its_workers_as_often_as_it_may_fail_is_not_started_again(world: World) -> None:
+@pytest.mark.parametrize("max_lost_attempts", [0, 2, None])
+async def test_a_run_that_lost_its_workers_too_often_is_not_started_again(
+    world: World, max_lost_attempts: int | None
+) -> None:
+    """Losses cost no retry: this run has none."""
     calls: list[int] = []
-    process = await queued(world, lambda: calls.append(1), a_task(retry=RetryPolicy(max_retries=1)))
+    retry = RetryPolicy(max_retries=0, max_lost_attempts=max_lost_attempts)
+    process = await queued(world, lambda: calls.append(1), a_task(retry=retry))
     leader = await world.process("leader").lead()
     doomed = world.process("doomed")
-    for failures in range(2):
-        (claim,) = await doomed.backend.queue.claim(doomed.id, 1, timedelta(0))
-        assert claim.failures == failures
-        await leader.reign(after=10 * SECOND)
-        await leader.node.reconciler.tick()
+    lost = 7 if max_lost_attempts is None else max_lost_attempts
+    for losses in range(lost):
+        await lose(doomed, leader, losses)
+    if max_lost_attempts is not None:
+        await lose(doomed, leader, lost)
     await process.work()
-    assert calls == []
     statuses = [record.status for record in await records(world)]
-    assert statuses == [AttemptStatus.FAILED, AttemptStatus.LOST, AttemptStatus.LOST]
-    assert (await failure(world)).type.endswith(".WorkerLost")
+    if max_lost_attempts is None:
+        assert calls == [1]
+        assert statuses == [AttemptStatus.SUCCEEDED] + lost * [AttemptStatus.LOST]
+    else:
+        assert calls == []
+        assert statuses == [AttemptStatus.FAILED] + (lost + 1) * [AttemptStatus.LOST]
+        reason = await failure(world)
+        assert reason.type.endswith(".WorkerLost")
+        assert reason.message == f"{lost + 1} attempts lost their worker"
     assert await live(world) == []
+
+
+async def lose(doomed: Process, leader: Process, losses: int) -> None:
+    """One more attempt loses its worker."""
+    (claim,) = await doomed.backend.queue.claim(doomed.id, 1, timedelta(0))
+    assert (claim.attempt, claim.failures, claim.losses) == (losses + 1, 0, losses)
+    await leader.reign(after=10 * SECOND)
+    await leader.node.reconciler.tick()
+
+
+async def test_claims_that_were_never_started_cost_a_run_no_retry(world: World) -> None:
+    """The reply of a claim is lost, and its worker is gone before it asks again."""
+    calls: list[int] = []
+    process = await queued(world, lambda: calls.append(1), a_task(retry=RetryPolicy(max_retries=0)))
+    leader = await world.process("leader").lead()
+    await lose(world.process("doomed"), leader, 0)
+    await process.work()
+    assert calls == [1]
+    assert [record.status for record in await records(world)] == [AttemptStatus.SUCCEEDED, AttemptStatus.LOST]
 
 
 async def test_a_cancelled_context_is_seen_by_nobody_but_its_own_attempt(world: World) -> None:

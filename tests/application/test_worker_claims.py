@@ -77,7 +77,7 @@ async def test_an_attempt_whose_claim_is_lost_is_interrupted_and_writes_nothing(
     assert (call.interrupted, process.events.one(ClaimLost).claim.attempt) == (1, 1)
     assert await process.node.worker.settle() is None
     assert await statuses(world) == [AttemptStatus.LOST]
-    assert [(run.state, run.attempt, run.failures) for run in await live(world)] == [(RunState.QUEUED, 2, 1)]
+    assert [(run.state, run.attempt, run.losses) for run in await live(world)] == [(RunState.QUEUED, 2, 1)]
 
 
 async def test_an_outcome_without_a_claim_changes_nothing(world: World) -> None:

@@ -74,6 +74,7 @@ def retries(draw: st.DrawFn) -> RetryPolicy:
         multiplier=draw(st.floats(1, 1000) | st.integers(1, 1000)),
         jitter=draw(st.floats(0, 1)),
         max_retries=draw(st.none() | st.integers(0, 10**6)),
+        max_lost_attempts=draw(st.none() | st.integers(0, 10**6)),
         retry_on=tuple(draw(st.lists(texts, max_size=2))),
         no_retry_on=tuple(draw(st.lists(texts, max_size=2))),
     )

@@ -50,6 +50,7 @@ REFUSALS: list[tuple[Callable[[], object], str, object, str]] = [
     (lambda: RetryPolicy(multiplier=float("inf")), "retry_backoff_multiplier", float("inf"), "1 to 1000"),
     (lambda: RetryPolicy(jitter=1.5), "retry_jitter", 1.5, "between 0 and 1"),
     (lambda: RetryPolicy(max_retries=-1), "max_retries", -1, "must not be negative"),
+    (lambda: RetryPolicy(max_lost_attempts=-1), "max_lost_attempts", -1, "must not be negative"),
     (lambda: RetryPolicy(retry_on=("\ud800",)), "retry_on", "\ud800", "valid unicode"),
     (lambda: RetryPolicy(no_retry_on=("\udfff",)), "no_retry_on", "\udfff", "valid unicode"),
     (lambda: LeadershipPolicy(heartbeat=ZERO), "leader_heartbeat_interval", 0.0, "more than 0"),

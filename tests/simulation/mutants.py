@@ -24,6 +24,7 @@ from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKe
 from task_manager_core.domain.leadership import Fenced, Held, Term, Turn
 from task_manager_core.domain.planning import Advance, DueTask, plan_after
 from task_manager_core.domain.planning import Plan as NextSlot
+from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement, Succeeded
 from task_manager_core.domain.task import StoredTask, Task
 from task_manager_core.ports import Definition, Extension
@@ -321,16 +322,32 @@ def _lost_without_attempt(original: Any) -> object:
     return reap
 
 
-def _lost_is_no_failure(original: Any) -> object:
+def _lost_is_a_failure(original: Any) -> object:
     async def reap(self: MemoryRunQueue, term: Term, ttl: timedelta, limit: int) -> Any:
         answer = await original(self, term, ttl, limit)
         for claim in () if isinstance(answer, Fenced) else answer:
             place = self._state.entries[claim.run.task].live.get(claim.run.id)
             if place is not None:
-                place.failures -= 1
+                place.failures, place.losses = place.failures + 1, place.losses - 1
         return answer
 
     return reap
+
+
+def _losses_forgotten(original: Any) -> object:
+    def to_waiting(self: State, place: Place, due_at: datetime, *, retrying: bool) -> None:
+        place.losses = 0
+        original(self, place, due_at, retrying=retrying)
+
+    return to_waiting
+
+
+def _losses_unbounded(_original: object) -> object:
+    def outlives(self: RetryPolicy, losses: int) -> bool:
+        del self, losses
+        return True
+
+    return outlives
 
 
 def _release_burns_retry(original: Any) -> object:
@@ -757,12 +774,34 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plan(LONG, faults=[then(6.0, FaultKind.KILL, machine=machine, length=2.0) for machine in (0, 1)]),
     ),
     Mutant(
-        defect="a lost worker is no failure",
+        defect="a lost worker is a failure",
         owner=MemoryRunQueue,
         name="reap",
-        replacement=_lost_is_no_failure,
+        replacement=_lost_is_a_failure,
         breaks="I8",
         plan=plan(LONG, faults=[then(6.0, FaultKind.KILL, machine=machine, length=2.0) for machine in (0, 1)]),
+    ),
+    Mutant(
+        defect="losses forgotten by a retry",
+        owner=State,
+        name="to_waiting",
+        replacement=_losses_forgotten,
+        breaks="I8",
+        plan=plan(
+            replace(LONG, failures=2),
+            faults=[then(6.0, FaultKind.KILL, machine=machine, length=2.0) for machine in (0, 1)],
+        ),
+    ),
+    Mutant(
+        defect="losses without a bound",
+        owner=RetryPolicy,
+        name="outlives",
+        replacement=_losses_unbounded,
+        breaks="I9",
+        plan=plan(
+            replace(LONG, max_lost_attempts=0),
+            faults=[then(6.0, FaultKind.KILL, machine=machine, length=2.0) for machine in (0, 1)],
+        ),
     ),
     Mutant(
         defect="handing back burns a retry",

@@ -54,6 +54,7 @@ def shown_task(status: TaskStatus) -> TaskDetailed:
         else Backoff(task.retry).delay(max(retry.failures, 1), retry.run).total_seconds(),
         overlap=task.overlap.value,
         max_retries=task.retry.max_retries,
+        max_lost_attempts=task.retry.max_lost_attempts,
         timeout=None if task.timeout is None else task.timeout.total_seconds(),
         is_retired=view.retired,
         skipped={reason.value: count for reason, count in view.skipped.items()},

@@ -182,8 +182,16 @@ def _loggable(event: RunSettled) -> BaseException | None:
 
 def _log_repair(event: ClaimReaped | FindingMade) -> None:
     match event:
-        case ClaimReaped(key=key, run=run, attempt=attempt, worker=worker):
-            _reconciler.warning("%s attempt %d lost its worker %s and is queued again", _run(key, run), attempt, worker)
+        case ClaimReaped(claim=claim):
+            allowed = claim.run.retry.max_lost_attempts
+            _reconciler.warning(
+                "attempt %d of %s lost its worker %s: loss %d, %s allowed",
+                claim.attempt,
+                _run(claim.run.task, claim.run.id),
+                claim.worker,
+                claim.losses + 1,
+                "any number" if allowed is None else allowed,
+            )
         case FindingMade(finding=finding):
             _log_finding(finding)
 

@@ -52,6 +52,10 @@ class ConfigResponse(Answer):
     max_retries: int | None = Field(
         default=_default("max_retries"), description="Retries before a run is given up; null: until it succeeds"
     )
+    max_lost_attempts: int | None = Field(
+        default=_default("max_lost_attempts"),
+        description="Attempts that may lose their worker before a run is given up; null: any number",
+    )
     timezone: str = Field(default=_default("timezone"), description="Zone of the cron expressions that name none")
     refresh_interval: float = Field(
         default=_default("refresh_interval"),

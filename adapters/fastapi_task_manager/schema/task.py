@@ -56,6 +56,9 @@ class TaskDetailed(TaskBase):
     )
     overlap: str = Field(default="allow", description="allow, buffer_one or skip")
     max_retries: int | None = Field(default=None, description="null: until it succeeds")
+    max_lost_attempts: int | None = Field(
+        default=None, description="Attempts that may lose their worker before a run is given up; null: any number"
+    )
     timeout: float | None = Field(default=None, description="Longest time of one attempt in seconds")
     is_retired: bool = Field(default=False, description="A static task that no living process declares")
     skipped: dict[str, int] = Field(default={}, description="How many slots were skipped for which reason")
@@ -192,6 +195,10 @@ class _DynamicTask(BaseModel):
     run_on_start: StrictBool | None = Field(default=None, description="Run once when first seen")
     max_retries: WholeNumber | None = Field(
         default=None, description="Retries before a run is given up; default: the configuration's"
+    )
+    max_lost_attempts: WholeNumber | None = Field(
+        default=None,
+        description="Attempts that may lose their worker before a run is given up; default: the configuration's",
     )
     retry_on: list[str] | None = Field(default=None, description="Qualified names of exception classes")
     no_retry_on: list[str] | None = Field(default=None, description="The same; wins")

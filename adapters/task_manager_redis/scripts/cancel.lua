@@ -12,13 +12,13 @@ local function cancel_held(task, run)
 end
 
 local function cancel(task, run)
-  local place = place_of(task, run)
-  if not place then
+  local text = redis.call('HGET', root .. ':live:' .. task, run)
+  if not text then
     return cancel_held(task, run)
   end
+  local place = read_place(text)
   if place.state == 'q' and pending(place.priority, place.id) then
-    redis.call('HSET', root .. ':live:' .. task, run,
-      table.concat({ 'q', '!', place.priority, place.id, place.attempt, place.failures, place.slot, '-', '-' }, ' '))
+    redis.call('HSET', root .. ':live:' .. task, run, 'q !' .. string.sub(text, 4)) -- Whatever else it says.
     return 'requested'
   end
   remember(task, store_line(run, place.slot, place.attempt, 'cancelled', now, '', token_of(place.priority, place.id)))

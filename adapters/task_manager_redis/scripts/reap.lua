@@ -18,7 +18,7 @@ local function reap(priority, id, worker, beat)
   if place.cancelling then
     ended(task, run)
   else
-    queue(task, run, priority, slot, fields[ATTEMPT] + 1, fields[FAILURES] + 1, fields[BODY])
+    queue(task, run, priority, slot, place.attempt + 1, place.failures, place.losses + 1, fields[BODY])
   end
   take(priority, id)
   return { priority, id, worker, fields }

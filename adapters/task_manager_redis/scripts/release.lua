@@ -21,9 +21,10 @@ for i = 6, #ARGV, 5 do
       remember(task, store_line(run, place.slot, place.attempt, 'cancelled', now, worker, token_of(priority, id)))
       ended(task, run)
     elseif delay > 0 then
-      postpone(task, run, priority, id, place.slot, attempt, place.failures, fields[BODY], 'pause', now + delay)
+      postpone(task, run, priority, id, place.slot, attempt, place.failures, place.losses, fields[BODY], 'pause',
+        now + delay)
     else
-      queue(task, run, priority, place.slot, attempt, place.failures, fields[BODY])
+      queue(task, run, priority, place.slot, attempt, place.failures, place.losses, fields[BODY])
     end
     take(priority, id)
   end

@@ -1,7 +1,8 @@
 -- Where runs stand, and how they go from one place to another.
 --
 -- live:<task> tells where each run stands that is not held, as words: state flag priority entry attempt failures slot
--- kind due
+-- kind due losses. Words that are missing at the end are 0, and those that a newer release adds behind them are passed
+-- over. The fields of an entry are the same: `losses` stands behind the body, where there are any.
 --   state  q: in a stream, claimed if it is pending there.  w: waits, with its kind (retry, pause) and its instant
 --   flag   !: claimed, and somebody wants it cancelled: it is not tried again.  -: nobody does
 -- Bodies may be large, so they stand where only those come across them who move a run: in the entry of a queued one; in
@@ -14,7 +15,7 @@ local streams = { high = root .. ':runs:high', low = root .. ':runs:low' }
 local waiting = root .. ':waiting'
 
 -- Places of an entry's values in what XRANGE and XREADGROUP answer.
-local RUN, TASK, SLOT, ATTEMPT, FAILURES, BODY = 2, 4, 6, 8, 10, 12
+local RUN, TASK, SLOT, ATTEMPT, BODY = 2, 4, 6, 8, 12
 
 -- The last bits of a token say which number within its millisecond an entry has: 19 bits, then one for the stream.
 local MOST_PER_MILLISECOND = 524288
@@ -35,20 +36,22 @@ local function append(priority, ...)
 end
 
 -- A new entry is a new place in the line and a new fencing token.
-local function queue(task, run, priority, slot, attempt, failures, body)
-  local id = append(
-    priority, 'run', run, 'task', task, 'slot', slot, 'attempt', attempt, 'failures', failures, 'body', body
-  )
-  redis.call('HSET', root .. ':live:' .. task, run,
-    table.concat({ 'q', '-', priority, id, attempt, failures, slot, '-', '-' }, ' '))
+local function queue(task, run, priority, slot, attempt, failures, losses, body)
+  local fields = { 'run', run, 'task', task, 'slot', slot, 'attempt', attempt, 'failures', failures, 'body', body }
+  local words = { 'q', '-', priority, '', attempt, failures, slot, '-', '-' }
+  if losses > 0 then
+    fields[13], fields[14], words[10] = 'losses', losses, losses
+  end
+  words[4] = append(priority, unpack(fields))
+  redis.call('HSET', root .. ':live:' .. task, run, table.concat(words, ' '))
 end
 
 -- The index comes first and goes last: what a script leaves half done, promoting it sweeps.
-local function postpone(task, run, priority, id, slot, attempt, failures, body, kind, due)
+local function postpone(task, run, priority, id, slot, attempt, failures, losses, body, kind, due)
   redis.call('ZADD', waiting, due, task .. ' ' .. run)
   redis.call('HSET', root .. ':' .. kind .. ':' .. task, run, body)
   redis.call('HSET', root .. ':live:' .. task, run,
-    table.concat({ 'w', '-', priority, id, attempt, failures, slot, kind, due }, ' '))
+    table.concat({ 'w', '-', priority, id, attempt, failures, slot, kind, due, losses > 0 and losses or nil }, ' '))
 end
 
 local function stop_waiting(task, run)
@@ -59,10 +62,10 @@ end
 
 local function read_place(text)
   local place = {}
-  local flag
-  place.state, flag, place.priority, place.id, place.attempt, place.failures, place.slot, place.kind,
-    place.due = string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
-  place.cancelling = flag == '!'
+  local flag, losses
+  place.state, flag, place.priority, place.id, place.attempt, place.failures, place.slot, place.kind, place.due,
+    losses = string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) ?(%d*)')
+  place.cancelling, place.losses = flag == '!', tonumber(losses) or 0
   return place
 end
 
@@ -115,7 +118,7 @@ local function queue_held(task)
     local _, _, body = read_held(redis.call('HGET', root .. ':held:' .. task, run))
     body = redis.call('HEXISTS', root .. ':live:' .. task, run) == 0 and body
     if body then
-      queue(task, run, priority, slot, 1, 0, body)
+      queue(task, run, priority, slot, 1, 0, 0, body)
     end
     stop_holding(task, run, priority, slot)
     following = not body and line_of(task, 0)[1]
@@ -240,7 +243,7 @@ local function promote(limit)
       local waits = place and place.state == 'w'
       local body = waits and redis.call('HGET', root .. ':' .. place.kind .. ':' .. task, run)
       if body then
-        queue(task, run, place.priority, place.slot, place.attempt, place.failures, body)
+        queue(task, run, place.priority, place.slot, place.attempt, place.failures, place.losses, body)
       elseif waits then
         give_up(task, run, place)
       end

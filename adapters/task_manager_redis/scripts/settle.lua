@@ -14,8 +14,8 @@ for i = 4, #ARGV, 7 do
     remember(task, line)
     if fields then
       local place = read_place(text)
-      postpone(task, run, priority, id, place.slot, place.attempt + 1, place.failures + 1, fields[BODY], 'retry',
-        now + delay)
+      postpone(task, run, priority, id, place.slot, place.attempt + 1, place.failures + 1, place.losses,
+        fields[BODY], 'retry', now + delay)
     else
       ended(task, run)
     end

@@ -16,7 +16,7 @@ class RunTimedOut(TimeoutError):
 
 
 class WorkerLost(Exception):
-    """The claims of all earlier attempts ended without a word of their workers, and no retry is left."""
+    """More attempts of a run ended without a word of their workers than its task allows."""
 
 
 def class_names(error: BaseException) -> tuple[str, ...]:

@@ -68,15 +68,7 @@ class Reconciler:
             self._elector.fenced(term, "reap")
             return None
         for claim in reaped:
-            self._observer.notice(
-                ClaimReaped(
-                    node=self._node,
-                    key=claim.run.task,
-                    run=claim.run.id,
-                    attempt=claim.attempt,
-                    worker=claim.worker,
-                )
-            )
+            self._observer.notice(ClaimReaped(node=self._node, claim=claim))
         if len(reaped) == CLAIMS_PER_STEP:
             return 0.0
         await self._diagnose()

@@ -112,7 +112,7 @@ class Worker:
                 continue
             if not self.accepting or function is None:
                 unknown.append(claim)
-            elif claim.failures and isinstance(self._backoff(claim).after(claim.failures, claim.run.id), GiveUp):
+            elif not claim.run.retry.outlives(claim.losses):
                 self._refuse(claim)
             else:
                 self._execute(claim, function)
@@ -156,8 +156,8 @@ class Worker:
                 self._observer.notice(RunReleased(node=self._node, claim=claim, reason=reason))
 
     def _refuse(self, claim: Claim) -> None:
-        """A run that lost its workers as often as it may fail is not started again."""
-        error = WorkerLost(f"{claim.failures} attempts failed or lost their worker")
+        """A run whose attempts lost their worker too often is not started again: it may be what ends them."""
+        error = WorkerLost(f"{claim.losses} attempts lost their worker")
         now = self._clock.now()
         self._finish(
             Settlement(

@@ -43,6 +43,7 @@ __all__ = [
 
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
+_RETRY = RetryPolicy()
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -177,6 +178,7 @@ def _retry(retry: RetryPolicy) -> Json:
         "multiplier": float(retry.multiplier),
         "jitter": float(retry.jitter),
         "max_retries": retry.max_retries,
+        "max_lost_attempts": retry.max_lost_attempts,
         "retry_on": list(retry.retry_on),
         "no_retry_on": list(retry.no_retry_on),
     }
@@ -189,6 +191,7 @@ def _read_retry(reader: Reader) -> RetryPolicy:
         multiplier=reader.fraction("multiplier"),
         jitter=reader.fraction("jitter"),
         max_retries=reader.maybe("max_retries", reader.number),
+        max_lost_attempts=reader.since("max_lost_attempts", reader.number, _RETRY.max_lost_attempts),
         retry_on=reader.texts("retry_on"),
         no_retry_on=reader.texts("no_retry_on"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Term, Turn
 from task_manager_core.domain.planning import Advance
 from task_manager_core.domain.reconciliation import Finding
@@ -90,13 +90,10 @@ class RunReleased:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimReaped:
-    """The leader put back a run whose claim had ended."""
+    """The leader took a run from a claim that had ended, and put it back unless somebody wants it cancelled."""
 
     node: NodeId
-    key: TaskKey
-    run: RunId
-    attempt: int
-    worker: NodeId
+    claim: Claim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

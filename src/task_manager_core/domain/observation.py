@@ -22,6 +22,7 @@ class LiveRun:
     state: RunState
     attempt: int
     failures: int
+    losses: int = 0
     worker: NodeId | None = None
     due_at: datetime | None = None
     retrying: bool = False

@@ -109,6 +109,11 @@ class RetryPolicy:
     `max_retries` None repeats until it succeeds. `retry_on` and `no_retry_on` hold qualified names of exception classes
     ("builtins.ValueError"); an exception matches by any class of its method resolution order; an empty `retry_on` means
     every class, and `no_retry_on` wins.
+
+    `max_lost_attempts` bounds the attempts that end without a word of their worker: its process died or stood still for
+    too long, which says nothing about the function. One more of them ends the run; None never does. The bound is finite
+    by default, because a run that kills its workers takes the attempts of other runs with it each time. A deploy, an
+    eviction and some pauses may well hit one long run; six dead workers are its own doing.
     """
 
     initial: timedelta = timedelta(seconds=1)
@@ -116,6 +121,7 @@ class RetryPolicy:
     multiplier: float = 2.0
     jitter: float = 0.0
     max_retries: int | None = None
+    max_lost_attempts: int | None = 5
     retry_on: tuple[str, ...] = ()
     no_retry_on: tuple[str, ...] = ()
 
@@ -130,11 +136,15 @@ class RetryPolicy:
         )
         require(1.0 <= self.multiplier <= 1000.0, "retry_backoff_multiplier", self.multiplier, "must be 1 to 1000")
         require(0.0 <= self.jitter <= 1.0, "retry_jitter", self.jitter, "must be between 0 and 1")
-        if self.max_retries is not None:
-            require(self.max_retries >= 0, "max_retries", self.max_retries, "must not be negative")
+        for field, most in (("max_retries", self.max_retries), ("max_lost_attempts", self.max_lost_attempts)):
+            require(most is None or most >= 0, field, most, "must not be negative")
         for field, names in (("retry_on", self.retry_on), ("no_retry_on", self.no_retry_on)):
             for name in names:
                 require_text(field, name)
+
+    def outlives(self, losses: int) -> bool:
+        """May a run be started again after this many of its attempts lost their worker?"""
+        return self.max_lost_attempts is None or losses <= self.max_lost_attempts
 
     def retries(self, exception_classes: tuple[str, ...]) -> bool:
         """Does an exception with these class names (its method resolution order) deserve another attempt?"""

@@ -122,6 +122,10 @@ class Reader:
     def maybe(self, name: str, read: Callable[[str], T]) -> T | None:
         return read(name) if self.has(name) else None
 
+    def since(self, name: str, read: Callable[[str], T], before: T | None) -> T | None:
+        """A member that may be null, and that texts of earlier releases lack: what these mean is `before`."""
+        return self.maybe(name, read) if name in self._members else before
+
     def instant(self, name: str) -> datetime:
         return self._in_calendar(name, self.number(name), instant)
 

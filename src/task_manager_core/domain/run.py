@@ -10,9 +10,10 @@ stands in exactly one place:
               back)
 
 and SUCCEEDED, FAILED, CANCELLED are absorbing. Only the holder of the claim may settle a running attempt; a claim that
-ended (LOST) puts the run back with the next attempt number and counts as a failure, so that a run which kills its
-workers exhausts its retries like any other. Giving a run back, at once (RELEASED) or for later (POSTPONED), counts as
-nothing. A task that is removed takes its runs with it, wherever they stand.
+ended (LOST) puts the run back with the next attempt number. That is a loss and no failure: nothing is known about the
+function, which may not have been called. Losses have a bound of their own, so that a run which kills its workers ends.
+Giving a run back, at once (RELEASED) or for later (POSTPONED), counts as nothing. A task that is removed takes its runs
+with it, wherever they stand.
 
 Every other move is in the table below. Stores keep the places; the books of the simulation move each run by this table,
 and after every operation the store is compared with them.
@@ -103,13 +104,14 @@ class Run:
 class Claim:
     """A worker's lease on one attempt.
 
-    `token` is the fencing token: unique per attempt, strictly increasing within a run. `attempt` counts from 1,
-    `failures` counts the attempts that failed or lost their worker before this one.
+    `token` is the fencing token: unique per attempt, strictly increasing within a run. `attempt` counts from 1. Of the
+    attempts before this one, `failures` counts those that failed and `losses` those that lost their worker.
     """
 
     run: Run
     attempt: int
     failures: int
+    losses: int = 0
     token: int
     worker: NodeId
 

@@ -54,7 +54,7 @@ class RunQueue(Protocol):
     7. A run that waits can be claimed from its instant on, with the next attempt number and one more failure.
     8. A released claim puts the run back after the delay without a failure; the attempt counts only if it was started.
     9. Reaping puts back the runs whose claims expired and which nobody wants cancelled, with the next attempt number
-       and one more failure; it is fenced by the term and never touches a claim that lives.
+       and one more loss, which is no failure; it is fenced by the term and never touches a claim that lives.
     10. Fencing tokens strictly increase within a run.
     11. Cancelling a run that nobody runs ends it at once; for a running one the worker learns it with its next
         extension.

@@ -53,6 +53,7 @@ IMPOSSIBLE: dict[str, tuple[Any, ...]] = {
     "retry_backoff_multiplier": (0.5, 0, -2, float("nan"), 1001),
     "running_heartbeat_interval": (0, -1),
     "max_retries": (-1, 1.5, 10**9),
+    "max_lost_attempts": (-1, 1.5, 10**9, "never"),
     "timezone": ("Mars/Olympus", "../etc/passwd", ""),
     "refresh_interval": (0, -1),
     "shutdown_timeout": (-1, float("nan")),
@@ -183,6 +184,16 @@ def test_an_impossible_value_of_the_environment_is_refused_by_name(monkeypatch: 
     monkeypatch.setenv("TASK_MANAGER_CONCURRENT_TASKS", "many")
     with pytest.raises(ValidationError, match="concurrent_tasks='many'"):
         OperationalConfig()
+
+
+@pytest.mark.parametrize(("given", "meant"), [("none", None), ("None", None), ("0", 0), ("7", 7), ("", 5)])
+def test_losses_without_a_bound_have_a_word_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, given: str, meant: int | None
+) -> None:
+    monkeypatch.setenv("TASK_MANAGER_MAX_LOST_ATTEMPTS", given)
+    config = OperationalConfig()
+    assert config.max_lost_attempts == meant
+    assert config.defaults().retry.max_lost_attempts == meant
 
 
 @pytest.mark.parametrize("url", ["redis://u:hunter2@h:1/2", "rediss://h", "unix:///run/redis.sock?password=hunter2"])

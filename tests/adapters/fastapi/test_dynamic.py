@@ -212,7 +212,13 @@ async def test_a_group_added_late_lists_what_the_store_knows_of_it() -> None:
 
 async def test_put_changes_what_it_says_and_keeps_the_rest_pause_and_history() -> None:
     async with _process() as (client, _, _):
-        given = BODY | {"kwargs": {"recipient": "x"}, "description": "d", "tags": ["own"], "max_retries": 3}
+        given = BODY | {
+            "kwargs": {"recipient": "x"},
+            "description": "d",
+            "tags": ["own"],
+            "max_retries": 3,
+            "max_lost_attempts": 2,
+        }
         await answer(client, "POST", "/tasks", json=given)
         await answer(client, "POST", "/tasks/trigger", params={"task_name": "n"})
         await wait_until_async(lambda: _runs(client), "a run is recorded")
@@ -222,6 +228,7 @@ async def test_put_changes_what_it_says_and_keeps_the_rest_pause_and_history() -
         (task,) = await answer(client, "GET", "/tasks", params={"name": "n"})
         assert (task["description"], task["tags"], task["kwargs"]) == ("d", ["all", "own"], {"recipient": "x"})
         assert (task["retry_backoff"], task["max_retries"], task["is_active"]) == (7.0, 3, False)
+        assert task["max_lost_attempts"] == 2
         assert "-01-02T" in task["next_run"]
         assert len(await _runs(client)) == 1
         await answer(client, "PUT", "/tasks/g/n", json={"interval": 60, "description": None, "allow_parallel": False})
@@ -327,6 +334,7 @@ async def test_put_refuses_and_changes_nothing(
         ({"retry_backoff": 5, "retry_backoff_max": 1}, 400, "retry_backoff_max"),
         ({"retry_backoff": 0.0001}, 400, "retry_backoff"),
         ({"max_retries": -1}, 400, "max_retries"),
+        ({"max_lost_attempts": -1}, 400, "max_lost_attempts"),
         ({"max_retries": 10**50}, 400, "max_retries"),
         ({"timeout": 0}, 400, "timeout"),
         ({"jitter": -5}, 400, "jitter"),

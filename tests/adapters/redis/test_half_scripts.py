@@ -240,7 +240,7 @@ async def outcome(store: Store) -> object:
         due,
         before.term is None or before.term.holder,
         before.nodes,
-        {(claim.run.id, claim.attempt, claim.failures) for claim in claims if claim not in lost},
+        {(claim.run.id, claim.attempt, claim.failures, claim.losses) for claim in claims if claim not in lost},
         [(view.key, [(live.run, live.state, live.attempt) for live in view.live]) for view in after.tasks],
         {of: {(line.run, line.status, line.attempt) for line in lines} for of, lines in after.records.items()},
         after.queued,

@@ -31,6 +31,7 @@ from task_manager_core.testing.conformance.build import (
 )
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
+from task_manager_redis.keys import encode_run_id
 from task_manager_redis.scripts import script
 from tests.adapters.redis.moved import MovedRedis, open_moved
 from tests.waiting import wait_until_async
@@ -179,6 +180,22 @@ async def test_an_unreadable_run_goes_back_and_hurts_no_other(moved: MovedRedis,
         await store.claim()
     [left] = [live for live in await store.live(key()) if live.run == newer.id]
     assert (left.attempt, left.failures) == (1, 0)
+
+
+async def test_places_and_entries_without_losses_are_read_as_none(store: Store, server: redis.Redis) -> None:
+    """As an earlier release wrote them, and as this one writes them while there are none."""
+    term = await store.lead()
+    await store.define(task())
+    claim = await store.take(run(task()))
+    place = server.hget("{tests}:live:group/task", encode_run_id(claim.run.id))
+    assert isinstance(place, str)
+    assert len(place.split(" ")) == 9
+    assert "losses" not in f"{server.xrange(LOW)}"
+    for losses in (1, 2):
+        await store.advance(TTL)
+        assert await store.reap(term, TTL) == (claim,)
+        [claim] = await store.claim()
+        assert (claim.attempt, claim.failures, claim.losses) == (losses + 1, 0, losses)
 
 
 # -- consumers and lines that the store writes ------------------------------------------------------------------------

@@ -91,7 +91,7 @@ async def look(player: Player) -> dict[str, object]:
 
     def lived(live: LiveRun) -> object:
         place = live.state, live.worker, clocked(live.due_at), live.retrying, live.cancelling
-        return live.run, live.slot, live.attempt, live.failures, place
+        return live.run, live.slot, live.attempt, live.failures, live.losses, place
 
     def stood(view: TaskView) -> object:
         state = view.plan, view.paused, clocked(view.resumed_at), view.retired

@@ -354,10 +354,10 @@ _PREPARED_BY: dict[Verb, Callable[[Player, Step], Awaitable[Ask]]] = {
 }
 
 
-def shown(claim: Claim) -> tuple[str, int, int, str, str]:
+def shown(claim: Claim) -> tuple[str, int, int, int, str, str]:
     """A claim without its token and the version in its run, which every store chooses itself."""
     run = replace(claim.run, version=0)
-    return run.id.value, claim.attempt, claim.failures, claim.worker.value, str(run)
+    return run.id.value, claim.attempt, claim.failures, claim.losses, claim.worker.value, str(run)
 
 
 def assert_conserved(snapshot: Snapshot) -> None:

@@ -130,7 +130,7 @@ class RaceContract(Contract):
         await store.advance(TTL)
         reaped = await asyncio.gather(*(store.reap(term, TTL) for _ in RIVALS))
         assert Counter(claim for step in reaped for claim in step) == Counter(claims)
-        assert {(claim.attempt, claim.failures) for claim in await store.claim()} == {(2, 1)}
+        assert {(claim.attempt, claim.losses) for claim in await store.claim()} == {(2, 1)}
 
     @law("run_queue", 11)
     async def test_a_run_is_claimed_or_cancelled_but_does_not_vanish(self, store: Store) -> None:

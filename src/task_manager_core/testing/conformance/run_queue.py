@@ -209,7 +209,8 @@ class RunQueueLaws(Contract):
     @law("run_queue", 9)
     async def test_the_runs_of_dead_workers_are_put_back(self, store: Store) -> None:
         """Reaping puts back the runs whose claims expired and which nobody wants cancelled, with the next attempt
-        number and one more failure; it is fenced by the term and never touches a claim that lives."""
+        number and one more loss, which is no failure; it is fenced by the term and never touches a claim that
+        lives."""
         older = await store.lead(LEADER, TTL)
         await store.define(task())
         silent = await store.take(run(task(), "silent"))
@@ -231,7 +232,7 @@ class RunQueueLaws(Contract):
         assert (line.worker, line.token) == (WORKER, silent.token)
 
         [again] = await store.claim(OTHER)
-        assert (again.run, again.attempt, again.failures) == (silent.run, 2, 1)
+        assert (again.run, again.attempt, again.failures, again.losses) == (silent.run, 2, 0, 1)
         for claim in (again, beating, fresh):
             assert await store.alive(claim, TTL)
             assert await store.settle(claim)

@@ -325,7 +325,7 @@ class Reaped:
         if standing.cancelling:
             books.turn(standing, RunTurn.CANCELLED)
             return
-        standing.attempt, standing.failures = standing.attempt + 1, standing.failures + 1
+        standing.attempt, standing.losses = standing.attempt + 1, standing.losses + 1
         books.turn(standing, RunTurn.LOST)
 
 

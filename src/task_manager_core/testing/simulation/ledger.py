@@ -29,6 +29,7 @@ class Standing:
     state: RunState
     attempt: int = 1
     failures: int = 0
+    losses: int = 0
     token: int = 0
     claim: Claim | None = None
     beat: datetime = LONGEST_AGO

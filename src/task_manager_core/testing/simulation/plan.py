@@ -58,6 +58,7 @@ class TaskPlan:
     duration: float = 0.5
     failures: int = 0
     max_retries: int | None = None
+    max_lost_attempts: int | None = 5
     backoff: float = 1.0
     jitter: float = 0.0
     slot_jitter: float = 0.0
@@ -90,6 +91,7 @@ class TaskPlan:
                 maximum=timedelta(seconds=self.backoff * 4),
                 jitter=self.jitter,
                 max_retries=self.max_retries,
+                max_lost_attempts=self.max_lost_attempts,
             ),
             timeout=None if self.timeout is None else timedelta(seconds=self.timeout),
             start_deadline=None if self.deadline is None else timedelta(seconds=self.deadline),

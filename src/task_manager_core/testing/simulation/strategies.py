@@ -76,6 +76,7 @@ def tasks() -> st.SearchStrategy[TaskPlan]:
         duration=st.sampled_from([0.5, 0.0, 1.0, 3.0, 5.0]),
         failures=st.sampled_from([0, 0, 1, 2]),
         max_retries=st.sampled_from([None, 0, 1, 3]),
+        max_lost_attempts=st.sampled_from([5, None, 0, 1]),
         backoff=st.sampled_from([1.0, 0.5, 3.0]),
         jitter=st.sampled_from([0.0, 0.5]),
         slot_jitter=st.sampled_from([0.0, 0.0, 1.0]),

@@ -69,10 +69,9 @@ class OneAttempt(Checker):
         self.require(
             standing.claimable(ledger.at), f"{_shown(claim)} was given while the run is {standing.state.value}"
         )
-        expected = (standing.attempt, standing.failures)
-        self.require(
-            (claim.attempt, claim.failures) == expected, f"{_shown(claim)} should be {expected[0]}/{expected[1]}"
-        )
+        expected = (standing.attempt, standing.failures, standing.losses)
+        given = (claim.attempt, claim.failures, claim.losses)
+        self.require(given == expected, f"{_shown(claim)} was given as {given}, not as {expected}")
         self.require(claim.token > standing.token, f"{_shown(claim)} follows token {standing.token}")
         ledger.begun.discard((claim.run.id, claim.token, claim.worker.value))
 
@@ -118,7 +117,10 @@ class Backoff(Checker):
     """A retry comes after its backoff, as often as its policy allows, and does not wait for the next slot."""
 
     invariant = "I9"
-    law = "A retry waits for its backoff whatever the schedule; delay and number of attempts stay within their bounds."
+    law = (
+        "A retry waits for its backoff whatever the schedule; its delay and the numbers of failures and of losses stay "
+        "within their bounds."
+    )
     because = "The delay is a pure function of (run, failures), and the store keeps the instant with the run."
 
     def judge(self, fact: Fact, ledger: Ledger) -> None:
@@ -126,11 +128,7 @@ class Backoff(Checker):
             case Settled(settlement=Settlement(claim=claim, outcome=Retried(delay=delay))):
                 self._delay(claim, delay)
             case Settled(settlement=Settlement(claim=claim, outcome=Exhausted())):
-                most, failures = claim.run.retry.max_retries, claim.failures + 1
-                given_up = most is not None and failures > most
-                self.require(
-                    given_up or _retries_chosen(claim), f"{_shown(claim)} was given up after {failures} failures"
-                )
+                self._given_up(claim, ledger)
             case Decided(advance=advance) if advance.fire and advance.key in ledger.books.accounts:
                 waiting = [
                     standing
@@ -140,6 +138,26 @@ class Backoff(Checker):
                 self.require(not waiting, f"{advance.key} was dispatched while a retry waits")
             case _:
                 pass
+
+    def begun(self, execution: Execution, ledger: Ledger) -> None:
+        standing = ledger.books.standing(execution.task, execution.run)
+        if standing is not None and standing.token == execution.token:
+            most, losses = standing.run.retry.max_lost_attempts, standing.losses
+            self.require(
+                most is None or losses <= most, f"{execution.task} {execution.run} was started after {losses} losses"
+            )
+
+    def _given_up(self, claim: Claim, ledger: Ledger) -> None:
+        """By too many failures, and then it was called, or by too many losses, and then it was not."""
+        most, failures = claim.run.retry.max_retries, claim.failures + 1
+        allowed, losses = claim.run.retry.max_lost_attempts, claim.losses
+        if (claim.run.id, claim.token, ledger.node) not in ledger.executions:
+            self.require(
+                allowed is not None and losses > allowed, f"{_shown(claim)} was given up after {losses} losses"
+            )
+            return
+        given_up = most is not None and failures > most
+        self.require(given_up or _retries_chosen(claim), f"{_shown(claim)} was given up after {failures} failures")
 
     def _delay(self, claim: Claim, delay: timedelta) -> None:
         policy, failures = claim.run.retry, claim.failures + 1

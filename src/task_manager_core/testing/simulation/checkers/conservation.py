@@ -60,8 +60,8 @@ class Conservation(Checker):
         self.require(snapshot.queued == queued, f"{snapshot.queued} runs in the queue, not {queued}")
 
     def _same(self, key: TaskKey, shown: LiveRun, standing: Standing) -> None:
-        place = (shown.state, shown.attempt, shown.failures, shown.cancelling)
-        expected = (standing.state, standing.attempt, standing.failures, standing.cancelling)
+        place = (shown.state, shown.attempt, shown.failures, shown.losses, shown.cancelling)
+        expected = (standing.state, standing.attempt, standing.failures, standing.losses, standing.cancelling)
         if place != expected:
             self.violated(f"{key}: {shown.run} stands {place}, not {expected}")
         worker = None if standing.claim is None else standing.claim.worker
