@@ -12,6 +12,7 @@ from pydantic_core.core_schema import ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fastapi_task_manager.options import LONGEST_SECONDS, MOST_RETRIES, Defaults, duration
+from fastapi_task_manager.origins import checked_origins
 from fastapi_task_manager.redis_address import checked_host, is_url, sentinel_addresses, shown_host
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.policy import LeadershipPolicy, NodePolicy, Retention, RetryPolicy, WorkerPolicy
@@ -57,6 +58,8 @@ class OperationalConfig(BaseSettings):
         refresh_interval: Longest time until a process learns of a definition that another one changed.
         shutdown_timeout: Running tasks get this long to end when the process stops; the rest is handed back.
         start_timeout: Fail the start when the store is not usable within this time; None: keep trying.
+        api_max_body_bytes: The management API reads no body that is longer.
+        api_trusted_origins: Origins of other sites whose pages may act, "https://one,https://two:8443".
     """
 
     model_config = SettingsConfigDict(
@@ -88,6 +91,8 @@ class OperationalConfig(BaseSettings):
     refresh_interval: Seconds = 1.0
     shutdown_timeout: Patience = 30.0
     start_timeout: Seconds | None = None
+    api_max_body_bytes: int = Field(default=262_144, ge=1024, le=1_048_576)
+    api_trusted_origins: str | None = None
 
     @field_validator("redis_key_prefix", "worker_service_name")
     @classmethod
@@ -101,6 +106,12 @@ class OperationalConfig(BaseSettings):
     def _any_number(cls, value: Any) -> Any:
         """An empty variable of the environment is the default, so None needs a word there."""
         return None if isinstance(value, str) and value.lower() == "none" else value
+
+    @field_validator("api_trusted_origins")
+    @classmethod
+    def _origins(cls, origins: str | None) -> str | None:
+        checked_origins(origins or "")
+        return origins
 
     @field_validator("*", mode="wrap")
     @classmethod

@@ -158,6 +158,22 @@ def openapi() -> dict[str, Any]:
     return app.openapi()
 
 
+def bodies(operations: dict[str, Any]) -> dict[str, Any]:
+    """The models of bodies: they stand where they are used."""
+    contents = [one["requestBody"]["content"] for one in operations.values() if "requestBody" in one]
+    return {
+        content["application/json"]["schema"]["title"]: content["application/json"]["schema"] for content in contents
+    }
+
+
+def models_of(openapi: dict[str, Any]) -> dict[str, Any]:
+    """All but FastAPI's own."""
+    found = {name: model for name, model in openapi["components"]["schemas"].items() if "Validation" not in name}
+    for operations in openapi["paths"].values():
+        found |= bodies(operations)
+    return found
+
+
 def test_every_route_has_a_section_with_its_parameters_and_answers(openapi: dict[str, Any]) -> None:
     text = page("rest.md")
     routes = {
@@ -176,13 +192,13 @@ def test_every_route_has_a_section_with_its_parameters_and_answers(openapi: dict
         assert re.findall(r"(?:^|· )(\d+)", answers[1]) == sorted(operation["responses"]), route
         for model in re.findall(r"#/components/schemas/(\w+)", str(operation["responses"]["200"])):
             assert f"`{model}`" in answers[1], route
-        for model in re.findall(r"#/components/schemas/(\w+)", str(operation.get("requestBody", ""))):
+        for model in bodies({route: operation}):
             assert f"- Body: `{model}`" in below, route
 
 
 def test_every_model_has_a_section_with_its_fields(openapi: dict[str, Any]) -> None:
     text = section(page("rest.md"), "## Bodies and answers")
-    models = {name: model for name, model in openapi["components"]["schemas"].items() if "Validation" not in name}
+    models = models_of(openapi)
     assert set(re.findall(r"^### (\w+)$", text, re.MULTILINE)) == models.keys()
     for name, model in models.items():
         below = section(text, f"### {name}")
@@ -199,8 +215,7 @@ def test_every_parameter_and_every_property_is_described(openapi: dict[str, Any]
         **{(one["operationId"], item["name"]): item for one in operations for item in one.get("parameters", [])},
         **{
             (name, field): item
-            for name, model in openapi["components"]["schemas"].items()
-            if "Validation" not in name  # FastAPI's own
+            for name, model in models_of(openapi).items()
             for field, item in model.get("properties", {}).items()
         },
     }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
-from fastapi import APIRouter, Body, Header, Query
+from fastapi import APIRouter, Header, Query
 
+from fastapi_task_manager.api.bodies import reads
 from fastapi_task_manager.api.refusals import bounded, refusals
 from fastapi_task_manager.api.selecting import ActionFilters, OnlyKnownParameters, said
 from fastapi_task_manager.api.showing import shown_action, shown_runs
@@ -72,10 +73,11 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
         dependencies=[OnlyKnownParameters],
         responses=refusals(_400="A function does not accept the arguments.", _404="No task matches."),
     )
+    @reads(TriggerRequest, optional=True)
     @bounded
     async def trigger(
+        body: TriggerRequest | None,
         selection: ActionFilters,
-        body: Annotated[TriggerRequest | None, Body()] = None,
         idempotency_key: Annotated[
             str | None,
             Header(

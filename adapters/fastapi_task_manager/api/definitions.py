@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
 
+from fastapi_task_manager.api.bodies import reads
 from fastapi_task_manager.api.refusals import bounded, refusals
 from fastapi_task_manager.api.selecting import KeyInPath, possible_key
 from fastapi_task_manager.api.showing import shown_dynamic_task
@@ -30,6 +31,7 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
             _409="A task of this name exists.",
         ),
     )
+    @reads(CreateDynamicTaskRequest)
     @bounded
     async def create(body: CreateDynamicTaskRequest) -> DynamicTaskResponse:
         """Add a dynamic task. It waits for its first slot."""
@@ -43,8 +45,9 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
             _409="Somebody else changed it at the same moment.",
         ),
     )
+    @reads(ChangeDynamicTaskRequest)
     @bounded
-    async def change(key: KeyInPath, body: ChangeDynamicTaskRequest) -> DynamicTaskResponse:
+    async def change(body: ChangeDynamicTaskRequest, key: KeyInPath) -> DynamicTaskResponse:
         """Change a dynamic task. What is left out stays; pause and history stay; nothing fires at once."""
         return shown_dynamic_task(await manager.change_dynamic_task(key.group, key.name, **body.said()))
 

@@ -6,14 +6,17 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
+from fastapi_task_manager.api.bodies import refuse_other_than_json
 from fastapi_task_manager.api.requests import ManagedRequest
+from fastapi_task_manager.api.sites import refuse_foreign_site
+from fastapi_task_manager.api.turned_away import TurnedAway
 from fastapi_task_manager.observers.logs import logger_of
 from fastapi_task_manager.schema.error import ErrorResponse
 from task_manager_core.domain.errors import (
@@ -53,6 +56,11 @@ STATUSES: tuple[tuple[type[TaskManagerError], int], ...] = (
 STORE_SECONDS = 5.0
 """No route waits longer for the store."""
 
+RETRY_LATER = {"Retry-After": "5"}
+"""In seconds: nothing knows how long a store stays away, and until then a client had better not ask in a loop."""
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
 Refusals = dict[int | str, dict[str, Any]]
 
 
@@ -61,6 +69,18 @@ def refusals(**reasons: str) -> Refusals:
     described = {int(code.removeprefix("_")): reason for code, reason in reasons.items()}
     described[503] = "The store is not available, or the manager is not running."
     return {code: {"model": ErrorResponse, "description": reason} for code, reason in sorted(described.items())}
+
+
+def turned_away(*, with_body: bool) -> Refusals:
+    """The same for what every request that acts is turned away for, and one that sends a body."""
+    described = {403: "A page of another site sent it.", 415: "The body is not JSON."}
+    if with_body:
+        described |= {408: "The body did not arrive in time.", 413: "The body is too long."}
+    answers: Refusals = {code: {"model": ErrorResponse, "description": reason} for code, reason in described.items()}
+    if with_body:  # FastAPI says so itself of the bodies that it reads
+        schema = {"$ref": "#/components/schemas/HTTPValidationError"}
+        answers[422] = {"description": "Validation Error", "content": {"application/json": {"schema": schema}}}
+    return answers
 
 
 def bounded(endpoint: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -80,23 +100,45 @@ def bounded(endpoint: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, A
 
 
 class ManagedRoute(APIRoute):
-    """Answers the errors of the core, and input that cannot be read, without help of the application."""
+    """Answers the errors of the core, and input that cannot be read, without help of the application. Turns away what a
+    page of another site sends and bodies that are too long, see `sites` and `bodies`."""
+
+    longest_body: ClassVar[int]
+    trusted_origins: ClassVar[frozenset[str]]
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
+            managed, acts = ManagedRequest(request, self.longest_body), request.method not in _READING
             try:
-                response = await handler(ManagedRequest(request.scope, request.receive))
+                if acts:
+                    refuse_foreign_site(managed, self.trusted_origins)
+                    refuse_other_than_json(managed)
+                response = await handler(managed)
             except TaskManagerError as error:
                 response = _refusal(error)
             except RequestValidationError as error:
                 response = _unreadable(error)
-            if request.method != "GET":
+            except TurnedAway as error:
+                response = JSONResponse({"detail": _utf8(error.detail), "field": None}, error.status_code)
+            if acts:
                 _log.info("%s %s: %d", request.method, self.path, response.status_code)
+            if request.method == "HEAD":
+                response.body = b""  # the length stays that of the answer to a GET
             return response
 
         return answer
+
+
+def route_class(longest_body: int, trusted_origins: frozenset[str]) -> type[ManagedRoute]:
+    """The routes of one manager. FastAPI makes routes anew where it includes a router, so they carry what they need."""
+
+    class Route(ManagedRoute):
+        pass
+
+    Route.longest_body, Route.trusted_origins = longest_body, trusted_origins
+    return Route
 
 
 def status_of(error: TaskManagerError) -> int:
@@ -106,7 +148,9 @@ def status_of(error: TaskManagerError) -> int:
 
 def _refusal(error: TaskManagerError) -> Response:
     field = error.field if isinstance(error, DefinitionError) else None
-    return JSONResponse({"detail": _utf8(str(error)), "field": field}, status_of(error))
+    status = status_of(error)
+    headers = RETRY_LATER if status == 503 else None
+    return JSONResponse({"detail": _utf8(str(error)), "field": field}, status, headers)
 
 
 def _unreadable(error: RequestValidationError) -> Response:

@@ -1,4 +1,4 @@
-"""A request as the routes of this router read it. It knows which query parameters were asked for by name."""
+"""A request as the routes of this router read it: with a bounded body, and knowing which parameters were asked for."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from typing import Any
 from fastapi import Request
 from starlette.datastructures import QueryParams
 
+from fastapi_task_manager.api.bodies import bounded_body
+
 
 class ManagedRequest(Request):
     """Which parameters does a request have that no dependency reads? FastAPI's own books answer that for the route as
     the router declares it, and not for the dependencies of the application or of an outer router, and not for
     overridden ones. So the parameters are asked themselves."""
 
-    _asked: AskedParams | None = None
+    def __init__(self, request: Request, longest_body: int) -> None:
+        super().__init__(request.scope, bounded_body(request, longest_body))
+        self._asked: AskedParams | None = None
 
     @property
     def query_params(self) -> AskedParams:

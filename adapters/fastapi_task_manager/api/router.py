@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from fastapi.params import Depends
 
 from fastapi_task_manager.api.actions import add_action_routes
+from fastapi_task_manager.api.bodies import body_of
 from fastapi_task_manager.api.definitions import add_definition_routes
-from fastapi_task_manager.api.refusals import ManagedRoute
+from fastapi_task_manager.api.refusals import route_class, turned_away
 from fastapi_task_manager.api.schedules import add_schedule_routes
 from fastapi_task_manager.api.status import add_status_routes
 from fastapi_task_manager.api.tasks import add_task_routes
+from fastapi_task_manager.origins import checked_origins
 
 if TYPE_CHECKING:
     from fastapi_task_manager.task_manager import TaskManager
 
 
+class ManagementRouter(APIRouter):
+    """Answers HEAD wherever it answers GET, as Starlette does and FastAPI does not. The OpenAPI document has GET only,
+    and says of a request that acts what every one is refused for."""
+
+    def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        if "GET" in options["methods"]:
+            head: dict[str, Any] = {**options, "methods": ["HEAD"], "include_in_schema": False}
+            super().add_api_route(path, endpoint, **head)
+        else:
+            body = body_of(endpoint)
+            options["responses"] = turned_away(with_body=body is not None) | (options["responses"] or {})
+            options["openapi_extra"] = None if body is None else {"requestBody": body}
+        super().add_api_route(path, endpoint, **options)
+
+
 def management_router(manager: TaskManager, dependencies: Sequence[Depends] | None = None) -> APIRouter:
     """Every route of the management API for this manager."""
-    router = APIRouter(route_class=ManagedRoute, dependencies=None if dependencies is None else list(dependencies))
+    config = manager.config
+    router = ManagementRouter(
+        route_class=route_class(config.api_max_body_bytes, checked_origins(config.api_trusted_origins or "")),
+        dependencies=None if dependencies is None else list(dependencies),
+    )
     add_status_routes(router, manager)
     add_task_routes(router, manager)
     add_action_routes(router, manager)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
 
+from fastapi_task_manager.api.bodies import reads
 from fastapi_task_manager.api.refusals import refusals
 from fastapi_task_manager.api.selecting import KeyInPath
 from fastapi_task_manager.api.showing import shown_upcoming
@@ -32,7 +33,8 @@ def add_schedule_routes(router: APIRouter, manager: TaskManager) -> None:
         return shown_upcoming(upcoming(stored.task.schedule, _now(), count))
 
     @router.post("/schedules/preview", responses=refusals(_400="A value is refused; `field` names it."))
-    def preview(body: PreviewRequest) -> UpcomingResponse:
+    @reads(PreviewRequest)
+    async def preview(body: PreviewRequest) -> UpcomingResponse:
         """The coming slots of a schedule that nobody registered."""
         schedule = Schedule.cron(
             body.cron_expression,

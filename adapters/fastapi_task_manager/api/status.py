@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from fastapi_task_manager.api.refusals import RETRY_LATER
 from fastapi_task_manager.schema import task_group as shown
 from fastapi_task_manager.schema.health import ConfigResponse, HealthResponse
 from fastapi_task_manager.schema.task import RegisteredFunctionInfo, RegisteredFunctionsResponse
@@ -22,7 +23,9 @@ def add_status_routes(router: APIRouter, manager: TaskManager) -> None:
     async def health(response: Response) -> HealthResponse:
         """State of this process. 503 when unhealthy."""
         answer = await manager.health_check()
-        response.status_code = 200 if answer.status == "healthy" else 503
+        if answer.status != "healthy":
+            response.status_code = 503
+            response.headers.update(RETRY_LATER)
         return answer
 
     @router.get("/config")

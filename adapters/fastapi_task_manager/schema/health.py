@@ -69,3 +69,9 @@ class ConfigResponse(Answer):
         default=_default("start_timeout"),
         description="A start fails after this time without a usable store, in seconds; null: it keeps trying",
     )
+    api_max_body_bytes: int = Field(
+        default=_default("api_max_body_bytes"), description="The management API reads no body that is longer"
+    )
+    api_trusted_origins: str | None = Field(
+        default=_default("api_trusted_origins"), description="Origins of other sites whose pages may act"
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
+from fastapi_task_manager.schema.body import Body, at_most
 from fastapi_task_manager.schema.numbers import WholeNumber
 from task_manager_core.domain.preview import MOST_UPCOMING
+from task_manager_core.domain.schedule import MOST_RULES
 
 
 class UpcomingSlot(BaseModel):
@@ -25,12 +27,12 @@ class UpcomingResponse(BaseModel):
     upcoming: list[UpcomingSlot] = Field(description="The slots in order")
 
 
-class PreviewRequest(BaseModel):
+class PreviewRequest(Body):
     """A schedule that nobody registered."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    cron_expression: str | list[str] = Field(description="One expression, or a list: the union", examples=["0 2 * * *"])
+    cron_expression: Annotated[str | list[str], at_most(MOST_RULES)] = Field(
+        description="One expression, or a list: the union", examples=["0 2 * * *"]
+    )
     timezone: str = Field(default="UTC", description="IANA name", examples=["Europe/Rome"])
     gap: Literal["shift", "skip"] = Field(default="shift", description="A local time that does not exist")
     fold: Literal["first", "both"] = Field(default="first", description="A local time that happens twice")

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import Field, StrictBool
 
+from fastapi_task_manager.options import MOST_CLASSES
 from fastapi_task_manager.schema.answer import Answer
+from fastapi_task_manager.schema.body import Body, at_most
 from fastapi_task_manager.schema.numbers import Number, WholeNumber
+from task_manager_core.domain.recurrence import MOST_INSTANTS
+from task_manager_core.domain.schedule import MOST_RULES
+from task_manager_core.domain.task import MOST_TAGS
 
 
 class TaskBase(Answer):
@@ -134,10 +139,8 @@ class TaskRunsResponse(TaskActionResponse):
     runs: list[AffectedRun] = Field(description="The runs")
 
 
-class TriggerRequest(BaseModel):
+class TriggerRequest(Body):
     """Options of a trigger."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kwargs: dict[str, Any] | None = Field(
         default=None, description="Arguments for this one run instead of the task's; the same limits"
@@ -158,12 +161,10 @@ class RegisteredFunctionsResponse(Answer):
     count: int = Field(description="How many they are")
 
 
-class _DynamicTask(BaseModel):
+class _DynamicTask(Body):
     """What may be said about a dynamic task. Null is the default. Lengths of time are seconds."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    cron_expression: str | list[str] | None = Field(
+    cron_expression: Annotated[str | list[str] | None, at_most(MOST_RULES)] = Field(
         default=None,
         description="5 fields, or 6 with the seconds first; a list of up to 20 is a union",
         examples=["*/5 * * * *"],
@@ -172,7 +173,7 @@ class _DynamicTask(BaseModel):
         default=None, description="Instead of a cron expression: a constant distance in seconds"
     )
     phase: Number | None = Field(default=None, description="Shifts the interval, in seconds")
-    run_at: datetime | list[datetime] | None = Field(
+    run_at: Annotated[datetime | list[datetime] | None, at_most(MOST_INSTANTS)] = Field(
         default=None, description="Instead: one run at each instant, at most 1,000"
     )
     timezone: str | None = Field(default=None, description="IANA name")
@@ -186,7 +187,9 @@ class _DynamicTask(BaseModel):
     )
     description: str | None = Field(default=None, description="Free text, up to 10,000 characters")
     high_priority: StrictBool | None = Field(default=None, description="Claim its runs before those of other tasks")
-    tags: list[str] | None = Field(default=None, description="In addition to the group's; at most 100 with them")
+    tags: Annotated[list[str] | None, at_most(MOST_TAGS)] = Field(
+        default=None, description="In addition to the group's; at most 100 with them"
+    )
     retry_backoff: Number | None = Field(default=None, description="Seconds before the first retry")
     retry_backoff_max: Number | None = Field(default=None, description="Longest delay between retries in seconds")
     allow_parallel: StrictBool | None = Field(default=None, description="May several runs of the task live at once?")
@@ -200,8 +203,10 @@ class _DynamicTask(BaseModel):
         default=None,
         description="Attempts that may lose their worker before a run is given up; default: the configuration's",
     )
-    retry_on: list[str] | None = Field(default=None, description="Qualified names of exception classes")
-    no_retry_on: list[str] | None = Field(default=None, description="The same; wins")
+    retry_on: Annotated[list[str] | None, at_most(MOST_CLASSES)] = Field(
+        default=None, description="Qualified names of exception classes"
+    )
+    no_retry_on: Annotated[list[str] | None, at_most(MOST_CLASSES)] = Field(default=None, description="The same; wins")
     timeout: Number | None = Field(default=None, description="Longest time of one attempt in seconds")
     start_deadline: Number | None = Field(
         default=None, description="Slots that are later than these seconds are skipped"

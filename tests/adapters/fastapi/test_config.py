@@ -58,6 +58,8 @@ IMPOSSIBLE: dict[str, tuple[Any, ...]] = {
     "refresh_interval": (0, -1),
     "shutdown_timeout": (-1, float("nan")),
     "start_timeout": (0, -1),
+    "api_max_body_bytes": (0, 1023, 1_048_577, "many"),
+    "api_trusted_origins": ("console.example", "*", "https://console.example/"),
     "redis_port": (0, 65536, -1, "http"),
     "redis_db": (-1, "first"),
     "redis_tls": ("perhaps",),

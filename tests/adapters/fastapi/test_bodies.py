@@ -1,0 +1,228 @@
+"""Bodies: read behind the dependencies, bounded by what is declared and by what arrives, and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi import Depends, FastAPI, Header, HTTPException, Request
+
+from fastapi_task_manager import OperationalConfig, TaskGroup, TaskManager
+from fastapi_task_manager.api import bodies
+from fastapi_task_manager.schema.task import (
+    ChangeDynamicTaskRequest,
+    CreateDynamicTaskRequest,
+    TriggerRequest,
+)
+from tests.adapters.fastapi.application import PREFIX, answer, build, serving
+from tests.adapters.fastapi.served import line_to, uvicorn_of
+from tests.adapters.fastapi.test_attached import WAYS, Check, served
+
+LIMIT = OperationalConfig.model_fields["api_max_body_bytes"].default
+NEW = {"task_group_name": "g", "function_name": "greet", "cron_expression": "0 0 1 1 *", "name": "n"}
+READING = [
+    ("POST", "/tasks"),
+    ("PUT", "/tasks/g/n"),
+    ("POST", "/tasks/trigger"),
+    ("POST", "/schedules/preview"),
+]
+
+
+def check_token(x_token: str = Header("")) -> None:
+    if x_token != "right":
+        raise HTTPException(401, "wrong token")
+
+
+def requiring_a_token(x_token: str = Header()) -> None:
+    """Answered with 422 by FastAPI itself where there is none."""
+    check_token(x_token)
+
+
+def application(**settings: Any) -> FastAPI:
+    group = TaskGroup("g")
+
+    @group.register_function("greet")
+    async def greet(recipient: str = "x") -> None:
+        """Does nothing."""
+
+    group.add_task("0 0 1 1 *", name="static")(greet)
+    app, _ = build(group, dependencies=[Depends(check_token)], **settings)
+    return app
+
+
+TOKEN = {"X-Token": "right"}
+
+
+async def asked_by_hand(app: FastAPI, method: str, path: str, headers: dict[str, str]) -> int:
+    """The status of a request whose body must not be asked for."""
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("a byte of the body was asked for")
+
+    statuses: list[int] = []
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": f"{PREFIX}{path}",
+        "raw_path": f"{PREFIX}{path}".encode(),
+        "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("test", 80),
+        "client": ("127.0.0.1", 1),
+        "root_path": "",
+    }
+    await app(scope, receive, send)
+    return statuses[0]
+
+
+@pytest.mark.parametrize("attach", WAYS)
+@pytest.mark.parametrize(("check", "status"), [(check_token, 401), (requiring_a_token, 422)])
+async def test_dependencies_are_asked_before_a_byte_of_a_body_is_read(
+    attach: Callable[[TaskManager, Check], FastAPI], check: Check, status: int
+) -> None:
+    app = served(attach, check)
+    headers = {"Content-Type": "application/json", "Content-Length": "20000000"}
+    async with app.router.lifespan_context(app):
+        for method, path in READING:
+            assert await asked_by_hand(app, method, path, headers) == status, path
+
+
+async def test_a_declared_length_above_the_limit_is_413_before_a_byte_is_read() -> None:
+    app = application()
+    headers = {"Content-Type": "application/json", "Content-Length": str(LIMIT + 1), **TOKEN}
+    async with app.router.lifespan_context(app):
+        for method, path in READING:
+            assert await asked_by_hand(app, method, path, headers) == 413, path
+
+
+def test_a_server_answers_before_a_long_body_has_been_sent() -> None:
+    with uvicorn_of(application()) as port:
+        for token, status in (("wrong", 401), ("right", 413)):
+            with line_to(port) as line:
+                line.say(_head("Content-Length: 74000000", token))
+                assert line.status() == status
+
+
+def test_a_body_in_pieces_is_refused_as_soon_as_they_are_too_long() -> None:
+    with uvicorn_of(application()) as port, line_to(port) as line:
+        line.say(_head("Transfer-Encoding: chunked", "right"))
+        for _ in range(LIMIT // 16384 + 1):
+            line.say(b"4000\r\n" + b" " * 16384 + b"\r\n")
+        assert line.status() == 413  # and the last piece was never sent
+
+
+def test_a_body_that_does_not_arrive_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.05)
+    with uvicorn_of(application()) as port, line_to(port) as line:
+        line.say(_head("Content-Length: 100", "right") + b"{")
+        assert line.status() == 408
+
+
+def _head(length: str, token: str) -> bytes:
+    lines = (f"POST {PREFIX}/tasks HTTP/1.1", "Host: h", "Content-Type: application/json", f"X-Token: {token}", length)
+    return "\r\n".join((*lines, "", "")).encode()
+
+
+async def test_the_limit_is_a_field_of_the_configuration() -> None:
+    body = json.dumps(NEW | {"description": "x" * 3000}).encode()
+    for limit, status in ((len(body) - 1, 413), (len(body), 200)):
+        async with serving(application(api_max_body_bytes=limit)) as client:
+            response = await client.post("/tasks", content=body, headers={"Content-Type": "application/json", **TOKEN})
+            assert response.status_code == status, response.text
+            assert status == 200 or response.json() == {
+                "detail": f"the body is longer than {limit} bytes (api_max_body_bytes)",
+                "field": None,
+            }
+            names = [task["name"] for task in await answer(client, "GET", "/tasks", headers=TOKEN)]
+            assert names == (["static"] if status == 413 else ["n", "static"])
+
+
+async def test_a_dependency_that_reads_the_body_itself_reads_a_bounded_one_and_leaves_it() -> None:
+    """A signature, for example, is of the bytes."""
+
+    async def check(request: Request) -> None:
+        if b"static" not in await request.body():
+            raise HTTPException(401, "wrong signature")
+
+    group = TaskGroup("g")
+    group.add_task("0 0 1 1 *", name="static")(lambda: None)
+    app, _ = build(group, dependencies=[Depends(check)])
+    headers = {"Content-Type": "application/json"}
+    async with serving(app) as client:
+        created = await client.post("/tasks", json=NEW | {"function_name": "static"})
+        assert created.status_code == 200, created.text
+        assert (await client.post("/tasks", content=b" " * (LIMIT + 1), headers=headers)).status_code == 413
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize(
+    "sent_as", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/json", None]
+)
+async def test_a_body_that_does_not_say_that_it_is_json_is_415_and_changes_nothing(
+    method: str, sent_as: str | None
+) -> None:
+    headers = TOKEN | ({} if sent_as is None else {"Content-Type": sent_as})
+    paths = {"POST": ["/tasks", "/tasks/trigger", "/tasks/disable", "/tasks/cancel"], "PUT": ["/tasks/g/static"]}
+    async with serving(application()) as client:
+        for path in paths[method]:
+            response = await client.request(method, path, content=json.dumps(NEW), headers=headers)
+            assert (response.status_code, response.json()["field"]) == (415, None)
+        (task,) = await answer(client, "GET", "/tasks", headers=TOKEN)
+        assert (task["name"], task["is_active"]) == ("static", True)
+
+
+@pytest.mark.parametrize("sent_as", ["application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json"])
+async def test_json_may_be_called_by_any_of_its_names(sent_as: str) -> None:
+    async with serving(application()) as client:
+        response = await client.post("/tasks", content=json.dumps(NEW), headers=TOKEN | {"Content-Type": sent_as})
+        assert response.status_code == 200, response.text
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}, {"Content-Length": "0"}])
+async def test_an_action_without_a_body_need_not_say_what_it_is(headers: dict[str, str]) -> None:
+    async with serving(application()) as client:
+        for path in ("/tasks/disable", "/tasks/trigger"):
+            assert (await client.post(path, headers=TOKEN | headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"tags": [1] * 60_000}, "tags"),
+        ({"cron_expression": [1] * 60_000}, "cron_expression"),
+        ({"run_at": [""] * 60_000}, "run_at"),
+        ({"retry_on": [1] * 60_000}, "retry_on"),
+        ({"no_retry_on": [1] * 60_000}, "no_retry_on"),
+        ({f"{number:x}": 0 for number in range(20_000)}, "unknown"),
+    ],
+)
+async def test_a_list_that_is_too_long_is_refused_before_its_items_are_judged(body: Any, named: str) -> None:
+    async with serving(application()) as client:
+        for method, path in (("POST", "/tasks"), ("PUT", "/tasks/g/static")):
+            response = await client.request(method, path, json=body, headers=TOKEN)
+            assert response.status_code in {400, 422}, response.text
+            assert named in response.text
+            assert len(response.text) < 1000
+
+
+@pytest.mark.parametrize("model", [CreateDynamicTaskRequest, ChangeDynamicTaskRequest, TriggerRequest])
+def test_the_document_holds_each_body_in_one_piece(model: type[Any]) -> None:
+    """A reference to a model that only a body uses would lead nowhere."""
+    bodies = [
+        operation["requestBody"]["content"]["application/json"]["schema"]
+        for operations in application().openapi()["paths"].values()
+        for operation in operations.values()
+        if "requestBody" in operation
+    ]
+    (found,) = [body for body in bodies if body["title"] == model.__name__]
+    assert found["properties"].keys() == model.model_fields.keys()
+    assert "$ref" not in json.dumps(bodies)
