@@ -9,6 +9,7 @@ from fastapi_task_manager.schema.health import HealthResponse
 from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
 from fastapi_task_manager.task_manager import TaskManager
+from task_manager_core import __version__
 from task_manager_core.application.context import RunContext
 from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap
 from task_manager_core.domain.recurrence import Fold, Gap
@@ -27,4 +28,5 @@ __all__ = [
     "TaskGroup",
     "TaskManager",
     "TaskOptions",
+    "__version__",
 ]
