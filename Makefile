@@ -10,22 +10,38 @@ READY  := $(VENV)/.ready
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+SUPPORTED  = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+DEMO_NEEDS = $(PYTHON) -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*project["dependencies"], *project["optional-dependencies"]["fastapi"], "uvicorn>=0.30", sep="\n")'
+
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format redis simulate simulate-long bench-quick bench-simulation clean
+.PHONY: help run test check lint format redis simulate simulate-long bench-quick bench-simulation build clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[all,dev]'
+# Each purpose has an environment of its own: a reader who wants to see the demo need not wait for development tools.
+$(READY):           EXTRAS := all,dev
+.venv-build/.ready: EXTRAS := build
+
+$(READY) .venv-build/.ready: pyproject.toml
+	@$(SUPPORTED)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	@touch $@
+
+# What the demo depends on, without the tools that an editable installation downloads to build the project.
+.venv-run/.ready: pyproject.toml
+	@$(SUPPORTED)
+	$(PYTHON) -m venv $(@D)
+	@$(DEMO_NEEDS) >$(@D)/requirements.txt
+	$(@D)/bin/python -m pip install --quiet --no-compile --requirement $(@D)/requirements.txt
 	@touch $@
 
 run: PORT ?= 8000
-run: $(READY) ## Serve the demo application on the in-memory store (PORT=8000)
+run: .venv-run/.ready ## Serve the demo application on the in-memory store (PORT=8000)
 	@echo "The demo answers on http://127.0.0.1:$(PORT) until Ctrl-C"
-	@exec $(BIN)/uvicorn --app-dir docs/examples demo:app --host 127.0.0.1 --port $(PORT)
+	@PYTHONPATH=src:adapters exec .venv-run/bin/uvicorn --app-dir docs/examples demo:app --host 127.0.0.1 --port $(PORT)
 
 test: $(READY) ## Run the tests: all but long simulations and benchmarks
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
@@ -62,6 +78,12 @@ bench-simulation: $(READY) ## Measure how fast the simulation is
 	$(BIN)/python -m tests.benchmarks.simulation
 	$(BIN)/python -m tests.benchmarks.rehearsal
 
-clean: ## Remove the environment, caches and builds
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
+build: .venv-build/.ready ## Build wheel and sdist into dist/, install each in a clean environment and try it
+	rm -rf dist
+	.venv-build/bin/python -m build --no-isolation
+	.venv-build/bin/python -m twine check --strict dist/*
+	.venv-build/bin/python -m tests.smoke dist/*
+
+clean: ## Remove the environments, caches and builds
+	rm -rf $(VENV) .venv-run .venv-build build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
