@@ -83,6 +83,16 @@ async def test_two_versions_side_by_side_do_not_overwrite_each_other_for_ever(wo
     assert (old.wire.calls.count("put"), new.wire.calls.count("put")) == (1, 1)
 
 
+async def test_a_process_that_found_its_definition_leaves_the_one_of_a_newer_version(world: World) -> None:
+    """Of many processes of one version only the first has anything to write."""
+    first, second = (world.process(name).declares(a_task()) for name in ("first", "second"))
+    await ticks(first, second)
+    new = world.process("new").declares(a_task(schedule=HOURLY))
+    await ticks(new, first, second, new)
+    assert (await stored(world))[KEY].schedule == HOURLY
+    assert [process.wire.calls.count("put") for process in (first, second, new)] == [1, 0, 1]
+
+
 async def test_a_process_that_starts_again_with_the_same_code_writes_nothing(world: World) -> None:
     await ticks(world.process("first").declares(a_task()))
     again = world.process("again").declares(a_task())

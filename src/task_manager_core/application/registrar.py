@@ -219,9 +219,10 @@ class Registrar:
 
     def _is_missing(self, key: TaskKey, task: Task) -> bool:
         stored = self._definitions.get(key)
-        if stored is None or self._definitions.is_retired(key):
-            return True
-        return key not in self._written and stored.task != task
+        if stored is not None and stored.task == task:
+            self._written.add(key)  # Or somebody did for it: what another version writes from now on is newer.
+        missing = stored is None or self._definitions.is_retired(key)
+        return missing or key not in self._written
 
     async def _definition(self, task: Task, plan: Plan | None, now: datetime) -> Definition:
         """A new task waits for its first slot, a lost one goes on from now, a known one is changed."""
