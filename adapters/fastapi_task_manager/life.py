@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from datetime import datetime
 
 from fastapi_task_manager.config import OperationalConfig
-from fastapi_task_manager.errors import StartTimedOutError
-from fastapi_task_manager.hurry import hurried_by_signals
+from fastapi_task_manager.errors import StartInterruptedError, StartTimedOutError
 from fastapi_task_manager.observers.fanout import Fanout
 from fastapi_task_manager.observers.logs import LogObserver, logger_of
 from fastapi_task_manager.roster import Roster
+from fastapi_task_manager.signals import END_SIGNALS, Listener
 from task_manager_core.application.node import Node
-from task_manager_core.ports import Observer, OpenBackend
+from task_manager_core.ports import Backend, Observer, OpenBackend
 
 GRACE_SECONDS = 1.0
 """A start waits this long for the first pass, so that the first request usually finds everything in place."""
@@ -22,9 +21,19 @@ GRACE_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
 """How long a health check waits for the store."""
 
+WATCH_SECONDS = 1.0
+"""A handler of signals that the application installs later hides ours for this long at most."""
+
+ECHO_SECONDS = 1.0
+"""A second signal within this time is the first one once more: a terminal and a supervisor send one each."""
+
 
 class Life:
-    """Begins and ends once."""
+    """Begins and ends once.
+
+    Law: one task of its own is all of it. That task opens the store, runs the node, stops it and closes the store, in
+    this order, whoever asks for the end and at whatever moment; so nothing of the node outlives it.
+    """
 
     def __init__(
         self, *, config: OperationalConfig, open_backend: OpenBackend, roster: Roster, observers: Sequence[Observer]
@@ -33,40 +42,70 @@ class Life:
         self._open_backend = open_backend
         self._roster = roster
         self._observer = Fanout((LogObserver(), roster, *observers))
-        self._stack = AsyncExitStack()
+        self.loop = asyncio.get_running_loop()
         self.node: Node | None = None
         self.started_at: datetime | None = None
+        self._works = False
+        self._asked = asyncio.Event()
+        self._begun = asyncio.Event()
+        self._starters = 0
+        self._error: Exception | None = None
+        self._listener = Listener(self.loop, self._signalled)
+        self._signalled_at: float | None = None
+        self._owner = self.loop.create_task(self._live(), name="life of a task manager")
+        self._owner.add_done_callback(self._over)
 
-    async def begin(self) -> None:
-        """Open the store, start the node. Errors: StartTimedOutError, and whatever opening the store raises."""
-        from fastapi_task_manager.container import Container  # noqa: PLC0415 - see its docstring
+    @property
+    def over(self) -> bool:
+        """Has everything ended? So has what belongs to an event loop that was closed."""
+        return self._owner.done() or self.loop.is_closed()
 
+    @property
+    def ending(self) -> bool:
+        """Has somebody asked for the end?"""
+        return self._asked.is_set() or self.over
+
+    # -- what others ask for ------------------------------------------------------------------------------------------
+
+    async def begun(self) -> None:
+        """Wait until the node takes part. If all who wait for it are cancelled, so is the start.
+
+        Errors: StartTimedOutError, StartInterruptedError, and whatever opening the store raises.
+        """
+        self._starters += 1
         try:
-            backend = await self._stack.enter_async_context(
-                self._open_backend(clock=Container.clock(), retention=self._config.retention())
-            )
-            container = Container(
-                backend=backend,
-                registry=self._roster.registry,
-                policy=self._config.node_policy(),
-                observer=self._observer,
-                service=self._config.worker_service_name,
-                logger=logger_of("runner"),
-            )
-            node = self.node = container.node()
-            self.started_at = container.clock().now()
-            self._roster.begin(node, durable=backend.capabilities.durable)
-            self._stack.push_async_callback(self._stop, node)
-            node.start()
-            logger_of("runner").info("%s started on the %s store", node.id, backend.name)
-            await self._await_first_pass(node)
-        except BaseException:
-            await self._stack.aclose()
+            await self._begun.wait()
+        except asyncio.CancelledError:
+            if self._starters == 1 and not self._works:
+                self.end()
+                await self.gone()
             raise
+        finally:
+            self._starters -= 1
+        if not self._works:
+            raise StartInterruptedError if self._error is None else self._error
 
-    async def end(self) -> None:
-        """Stop the node in order, close the store."""
-        await self._stack.aclose()
+    def end(self) -> None:
+        """Ask for the end: of an opening that takes long at once, of a node that runs in order."""
+        self._asked.set()
+        if self.node is None:
+            self._owner.cancel()
+
+    async def gone(self) -> None:
+        """Wait for the end, whatever it is."""
+        await asyncio.wait({self._owner})
+
+    async def ended(self) -> None:
+        """Wait for the end. Who is cancelled meanwhile makes it hurry, and waits on. Errors: those of closing."""
+        try:
+            await self.gone()
+        except asyncio.CancelledError:
+            if self.node is not None:
+                self.node.hurry()
+            await self.gone()
+            raise
+        if self._works and self._error is not None:
+            raise self._error
 
     async def trouble(self) -> tuple[bool, str | None]:
         """Does the store answer, and what keeps this node from its work? Raises nothing."""
@@ -81,33 +120,119 @@ class Life:
             return False, str(error) or type(error).__name__
         return True, _trouble_of(node)
 
+    # -- the task that owns it ----------------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        from fastapi_task_manager.container import Container  # noqa: PLC0415 - see its docstring
+
+        END_SIGNALS.add(self._listener)
+        try:
+            async with self._open_backend(clock=Container.clock(), retention=self._config.retention()) as backend:
+                if not self._asked.is_set():  # A store may swallow an interruption while it is opened.
+                    await self._run(backend)
+        except Exception as error:  # noqa: BLE001 - who waits for the begin or the end raises it
+            self._error = error
+        finally:
+            END_SIGNALS.remove(self._listener)
+
+    async def _run(self, backend: Backend) -> None:
+        from fastapi_task_manager.container import Container  # noqa: PLC0415 - as above
+
+        container = Container(
+            backend=backend,
+            registry=self._roster.registry,
+            policy=self._config.node_policy(),
+            observer=self._observer,
+            service=self._config.worker_service_name,
+            logger=logger_of("runner"),
+        )
+        node = self.node = container.node()
+        self.started_at = container.clock().now()
+        self._roster.begin(node, durable=backend.capabilities.durable)
+        try:
+            node.start()
+            if self._signalled_at is not None:
+                node.leave()
+            logger_of("runner").info("%s started on the %s store", node.id, backend.name)
+            await self._await_first_pass(node)
+            if not self._asked.is_set():
+                self._works = True
+                self._begun.set()
+            await self._watch()
+        except asyncio.CancelledError:
+            node.hurry()  # The event loop is being closed: what executes has been interrupted as well.
+            raise
+        finally:
+            self._asked.set()
+            await self._stop(node)
+
     async def _await_first_pass(self, node: Node) -> None:
         limit = self._config.start_timeout
+        waits = {self.loop.create_task(event.wait()) for event in (node.ready, self._asked)}
         try:
-            async with asyncio.timeout(GRACE_SECONDS if limit is None else limit):
-                await node.ready.wait()
-        except TimeoutError:
-            if limit is None:
-                return
+            await asyncio.wait(
+                waits, timeout=GRACE_SECONDS if limit is None else limit, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if limit is not None and not node.ready.is_set() and not self._asked.is_set():
             _, reason = await self.trouble()
-            raise StartTimedOutError(f"not usable within start_timeout={limit:g} s: {reason}") from None
+            raise StartTimedOutError(f"not usable within start_timeout={limit:g} s: {reason}")
+
+    async def _watch(self) -> None:
+        """Until somebody asks for the end."""
+        while not self._asked.is_set():
+            END_SIGNALS.renew()
+            try:
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await self._asked.wait()
+            except TimeoutError:
+                continue
 
     async def _stop(self, node: Node) -> None:
-        """In a task of its own: one of the tasks that it hands back may be the one that waits for it."""
-        stopping = asyncio.get_running_loop().create_task(node.stop())
+        END_SIGNALS.drain(self._listener)
         try:
-            with hurried_by_signals(node.hurry):
-                await asyncio.shield(stopping)
+            await node.stop()
         except asyncio.CancelledError:
+            # The same: it interrupts all its tasks once, and then waits for them.
             node.hurry()
-            await asyncio.wait({stopping})
+            await node.stop()
             raise
         finally:
             self._roster.end(node)
         logger_of("runner").info("%s stopped", node.id)
 
+    # -- what happens to it -------------------------------------------------------------------------------------------
+
+    def _signalled(self, at: float) -> None:
+        """The first signal makes the node leave; the server ends the lifespan when it sees fit. A second one ends the
+        life."""
+        first = self._signalled_at
+        if first is None:
+            self._signalled_at = at
+        elif at - first < ECHO_SECONDS:
+            return
+        node = self.node
+        if node is None:
+            return
+        if first is None and not self.ending:
+            logger_of("runner").info("%s was told to end: it resigns and claims no more, what runs goes on", node.id)
+            node.leave()
+        else:
+            logger_of("runner").info("%s was told to end once more: it hands back what runs", node.id)
+            node.hurry()
+            self._asked.set()
+
+    def _over(self, owner: asyncio.Task[None]) -> None:
+        self._begun.set()
+        if not owner.cancelled():
+            owner.exception()  # SystemExit and the like: the event loop has raised it already.
+
 
 def _trouble_of(node: Node) -> str | None:
+    if node.leaving:
+        return "the process is going to end: it leads and claims no more"
     if not node.alive:
         return "a service of this process has ended"
     if node.failing:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakSet
 
 from fastapi_task_manager.backends import configured_backend
 from fastapi_task_manager.config import Config, OperationalConfig
 from fastapi_task_manager.declaring import Expression, Kwargs
-from fastapi_task_manager.errors import NotRunningError
-from fastapi_task_manager.life import Life
+from fastapi_task_manager.lifespans import join
+from fastapi_task_manager.lives import Lives
 from fastapi_task_manager.options import TaskOptions
 from fastapi_task_manager.roster import Roster
 from fastapi_task_manager.schema.health import HealthResponse
@@ -58,12 +56,13 @@ class TaskManager:
         if config is None:
             config = Config.model_validate({}) if backend is None else OperationalConfig()
         self._config = config
-        self._open_backend = configured_backend(config) if backend is None else backend
         self._roster = Roster(config.defaults())
-        self._observers = tuple(observers)
-        self._life: Life | None = None
-        self._was_started = False
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lives = Lives(
+            config=config,
+            open_backend=configured_backend(config) if backend is None else backend,
+            roster=self._roster,
+            observers=observers,
+        )
         self._apps: WeakSet[FastAPI] = WeakSet()
         if app is not None:
             self.append_to_app_lifecycle(app)
@@ -83,7 +82,7 @@ class TaskManager:
     @property
     def is_running(self) -> bool:
         """Has the manager been started, and not been stopped? Asks nobody."""
-        return self._life is not None and self._life.node is not None
+        return self._lives.node is not None
 
     @property
     def control(self) -> Control:
@@ -92,9 +91,7 @@ class TaskManager:
         Raises:
             RuntimeError: The manager is not running.
         """
-        if self._life is None or self._life.node is None:
-            raise NotRunningError
-        return self._life.node.control
+        return self._lives.running().control
 
     async def is_healthy(self) -> bool:
         """Does this process take part: started, no service ended or failing, the store answering?"""
@@ -102,21 +99,7 @@ class TaskManager:
 
     async def health_check(self) -> HealthResponse:
         """The state of this process and its connection. Never raises, also before the start and after the stop."""
-        life = self._life
-        if life is None:
-            return HealthResponse(
-                status="unhealthy", redis_connected=False, reason="stopped" if self._was_started else "not started yet"
-            )
-        connected, reason = await life.trouble()
-        node = life.node
-        return HealthResponse(
-            status="healthy" if reason is None else "unhealthy",
-            redis_connected=connected,
-            worker_id=None if node is None else node.id.value,
-            worker_started_at=life.started_at,
-            is_leader=node is not None and node.leads,
-            reason=reason,
-        )
+        return await self._lives.health()
 
     async def explain(self, group_name: str, name: str) -> Explanation:
         """Why a task runs next when it does, or does not run.
@@ -250,6 +233,9 @@ class TaskManager:
     def append_to_app_lifecycle(self, app: FastAPI) -> None:
         """Start after the application's own lifespan has started, stop before it stops. Twice is as good as once.
 
+        A manager that joins several applications runs while one of them does. Several managers of one application stop
+        at the same time. Starlette runs no lifespan of a mounted application: join the outer one.
+
         Args:
             app: The application.
 
@@ -261,51 +247,30 @@ class TaskManager:
         if app in self._apps:
             return
         self._apps.add(app)
-        inner = app.router.lifespan_context
-
-        @asynccontextmanager
-        async def lifespan(scope: Any) -> AsyncGenerator[Any]:
-            async with inner(scope) as state:
-                await self.start()
-                try:
-                    yield state
-                finally:
-                    await self.stop()
-
-        app.router.lifespan_context = lifespan
+        join(app, self._lives)
 
     async def start(self) -> None:
         """Open the store and take part. Does nothing while running.
 
-        A store that is away does not make this fail: `health_check` says so, and scheduling begins when it comes.
+        A store that is away does not make this fail: `health_check` says so, and scheduling begins when it comes. A
+        start while the manager stops waits for that first.
 
         Raises:
-            RuntimeError: The store was not usable within `start_timeout`, or the manager runs in another event loop.
+            RuntimeError: The store was not usable within `start_timeout`, the manager was stopped meanwhile, or it runs
+                in another event loop.
         """
-        if self._life is not None:
-            if self._loop is not asyncio.get_running_loop():
-                raise RuntimeError("this manager runs in another event loop: give each application one of its own")
-            return
-        self._loop = asyncio.get_running_loop()
-        life = self._life = Life(
-            config=self._config, open_backend=self._open_backend, roster=self._roster, observers=self._observers
-        )
-        self._was_started = True
-        try:
-            await life.begin()
-        except BaseException:
-            self._life = None
-            raise
+        await self._lives.start()
 
     async def stop(self) -> None:
         """Resign, let running tasks end within `shutdown_timeout`, hand back the rest. Does nothing twice.
 
-        Who is cancelled while waiting for it makes it hurry, like a second signal, and not stop half-way. A task that
-        calls it is waited for, and handed back in the end.
+        It ends a start that has not ended yet, too. Who is cancelled while waiting for it makes it hurry, like a second
+        signal, and not stop half-way. A task that calls it is waited for, and handed back in the end.
+
+        Raises:
+            RuntimeError: The manager runs in another event loop.
         """
-        life, self._life = self._life, None
-        if life is not None:
-            await life.end()
+        await self._lives.stop()
 
     def get_manager_router(self, dependencies: Sequence[Depends] | None = None) -> APIRouter:
         """The management API, to be included in an application.

@@ -181,6 +181,43 @@ async def test_a_node_resigns_first_claims_no_more_lets_tasks_end_and_says_goodb
     assert (await world.backend.history.snapshot()).nodes == ()
 
 
+async def test_a_node_that_leaves_resigns_and_claims_no_more_and_keeps_what_it_runs_until_it_is_stopped(
+    world: World,
+) -> None:
+    process = await queued(world, steps := Steps())
+    async with alive(process):
+        await wait_until_async(lambda: steps.began == 1, "the run has started")
+        for _ in range(2):
+            process.node.leave()
+        await wait_until_async(lambda: process.events.of(TermEnded), "the resignation")
+        assert (process.node.leaving, process.node.leads) == (True, False)
+        process.wire.calls.clear()
+        await process.node.control.trigger([KEY], "too late for this process")
+        for _ in range(2):
+            # Its claim would be over between the two beats.
+            world.clock.advance(POLICY.worker.claim_ttl / 2)
+            await process.node.worker.beat()
+        assert not {"commit", "reap", "campaign", "renew"} & set(process.wire.calls)
+        steps.door.set()
+        await wait_until_async(lambda: process.events.of(RunSettled), "it is settled before the stop")
+        await process.node.stop()
+        assert process.wire.calls[-1] == "depart"
+    assert (steps.began, steps.interrupted, await statuses(world)) == (1, 0, [AttemptStatus.SUCCEEDED])
+    assert [run.state for run in await live(world)] == [RunState.QUEUED]
+
+
+async def test_a_node_that_leaves_before_it_starts_begins_nothing(world: World) -> None:
+    process = await queued(world, steps := Steps())
+    process.wire.calls.clear()
+    process.node.leave()
+    process.node.start()
+    async with asyncio.timeout(SOON.total_seconds()):
+        await process.node.ready.wait()
+        await process.node.stop()
+    assert not {"campaign", "agenda", "reap", "claim"} & set(process.wire.calls)
+    assert steps.began == 0
+
+
 async def test_what_is_left_after_the_timeout_is_handed_back_without_burning_a_retry(world: World) -> None:
     steps = Steps()
     process = await queued(world, steps, a_task(retry=RetryPolicy(max_retries=0)), policy=IMPATIENT)

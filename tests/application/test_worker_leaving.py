@@ -37,6 +37,20 @@ async def test_what_executes_is_handed_back_at_once_and_without_a_failure(
     assert await process.node.worker.settle() is None
 
 
+async def test_what_a_closing_event_loop_interrupts_is_handed_back_and_has_not_failed(world: World) -> None:
+    process = await queued(world, steps := Steps())
+    before = asyncio.all_tasks()
+    await started(process)
+    process.node.worker.accepting = False
+    (attempt,) = asyncio.all_tasks() - before
+    attempt.cancel()
+    await asyncio.wait({attempt})
+    await asyncio.sleep(0)
+    await process.node.worker.hand_back()
+    assert (steps.interrupted, process.node.worker.running) == (1, 0)
+    assert [(run.state, run.attempt, run.failures) for run in await live(world)] == [(RunState.QUEUED, 2, 0)]
+
+
 async def test_a_thread_that_looks_at_its_context_ends_within_the_grace(world: World) -> None:
     ended = threading.Event()
 

@@ -1,7 +1,8 @@
-"""A leader that leaves in order while a run keeps it busy."""
+"""A leader that leaves in order while a run, or a connection, keeps it busy."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,4 +59,73 @@ def leader_terminated(redis_url: str) -> Retired:
             exit_status=status,
             runs=[run for run in cluster.statistics("Work/gated", new)["runs"] if run["run_id"] == own],
             retiree=leader.pid,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected:
+    resigned: LogLine
+    won: LogLine
+    stopped: LogLine
+    own_run: list[Effect]
+    own_record: list[dict[str, Any]]
+    begun_by_leaver: list[Effect]
+    slots_meanwhile: int
+    served_meanwhile: list[str]
+    exit_status: int
+    disconnected_at: float
+    leaver: int
+
+
+def leader_terminated_with_an_open_connection(redis_url: str) -> Connected:
+    """A leader gets SIGTERM while a client reads an answer that has no end: uvicorn waits for it, and ends the lifespan
+    only when the client has gone. Until then the rest of the cluster has to get on without it."""
+    settings = {"leader_heartbeat_interval": 20, "leader_retry_interval": 60, "concurrent_tasks": 1}
+    with Cluster(redis_url, settings).start(2) as cluster:
+        leader = cluster.leader()
+        [other] = cluster.followers()
+        runs = {cluster.trigger("Work/gated", gate=f"gate-{number}"): f"gate-{number}" for number in range(2)}
+        holders = {cluster.await_started(run): run for run in runs}
+        own = holders[leader.pid]
+        cluster.open_gate(runs[holders[other.pid]])
+        with leader.stream() as lines:
+            assert next(lines) == "tick"
+            leader.terminate()
+            cluster.leader(among=[other])
+            cluster.open_gate(runs[own])
+            cluster.await_finished(own)
+            wait_until(
+                lambda: any(run["run_id"] == own for run in cluster.statistics("Work/gated", other)["runs"]),
+                "the outcome of what ran is written before the lifespan ends",
+                PATIENCE,
+            )
+            # The place of the run is free again, and a worker that went on would take every other run of these.
+            since = time.monotonic()
+            wait_until(
+                lambda: len([one for one in cluster.effects.finished("Clock/steady") if one.monotonic > since]) >= 3,
+                "the new leader's slots are executed while the old one still serves",
+                PATIENCE,
+            )
+            slots = [one for one in cluster.effects.started("Clock/steady") if one.monotonic > since]
+            served = [next(lines) for _ in range(2)]
+            assert leader.alive
+            disconnected_at = time.time()
+        status = leader.await_end()
+        [resigned] = leader.lines("leader", "no longer leads")
+        [won] = other.lines("leader", " leads, term ")
+        [stopped] = leader.lines("runner", " stopped")
+        return Connected(
+            resigned=resigned,
+            won=won,
+            stopped=stopped,
+            own_run=[one for one in cluster.effects.read("Work/gated") if one.run_id == own],
+            own_record=[run for run in cluster.statistics("Work/gated", other)["runs"] if run["run_id"] == own],
+            begun_by_leaver=[
+                one for one in cluster.effects.started() if one.pid == leader.pid and one.wall > resigned.at
+            ],
+            slots_meanwhile=len(slots),
+            served_meanwhile=served,
+            exit_status=status,
+            disconnected_at=disconnected_at,
+            leaver=leader.pid,
         )

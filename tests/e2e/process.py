@@ -7,8 +7,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -98,6 +98,13 @@ class AppProcess:
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         assert self._client is not None, f"{self} does not serve"
         return self._client.request(method, path, **more)
+
+    @contextmanager
+    def stream(self) -> Generator[Iterator[str]]:
+        """A connection with an answer that goes on, until the end of the block."""
+        assert self._client is not None, f"{self} does not serve"
+        with self._client.stream("GET", "/stream") as response:
+            yield response.iter_lines()
 
     def get(self, path: str, **query: str) -> Any:
         """Asks again while the answer is that the store did not answer in time: the machine may be busy."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.draining import leader_terminated
+from tests.e2e.draining import leader_terminated, leader_terminated_with_an_open_connection
 from tests.e2e.effects import Effect
 from tests.e2e.judging import (
     History,
@@ -265,4 +265,23 @@ def test_the_task_of_a_terminated_leader_finishes(scenes: Scenes) -> None:
     assert seen.exit_status in {0, -15}
 
 
-SCENES = (calm, leader_killed, worker_killed, leader_terminated)
+def test_a_terminated_leader_resigns_at_the_signal_although_its_server_waits_for_a_connection(scenes: Scenes) -> None:
+    seen = scenes.of(leader_terminated_with_an_open_connection)
+    assert "resigned" in seen.resigned.message
+    assert seen.resigned.at <= seen.won.at < seen.disconnected_at <= seen.stopped.at
+    assert seen.slots_meanwhile >= 3
+    assert seen.served_meanwhile == ["tick", "tick"]
+    assert seen.exit_status in {0, -15}
+
+
+def test_a_terminated_process_claims_nothing_more_and_finishes_what_it_runs(scenes: Scenes) -> None:
+    seen = scenes.of(leader_terminated_with_an_open_connection)
+    assert seen.begun_by_leaver == []
+    assert [(one.event, one.attempt, one.pid) for one in seen.own_run] == [
+        ("started", 1, seen.leaver),
+        ("finished", 1, seen.leaver),
+    ]
+    assert [(run["status"], run["attempt"]) for run in seen.own_record] == [("succeeded", 1)]
+
+
+SCENES = (calm, leader_killed, worker_killed, leader_terminated, leader_terminated_with_an_open_connection)

@@ -45,10 +45,14 @@ class Loop:
     def wake(self) -> None:
         self._woken.set()
 
-    async def finish(self, within: float | None = None) -> None:
-        """Let the present tick end and start no other; cancel it after `within` seconds."""
+    def close(self) -> None:
+        """Begin no other tick. Harmless when repeated."""
         self._stopping = True
         self.wake()
+
+    async def finish(self, within: float | None = None) -> None:
+        """Close, and let the present tick end; cancel it after `within` seconds."""
+        self.close()
         if self._running is None:
             return
         await asyncio.wait({self._running}, timeout=within)

@@ -22,6 +22,9 @@ from task_manager_core.ports import Backend, Clock, Observer
 FAILING = 3
 """A service is failing after so many passes in a row: one or two are a hiccup of the store."""
 
+LEAVING_AT_ONCE = ("scheduler", "reconciler", "elector", "claims")
+"""The services of a node that begin nothing more once its process is going to end."""
+
 STOP_STEP_SECONDS = 5.0
 """How long one step of the stop waits for the store."""
 
@@ -30,7 +33,11 @@ COURTESY_SECONDS = 1.0
 
 
 class Node:
-    """Law of the stop: resign first, claim no more, let running tasks end within the timeout, hand back the rest."""
+    """Law of the stop: resign first, claim no more, let running tasks end within the timeout, hand back the rest.
+
+    `leave` does the first two at once, when the process learns that it is going to end; `stop` does what is left. In
+    between the node keeps its claims and settles them, also if it takes long until somebody stops it.
+    """
 
     def __init__(
         self,
@@ -97,6 +104,7 @@ class Node:
         self.ready = asyncio.Event()
         self._hurry = asyncio.Event()
         self._loops = self._wired()
+        self._leaving: asyncio.Task[None] | None = None
 
     def _wired(self) -> dict[str, Loop]:
         """The loops, and who wakes whom."""
@@ -159,20 +167,38 @@ class Node:
             loop.start()
 
     def hurry(self) -> None:
-        """Somebody asked a second time: hand back at once what still executes."""
+        """Somebody asked a second time: interrupt at once what still executes, to be handed back by the stop."""
         self._hurry.set()
+        self.worker.break_off()
 
-    async def stop(self) -> None:
-        """Leave in order. Whatever the store refuses meanwhile is noticed; the claims then end by themselves."""
-        self.worker.accepting = False
-        for name in ("scheduler", "reconciler", "elector"):
-            await self._loops[name].finish(within=1.0)
-        await self._step("resign", self.elector.resign())
+    @property
+    def leaving(self) -> bool:
+        """Has the node been told that its process is going to end?"""
+        return self._leaving is not None
+
+    def leave(self) -> None:
+        """Resign and claim no more, now; what executes goes on. Harmless when repeated."""
+        if self._leaving is None:
+            self.worker.accepting = False
+            for name in LEAVING_AT_ONCE:
+                self._loops[name].close()
+            self._leaving = asyncio.get_running_loop().create_task(self._leave(), name=f"leave of {self.id}")
+
+    async def _leave(self) -> None:
         claiming = asyncio.ensure_future(
             self._loops["claims"].finish(within=self._policy.worker.wait.total_seconds() + 1.0)
         )
-        await self.worker.drain(self._hurry, self._policy.shutdown_timeout)
+        for name in ("scheduler", "reconciler", "elector"):
+            await self._loops[name].finish(within=1.0)
+        await self._step("resign", self.elector.resign())
         await claiming
+
+    async def stop(self) -> None:
+        """Leave in order. Whatever the store refuses meanwhile is noticed; the claims then end by themselves."""
+        self.leave()
+        await self.worker.drain(self._hurry, self._policy.shutdown_timeout)
+        assert self._leaving is not None
+        await asyncio.wait({self._leaving})
         await self._step("hand back", self.worker.hand_back())
         for name in ("settlements", "heartbeat", "signals", "registrar"):
             await self._loops[name].finish(within=0.1)

@@ -211,6 +211,8 @@ class Worker:
         What an interrupted task returns or raises says nothing: it may have swallowed the interruption in the middle of
         its work, or tripped over it.
         """
+        if attempt.ending is None and task.cancelled() and task.cancelling() and not self.accepting:
+            attempt.ending = Ending.LEAVING  # Interrupted by somebody else: the event loop is being closed.
         if attempt.ending is Ending.LEAVING or attempt.ending is Ending.HANDED_BACK:
             return  # hand_back gives it back, or has done so: it is somebody else's now
         del self._active[attempt.key]
@@ -315,15 +317,21 @@ class Worker:
         if not self._active:
             return
         waits = {asyncio.ensure_future(self._drained.wait()), asyncio.ensure_future(hurry.wait())}
-        await asyncio.wait(waits, timeout=timeout.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        try:
+            await asyncio.wait(waits, timeout=timeout.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def break_off(self) -> None:
+        """Interrupt what still executes, to be handed back."""
+        for attempt in list(self._active.values()):
+            attempt.interrupt(Ending.LEAVING)
 
     async def hand_back(self, grace: float = 1.0) -> None:
         """Interrupt what still executes and give it back to the queue: another worker may start it at once."""
         attempts = list(self._active.values())
-        for attempt in attempts:
-            attempt.interrupt(Ending.LEAVING)
+        self.break_off()
         tasks = {attempt.task for attempt in attempts if attempt.task is not None}
         if tasks:
             await asyncio.wait(tasks, timeout=grace)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from dependency_injector import providers
@@ -20,7 +18,6 @@ from fastapi_task_manager.clock import SystemClock
 from fastapi_task_manager.container import Container
 from task_manager_core.application.control import Selection
 from task_manager_core.domain.errors import BackendUnavailable
-from task_manager_core.domain.events import Event, RunReleased
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import RunState
@@ -187,37 +184,6 @@ async def test_a_store_that_vanishes_does_not_keep_the_process_from_ending() -> 
         began = time.monotonic()
     assert time.monotonic() - began < 15
     assert not manager.is_running
-
-
-async def test_a_second_signal_while_draining_hands_back_at_once_and_puts_the_handlers_back() -> None:
-    released: list[Event] = []
-
-    class Watching:
-        def notice(self, event: Event) -> None:
-            if isinstance(event, RunReleased):
-                released.append(event)
-
-    started = asyncio.Event()
-    group = TaskGroup("g")
-
-    @group.add_task("* * * * * *", allow_parallel=False)
-    async def endless() -> None:
-        started.set()
-        await asyncio.Event().wait()
-
-    patient: dict[str, Any] = QUICK | {"shutdown_timeout": 60}
-    manager = TaskManager(config=OperationalConfig(**patient), backend=MemoryStore().open, observers=[Watching()])
-    manager.add_task_group(group)
-    await manager.start()
-    await wait_until_async(started.is_set, "the task runs")
-    before = signal.getsignal(signal.SIGTERM)
-    stopping = asyncio.create_task(manager.stop())
-    await wait_until_async(lambda: signal.getsignal(signal.SIGTERM) is not before, "draining")
-    os.kill(os.getpid(), signal.SIGTERM)
-    async with asyncio.timeout(10):
-        await stopping
-    assert len(released) == 1
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 async def _leaves_in_order(stop: Callable[[TaskManager, asyncio.Event], Awaitable[None]]) -> None:

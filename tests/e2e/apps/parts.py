@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 
 from fastapi_task_manager import TaskManager
 from tests.e2e.effects import EffectLog
@@ -35,4 +38,16 @@ def application() -> tuple[FastAPI, TaskManager]:
     app = FastAPI()
     manager = TaskManager(app)
     app.include_router(manager.get_manager_router(), prefix=PREFIX)
+    app.add_api_route(f"{PREFIX}/stream", _stream)
     return app, manager
+
+
+async def _stream() -> StreamingResponse:
+    """An answer that has no end: the client holds the connection for as long as it likes."""
+    return StreamingResponse(_ticks(), media_type="text/plain")
+
+
+async def _ticks() -> AsyncGenerator[bytes]:
+    while True:
+        yield b"tick\n"
+        await asyncio.sleep(0.05)
