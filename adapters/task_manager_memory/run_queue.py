@@ -65,6 +65,7 @@ class MemoryRunQueue:
         for place in line:
             self._state.take(place)
             place.state, place.worker, place.beat = RunState.RUNNING, worker, self._state.now()
+            place.token = self._state.next_token()  # Not before: a store that was set back gives the run again.
             self._state.claimed[place.run.id] = place
         return tuple(place.claim() for place in line)
 
@@ -151,9 +152,8 @@ class MemoryRunQueue:
             place.cancelling = True
             return Cancelling.REQUESTED
         now = self._state.now()
-        claim = Claim(
-            run=place.run, attempt=place.attempt, failures=place.failures, token=place.token, worker=NodeId("")
-        )
+        # Nobody has claimed this attempt, so it has no token.
+        claim = Claim(run=place.run, attempt=place.attempt, failures=place.failures, token=0, worker=NodeId(""))
         self._record(key, _record(claim, AttemptStatus.CANCELLED, now, now))
         if place.state is RunState.HELD:
             entry.held.remove(place)

@@ -8,7 +8,6 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import count
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Term
@@ -30,7 +29,7 @@ _HELD = (
 
 @dataclass(slots=True, kw_only=True)
 class Place:
-    """Where a live run stands."""
+    """Where a live run stands. `token` is that of its last claim."""
 
     run: Run
     state: RunState
@@ -149,7 +148,7 @@ class State:
         self.waiting: dict[RunId, Place] = {}
         self.requested: dict[RunId, datetime] = {}
         self.present: dict[NodeId, tuple[Presence, datetime]] = {}
-        self._tokens = count(1)
+        self._token = 0
 
     def copy(self) -> StateCopy:
         """Everything that the store holds, at this instant."""
@@ -171,15 +170,19 @@ class State:
         """Strictly greater than `last`, and greater than anything a wiped store may have given out before."""
         return max(last + 1, (self.now() - _EPOCH) // timedelta(milliseconds=1))
 
+    def next_token(self) -> int:
+        """Strictly greater than every token before, and than those of an earlier process, whose time was before."""
+        self._token = max(self._token + 1, (self.now() - _EPOCH) // timedelta(microseconds=1))
+        return self._token
+
     def reigns(self, term: Term) -> bool:
         return self.term == term and self.now() < self.lease_ends
 
     # -- the places of a run ------------------------------------------------------------------------------------------
 
     def to_queue(self, place: Place) -> None:
-        """Queue a run. Its place in the line is new, and so is the token of the attempt."""
+        """Queue a run, at the end of the line."""
         place.state, place.worker, place.due_at, place.retrying = RunState.QUEUED, None, None, False
-        place.token = next(self._tokens)
         self.queued[place.run.priority][place.run.id] = place
         self.wake.ring()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
 
@@ -25,7 +24,6 @@ from task_manager_redis.scripts import Script, script
 from task_manager_redis.settings import RedisSettings
 from task_manager_redis.translation import FAILURES, Failure, code_of, translated
 
-GROUP = "workers"
 OLDEST_SERVER = (6, 2)
 INSPECTED_FOR = 60.0
 """Seconds. Settings of a server can be changed while it runs."""
@@ -44,15 +42,6 @@ _MILLISECOND = timedelta(milliseconds=1)
 _NO_STREAM = (LookupError, TypeError, ValueError)
 
 _INSPECT = script("inspect")
-
-
-@dataclass(frozen=True, slots=True)
-class StreamEntry:
-    """One entry that a blocking read brought."""
-
-    stream: str
-    id: str
-    fields: dict[str, str]
 
 
 class RedisClient:
@@ -102,28 +91,35 @@ class RedisClient:
         except _NO_STREAM as error:
             raise unexpected(key, "a stream of lines") from error
 
-    async def read(self, wait: timedelta, command: str, *arguments: Argument) -> list[StreamEntry]:
-        """XREAD or XREADGROUP with a BLOCK of `wait`. If nothing came, or the streams vanished, the answer is empty."""
-        # BLOCK 0 would wait for ever.
+    async def last_after(self, stream: str, seen: str, limit: int, wait: timedelta) -> str:
+        """Wait until something comes to a stream after the entry that was seen; the answer is the last one then."""
+        block = max(wait // _MILLISECOND, 1)  # BLOCK 0 would wait for ever.
+        reply = await self._block(block, "XREAD", "COUNT", limit, "BLOCK", block, "STREAMS", stream, seen)
+        try:
+            ((_, entries),) = cast("list[tuple[str, object]] | None", reply) or ((stream, ()),)
+            return [seen, *(entry for entry, _ in _entries(entries))][-1]
+        except _NO_STREAM as error:
+            raise unexpected(reply, "entries of a stream") from error
+
+    async def pop(self, key: str, wait: timedelta) -> bool:
+        """Wait for something in a list, and take it: did it come in time?"""
         block = max(wait // _MILLISECOND, 1)
-        count = arguments.index("STREAMS")
+        return await self._block(block, "BLPOP", key, block / 1000) is not None
+
+    async def _block(self, block: int, *command: Argument) -> Reply:
+        """A command that waits for so many milliseconds; None too if the server wakes it without an answer."""
         try:
             if self._suspicious():
                 async with asyncio.timeout(self._patience), self._keeping:
                     await self._inspect()
             async with asyncio.timeout(block / 1000 + self._patience):
-                reply = await _execute(self._readers, command, *arguments[:count], "BLOCK", block, *arguments[count:])
-                return [
-                    StreamEntry(stream, entry, fields)
-                    for stream, entries in cast("list[tuple[str, object]] | None", reply) or ()
-                    for entry, fields in _entries(entries)
-                ]
+                return await _execute(self._readers, *command)
         except FAILURES as error:
-            if isinstance(error, ResponseError) and code_of(error) in {"NOGROUP", "UNBLOCKED"}:
-                return []
+            if isinstance(error, ResponseError) and code_of(error) == "UNBLOCKED":
+                return None
             raise await self._failed(error) from error
         except _NO_STREAM as error:
-            raise unexpected(command, "answered with entries of streams") from error
+            raise unexpected(command[0], "answered as it should be") from error
 
     async def close(self) -> None:
         await self._commands.aclose()

@@ -14,11 +14,12 @@ from task_manager_core.domain.planning import Plan, Skipped, SkipReason
 from task_manager_core.domain.run import AttemptRecord, RunState
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
 from task_manager_redis.client import RedisClient
-from task_manager_redis.keys import decode_run_id, decode_task, encode_task
-from task_manager_redis.replies import Reply, items, member, moment, number, pairs, row, text, texts, words
+from task_manager_redis.keys import decode, decode_run_id, decode_task, encode_task
+from task_manager_redis.replies import Reply, items, member, moment, number, pairs, row, text, texts, unexpected, words
 from task_manager_redis.scripts import script
 
 _EPOCH = instant(0)
+_STATES = {"q": RunState.QUEUED, "c": RunState.RUNNING, "w": RunState.WAITING}
 _CLEAR = script("clear")
 _SNAPSHOT = script("snapshot")
 
@@ -79,17 +80,13 @@ class RedisHistory:
         """The frame, the tasks that are left, and the views. Each part is read when it comes, which may be long work:
         between two of them others have their turn."""
         reply = await self._client.run(_SNAPSHOT, framed, TASKS_PER_SCRIPT, everything, len(known), *known, *tasks)
-        frame, views, left, claims = row(reply, 4)
-        workers: dict[tuple[str, str], NodeId] = {}
-        for claim in items(claims):
-            priority, entry, worker = texts(claim)
-            workers[priority, entry] = NodeId(worker)
-        return frame, texts(left), [_view(view, workers) for view in items(views)]
+        frame, views, left = row(reply, 3)
+        return frame, texts(left), [_view(view) for view in items(views)]
 
 
-def _view(reply: Reply, workers: Mapping[tuple[str, str], NodeId]) -> TaskView:
+def _view(reply: Reply) -> TaskView:
     task, version, slot, due, paused, resumed_at, retired, skips, live, line = row(reply, 10)
-    runs = [_live(run, place, workers) for run, place in pairs(live)]
+    runs = [_live(run, place) for run, place in pairs(live)]
     return TaskView(
         key=decode_task(text(task)),
         version=number(version),
@@ -107,20 +104,21 @@ def _order(run: LiveRun) -> tuple[bool, datetime, str]:
     return run.slot is None, run.slot or _EPOCH, run.run.value
 
 
-def _live(run: str, place: str, workers: Mapping[tuple[str, str], NodeId]) -> LiveRun:
+def _live(run: str, place: str) -> LiveRun:
     """A run whose place is given in the words that the scripts write."""
-    state, flag, priority, entry, attempt, failures, slot, kind, due, losses, *_ = (*words(place, 9), "0")
-    waits = state == "w"
-    worker = None if waits else workers.get((priority, entry))
+    state, flag, _, worker, _, _, attempt, failures, losses, slot, kind, due, *_ = words(place, 12)
+    at = _STATES.get(state)
+    if at is None:
+        raise unexpected(place, "a place")
     return LiveRun(
         run=decode_run_id(run),
         slot=_slot(slot),
-        state=RunState.WAITING if waits else RunState.RUNNING if worker else RunState.QUEUED,
+        state=at,
         attempt=number(attempt),
         failures=number(failures),
         losses=number(losses),
-        worker=worker,
-        due_at=moment(due) if waits else None,
+        worker=NodeId(decode(worker)) if at is RunState.RUNNING else None,
+        due_at=moment(due) if at is RunState.WAITING else None,
         retrying=kind == "retry",
         cancelling=flag == "!",
     )

@@ -12,9 +12,6 @@ from urllib.parse import quote, unquote
 from task_manager_core.domain.errors import BackendCorrupt, DefinitionError
 from task_manager_core.domain.identity import RunId, TaskKey
 
-_SEQUENCE_BITS = 19
-_STREAMS = ("high", "low")
-
 
 def encode(part: str) -> str:
     return quote(part, safe="")
@@ -52,15 +49,3 @@ def decode_run_id(text: str) -> RunId:
         return RunId(decode(text))
     except UnicodeError:
         raise BackendCorrupt("a name of a run", f"{text!r:.120}") from None
-
-
-def token_of(priority: str, entry: str) -> int:
-    """The fencing token of an entry: its instant, its number within that, its stream. As `token_of` of the scripts."""
-    milliseconds, number = entry.split("-")
-    return (int(milliseconds) << _SEQUENCE_BITS | int(number)) << 1 | _STREAMS.index(priority)
-
-
-def entry_of(token: int) -> tuple[str, str]:
-    """The priority and the entry of a fencing token."""
-    place = token >> 1
-    return _STREAMS[token & 1], f"{place >> _SEQUENCE_BITS}-{place & (1 << _SEQUENCE_BITS) - 1}"

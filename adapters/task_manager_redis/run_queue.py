@@ -1,7 +1,7 @@
-"""The run queue in Redis: two streams and one consumer group.
+"""The run queue in Redis: two streams of what is queued, and the claims beside them.
 
-One entry is one attempt of one run. It is queued while nobody has read it and claimed while it is pending; its idle
-time is the age of the last heartbeat, and its id is the fencing token. Going back to the queue means a new entry.
+A run is queued while it has an entry in a stream. A claim takes the entry out of it, gives the attempt its fencing
+token, and is kept alive by an instant in a sorted set. Going back to the queue means a new entry.
 """
 
 from __future__ import annotations
@@ -15,22 +15,20 @@ from task_manager_core.domain.codec import decode_run, encode_record, encode_run
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
-from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import Claim, Retried, Run, Settlement
 from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Enqueued, Extension
 from task_manager_redis.alarm import LOOKING, Alarm
 from task_manager_redis.batches import RUNS_PER_SCRIPT, TASKS_PER_SCRIPT, batches
-from task_manager_redis.client import GROUP, RedisClient
+from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
-from task_manager_redis.keys import encode_run_id, encode_task, entry_of, token_of
-from task_manager_redis.replies import Reply, items, member, number, numbers, pairs, row, text
+from task_manager_redis.keys import decode, encode, encode_run_id, encode_task
+from task_manager_redis.replies import Reply, items, member, number, numbers, row, text
 from task_manager_redis.schedule import slot_argument
 from task_manager_redis.scripts import script
 
 _MILLISECOND = timedelta(milliseconds=1)
 _NOTHING = timedelta(0)
 _UNREADABLE_PAUSE = timedelta(seconds=5)
-_CONSUMER_FORGOTTEN = timedelta(hours=1)
 
 _ENQUEUE = script("enqueue")
 _CLAIM = script("claim")
@@ -44,37 +42,42 @@ _HASTEN = script("hasten")
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """An entry that a worker got, before anybody tried to read its run."""
+    """A claim as the scripts tell of it, before anybody tried to read its run."""
 
-    priority: str
-    entry: str
     worker: NodeId
-    fields: dict[str, str]
+    token: str
+    attempt: int
+    failures: int
+    losses: int
+    task: str
+    run: str
+    body: str
+
+    @classmethod
+    def of(cls, worker: NodeId, reply: Reply) -> _Attempt:
+        token, attempt, failures, losses, task, run, body = row(reply, 7)
+        counts = number(attempt), number(failures), number(losses)
+        return cls(worker, text(token), *counts, text(task), text(run), text(body))
 
     def claim(self) -> Claim:
         """The claim, or BackendCorrupt."""
-        try:
-            attempt, failures, body = (self.fields[name] for name in ("attempt", "failures", "body"))
-        except KeyError:
-            raise _foreign(f"{self.fields!r:.120}") from None
         return Claim(
-            run=decode_run(body),
-            attempt=number(attempt),
-            failures=number(failures),
-            losses=number(self.fields.get("losses", "0")),
-            token=token_of(self.priority, self.entry),
+            run=decode_run(self.body),
+            attempt=self.attempt,
+            failures=self.failures,
+            losses=self.losses,
+            token=number(self.token),
             worker=self.worker,
         )
 
     def arguments(self) -> tuple[Argument, ...]:
-        return self.priority, self.entry, self.worker.value, self.fields.get("task", ""), self.fields.get("run", "")
+        return encode(self.worker.value), self.token, self.task, self.run
 
 
 class RedisRunQueue:
     def __init__(self, client: RedisClient, alarm: Alarm) -> None:
         self._client = client
         self._alarm = alarm
-        self._streams = [client.key("runs", priority.value) for priority in (Priority.HIGH, Priority.LOW)]
 
     async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
         answers: list[Enqueued] = []
@@ -96,46 +99,32 @@ class RedisRunQueue:
         while True:
             attempts, following = await self._look(worker, limit, known)
             left = timedelta(seconds=ends - loop.time())
-            if not attempts and left > _NOTHING and following > _NOTHING:
-                attempts = await self._read(worker, limit, min(left, following, LOOKING))
-            if attempts or loop.time() >= ends:
+            if attempts or left <= _NOTHING:
                 return await self._claims(attempts)
+            if following > _NOTHING and not await self._knocked(min(left, following, LOOKING)) and left <= following:
+                return ()
 
     async def _look(
         self, worker: NodeId, limit: int, known: Collection[Claim] | None
     ) -> tuple[list[_Attempt], timedelta]:
         """What can be claimed now, and how long the next waiting run waits."""
-        entries = [part for claim in known or () for part in entry_of(claim.token)]
-        answer = await self._client.run(_CLAIM, worker.value, limit, int(known is not None), *entries)
+        tokens = [claim.token for claim in known or ()]
+        answer = await self._client.run(_CLAIM, encode(worker.value), limit, int(known is not None), *tokens)
         following, found, foreign = row(answer, 3)
         if number(foreign):
-            raise _foreign(f"{foreign} of them")
-        attempts = [_attempt(one, worker) for one in items(found)]
+            raise _foreign(number(foreign))
+        attempts = [_Attempt.of(worker, one) for one in items(found)]
         wait = number(following)
         return attempts, timedelta.max if wait < 0 else wait * _MILLISECOND
 
-    async def _read(self, worker: NodeId, limit: int, wait: timedelta) -> list[_Attempt]:
-        """Wait for the first run. COUNT is per stream, and both may have got runs since we looked."""
-        found = await self._client.read(
-            wait,
-            "XREADGROUP",
-            *("GROUP", GROUP, worker.value),
-            *("COUNT", max(limit // 2, 1)),
-            *("STREAMS", *self._streams, ">", ">"),
-        )
-        attempts = [
-            _Attempt("high" if entry.stream == self._streams[0] else "low", entry.id, worker, entry.fields)
-            for entry in found
-        ]
-        if len(attempts) > limit:
-            await self._give_back(attempts[limit:], _NOTHING)
-        return attempts[:limit]
+    async def _knocked(self, wait: timedelta) -> bool:
+        """Wait until something is queued. One run wakes one worker, and that one looks for itself."""
+        return await self._client.pop(self._client.key("bell"), wait)
 
     async def _claims(self, attempts: Sequence[_Attempt]) -> tuple[Claim, ...]:
-        """Read the runs. One that this version cannot read goes back, for a worker that can; an entry that is no run is
-        dropped with that.
+        """Read the runs. One that this version cannot read goes back, for a worker that can.
 
-        The others are pending for this worker then, and given again when it says what it knows.
+        The others are given again when this worker says what it knows.
         """
         claims: list[Claim] = []
         unreadable: list[_Attempt] = []
@@ -190,15 +179,13 @@ class RedisRunQueue:
     # -- repairing and steering ---------------------------------------------------------------------------------------
 
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
-        reply = await self._client.run(
-            _REAP, term.holder.value, term.token, ttl // _MILLISECOND, limit, _CONSUMER_FORGOTTEN // _MILLISECOND
-        )
+        reply = await self._client.run(_REAP, term.holder.value, term.token, ttl // _MILLISECOND, limit)
         if reply is None:
             return Fenced()
         found: list[Claim] = []
         for claim in items(reply):
-            priority, entry, worker, fields = row(claim, 4)
-            found.append(_attempt([priority, entry, fields], NodeId(text(worker))).claim())
+            worker, *rest = row(claim, 8)
+            found.append(_Attempt.of(NodeId(decode(text(worker))), rest).claim())
         return tuple(found)
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
@@ -215,8 +202,8 @@ class RedisRunQueue:
         return count
 
 
-def _foreign(found: str) -> BackendCorrupt:
-    return BackendCorrupt("a run stream", f"somebody else put entries into it, which were dropped: {found}")
+def _foreign(count: int) -> BackendCorrupt:
+    return BackendCorrupt("a run stream", f"somebody else put entries into it, which were dropped: {count} of them")
 
 
 def _until(delay: timedelta) -> int:
@@ -236,17 +223,11 @@ def _run(run: Run) -> tuple[Argument, ...]:
 
 
 def _holder(claim: Claim) -> tuple[Argument, ...]:
-    """A claim as the scripts compare it. Priority and entry are the token's, so that a false token matches nothing."""
-    priority, entry = entry_of(claim.token)
-    return priority, entry, claim.worker.value, encode_task(claim.run.task), encode_run_id(claim.run.id)
+    """A claim as the scripts compare it."""
+    return encode(claim.worker.value), claim.token, encode_task(claim.run.task), encode_run_id(claim.run.id)
 
 
 def _settlement(settlement: Settlement) -> tuple[Argument, ...]:
     outcome = settlement.outcome
     delay: Argument = _until(outcome.delay) if isinstance(outcome, Retried) else "end"
     return *_holder(settlement.claim), delay, encode_record(settlement.record())
-
-
-def _attempt(reply: Reply, worker: NodeId) -> _Attempt:
-    priority, entry, fields = row(reply, 3)
-    return _Attempt(text(priority), text(entry), worker, dict(pairs(fields)))

@@ -17,6 +17,4 @@ class RedisSignals:
 
     async def wait(self, timeout: timedelta) -> None:
         stream = self._client.key("signals")
-        rung = await self._client.read(timeout, "XREAD", "COUNT", _MOST, "STREAMS", stream, self._seen)
-        if rung:
-            self._seen = rung[-1].id
+        self._seen = await self._client.last_after(stream, self._seen, _MOST, timeout)

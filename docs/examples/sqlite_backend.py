@@ -212,8 +212,8 @@ class Store(File):
             claims = [claim for claim in map(claim_of, held) if claim not in (known or ())][:limit]
             queued = "SELECT id FROM runs WHERE state = 'queued' ORDER BY low, token LIMIT ?"
             for row in self._do(queued, limit - len(claims)):
-                take = "UPDATE runs SET state = 'running', worker = ?, beat = ? WHERE id = ? RETURNING *"
-                claims += map(claim_of, self._do(take, worker.value, self._now, row["id"]))
+                take = "UPDATE runs SET state = 'running', token = ?, worker = ?, beat = ? WHERE id = ? RETURNING *"
+                claims += map(claim_of, self._do(take, self._next("token"), worker.value, self._now, row["id"]))
             return tuple(claims)
 
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:

@@ -180,7 +180,7 @@ class File:
         self._do(new, run.id.value, task, codec.encode_run(run), low, state, self._next("token"))
 
     def _move(self, run: str, due_at: int | None, *, attempts: int = 0, failures: int = 0, losses: int = 0) -> None:
-        """To the end of the queue, or to those that wait. The new place in line is the fencing token, too."""
+        """To the end of the queue, or to those that wait. A place in line is a token, too, of which no claim knows."""
         change = (
             "UPDATE runs SET state = ?, due_at = ?, retrying = ?, token = ?, attempt = attempt + ?,"
             " failures = failures + ?, losses = losses + ?, worker = NULL, beat = NULL WHERE id = ?"

@@ -92,13 +92,13 @@ async def test_an_outcome_without_a_claim_changes_nothing(world: World) -> None:
 
 
 async def test_a_run_that_comes_back_while_its_lost_attempt_executes_is_another_attempt(world: World) -> None:
-    """The worker missed its heartbeats, the run was reaped, and the same worker claims it before it has noticed."""
+    """The worker missed its heartbeats, the run was reaped, and the same worker claims it before it has noticed. The
+    new claim tells it."""
     process = await queued(world, steps := Steps())
     await started(process)
     await reap(world)
     await started(process)
-    assert (steps.began, process.node.worker.running) == (2, 2)
-    await process.node.worker.beat()
+    assert steps.began == 2
     await wait_until_async(lambda: process.node.worker.running == 1, "the lost attempt has ended")
     assert (steps.interrupted, process.events.one(ClaimLost).claim.attempt) == (1, 1)
     steps.door.set()
@@ -247,6 +247,29 @@ async def test_a_claim_that_a_store_gives_again_after_it_was_set_back_is_not_sta
     world: World, executes: bool
 ) -> None:
     process = await queued(world, steps := Steps())
+    await started(process)
+    before = world.store.copy_state()
+    if not executes:
+        steps.door.set()
+        await process.ended()
+    world.store.restore_state(before)
+    process.wire.trouble("claim", Trouble.LOST_REQUEST)
+    with pytest.raises(BackendUnavailable):
+        await process.node.worker.claim()
+    await process.node.worker.claim()
+    assert (steps.began, process.node.worker.running) == (1, int(executes))
+    steps.door.set()
+    await process.ended()
+    await process.node.worker.settle()
+    assert await statuses(world) == [AttemptStatus.SUCCEEDED]
+    assert not await live(world)
+
+
+@pytest.mark.parametrize("executes", [True, False])
+async def test_a_run_whose_claim_a_store_has_lost_is_started_again_with_another_token(
+    world: World, executes: bool
+) -> None:
+    process = await queued(world, steps := Steps())
     before = world.store.copy_state()
     await started(process)
     if not executes:
@@ -254,10 +277,14 @@ async def test_a_claim_that_a_store_gives_again_after_it_was_set_back_is_not_sta
         await process.ended()
     world.store.restore_state(before)
     await process.node.worker.claim()
-    assert (steps.began, process.node.worker.running) == (1, int(executes))
+    await wait_until_async(lambda: steps.began == 2, "the new attempt has begun")
     steps.door.set()
     await process.ended()
     await process.node.worker.settle()
+    tokens = [event.claim.token for event in process.events.of(RunStarted)]
+    assert tokens == sorted(set(tokens))
+    assert (len(tokens), steps.interrupted) == (2, int(executes))
+    assert process.events.one(ClaimLost).claim.token == tokens[0]
     assert await statuses(world) == [AttemptStatus.SUCCEEDED]
     assert not await live(world)
 

@@ -310,6 +310,13 @@ def _settle_without_token(original: Any) -> object:
     return _settle
 
 
+def _token_of_what_is_held(_original: object) -> object:
+    def next_token(self: State) -> int:
+        return 1 + max(place.token for entry in self.entries.values() for place in entry.live.values())
+
+    return next_token
+
+
 def _lost_without_attempt(original: Any) -> object:
     async def reap(self: MemoryRunQueue, term: Term, ttl: timedelta, limit: int) -> Any:
         answer = await original(self, term, ttl, limit)
@@ -753,6 +760,14 @@ MUTANTS: tuple[Mutant, ...] = (
         replacement=_random_run_id,
         breaks="I1",
         plan=plan(),
+    ),
+    Mutant(
+        defect="token counted in what a failover loses",
+        owner=State,
+        name="next_token",
+        replacement=_token_of_what_is_held,
+        breaks="I5",
+        plan=plan(LONG, faults=[then(4.3, FaultKind.REWIND, length=1.0)]),
     ),
     Mutant(
         defect="lost reply of a claim forgotten",

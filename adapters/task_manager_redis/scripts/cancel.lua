@@ -6,25 +6,26 @@ local function cancel_held(task, run)
     return 'not_live'
   end
   local priority, slot = read_held(text)
-  remember(task, store_line(run, slot, 1, 'cancelled', now, '', '0'))
+  remember(task, store_line(run, new_place(priority, slot), 'cancelled', now, '', '0'))
   stop_holding(task, run, priority, slot)
   return 'cancelled'
 end
 
 local function cancel(task, run)
-  local text = redis.call('HGET', root .. ':live:' .. task, run)
-  if not text then
+  local place = place_of(task, run)
+  if not place then
     return cancel_held(task, run)
   end
-  local place = read_place(text)
-  if place.state == 'q' and pending(place.priority, place.id) then
-    redis.call('HSET', root .. ':live:' .. task, run, 'q !' .. string.sub(text, 4)) -- Whatever else it says.
+  if place.state == 'c' then
+    place.flag = '!'
+    stand(task, run, place)
     return 'requested'
   end
-  remember(task, store_line(run, place.slot, place.attempt, 'cancelled', now, '', token_of(place.priority, place.id)))
+  -- An attempt that nobody claimed has no token.
+  remember(task, store_line(run, place, 'cancelled', now, '', '0'))
   -- Its place goes last, because without it a repetition would find nothing to cancel.
   if place.state == 'q' then
-    take(place.priority, place.id)
+    redis.call('XDEL', streams[place.priority], place.id)
   else
     stop_waiting(task, run)
   end

@@ -1,45 +1,114 @@
 -- Needs runs.
--- ARGV: worker, limit, whether the worker says what it knows (0, 1), then what it knows: priority, entry.
--- Answer: milliseconds to the next waiting run (-1: none), per claim: priority, entry, its fields; and how many foreign
--- entries were found and dropped.
+-- ARGV: worker, limit, whether the worker says what it knows (0, 1), then the tokens that it knows.
+-- Answer: milliseconds to the next waiting run (-1: none), per claim: token, attempt, failures, losses, task, run, body;
+-- and how many foreign entries were found and dropped.
+--
+-- The token is given here and not when the run is queued: a failover that loses a claim but not the entry lets the run
+-- be claimed again, and that claim is later by the server's time.
+local MOST_READ = 1000
+
 local worker, limit = ARGV[4], tonumber(ARGV[5])
-local claims, foreign = {}, 0
+local bodies = root .. ':claimed:' .. worker
+local given, foreign = {}, 0
 despite_full_memory()
 open_streams()
 
-local function give(priority, id, fields)
-  if is_run(fields) then
-    claims[#claims + 1] = { priority, id, fields }
-  else
-    take(priority, id)
-    foreign = foreign + 1
-  end
+local function give(task, run, place, body)
+  given[#given + 1] = { place.token, place.attempt, place.failures, place.losses, task, run, body }
 end
 
-if ARGV[6] == '1' then
-  local known, count = {}, 0
-  for i = 7, #ARGV, 2 do
-    known[ARGV[i] .. ' ' .. ARGV[i + 1]] = true
-    count = count + 1
+local function give_again()
+  local known = {}
+  for i = 7, #ARGV do
+    known[ARGV[i]] = true
   end
-  for _, priority in ipairs(PRIORITIES) do
-    for _, held in ipairs(redis.call('XPENDING', streams[priority], GROUP, '-', '+', limit + count, worker)) do
-      local fields = #claims < limit and not known[priority .. ' ' .. held[1]] and entry(priority, held[1])
-      if fields then
-        give(priority, held[1], fields)
-      end
+  for _, name in ipairs(redis.call('HKEYS', bodies)) do
+    local task, run = string.match(name, '^(%S+) (%S+)$')
+    local place = place_of(task, run)
+    if not place or place.state ~= 'c' or place.worker ~= worker then
+      redis.call('HDEL', bodies, name) -- Left by a script that stopped half-way.
+    elseif #given < limit and not known[place.token] then
+      give(task, run, place, redis.call('HGET', bodies, name))
     end
   end
 end
 
-foreign = 0 -- Those above were said when they were read, unless that answer was lost.
-local following = promote(500)
-for _, priority in ipairs(PRIORITIES) do
-  local left = limit - #claims
-  local read = left > 0
-    and redis.call('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', left, 'STREAMS', streams[priority], '>')
-  for _, item in ipairs(read and read[1][2] or {}) do
-    give(priority, item[1], item[2])
+-- Read entries from the head of a stream, until so many of them can be claimed. The answer: those (task, run, place,
+-- body), the ids of all that were read, and whether something may be left.
+local function read(priority, wanted)
+  local taken, ids, last = {}, {}, '-'
+  while #taken < wanted and #ids < MOST_READ do
+    local count = wanted - #taken
+    local found = redis.call('XRANGE', streams[priority], last, '+', 'COUNT', count)
+    for _, item in ipairs(found) do
+      local id, fields = item[1], item[2]
+      ids[#ids + 1] = id
+      last = '(' .. id
+      if is_run(fields) then
+        local place = place_of(fields[TASK], fields[RUN])
+        if place and place.state == 'q' and place.priority == priority and place.id == id then
+          taken[#taken + 1] = { fields[TASK], fields[RUN], place, fields[BODY] }
+        end -- Else the run is elsewhere, or no more, or never was.
+      else
+        foreign = foreign + 1
+      end
+    end
+    if #found < count then
+      return taken, ids, false
+    end
+  end
+  return taken, ids, true
+end
+
+-- Greater than every token before, and than every one that a failover may have lost.
+local function first_token(count)
+  local last = tonumber(redis.call('GET', root .. ':token')) or 0
+  local first = math.max(last + 1, clock[1] * 1000000 + clock[2] + ARGV[1] * 1000)
+  redis.call('SET', root .. ':token', string.format('%.0f', first + count - 1))
+  return first
+end
+
+-- The place comes last but for the entry, because it is what says that a run is claimed.
+local function claim(taken)
+  local held, beats, token = {}, {}, first_token(#taken)
+  for _, one in ipairs(taken) do
+    local task, run, _, body = unpack(one)
+    held[#held + 1] = task .. ' ' .. run
+    held[#held + 1] = body
+    beats[#beats + 1] = now
+    beats[#beats + 1] = claim_on(worker, task, run)
+  end
+  spread(held, function(...) redis.call('HSET', bodies, ...) end)
+  spread(beats, function(...) redis.call('ZADD', claims, ...) end)
+  for i, one in ipairs(taken) do
+    local task, run, place, body = unpack(one)
+    place.state, place.worker, place.id = 'c', worker, '-'
+    place.token = string.format('%.0f', token + i - 1)
+    stand(task, run, place)
+    give(task, run, place, body)
   end
 end
-return { following, claims, foreign }
+
+if ARGV[6] == '1' then
+  give_again()
+end
+local following = promote(500)
+local more = false
+for _, priority in ipairs(PRIORITIES) do
+  if #given < limit then
+    local taken, ids, left = read(priority, limit - #given)
+    if #taken > 0 then
+      claim(taken)
+    end
+    spread(ids, function(...) redis.call('XDEL', streams[priority], ...) end)
+    more = more or left
+  else
+    more = true
+  end
+end
+if more then
+  knock()
+else
+  redis.call('DEL', bell)
+end
+return { more and 0 or following, given, foreign }

@@ -40,7 +40,7 @@ while at <= #ARGV do
   if kept then
     skip(task, skipped, skips)
     for i = runs, runs + 4 * (fires - 1), 4 do
-      queue(task, ARGV[i], ARGV[i + 1], ARGV[i + 2], 1, 0, 0, ARGV[i + 3])
+      queue(task, ARGV[i], new_place(ARGV[i + 1], ARGV[i + 2]), ARGV[i + 3])
     end
     if holds > 0 then
       local i = runs + 4 * fires

@@ -20,7 +20,7 @@ local function enqueue(run, task, priority, slot, exclusive, body)
   if holding then
     hold(task, run, priority, slot, body)
   else
-    queue(task, run, priority, slot, 1, 0, 0, body)
+    queue(task, run, new_place(priority, slot), body)
   end
   -- Only now: of a run that was not queued nobody may think that it was.
   redis.call('SET', requested, now + memory, 'PX', memory)

@@ -1,17 +1,19 @@
 -- Needs runs.
--- ARGV: time to live of a claim, then per claim: priority, entry, worker, task, run.
+-- ARGV: time to live of a claim, then per claim: worker, token, task, run.
 -- Answer: the numbers (from 0) of the lost claims, and of those whose runs somebody wants cancelled.
 local ttl = tonumber(ARGV[4])
 local lost, cancelling = {}, {}
-for i = 5, #ARGV, 5 do
-  local priority, id, worker, task, run = unpack(ARGV, i, i + 4)
-  local number = (i - 5) / 5
-  local text, idle = held_by(priority, id, worker, task, run)
-  if not text or idle >= ttl then
+despite_full_memory()
+for i = 5, #ARGV, 4 do
+  local worker, token, task, run = unpack(ARGV, i, i + 3)
+  local number = (i - 5) / 4
+  local text, claim = held_by(worker, token, task, run), claim_on(worker, task, run)
+  local beat = text and redis.call('ZSCORE', claims, claim)
+  -- A heartbeat that somebody deleted is noted again.
+  if not text or (beat and now - beat >= ttl) then
     lost[#lost + 1] = number
   else
-    -- By its holder, who was looked up first: XCLAIM by anybody else would steal the entry.
-    redis.call('XCLAIM', streams[priority], GROUP, worker, 0, id, 'JUSTID')
+    redis.call('ZADD', claims, now, claim)
     if string.sub(text, 3, 3) == '!' then
       cancelling[#cancelling + 1] = number
     end

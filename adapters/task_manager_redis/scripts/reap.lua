@@ -1,52 +1,36 @@
 -- Needs runs.
--- ARGV: holder, token, time to live of a claim, limit, idle time after which a consumer without claims is forgotten.
--- Answer: nil when fenced, else per reaped claim: priority, entry, worker, its fields.
+-- ARGV: holder, token, time to live of a claim, limit.
+-- Answer: nil when fenced, else per reaped claim: worker, token, attempt, failures, losses, task, run, body.
 if not reigns(ARGV[4], ARGV[5]) then
   return false
 end
-local ttl, limit, forgotten = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
+local ttl, limit = tonumber(ARGV[6]), tonumber(ARGV[7])
 
-local function reap(priority, id, worker, beat)
-  local fields = entry(priority, id)
-  local place = place_at(priority, id, fields)
-  if not place then
-    take(priority, id)
-    return nil
+local function reap(worker, task, run, beat)
+  local place = place_of(task, run)
+  if not place or place.state ~= 'c' or place.worker ~= worker then
+    return nil -- Left by a script that stopped half-way.
   end
-  local task, run, slot = fields[TASK], fields[RUN], fields[SLOT]
-  remember(task, store_line(run, slot, fields[ATTEMPT], 'lost', beat, worker, token_of(priority, id)))
-  if place.cancelling then
-    ended(task, run)
+  local body = claimed_body(worker, task, run)
+  local claim = { worker, place.token, place.attempt, place.failures, place.losses, task, run, body }
+  remember(task, store_line(run, place, 'lost', beat, worker, place.token))
+  if body and place.flag ~= '!' then
+    place.attempt, place.losses = place.attempt + 1, place.losses + 1
+    queue(task, run, place, body)
   else
-    queue(task, run, priority, slot, place.attempt + 1, place.failures, place.losses + 1, fields[BODY])
+    ended(task, run)
   end
-  take(priority, id)
-  return { priority, id, worker, fields }
-end
-
--- Only without a single claim: a consumer takes its pending entries with it, and nobody would ever get them again.
-local function forget_consumers(stream)
-  for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', stream, GROUP)) do
-    local consumer = {}
-    for i = 1, #flat, 2 do
-      consumer[flat[i]] = flat[i + 1]
-    end
-    if consumer.pending == 0 and consumer.idle > forgotten then
-      redis.call('XGROUP', 'DELCONSUMER', stream, GROUP, consumer.name)
-    end
-  end
+  return body and claim or nil
 end
 
 local reaped = {}
 despite_full_memory()
 open_streams()
-for _, priority in ipairs(PRIORITIES) do
-  local left = limit - #reaped
-  if left > 0 then
-    for _, claim in ipairs(redis.call('XPENDING', streams[priority], GROUP, 'IDLE', ttl, '-', '+', left)) do
-      reaped[#reaped + 1] = reap(priority, claim[1], claim[2], now - claim[3])
-    end
-  end
-  forget_consumers(streams[priority])
+local silent = redis.call('ZRANGEBYSCORE', claims, '-inf', now - ttl, 'WITHSCORES', 'LIMIT', 0, limit)
+for i = 1, #silent, 2 do
+  local worker, task, run = string.match(silent[i], '^(%S+) (%S+) (%S+)$')
+  reaped[#reaped + 1] = reap(worker, task, run, tonumber(silent[i + 1]))
+  stop_claiming(worker, task, run)
 end
+forget_claims()
 return reaped

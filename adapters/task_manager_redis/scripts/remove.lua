@@ -1,34 +1,23 @@
 -- Needs runs and tasks.
 -- ARGV: tasks. Answer: those that existed. Their entries go, so every claim on them is lost.
-local AT_ONCE = 1000
-
--- Some at a time: Lua's stack is small.
-local function spread(arguments, call)
-  for first = 1, #arguments, AT_ONCE do
-    call(unpack(arguments, first, math.min(first + AT_ONCE - 1, #arguments)))
-  end
-end
-
 local function forget_runs(task)
-  local entries, members = { high = {}, low = {} }, {}
-  for _, text in ipairs(redis.call('HVALS', root .. ':live:' .. task)) do
-    local priority, id = string.match(text, '^q %S (%S+) (%S+)')
-    if id then
-      table.insert(entries[priority], id)
+  local ids, waits = { high = {}, low = {} }, {}
+  local live = redis.call('HGETALL', root .. ':live:' .. task)
+  for i = 1, #live, 2 do
+    local run, place = live[i], read_place(live[i + 1])
+    if place.state == 'q' then
+      table.insert(ids[place.priority], place.id)
+    elseif place.state == 'w' then
+      table.insert(waits, task .. ' ' .. run)
+    else
+      stop_claiming(place.worker, task, run)
     end
   end
-  for priority, ids in pairs(entries) do
-    spread(ids, function(...)
-      redis.call('XDEL', streams[priority], ...)
-      redis.call('XACK', streams[priority], GROUP, ...)
-    end)
+  for _, priority in ipairs(PRIORITIES) do
+    spread(ids[priority], function(...) redis.call('XDEL', streams[priority], ...) end)
   end
-  for _, kind in ipairs({ 'retry', 'pause' }) do
-    for _, run in ipairs(redis.call('HKEYS', root .. ':' .. kind .. ':' .. task)) do
-      table.insert(members, task .. ' ' .. run)
-    end
-  end
-  spread(members, function(...) redis.call('ZREM', waiting, ...) end)
+  spread(waits, function(...) redis.call('ZREM', waiting, ...) end)
+  forget_claims()
 end
 
 local removed = {}

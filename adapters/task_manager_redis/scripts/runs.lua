@@ -1,77 +1,89 @@
 -- Where runs stand, and how they go from one place to another.
 --
--- live:<task> tells where each run stands that is not held, as words: state flag priority entry attempt failures slot
--- kind due losses. Words that are missing at the end are 0, and those that a newer release adds behind them are passed
--- over. The fields of an entry are the same: `losses` stands behind the body, where there are any.
---   state  q: in a stream, claimed if it is pending there.  w: waits, with its kind (retry, pause) and its instant
+-- live:<task> tells where each run stands that is not held, as words: state flag token worker priority entry attempt
+-- failures losses slot kind due. Words that a newer release adds behind them stay there, whatever becomes of the run.
+--   state  q: in a stream, as that entry.  c: claimed by that worker.  w: waits, with its kind (retry, pause) and its
+--          instant
 --   flag   !: claimed, and somebody wants it cancelled: it is not tried again.  -: nobody does
+--   token  the fencing token of its last claim, 0 before the first
 -- Bodies may be large, so they stand where only those come across them who move a run: in the entry of a queued one; in
--- retry:<task> or pause:<task>, by its kind, if it waits; in held:<task>, behind its priority and slot, if it is held.
--- line:<task> has the held ones in their order.
+-- claimed:<worker>; in retry:<task> or pause:<task>, by its kind, if it waits; in held:<task>, behind its priority and
+-- slot, if it is held. line:<task> has the held ones in their order, `claims` the last heartbeat of each claim.
 
-local GROUP = 'workers'
 local PRIORITIES = { 'high', 'low' }
 local streams = { high = root .. ':runs:high', low = root .. ':runs:low' }
-local waiting = root .. ':waiting'
+local waiting, claims, bell = root .. ':waiting', root .. ':claims', root .. ':bell'
 
--- Places of an entry's values in what XRANGE and XREADGROUP answer.
-local RUN, TASK, SLOT, ATTEMPT, BODY = 2, 4, 6, 8, 12
+-- Places of an entry's values in what XRANGE answers.
+local RUN, TASK, BODY = 2, 4, 6
 
--- The last bits of a token say which number within its millisecond an entry has: 19 bits, then one for the stream.
-local MOST_PER_MILLISECOND = 524288
-
-local open_streams
-
-local function append(priority, ...)
-  open_streams()
-  local stream = streams[priority]
-  local id = redis.call('XADD', stream, '*', ...)
-  local dash = string.find(id, '-', 1, true)
-  if #id - dash >= 6 and tonumber(string.sub(id, dash + 1)) >= MOST_PER_MILLISECOND then
-    -- Only after the server's clock was set back far. The next ids count on from here.
-    redis.call('XDEL', stream, id)
-    id = redis.call('XADD', stream, string.format('%.0f-0', string.sub(id, 1, dash - 1) + 1), ...)
+-- Some arguments at a time: Lua's stack is small.
+local AT_ONCE = 1000
+local function spread(arguments, call)
+  for first = 1, #arguments, AT_ONCE do
+    call(unpack(arguments, first, math.min(first + AT_ONCE - 1, #arguments)))
   end
-  return id
 end
 
--- A new entry is a new place in the line and a new fencing token.
-local function queue(task, run, priority, slot, attempt, failures, losses, body)
-  local fields = { 'run', run, 'task', task, 'slot', slot, 'attempt', attempt, 'failures', failures, 'body', body }
-  local words = { 'q', '-', priority, '', attempt, failures, slot, '-', '-' }
-  if losses > 0 then
-    fields[13], fields[14], words[10] = 'losses', losses, losses
+-- Wake one of the workers that wait. Whoever claims rings again while something is left, so one knock is enough.
+local knocked = false
+local function knock()
+  if not knocked and redis.call('EXISTS', bell) == 0 then
+    redis.call('LPUSH', bell, 1)
   end
-  words[4] = append(priority, unpack(fields))
-  redis.call('HSET', root .. ':live:' .. task, run, table.concat(words, ' '))
+  knocked = true
 end
 
--- The index comes first and goes last: what a script leaves half done, promoting it sweeps.
-local function postpone(task, run, priority, id, slot, attempt, failures, losses, body, kind, due)
-  redis.call('ZADD', waiting, due, task .. ' ' .. run)
-  redis.call('HSET', root .. ':' .. kind .. ':' .. task, run, body)
-  redis.call('HSET', root .. ':live:' .. task, run,
-    table.concat({ 'w', '-', priority, id, attempt, failures, slot, kind, due, losses > 0 and losses or nil }, ' '))
-end
-
-local function stop_waiting(task, run)
-  redis.call('HDEL', root .. ':retry:' .. task, run)
-  redis.call('HDEL', root .. ':pause:' .. task, run)
-  redis.call('ZREM', waiting, task .. ' ' .. run)
+local function new_place(priority, slot)
+  return {
+    flag = '-', token = '0', worker = '-', priority = priority, attempt = 1, failures = 0, losses = 0, slot = slot,
+    more = '',
+  }
 end
 
 local function read_place(text)
   local place = {}
-  local flag, losses
-  place.state, flag, place.priority, place.id, place.attempt, place.failures, place.slot, place.kind, place.due,
-    losses = string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) ?(%d*)')
-  place.cancelling, place.losses = flag == '!', tonumber(losses) or 0
+  place.state, place.flag, place.token, place.worker, place.priority, place.id, place.attempt, place.failures,
+    place.losses, place.slot, place.kind, place.due, place.more =
+    string.match(text, '^(.) (.) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)(.*)$')
   return place
 end
 
 local function place_of(task, run)
   local text = redis.call('HGET', root .. ':live:' .. task, run)
   return text and read_place(text)
+end
+
+local function stand(task, run, place)
+  redis.call('HSET', root .. ':live:' .. task, run, table.concat({
+    place.state, place.flag, place.token, place.worker, place.priority, place.id, place.attempt, place.failures,
+    place.losses, place.slot, place.kind, place.due,
+  }, ' ') .. place.more)
+end
+
+local open_streams
+
+-- A new entry is a new place in the line.
+local function queue(task, run, place, body)
+  open_streams()
+  place.state, place.flag, place.worker, place.kind, place.due = 'q', '-', '-', '-', '-'
+  place.id = redis.call('XADD', streams[place.priority], '*', 'run', run, 'task', task, 'body', body)
+  stand(task, run, place)
+  knock()
+end
+
+-- The index comes first and goes last: what a script leaves half done, promoting it sweeps.
+local function postpone(task, run, place, body, kind, due)
+  redis.call('ZADD', waiting, due, task .. ' ' .. run)
+  redis.call('HSET', root .. ':' .. kind .. ':' .. task, run, body)
+  place.state, place.flag, place.worker, place.id, place.kind, place.due = 'w', '-', '-', '-', kind, due
+  stand(task, run, place)
+end
+
+local function stop_waiting(task, run)
+  redis.call('HDEL', root .. ':retry:' .. task, run)
+  redis.call('HDEL', root .. ':pause:' .. task, run)
+  redis.call('ZREM', waiting, task .. ' ' .. run)
 end
 
 -- A run that is held is in held:<task>. The line comes first, so that no run can be without its place in it.
@@ -118,7 +130,7 @@ local function queue_held(task)
     local _, _, body = read_held(redis.call('HGET', root .. ':held:' .. task, run))
     body = redis.call('HEXISTS', root .. ':live:' .. task, run) == 0 and body
     if body then
-      queue(task, run, priority, slot, 1, 0, 0, body)
+      queue(task, run, new_place(priority, slot), body)
     end
     stop_holding(task, run, priority, slot)
     following = not body and line_of(task, 0)[1]
@@ -159,76 +171,68 @@ local function mend_waiting(task)
   end
 end
 
--- An entry never changes its owner, so whoever is named in the list of pending entries is the holder of the claim.
-local function pending(priority, id)
-  open_streams()
-  return redis.call('XPENDING', streams[priority], GROUP, id, id, 1)[1]
+-- A claim as a member of `claims`; its last two words name its body in claimed:<worker>.
+local function claim_on(worker, task, run)
+  return table.concat({ worker, task, run }, ' ')
 end
 
--- The text of a run's place if this claim still holds it, and how long ago its last heartbeat was.
-local function held_by(priority, id, worker, task, run)
+-- The text of a run's place if this claim still holds it.
+local function held_by(worker, token, task, run)
   local text = redis.call('HGET', root .. ':live:' .. task, run)
-  local entry = priority .. ' ' .. id .. ' '
-  if text and string.sub(text, 1, 1) == 'q' and string.sub(text, 5, 4 + #entry) == entry then
-    local claim = pending(priority, id)
-    if claim and claim[2] == worker then
-      return text, claim[3]
-    end
+  local mine = token .. ' ' .. worker .. ' '
+  if text and string.sub(text, 1, 1) == 'c' and string.sub(text, 5, 4 + #mine) == mine then
+    return text
   end
   return nil
 end
 
+local function claimed_body(worker, task, run)
+  return redis.call('HGET', root .. ':claimed:' .. worker, task .. ' ' .. run)
+end
+
+-- A claim is over.
+local over = {}
+local function stop_claiming(worker, task, run)
+  over[worker] = over[worker] or { bodies = {}, beats = {} }
+  table.insert(over[worker].bodies, task .. ' ' .. run)
+  table.insert(over[worker].beats, claim_on(worker, task, run))
+end
+
+-- Called last: each run has its next place by then. Reaping sweeps what a script leaves half done.
+local function forget_claims()
+  for worker, claim in pairs(over) do
+    spread(claim.bodies, function(...) redis.call('HDEL', root .. ':claimed:' .. worker, ...) end)
+    spread(claim.beats, function(...) redis.call('ZREM', claims, ...) end)
+  end
+end
+
 -- Not what somebody else put into a stream of ours.
 local function is_run(fields)
-  return fields[RUN - 1] == 'run' and fields[BODY - 1] == 'body'
-end
-
-local function entry(priority, id)
-  local found = redis.call('XRANGE', streams[priority], id, id)[1]
-  return found and found[2]
-end
-
--- The place of the run of this entry, unless the run is elsewhere, or no more, or never was.
-local function place_at(priority, id, fields)
-  local place = fields and is_run(fields) and place_of(fields[TASK], fields[RUN])
-  return place and place.state == 'q' and place.priority == priority and place.id == id and place
-end
-
--- In this order: a claim without an entry is reaped, an entry without a claim would be counted as queued for ever.
-local function take(priority, id)
-  redis.call('XDEL', streams[priority], id)
-  redis.call('XACK', streams[priority], GROUP, id)
+  return fields[RUN - 1] == 'run' and fields[TASK - 1] == 'task' and fields[BODY - 1] == 'body'
 end
 
 local function remember(task, line)
   note(root .. ':history:' .. task, keep, line)
 end
 
--- A claim's token as the digits of an integer: Lua's numbers end at 53 bits. Python's `token_of` is the same.
-local function token_of(priority, id)
-  local ms, number = string.match(id, '^(%d+)%-(%d+)$')
-  local low = (ms % 1000000) * 1048576 + number * 2 + (priority == 'low' and 1 or 0)
-  local high = math.floor(ms / 1000000) * 1048576 + math.floor(low / 1000000)
-  return (string.gsub(string.format('%.0f%06.0f', high, low % 1000000), '^0+(%d)', '%1'))
-end
-
 -- A line of history that no worker can write, in the text form of the core's codec.
-local function store_line(run, slot, attempt, status, started_at, worker, token)
-  local plain = string.gsub(run, '%%(%x%x)', function(digits) return string.char(tonumber(digits, 16)) end)
-  return '{"v":1,"run":' .. cjson.encode(plain)
-    .. ',"slot":' .. (slot == '-' and 'null' or slot)
-    .. ',"attempt":' .. attempt
+local function store_line(run, place, status, started_at, worker, token)
+  local function plain(text)
+    return (string.gsub(text, '%%(%x%x)', function(digits) return string.char(tonumber(digits, 16)) end))
+  end
+  return '{"v":1,"run":' .. cjson.encode(plain(run))
+    .. ',"slot":' .. (place.slot == '-' and 'null' or place.slot)
+    .. ',"attempt":' .. place.attempt
     .. ',"status":"' .. status
     .. '","started_at":' .. string.format('%.0f', started_at)
     .. ',"duration_us":' .. string.format('%.0f', (now - started_at) * 1000)
-    .. ',"worker":' .. cjson.encode(worker)
+    .. ',"worker":' .. cjson.encode(plain(worker))
     .. ',"token":' .. token .. ',"failure":null}'
 end
 
 -- The body of a run is gone, so nobody can execute it: it ends, on the record.
 local function give_up(task, run, place)
-  local token = token_of(place.priority, place.id)
-  remember(task, store_line(run, place.slot, place.attempt, 'lost', now, '', token))
+  remember(task, store_line(run, place, 'lost', now, '', '0'))
   ended(task, run)
 end
 
@@ -243,7 +247,7 @@ local function promote(limit)
       local waits = place and place.state == 'w'
       local body = waits and redis.call('HGET', root .. ':' .. place.kind .. ':' .. task, run)
       if body then
-        queue(task, run, place.priority, place.slot, place.attempt, place.failures, place.losses, body)
+        queue(task, run, place, body)
       elseif waits then
         give_up(task, run, place)
       end
@@ -267,22 +271,23 @@ local function end_runs_of(priority)
   end
 end
 
+-- Called before a script touches a stream: both exist from then on, also while they are empty.
 local opened = false
-
--- Called before a script touches a stream: both exist from then on, with their groups.
 function open_streams()
   if opened then
     return
   end
   opened = true
+  if redis.call('EXISTS', streams.high, streams.low) == 2 then
+    return
+  end
   for _, priority in ipairs(PRIORITIES) do
     local stream = streams[priority]
-    if redis.pcall('XPENDING', stream, GROUP, '-', '+', 0).err then
-      if redis.call('EXISTS', stream) == 0 then
-        end_runs_of(priority)
-      end
-      -- At 0, so that nothing queued before is passed over.
-      redis.call('XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM')
+    if redis.call('EXISTS', stream) == 0 then
+      end_runs_of(priority)
+    end
+    if redis.call('EXISTS', stream) == 0 then -- Else a run was queued that one of those had held up.
+      redis.call('XADD', stream, 'MAXLEN', 0, '*', 'opened', now)
     end
   end
 end

@@ -1,25 +1,26 @@
 -- Needs runs.
--- ARGV per settlement: priority, entry, worker, task, run, milliseconds until the next attempt or 'end', line of
--- history. A run that somebody wants cancelled is not tried again.
+-- ARGV per settlement: worker, token, task, run, milliseconds until the next attempt or 'end', line of history. A run
+-- that somebody wants cancelled is not tried again.
 -- Answer: the numbers (from 0) of the lost claims.
 despite_full_memory()
 local lost = {}
-for i = 4, #ARGV, 7 do
-  local priority, id, worker, task, run, delay, line = unpack(ARGV, i, i + 6)
-  local text = held_by(priority, id, worker, task, run)
+for i = 4, #ARGV, 6 do
+  local worker, token, task, run, delay, line = unpack(ARGV, i, i + 5)
+  local text = held_by(worker, token, task, run)
   if not text then
-    lost[#lost + 1] = (i - 4) / 7
+    lost[#lost + 1] = (i - 4) / 6
   else
-    local fields = delay ~= 'end' and string.sub(text, 3, 3) ~= '!' and entry(priority, id)
+    local body = delay ~= 'end' and string.sub(text, 3, 3) ~= '!' and claimed_body(worker, task, run)
     remember(task, line)
-    if fields then
+    if body then
       local place = read_place(text)
-      postpone(task, run, priority, id, place.slot, place.attempt + 1, place.failures + 1, place.losses,
-        fields[BODY], 'retry', now + delay)
+      place.attempt, place.failures = place.attempt + 1, place.failures + 1
+      postpone(task, run, place, body, 'retry', now + delay)
     else
       ended(task, run)
     end
-    take(priority, id)
+    stop_claiming(worker, task, run)
   end
 end
+forget_claims()
 return lost

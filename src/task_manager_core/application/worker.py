@@ -106,10 +106,13 @@ class Worker:
         unknown: list[Claim] = []
         # A store that was set back gives a claim again with the same token: whatever the first one started keeps it.
         here = {key_of(claim) for claim in self._claims()}
+        executing = {attempt.claim.run.id: attempt for attempt in self._active.values()}
         for claim in claims:
             function = self._registry.function_of(claim.run)
             if key_of(claim) in here:
                 continue
+            if claim.run.id in executing:
+                executing[claim.run.id].interrupt(Ending.LOST)  # Another claim on its run was given: its own is over.
             if not self.accepting or function is None:
                 unknown.append(claim)
             elif not claim.run.retry.outlives(claim.losses):

@@ -55,7 +55,7 @@ class RunQueue(Protocol):
     8. A released claim puts the run back after the delay without a failure; the attempt counts only if it was started.
     9. Reaping puts back the runs whose claims expired and which nobody wants cancelled, with the next attempt number
        and one more loss, which is no failure; it is fenced by the term and never touches a claim that lives.
-    10. Fencing tokens strictly increase within a run.
+    10. Each claim brings a fencing token of its own; within a run they strictly increase.
     11. Cancelling a run that nobody runs ends it at once; for a running one the worker learns it with its next
         extension.
     12. Hastening makes waiting runs claimable now.

@@ -1,7 +1,6 @@
 """A real Redis with its time in the hands of a test.
 
-Scripts add a shift to the server's time. What the server measures itself, the idle time of claims, is aged by the same
-span; keys with a time to live are not, because no law rests on them.
+Scripts add a shift to the server's time. Keys with a time to live know nothing of it, because no law rests on them.
 """
 
 from __future__ import annotations
@@ -22,18 +21,6 @@ PREFIX = "tests"
 RETAINED = Retention()
 _MILLISECOND = timedelta(milliseconds=1)
 
-# By its own consumer, so that nobody's claim moves.
-_AGE = """
-for _, stream in ipairs({ KEYS[1] .. ':runs:high', KEYS[1] .. ':runs:low' }) do
-  if redis.call('EXISTS', stream) == 1 then
-    for _, claim in ipairs(redis.call('XPENDING', stream, 'workers', '-', '+', 1000000)) do
-      redis.call('XCLAIM', stream, 'workers', claim[2], 0, claim[1], 'IDLE', claim[3] + ARGV[4], 'JUSTID')
-    end
-  end
-end
-return 1
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class MovedRedis:
@@ -45,7 +32,6 @@ class MovedRedis:
     async def advance(self, delta: timedelta) -> None:
         """Let the store's time pass, and wake whoever waits for an instant that has come."""
         self.client.shift += delta // _MILLISECOND
-        await self.client.run(Script("age", _AGE, "0" * 40), delta // _MILLISECOND)
         await self.client.run(script("promote"))
 
     async def now(self) -> datetime:

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from redis import Redis
 
 from task_manager_core.domain.errors import BackendMisconfigured, BackendUnavailable
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import Retention
+from task_manager_core.domain.run import Retried
 from task_manager_core.ports import Enqueued
 from task_manager_core.testing.clock import ManualClock
 from task_manager_core.testing.conformance.build import HOUR, SECOND, TTL, WORKER, key, run, task
@@ -85,16 +87,57 @@ async def test_a_worker_that_waits_outlives_a_wipe(own_redis_server: RedisServer
     assert claim.run == run(task())
 
 
-@pytest.mark.parametrize("priority", ["high", "low"])
-async def test_a_destroyed_group_is_created_again_and_nothing_queued_is_passed_over(
-    own_redis_server: RedisServer, store: Store, priority: str
+# -- a failover that loses what was answered ---------------------------------------------------------------------------
+
+
+def held_by(client: Redis) -> list[tuple[str, bytes]]:
+    """Everything that a replica has received by now."""
+    names = [name if isinstance(name, str) else name.decode() for name in client.keys("*")]
+    return [(name, client.dump(name) or b"") for name in names]
+
+
+def fall_back(client: Redis, held: list[tuple[str, bytes]]) -> None:
+    """The replica takes over."""
+    client.flushdb()
+    for name, value in held:
+        client.restore(name, 0, value)
+
+
+@pytest.mark.parametrize("queued", ["new", "retried", "reaped"])
+async def test_a_claim_that_is_lost_in_a_failover_leaves_its_token_to_nobody(
+    own_redis_server: RedisServer, store: Store, queued: str
 ) -> None:
+    """The run is claimed again, with a greater token: a resource that checks it refuses the first worker."""
+    term = await store.lead()
     await store.define(task())
     await store.enqueue(run(task()))
+    if queued == "retried":
+        await store.settle((await store.claim())[0], Retried(SECOND))
+        await store.advance(SECOND)
+    elif queued == "reaped":
+        await store.claim()
+        await store.advance(TTL)
+        assert len(await store.reap(term, TTL)) == 1
     with own_redis_server.client() as client:
-        client.xgroup_destroy(f"{{{PREFIX}}}:runs:{priority}", "workers")
-    [claim] = await store.claim()
+        before = held_by(client)
+        [lost] = await store.claim()
+        fall_back(client, before)
+    [claim] = await store.claim(NodeId("other"))
+    assert (claim.run, claim.attempt) == (lost.run, lost.attempt)
+    assert claim.token > lost.token
+    assert not await store.settle(lost)
+    assert not await store.alive(lost, TTL)
     assert await store.settle(claim)
+
+
+async def test_tokens_go_on_although_somebody_deletes_the_last_one(own_redis_server: RedisServer, store: Store) -> None:
+    await store.define(task())
+    claim = await store.take(run(task()))
+    assert await store.release(claim)
+    with own_redis_server.client() as client:
+        client.delete(f"{{{PREFIX}}}:token")
+    [again] = await store.claim()
+    assert again.token > claim.token
 
 
 # -- a server that goes and comes back --------------------------------------------------------------------------------

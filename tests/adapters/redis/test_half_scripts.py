@@ -55,7 +55,7 @@ Scene = Callable[[Store], Awaitable[Verb]]
 
 _READING = frozenset(
     {"EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HVALS", "INFO", "SISMEMBER", "SMEMBERS"}
-    | {"TIME", "XINFO", "XLEN", "XPENDING", "XRANGE", "ZCARD", "ZRANGE", "ZRANGEBYSCORE"}
+    | {"HRANDFIELD", "TIME", "XLEN", "XRANGE", "ZCARD", "ZRANGE", "ZRANGEBYSCORE", "ZSCORE"}
 )
 _SCRIPTS = [file.read_text() for file in (files("task_manager_redis") / "scripts").iterdir()]
 WRITING = sorted({word for text in _SCRIPTS for word in re.findall(r"\.p?call\('([A-Z]+)'", text)} - _READING)

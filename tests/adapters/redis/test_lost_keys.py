@@ -12,8 +12,9 @@ import redis
 from redis.typing import EncodableT, FieldT
 
 from task_manager_core.domain.errors import BackendCorrupt
+from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import Priority
-from task_manager_core.domain.run import AttemptStatus, Retried
+from task_manager_core.domain.run import AttemptStatus, Retried, Succeeded
 from task_manager_core.ports import Enqueued
 from task_manager_core.testing.conformance.build import (
     HOUR,
@@ -214,12 +215,12 @@ async def test_of_a_lost_line_only_the_order_is_lost(store: Store, server: redis
 # -- streams ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fields", [{"hello": "world"}, {b"\xff": b"\xfe"}, {"run": "a", "task": "b", "body": "c"}])
+@pytest.mark.parametrize("fields", [{"hello": "world"}, {b"\xff": b"\xfe"}, {"run": "a", "task": "b", "text": "c"}])
 @pytest.mark.parametrize("waiting", [False, True])
 async def test_what_somebody_else_puts_into_a_stream_is_said_once_and_dropped(
     store: Store, server: redis.Redis, fields: dict[FieldT, EncodableT], waiting: bool
 ) -> None:
-    """Whether a worker looks or waits. Whoever waits gets it from the server itself."""
+    """Whether a worker looks or waits."""
     await store.define(task())
     await store.enqueue(run(task(), "1"))
     [claim] = await store.claim()
@@ -237,52 +238,22 @@ async def test_what_somebody_else_puts_into_a_stream_is_said_once_and_dropped(
     assert other.run == run(task(), "2")
     assert await store.settle(claim)
     assert await store.settle(other)
-    assert (server.xlen(LOW), server.xpending(LOW, "workers")["pending"]) == (0, 0)
-
-
-async def test_what_somebody_else_put_into_a_stream_keeps_nobody_from_being_reaped(
-    store: Store, server: redis.Redis
-) -> None:
-    term = await store.lead()
-    await store.define(task())
-    await store.claim()
-    server.xadd(LOW, {"hello": "world"})
-    server.xreadgroup("workers", "a worker that died", {LOW: ">"})
-    claim = await store.take(run(task()))
-    await store.advance(TTL)
-    assert await store.reap(term, TTL) == (claim,)
-    assert len(await store.claim()) == 1
-    assert server.xlen(LOW) == 1
-
-
-async def test_claims_on_a_stream_whose_group_is_there_are_settled(store: Store, server: redis.Redis) -> None:
-    """One script settles for both streams, and it is not asked twice."""
-    low, high = task("low"), task("high", priority=Priority.HIGH)
-    for of in (low, high):
-        await store.define(of)
-    await store.enqueue(run(low), run(high))
-    claims = await store.claim()
-    server.xgroup_destroy(LOW, "workers")
-    lost = await store.queue.settle([settlement(claim) for claim in claims])
-    assert [claim.run for claim in lost] == [run(low)]
-    [again] = await store.claim()
-    assert await store.settle(again)
-    assert [len(await store.records(of.key)) for of in (low, high)] == [1, 1]
+    assert server.xlen(LOW) == 0
 
 
 async def test_runs_of_a_stream_that_is_gone_end_on_the_record(store: Store, server: redis.Redis) -> None:
     """Their bodies are gone with it. What was held behind them goes."""
-    of, other = exclusive(), task("other", priority=Priority.HIGH)
-    for one in (of, other):
+    of, other, claimed = exclusive(), task("other", priority=Priority.HIGH), task("claimed")
+    for one in (of, other, claimed):
         await store.define(one)
-    claim = await store.take(run(of, "1"))
-    await store.enqueue(run(of, "2"), run(other))
+    claim = await store.take(run(claimed))
+    await store.enqueue(run(of, "1"), run(of, "2"), run(other))
     server.delete(LOW)
-    assert not await store.settle(claim)
-    [following, untouched] = sorted(await store.claim(), key=lambda one: one.run.task.name, reverse=True)
+    [untouched, following] = await store.claim()
     assert (following.run, untouched.run) == (run(of, "2"), run(other))
-    assert [(line.run, line.status) for line in await store.records(of.key)] == [(claim.run.id, AttemptStatus.LOST)]
-    for left in (following, untouched):
+    lines = await store.records(of.key)
+    assert [(line.run, line.status) for line in lines] == [(run(of, "1").id, AttemptStatus.LOST)]
+    for left in (claim, following, untouched):
         assert await store.settle(left)
 
 
@@ -308,8 +279,50 @@ async def test_a_claim_without_a_place_is_dropped(store: Store, server: redis.Re
     server.delete(ours("live", encode_task(key())))
     await store.advance(TTL)
     assert await store.reap(term, TTL) == ()
-    assert server.xlen(LOW) == 0
+    assert (server.exists(ours("claims")), server.exists(ours("claimed", WORKER.value))) == (0, 0)
     assert (await store.live(key()), await store.records(key()), await store.claim()) == ((), (), ())
+
+
+async def test_a_queued_run_without_a_place_is_dropped(store: Store, server: redis.Redis) -> None:
+    await store.define(task())
+    await store.enqueue(run(task()))
+    server.delete(ours("live", encode_task(key())))
+    assert await store.claim() == ()
+    assert server.xlen(LOW) == 0
+
+
+@pytest.mark.parametrize("end", ["reap", "retry", "release", "succeed"])
+async def test_a_claimed_run_whose_body_is_gone_ends(store: Store, server: redis.Redis, end: str) -> None:
+    """Its worker may still say how it ended."""
+    of, term = exclusive(), await store.lead()
+    await store.define(of)
+    claim = await store.take(run(of, "1"))
+    await store.enqueue(run(of, "2"))
+    server.delete(ours("claimed", WORKER.value))
+    if end == "reap":
+        await store.advance(TTL)
+        assert await store.reap(term, TTL) == ()
+    elif end == "release":
+        assert not await store.release(claim)
+    else:
+        assert await store.settle(claim, Retried(HOUR) if end == "retry" else Succeeded())
+    [line] = await store.records(of.key)
+    status = {"retry": AttemptStatus.RETRIED, "succeed": AttemptStatus.SUCCEEDED}.get(end, AttemptStatus.LOST)
+    assert (line.run, line.status) == (claim.run.id, status)
+    [following] = await store.claim()
+    assert following.run == run(of, "2")
+
+
+async def test_heartbeats_that_are_lost_are_noted_again(store: Store, server: redis.Redis) -> None:
+    """By a worker that lives, and of one that does not by the look that follows its death."""
+    term = await store.lead()
+    await store.define(task())
+    alive, silent = await store.take(run(task(), "1")), await store.take(run(task(), "2"), NodeId("silent"))
+    server.delete(ours("claims"))
+    assert await store.alive(alive, TTL)
+    await store.history.snapshot()
+    await store.advance(TTL)
+    assert set(await store.reap(term, TTL)) == {alive, silent}
 
 
 async def test_one_task_without_a_definition_does_not_stop_the_others(store: Store, server: redis.Redis) -> None:

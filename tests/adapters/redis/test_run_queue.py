@@ -1,4 +1,4 @@
-"""What is particular to runs in streams: waking, lost replies, unreadable runs, consumers."""
+"""What is particular to runs in streams: waking, lost replies, unreadable runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ from tests.adapters.redis.moved import MovedRedis, open_moved
 from tests.waiting import wait_until_async
 
 OTHER = NodeId("other")
-LOW, HIGH = "{tests}:runs:low", "{tests}:runs:high"
 
 
 @pytest_asyncio.fixture
@@ -71,8 +70,10 @@ async def test_one_run_wakes_one_worker(store: Store, server: redis.Redis) -> No
     await waits(server, 5)
     for left in (4, 3):
         await store.enqueue(run(task(), f"{left}"))
+        done, _ = await asyncio.wait(waiting, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        assert len(done) == 1
+        waiting = [one for one in waiting if one not in done]
         await waits(server, left)
-    await wait_until_async(lambda: sum(waiter.done() for waiter in waiting) == 2, "two have got a run")
     for waiter in waiting:
         waiter.cancel()
     await asyncio.wait(waiting)
@@ -139,21 +140,29 @@ async def test_an_idle_worker_waits_no_longer_than_it_said(store: Store) -> None
 # -- lost replies -----------------------------------------------------------------------------------------------------
 
 
-async def test_claims_whose_reply_was_lost_come_back_to_their_worker_only(
-    moved: MovedRedis, store: Store, server: redis.Redis
-) -> None:
+async def test_claims_whose_reply_was_lost_come_back_to_their_worker_only(moved: MovedRedis, store: Store) -> None:
     await store.define(task())
     await store.define(task("high", priority=Priority.HIGH))
     asked = [*runs(task(), 3), run(task("high", priority=Priority.HIGH))]
     await store.enqueue(*asked)
-    for stream in (HIGH, LOW):
-        server.xreadgroup("workers", WORKER.value, {stream: ">"}, count=10)
+    lost = await moved.client.run(script("claim"), WORKER.value, 10, 0)
+    assert isinstance(lost, list)
     assert await store.claim(OTHER) == ()
     assert await store.queue.claim(OTHER, 10, NOTHING, known=()) == ()
     claims = await store.queue.claim(WORKER, 10, NOTHING, known=())
     assert {claim.run for claim in claims} == set(asked)
     assert await store.queue.claim(WORKER, 10, HOUR, known=claims) == ()
     assert {claim.run for claim in await store.queue.claim(WORKER, 10, NOTHING, known=claims[1:])} == {claims[0].run}
+
+
+async def test_a_worker_that_is_woken_and_dies_keeps_nobody_waiting_for_long(store: Store, server: redis.Redis) -> None:
+    """Who waits looks again when its wait is over, whatever became of the knock."""
+    await store.define(task())
+    await store.enqueue(run(task()))
+    assert server.lpop("{tests}:bell") is not None
+    async with asyncio.timeout(10):
+        [claim] = await store.queue.claim(WORKER, 10, HOUR)
+    assert claim.run == run(task())
 
 
 # -- runs that cannot be read -----------------------------------------------------------------------------------------
@@ -182,38 +191,31 @@ async def test_an_unreadable_run_goes_back_and_hurts_no_other(moved: MovedRedis,
     assert (left.attempt, left.failures) == (1, 0)
 
 
-async def test_places_and_entries_without_losses_are_read_as_none(store: Store, server: redis.Redis) -> None:
-    """As an earlier release wrote them, and as this one writes them while there are none."""
+async def test_what_a_newer_release_says_of_a_run_stays_with_it(store: Store, server: redis.Redis) -> None:
+    """Behind the words that this one knows."""
     term = await store.lead()
     await store.define(task())
     claim = await store.take(run(task()))
-    place = server.hget("{tests}:live:group/task", encode_run_id(claim.run.id))
+    live, name = "{tests}:live:group/task", encode_run_id(claim.run.id)
+    place = server.hget(live, name)
     assert isinstance(place, str)
-    assert len(place.split(" ")) == 9
-    assert "losses" not in f"{server.xrange(LOW)}"
-    for losses in (1, 2):
+    server.hset(live, name, f"{place} 7 new")
+    for number in range(1, 3):
         await store.advance(TTL)
         assert await store.reap(term, TTL) == (claim,)
         [claim] = await store.claim()
-        assert (claim.attempt, claim.failures, claim.losses) == (losses + 1, 0, losses)
-
-
-# -- consumers and lines that the store writes ------------------------------------------------------------------------
-
-
-async def test_consumers_are_forgotten_only_without_claims(
-    moved: MovedRedis, store: Store, server: redis.Redis
-) -> None:
-    await store.define(task())
-    term = await store.lead()
-    claim = await store.take(run(task()), NodeId("busy"))
-    server.xgroup_createconsumer(LOW, "workers", "idle")
-    names = [consumer["name"] for consumer in server.xinfo_consumers(LOW, "workers")]
-    assert sorted(names) == ["busy", "idle"]
-    # The server measures how long a consumer has been idle, so here only the threshold can be moved.
-    await moved.client.run(script("reap"), term.holder.value, term.token, 60_000, 10, -1)
-    assert [consumer["name"] for consumer in server.xinfo_consumers(LOW, "workers")] == ["busy"]
+        assert (claim.attempt, claim.failures, claim.losses) == (number + 1, 0, number)
+    assert await store.settle(claim, Retried(HOUR))
+    await store.queue.hasten([key()])
+    [claim] = await store.claim()
+    place = server.hget(live, name)
+    assert isinstance(place, str)
+    assert place.endswith(" 7 new")
+    assert [one.losses for one in await store.live(key())] == [2]
     assert await store.settle(claim)
+
+
+# -- lines that the store writes --------------------------------------------------------------------------------------
 
 
 async def test_lines_of_the_store_read_like_those_of_a_worker(store: Store) -> None:
@@ -237,8 +239,7 @@ async def test_lines_of_the_store_read_like_those_of_a_worker(store: Store) -> N
         token=claim.token,
     )
     assert 2 * TTL <= lost.duration < 3 * TTL
-    assert cancelled.attempt == 2
-    assert cancelled.token > lost.token
+    assert (cancelled.attempt, cancelled.token) == (2, 0), "nobody has claimed it"
     assert (cancelled.worker, cancelled.duration) == (NodeId(""), NOTHING)
 
 

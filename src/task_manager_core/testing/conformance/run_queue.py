@@ -239,7 +239,7 @@ class RunQueueLaws(Contract):
 
     @law("run_queue", 10)
     async def test_fencing_tokens_increase(self, store: Store) -> None:
-        """Fencing tokens strictly increase within a run."""
+        """Each claim brings a fencing token of its own; within a run they strictly increase."""
         term = await store.lead()
         await store.define(task())
         claim = await store.take(run(task()))
@@ -265,6 +265,9 @@ class RunQueueLaws(Contract):
             assert await store.reap(term, TTL) == (claim,)
             claim = await again()
         assert tokens == sorted(set(tokens))
+        await store.enqueue(*runs(task(), 20, "others"))
+        others = [*await store.claim(), *await store.claim(OTHER)]
+        assert len({one.token for one in others} | set(tokens)) == len(others) + len(tokens)
 
     @law("run_queue", 11)
     async def test_runs_are_cancelled(self, store: Store) -> None:

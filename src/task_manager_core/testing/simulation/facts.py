@@ -237,7 +237,7 @@ class Claimed:
         if standing.returns(books.at):
             books.turn(standing, RunTurn.DUE)
         books.turn(standing, RunTurn.CLAIMED)
-        standing.claim, standing.beat, standing.token = self.claim, books.at, self.claim.token
+        standing.claim, standing.beat = self.claim, books.at
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,14 +23,13 @@ LONGEST_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(slots=True, kw_only=True)
 class Standing:
-    """A live run as it must stand. `token` is the greatest one given out; `claim` is set while it runs."""
+    """A live run as it must stand. `claim` is set while it runs."""
 
     run: Run
     state: RunState
     attempt: int = 1
     failures: int = 0
     losses: int = 0
-    token: int = 0
     claim: Claim | None = None
     beat: datetime = LONGEST_AGO
     due_at: datetime | None = None
@@ -178,7 +177,7 @@ class Known:
 class Ledger:
     """The books of the present incarnation and the facts that outlive it. `claim_ttl` is every worker's,
     `node` the life whose operation is being judged. `begun` has the attempts that were started since their claim was
-    given: a store that was set back forgets what came of them.
+    given: a store that was set back forgets what came of them. `claimed` has the greatest token ever given for a run.
     """
 
     claim_ttl: timedelta
@@ -186,6 +185,7 @@ class Ledger:
     books: Books = field(default_factory=Books)
     greatest_token: int = 0
     greatest_version: int = 0
+    claimed: dict[RunId, int] = field(default_factory=dict[RunId, int])
     names: dict[RunId, tuple[TaskKey, datetime | None]] = field(
         default_factory=dict[RunId, tuple[TaskKey, datetime | None]]
     )

@@ -27,10 +27,10 @@ class OneAttempt(Checker):
 
     invariant = "I5"
     law = (
-        "A run has at most one live attempt, which is started once; the next begins after the last ended or its claim "
-        "expired, never by age."
+        "A run has at most one live attempt, which is started once and has a token of its own; the next begins after "
+        "the last ended or its claim expired, never by age."
     )
-    because = "A claim is compared by token and worker; only heartbeats count, and an expired claim is never revived."
+    because = "Each claim gets a new token and is compared by it; only heartbeats count, and an expired claim is over."
 
     def judge(self, fact: Fact, ledger: Ledger) -> None:
         match fact:
@@ -72,7 +72,9 @@ class OneAttempt(Checker):
         expected = (standing.attempt, standing.failures, standing.losses)
         given = (claim.attempt, claim.failures, claim.losses)
         self.require(given == expected, f"{_shown(claim)} was given as {given}, not as {expected}")
-        self.require(claim.token > standing.token, f"{_shown(claim)} follows token {standing.token}")
+        greatest = ledger.claimed.get(claim.run.id, 0)
+        self.require(claim.token > greatest, f"{_shown(claim)} follows token {greatest}")
+        ledger.claimed[claim.run.id] = claim.token
         ledger.begun.discard((claim.run.id, claim.token, claim.worker.value))
 
 
@@ -141,7 +143,7 @@ class Backoff(Checker):
 
     def begun(self, execution: Execution, ledger: Ledger) -> None:
         standing = ledger.books.standing(execution.task, execution.run)
-        if standing is not None and standing.token == execution.token:
+        if standing is not None and standing.claim is not None and standing.claim.token == execution.token:
             most, losses = standing.run.retry.max_lost_attempts, standing.losses
             self.require(
                 most is None or losses <= most, f"{execution.task} {execution.run} was started after {losses} losses"
