@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from fastapi_task_manager.api.bodies import reads
 from fastapi_task_manager.api.refusals import bounded, refusals
-from fastapi_task_manager.api.selecting import KeyInPath, possible_key
+from fastapi_task_manager.api.selecting import KeyInPath, OnlyKnownParameters, possible_key
 from fastapi_task_manager.api.showing import shown_dynamic_task
 from fastapi_task_manager.schema.task import (
     ChangeDynamicTaskRequest,
@@ -25,6 +25,7 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
 
     @router.post(
         "/tasks",
+        dependencies=[OnlyKnownParameters],
         responses=refusals(
             _400="A value is refused: an unknown function, a bad cron expression; `field` names it.",
             _404="There is no such group.",
@@ -39,6 +40,7 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
 
     @router.put(
         "/tasks/{task_group_name}/{task_name:path}",
+        dependencies=[OnlyKnownParameters],
         responses=refusals(
             _400="A value is refused, or the task is static.",
             _404="There is no such task.",
@@ -51,7 +53,11 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
         """Change a dynamic task. What is left out stays; pause and history stay; nothing fires at once."""
         return shown_dynamic_task(await manager.change_dynamic_task(key.group, key.name, **body.said()))
 
-    @router.delete("/tasks", responses=refusals(_400="The task is static.", _404="There is no such task."))
+    @router.delete(
+        "/tasks",
+        dependencies=[OnlyKnownParameters],
+        responses=refusals(_400="The task is static.", _404="There is no such task."),
+    )
     @bounded
     async def remove(
         task_group_name: Annotated[str, Query(description="Group of the task")],

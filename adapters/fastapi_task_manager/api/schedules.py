@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from fastapi_task_manager.api.bodies import reads
 from fastapi_task_manager.api.refusals import refusals
-from fastapi_task_manager.api.selecting import KeyInPath
+from fastapi_task_manager.api.selecting import KeyInPath, OnlyKnownParameters
 from fastapi_task_manager.api.showing import shown_upcoming
 from fastapi_task_manager.schema.schedule import PreviewRequest, UpcomingResponse
 from task_manager_core.domain.preview import MOST_UPCOMING, upcoming
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 def add_schedule_routes(router: APIRouter, manager: TaskManager) -> None:
     """GET upcoming slots of a task, and POST /schedules/preview."""
 
-    @router.get("/tasks/{task_group_name}/{task_name:path}/upcoming", responses=refusals(_404="There is no such task."))
+    @router.get(
+        "/tasks/{task_group_name}/{task_name:path}/upcoming",
+        dependencies=[OnlyKnownParameters],
+        responses=refusals(_404="There is no such task."),
+    )
     def upcoming_of_task(
         key: KeyInPath,
         count: Annotated[int, Query(ge=1, le=MOST_UPCOMING, description="How many slots")] = 10,
@@ -32,7 +36,11 @@ def add_schedule_routes(router: APIRouter, manager: TaskManager) -> None:
         stored = manager.control.definition(key)
         return shown_upcoming(upcoming(stored.task.schedule, _now(), count))
 
-    @router.post("/schedules/preview", responses=refusals(_400="A value is refused; `field` names it."))
+    @router.post(
+        "/schedules/preview",
+        dependencies=[OnlyKnownParameters],
+        responses=refusals(_400="A value is refused; `field` names it."),
+    )
     @reads(PreviewRequest)
     async def preview(body: PreviewRequest) -> UpcomingResponse:
         """The coming slots of a schedule that nobody registered."""

@@ -47,26 +47,25 @@ def said(selection: Selection) -> dict[str, str | None]:
 async def only_known_parameters(request: Request) -> None:
     """Refuse a filter that nothing reads, or that is given twice: what it should have left out would be affected.
 
+    FastAPI would take the last of two. A parameter of the application may be a list.
+
     Known is what the route itself reads, and what any dependency has asked for by now: those of the application, of
     outer routers, of `include_router` and of `get_manager_router` are solved before this one.
     """
     asked = request.query_params
     assert isinstance(asked, AskedParams)
-    known = asked.asked | set(_parameters_of_the_route(request.scope["route"].dependant))
-    unknown = f"Unknown parameter; this route has {', '.join(sorted(known))}"
+    own = set(_parameters_of_the_route(request.scope["route"].dependant))
+    known = asked.asked | own
+    unknown = f"Unknown parameter; this route has {', '.join(sorted(known)) or 'none'}"
     problems = {
         name: ("extra_forbidden", unknown) if name not in known else ("too_many", "Given more than once")
         for name in asked
-        if name not in known or (name in _SINGLE and len(asked.getlist(name)) > 1)
+        if name not in known or (name in own and len(asked.getlist(name)) > 1)
     }
     if problems:
         raise RequestValidationError(
             [{"type": kind, "loc": ("query", name), "msg": message} for name, (kind, message) in problems.items()]
         )
-
-
-_SINGLE = frozenset({"task_group_name", "name", "task_name", "tag", "run_id"})
-"""Of these FastAPI would take the last one. An application's own parameters may be lists."""
 
 
 def _parameters_of_the_route(dependant: Dependant) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query, Response
 
 from fastapi_task_manager.api.refusals import RETRY_LATER
+from fastapi_task_manager.api.selecting import OnlyKnownParameters
 from fastapi_task_manager.schema import task_group as shown
 from fastapi_task_manager.schema.health import ConfigResponse, HealthResponse
 from fastapi_task_manager.schema.task import RegisteredFunctionInfo, RegisteredFunctionsResponse
@@ -33,7 +34,7 @@ def add_status_routes(router: APIRouter, manager: TaskManager) -> None:
         """The operational fields of the configuration: no host, no secret."""
         return ConfigResponse.model_validate(manager.config)
 
-    @router.get("/task-groups")
+    @router.get("/task-groups", dependencies=[OnlyKnownParameters])
     async def task_groups(
         task_group_name: Annotated[str | None, Query(description="Only the group of this name")] = None,
         name: Annotated[str | None, Query(description="The same")] = None,
@@ -48,7 +49,7 @@ def add_status_routes(router: APIRouter, manager: TaskManager) -> None:
             if name in (None, group.name)
         ]
 
-    @router.get("/functions")
+    @router.get("/functions", dependencies=[OnlyKnownParameters])
     async def functions(
         task_group_name: Annotated[str | None, Query(description="Only functions of this group")] = None,
         name: Annotated[str | None, Query(description="Only functions of this name")] = None,

@@ -29,7 +29,9 @@ def add_task_routes(router: APIRouter, manager: TaskManager) -> None:
         return [shown_task(status) for status in statuses]
 
     @router.get(
-        "/tasks/{task_group_name}/{task_name:path}/statistics", responses=refusals(_404="There is no such task.")
+        "/tasks/{task_group_name}/{task_name:path}/statistics",
+        dependencies=[OnlyKnownParameters],
+        responses=refusals(_404="There is no such task."),
     )
     @bounded
     async def statistics(
@@ -46,7 +48,11 @@ def add_task_routes(router: APIRouter, manager: TaskManager) -> None:
             skipped=[shown_skips(skipped) for skipped in skips],
         )
 
-    @router.get("/tasks/{task_group_name}/{task_name:path}/explain", responses=refusals(_404="There is no such task."))
+    @router.get(
+        "/tasks/{task_group_name}/{task_name:path}/explain",
+        dependencies=[OnlyKnownParameters],
+        responses=refusals(_404="There is no such task."),
+    )
     @bounded
     async def explain(key: KeyInPath) -> TaskExplanation:
         """Why the task runs next when it does, or does not run."""

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from fastapi import Depends, Header, HTTPException, Query
+from fastapi import Depends, FastAPI, Header, HTTPException, Query
 from fastapi.security import APIKeyQuery
 from pydantic import BaseModel
 
@@ -30,6 +30,7 @@ TASK_FIELDS = (
 class Scene:
     """A served application with tasks that never run by themselves."""
 
+    app: FastAPI
     client: httpx.AsyncClient
     manager: TaskManager
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -67,7 +68,7 @@ async def scene() -> AsyncGenerator[Scene]:
 
     app, manager = build(reports, upkeep, shutdown_timeout=0)
     async with serving(app) as client:
-        yield Scene(client, manager, calls)
+        yield Scene(app, client, manager, calls)
 
 
 async def test_tasks_have_the_documented_fields(scene: Scene) -> None:
@@ -193,6 +194,36 @@ async def test_a_filter_that_is_given_twice_is_422_and_changes_nothing(scene: Sc
     response = await scene.client.post(f"/tasks/disable?{filters}")
     assert (response.status_code, response.json()["detail"][0]["msg"]) == (422, "Given more than once")
     assert all(task["is_active"] for task in await scene.get("/tasks"))
+
+
+async def test_every_route_but_health_and_config_refuses_what_it_does_not_read(scene: Scene) -> None:
+    """A route that is added one day, too. Of two values FastAPI would take the last."""
+    paths = scene.app.openapi()["paths"]
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            url = f"http://test{path.format(task_group_name='Upkeep', task_name='fail')}"
+            own = [one["name"] for one in operation.get("parameters", []) if one["in"] == "query"]
+            response = await scene.client.request(method, f"{url}?nobody=1")
+            if path.endswith(("/health", "/config")):
+                assert response.status_code == 200, (method, path)
+                continue
+            assert response.status_code == 422, (method, path, response.text)
+            assert response.json()["detail"][0]["loc"] == ["query", "nobody"]
+            for name in own:
+                response = await scene.client.request(method, f"{url}?{name}=1&{name}=1")
+                assert response.status_code == 422, (method, path, name, response.text)
+                assert response.json()["detail"][0]["msg"] == "Given more than once"
+    assert {task["name"] for task in await scene.get("/tasks")} == {"send", "fail", "long"}
+
+
+async def test_a_removal_that_names_two_tasks_removes_none(scene: Scene) -> None:
+    for name in ("a", "b"):
+        body = {"task_group_name": "Upkeep", "function_name": "fail", "name": name, "cron_expression": "0 0 1 1 *"}
+        await answer(scene.client, "POST", "/tasks", json=body)
+    for filters in ("task_name=a&task_name=b", "task_name=b&tag=nope"):
+        response = await scene.client.delete(f"/tasks?task_group_name=Upkeep&{filters}")
+        assert response.status_code == 422
+    assert {"a", "b"} <= {task["name"] for task in await scene.get("/tasks")}
 
 
 class Credentials(BaseModel):
