@@ -7,7 +7,7 @@ import os
 import secrets
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from fastapi_task_manager import OperationalConfig, TaskGroup, TaskManager
@@ -16,10 +16,11 @@ from task_manager_memory import MemoryStore
 token = os.environ.get("MANAGEMENT_TOKEN") or secrets.token_urlsafe()
 
 
-def check_token(given: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())]) -> None:
+def check_token(request: Request, given: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())]) -> None:
     """Compare in constant time."""
     if not secrets.compare_digest(given.credentials.encode(), token.encode()):
         raise HTTPException(401, "wrong token")
+    request.state.task_manager_caller = "the operator"  # for the log
 
 
 app = FastAPI()

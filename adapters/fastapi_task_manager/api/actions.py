@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Header, Query
 
+from fastapi_task_manager.api.acting import Acting, Action
 from fastapi_task_manager.api.bodies import reads
 from fastapi_task_manager.api.refusals import bounded, refusals
 from fastapi_task_manager.api.selecting import ActionFilters, OnlyKnownParameters, said
@@ -25,11 +26,12 @@ NO_MATCH = refusals(_404="No task matches.")
 LONGEST_REQUEST_ID = 255
 
 
-def matching(control: Control, selection: Selection) -> list[TaskKey]:
-    """The tasks that match. Errors: NothingMatches."""
+def matching(control: Control, selection: Selection, action: Action) -> list[TaskKey]:
+    """The tasks that match, which the action is about. Errors: NothingMatches."""
     keys = [stored.task.key for stored in control.select(selection)]
     if not keys:
         raise NothingMatches("task", said(selection))
+    action.concerns(keys)
     return keys
 
 
@@ -38,33 +40,33 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
 
     @router.post("/tasks/disable", dependencies=[OnlyKnownParameters], responses=NO_MATCH)
     @bounded
-    async def disable(selection: ActionFilters) -> TaskActionResponse:
+    async def disable(selection: ActionFilters, action: Acting) -> TaskActionResponse:
         """Stop dispatching these tasks until they are enabled, however long that takes."""
         control = manager.control
-        return shown_action(await control.pause(matching(control, selection)))
+        return shown_action(await control.pause(matching(control, selection, action)))
 
     @router.post("/tasks/enable", dependencies=[OnlyKnownParameters], responses=NO_MATCH)
     @bounded
-    async def enable(selection: ActionFilters) -> TaskActionResponse:
+    async def enable(selection: ActionFilters, action: Acting) -> TaskActionResponse:
         """Dispatch these tasks again, from their next slot on."""
         control = manager.control
-        return shown_action(await control.resume(matching(control, selection)))
+        return shown_action(await control.resume(matching(control, selection, action)))
 
     @router.post("/tasks/reset-retry", dependencies=[OnlyKnownParameters], responses=NO_MATCH)
     @bounded
-    async def reset_retry(selection: ActionFilters) -> TaskActionResponse:
+    async def reset_retry(selection: ActionFilters, action: Acting) -> TaskActionResponse:
         """End backoffs: waiting retries run now."""
         control = manager.control
-        keys = matching(control, selection)
+        keys = matching(control, selection, action)
         await control.reset(keys)
         return shown_action(keys)
 
     @router.delete("/tasks/statistics", dependencies=[OnlyKnownParameters], responses=NO_MATCH)
     @bounded
-    async def clear_statistics(selection: ActionFilters) -> TaskActionResponse:
+    async def clear_statistics(selection: ActionFilters, action: Acting) -> TaskActionResponse:
         """Forget the history of these tasks."""
         control = manager.control
-        cleared = await control.clear(matching(control, selection))
+        cleared = await control.clear(matching(control, selection, action))
         logger_of("statistics").info("cleared the history of %d tasks", len(cleared))
         return shown_action(cleared)
 
@@ -78,6 +80,7 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
     async def trigger(
         body: TriggerRequest | None,
         selection: ActionFilters,
+        action: Acting,
         idempotency_key: Annotated[
             str | None,
             Header(
@@ -91,7 +94,7 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
         control = manager.control
         request = idempotency_key or uuid4().hex
         kwargs = None if body is None else body.kwargs
-        triggered = await control.trigger(matching(control, selection), request, kwargs)
+        triggered = await control.trigger(matching(control, selection, action), request, kwargs)
         known = [one for one in triggered if one.enqueued is not Enqueued.UNKNOWN_TASK]
         return shown_runs((one.key, one.run.value, one.enqueued.value) for one in known)
 
@@ -103,15 +106,17 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
     @bounded
     async def cancel(
         selection: ActionFilters,
+        action: Acting,
         run_id: Annotated[str | None, Query(description="Only this run; default: every live run")] = None,
     ) -> TaskRunsResponse:
         """Cancel live runs. A running one is interrupted with its worker's next heartbeat."""
         control = manager.control
-        matching(control, selection)
+        matching(control, selection, action)
         statuses, _ = await control.look(selection)
         live = [(one.view.key, run.run) for one in statuses for run in one.view.live if run_id in (None, run.run.value)]
         if run_id is not None and not live:
             raise NothingMatches("live run", {"run_id": run_id, **said(selection)})
+        action.concerns({key for key, _ in live})
         answers = await control.cancel(live)
         cancelled = [pair for pair in zip(live, answers, strict=True) if pair[1] is not Cancelling.NOT_LIVE]
         return shown_runs((key, run.value, answer.value) for (key, run), answer in cancelled)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
 
+from fastapi_task_manager.api.acting import Acting
 from fastapi_task_manager.api.bodies import reads
 from fastapi_task_manager.api.refusals import bounded, refusals
 from fastapi_task_manager.api.selecting import KeyInPath, OnlyKnownParameters, possible_key
@@ -15,6 +16,7 @@ from fastapi_task_manager.schema.task import (
     CreateDynamicTaskRequest,
     DynamicTaskResponse,
 )
+from task_manager_core.domain.identity import TaskKey
 
 if TYPE_CHECKING:
     from fastapi_task_manager.task_manager import TaskManager
@@ -34,9 +36,13 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
     )
     @reads(CreateDynamicTaskRequest)
     @bounded
-    async def create(body: CreateDynamicTaskRequest) -> DynamicTaskResponse:
+    async def create(body: CreateDynamicTaskRequest, action: Acting) -> DynamicTaskResponse:
         """Add a dynamic task. It waits for its first slot."""
-        return shown_dynamic_task(await manager.add_dynamic_task(**body.said()))
+        if body.name is not None:
+            action.concerns([possible_key(body.task_group_name, body.name)])
+        task = await manager.add_dynamic_task(**body.said())
+        action.concerns([TaskKey(task.group, task.name)])
+        return shown_dynamic_task(task)
 
     @router.put(
         "/tasks/{task_group_name}/{task_name:path}",
@@ -49,8 +55,9 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
     )
     @reads(ChangeDynamicTaskRequest)
     @bounded
-    async def change(body: ChangeDynamicTaskRequest, key: KeyInPath) -> DynamicTaskResponse:
+    async def change(body: ChangeDynamicTaskRequest, key: KeyInPath, action: Acting) -> DynamicTaskResponse:
         """Change a dynamic task. What is left out stays; pause and history stay; nothing fires at once."""
+        action.concerns([key])
         return shown_dynamic_task(await manager.change_dynamic_task(key.group, key.name, **body.said()))
 
     @router.delete(
@@ -62,7 +69,9 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
     async def remove(
         task_group_name: Annotated[str, Query(description="Group of the task")],
         task_name: Annotated[str, Query(description="Name of the task")],
+        action: Acting,
     ) -> DynamicTaskResponse:
         """Remove a dynamic task with all its state; the answer is the task that is gone."""
         key = possible_key(task_group_name, task_name)
+        action.concerns([key])
         return shown_dynamic_task(await manager.remove_dynamic_task(key.group, key.name))

@@ -12,12 +12,13 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
+from fastapi_task_manager.api.acting import acts, log_action, log_turned_away
 from fastapi_task_manager.api.bodies import refuse_other_than_json
 from fastapi_task_manager.api.requests import ManagedRequest
 from fastapi_task_manager.api.sites import refuse_foreign_site
 from fastapi_task_manager.api.turned_away import TurnedAway
-from fastapi_task_manager.observers.logs import logger_of
 from fastapi_task_manager.schema.error import ErrorResponse
 from task_manager_core.domain.errors import (
     BackendError,
@@ -33,8 +34,6 @@ from task_manager_core.domain.errors import (
     TaskNotFound,
     VersionConflict,
 )
-
-_log = logger_of("api")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -110,20 +109,25 @@ class ManagedRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
-            managed, acts = ManagedRequest(request, self.longest_body), request.method not in _READING
+            managed, reason = ManagedRequest(request, self.longest_body), ""
             try:
-                if acts:
+                if request.method not in _READING:
                     refuse_foreign_site(managed, self.trusted_origins)
                     refuse_other_than_json(managed)
                 response = await handler(managed)
             except TaskManagerError as error:
-                response = _refusal(error)
+                response, reason = _refusal(error), _reason_of(error)
             except RequestValidationError as error:
-                response = _unreadable(error)
+                response, reason = _unreadable(error), _unreadable_parts(error)
             except TurnedAway as error:
                 response = JSONResponse({"detail": _utf8(error.detail), "field": None}, error.status_code)
-            if acts:
-                _log.info("%s %s: %d", request.method, self.path, response.status_code)
+                reason = error.detail
+            except HTTPException as error:
+                if error.status_code in {401, 403}:
+                    log_turned_away(request, error.status_code)
+                raise
+            if acts(self.dependant):
+                log_action(request, response.status_code, reason)
             if request.method == "HEAD":
                 response.body = b""  # the length stays that of the answer to a GET
             return response
@@ -165,6 +169,18 @@ def _unreadable(error: RequestValidationError) -> Response:
         for problem in problems[:20]
     ]
     return JSONResponse({"detail": detail}, 422)
+
+
+def _reason_of(error: TaskManagerError) -> str:
+    """For the log, where the values of a request do not belong: there may be secrets among its arguments."""
+    return f"{error.field}: {error.reason}" if isinstance(error, DefinitionError) else str(error)
+
+
+def _unreadable_parts(error: RequestValidationError) -> str:
+    """Where the problems are, without what the request says there."""
+    problems: list[Mapping[str, Any]] = list(error.errors())
+    parts = (f"{'.'.join(map(str, problem['loc']))} ({problem['type']})" for problem in problems[:5])
+    return f"cannot read {', '.join(parts)}"
 
 
 def _utf8(text: str) -> str:

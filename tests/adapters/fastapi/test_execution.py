@@ -346,8 +346,8 @@ async def test_what_people_do_is_told(caplog: pytest.LogCaptureFixture) -> None:
         await client.post("/tasks/disable")
         await client.delete("/tasks/statistics")
     assert [record.getMessage() for record in _lines(caplog, "api", "")] == [
-        "POST /tasks/disable: 200",
-        "DELETE /tasks/statistics: 200",
+        "POST /task-manager/tasks/disable by 127.0.0.1: 200, 1 tasks: g/n",
+        "DELETE /task-manager/tasks/statistics by 127.0.0.1: 200, 1 tasks: g/n",
     ]
     assert _lines(caplog, "statistics", "cleared the history of 1 tasks")
 
