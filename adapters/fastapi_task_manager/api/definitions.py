@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
@@ -16,6 +17,7 @@ from fastapi_task_manager.schema.task import (
     CreateDynamicTaskRequest,
     DynamicTaskResponse,
 )
+from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import TaskKey
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
     async def create(body: CreateDynamicTaskRequest, action: Acting) -> DynamicTaskResponse:
         """Add a dynamic task. It waits for its first slot."""
         if body.name is not None:
-            action.concerns([possible_key(body.task_group_name, body.name)])
+            with suppress(DefinitionError):  # of an impossible name, which is refused below
+                action.concerns([TaskKey(body.task_group_name, body.name)])
         task = await manager.add_dynamic_task(**body.said())
         action.concerns([TaskKey(task.group, task.name)])
         return shown_dynamic_task(task)
