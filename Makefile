@@ -15,7 +15,7 @@ DEMO_NEEDS = $(PYTHON) -c 'import tomllib; project = tomllib.load(open("pyprojec
 	print(*project["dependencies"], *project["optional-dependencies"]["fastapi"], "uvicorn>=0.30", sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format redis simulate simulate-long bench-quick bench-simulation build clean
+.PHONY: help run test check lint format redis simulate simulate-long bench-quick bench-simulation build docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +23,9 @@ help: ## Show this list
 # Each purpose has an environment of its own: a reader who wants to see the demo need not wait for development tools.
 $(READY):           EXTRAS := all,dev
 .venv-build/.ready: EXTRAS := build
+.venv-docs/.ready:  EXTRAS := docs
 
-$(READY) .venv-build/.ready: pyproject.toml
+$(READY) .venv-build/.ready .venv-docs/.ready: pyproject.toml
 	@$(SUPPORTED)
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]'
@@ -84,6 +85,9 @@ build: .venv-build/.ready ## Build wheel and sdist into dist/, install each in a
 	.venv-build/bin/python -m twine check --strict dist/*
 	.venv-build/bin/python -m tests.smoke dist/*
 
+docs: .venv-docs/.ready ## Build the documentation site into docs/site and check it
+	.venv-docs/bin/python -m tests.docs.site
+
 clean: ## Remove the environments, caches and builds
-	rm -rf $(VENV) .venv-run .venv-build build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
+	rm -rf $(VENV) .venv-run .venv-build .venv-docs build dist docs/site docs/.cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,6 +15,8 @@ LONGEST_FILE = 400
 # A name that fits every content attracts every content.
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "services", "misc"}
 TOP_LEVEL = {"pyproject.toml", "README.md", "Makefile", "LICENSE", "src", "adapters", "tests", "docs"}
+# What tools leave below the folders, out of git.
+BUILT = {"__pycache__", "site", ".cache"}
 # A path that is true on one machine only. Routes of HTTP and links have another character before the slash.
 FOREIGN_PATH = re.compile(r"(?<![\w./:}])/(?:work|root|home|Users)/")
 CORE_TESTS = ("domain", "application", "conformance", "simulation")
@@ -23,7 +25,7 @@ CORE_TESTS = ("domain", "application", "conformance", "simulation")
 def _files(*folders: Path, suffix: str = "") -> Iterator[Path]:
     for folder in folders:
         for path in sorted(folder.rglob(f"*{suffix}")):
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and not BUILT & {*path.relative_to(ROOT).parts}:
                 yield path
 
 

@@ -51,11 +51,28 @@ def test_the_decision_on_ports_counts_their_verbs() -> None:
     assert "Twenty-six verbs in seven ports" in page
 
 
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as code hosts and the site name them in addresses."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    return {
+        re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
-    missing = [target for target in targets if not (page.parent / target).exists()]
-    assert not missing
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text()):
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_block_of_code_begins_in_a_way_that_every_reader_of_markdown_knows(page: Path) -> None:
+    """The site takes a word and a title, code hosts the first word. Of anything else the site makes prose."""
+    fences = re.findall(r"^```(.*)$", page.read_text(), re.MULTILINE)
+    assert [fence for fence in fences[::2] if not re.fullmatch(r'\w*( title="[^"]+")?', fence)] == []
+    assert [fence for fence in fences[1::2] if fence] == []
 
 
 def test_the_program_on_the_page_on_simulation_runs() -> None:
@@ -63,7 +80,9 @@ def test_the_program_on_the_page_on_simulation_runs() -> None:
     exec(compile(block, "simulation.md", "exec"), {})
 
 
-SLOTS = re.findall(r"```slots (.*?)\n(.*?)```", (ROOT / "docs/howto/daylight-saving.md").read_text(), re.DOTALL)
+SLOTS = re.findall(
+    r"```slots title=\"(.*?)\"\n(.*?)```", (ROOT / "docs/howto/daylight-saving.md").read_text(), re.DOTALL
+)
 
 
 @pytest.mark.parametrize(("asked", "answered"), SLOTS, ids=[asked for asked, _ in SLOTS])

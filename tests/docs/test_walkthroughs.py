@@ -77,7 +77,7 @@ async def test_the_tutorial_does_what_it_shows() -> None:
 
 async def test_the_tutorial_moves_to_redis_by_two_lines(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASK_MANAGER_REDIS_HOST", redis_url)
-    [block] = re.findall(r"```python on redis\n(.*?)```", TUTORIAL.read_text(), re.DOTALL)
+    [block] = re.findall(r'```python title="on Redis"\n(.*?)```', TUTORIAL.read_text(), re.DOTALL)
     imports, manager = block.strip().split("\n\n")
     source = EXAMPLES["first_tasks"]
     for before, after in (
