@@ -78,7 +78,7 @@ def test_the_reference_shows_the_whole_public_surface() -> None:
 
 SOUND = {
     "index.html": '<link rel="stylesheet" href="a/x.css"><article><p>See <a href="a/index.html">a</a>, '
-    '<a href="#top">top</a>, <a href="https://example.org">others</a>.</p><h1 id="top">x</h1><pre>](code)</pre></article>',
+    '<a href="#top">top</a>, <a href="https://example.org">more</a>.</p><h1 id="top"></h1><pre>](code)</pre></article>',
     "a/index.html": '<a href="../index.html#top">up</a><a href="/index.html">root</a><img src="x.png">',
     "a/x.css": "p { background: url('x.png') }",
     "a/x.png": "",
