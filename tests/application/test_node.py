@@ -16,7 +16,16 @@ from datetime import timedelta
 import pytest
 
 from task_manager_core.application import node as node_module
-from task_manager_core.domain.events import RunReleased, RunSettled, RunStarted, SlotsDecided, TermEnded, TermWon
+from task_manager_core.domain.errors import BackendCorrupt
+from task_manager_core.domain.events import (
+    RunReleased,
+    RunSettled,
+    RunStarted,
+    SlotsDecided,
+    TermEnded,
+    TermWon,
+    ValueSetAside,
+)
 from task_manager_core.domain.events import TickFailed as Failed
 from task_manager_core.domain.leadership import Turn
 from task_manager_core.domain.policy import RetryPolicy
@@ -30,6 +39,7 @@ from tests.application.world import (
     SOON,
     Process,
     Steps,
+    Trouble,
     World,
     a_task,
     live,
@@ -286,3 +296,13 @@ async def test_a_node_that_never_started_can_be_stopped(world: World) -> None:
     assert not process.node.alive
     await process.node.stop()
     assert process.wire.calls == ["depart"]
+
+
+async def test_what_the_store_set_aside_is_said_also_while_a_pass_fails(world: World) -> None:
+    errors = [[BackendCorrupt("a presence", "junk")], [BackendCorrupt("a run", "junk")]]
+    backend = replace(world.backend, unreadable=lambda: errors.pop(0) if errors else ())
+    process = World(backend, world.store, world.clock).process()
+    process.wire.trouble("announce", Trouble.LOST_REQUEST)
+    async with alive(process):
+        await wait_until_async(lambda: len(process.events.of(ValueSetAside)) == 2, "both are said")
+    assert [event.error.where for event in process.events.of(ValueSetAside)] == ["a presence", "a run"]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from task_manager_core.application.reconciler import CLAIMS_PER_STEP, RECOVERY
-from task_manager_core.domain.errors import BackendUnavailable
+from task_manager_core.domain.errors import BackendCorrupt, BackendError, BackendUnavailable
 from task_manager_core.domain.events import ClaimReaped, FindingMade, TermEnded, WriteFenced
-from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Turn
+from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray
 from task_manager_core.domain.run import AttemptStatus, RunState
+from task_manager_core.ports import History
 from tests.application.world import KEY, MINUTE, POLICY, SECOND, Process, Trouble, World, a_task, live, queued, statuses
 
 TTL = POLICY.worker.claim_ttl
@@ -93,6 +98,87 @@ async def test_after_an_outage_workers_settle_before_anything_is_reaped(world: W
     await worker.node.worker.settle()
     await leader.node.reconciler.tick()
     assert (await statuses(world), await live(world)) == ([AttemptStatus.SUCCEEDED], [])
+
+
+class Spoiled:
+    """A history whose next snapshots fail, or name living nodes that cannot be read."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self.errors: Sequence[BackendError] = ()
+        self.unreadable: frozenset[NodeId] = frozenset()
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._history, verb)
+
+    async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
+        if self.errors:
+            error, *self.errors = self.errors
+            raise error
+        return replace(await self._history.snapshot(keys), unreadable=self.unreadable)
+
+
+def spoiled(world: World) -> tuple[World, Spoiled]:
+    history = Spoiled(world.backend.history)
+    backend = replace(world.backend, history=history)
+    return World(backend, world.store, world.clock), history
+
+
+async def test_what_a_look_cannot_read_postpones_no_reaping(world: World) -> None:
+    seen, history = spoiled(world)
+    worker = await queued(world, lambda: None)
+    leader = await seen.process("leader").lead()
+    await worker.backend.queue.claim(worker.id, 1, timedelta(0))
+    await leader.reign(after=TTL)
+    history.errors = 3 * [BackendCorrupt("a view", "junk")]
+    for _ in range(3):
+        with pytest.raises(BackendCorrupt):
+            await leader.node.reconciler.tick()
+    assert leader.wire.calls.count("reap") == 3
+    assert [(run.state, run.losses) for run in await live(world)] == [(RunState.QUEUED, 1)]
+
+
+@pytest.mark.parametrize("error", [BackendCorrupt("a view", "junk"), BackendUnavailable("away")])
+async def test_a_look_that_failed_is_repeated(world: World, error: BackendError) -> None:
+    """The first look of a term is at all tasks, whenever it succeeds."""
+    seen, history = spoiled(world)
+    worker = await queued(world, lambda: None)
+    leader = await seen.process("leader").lead()
+    await worker.backend.queue.claim(NodeId("ghost"), 1, timedelta(0))
+    frame = leader.wire.calls.count("snapshot")
+    leader.wire.between("snapshot", fails_next(history, error))
+    with pytest.raises(BackendError):
+        await leader.node.reconciler.tick()
+    assert leader.wire.calls.count("snapshot") == frame + 2
+    await leader.node.reconciler.tick()
+    assert [type(made.finding) for made in leader.events.of(FindingMade)] == [Orphaned]
+
+
+def fails_next(history: Spoiled, error: BackendError) -> Callable[[], Awaitable[None]]:
+    async def fail() -> None:
+        history.errors = [error]
+
+    return fail
+
+
+async def test_a_living_node_that_cannot_be_read_keeps_its_tasks_and_its_claims(world: World) -> None:
+    """A newer release may say of itself what this one does not understand."""
+    seen, history = spoiled(world)
+    newer = await queued(world, lambda: None)
+    await newer.node.registrar.tick()
+    leader = await seen.process("leader").lead()
+    await newer.backend.queue.claim(newer.id, 1, timedelta(0))
+    await newer.backend.attendance.depart(newer.id)
+    history.unreadable = frozenset({newer.id})
+    await leader.node.reconciler.tick()
+    for _ in range(3):
+        await looks(leader)
+    assert not [made for made in leader.events.of(FindingMade) if not isinstance(made.finding, Overdue)]
+    assert not await retired(world)
+    history.unreadable = frozenset()
+    for _ in range(3):
+        await looks(leader)
+    assert await retired(world)
 
 
 async def test_a_deposed_leader_reaps_nothing(world: World) -> None:

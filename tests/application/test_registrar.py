@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from task_manager_core.domain.planning import Plan, SkipReason
 from task_manager_core.domain.run import RunState
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task
-from task_manager_core.ports import Definition
+from task_manager_core.ports import Catalogue, Changes, Definition
 from tests.application.world import KEY, MINUTE, NOON, SECOND, Process, Trouble, World, a_task, live
 
 HOURLY = Schedule.every(timedelta(hours=1))
@@ -98,6 +100,60 @@ async def test_a_process_that_starts_again_with_the_same_code_writes_nothing(wor
     again = world.process("again").declares(a_task())
     await ticks(again)
     assert "put" not in again.wire.calls
+
+
+class Illegible:
+    """A catalogue that a newer release has written to: some definitions cannot be read here."""
+
+    def __init__(self, catalogue: Catalogue, *keys: TaskKey) -> None:
+        self._catalogue = catalogue
+        self.keys = frozenset(keys)
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._catalogue, verb)
+
+    async def load(self, since: int) -> Changes | None:
+        changes = await self._catalogue.load(since)
+        if changes is None:
+            return None
+        read = tuple(one for one in changes.changed if one.task.key not in self.keys)
+        return replace(changes, changed=read, unreadable=self.keys & {one.task.key for one in changes.changed})
+
+
+@pytest.mark.parametrize("silence", [SECOND, 3 * MINUTE])
+async def test_a_process_that_starts_writes_its_definition_over_one_that_it_cannot_read(
+    world: World, silence: timedelta
+) -> None:
+    """A rollback is a deploy like any other. Of the schedule that goes only the next slot is known."""
+    new = world.process("new").declares(a_task(schedule=MINUTELY))
+    await ticks(new)
+    world.clock.advance(silence)
+    catalogue = Illegible(world.backend.catalogue, KEY)
+    older = World(replace(world.backend, catalogue=catalogue), world.store, world.clock).process("older")
+    await ticks(older.declares(a_task(schedule=HOURLY)), new, rounds=1)
+    catalogue.keys = frozenset()
+    await ticks(older, new)
+    assert (await stored(world))[KEY].schedule == HOURLY
+    assert await plan(world) == at(timedelta(hours=1))
+    found = await view(world)
+    assert found is not None
+    assert found.skipped == ({} if silence < MINUTE else {SkipReason.DELETED: 1})
+    assert (older.wire.calls.count("put"), new.wire.calls.count("put")) == (1, 1)
+
+
+async def test_a_process_leaves_a_definition_that_it_cannot_read_once_it_has_written_its_own(world: World) -> None:
+    catalogue = Illegible(world.backend.catalogue)
+    older = World(replace(world.backend, catalogue=catalogue), world.store, world.clock).process("older")
+    await ticks(older.declares(a_task()))
+    catalogue.keys = frozenset([KEY])
+    new = world.process("new").declares(a_task(schedule=HOURLY))
+    await ticks(new, older, older)
+    assert (await stored(world))[KEY].schedule == HOURLY
+    older.node.registrar.wishes.add(a_task(dynamic=True))
+    await ticks(older)
+    assert older.wire.calls.count("put") == 1
+    assert older.events.one(DefinitionKept).key == KEY
+    assert older.events.of(CatalogueChanged)[-1].unreadable == (KEY,)
 
 
 async def test_two_processes_that_start_at_once_agree(world: World) -> None:

@@ -110,6 +110,12 @@ def test_without_a_leader_or_a_worker_that_is_said_first() -> None:
         ]
 
 
+def test_no_worker_is_missed_while_a_living_node_cannot_be_understood() -> None:
+    view = seen()
+    newer = replace(snapshot(view, functions=("other",)), unreadable=frozenset({NodeId("newer")}))
+    assert [reason.code for reason in explain(task(dynamic=True), view, newer).reasons] == [ReasonCode.DISPATCHES]
+
+
 @pytest.mark.parametrize("overlap", list(Overlap))
 @pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("live", [(), (run(RunState.RUNNING),), (run(RunState.WAITING, retrying=True, due_at=SLOT),)])

@@ -62,6 +62,14 @@ def test_a_task_that_is_declared_dynamic_retired_or_unknown_is_no_stray(
     assert findings(seen, *nodes, task=task) == ()
 
 
+def test_while_a_living_node_cannot_be_understood_nothing_is_a_stray_and_its_claims_are_no_orphans() -> None:
+    newer = NodeId("newer")
+    snapshot = Snapshot(
+        now=NOW, term=None, tasks=(view(running(newer)),), nodes=(node("a"),), unreadable=frozenset({newer})
+    )
+    assert diagnose(snapshot, {KEY: a_task()}, PATIENCE) == ()
+
+
 def test_a_slot_is_overdue_once_it_is_later_than_patience() -> None:
     late = PATIENCE + timedelta(milliseconds=1)
     assert findings(view(late=late)) == (Overdue(key=KEY, slot=NOW - late, late=late),)

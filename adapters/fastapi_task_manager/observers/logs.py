@@ -24,6 +24,7 @@ from task_manager_core.domain.events import (
     TermWon,
     TickFailed,
     TickRecovered,
+    ValueSetAside,
     WriteFenced,
 )
 from task_manager_core.domain.identity import RunId, TaskKey
@@ -72,7 +73,7 @@ class LogObserver:
                 _log_run(event)
             case ClaimReaped() | FindingMade():
                 _log_repair(event)
-            case CatalogueChanged() | DefinitionKept():
+            case CatalogueChanged() | DefinitionKept() | ValueSetAside():
                 _log_definitions(event)
             case TickFailed() | TickRecovered():
                 _log_health(event)
@@ -90,12 +91,14 @@ def _log_leadership(event: TermWon | TermEnded | WriteFenced) -> None:
             _leader.warning("%s: %s refused, term %d is over", node, operation, term.token)
 
 
-def _log_definitions(event: CatalogueChanged | DefinitionKept) -> None:
+def _log_definitions(event: CatalogueChanged | DefinitionKept | ValueSetAside) -> None:
     match event:
         case CatalogueChanged(changed=changed, removed=removed, unreadable=unreadable):
             _group.debug("definitions: %d new or changed, %d removed", len(changed), len(removed))
             for key in unreadable:
                 _group.error("%s was defined by a newer version of this library: not scheduled here", key)
+        case ValueSetAside(error=error):
+            _runner.warning("%s in the store cannot be read and is passed over: %s", error.where, error.reason)
         case DefinitionKept(key=key):
             _group.warning(
                 "%s is stored otherwise than code adds it, and stays as stored: change it (PUT), or remove it first",

@@ -24,6 +24,7 @@ class Definitions:
         self._plans: dict[TaskKey, Plan | None] = {}
         self._tasks: dict[TaskKey, StoredTask] = {}
         self._retired: frozenset[TaskKey] = frozenset()
+        self._unreadable: frozenset[TaskKey] = frozenset()
 
     def __iter__(self) -> Iterator[StoredTask]:
         return iter(sorted(self._tasks.values(), key=lambda stored: stored.task.key))
@@ -41,6 +42,10 @@ class Definitions:
 
     def is_retired(self, key: TaskKey) -> bool:
         return key in self._retired
+
+    def is_unreadable(self, key: TaskKey) -> bool:
+        """Does the store hold a definition that this release cannot read?"""
+        return key in self._unreadable
 
     def planned(self, key: TaskKey, plan: Plan | None) -> None:
         """Remember the next slot that this node, as the leader, gave a task."""
@@ -78,6 +83,8 @@ class Definitions:
         changed = tuple(stored.task.key for stored in changes.changed if self._tasks.get(stored.task.key) != stored)
         self._tasks.update((stored.task.key, stored) for stored in changes.changed)
         self._retired = changes.retired
+        read = {stored.task.key for stored in changes.changed}
+        self._unreadable = (self._unreadable - read | changes.unreadable) & changes.keys
         self.version = self.since = changes.version
         self._incarnation = changes.incarnation
         return changed, removed

@@ -15,6 +15,7 @@ from task_manager_core.application.registrar import Registrar
 from task_manager_core.application.registry import Registry
 from task_manager_core.application.scheduler import Scheduler
 from task_manager_core.application.worker import Worker
+from task_manager_core.domain.events import ValueSetAside
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.ports import Backend, Clock, Observer
@@ -138,7 +139,11 @@ class Node:
         return Loop(name, tick, node=self.id, observer=self._observer, patience=patience)
 
     async def _register(self) -> float | None:
-        rest = await self.registrar.tick()
+        try:
+            rest = await self.registrar.tick()
+        finally:
+            for error in self._backend.unreadable():
+                self._observer.notice(ValueSetAside(node=self.id, error=error))
         self.ready.set()
         return rest
 

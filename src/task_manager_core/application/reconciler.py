@@ -7,6 +7,7 @@ from typing import assert_never
 
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.elector import Elector
+from task_manager_core.domain.errors import BackendMisconfigured, BackendUnavailable
 from task_manager_core.domain.events import ClaimReaped, FindingMade
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
@@ -42,8 +43,8 @@ class Reconciler:
         self._definitions = definitions
         self._policy = policy
         self._observer = observer
-        self._failed = False
-        """Has the store been away since the last pass?"""
+        self._away = False
+        """Was the store away in the last pass? Then its workers could not settle either."""
         self._strays: tuple[Term | None, dict[TaskKey, datetime]] = (None, {})
         """Since when each stray has been one, in the present term."""
         self._seen: tuple[Term | None, frozenset[NodeId]] = (None, frozenset())
@@ -53,14 +54,15 @@ class Reconciler:
         term = self._elector.trusted()
         if term is None:
             return None
-        failed, self._failed = self._failed, True
-        if failed:
+        away, self._away = self._away, False
+        try:
+            if not away:
+                return await self._repair(term)
             await self._diagnose()
-            self._failed = False
-            return RECOVERY.total_seconds()
-        rest = await self._repair(term)
-        self._failed = False
-        return rest
+        except (BackendUnavailable, BackendMisconfigured):
+            self._away = True
+            raise
+        return RECOVERY.total_seconds()
 
     async def _repair(self, term: Term) -> float | None:
         reaped = await self._backend.queue.reap(term, self._policy.worker.claim_ttl, CLAIMS_PER_STEP)
@@ -96,14 +98,22 @@ class Reconciler:
         """At all tasks with the first look of a term and when a node has gone; otherwise at the suspects, so that an
         idle pass costs the same whatever the number of tasks."""
         frame = await self._backend.history.snapshot(())
-        living = frozenset(node.node for node in frame.nodes)
-        (seen_in, seen), self._seen = self._seen, (frame.term, living)
+        living = frozenset(node.node for node in frame.nodes) | frame.unreadable
+        seen_in, seen = self._seen
         if seen_in is None or seen_in != frame.term or seen - living:
-            return await self._backend.history.snapshot()
+            found = await self._backend.history.snapshot()
+        else:
+            keys = await self._suspects(frame)
+            found = await self._backend.history.snapshot(keys) if keys else frame
+        self._seen = (frame.term, living)  # Only now: a look that failed has seen nothing.
+        return found
+
+    async def _suspects(self, frame: Snapshot) -> frozenset[TaskKey]:
         agenda = await self._backend.schedule.agenda(SUSPECTS_PER_LOOK)
+        if frame.unreadable:
+            return suspects((), frame.nodes, agenda)
         scheduled = [stored.task for stored in self._definitions if not self._definitions.is_retired(stored.task.key)]
-        keys = suspects(scheduled, frame.nodes, agenda)
-        return await self._backend.history.snapshot(keys) if keys else frame
+        return suspects(scheduled, frame.nodes, agenda)
 
     async def _retire(self, strays: list[TaskKey], now: datetime) -> None:
         """Retire what has been a stray for as long as a presence lasts: right after an outage of the store not

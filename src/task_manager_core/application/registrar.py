@@ -12,8 +12,8 @@ from task_manager_core.application.registry import Registry
 from task_manager_core.application.wishes import Wishes
 from task_manager_core.domain.events import CatalogueChanged, DefinitionKept
 from task_manager_core.domain.identity import NodeId, TaskKey
-from task_manager_core.domain.observation import Presence
-from task_manager_core.domain.planning import SLOTS_PER_DECISION, Plan, SkipReason, first_plan, plan_after
+from task_manager_core.domain.observation import Presence, TaskView
+from task_manager_core.domain.planning import SLOTS_PER_DECISION, Plan, Skipped, SkipReason, first_plan, plan_after
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.domain.task import StoredTask, Task
 from task_manager_core.ports import (
@@ -48,6 +48,15 @@ async def _replanned(
     skipped, now = await given_up_by_now(schedule, stored.task, plan, now, SkipReason.DELETED)
     following = plan_after(task, now)
     return Definition(task=task, expected=stored.version, replan=True, plan=following, skipped=skipped)
+
+
+def _instead_of(view: TaskView, task: Task, now: datetime) -> Definition:
+    """Replace a definition that this release cannot read. Of its schedule only the next slot is known: if that is due,
+    it is given up on the record, for itself and for those after it that nobody here can name."""
+    skipped: tuple[Skipped, ...] = ()
+    if view.plan is not None and view.plan.slot <= now:
+        skipped = (Skipped(first=view.plan.slot, last=view.plan.slot, count=1, reason=SkipReason.DELETED),)
+    return Definition(task=task, expected=view.version, replan=True, plan=plan_after(task, now), skipped=skipped)
 
 
 class Registrar:
@@ -182,10 +191,10 @@ class Registrar:
             tasks.setdefault(task.key, task)
         if tasks:
             snapshot = await self._history.snapshot(list(tasks))
-            plans = {view.key: view.plan for view in snapshot.tasks}
+            views = {view.key: view for view in snapshot.tasks}
             batch: list[Definition] = []
             for key, task in tasks.items():
-                definition = await self._definition(task, plans.get(key), snapshot.now)
+                definition = await self._definition(task, views.get(key), snapshot.now)
                 batch.append(definition)
                 if sum(skip.count for skip in definition.skipped) >= SLOTS_PER_DECISION:
                     # To count them took long, and a plan for a moment that has passed meanwhile is refused.
@@ -208,12 +217,12 @@ class Registrar:
         since nobody but code can have written it."""
         missing: list[Task] = []
         for task in tuple(self.wishes.additions.values()):
-            stored = self._definitions.get(task.key)
-            if stored is None or not stored.task.dynamic:
+            stored, unreadable = self._definitions.get(task.key), self._definitions.is_unreadable(task.key)
+            if not unreadable and (stored is None or not stored.task.dynamic):
                 missing.append(task)
                 continue
             self.wishes.kept(task)
-            if stored.task != task:
+            if stored is None or stored.task != task:
                 self._observer.notice(DefinitionKept(node=self._node, key=task.key))
         return missing
 
@@ -221,16 +230,18 @@ class Registrar:
         stored = self._definitions.get(key)
         if stored is not None and stored.task == task:
             self._written.add(key)  # Or somebody did for it: what another version writes from now on is newer.
-        missing = stored is None or self._definitions.is_retired(key)
-        return missing or key not in self._written
+        absent = stored is None and not self._definitions.is_unreadable(key)
+        return absent or self._definitions.is_retired(key) or key not in self._written
 
-    async def _definition(self, task: Task, plan: Plan | None, now: datetime) -> Definition:
+    async def _definition(self, task: Task, view: TaskView | None, now: datetime) -> Definition:
         """A new task waits for its first slot, a lost one goes on from now, a known one is changed."""
         if task.key in self._lost:
             _, last = self._lost[task.key]
             skipped, now = await given_up_by_now(self._schedule, task, last, now, SkipReason.STORE_LOST)
             return Definition(task=task, expected=0, replan=True, plan=plan_after(task, now), skipped=skipped)
-        stored = self._definitions.get(task.key)
+        if view is not None and self._definitions.is_unreadable(task.key):
+            return _instead_of(view, task, now)
+        stored, plan = self._definitions.get(task.key), None if view is None else view.plan
         wished = self.wishes.additions.get(task.key) is task
         if stored is None or (wished and stored.task.dynamic):
             # A wish makes no change of what somebody else has added since it was looked at.

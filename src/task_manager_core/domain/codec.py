@@ -1,7 +1,8 @@
 """The one text form of every value that a store keeps: versioned JSON, times in milliseconds.
 
-Stores use it so that they all hold the same texts. Readers accept every version up to their own; a newer or broken text
-is BackendCorrupt, never a wrong value.
+Stores use it so that they all hold the same texts. Readers accept every version up to their own, pass over members that
+they do not know, and take a member that is missing for what it meant before it existed. A newer or broken text is
+BackendCorrupt, never a wrong value. Decision 7 has the rule by which formats change.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKe
 from task_manager_core.domain.observation import Presence
 from task_manager_core.domain.planning import Skipped, SkipReason
 from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap, Priority, RetryPolicy
-from task_manager_core.domain.reader import VERSION, Reader, instant, milliseconds, span
+from task_manager_core.domain.reader import VERSION, Reader, instant, is_list, milliseconds, span
 from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap, Rule
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, Run
 from task_manager_core.domain.schedule import Schedule
@@ -342,7 +343,7 @@ def decode_presence(text: str) -> Presence:
 def _pairs(items: Sequence[object]) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for item in items:
-        match item:
+        match item[:2] if is_list(item) else ():
             case [str(group), str(name)]:
                 pairs.append((group, name))
             case _:

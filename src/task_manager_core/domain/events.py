@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Term, Turn
 from task_manager_core.domain.planning import Advance
@@ -113,6 +114,14 @@ class CatalogueChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ValueSetAside:
+    """The store holds something that this node cannot read. It is passed over, and hides nothing else."""
+
+    node: NodeId
+    error: BackendCorrupt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DefinitionKept:
     """Code added a dynamic task of which the store holds another definition: that one stays."""
 
@@ -153,6 +162,7 @@ Event = (
     | ClaimReaped
     | FindingMade
     | CatalogueChanged
+    | ValueSetAside
     | DefinitionKept
     | TickFailed
     | TickRecovered

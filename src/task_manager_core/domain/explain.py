@@ -69,7 +69,7 @@ def _reasons(task: Task, view: TaskView, snapshot: Snapshot) -> Iterator[Reason]
         yield Reason(code=ReasonCode.PAUSED, text="the task is disabled: its slots are skipped until it is enabled")
     if snapshot.term is None:
         yield Reason(code=ReasonCode.NO_LEADER, text="no process leads: nothing is scheduled until one does")
-    if not any(node.can_execute(task) for node in snapshot.nodes):
+    if not snapshot.unreadable and not any(node.can_execute(task) for node in snapshot.nodes):
         yield Reason(code=ReasonCode.NO_WORKER, text=f"no living process can call {task.function!r}: runs stay queued")
     for run in view.live:
         yield _of_run(run, snapshot.queued)

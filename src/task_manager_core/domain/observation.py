@@ -72,10 +72,14 @@ class Presence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The state of the tasks that were asked for, who leads, and who lives, at the store's `now`."""
+    """The state of the tasks that were asked for, who leads, and who lives, at the store's `now`.
+
+    `unreadable` names the living nodes whose presences this release cannot read: what they declare is unknown.
+    """
 
     now: datetime
     term: Term | None
     tasks: tuple[TaskView, ...]
     nodes: tuple[Presence, ...]
     queued: int = 0
+    unreadable: frozenset[NodeId] = frozenset()

@@ -89,7 +89,7 @@ class Reader:
 
     def items(self, name: str) -> list[object]:
         value = self._members.get(name)
-        if not _is_list(value):
+        if not is_list(value):
             raise BackendCorrupt(self._what, f"{name!r} is {value!r}")
         return value
 
@@ -137,5 +137,5 @@ class Reader:
         return self._in_calendar(name, self.number(name), lambda value: value * _MICROSECOND)
 
 
-def _is_list(value: object) -> TypeGuard[list[object]]:
+def is_list(value: object) -> TypeGuard[list[object]]:
     return isinstance(value, list)

@@ -57,13 +57,17 @@ def suspects(scheduled: Iterable[Task], living: Iterable[Presence], agenda: Agen
 
 
 def diagnose(snapshot: Snapshot, tasks: Mapping[TaskKey, Task], patience: timedelta) -> tuple[Finding, ...]:
-    """Name what is wrong. `patience`: how late a slot may be before it is worth a word."""
-    living = {node.node for node in snapshot.nodes}
+    """Name what is wrong. `patience`: how late a slot may be before it is worth a word.
+
+    While a living node cannot be understood, no task is a stray: that node may declare it.
+    """
+    living = {node.node for node in snapshot.nodes} | snapshot.unreadable
     declared = {key for node in snapshot.nodes for key in node.tasks}
     findings: list[Finding] = []
     for view in snapshot.tasks:
         task = tasks.get(view.key)
-        if task is not None and not task.dynamic and not view.retired and view.key not in declared:
+        undeclared = view.key not in declared and not snapshot.unreadable
+        if task is not None and not task.dynamic and not view.retired and undeclared:
             findings.append(Stray(key=view.key))
         if view.plan is not None and not view.retired and snapshot.now - view.plan.due_at > patience:
             findings.append(Overdue(key=view.key, slot=view.plan.slot, late=snapshot.now - view.plan.due_at))

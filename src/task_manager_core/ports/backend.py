@@ -5,10 +5,12 @@ To write another backend, fill these ports, write an `OpenBackend`, and run the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.policy import Retention
 from task_manager_core.ports.attendance import Attendance
 from task_manager_core.ports.catalogue import Catalogue
@@ -27,9 +29,18 @@ class Capabilities:
     durable: bool
 
 
+def _nothing() -> tuple[BackendCorrupt, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """One open store. Safe to share between the nodes of one event loop: every verb names its actor."""
+    """One open store. Safe to share between the nodes of one event loop: every verb names its actor.
+
+    A stored value that cannot be read (a newer release wrote it, or it is damaged) hides no other and fails no verb.
+    The verb sets it aside and answers with the rest; `unreadable` takes what was set aside since it was last asked,
+    each value once.
+    """
 
     name: str
     capabilities: Capabilities
@@ -40,6 +51,7 @@ class Backend:
     history: History
     attendance: Attendance
     signals: Signals
+    unreadable: Callable[[], Collection[BackendCorrupt]] = _nothing
 
 
 class OpenBackend(Protocol):

@@ -1,0 +1,153 @@
+"""Stored formats change, and releases run side by side: what earlier ones wrote is read, what later ones add is passed
+over, and what later ones say otherwise is refused. Decision 7 is the rule."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from task_manager_core.domain import codec
+from task_manager_core.domain.errors import BackendCorrupt
+from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
+from task_manager_core.domain.observation import Presence
+from task_manager_core.domain.planning import Skipped, SkipReason
+from task_manager_core.domain.policy import RetryPolicy
+from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.task import Task
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+TASK = Task(
+    key=TaskKey("g", "n"),
+    schedule=Schedule.cron("0 12 * * *", jitter=timedelta(seconds=5)),
+    function="f",
+    kwargs='{"a":1}',
+    description="d",
+    tags=("t",),
+    timeout=timedelta(seconds=2),
+    retry=RetryPolicy(max_retries=3, retry_on=("builtins.OSError",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A value, and in a file the texts of it that each release wrote, the oldest first. No line is ever changed."""
+
+    value: Any
+    encode: Callable[[Any], str]
+    decode: Callable[[str], object]
+    file: str
+
+    @property
+    def texts(self) -> list[str]:
+        return (Path(__file__).parent / "formats" / self.file).read_text().splitlines()
+
+
+FORMATS = {
+    "a definition": Format(TASK, codec.encode_task, codec.decode_task, "definition.jsonl"),
+    "a run": Format(TASK.run_of_slot(NOON, 7), codec.encode_run, codec.decode_run, "run.jsonl"),
+    "a line of history": Format(
+        AttemptRecord(
+            run=RunId("r"),
+            slot=NOON,
+            attempt=2,
+            status=AttemptStatus.FAILED,
+            started_at=NOON,
+            duration=timedelta(milliseconds=1500),
+            worker=NodeId("w"),
+            token=9,
+            failure=Failure(type="ValueError", message="m", traceback="t"),
+        ),
+        codec.encode_record,
+        codec.decode_record,
+        "history.jsonl",
+    ),
+    "a skip": Format(
+        Skipped(first=NOON, last=NOON, count=1, reason=SkipReason.PAUSED),
+        codec.encode_skipped,
+        codec.decode_skipped,
+        "skip.jsonl",
+    ),
+    "a presence": Format(
+        Presence(
+            node=NodeId("w"),
+            service="s",
+            started_at=NOON,
+            tasks=frozenset({TaskKey("g", "n")}),
+            functions=frozenset({FunctionKey("g", "f")}),
+        ),
+        codec.encode_presence,
+        codec.decode_presence,
+        "presence.jsonl",
+    ),
+}
+every_format = pytest.mark.parametrize("name", FORMATS)
+
+
+def grown(value: object) -> object:
+    """The same JSON as a later release could write it: each object has one more member."""
+    if isinstance(value, dict):
+        return {**{name: grown(item) for name, item in value.items()}, "later": {"a": [1]}}
+    if isinstance(value, list):
+        return [grown(item) for item in value]
+    return value
+
+
+@every_format
+def test_what_earlier_releases_wrote_is_read(name: str) -> None:
+    """A member that an earlier release did not write means what it meant then: losses were bounded by nothing else."""
+    tested = FORMATS[name]
+    assert [tested.decode(text) for text in tested.texts] == [tested.value] * len(tested.texts)
+
+
+@every_format
+def test_what_is_written_now_is_on_record(name: str) -> None:
+    """Another text is another format: append it to its file, and think of the releases that run beside this one."""
+    assert FORMATS[name].encode(FORMATS[name].value) == FORMATS[name].texts[-1]
+
+
+@every_format
+def test_what_a_later_release_adds_is_passed_over(name: str) -> None:
+    tested = FORMATS[name]
+    tree = json.loads(tested.texts[-1])
+    if name == "a run":
+        tree["retry"] = json.dumps(grown(json.loads(tree["retry"])))
+    assert tested.decode(json.dumps(grown(tree))) == tested.value
+
+
+@every_format
+def test_what_a_later_release_says_otherwise_is_refused(name: str) -> None:
+    tested = FORMATS[name]
+    with pytest.raises(BackendCorrupt, match=f"{name}: written by a newer version"):
+        tested.decode(tested.texts[-1].replace('"v":1', '"v":2'))
+
+
+@every_format
+def test_a_later_release_reads_what_this_one_writes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is why a format of its own begins one release after it can be read."""
+    monkeypatch.setattr("task_manager_core.domain.reader.VERSION", codec.VERSION + 1)
+    tested = FORMATS[name]
+    assert tested.decode(tested.texts[-1]) == tested.value
+    assert tested.decode(tested.texts[-1].replace('"v":1', '"v":2')) == tested.value
+
+
+@pytest.mark.parametrize(
+    ("name", "member", "word"),
+    [
+        ("a definition", "priority", "urgent"),
+        ("a definition", "overlap", "cancel_other"),
+        ("a run", "overlap", "cancel_other"),
+        ("a line of history", "status", "evaporated"),
+        ("a skip", "reason", "weather"),
+    ],
+)
+def test_a_word_that_only_a_later_release_knows_is_no_other_word(name: str, member: str, word: str) -> None:
+    tested = FORMATS[name]
+    with pytest.raises(BackendCorrupt, match=word):
+        tested.decode(json.dumps({**json.loads(tested.texts[-1]), member: word}))
