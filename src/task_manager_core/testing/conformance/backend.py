@@ -11,6 +11,7 @@ from task_manager_core.testing.conformance.races import RaceContract
 from task_manager_core.testing.conformance.run_queue import RunQueueLaws
 from task_manager_core.testing.conformance.run_queue_claims import RunQueueClaims
 from task_manager_core.testing.conformance.run_queue_instants import RunQueueInstants
+from task_manager_core.testing.conformance.run_queue_losses import RunQueueLosses
 from task_manager_core.testing.conformance.run_queue_order import RunQueueOrder
 from task_manager_core.testing.conformance.schedule import ScheduleLaws
 from task_manager_core.testing.conformance.schedule_edges import ScheduleEdges
@@ -22,7 +23,7 @@ class CatalogueContract(CatalogueLaws, CatalogueEdges):
     """The laws of the catalogue and their edges."""
 
 
-class RunQueueContract(RunQueueLaws, RunQueueOrder, RunQueueClaims, RunQueueInstants):
+class RunQueueContract(RunQueueLaws, RunQueueOrder, RunQueueClaims, RunQueueLosses, RunQueueInstants):
     """The laws of the run queue and their edges."""
 
 

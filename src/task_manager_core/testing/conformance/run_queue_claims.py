@@ -13,7 +13,6 @@ from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.run import (
     AttemptStatus,
     Cancelled,
-    Claim,
     Exhausted,
     Outcome,
     Retried,
@@ -198,59 +197,6 @@ class RunQueueClaims(Contract):
             assert await store.queue.reap(stale, TTL, 10) == Fenced(), stale
         assert await store.picture() == before
         assert await store.reap(term, TTL) == (claim,)
-
-    @law("run_queue", 9)
-    async def test_a_run_that_kills_its_workers_collects_losses(self, store: Store) -> None:
-        term = await store.lead()
-        await store.define(task())
-        claim = await store.take(run(task()))
-        for number in range(1, 5):
-            assert (claim.attempt, claim.failures, claim.losses) == (number, 0, number - 1)
-            [live] = await store.live(key())
-            assert (live.attempt, live.failures, live.losses) == (number, 0, number - 1)
-            await store.advance(TTL)
-            assert await store.reap(term, TTL) == (claim,)
-            assert not await store.alive(claim, TTL)
-            [claim] = await store.claim(NodeId(f"worker {number}"))
-        lines = await store.records(key())
-        assert [(line.status, line.attempt) for line in lines] == [
-            (AttemptStatus.LOST, number) for number in (4, 3, 2, 1)
-        ]
-
-    @law("run_queue", 9)
-    async def test_losses_stay_with_a_run_wherever_it_goes(self, store: Store) -> None:
-        term = await store.lead()
-        await store.define(task())
-        claim = await store.take(run(task()))
-
-        async def lose() -> Claim:
-            await store.advance(TTL)
-            [lost] = await store.reap(term, TTL)
-            assert lost == claim
-            [again] = await store.claim()
-            return again
-
-        claim = await lose()
-        assert await store.settle(claim, Retried(MINUTE))
-        [live] = await store.live(key())
-        assert (live.state, live.failures, live.losses) == (RunState.WAITING, 1, 1)
-        await store.advance(MINUTE)
-        [claim] = await store.claim()
-        claim = await lose()
-        for delay in (MINUTE, NOTHING):
-            assert await store.release(claim, delay)
-            [live] = await store.live(key())
-            assert (live.failures, live.losses) == (1, 2)
-            await store.advance(delay)
-            [claim] = await store.claim()
-            assert (claim.failures, claim.losses) == (1, 2)
-        assert await store.settle(claim, Retried(MINUTE))
-        assert await store.queue.hasten([key()]) == 1
-        [claim] = await store.claim()
-        await store.queue.cancel([(key(), claim.run.id)])
-        [live] = await store.live(key())
-        assert (live.attempt, live.failures, live.losses, live.cancelling) == (claim.attempt, 2, 2, True)
-        assert claim.losses == 2
 
     @law("run_queue", 9)
     async def test_a_claim_that_its_worker_never_heard_of_is_reaped_too(self, store: Store) -> None:
