@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from task_manager_core.domain.errors import BackendUnavailable, RefusedError
+from task_manager_core.domain.errors import BackendUnavailable, RefusedError, TaskManagerError
 
 
 class NotRunningError(BackendUnavailable):
@@ -10,6 +10,15 @@ class NotRunningError(BackendUnavailable):
 
     def __init__(self, why: str = "") -> None:
         super().__init__("the task manager is not running" + (f": {why}" if why else ""))
+        self.args = (self.reason,)  # the store may be well
+
+
+class ProcessBusyError(TaskManagerError):
+    """This process has more to do than it can: the store may be well, and another process free."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"this process is busy: {reason}")
 
 
 class StartTimedOutError(BackendUnavailable):

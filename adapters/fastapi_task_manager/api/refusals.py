@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
@@ -16,9 +17,11 @@ from starlette.exceptions import HTTPException
 
 from fastapi_task_manager.api.acting import acts, log_action, log_turned_away
 from fastapi_task_manager.api.bodies import refuse_other_than_json
+from fastapi_task_manager.api.pulse import Pulse
 from fastapi_task_manager.api.requests import ManagedRequest
 from fastapi_task_manager.api.sites import refuse_foreign_site
 from fastapi_task_manager.api.turned_away import TurnedAway
+from fastapi_task_manager.errors import ProcessBusyError
 from fastapi_task_manager.schema.error import ErrorResponse
 from task_manager_core.domain.errors import (
     BackendError,
@@ -49,6 +52,7 @@ STATUSES: tuple[tuple[type[TaskManagerError], int], ...] = (
     (RefusedError, 409),
     (DefinitionError, 400),
     (BackendError, 503),
+    (ProcessBusyError, 503),
 )
 """The first type that fits decides."""
 
@@ -82,16 +86,34 @@ def turned_away(*, with_body: bool) -> Refusals:
     return answers
 
 
+@asynccontextmanager
+async def store_time() -> AsyncGenerator[None]:
+    """The store has a few seconds. Errors: BackendUnavailable when they are over; ProcessBusyError when it is this
+    process that had no time."""
+    pulse = Pulse()
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            yield
+    except (TimeoutError, BackendUnavailable) as error:
+        if pulse.is_weak:
+            raise ProcessBusyError(
+                f"its event loop stood still for {pulse.standing:.1f} of {pulse.seconds:.1f} s, and the store's answer "
+                "could not be heard"
+            ) from error
+        if isinstance(error, BackendUnavailable):
+            raise
+        raise BackendUnavailable(f"no answer within {STORE_SECONDS:g} s") from None
+    finally:
+        pulse.stop()
+
+
 def bounded(endpoint: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """The same endpoint, for which the store has a few seconds."""
 
     @wraps(endpoint)
     async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            async with asyncio.timeout(STORE_SECONDS):
-                return await endpoint(*args, **kwargs)
-        except TimeoutError:
-            raise BackendUnavailable(f"no answer within {STORE_SECONDS:g} s") from None
+        async with store_time():
+            return await endpoint(*args, **kwargs)
 
     # Older FastAPI reads annotations in the module of the wrapper, where these names mean nothing.
     setattr(call, "__signature__", inspect.signature(endpoint, eval_str=True))  # noqa: B010 - functions declare no such attribute

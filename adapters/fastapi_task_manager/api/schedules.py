@@ -1,18 +1,20 @@
-"""Coming slots, of tasks and of schedules that nobody registered. Computed, so in threads of their own."""
+"""Coming slots, of tasks and of schedules that nobody registered."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
 
 from fastapi_task_manager.api.bodies import reads
+from fastapi_task_manager.api.forecast import Forecasts
 from fastapi_task_manager.api.refusals import refusals
 from fastapi_task_manager.api.selecting import KeyInPath, OnlyKnownParameters
-from fastapi_task_manager.api.showing import shown_upcoming
 from fastapi_task_manager.schema.schedule import PreviewRequest, UpcomingResponse
-from task_manager_core.domain.preview import MOST_UPCOMING, upcoming
+from task_manager_core.domain.cron import CronExpression
+from task_manager_core.domain.preview import MOST_UPCOMING, Upcoming, search
 from task_manager_core.domain.recurrence import Fold, Gap
 from task_manager_core.domain.schedule import Schedule
 
@@ -22,19 +24,20 @@ if TYPE_CHECKING:
 
 def add_schedule_routes(router: APIRouter, manager: TaskManager) -> None:
     """GET upcoming slots of a task, and POST /schedules/preview."""
+    forecasts = Forecasts()
 
     @router.get(
         "/tasks/{task_group_name}/{task_name:path}/upcoming",
         dependencies=[OnlyKnownParameters],
         responses=refusals(_404="There is no such task."),
     )
-    def upcoming_of_task(
+    async def upcoming_of_task(
         key: KeyInPath,
         count: Annotated[int, Query(ge=1, le=MOST_UPCOMING, description="How many slots")] = 10,
     ) -> UpcomingResponse:
         """The coming slots of a task, with what daylight saving does to them."""
-        stored = manager.control.definition(key)
-        return shown_upcoming(upcoming(stored.task.schedule, _now(), count))
+        stored, start = manager.control.definition(key), _now()
+        return await forecasts.answer(search(stored.task.schedule, start), start, count)
 
     @router.post(
         "/schedules/preview",
@@ -44,14 +47,23 @@ def add_schedule_routes(router: APIRouter, manager: TaskManager) -> None:
     @reads(PreviewRequest)
     async def preview(body: PreviewRequest) -> UpcomingResponse:
         """The coming slots of a schedule that nobody registered."""
-        schedule = Schedule.cron(
-            body.cron_expression,
-            timezone=body.timezone,
-            gap=Gap(body.gap),
-            fold=Fold(body.fold),
-            hash_seed=body.seed,
-        )
-        return shown_upcoming(upcoming(schedule, body.start or _now(), body.count))
+        start = body.start or _now()
+        return await forecasts.answer(_search(body, start), start, body.count)
+
+
+def _search(body: PreviewRequest, start: datetime) -> Iterator[Upcoming | None]:
+    """Reading an expression is a step, too."""
+    for text in [body.cron_expression] if isinstance(body.cron_expression, str) else body.cron_expression:
+        CronExpression.parse(text, hash_seed=body.seed)
+        yield None
+    schedule = Schedule.cron(
+        body.cron_expression,
+        timezone=body.timezone,
+        gap=Gap(body.gap),
+        fold=Fold(body.fold),
+        hash_seed=body.seed,
+    )
+    yield from search(schedule, start)
 
 
 def _now() -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import datetime
 
 from fastapi_task_manager.schema.explanation import ExplainedReason, TaskExplanation
 from fastapi_task_manager.schema.schedule import UpcomingResponse, UpcomingSlot
@@ -115,8 +116,9 @@ def shown_dynamic_task(task: Task) -> DynamicTaskResponse:
     )
 
 
-def shown_upcoming(slots: Iterable[Upcoming]) -> UpcomingResponse:
-    return UpcomingResponse(upcoming=[UpcomingSlot(utc=slot.slot, local=slot.local, note=slot.note) for slot in slots])
+def shown_upcoming(slots: Iterable[Upcoming], stopped_at: datetime | None) -> UpcomingResponse:
+    shown = [UpcomingSlot(utc=slot.slot, local=slot.local, note=slot.note) for slot in slots]
+    return UpcomingResponse(upcoming=shown, stopped_at=stopped_at)
 
 
 def shown_explanation(key: TaskKey, explanation: Explanation) -> TaskExplanation:

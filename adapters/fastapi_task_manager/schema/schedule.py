@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
+from fastapi_task_manager.schema.answer import Answer
 from fastapi_task_manager.schema.body import Body, at_most
 from fastapi_task_manager.schema.numbers import WholeNumber
 from task_manager_core.domain.preview import MOST_UPCOMING
@@ -21,10 +22,15 @@ class UpcomingSlot(BaseModel):
     note: str | None = Field(description="What a daylight saving rule did on that day")
 
 
-class UpcomingResponse(BaseModel):
-    """The coming slots of a schedule, fewer than asked for if it ends."""
+class UpcomingResponse(Answer):
+    """The coming slots of a schedule, fewer than asked for if it ends, or if they take too long to compute."""
 
     upcoming: list[UpcomingSlot] = Field(description="The slots in order")
+    stopped_at: datetime | None = Field(
+        default=None,
+        description="null: here is all that was asked for. Otherwise computing stopped here, and every slot up to this "
+        "instant is listed: ask again from it",
+    )
 
 
 class PreviewRequest(Body):

@@ -5,8 +5,10 @@ Only fixed-time schedules have such rules. Every other schedule follows real tim
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from task_manager_core.domain.policy import require
 from task_manager_core.domain.recurrence import Cron, Rule, calendar_instant, earliest
@@ -30,17 +32,30 @@ class Upcoming:
 def upcoming(schedule: Schedule, start: datetime, count: int) -> tuple[Upcoming, ...]:
     """The first `count` slots after `start`, or fewer if the schedule ends."""
     require(count in range(1, MOST_UPCOMING + 1), "count", count, f"must be 1 to {MOST_UPCOMING}")
-    streams = [_Stream(rule, schedule.opened(calendar_instant("start", start))) for rule in schedule.rules]
-    shown: list[Upcoming] = []
-    while len(shown) < count:
-        slot = earliest(stream.head for stream in streams)
-        if slot is None or (schedule.end_at is not None and slot >= schedule.end_at):
-            break
+    return tuple(islice((found for found in search(schedule, start) if found is not None), count))
+
+
+def search(schedule: Schedule, start: datetime) -> Iterator[Upcoming | None]:
+    """The slots after `start`, in order, and None for each step of the search that has found none yet.
+
+    A slot may need a step for each rule of the schedule, so a caller with a budget counts steps: it may stop, or do
+    something else for a while, after any of them. What has been found by then is complete up to its last slot.
+    """
+    after = schedule.opened(calendar_instant("start", start))
+    streams: list[_Stream] = []
+    for rule in schedule.rules:
+        streams.append(_Stream(rule, after))
+        yield None
+    while (slot := earliest(stream.head for stream in streams)) is not None:
+        if schedule.end_at is not None and slot >= schedule.end_at:
+            return
+        notes: list[str] = []
         meeting = [stream for stream in streams if stream.head == slot]
+        for stream in meeting:
+            notes.extend(stream.take())
+            yield None
         local = _local(meeting[0].rule, slot)
-        notes = [note for note in [stream.take() for stream in meeting] if note is not None]
-        shown.append(Upcoming(slot=slot, local=local, note="; ".join(dict.fromkeys(notes)) or None))
-    return tuple(shown)
+        yield Upcoming(slot=slot, local=local, note="; ".join(dict.fromkeys(notes)) or None)
 
 
 class _Stream:
@@ -51,25 +66,21 @@ class _Stream:
         self._before = after
         self.head = rule.next_after(after)
 
-    def take(self) -> str | None:
-        """Go on to the next slot; return the note of this one."""
-        slot = self.head
-        if slot is None:
-            return None
-        rule, note = self.rule, None
-        if isinstance(rule, Cron) and rule.expression.is_fixed_time:
-            note = _note(rule, self._before, slot)
-        self._before, self.head = slot, self.rule.next_after(slot)
-        return note
+    def take(self) -> tuple[str, ...]:
+        """Go on to the next slot; return the notes of this one."""
+        rule, slot = self.rule, self.head
+        assert slot is not None
+        notes = _notes(rule, self._before, slot) if isinstance(rule, Cron) and rule.expression.is_fixed_time else ()
+        self._before, self.head = slot, rule.next_after(slot)
+        return notes
 
 
 def _local(rule: Rule, slot: datetime) -> datetime:
     return slot.astimezone(load_zone(rule.timezone)) if isinstance(rule, Cron) else slot
 
 
-def _note(rule: Cron, before: datetime, slot: datetime) -> str | None:
-    notes = (_gap_note(rule, before, slot), _fold_note(rule, slot))
-    return "; ".join(note for note in notes if note is not None) or None
+def _notes(rule: Cron, before: datetime, slot: datetime) -> tuple[str, ...]:
+    return tuple(note for note in (_gap_note(rule, before, slot), _fold_note(rule, slot)) if note is not None)
 
 
 def _gap_note(rule: Cron, before: datetime, slot: datetime) -> str | None:

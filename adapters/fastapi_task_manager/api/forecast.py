@@ -1,0 +1,61 @@
+"""Coming slots within a budget: who asks for much gets a part, with the instant up to which it is complete."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from fastapi_task_manager.api.lanes import SLICE_SECONDS, Lane
+from fastapi_task_manager.api.showing import shown_upcoming
+from fastapi_task_manager.schema.schedule import UpcomingResponse
+from task_manager_core.domain.preview import Upcoming
+
+MOST_STEPS = 5_000
+"""Of a search. A thousand slots of one expression need a thousand; twenty expressions that always meet, twenty times as
+many."""
+
+LONGEST_SECONDS = 2.0
+"""A search ends after this time, of which it computes at most half."""
+
+
+class Forecasts:
+    """All searches of one manager, in turns."""
+
+    def __init__(self) -> None:
+        self._lane = Lane("previews", width=16, waiting=64, patience=2.0, rest=SLICE_SECONDS)
+
+    async def answer(self, search: Iterator[Upcoming | None], start: datetime, count: int) -> UpcomingResponse:
+        """The first `count` slots that the search finds. Errors: ProcessBusyError."""
+        async with self._lane.place():
+            found = _Found(search, count)
+            deadline = asyncio.get_running_loop().time() + LONGEST_SECONDS
+            while not found.complete and found.steps < MOST_STEPS:
+                await self._lane.slice(found.go_on)
+                if asyncio.get_running_loop().time() >= deadline:
+                    break
+        reached = found.slots[-1].slot if found.slots else start
+        return shown_upcoming(found.slots, stopped_at=None if found.complete else reached)
+
+
+class _Found:
+    """What a search has found so far."""
+
+    def __init__(self, search: Iterator[Upcoming | None], count: int) -> None:
+        self._search = search
+        self._count = count
+        self.slots: list[Upcoming] = []
+        self.steps = 0
+        self.complete = False
+
+    def go_on(self, enough: Callable[[], bool]) -> None:
+        for found in self._search:
+            self.steps += 1
+            if found is not None:
+                self.slots.append(found)
+            if len(self.slots) == self._count:
+                self.complete = True
+                return
+            if enough() or self.steps >= MOST_STEPS:
+                return
+        self.complete = True

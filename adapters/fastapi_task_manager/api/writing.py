@@ -1,0 +1,77 @@
+"""Long answers, written as JSON a few milliseconds at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from fastapi import Response
+from pydantic import BaseModel
+
+from fastapi_task_manager.api.lanes import Lane
+from task_manager_core.application.control import Selection
+
+T = TypeVar("T")
+
+
+async def written(lane: Lane, show: Callable[[T], BaseModel], items: Iterable[T]) -> str:
+    """The list of these items in JSON."""
+    left = iter(items)
+
+    def write(enough: Callable[[], bool]) -> list[str]:
+        shown: list[str] = []
+        for item in left:
+            shown.append(show(item).model_dump_json())
+            if enough():
+                break
+        return shown
+
+    pieces: list[str] = []
+    while piece := await lane.slice(write):
+        pieces.extend(piece)
+    return f"[{','.join(pieces)}]"
+
+
+def an_object(**parts: str) -> str:
+    """Of parts that are JSON already."""
+    return "{" + ",".join(f'"{name}":{part}' for name, part in parts.items()) + "}"
+
+
+def as_answer(json: str, beside: Response) -> Response:
+    """With the headers that dependencies have put beside it, as FastAPI adds them to what it writes itself."""
+    answer = Response(json, media_type="application/json")
+    answer.headers.raw.extend(beside.headers.raw)
+    return answer
+
+
+class Lists:
+    """Lists of tasks, one at a time. All who ask for the same while it waits for its turn get the same reading."""
+
+    def __init__(self, write: Callable[[Lane, Selection], Awaitable[str]]) -> None:
+        self._write = write
+        self._lane = Lane("lists of tasks", width=1, waiting=64, patience=15.0)
+        self._coming: dict[tuple[asyncio.AbstractEventLoop, Selection], asyncio.Task[str]] = {}
+
+    async def of(self, selection: Selection) -> str:
+        """Errors: ProcessBusyError, and what the reading raises."""
+        key = asyncio.get_running_loop(), selection
+        coming = self._coming.get(key)
+        if coming is None:
+            coming = self._coming[key] = asyncio.create_task(self._next(key))
+            coming.add_done_callback(_heard)  # also when all who waited have gone
+        return await asyncio.shield(coming)
+
+    async def _next(self, key: tuple[asyncio.AbstractEventLoop, Selection]) -> str:
+        try:
+            async with self._lane.place():
+                del self._coming[key]  # it is read now: a later request wants a later reading
+                return await self._write(self._lane, key[1])
+        finally:
+            if self._coming.get(key) is asyncio.current_task():
+                del self._coming[key]
+
+
+def _heard(done: asyncio.Task[str]) -> None:
+    if not done.cancelled():
+        done.exception()

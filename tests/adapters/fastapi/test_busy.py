@@ -1,0 +1,311 @@
+"""Requests that cost much: within a budget, in turns, and never at the expense of everything else in the process."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI, Response
+
+from fastapi_task_manager import TaskGroup
+from fastapi_task_manager.api import forecast, lanes, pulse, refusals
+from fastapi_task_manager.api.lanes import Lane
+from fastapi_task_manager.errors import ProcessBusyError
+from fastapi_task_manager.schema.task import TaskDetailed, TaskStatistics
+from task_manager_core.domain.observation import Snapshot
+from task_manager_core.domain.policy import Retention
+from task_manager_core.domain.preview import upcoming
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.ports import Backend, Clock
+from task_manager_memory import MemoryStore
+from tests.adapters.fastapi.application import answer, build, serving
+from tests.adapters.fastapi.switched import Line, SwitchedStore
+from tests.waiting import wait_until_async
+
+SPELLINGS = [
+    f"{m} {h} {d} 1 *" for m in ("30", "030") for h in ("2", "02") for d in ("1", "01", "001", "0001", "00001")
+]
+"""Twenty texts for one instant a year: each slot takes twenty steps."""
+
+START = datetime(1970, 1, 1, tzinfo=UTC)
+DEAR = {"cron_expression": SPELLINGS, "timezone": "America/New_York", "start": START.isoformat(), "count": 1000}
+
+
+def application(tasks: int = 1, **settings: Any) -> FastAPI:
+    group = TaskGroup("g")
+    for number in range(tasks):
+        group.add_task("0 0 1 1 *", name=f"t{number:03}", kwargs={"number": number})(_nothing)
+    return build(group, **settings)[0]
+
+
+async def _nothing(number: int = 0) -> None:
+    """A task that is only looked at."""
+
+
+# -- previews ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_preview_stops_at_its_budget_of_steps_and_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "LONGEST_SECONDS", math.inf)
+    monkeypatch.setattr(forecast, "MOST_STEPS", 400)
+    async with serving(application()) as client:
+        first = await answer(client, "POST", "/schedules/preview", json=DEAR)
+        assert first["stopped_at"] == first["upcoming"][-1]["utc"]
+        assert len(first["upcoming"]) < 400 / len(SPELLINGS)
+        second = await answer(client, "POST", "/schedules/preview", json=DEAR | {"start": first["stopped_at"]})
+    found = [slot["utc"] for slot in (*first["upcoming"], *second["upcoming"])]
+    once = upcoming(Schedule.cron(SPELLINGS[0], timezone="America/New_York"), START, len(found))
+    assert found == [slot.slot.isoformat().replace("+00:00", "Z") for slot in once]
+
+
+async def test_a_preview_stops_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "LONGEST_SECONDS", 0.0)
+    monkeypatch.setattr(lanes, "SLICE_SECONDS", 0.0)
+    async with serving(application()) as client:
+        stopped = await answer(client, "POST", "/schedules/preview", json=DEAR)
+        assert stopped == {"upcoming": [], "stopped_at": "1970-01-01T00:00:00Z"}
+        assert (await answer(client, "GET", "/tasks/g/t000/upcoming", params={"count": 5}))["stopped_at"] is not None
+
+
+@pytest.mark.parametrize("expression", ["30 2 * * *", "*/5 * * * *", ["0 9 * * *", "30 17 * * mon-fri"]])
+async def test_the_budget_of_steps_is_enough_for_what_people_ask(
+    expression: str | list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast, "LONGEST_SECONDS", math.inf)
+    body = {"cron_expression": expression, "timezone": "Europe/Rome", "count": 1000}
+    async with serving(application()) as client:
+        shown = await answer(client, "POST", "/schedules/preview", json=body)
+        assert (len(shown["upcoming"]), shown["stopped_at"]) == (1000, None)
+        ended = await answer(client, "GET", "/tasks/g/t000/upcoming", params={"count": 3})
+        assert (len(ended["upcoming"]), ended["stopped_at"]) == (3, None)
+
+
+async def test_a_preview_that_ends_by_itself_was_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "LONGEST_SECONDS", math.inf)
+    body = {"cron_expression": "0 0 1 1 *", "start": "9990-01-01T00:00:00Z", "count": 100}
+    async with serving(application()) as client:
+        shown = await answer(client, "POST", "/schedules/preview", json=body)
+        assert (len(shown["upcoming"]), shown["stopped_at"]) == (8, None)
+
+
+async def test_the_loop_does_other_things_between_two_steps_of_a_preview(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(forecast, "LONGEST_SECONDS", math.inf)
+    monkeypatch.setattr(forecast, "MOST_STEPS", 200)
+    async with serving(application()) as client, counting() as turns:
+        before = turns()
+        await answer(client, "POST", "/schedules/preview", json=DEAR)
+        assert turns() - before >= 200
+
+
+async def test_more_previews_than_the_process_takes_on_are_503_and_say_when_to_ask_again() -> None:
+    async with serving(application()) as client:
+        answers = await asyncio.gather(*(client.post("/schedules/preview", json=DEAR) for _ in range(120)))
+        refused = [one for one in answers if one.status_code != 200]
+        assert refused
+        for one in refused:
+            assert one.status_code == 503
+            assert one.json()["detail"].startswith("this process is busy: ")
+            assert int(one.headers["Retry-After"]) > 0
+        assert (await client.get("/health")).status_code == 200
+
+
+@asynccontextmanager
+async def counting() -> AsyncGenerator[Callable[[], int]]:
+    """How often the loop has turned."""
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    turning = asyncio.create_task(turn())
+    try:
+        yield lambda: turns
+    finally:
+        turning.cancel()
+
+
+# -- lanes ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_lane_lets_so_many_in_so_many_wait_and_sends_the_others_away() -> None:
+    lane, entered, leave = Lane("things", width=2, waiting=1, patience=60), [0], asyncio.Event()
+
+    async def visit() -> None:
+        async with lane.place():
+            entered[0] += 1
+            await leave.wait()
+
+    visits = [asyncio.create_task(visit()) for _ in range(3)]
+    await wait_until_async(lambda: entered[0] == 2, "two are in")
+    with pytest.raises(ProcessBusyError, match="1 requests wait for things, 2 at a time"):
+        await visit()
+    leave.set()
+    await asyncio.gather(*visits)
+    assert entered == [3]
+
+
+async def test_a_wait_in_a_lane_ends() -> None:
+    lane = Lane("things", width=1, waiting=1, patience=0.01)
+    async with lane.place():
+        with pytest.raises(ProcessBusyError):
+            async with lane.place():
+                pass
+    async with lane.place():
+        pass
+
+
+def test_a_lane_serves_one_event_loop_after_the_other() -> None:
+    lane = Lane("things", width=1, waiting=5, patience=60)
+
+    async def visit() -> None:
+        async with lane.place():
+            await lane.slice(lambda _: None)
+
+    async def visits() -> None:
+        await asyncio.gather(visit(), visit(), visit())
+
+    asyncio.run(visits())
+    asyncio.run(visits())
+
+
+# -- lists ------------------------------------------------------------------------------------------------------------
+
+
+class Gated:
+    """The memory store, whose snapshots are counted and wait at a gate."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.snapshots = 0
+
+    @asynccontextmanager
+    async def open(self, *, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:
+        async with MemoryStore().open(clock=clock, retention=retention) as backend:
+            gated, history = self, backend.history
+
+            class GatedHistory:
+                def __getattr__(self, verb: str) -> Any:
+                    return getattr(history, verb)
+
+                async def snapshot(self, keys: Any = None) -> Snapshot:
+                    gated.snapshots += 1
+                    await gated.gate.wait()
+                    return await history.snapshot(keys)
+
+            shut: Any = GatedHistory()
+            yield replace(backend, history=shut)
+
+
+async def test_all_who_ask_for_the_same_list_while_it_waits_get_one_reading() -> None:
+    store = Gated()
+    async with serving(application(3, backend=store.open, reconciliation_interval=60)) as client:
+        await wait_until_async(lambda: _ready(client), "the definitions are known")
+        store.gate.clear()
+        store.snapshots = 0
+        first = asyncio.create_task(client.get("/tasks"))
+        await wait_until_async(lambda: store.snapshots == 1, "the first reads")
+        others = [asyncio.create_task(client.get("/tasks")) for _ in range(15)]
+        named = asyncio.create_task(client.get("/tasks?name=t001"))
+        async with counting() as turns:
+            await wait_until_async(lambda: turns() > 500, "the others have asked")
+        assert store.snapshots == 1
+        store.gate.set()
+        answers = await asyncio.gather(first, *others)
+        assert [one.status_code for one in answers] == [200] * 16
+        assert {one.text for one in answers} == {answers[0].text}
+        assert [task["name"] for task in (await named).json()] == ["t001"]
+        assert store.snapshots == 3
+
+
+async def test_a_list_is_written_a_piece_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "SLICE_SECONDS", 0.0)
+    async with serving(application(100)) as client, counting() as turns:
+        before = turns()
+        shown = await answer(client, "GET", "/tasks")
+        assert turns() - before >= 100
+        assert [task["kwargs"]["number"] for task in shown] == list(range(100))
+        for task in shown:
+            assert task.keys() == TaskDetailed.model_fields.keys()
+            TaskDetailed.model_validate(task)
+        assert await answer(client, "GET", "/tasks", params={"name": "none"}) == []
+
+
+async def test_a_history_is_written_in_the_form_of_its_model() -> None:
+    async with serving(application()) as client:
+        for _ in range(3):
+            await answer(client, "POST", "/tasks/trigger")
+        await wait_until_async(lambda: _ran(client, 3), "three runs")
+        shown = await answer(client, "GET", "/tasks/g/t000/statistics")
+        assert shown.keys() == TaskStatistics.model_fields.keys()
+        assert len(TaskStatistics.model_validate(shown).runs) == 3
+
+
+async def _ran(client: httpx.AsyncClient, runs: int) -> bool:
+    return len((await answer(client, "GET", "/tasks/g/t000/statistics"))["runs"]) == runs
+
+
+async def test_what_a_dependency_adds_to_an_answer_stays_on_it() -> None:
+    def seen(response: Response) -> None:
+        response.headers["X-Seen"] = "yes"
+
+    async with serving(application(dependencies=[Depends(seen)])) as client:
+        for path in ("/tasks", "/tasks/g/t000/statistics", "/health"):
+            assert (await client.get(path)).headers["X-Seen"] == "yes", path
+
+
+# -- who is slow ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stands", "said"), [(True, "this process is busy"), (False, "the store is not available")])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/tasks"), ("POST", "/tasks/disable")])
+async def test_a_store_is_not_blamed_for_a_loop_that_stands_still(
+    stands: bool, said: str, method: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "STORE_SECONDS", 0.5)
+    monkeypatch.setattr(pulse, "MOST_STANDING_SECONDS", 0.1)
+    store = SwitchedStore()
+    async with serving(application(backend=store.open)) as client:
+        await wait_until_async(lambda: _ready(client), "the definitions are known")
+        store.line = Line.SILENT
+        asked = asyncio.create_task(client.request(method, path))
+        while not asked.done():
+            if stands:
+                time.sleep(0.3)  # noqa: ASYNC251 - this is what it is about
+            await asyncio.sleep(0)
+        response = await asked
+        store.line = Line.UP
+    assert response.status_code == 503
+    assert response.json()["detail"].startswith(said), response.text
+    assert int(response.headers["Retry-After"]) > 0
+
+
+async def _ready(client: httpx.AsyncClient) -> bool:
+    return (await client.get("/tasks")).status_code == 200
+
+
+async def test_a_store_that_refuses_at_once_is_not_available_however_busy_the_process_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = SwitchedStore(Line.DOWN)
+    async with serving(application(backend=store.open)) as client:
+        response = await client.get("/tasks")
+        assert response.json()["detail"].startswith("the store is not available")
+
+
+def test_a_manager_that_does_not_run_does_not_blame_the_store_either() -> None:
+    from fastapi_task_manager.errors import NotRunningError
+
+    assert str(NotRunningError()) == "the task manager is not running"
