@@ -31,9 +31,14 @@ async def served() -> AsyncGenerator[tuple[httpx.AsyncClient, TaskManager]]:
     async def failing() -> None:
         raise ValueError("no")
 
-    app, manager = build(group, shutdown_timeout=0)
+    app, manager = build(group, shutdown_timeout=0, leader_heartbeat_interval=3)
     async with serving(app) as client:
+        await wait_until_async(lambda: _leads(manager), "a leader is there")
         yield client, manager
+
+
+async def _leads(manager: TaskManager) -> bool:
+    return (await manager.health_check()).is_leader
 
 
 async def codes(client: httpx.AsyncClient, name: str) -> list[str]:
