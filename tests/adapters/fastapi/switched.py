@@ -39,7 +39,7 @@ class SwitchedStore:
             ports = {
                 field.name: _Port(self, getattr(backend, field.name))
                 for field in fields(backend)
-                if field.name not in {"name", "capabilities"}
+                if field.name not in {"name", "capabilities", "unreadable"}
             }
             yield replace(backend, **ports)  # type: ignore[arg-type]  # a port is known by its verbs
 
