@@ -44,8 +44,9 @@ run: .venv-run/.ready ## Serve the demo application on the in-memory store (PORT
 	@echo "The demo answers on http://127.0.0.1:$(PORT) until Ctrl-C"
 	@PYTHONPATH=src:adapters exec .venv-run/bin/uvicorn --app-dir docs/examples demo:app --host 127.0.0.1 --port $(PORT)
 
-test: $(READY) ## Run the tests: all but long simulations and benchmarks
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+test: TESTS ?= tests
+test: $(READY) ## Run the tests: all but long simulations and benchmarks (TESTS=tests/domain)
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(TESTS)
 
 lint: $(READY) ## Format, lint, types and import contracts; changes nothing
 	$(BIN)/ruff format --check .

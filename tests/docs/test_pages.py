@@ -19,7 +19,7 @@ from task_manager_core.domain.schedule import Schedule
 from tests.waiting import wait_until_async
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / ".github").rglob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def drawn(transitions: dict[tuple[Enum, Enum], Enum]) -> str:
