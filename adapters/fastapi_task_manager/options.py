@@ -45,7 +45,8 @@ class TaskOptions(TypedDict, total=False):
         retry_on: Exception classes (or their qualified names) that deserve a retry. Default: all.
         no_retry_on: Exception classes that do not. Wins over `retry_on`.
         timeout: Longest time of one attempt.
-        start_deadline: Slots that could not be dispatched within this time are skipped.
+        start_deadline: Slots that could not be dispatched within this time are skipped, and runs that no worker could
+            start within it expire.
         interval: Instead of a cron expression: a constant distance in real time, one second to 366 days.
         phase: Shifts the interval.
         run_at: Instead of a cron expression: one run at this instant, or at each of these, at most 1,000.

@@ -70,6 +70,7 @@ def a_task(
     catch_up: CatchUp = _LATEST,
     retry: RetryPolicy = _ALWAYS,
     timeout: timedelta | None = None,
+    start_deadline: timedelta | None = None,
     run_on_start: bool = False,
     dynamic: bool = False,
     function: str | None = None,
@@ -84,6 +85,7 @@ def a_task(
         catch_up=catch_up,
         retry=retry,
         timeout=timeout,
+        start_deadline=start_deadline,
         run_on_start=run_on_start,
         dynamic=dynamic,
     )

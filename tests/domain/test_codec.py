@@ -111,6 +111,7 @@ runs = st.builds(
     retry=retries(),
     timeout=st.none() | times,
     version=st.integers(0, 2**60),
+    start_by=st.none() | instants,
 )
 records = st.builds(
     AttemptRecord,
@@ -256,6 +257,14 @@ def test_a_run_with_a_broken_retry_policy_is_corrupt(retry: str) -> None:
     tree = {**json.loads(codec.encode_run(run)), "retry": retry}
     with pytest.raises(BackendCorrupt):
         codec.decode_run(json.dumps(tree))
+
+
+def test_a_run_that_was_written_before_runs_could_expire_never_does() -> None:
+    run = Task(key=TaskKey("g", "n"), schedule=Schedule.at(EPOCH), function="f").run_of_slot(EPOCH, 1)
+    text = codec.encode_run(run)
+    assert "start_by" not in text
+    assert codec.decode_run(text) == run
+    assert codec.decode_run(text).start_by is None
 
 
 def test_whole_and_broken_numbers_of_one_value_are_one_text() -> None:

@@ -126,3 +126,29 @@ def test_the_explanation_is_the_decision(overlap: Overlap, paused: bool, live: t
     last = explain(task(overlap), view, snapshot(view)).reasons[-1].code
     expected = ReasonCode.DISPATCHES if decision.fire else ReasonCode.HOLDS if decision.hold else ReasonCode.SKIPS
     assert last is expected
+
+
+@pytest.mark.parametrize("state", [RunState.QUEUED, RunState.HELD])
+@pytest.mark.parametrize(
+    ("deadline", "attempt", "said"),
+    [
+        (timedelta(minutes=1), 1, "; it expires unless it is started by 2026-01-01T12:01:00Z"),
+        (timedelta(minutes=1), 2, ""),
+        (None, 1, ""),
+    ],
+)
+def test_a_run_that_waits_says_until_when_it_may_start(
+    state: RunState, deadline: timedelta | None, attempt: int, said: str
+) -> None:
+    view = seen(replace(run(state), attempt=attempt))
+    reason = explain(replace(task(), start_deadline=deadline), view, snapshot(view)).reasons[0]
+    assert reason.text.partition(";")[2] == said.removeprefix(";")
+
+
+def test_a_run_that_waits_for_too_long_says_that_it_is_not_going_to_be_executed() -> None:
+    view = seen(replace(run(RunState.QUEUED), attempt=1))
+    later = replace(snapshot(view), now=NOW + timedelta(minutes=2))
+    reason = explain(replace(task(), start_deadline=timedelta(minutes=1)), view, later).reasons[0]
+    assert reason.text.endswith(
+        "; it has expired: it could be started until 2026-01-01T12:01:00Z, and is not executed any more"
+    )

@@ -237,15 +237,51 @@ def test_a_decision_is_a_pure_function_of_what_it_was_asked(situation: tuple[Tas
     assert advance(*situation) == advance(*situation)
 
 
-@given(situations())
-def test_no_slot_runs_that_is_later_than_its_start_deadline(situation: tuple[Task, DueTask, datetime]) -> None:
-    """Invariant: now minus the instant from which a dispatched slot could be never exceeds the deadline."""
-    task, state, now = situation
-    if task.start_deadline is None:
-        return
-    opens_at = opening(task, state, now)
-    for slot in fired(advance(task, state, now)):
-        assert now - opens_at[slot] <= task.start_deadline
+@st.composite
+def situations_at_a_deadline(draw: st.DrawFn) -> tuple[Task, DueTask, datetime, timedelta]:
+    """Nothing keeps slots from running but their deadline, which one of them meets, or misses by less than twice."""
+    deadline = draw(st.sampled_from([SECOND, MINUTE, 10 * MINUTE]))
+    schedule = Schedule.every(
+        timedelta(seconds=draw(st.sampled_from([7, 60, 3600]))),
+        jitter=timedelta(seconds=draw(st.sampled_from([0, 5, 300]))),
+    )
+    task = a_task(
+        schedule,
+        overlap=draw(st.sampled_from(Overlap)),
+        mode=CatchUpMode.ALL,
+        limit=500,
+        grace=draw(st.sampled_from([timedelta(0), 2 * SECOND, HOUR])),
+        start_deadline=deadline,
+    )
+    plan = plan_after(task, NOON)
+    assert plan is not None
+    state, opens_at = due(plan.slot, plan.due_at), plan.due_at
+    for _ in range(draw(st.integers(0, 10))):
+        plan = plan_after(task, plan.slot)
+        assert plan is not None
+        opens_at = max(opens_at, plan.due_at)
+    instant = timedelta(milliseconds=1)
+    beside = draw(st.sampled_from([-instant, timedelta(0), instant, deadline / 2, deadline - instant, deadline]))
+    return task, state, opens_at + deadline + beside, deadline
+
+
+@given(situations_at_a_deadline())
+@settings(max_examples=200)
+def test_no_slot_runs_that_is_later_than_its_start_deadline(
+    situation: tuple[Task, DueTask, datetime, timedelta],
+) -> None:
+    """Invariant: a slot is skipped for its deadline if and only if now is more than that after the instant from which
+    it could be dispatched; the run of any other may start until exactly then."""
+    task, state, now, deadline = situation
+    opens_at, decision = opening(task, state, now), advance(task, state, now)
+    late = {slot for slot, opened in opens_at.items() if now - opened > deadline}
+    assert {slot for slot, reason in skipped(task, decision) if reason is SkipReason.DEADLINE} == late
+    dispatched = [*decision.fire, *([decision.hold] if decision.hold is not None else [])]
+    for run in dispatched:
+        assert run.slot is not None
+        assert run.slot not in late
+        assert run.start_by == opens_at[run.slot] + deadline
+    assert dispatched or len(late) == len(opens_at)
 
 
 @given(situations())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
@@ -18,6 +19,7 @@ from task_manager_core.domain.run import (
     Cancelled,
     Claim,
     Exhausted,
+    Expired,
     Failure,
     Outcome,
     Retried,
@@ -80,6 +82,7 @@ def test_only_a_running_attempt_succeeds_fails_or_is_retried() -> None:
         RunTurn.SUCCEEDED,
         RunTurn.RETRIED,
         RunTurn.EXHAUSTED,
+        RunTurn.EXPIRED,
         RunTurn.LOST,
         RunTurn.RELEASED,
         RunTurn.POSTPONED,
@@ -112,6 +115,7 @@ def test_every_outcome_has_one_status_and_losing_a_claim_is_no_outcome() -> None
         (Retried(timedelta(seconds=1)), AttemptStatus.RETRIED),
         (Exhausted(), AttemptStatus.FAILED),
         (Cancelled(), AttemptStatus.CANCELLED),
+        (Expired(), AttemptStatus.EXPIRED),
     ],
 )
 def test_a_settlement_is_remembered_as_one_line_with_what_was_measured(outcome: Outcome, status: AttemptStatus) -> None:
@@ -124,3 +128,21 @@ def test_a_settlement_is_remembered_as_one_line_with_what_was_measured(outcome: 
     assert (record.run, record.slot, record.attempt, record.token) == (RunId("r"), SLOT, 3, 7)
     assert (record.status, record.worker, record.failure) == (status, NodeId("w"), failure)
     assert (record.started_at, record.duration) == (SLOT, timedelta(seconds=2))
+
+
+@pytest.mark.parametrize(
+    ("attempt", "start_by", "late", "expired"),
+    [
+        (1, SLOT, timedelta(milliseconds=1), True),
+        (1, SLOT, timedelta(0), False),
+        (1, SLOT, -timedelta(days=1), False),
+        (1, None, timedelta(days=9), False),
+        (2, SLOT, timedelta(days=9), False),
+    ],
+)
+def test_a_claim_has_expired_after_its_instant_unless_the_run_has_started_before(
+    attempt: int, start_by: datetime | None, late: timedelta, expired: bool
+) -> None:
+    run = replace(a_run(), start_by=start_by)
+    claim = Claim(run=run, attempt=attempt, failures=0, token=7, worker=NodeId("w"))
+    assert claim.expired(SLOT + late) is expired

@@ -185,6 +185,19 @@ def test_the_run_of_a_slot_carries_all_that_a_worker_needs() -> None:
     assert (run.priority, run.overlap, run.retry) == (Priority.HIGH, Overlap.SKIP, RetryPolicy(max_retries=2))
 
 
+def test_the_run_of_a_slot_may_start_until_its_deadline_after_it_could_be_dispatched() -> None:
+    task = a_task(start_deadline=timedelta(minutes=1))
+    assert task.run_of_slot(SLOT, 1).start_by == SLOT + timedelta(minutes=1)
+    assert task.run_of_slot(SLOT, 1, SLOT + timedelta(seconds=9)).start_by == SLOT + timedelta(seconds=69)
+    assert task.run_of_request("r", 1).start_by is None
+    assert a_task().run_of_slot(SLOT, 1).start_by is None
+
+
+def test_a_start_deadline_that_leads_out_of_the_calendar_is_none() -> None:
+    task = a_task(start_deadline=LONGEST_TIME)
+    assert task.run_of_slot(datetime.max.replace(tzinfo=UTC), 1).start_by is None
+
+
 def test_a_requested_run_has_no_slot_and_may_have_arguments_of_its_own() -> None:
     task = a_task()
     assert task.run_of_request("r", 1).kwargs == "{}"

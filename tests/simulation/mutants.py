@@ -29,11 +29,11 @@ from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settleme
 from task_manager_core.domain.task import StoredTask, Task
 from task_manager_core.ports import Definition, Extension
 from task_manager_core.testing.simulation.channel import Side
+from task_manager_core.testing.simulation.clock import local_clock
 from task_manager_core.testing.simulation.faults import Fault, FaultKind, Point
 from task_manager_core.testing.simulation.plan import Plan, TaskPlan
 from task_manager_core.testing.simulation.process import ENVIRONMENT
 from task_manager_core.testing.simulation.run import sim_loop
-from task_manager_core.testing.simulation.world import local_clock
 from task_manager_memory.catalogue import MemoryCatalogue
 from task_manager_memory.leadership import MemoryLeadership
 from task_manager_memory.run_queue import MemoryRunQueue
@@ -409,6 +409,29 @@ def _namesake_called(_original: object) -> object:
     return function_of
 
 
+def _never_expires(_original: object) -> object:
+    def expired(self: Claim, now: datetime) -> bool:
+        del self, now
+        return False
+
+    return expired
+
+
+def _started_runs_expire(_original: object) -> object:
+    def expired(self: Claim, now: datetime) -> bool:
+        return self.run.start_by is not None and now > self.run.start_by
+
+    return expired
+
+
+def _deadline_doubled(original: Any) -> object:
+    def _start_by(self: Task, opens_at: datetime) -> datetime | None:
+        start_by: datetime | None = original(self, opens_at)
+        return None if start_by is None or self.start_deadline is None else start_by + self.start_deadline
+
+    return _start_by
+
+
 # -- places -----------------------------------------------------------------------------------------------------------
 
 
@@ -593,6 +616,30 @@ MUTANTS: tuple[Mutant, ...] = (
                 then(7.0, FaultKind.ENABLE, machine=1),
             ],
         ),
+    ),
+    Mutant(
+        defect="late run started",
+        owner=Claim,
+        name="expired",
+        replacement=_never_expires,
+        breaks="I13",
+        plan=plan(replace(ONE, overlap="buffer_one", duration=5.0, deadline=2.0)),
+    ),
+    Mutant(
+        defect="retry expires",
+        owner=Claim,
+        name="expired",
+        replacement=_started_runs_expire,
+        breaks="I13",
+        plan=plan(TaskPlan(every=6.0, failures=1, backoff=3.0, deadline=2.0)),
+    ),
+    Mutant(
+        defect="start deadline doubled",
+        owner=Task,
+        name="_start_by",
+        replacement=_deadline_doubled,
+        breaks="I13",
+        plan=plan(replace(ONE, deadline=2.0)),
     ),
     Mutant(
         defect="trim of live work",

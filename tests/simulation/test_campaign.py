@@ -29,6 +29,7 @@ RARE: dict[str, Plan] = {
         tasks=(TaskPlan(overlap="skip", duration=1.0),), faults=(Fault(kind=FaultKind.TRIGGER, at=Point("commit", 2)),)
     ),
     "cancelled run": Plan(tasks=(TaskPlan(duration=3.0),), faults=(Fault(kind=FaultKind.CANCEL, at=5.0),)),
+    "expired run": Plan(tasks=(TaskPlan(every=2.0, duration=5.0, overlap="buffer_one", deadline=2.0),)),
     "skipped: deadline": Plan(
         tasks=(TaskPlan(every=2.0, deadline=3.0),), faults=(Fault(kind=FaultKind.DOWN, at=5.0, length=8.0),)
     ),

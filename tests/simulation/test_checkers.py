@@ -8,7 +8,7 @@ from tests.simulation.mutants import MUTANTS
 
 
 def test_there_is_one_checker_for_each_invariant() -> None:
-    assert sorted(kind.invariant for kind in CHECKERS) == sorted(f"I{number}" for number in range(1, 13))
+    assert sorted(kind.invariant for kind in CHECKERS) == sorted(f"I{number}" for number in range(1, 14))
 
 
 def test_each_says_its_law_and_what_makes_it_true() -> None:

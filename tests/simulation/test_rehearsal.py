@@ -455,6 +455,27 @@ def test_whatever_the_order_and_the_way_to_the_store_every_slot_is_accounted_for
     assert not report.troubles
 
 
+def test_a_run_that_waits_for_a_place_past_its_start_deadline_expires_and_is_no_late_run() -> None:
+    urgent = task("urgent", "* 0 * * *", Overlap.ALLOW, start_deadline=2 * MINUTE)
+    report = rehearsed(
+        task("long", "0 0 * * *"),
+        urgent,
+        workers=1,
+        policy=NodePolicy(worker=WorkerPolicy(concurrency=1)),
+        durations={"long": 10 * MINUTE, "*": SECOND},
+        duration=HOUR,
+    )
+    assert report.expired("long") == ()
+    expired = report.expired()
+    assert len(expired) >= 7
+    assert {run.ending for run in expired} == {Ending.EXPIRED}
+    assert [run.executions for run in expired] == [()] * len(expired)
+    assert report.unfinished() == ()
+    assert report.lateness("urgent") <= 2 * MINUTE
+    assert f"Runs that expired: {len(expired)}" in report.summary()
+    assert str(expired[0]).endswith(" expired")
+
+
 # -- functions ---------------------------------------------------------------------------------------------------------
 
 

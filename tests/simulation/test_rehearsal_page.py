@@ -183,6 +183,32 @@ def test_the_page_says_what_never_began() -> None:
     assert "on 1 worker, 1 run at a time" in report.summary()
 
 
+def test_the_page_shows_an_expired_run_like_a_skipped_slot() -> None:
+    async def nothing() -> None: ...
+
+    registry = Registry()
+    for name, cron, deadline in (("hog", "0 0 * * *", None), ("urgent", "*/20 * * * *", timedelta(minutes=5))):
+        key = TaskKey("group", name)
+        schedule = Schedule.cron(cron)
+        registry.declare(Task(key=key, schedule=schedule, function="work", start_deadline=deadline), nothing)
+    report = rehearse(
+        registry,
+        open_backend=MemoryStore().open,
+        policy=NodePolicy(worker=WorkerPolicy(concurrency=1)),
+        workers=1,
+        start=START,
+        duration=timedelta(hours=2),
+        durations={"hog": timedelta(minutes=50)},
+    )
+    found = drawn(report.to_html())
+    panels = {finding["title"]: finding["moments"] for finding in found["findings"]}
+    assert [text for *_, text in panels["Expired"]] == ["group/urgent expired"] * 3
+    assert "Never began" not in panels
+    (urgent,) = [task for task in found["tasks"] if task["name"] == "urgent"]
+    assert [found["reasons"][reason] for _, reason in urgent["skips"]] == ["expired"] * 3
+    assert urgent["open"] == []
+
+
 def test_a_month_of_equal_runs_takes_little_room() -> None:
     async def nothing() -> None: ...
 

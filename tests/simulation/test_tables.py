@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from task_manager_core.application.elector import Elector
@@ -36,6 +38,7 @@ MOVES: dict[tuple[RunState, RunTurn], Plan] = {
     (RunState.RUNNING, RunTurn.RETRIED): FAILING,
     (RunState.RUNNING, RunTurn.EXHAUSTED): FAILING,
     (RunState.RUNNING, RunTurn.CANCELLED): Plan(tasks=(TaskPlan(duration=3.0),), faults=cancel(0, 5.0), duration=8.0),
+    (RunState.RUNNING, RunTurn.EXPIRED): Plan(tasks=(replace(EXCLUSIVE, deadline=2.0),), duration=12.0),
     (RunState.RUNNING, RunTurn.RELEASED): Plan(
         machines=1,
         tasks=(TaskPlan(duration=5.0),),

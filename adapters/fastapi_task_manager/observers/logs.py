@@ -29,7 +29,7 @@ from task_manager_core.domain.events import (
 )
 from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.reconciliation import Finding, Orphaned, Overdue, Stray
-from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Retried, Succeeded
+from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Expired, Retried, Settlement, Succeeded
 
 ROOT = "fastapi.task-manager"
 
@@ -165,8 +165,15 @@ def _log_outcome(event: RunSettled) -> None:
                 delay.total_seconds(),
                 exc_info=_loggable(event),
             )
+        case Expired():
+            _consumer.warning("expired %s: %.3f s too late to be started", attempt, _lateness(settlement))
         case Exhausted():
             _consumer.error("failed %s after %.3f s, for good", attempt, took, exc_info=_loggable(event))
+
+
+def _lateness(settlement: Settlement) -> float:
+    start_by = settlement.claim.run.start_by
+    return 0.0 if start_by is None else (settlement.started_at - start_by).total_seconds()
 
 
 class AbridgedError(Exception):

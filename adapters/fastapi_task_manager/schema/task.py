@@ -74,9 +74,10 @@ class TaskRun(Answer):
 
     run_date: datetime = Field(description="When the attempt started, by its worker's clock")
     durations_second: float = Field(description="How long the attempt took in seconds")
-    status: Literal["succeeded", "retried", "failed", "cancelled", "lost"] = Field(
+    status: Literal["succeeded", "retried", "failed", "cancelled", "lost", "expired"] = Field(
         default="succeeded",
-        description="retried: failed, another attempt follows; failed: for good; lost: its worker died",
+        description="retried: failed, another attempt follows; failed: for good; lost: its worker died; expired: "
+        "claimed after its start_deadline, and not executed",
     )
     run_id: str = Field(default="", description="Identity of the run, the same for each of its attempts")
     attempt: int = Field(default=1, description="Number of the attempt, from 1")
@@ -209,7 +210,7 @@ class _DynamicTask(Body):
     no_retry_on: Annotated[list[str] | None, at_most(MOST_CLASSES)] = Field(default=None, description="The same; wins")
     timeout: Number | None = Field(default=None, description="Longest time of one attempt in seconds")
     start_deadline: Number | None = Field(
-        default=None, description="Slots that are later than these seconds are skipped"
+        default=None, description="Slots that are later than these seconds are skipped; runs that wait longer expire"
     )
 
     def said(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from task_manager_core.domain.run import (
     Cancelled,
     Claim,
     Exhausted,
+    Expired,
     Outcome,
     Retried,
     Settlement,
@@ -113,7 +114,9 @@ class Worker:
                 continue
             if claim.run.id in executing:
                 executing[claim.run.id].interrupt(Ending.LOST)  # Another claim on its run was given: its own is over.
-            if not self.accepting or function is None:
+            if self.accepting and claim.expired(self._clock.now()):
+                self._expire(claim)  # Whoever knows the function: nobody executes it any more.
+            elif not self.accepting or function is None:
                 unknown.append(claim)
             elif not claim.run.retry.outlives(claim.losses):
                 self._refuse(claim)
@@ -157,6 +160,11 @@ class Worker:
                 self._observer.notice(ClaimLost(node=self._node, claim=claim))
             else:
                 self._observer.notice(RunReleased(node=self._node, claim=claim, reason=reason))
+
+    def _expire(self, claim: Claim) -> None:
+        """A run that came too late ends without being started."""
+        now = self._clock.now()
+        self._finish(Settlement(claim=claim, outcome=Expired(), started_at=now, duration=timedelta(0)), None)
 
     def _refuse(self, claim: Claim) -> None:
         """A run whose attempts lost their worker too often is not started again: it may be what ends them."""

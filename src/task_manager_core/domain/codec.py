@@ -227,6 +227,7 @@ def encode_run(run: Run) -> str:
             "timeout": _maybe(run.timeout),
             "version": run.version,
             "dynamic": run.dynamic,
+            **({} if run.start_by is None else {"start_by": milliseconds(run.start_by)}),
         }
     )
 
@@ -246,6 +247,7 @@ def decode_run(text: str) -> Run:
             timeout=reader.maybe("timeout", reader.span),
             version=reader.number("version"),
             dynamic=reader.flag("dynamic"),
+            start_by=reader.maybe("start_by", reader.instant),
         )
     except (ValueError, DefinitionError) as error:
         raise BackendCorrupt("a run", str(error)) from error

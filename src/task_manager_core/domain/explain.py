@@ -72,12 +72,12 @@ def _reasons(task: Task, view: TaskView, snapshot: Snapshot) -> Iterator[Reason]
     if not snapshot.unreadable and not any(node.can_execute(task) for node in snapshot.nodes):
         yield Reason(code=ReasonCode.NO_WORKER, text=f"no living process can call {task.function!r}: runs stay queued")
     for run in view.live:
-        yield _of_run(run, snapshot.queued)
+        yield _of_run(task, run, snapshot)
     if view.plan is not None and not view.retired:
         yield _of_decision(task, view, snapshot)
 
 
-def _of_run(run: LiveRun, queued: int) -> Reason:
+def _of_run(task: Task, run: LiveRun, snapshot: Snapshot) -> Reason:
     name = f"run {run.run} (attempt {run.attempt})"
     match run.state:
         case RunState.RUNNING:
@@ -91,11 +91,23 @@ def _of_run(run: LiveRun, queued: int) -> Reason:
             until = "" if run.due_at is None else f" until {_show(run.due_at)}"
             return Reason(code=ReasonCode.HANDED_BACK, text=f"{name} was handed back by a worker and waits{until}")
         case RunState.HELD:
-            return Reason(code=ReasonCode.HELD, text=f"{name} is held until the run before it ends")
-        case _:
             return Reason(
-                code=ReasonCode.QUEUED, text=f"{name} is queued: no worker is free yet ({queued} runs in the queue)"
+                code=ReasonCode.HELD,
+                text=f"{name} is held until the run before it ends{_expiry(task, run, snapshot.now)}",
             )
+        case _:
+            queue = f"no worker is free yet ({snapshot.queued} runs in the queue)"
+            return Reason(code=ReasonCode.QUEUED, text=f"{name} is queued: {queue}{_expiry(task, run, snapshot.now)}")
+
+
+def _expiry(task: Task, run: LiveRun, now: datetime) -> str:
+    """As the task is defined now: a snapshot shows no run as it was dispatched."""
+    start_by = None if run.slot is None or run.attempt > 1 else task.run_of_slot(run.slot, 0).start_by
+    if start_by is None:
+        return ""
+    if now > start_by:
+        return f"; it has expired: it could be started until {_show(start_by)}, and is not executed any more"
+    return f"; it expires unless it is started by {_show(start_by)}"
 
 
 def _of_decision(task: Task, view: TaskView, snapshot: Snapshot) -> Reason:
@@ -104,9 +116,9 @@ def _of_decision(task: Task, view: TaskView, snapshot: Snapshot) -> Reason:
     decision = advance(task, due_of(view), max(snapshot.now, view.plan.due_at))
     slot = _show(view.plan.slot)
     run = task.run_of_slot(view.plan.slot, view.version)
-    if run in decision.fire:
+    if any(run.id == dispatched.id for dispatched in decision.fire):
         return Reason(code=ReasonCode.DISPATCHES, text=f"slot {slot} will be dispatched at {_show(view.plan.due_at)}")
-    if decision.hold == run:
+    if decision.hold is not None and decision.hold.id == run.id:
         return Reason(code=ReasonCode.HOLDS, text=f"slot {slot} will be held if the live run has not ended")
     reason = _skip_reason(decision, view.plan.slot)
     return Reason(

@@ -181,8 +181,8 @@ def advance(task: Task, due: DueTask, now: datetime) -> Advance:
         key=task.key,
         version=due.version,
         slot=due.slot,
-        fire=tuple(task.run_of_slot(one.slot, due.version) for one in fire),
-        hold=None if hold is None else task.run_of_slot(hold.slot, due.version),
+        fire=tuple(task.run_of_slot(one.slot, due.version, one.opens_at) for one in fire),
+        hold=None if hold is None else task.run_of_slot(hold.slot, due.version, hold.opens_at),
         skipped=_ranges([one.slot for one in slots], sorting.skipped),
         plan=plan,
     )

@@ -9,11 +9,16 @@ stands in exactly one place:
     WAITING   comes back to the queue at a set instant (backoff of a retry, or the delay with which a worker gave it
               back)
 
-and SUCCEEDED, FAILED, CANCELLED are absorbing. Only the holder of the claim may settle a running attempt; a claim that
-ended (LOST) puts the run back with the next attempt number. That is a loss and no failure: nothing is known about the
-function, which may not have been called. Losses have a bound of their own, so that a run which kills its workers ends.
+and SUCCEEDED, FAILED, CANCELLED, EXPIRED are absorbing. Only the holder of the claim may settle a running attempt; a
+claim that ended (LOST) puts the run back with the next attempt number. That is a loss and no failure: nothing is known
+about the function, which may not have been called. Losses have a bound of their own, so that a run which kills its
+workers ends.
 Giving a run back, at once (RELEASED) or for later (POSTPONED), counts as nothing. A task that is removed takes its runs
 with it, wherever they stand.
+
+A run may have an instant by which it has to start. A worker that claims it for the first attempt later than that, by
+its own clock, settles it as EXPIRED and does not execute it. A run that has started once goes on, whatever the time:
+its retries, and the attempts that follow a loss, are not judged.
 
 Every other move is in the table below. Stores keep the places; the books of the simulation move each run by this table,
 and after every operation the store is compared with them.
@@ -37,6 +42,7 @@ class RunState(Enum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
 
 
 class RunTurn(Enum):
@@ -52,9 +58,10 @@ class RunTurn(Enum):
     SUCCEEDED = "succeeded"
     EXHAUSTED = "exhausted"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
 
 
-TERMINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
+TERMINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.EXPIRED})
 
 TRANSITIONS: dict[tuple[RunState, RunTurn], RunState] = {
     (RunState.HELD, RunTurn.FREED): RunState.QUEUED,
@@ -65,6 +72,7 @@ TRANSITIONS: dict[tuple[RunState, RunTurn], RunState] = {
     (RunState.RUNNING, RunTurn.RETRIED): RunState.WAITING,
     (RunState.RUNNING, RunTurn.EXHAUSTED): RunState.FAILED,
     (RunState.RUNNING, RunTurn.CANCELLED): RunState.CANCELLED,
+    (RunState.RUNNING, RunTurn.EXPIRED): RunState.EXPIRED,
     (RunState.RUNNING, RunTurn.RELEASED): RunState.QUEUED,
     (RunState.RUNNING, RunTurn.POSTPONED): RunState.WAITING,
     (RunState.RUNNING, RunTurn.LOST): RunState.QUEUED,
@@ -79,7 +87,7 @@ class Run:
 
     `slot` is None for a triggered run. `kwargs` is the canonical JSON text of an object. `version` is the version of
     the definition that dispatched it; `dynamic` tells whether its task is, since a static task has a function of its
-    own.
+    own. `start_by` is the last instant at which its first attempt may start, None for any.
     """
 
     id: RunId
@@ -93,6 +101,7 @@ class Run:
     timeout: timedelta | None
     version: int
     dynamic: bool
+    start_by: datetime | None = None
 
     @property
     def exclusive(self) -> bool:
@@ -114,6 +123,10 @@ class Claim:
     losses: int = 0
     token: int
     worker: NodeId
+
+    def expired(self, now: datetime) -> bool:
+        """Does the run come too late to be started for the first time? `now` is the clock of the worker."""
+        return self.attempt == 1 and self.run.start_by is not None and now > self.run.start_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +151,24 @@ class Cancelled:
     """The run was cancelled by request."""
 
 
-Outcome = Succeeded | Retried | Exhausted | Cancelled
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The run was claimed too late, and not executed."""
+
+
+Outcome = Succeeded | Retried | Exhausted | Cancelled | Expired
 
 
 class AttemptStatus(Enum):
-    """How an attempt is remembered. RETRIED: failed, another attempt follows. LOST: its worker's claim ended."""
+    """How an attempt is remembered. RETRIED: failed, another attempt follows. LOST: its worker's claim ended. EXPIRED:
+    claimed too late, and not executed."""
 
     SUCCEEDED = "succeeded"
     RETRIED = "retried"
     FAILED = "failed"
     CANCELLED = "cancelled"
     LOST = "lost"
+    EXPIRED = "expired"
 
 
 STATUS_OF_OUTCOME: dict[type[Outcome], AttemptStatus] = {
@@ -156,6 +176,7 @@ STATUS_OF_OUTCOME: dict[type[Outcome], AttemptStatus] = {
     Retried: AttemptStatus.RETRIED,
     Exhausted: AttemptStatus.FAILED,
     Cancelled: AttemptStatus.CANCELLED,
+    Expired: AttemptStatus.EXPIRED,
 }
 
 TURN_OF_OUTCOME: dict[type[Outcome], RunTurn] = {
@@ -163,6 +184,7 @@ TURN_OF_OUTCOME: dict[type[Outcome], RunTurn] = {
     Retried: RunTurn.RETRIED,
     Exhausted: RunTurn.EXHAUSTED,
     Cancelled: RunTurn.CANCELLED,
+    Expired: RunTurn.EXPIRED,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeGuard
 
 from task_manager_core.domain.errors import InvalidArguments
@@ -27,6 +27,8 @@ MOST_TAGS = 100
 LONGEST_KWARGS = 100_000
 DEEPEST_KWARGS = 64
 """What reads JSON gives up at some depth, each library at its own: whatever is stored must be readable by all."""
+
+_LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
 
 _TOO_DEEP = f"must not be nested deeper than {DEEPEST_KWARGS} levels"
 
@@ -81,7 +83,7 @@ class Task:
 
     `kwargs` is the canonical JSON text of an object. `dynamic` tasks live in the store until removed; static ones are
     declared by code and stop when no living process declares them. `start_deadline` skips slots that could not be
-    dispatched in time. `timeout` bounds one attempt.
+    dispatched in time, and lets their runs expire that no worker claimed in time. `timeout` bounds one attempt.
     """
 
     key: TaskKey
@@ -117,15 +119,25 @@ class Task:
         if self.start_deadline is not None:
             require_storable("start_deadline", self.start_deadline)
 
-    def run_of_slot(self, slot: datetime, version: int) -> Run:
-        """The run that this slot promises."""
-        return self._run(RunId.of_slot(self.key, slot), slot, self.kwargs, version)
+    def run_of_slot(self, slot: datetime, version: int, opens_at: datetime | None = None) -> Run:
+        """The run that this slot promises. `opens_at` is from when it can be dispatched: slot and jitter, or later if
+        it has to wait for a slot before it."""
+        opens_at = self.schedule.due_at(self.key, slot) if opens_at is None else opens_at
+        return self._run(RunId.of_slot(self.key, slot), slot, self.kwargs, version, self._start_by(opens_at))
 
     def run_of_request(self, request: str, version: int, kwargs: str | None = None) -> Run:
         """The run that this request asks for, with other arguments if given."""
         return self._run(RunId.of_request(self.key, request), None, self.kwargs if kwargs is None else kwargs, version)
 
-    def _run(self, run: RunId, slot: datetime | None, kwargs: str, version: int) -> Run:
+    def _start_by(self, opens_at: datetime) -> datetime | None:
+        """The last instant at which the run of a slot may start; a deadline that leads out of the calendar is none."""
+        if self.start_deadline is None or self.start_deadline > _LAST_INSTANT - opens_at:
+            return None
+        return opens_at + self.start_deadline
+
+    def _run(
+        self, run: RunId, slot: datetime | None, kwargs: str, version: int, start_by: datetime | None = None
+    ) -> Run:
         return Run(
             id=run,
             task=self.key,
@@ -138,6 +150,7 @@ class Task:
             timeout=self.timeout,
             version=version,
             dynamic=self.dynamic,
+            start_by=start_by,
         )
 
 

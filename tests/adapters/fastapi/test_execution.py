@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 import time
 from datetime import timedelta
@@ -108,6 +109,36 @@ async def test_high_priority_before_low() -> None:
         gate.set()
         await wait_until_async(lambda: len(order) == 4, "all have run")
     assert order == ["high 1", "high 2", "low 1", "low 2"]
+
+
+async def test_a_run_that_a_busy_worker_gets_to_too_late_expires_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    gate = asyncio.Event()
+    group = TaskGroup("g")
+
+    @group.add_task("0 0 1 1 *", name="gatekeeper")
+    async def gatekeeper() -> None:
+        await gate.wait()
+
+    group.add_task("* * * * * *", name="urgent", start_deadline=0.2, allow_parallel=False)(lambda: None)
+
+    app, _ = build(group, concurrent_tasks=1)
+    async with serving(app) as client:
+        await answer(client, "POST", "/tasks/trigger", params={"task_name": "gatekeeper"})
+        await wait_until_async(lambda: _is_running(client, "gatekeeper"), "the only place is taken")
+        await wait_until_async(lambda: _explained(client, "has expired"), "a run waits for too long")
+        gate.set()
+        await wait_until_async(lambda: _lines(caplog, "consumer", "expired g/urgent run"), "it is told")
+        runs = (await answer(client, "GET", "/tasks/g/urgent/statistics"))["runs"]
+    (line, *_) = _lines(caplog, "consumer", "expired g/urgent run")
+    assert line.levelno == logging.WARNING
+    assert re.search(r"attempt 1: [\d.]+ s too late to be started$", line.getMessage())
+    (run, *_) = [run for run in runs if run["status"] == "expired"]
+    assert (run["durations_second"], run["attempt"], run["error_type"]) == (0.0, 1, None)
+
+
+async def _explained(client: Any, text: str) -> bool:
+    explanation = await answer(client, "GET", "/tasks/g/urgent/explain")
+    return any(text in reason["text"] for reason in explanation["reasons"])
 
 
 async def _is_running(client: Any, name: str) -> bool:

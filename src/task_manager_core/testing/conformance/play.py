@@ -17,7 +17,17 @@ from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.planning import Advance, SkipReason
 from task_manager_core.domain.policy import Overlap, Priority
-from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Outcome, Retried, Run, RunState, Succeeded
+from task_manager_core.domain.run import (
+    Cancelled,
+    Claim,
+    Exhausted,
+    Expired,
+    Outcome,
+    Retried,
+    Run,
+    RunState,
+    Succeeded,
+)
 from task_manager_core.domain.task import Task, canonical_kwargs
 from task_manager_core.testing.conformance.build import (
     DAY,
@@ -307,7 +317,7 @@ class Player:
             return sorted(map(shown, await queue.release(chosen, delay, started=step.how % 2 == 1)))
 
         async def settle() -> object:
-            outcomes: list[Outcome] = [Succeeded(), Retried(ttl), Exhausted(), Retried(NOTHING), Cancelled()]
+            outcomes: list[Outcome] = [Succeeded(), Retried(ttl), Exhausted(), Retried(NOTHING), Cancelled(), Expired()]
             settled = [settlement(claim, outcomes[step.how % len(outcomes)]) for claim in chosen]
             return sorted(map(shown, await queue.settle(settled)))
 
@@ -369,7 +379,7 @@ def assert_conserved(snapshot: Snapshot) -> None:
     for live in everything:
         assert (live.worker is not None) == (live.state is RunState.RUNNING), live
         assert (live.due_at is not None) == (live.state is RunState.WAITING), live
-        assert live.state not in {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED}, live
+        assert live.state not in {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.EXPIRED}, live
     for view in snapshot.tasks:
         free = [live for live in view.live if live.state is not RunState.HELD]
         assert free or not view.live, view

@@ -13,6 +13,7 @@ from task_manager_core.domain.run import (
     Cancelled,
     Claim,
     Exhausted,
+    Expired,
     Failure,
     Outcome,
     Retried,
@@ -142,7 +143,7 @@ class RunQueueLaws(Contract):
         [again] = await store.claim(OTHER)
         before = await store.picture()
         for lost in (late, settled, released, retried, reaped):
-            for outcome in (Succeeded(), Exhausted(), Cancelled(), Retried(NOTHING)):
+            for outcome in (Succeeded(), Exhausted(), Cancelled(), Expired(), Retried(NOTHING)):
                 assert not await store.settle(lost, outcome), (lost, outcome)
         assert await store.picture() == before
         assert await store.settle(again)
@@ -152,9 +153,9 @@ class RunQueueLaws(Contract):
         """A settlement ends the run, or lets it wait for its delay, and writes its line of history, in one step."""
         await store.define(task())
         failure = Failure(type="builtins.ValueError", message="no: “ü” \x00", traceback="line 1\n  line 2\n")
-        outcomes: list[Outcome] = [Succeeded(), Exhausted(), Cancelled(), Retried(HOUR)]
-        statuses = [AttemptStatus.SUCCEEDED, AttemptStatus.FAILED, AttemptStatus.CANCELLED, AttemptStatus.RETRIED]
-        for number, (outcome, status) in enumerate(zip(outcomes, statuses, strict=True)):
+        outcomes: list[Outcome] = [Succeeded(), Exhausted(), Cancelled(), Expired(), Retried(HOUR)]
+        statuses = ["succeeded", "failed", "cancelled", "expired", "retried"]
+        for number, (outcome, status) in enumerate(zip(outcomes, map(AttemptStatus, statuses), strict=True)):
             claim = await store.take(run(task(), f"{number}"))
             one = settlement(claim, outcome, failure=None if number == 0 else failure)
             assert await store.queue.settle([one]) == frozenset()
@@ -164,7 +165,7 @@ class RunQueueLaws(Contract):
             assert not await store.alive(claim, TTL)
 
         [waiting] = await store.live(key())
-        assert waiting.run == run(task(), "3").id
+        assert waiting.run == run(task(), "4").id
         assert (waiting.state, waiting.retrying, waiting.worker) == (RunState.WAITING, True, None)
         assert waiting.due_at is not None
         assert near(waiting.due_at, await store.now() + HOUR)

@@ -14,6 +14,7 @@ from task_manager_core.domain.run import (
     AttemptStatus,
     Cancelled,
     Exhausted,
+    Expired,
     Outcome,
     Retried,
     RunState,
@@ -107,7 +108,7 @@ class RunQueueClaims(Contract):
 
     @law("run_queue", 5)
     @pytest.mark.parametrize(
-        "outcome", [Succeeded(), Exhausted(), Cancelled(), Retried(HOUR), Retried(NOTHING)], ids=str
+        "outcome", [Succeeded(), Exhausted(), Cancelled(), Expired(), Retried(HOUR), Retried(NOTHING)], ids=str
     )
     async def test_settling_again_after_a_lost_reply_changes_nothing(self, store: Store, outcome: Outcome) -> None:
         of = exclusive()
@@ -125,7 +126,7 @@ class RunQueueClaims(Contract):
         for of in tasks:
             await store.define(of)
         await store.enqueue(*(run(of) for of in tasks))
-        outcomes: list[Outcome] = [Succeeded(), Retried(HOUR), Exhausted(), Cancelled(), Retried(NOTHING)]
+        outcomes: list[Outcome] = [Succeeded(), Retried(HOUR), Exhausted(), Cancelled(), Expired()]
         settled = [settlement(claim, outcomes[n % 5]) for n, claim in enumerate(await store.claim())]
         assert await store.queue.settle(settled) == frozenset()
         for one in settled:

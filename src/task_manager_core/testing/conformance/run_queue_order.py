@@ -10,7 +10,7 @@ import pytest
 
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
-from task_manager_core.domain.run import Cancelled, Exhausted, Outcome, Retried, RunState, Succeeded
+from task_manager_core.domain.run import Cancelled, Exhausted, Expired, Outcome, Retried, RunState, Succeeded
 from task_manager_core.domain.task import canonical_kwargs
 from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Enqueued, Extension
 from task_manager_core.testing.conformance.build import (
@@ -90,7 +90,9 @@ class RunQueueOrder(Contract):
     # -- 2: holding ---------------------------------------------------------------------------------------------------
 
     @law("run_queue", 2)
-    @pytest.mark.parametrize("outcome", [Succeeded(), Exhausted(), Cancelled()], ids=lambda one: type(one).__name__)
+    @pytest.mark.parametrize(
+        "outcome", [Succeeded(), Exhausted(), Cancelled(), Expired()], ids=lambda one: type(one).__name__
+    )
     async def test_a_held_run_is_queued_when_the_other_is_settled(self, store: Store, outcome: Outcome) -> None:
         of = exclusive()
         await store.define(of)

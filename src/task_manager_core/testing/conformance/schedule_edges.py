@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from task_manager_core.domain.planning import Plan
 from task_manager_core.domain.run import Retried
 from task_manager_core.ports import Definition
@@ -132,7 +134,7 @@ class ScheduleEdges(Contract):
 
     @law("schedule", 4)
     async def test_runs_that_may_overlap_are_dispatched_beside_others(self, store: Store) -> None:
-        due = await Due.given(store, task())
+        due = await Due.given(store, replace(task(), start_deadline=HOUR))  # which the runs bring along
         await store.take(run(due.of, "running"))
         await store.enqueue(run(due.of, "queued"))
         slots = [due.slot, due.slot + SECOND, due.slot + MINUTE]

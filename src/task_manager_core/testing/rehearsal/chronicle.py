@@ -10,7 +10,7 @@ from task_manager_core.application.context import RunContext
 from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.planning import Plan, Skipped, SkipReason
-from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Retried, Run, Settlement, Succeeded
+from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Expired, Retried, Run, Settlement, Succeeded
 from task_manager_core.domain.task import Task
 from task_manager_core.testing.rehearsal.report import (
     Ending,
@@ -30,6 +30,7 @@ _ENDINGS = {
     Retried: Ending.RETRIED,
     Exhausted: Ending.FAILED,
     Cancelled: Ending.CANCELLED,
+    Expired: Ending.EXPIRED,
 }
 
 
@@ -72,7 +73,7 @@ class _OpenStory:
 class Chronicle:
     """`time` is virtual seconds since `begin`. Facts come as they take effect in the store, executions as they go on.
 
-    `on_begin` hears of the first execution of each slot, `on_skip` of every slot that is skipped.
+    `on_begin` hears of the first execution of each slot, `on_skip` of every slot that is skipped or expires.
     """
 
     def __init__(self, opening: Opening, begin: datetime, time: Callable[[], float]) -> None:
@@ -159,6 +160,8 @@ class Chronicle:
         entry = self._ended(settlement.claim, ending)
         if ending is not Ending.RETRIED:
             self._stories[run.task].runs[run.id].ending = ending
+        if ending is Ending.EXPIRED and run.slot is not None:
+            self.on_skip(run.task, run.slot)
         if entry is not None and settlement.failure is not None:
             entry.error = f"{settlement.failure.type}: {settlement.failure.message}".rstrip(": ")
 

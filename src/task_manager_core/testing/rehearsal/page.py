@@ -19,8 +19,9 @@ from task_manager_core.testing.rehearsal.summary import counted, crowds, never_b
 MOST_FINDINGS = 200
 """Of each kind. The report has them all."""
 
-_ENDINGS = list(Ending)
-_REASONS = list(SkipReason)
+_ENDINGS: list[Ending] = [ending for ending in Ending if ending is not Ending.EXPIRED]
+"""How an execution ends. What expired has none, and is shown like a skipped slot."""
+_REASONS = [*(reason.value for reason in SkipReason), Ending.EXPIRED.value]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -59,7 +60,7 @@ def _data(report: Report) -> dict[str, object]:
         "calm": shown(told.calm),
         "lives": lives,
         "endings": [ending.value for ending in _ENDINGS],
-        "reasons": [reason.value for reason in _REASONS],
+        "reasons": _REASONS,
         "tasks": [_task(report, story, number) for story in report.stories],
         "marks": [
             [
@@ -79,7 +80,9 @@ def _task(report: Report, story: TaskStory, number: dict[str, int]) -> dict[str,
     """Columns: what is the same many times over is written once with its count."""
     start = report.circumstances.start
     executions = [(run.slot, run.due, execution) for run in story.runs for execution in run.executions]
-    waiting = [run.slot for run in story.runs if not run.executions]
+    waiting = [run.slot for run in story.expected if not run.executions]
+    skipped = [(skip.slot, skip.reason.value) for skip in story.skipped]
+    skipped += [(run.slot, run.ending.value) for run in story.runs if run.ending is Ending.EXPIRED]
     task, slots = story.task, [_ms(slot, start) for slot, _, _ in executions]
     return {
         "group": task.key.group,
@@ -96,8 +99,8 @@ def _task(report: Report, story: TaskStory, number: dict[str, int]) -> dict[str,
         "ending": _runs([_ENDINGS.index(execution.ending) for *_, execution in executions]),
         "attempt": _runs([execution.attempt for *_, execution in executions]),
         "errors": {at: execution.error for at, (*_, execution) in enumerate(executions) if execution.error},
-        "skips": [[_ms(skip.slot, start), _REASONS.index(skip.reason)] for skip in story.skipped],
-        "open": [_ms(slot, start) for slot in (*waiting, *story.undecided)],
+        "skips": [[_ms(slot, start), _REASONS.index(reason)] for slot, reason in sorted(skipped)],
+        "open": [_ms(slot, start) for slot in waiting],
     }
 
 
@@ -168,6 +171,11 @@ def _findings(report: Report) -> list[dict[str, object]]:
             "Latest starts",
             [late(run) for run in latest],
             "from the planned instant to the call of the function, or to the end",
+        ),
+        section(
+            "Expired",
+            [moment(run.due, run.due, f"{run.task} expired") for run in report.expired()],
+            "no worker claimed it by its start deadline",
         ),
         section(
             "Never began",

@@ -20,7 +20,8 @@ ON_TIME = timedelta(0)
 
 class Ending(Enum):
     """How an execution ended. LOST: its worker lost the claim (it died, or stood still, or was cut off), and the run
-    was put back. HANDED_BACK: its worker stopped in order. UNFINISHED: the rehearsal ended first."""
+    was put back. HANDED_BACK: its worker stopped in order. UNFINISHED: the rehearsal ended first. EXPIRED is how a run
+    ends that was not executed, because no worker claimed it by its start deadline."""
 
     SUCCEEDED = "succeeded"
     RETRIED = "failed, to be retried"
@@ -29,6 +30,7 @@ class Ending(Enum):
     HANDED_BACK = "handed back"
     LOST = "lost with its worker"
     UNFINISHED = "not finished"
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ class PlannedRun:
     def __str__(self) -> str:
         slot = f"{self.task} {self.slot:%Y-%m-%d %H:%M:%S}"
         if not self.executions:
-            return f"{slot} never began"
+            return f"{slot} {'expired' if self.ending is Ending.EXPIRED else 'never began'}"
         last = self.executions[-1]
         return f"{slot} attempt {last.attempt} {last.ending.value}"
 
@@ -146,8 +148,11 @@ class TaskStory:
 
     @property
     def expected(self) -> tuple[PlannedRun, ...]:
-        """The runs, and each undecided slot as a run that never began."""
-        return (*self.runs, *map(self._never_begun, self.undecided))
+        """The runs that are to be executed, and each undecided slot as a run that never began."""
+        return (
+            *(run for run in self.runs if run.ending is not Ending.EXPIRED),
+            *map(self._never_begun, self.undecided),
+        )
 
     def _never_begun(self, slot: datetime) -> PlannedRun:
         due = self.task.schedule.due_at(self.key, slot)
@@ -259,9 +264,13 @@ class Report:
         """The attempts that were lost with their worker, and put back."""
         return tuple(execution for execution in self.executions(task) if execution.ending is Ending.LOST)
 
+    def expired(self, task: TaskName | None = None) -> tuple[PlannedRun, ...]:
+        """The runs that were not executed, because no worker claimed them by their start deadline."""
+        return tuple(run for run in self.runs(task) if run.ending is Ending.EXPIRED)
+
     def unfinished(self, task: TaskName | None = None) -> tuple[PlannedRun, ...]:
         """The runs without an outcome when the rehearsal ended."""
-        done = {Ending.SUCCEEDED, Ending.FAILED, Ending.CANCELLED}
+        done = {Ending.SUCCEEDED, Ending.FAILED, Ending.CANCELLED, Ending.EXPIRED}
         return tuple(run for run in self.runs(task) if run.ending not in done)
 
     def undecided(self, task: TaskName | None = None) -> tuple[tuple[TaskKey, datetime], ...]:

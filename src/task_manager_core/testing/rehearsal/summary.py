@@ -65,6 +65,7 @@ def _findings(report: Report) -> Iterator[str]:
     yield from _listed("Tasks that overlapped themselves", itself)
     yield from _listed("Failed attempts", report.failures())
     yield from _listed("Attempts lost with their worker", report.lost())
+    yield from _listed("Runs that expired", report.expired())
     yield from _listed("Runs that never began", never_begun(report))
     yield from _listed("Runs that began and had no outcome at the end", without_outcome(report))
     yield from _listed(

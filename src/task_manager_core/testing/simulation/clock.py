@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -51,3 +52,7 @@ class StoreClock:
     def now(self) -> datetime:
         # A microsecond is forgiven: sums of many rests end a little before the instant that they aim at.
         return self._start + int(self._time() * 1000 + 1e-3) * _MILLISECOND
+
+
+local_clock: ContextVar[SimClock] = ContextVar("local_clock")
+"""The clock of the machine that the current code runs on."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.planning import SkipReason
-from task_manager_core.domain.run import Exhausted, Retried
+from task_manager_core.domain.run import Exhausted, Expired, Retried
 from task_manager_core.ports import Enqueued
 from task_manager_core.testing.simulation.facts import (
     CancelAnswered,
@@ -39,6 +39,7 @@ SIGHTS = (
     "overtaken decision",
     "retry",
     "exhausted run",
+    "expired run",
     "handed back",
     "cancelled run",
     "retired task",
@@ -93,6 +94,8 @@ class Coverage:
                     self.note("retry")
                 elif isinstance(outcome, Exhausted):
                     self.note("exhausted run")
+                elif isinstance(outcome, Expired):
+                    self.note("expired run")
             case Released():
                 self.note("handed back")
             case CancelAnswered():

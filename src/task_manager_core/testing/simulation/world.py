@@ -7,7 +7,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, TypeVar
@@ -23,7 +22,7 @@ from task_manager_core.domain.policy import NodePolicy, Retention
 from task_manager_core.ports import Backend, Observer, OpenBackend
 from task_manager_core.testing.simulation.channel import Channel, Happening, Latency, Side, StoreWeather, Weather
 from task_manager_core.testing.simulation.checkers import Checker, Violation
-from task_manager_core.testing.simulation.clock import START, SimClock, StoreClock
+from task_manager_core.testing.simulation.clock import START, SimClock, StoreClock, local_clock
 from task_manager_core.testing.simulation.coverage import Coverage
 from task_manager_core.testing.simulation.facts import Fact
 from task_manager_core.testing.simulation.ledger import Books, Execution, Known, Ledger
@@ -47,9 +46,6 @@ Declare = Callable[["World", str, Registry], None]
 
 Points = Callable[[Channel, str, int, Side], Collection[Happening]]
 """What a plan wants to happen at the n-th call of an operation by a machine, before or after its effect."""
-
-local_clock: ContextVar[SimClock] = ContextVar("local_clock")
-"""The clock of the machine that the current code runs on."""
 
 _LOGGER = logging.getLogger("task_manager_core.testing.simulation.quiet")
 _LOGGER.addHandler(logging.NullHandler())

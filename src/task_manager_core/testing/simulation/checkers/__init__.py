@@ -1,6 +1,6 @@
 """One small class per invariant. `every_checker()` makes a fresh set for one simulation."""
 
-from task_manager_core.testing.simulation.checkers.attempts import Backoff, OneAttempt, OneOutcome
+from task_manager_core.testing.simulation.checkers.attempts import Backoff, OneAttempt, OneOutcome, StartDeadline
 from task_manager_core.testing.simulation.checkers.checker import Checker
 from task_manager_core.testing.simulation.checkers.conservation import Conservation, NothingExpires
 from task_manager_core.testing.simulation.checkers.definitions import CurrentDefinition, NothingWhileOff
@@ -22,11 +22,12 @@ CHECKERS: tuple[type[Checker], ...] = (
     NothingWhileOff,
     CurrentDefinition,
     NothingExpires,
+    StartDeadline,
 )
 
 
 def every_checker() -> tuple[Checker, ...]:
-    """I1 to I12, in this order: of two that are broken at once the first is named."""
+    """I1 to I13, in this order: of two that are broken at once the first is named."""
     return tuple(kind() for kind in CHECKERS)
 
 

@@ -1,13 +1,16 @@
-"""I5, I7 and I9: attempts, outcomes and retries of a run."""
+"""I5, I7, I9 and I13: attempts, outcomes, retries and start deadlines of a run."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from task_manager_core.domain.events import Event, RunStarted
 from task_manager_core.domain.observation import Snapshot
+from task_manager_core.domain.planning import Advance
 from task_manager_core.domain.policy import RetryPolicy
-from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Retried, RunState, Settlement, Succeeded
+from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Expired, Retried, RunState, Settlement, Succeeded
 from task_manager_core.testing.simulation.checkers.checker import Checker
+from task_manager_core.testing.simulation.clock import local_clock
 from task_manager_core.testing.simulation.facts import (
     Claimed,
     Decided,
@@ -19,7 +22,7 @@ from task_manager_core.testing.simulation.facts import (
     Settled,
     SettlementRefused,
 )
-from task_manager_core.testing.simulation.ledger import Execution, Ledger, Standing
+from task_manager_core.testing.simulation.ledger import Account, Execution, Ledger, Standing
 
 
 class OneAttempt(Checker):
@@ -113,6 +116,8 @@ class OneOutcome(Checker):
             case Cancelled():
                 standing = ledger.books.held_by(claim)
                 self.require(standing and standing.cancelling, f"{_shown(claim)} was cancelled by nobody")
+            case Expired():
+                self.require(execution is None, f"{_shown(claim)} expired, but its function {became}")
 
 
 class Backoff(Checker):
@@ -184,6 +189,47 @@ class Backoff(Checker):
                 ):
                     exact = run.due_at is not None and abs(run.due_at - standing.due_at) <= _SLACK
                     self.require(exact, f"{view.key} retries at {run.due_at}, not at {standing.due_at}")
+
+
+class StartDeadline(Checker):
+    """No run starts for the first time after its start deadline, and none expires before."""
+
+    invariant = "I13"
+    law = (
+        "A run that no worker has claimed by its start deadline is never executed and ends as expired; one that was "
+        "claimed in time never expires. The clock is that of the worker."
+    )
+    because = "The dispatched run carries the instant, and the worker compares it before it starts a first attempt."
+
+    def judge(self, fact: Fact, ledger: Ledger) -> None:
+        match fact:
+            case Decided(advance=advance) if advance.key in ledger.books.accounts:
+                self._dispatched(advance, ledger.books.accounts[advance.key])
+            case Settled(settlement=Settlement(claim=claim, outcome=Expired(), started_at=at)):
+                late = claim.attempt == 1 and claim.run.start_by is not None and at > claim.run.start_by
+                self.require(late, f"{_shown(claim)} expired at {at}, and may start until {claim.run.start_by}")
+            case _:
+                pass
+
+    def noticed(self, event: Event, ledger: Ledger) -> None:
+        del ledger
+        if isinstance(event, RunStarted) and event.claim.attempt == 1:
+            claim, at = event.claim, local_clock.get().now()
+            late = claim.run.start_by is not None and at > claim.run.start_by
+            self.require(not late, f"{_shown(claim)} was started at {at}, after {claim.run.start_by}")
+
+    def _dispatched(self, advance: Advance, account: Account) -> None:
+        """The instant is the definition's distance from when the slot could be dispatched: after those before it."""
+        dispatched = {run.slot: run for run in (*advance.fire, *([advance.hold] if advance.hold else []))}
+        slot: datetime | None = advance.slot
+        opens_at = account.due_at(slot)
+        while slot is not None and dispatched:
+            opens_at = max(opens_at, account.due_at(slot))
+            run, deadline = dispatched.pop(slot, None), account.task.start_deadline
+            if run is not None:
+                right = None if deadline is None else opens_at + deadline
+                self.require(run.start_by == right, f"{advance.key} {slot} may start until {run.start_by}, not {right}")
+            slot = account.task.schedule.next_after(slot)
 
 
 _SLACK = timedelta(milliseconds=1)

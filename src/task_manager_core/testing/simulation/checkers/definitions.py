@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from task_manager_core.domain.observation import Snapshot
@@ -102,6 +103,7 @@ class CurrentDefinition(Checker):
         for run in (*advance.fire, *([advance.hold] if advance.hold else [])):
             assert run.slot is not None
             right = account.task.run_of_slot(run.slot, account.version)
+            right = replace(right, start_by=run.start_by)  # It follows from the slots before it, too: I13 judges it.
             self.require(run == right, f"{advance.key}: {run} does not follow its definition")
 
     def _learnt(self, fact: Loaded, ledger: Ledger) -> None:

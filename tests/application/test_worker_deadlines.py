@@ -1,0 +1,112 @@
+"""A run that came too late is not executed; one that has started once goes on, whatever the time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from task_manager_core.application.context import RunContext
+from task_manager_core.application.registry import AnyFunction
+from task_manager_core.domain.events import RunReleased, RunSettled, RunStarted
+from task_manager_core.domain.policy import Overlap
+from task_manager_core.domain.run import AttemptStatus, RunState
+from task_manager_core.domain.task import Task
+from tests.application.world import KEY, MINUTE, SECOND, Process, World, a_task, live, queued, statuses
+
+URGENT = a_task(start_deadline=SECOND)
+
+
+async def dispatched(world: World, call: AnyFunction, task: Task = URGENT) -> Process:
+    """A process that has dispatched a slot of the task, on time, and executed nothing."""
+    process = await world.process().declares(task, call).lead()
+    await process.reign(after=MINUTE)
+    assert (await process.node.scheduler.tick()) is not None
+    (run,) = await live(world)
+    assert (run.state, run.slot) == (RunState.QUEUED, world.clock.now())
+    return process
+
+
+@pytest.mark.parametrize(
+    ("late", "executed"), [(SECOND, True), (SECOND + timedelta(milliseconds=1), False), (5 * SECOND, False)]
+)
+async def test_a_run_that_is_claimed_after_its_start_deadline_ends_as_expired_and_is_not_executed(
+    world: World, late: timedelta, executed: bool
+) -> None:
+    """As with a busy worker: the slot was dispatched on time, and waited for a place."""
+    calls: list[int] = []
+    process = await dispatched(world, lambda: calls.append(1))
+    world.clock.advance(late)
+    await process.work()
+    (record,) = await world.backend.history.read(KEY, 10)
+    assert (calls, record.status) == (([1], AttemptStatus.SUCCEEDED) if executed else ([], AttemptStatus.EXPIRED))
+    assert (record.attempt, record.started_at, record.failure) == (1, world.clock.now(), None)
+    assert len(process.events.of(RunStarted)) == executed
+    assert process.events.one(RunSettled).settlement.record() == record
+    assert (await live(world), process.node.worker.running) == ([], 0)
+
+
+async def test_a_run_that_started_in_time_is_tried_again_after_its_start_deadline(world: World) -> None:
+    attempts: list[int] = []
+
+    async def call(context: RunContext) -> None:
+        attempts.append(context.attempt)
+        if context.attempt == 1:
+            raise ConnectionError("away")
+
+    process = await dispatched(world, call)
+    await process.work()
+    world.clock.advance(MINUTE / 2)
+    await process.work()
+    assert attempts == [1, 2]
+    assert await statuses(world) == [AttemptStatus.SUCCEEDED, AttemptStatus.RETRIED]
+
+
+async def test_a_run_that_lost_its_worker_is_executed_after_its_start_deadline(world: World) -> None:
+    calls: list[int] = []
+    process = await dispatched(world, lambda: calls.append(1))
+    doomed = world.process("doomed")
+    await doomed.backend.queue.claim(doomed.id, 1, timedelta(0))
+    await process.reign(after=10 * SECOND)
+    await process.node.reconciler.tick()
+    await process.work()
+    assert calls == [1]
+
+
+async def test_a_run_that_was_handed_back_unstarted_is_judged_again(world: World) -> None:
+    process = await dispatched(world, lambda: None)
+    await world.process("older").node.worker.claim()
+    world.clock.advance(2 * SECOND)
+    await process.work()
+    assert await statuses(world) == [AttemptStatus.EXPIRED]
+
+
+async def test_a_worker_that_does_not_know_the_function_lets_a_late_run_expire_too(world: World) -> None:
+    await dispatched(world, lambda: None)
+    world.clock.advance(2 * SECOND)
+    other = world.process("other")
+    await other.work()
+    assert other.events.of(RunReleased) == []
+    assert await statuses(world) == [AttemptStatus.EXPIRED]
+
+
+async def test_a_request_has_no_start_deadline(world: World) -> None:
+    calls: list[int] = []
+    process = await queued(world, lambda: calls.append(1), URGENT)
+    world.clock.advance(MINUTE / 2)
+    await process.work()
+    assert calls == [1]
+
+
+async def test_a_held_run_that_is_let_go_too_late_expires_and_frees_the_next(world: World) -> None:
+    calls: list[int] = []
+    task = a_task(start_deadline=SECOND, overlap=Overlap.BUFFER_ONE)
+    process = await dispatched(world, lambda: calls.append(1), task)
+    await process.reign(after=MINUTE)
+    await process.node.scheduler.tick()
+    assert [run.state for run in await live(world)] == [RunState.QUEUED, RunState.HELD]
+    for _ in range(2):
+        world.clock.advance(2 * SECOND)
+        await process.work()
+    assert (calls, await live(world)) == ([], [])
+    assert await statuses(world) == [AttemptStatus.EXPIRED] * 2
