@@ -15,7 +15,7 @@ DEMO_NEEDS = $(PYTHON) -c 'import tomllib; project = tomllib.load(open("pyprojec
 	print(*project["dependencies"], *project["optional-dependencies"]["fastapi"], "uvicorn>=0.30", sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format redis simulate simulate-long bench-quick bench-simulation build docs clean
+.PHONY: help run test check lint format redis simulate simulate-long bench bench-page bench-core bench-quick bench-simulation build docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,15 @@ simulate: $(READY) ## Simulate the cluster with faults, a few minutes of histori
 simulate-long: $(READY) ## Simulate the cluster with faults for a night, new histories every time
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/simulation -m ""
 
+bench: $(READY) ## Measure this project beside its peers, a quarter of an hour (ONLY=A,C PEERS=taskiq,arq: a part)
+	$(BIN)/python -m tests.benchmarks.compare --only '$(ONLY)' --peers '$(PEERS)'
+
+bench-page: $(READY) ## Make docs/explanation/performance.md from the last result of `make bench`
+	$(BIN)/python -m tests.benchmarks.report .cache/bench/result.json
+
+bench-core: $(READY) ## Measure the pure parts, without a store
+	$(BIN)/python -m tests.benchmarks.core
+
 bench-quick: $(READY) ## Measure the hot paths of every store, in seconds
 	$(BIN)/python -m tests.benchmarks.quick
 
@@ -90,5 +99,5 @@ docs: .venv-docs/.ready ## Build the documentation site into docs/site and check
 	.venv-docs/bin/python -m tests.docs.site
 
 clean: ## Remove the environments, caches and builds
-	rm -rf $(VENV) .venv-run .venv-build .venv-docs build dist docs/site docs/.cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
+	rm -rf $(VENV) .venv-run .venv-build .venv-docs build dist docs/site docs/.cache .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,123 @@
+"""The frame of a comparison: the systems, the one Redis they share, and what came out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from tests.benchmarks.driver import Kind, Settings
+from tests.benchmarks.environments import Environment
+from tests.benchmarks.figures import WORKLOADS, Dash, Figure
+from tests.benchmarks.process import DriverError, DriverProcess, driving
+from tests.benchmarks.systems import System
+from tests.redis_server import RedisServer
+
+REPEATS = 3
+NAME = "bench"
+"""The prefix or the name of the queue."""
+
+IDLE_HOUR = (datetime.now(UTC).hour + 12) % 24
+"""Half a day away."""
+
+T = TypeVar("T")
+
+_TITLES = {one.name: one for one in WORKLOADS}
+
+
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """`figures` and `dashes` grow; everything else is given."""
+
+    server: RedisServer
+    systems: Sequence[System]
+    environments: Mapping[str, Environment]
+    wanted: frozenset[str]
+    figures: list[Figure] = field(default_factory=list[Figure])
+    dashes: list[Dash] = field(default_factory=list[Dash])
+
+    @property
+    def ours(self) -> System | None:
+        return next((system for system in self.systems if system.ours), None)
+
+    def settings(self, kind: Kind, server: RedisServer | None = None, **more: Any) -> Settings:
+        return Settings(
+            **{"url": (server or self.server).url, "name": NAME, "kind": kind, "idle_hour": IDLE_HOUR, **more}
+        )
+
+    @asynccontextmanager
+    async def driver(self, system: System, settings: Settings) -> AsyncGenerator[DriverProcess]:
+        environment = self.environments[system.name]
+        async with driving(environment.command, environment.variables, settings) as driver:
+            driver.declared = (await driver.ask("hello"))["declared"]
+            yield driver
+
+    # -- results ------------------------------------------------------------------------------------------------------
+
+    def figure(self, workload: str, measure: str, system: System, values: Sequence[float], size: int = 0) -> None:
+        if workload not in self.wanted:
+            return
+        one = Figure(workload=workload, measure=measure, system=system.name, values=tuple(values), size=size)
+        self.figures.append(one)
+        [known] = [each for each in _TITLES[workload].measures if each.name == measure]
+        at = f" of {size:,}" if size else ""
+        print(f"  {workload}{at}  {system.title:14} {shown(one, known.digits):>28} {known.title}", flush=True)
+
+    def dash(self, workload: str, system: System, reason: str, size: int = 0) -> None:
+        if workload in self.wanted:
+            self.dashes.append(Dash(workload=workload, system=system.name, reason=reason, size=size))
+            print(f"  {workload}  {system.title:14} – {reason}", flush=True)
+
+    async def attempt(
+        self, workloads: Sequence[str], system: System, measured: Callable[[], Awaitable[None]], size: int = 0
+    ) -> None:
+        """Measure, unless the system cannot. A system that fails has a dash for each workload, and the others go on."""
+        wanted = [one for one in workloads if one in self.wanted]
+        able = [one for one in wanted if one not in system.cannot]
+        for workload in wanted:
+            if workload in system.cannot:
+                self.dash(workload, system, system.cannot[workload], size)
+        if not able:
+            return
+        try:
+            await measured()
+        except (DriverError, Unfit) as error:
+            for workload in able:
+                self.dash(workload, system, str(error), size)
+
+
+class Unfit(Exception):
+    """A system did not do what was to be measured."""
+
+
+def shown(figure: Figure, digits: int) -> str:
+    """The median, and the range where there are several values."""
+    median = f"{figure.median:,.{digits}f}"
+    if len(figure.values) == 1:
+        return median
+    return f"{median} ({min(figure.values):,.{digits}f}–{max(figure.values):,.{digits}f})"
+
+
+async def repeated(once: Callable[[], Awaitable[T]], seconds: float, times: int = REPEATS) -> list[T]:
+    """So many times, or as often as the time allows, but once at least."""
+    found: list[T] = []
+    began = time.monotonic()
+    while len(found) < times and (not found or time.monotonic() - began < seconds):
+        found.append(await once())
+    return found
+
+
+async def settled(driver: DriverProcess, expected: int, patience: float = 20.0) -> None:
+    """The store holds no run any more, and there were as many bodies as runs. Errors: Unfit."""
+    ends = time.monotonic() + patience
+    while True:
+        answer = await driver.ask("left")
+        if answer["left"] == 0 and answer["started"] == expected:
+            return
+        if time.monotonic() > ends:
+            raise Unfit(f"{answer['started']} bodies for {expected} runs, and {answer['left']} left in the queue")
+        await asyncio.sleep(0.05)

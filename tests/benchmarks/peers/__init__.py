@@ -1,0 +1,1 @@
+"""Drivers of other systems. Each runs in an environment of its own, see `environments`."""
