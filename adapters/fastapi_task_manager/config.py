@@ -6,14 +6,31 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fastapi_task_manager.options import LONGEST_SECONDS, MOST_RETRIES, Defaults, duration
 from fastapi_task_manager.origins import checked_origins
-from fastapi_task_manager.redis_address import checked_host, is_url, sentinel_addresses, shown_host
+from fastapi_task_manager.redis_address import (
+    MASK,
+    MASKED,
+    checked_host,
+    is_url,
+    masked,
+    secrets_in,
+    sentinel_addresses,
+    shown_host,
+)
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.policy import LeadershipPolicy, NodePolicy, Retention, RetryPolicy, WorkerPolicy
 from task_manager_core.domain.zone import load_zone
@@ -239,6 +256,8 @@ class Config(OperationalConfig):
     @classmethod
     def _encodable(cls, value: str | None) -> str | None:
         """A lone surrogate, which a variable of the environment may hold, would fail in every request."""
+        if value == MASK:
+            raise PydanticCustomError("masked", "{text}", {"text": MASKED})
         if value is not None and any("\ud800" <= character <= "\udfff" for character in value):
             raise PydanticCustomError("not_unicode", "must be valid unicode")
         return value
@@ -254,12 +273,14 @@ class Config(OperationalConfig):
 
     @model_validator(mode="after")
     def _one_topology(self) -> Self:
+        host = f"redis_host={self._shown('redis_host', self.redis_host)!r}"
         if self.redis_cluster and self.redis_sentinels:
-            text = f"redis_cluster=True: a cluster has no sentinels, redis_sentinels={self.redis_sentinels!r}"
+            sentinels = self._shown("redis_sentinels", self.redis_sentinels)
+            text = f"redis_cluster=True: a cluster has no sentinels, redis_sentinels={sentinels!r}"
         elif self.redis_cluster and self.redis_host.startswith("unix://"):
-            text = f"redis_cluster=True: a cluster has no socket, redis_host={shown_host(self.redis_host)!r}"
+            text = f"redis_cluster=True: a cluster has no socket, {host}"
         elif self.redis_tls and is_url(self.redis_host) and not self.redis_host.startswith("rediss://"):
-            text = f"redis_tls=True: a URL with TLS begins with rediss://, redis_host={shown_host(self.redis_host)!r}"
+            text = f"redis_tls=True: a URL with TLS begins with rediss://, {host}"
         else:
             return self
         raise PydanticCustomError("impossible_values", "{text}", {"text": text})
@@ -293,9 +314,22 @@ class Config(OperationalConfig):
             timeout=duration("redis_timeout", self.redis_timeout),
         )
 
+    @model_serializer(mode="wrap")
+    def _without_secrets(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """In every dump, as in `repr`. The attributes are what was given."""
+        return {name: self._shown(name, value, mask=MASK) for name, value in handler(self).items()}
+
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
-            yield name, shown_host(value) if name == "redis_host" else value
+            yield name, self._shown(name or "", value)
+
+    def _shown(self, name: str, value: object, mask: str = "") -> object:
+        if not isinstance(value, str) or not name.startswith("redis_") or name == "redis_key_prefix":
+            return value
+        if name in ("redis_password", "redis_sentinel_password"):
+            return MASK
+        secrets = (self.redis_password, self.redis_sentinel_password, *secrets_in(self.redis_host))
+        return masked(shown_host(value, mask) if name == "redis_host" else value, filter(None, secrets))
 
 
 def _echo(value: object) -> str:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Iterator
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 SCHEMES = ("redis", "rediss", "unix")
+MASK = "**********"
+"""What is shown in the place of a secret."""
+
+MASKED = "holds the mask of a secret that was shown elsewhere; copy a configuration with model_copy()"
 
 _DATABASE = re.compile(r"(/\d*)?", re.ASCII)
 
@@ -16,6 +21,8 @@ def is_url(host: str) -> bool:
 
 def checked_host(host: str) -> str:
     """The host name or URL. Errors: ValueError with a reason that repeats no credentials."""
+    if MASK in host:
+        raise ValueError(MASKED)
     if not host or not host.isprintable() or " " in host:
         raise ValueError("must be a host name or a URL, without spaces")
     if is_url(host):
@@ -23,17 +30,36 @@ def checked_host(host: str) -> str:
     if "@" in host or "/" in host:
         raise ValueError(f"must be a host name, or a URL with one of {', '.join(SCHEMES)}")
     if host.count(":") == 1:
-        raise ValueError(f"{host!r}: the port belongs into redis_port, or write a URL: redis://{host}")
+        raise ValueError("the port belongs into redis_port, or write a URL: redis://host:port")
     return host
 
 
-def shown_host(host: str) -> str:
-    """The same without user, password and query."""
+def shown_host(host: str, mask: str = "") -> str:
+    """The same without user, password and query, or with a mask where they are."""
     if not is_url(host):
         return host
     parts = urlsplit(host)
-    place = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{place}{parts.path}"
+    credentials, _, place = parts.netloc.rpartition("@")
+    before, behind = mask and credentials and f"{mask}@", mask and parts.query and f"?{mask}"
+    return f"{parts.scheme}://{before}{place}{parts.path}{behind}"
+
+
+def secrets_in(host: str) -> Iterator[str]:
+    """The passwords of a URL."""
+    if not is_url(host):
+        return
+    parts = urlsplit(host)
+    if parts.password:
+        yield from {parts.password, unquote(parts.password)}
+    yield from (value for name, value in parse_qsl(parts.query) if "password" in name and value)
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """The text without these secrets, where one is a word of its own: a password that was also given as a name is a
+    password."""
+    for secret in secrets:
+        text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
+    return text
 
 
 def sentinel_addresses(text: str) -> tuple[tuple[str, int], ...]:
@@ -47,7 +73,7 @@ def sentinel_addresses(text: str) -> tuple[tuple[str, int], ...]:
                 "redis_sentinel_password"
             )
         if not host or not colon or not port.isdecimal() or not 1 <= int(port) <= 65535:
-            raise ValueError(f"{item!r}: an address of a sentinel is host:port")
+            raise ValueError("an address of a sentinel is host:port")
         addresses.append((host.removeprefix("[").removesuffix("]"), int(port)))
     return tuple(addresses)
 

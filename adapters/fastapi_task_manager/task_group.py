@@ -161,7 +161,7 @@ class TaskGroup:
         is_registered = flag("register", register)
 
         def declare(function: F) -> F:
-            plain = name_of(function) if name is None else check_name("name", name)
+            plain = check_name("name", name_of(function) if name is None else name)
             names = [plain] if len(pairs) == 1 else [f"{plain}__{number}" for number in range(1, len(pairs) + 1)]
             tasks = [
                 self._tagged(
@@ -366,7 +366,7 @@ class TaskGroup:
             if task.name in names:
                 raise DuplicateTask(self._name, task.name)
             names.add(task.name)
-            task.definition(self.defaults(Defaults()))
+            task.definition(self.defaults(Defaults())).check_names()
         for listener in self._listeners:
             listener.check(self, tasks)
 

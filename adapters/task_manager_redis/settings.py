@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.policy import require_positive
@@ -24,6 +26,9 @@ class SentinelSettings:
     def __post_init__(self) -> None:
         if not self.hosts:
             raise DefinitionError("redis_sentinels", self.hosts, "at least one sentinel is needed")
+
+    def __repr__(self) -> str:
+        return _without(_shown_fields(self), [self.password])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +79,35 @@ class RedisSettings:
         require_positive("redis_connect_timeout", self.connect_timeout)
         require_positive("redis_timeout", self.timeout)
 
+    def __repr__(self) -> str:
+        return self._masked(_shown_fields(self))
+
     @property
     def address(self) -> str:
-        """Where it is, for messages: without credentials and options."""
+        """Where it is, for messages: without credentials and options, and without a password that took their place."""
         if self.sentinel is not None:
             hosts = ", ".join(f"{host}:{port}" for host, port in self.sentinel.hosts)
-            return f"service {self.sentinel.service!r} of the sentinels {hosts}"
-        return f"{self.host}:{self.port}" if self.url is None else _shown(self.url, self.host, self.port)
+            return self._masked(f"service {self.sentinel.service!r} of the sentinels {hosts}")
+        return self._masked(f"{self.host}:{self.port}" if self.url is None else _shown(self.url, self.host, self.port))
+
+    def _masked(self, text: str) -> str:
+        passwords = [self.password, None if self.sentinel is None else self.sentinel.password]
+        if self.url is not None and _readable(self.url):
+            password = urlsplit(self.url).password
+            passwords += [password, password and unquote(password)]
+        return _without(text, passwords)
+
+
+def _without(text: str, secrets: Iterable[str | None]) -> str:
+    """A password that was given as a name, too, is a password. As a word of its own: a short one is a part of many."""
+    for secret in filter(None, secrets):
+        text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
+    return text
+
+
+def _shown_fields(settings: SentinelSettings | RedisSettings) -> str:
+    shown = (f"{one.name}={getattr(settings, one.name)!r}" for one in fields(settings) if one.repr)
+    return f"{type(settings).__name__}({', '.join(shown)})"
 
 
 def _scheme(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from unicodedata import category
 
 import pytest
 from hypothesis import given
@@ -58,7 +59,7 @@ def test_a_request_id_may_be_any_text_that_python_knows() -> None:
     assert RunId.of_request(TaskKey("g", "n"), "\ud800") != RunId.of_request(TaskKey("g", "n"), "\ud801")
 
 
-@pytest.mark.parametrize("name", ["a", " ", "ünï:{code}/", "名前", "🎉", "a" * LONGEST_NAME])
+@pytest.mark.parametrize("name", ["a", "a  b", "ünï:{code}/", "名前", "🎉", "a" * LONGEST_NAME])
 def test_a_name_is_any_text_of_up_to_200_characters(name: str) -> None:
     assert check_name("name", name) == name
 
@@ -71,6 +72,42 @@ def test_a_name_that_is_empty_too_long_or_breaks_a_line_is_refused(name: str) ->
     with pytest.raises(DefinitionError) as refusal:
         check_name("tags", name)
     assert (refusal.value.field, refusal.value.value) == ("tags", name)
+
+
+UNCLEAR = [
+    *(" a", "a ", " ", "\u00a0a", "a\u3000", "a\u2003"),
+    *("a\u200b", "\u200da", "a\u00adb", "\ufeffa", "a\u2060b", "a\u061cb", "x\U000e0041"),
+    *("a\u202eb", "\u2066a\u2069", "a\u200eb"),
+    *("\u3164", "a\u115f", "a\u034fb", "\u2800", "a\uffa0"),
+]
+
+
+@pytest.mark.parametrize("name", UNCLEAR)
+def test_a_name_that_looks_like_another_is_refused_and_can_still_be_looked_for(name: str) -> None:
+    """An older version let it pass, and what it named stands in stores."""
+    with pytest.raises(
+        DefinitionError, match=r"^tags=.*: a name has no (spaces at its ends|format characters)"
+    ) as refusal:
+        check_name("tags", name)
+    assert str(refusal.value).isprintable()
+    assert TaskKey("g", name).name == name
+    assert TaskKey(name, "n").group == name
+
+
+@given(st.text(max_size=LONGEST_NAME + 1))
+def test_a_name_has_nothing_that_does_not_show(name: str) -> None:
+    """Invariant: of a name that passes, every character has a category that shows, and its ends are no spaces."""
+    try:
+        check_name("name", name)
+    except DefinitionError:
+        return
+    assert not {category(one) for one in name} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert name == name.strip()
+
+
+@pytest.mark.parametrize("name", ["❤\ufe0f", "हिन्दी", "שלום", "á", "a\u0301", "a\u00a0b", "日本 語"])
+def test_scripts_that_combine_and_run_from_right_to_left_are_names(name: str) -> None:
+    assert check_name("name", name) == name
 
 
 @pytest.mark.parametrize(("group", "name", "field"), [("", "n", "group"), ("g", "", "name")])

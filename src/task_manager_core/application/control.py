@@ -160,8 +160,10 @@ class Control:
     async def add(self, task: Task) -> StoredTask:
         """Write a new dynamic task; every node knows it within a poll.
 
-        Errors: UnknownFunction, InvalidArguments, DuplicateTask; InvalidPolicy for a schedule without a slot to come.
+        Errors: UnknownFunction, InvalidArguments, DuplicateTask; DefinitionError for a name that looks like another;
+        InvalidPolicy for a schedule without a slot to come.
         """
+        task.check_names()
         self.check(task)
         # A store answers the same definition twice with its version: of two equal requests one at a time may ask.
         async with self._adding.setdefault(task.key, asyncio.Lock()):

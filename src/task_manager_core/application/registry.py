@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.domain.errors import DefinitionError, DuplicateFunction, DuplicateTask, InvalidArguments
-from task_manager_core.domain.identity import FunctionKey, TaskKey
+from task_manager_core.domain.identity import FunctionKey, TaskKey, check_name
 from task_manager_core.domain.run import Run
 from task_manager_core.domain.task import Task
 
@@ -118,6 +118,7 @@ class Registry:
         `named`: somebody chose this name for it, so that whatever names it means this function. Else a static task
         brought it along, and another task's function may have the same name.
         """
+        check_name("name", key.name)
         known = self._functions.get(key)
         if known is not None and known.call is not call:
             raise DuplicateFunction(key.group, key.name)
@@ -130,6 +131,7 @@ class Registry:
         """Declare a static task with its own function, which has to accept the arguments of the task."""
         if task.key in self._static:
             raise DuplicateTask(task.key.group, task.key.name)
+        task.check_names()
         function = Function.of(call)
         function.check_text(task.kwargs)
         self._static[task.key] = (task, function)

@@ -1,7 +1,10 @@
 """Who is who: value objects for every identity, each with one text form.
 
-Names are the user's: any text without control characters, so no adapter may join them with a separator that a
-name can contain. Adapters encode the parts; they never split a joined text.
+Names are the user's: any text that shows what it is, so no adapter may join them with a separator that a name can
+contain. Adapters encode the parts; they never split a joined text.
+
+Two rules. What is defined now has a name that shows all of itself (`check_name`). An identity that stands in a store
+may bear a name that an older version let pass: it stays readable, and can be looked for, changed and removed.
 """
 
 from __future__ import annotations
@@ -16,17 +19,34 @@ from task_manager_core.domain.errors import DefinitionError
 LONGEST_NAME = 200
 
 
-_NOT_IN_A_NAME = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_IN_NO_IDENTITY = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Control characters, lone surrogates, and the two line breaks that are neither."""
+
+_IN_NO_NAME = _IN_NO_IDENTITY | {"Cf"}
+"""Format characters too: of no width, joining, or turning the direction of what follows."""
+
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters, marks and a symbol that show nothing: fillers, and the empty pattern of Braille."""
 
 
 def check_name(field: str, value: object) -> str:
-    """Return the name, or raise DefinitionError: text of 1 to 200 characters, none of them a control character."""
+    """Return the name, or raise DefinitionError: text of 1 to 200 characters, without spaces at its ends, and each
+    character shows."""
+    name = check_identity(field, value)
+    if name != name.strip():
+        raise DefinitionError(field, value, "a name has no spaces at its ends")
+    if not name.isascii() and any(category(one) in _IN_NO_NAME or one in _BLANK for one in name):
+        raise DefinitionError(field, value, "a name has no format characters, and none that show nothing")
+    return name
+
+
+def check_identity(field: str, value: object) -> str:
+    """The same for what may stand in a store: text of 1 to 200 characters, none of them a control character."""
     if not isinstance(value, str):
         raise DefinitionError(field, value, "a name is text")
     if not value or len(value) > LONGEST_NAME:
         raise DefinitionError(field, value, f"a name has 1 to {LONGEST_NAME} characters")
-    if not value.isprintable() and any(category(character) in _NOT_IN_A_NAME for character in value):
+    if not value.isprintable() and any(category(character) in _IN_NO_IDENTITY for character in value):
         raise DefinitionError(field, value, "a name has no control characters and is valid unicode")
     return str.__str__(value)  # also of an enumeration's member, which would show itself otherwise
 
@@ -39,8 +59,8 @@ class TaskKey:
     name: str
 
     def __post_init__(self) -> None:
-        check_name("group", self.group)
-        check_name("name", self.name)
+        check_identity("group", self.group)
+        check_identity("name", self.name)
 
     def __str__(self) -> str:
         return f"{self.group}/{self.name}"

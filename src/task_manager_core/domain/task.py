@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeGuard
 
 from task_manager_core.domain.errors import InvalidArguments
-from task_manager_core.domain.identity import RunId, TaskKey, check_name
+from task_manager_core.domain.identity import RunId, TaskKey, check_identity, check_name
 from task_manager_core.domain.policy import (
     CatchUp,
     Overlap,
@@ -102,10 +102,10 @@ class Task:
     dynamic: bool = False
 
     def __post_init__(self) -> None:
-        check_name("function_name", self.function)
+        check_identity("function_name", self.function)
         require(len(self.tags) <= MOST_TAGS, "tags", len(self.tags), f"must be at most {MOST_TAGS}")
         for tag in self.tags:
-            check_name("tags", tag)
+            check_identity("tags", tag)
         if self.description is not None:
             require(
                 len(self.description) <= LONGEST_DESCRIPTION,
@@ -118,6 +118,14 @@ class Task:
             require_storable("timeout", self.timeout)
         if self.start_deadline is not None:
             require_storable("start_deadline", self.start_deadline)
+
+    def check_names(self) -> None:
+        """Refuse names that look like others. For a definition that is new: a stored one keeps its names."""
+        check_name("group", self.key.group)
+        check_name("name", self.key.name)
+        check_name("function_name", self.function)
+        for tag in self.tags:
+            check_name("tags", tag)
 
     def run_of_slot(self, slot: datetime, version: int, opens_at: datetime | None = None) -> Run:
         """The run that this slot promises. `opens_at` is from when it can be dispatched: slot and jitter, or later if

@@ -58,6 +58,10 @@ def test_an_option_that_no_connection_takes_is_refused_at_once() -> None:
         RedisSettings(url=f"redis://user:{SECRET}@localhost:6379/0"),
         RedisSettings(url=f"redis://localhost:6379/0?password={SECRET}"),
         RedisSettings(sentinel=SentinelSettings(hosts=(("localhost", 26379),), service="main", password=SECRET)),
+        RedisSettings(host=SECRET, password=SECRET),
+        RedisSettings(host=f"db.{SECRET}.example", username=SECRET, password=SECRET),
+        RedisSettings(url=f"redis://user:{SECRET}@{SECRET}:6379/0"),
+        RedisSettings(sentinel=SentinelSettings(hosts=((SECRET, 26379),), service=SECRET, password=SECRET)),
     ],
 )
 def test_no_secret_is_shown(settings: RedisSettings) -> None:
