@@ -120,3 +120,9 @@ async def test_the_readme_example_is_a_working_application_on_redis(
             return [(task["task_group_name"], task["name"]) for task in tasks] == [("Reports", "cleanup")]
 
         await wait_until_async(listed, "the task of the example is listed")
+
+
+def test_every_decision_has_a_number_of_its_own() -> None:
+    heads = [path.read_text().splitlines()[0] for path in sorted((ROOT / "docs/decisions").glob("*.md"))]
+    numbers = [number for head in heads for number in re.findall(r"^# (\d+)\. ", head)]
+    assert numbers == [str(number) for number in range(1, len(heads) + 1)]

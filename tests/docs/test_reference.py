@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import inspect
 import re
 from collections.abc import Iterator
@@ -130,6 +131,14 @@ def test_the_index_names_what_can_be_imported_and_called() -> None:
         assert f"`{name}`" in rehearsals
     public = [name for name, _ in inspect.getmembers(TaskManager) if not name.startswith("_")]
     assert [name for name in public if not re.search(rf"\*\*`[^`]*\b{name}\b[^`]*`", manager)] == []
+
+
+def test_the_paths_that_stay_can_be_imported() -> None:
+    paths = re.findall(r"`(\w+(?:\.\w+)+)`", section(page("index.md"), "## Paths that stay"))
+    for path in paths:
+        assert importlib.import_module(path).__doc__, path
+    modules = ("config", "task_group", "task_manager", "schema.task", "schema.health", "schema.task_group")
+    assert {f"fastapi_task_manager.{name}" for name in modules} <= {*paths}
 
 
 def test_every_error_has_the_status_that_the_index_says() -> None:
