@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -12,6 +13,9 @@ from fastapi.responses import RedirectResponse
 
 from fastapi_task_manager import OperationalConfig, RunContext, TaskGroup, TaskManager
 from task_manager_memory import MemoryStore
+
+# The library sets no level, and Python shows warnings only: a failure would be seen, and the success after it not.
+logging.basicConfig(format="%(levelname)s:     %(message)s", level=logging.INFO)
 
 
 @asynccontextmanager

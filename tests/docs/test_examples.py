@@ -73,6 +73,15 @@ def test_the_minimal_examples_fit_a_glance(name: str) -> None:
     assert len(code) <= 20
 
 
+def test_the_demo_shows_what_its_tasks_log() -> None:
+    """`flaky` fails twice, which is shown without a level, and says when it has succeeded, which is not."""
+    says = "import demo, logging; logging.getLogger('fastapi.task-manager.runner').info('succeeded at last')"
+    shown = subprocess.run(
+        [sys.executable, "-c", says], cwd=EXAMPLES, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "INFO:     succeeded at last" in shown.stderr
+
+
 async def test_the_root_of_the_demo_leads_somewhere() -> None:
     module = _load("demo")
     async with _serving(module) as client:

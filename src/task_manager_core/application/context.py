@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 
@@ -17,13 +18,60 @@ else:
     RunLogger = logging.LoggerAdapter
 
 
+_ExcInfo: TypeAlias = (
+    bool
+    | BaseException
+    | tuple[type[BaseException], BaseException, TracebackType | None]
+    | tuple[None, None, None]
+    | None
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """A message that arguments are going to be put into."""
+
+    text: object
+
+
 class ContextLogger(RunLogger):
-    """Adds the fields of the run to every record and shows the run in front of the message."""
+    """Adds the fields of the run to every record, beside those of the caller, and shows the run in front of the
+    message. Of two fields of one name the caller's stands, as with every adapter that merges."""
 
     def process(self, msg: object, kwargs: MutableMapping[str, object]) -> tuple[object, MutableMapping[str, object]]:
-        extra = self.extra or {}
-        kwargs["extra"] = extra
-        return f"[{extra.get('task')} run {extra.get('run_id')} attempt {extra.get('attempt')}] {msg}", kwargs
+        extra, given = self.extra or {}, kwargs.get("extra")
+        kwargs["extra"] = {**extra, **given} if _is_mapping(given) else extra
+        run = f"[{extra.get('task')} run {extra.get('run_id')} attempt {extra.get('attempt')}] "
+        if isinstance(msg, _Template):
+            return f"{run.replace('%', '%%')}{msg.text}", kwargs
+        return f"{run}{msg}", kwargs
+
+    def log(
+        self,
+        level: int,
+        msg: object,
+        *args: object,
+        exc_info: _ExcInfo = None,
+        stack_info: bool = False,
+        stacklevel: int = 1,
+        extra: Mapping[str, object] | None = None,
+        **kwargs: object,
+    ) -> None:
+        """As the logger's own. The name of a task may hold a `%`, which is no place for an argument."""
+        super().log(
+            level,
+            _Template(msg) if args else msg,
+            *args,
+            exc_info=exc_info,
+            stack_info=stack_info,
+            stacklevel=stacklevel + 1,  # This frame is not the caller's.
+            extra=extra,
+            **kwargs,
+        )
+
+
+def _is_mapping(value: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(value, Mapping)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

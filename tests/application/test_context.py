@@ -1,0 +1,73 @@
+"""What a task logs carries its run, and whatever the task adds."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from task_manager_core.application.context import ContextLogger
+from tests.application.world import LOGGER
+
+FIELDS: dict[str, object] = {"task": "group/task", "run_id": "r", "slot": None, "attempt": 2, "fencing_token": 7}
+
+
+@pytest.fixture
+def logger(caplog: pytest.LogCaptureFixture) -> ContextLogger:
+    caplog.set_level(logging.DEBUG, LOGGER.name)
+    return ContextLogger(LOGGER, FIELDS)
+
+
+def test_a_record_has_the_fields_of_the_run_and_those_of_the_caller(
+    logger: ContextLogger, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = {"order": 17}
+    logger.info("shipped", extra=own)
+    (record,) = caplog.records
+    assert {name: getattr(record, name) for name in (*FIELDS, "order")} == {**FIELDS, "order": 17}
+    assert own == {"order": 17}
+    logger.info("shipped")
+    assert not hasattr(caplog.records[1], "order")
+
+
+def test_of_two_fields_of_one_name_the_callers_stands(logger: ContextLogger, caplog: pytest.LogCaptureFixture) -> None:
+    logger.warning("of another", extra={"attempt": "mine"})
+    (record,) = caplog.records
+    assert (record.attempt, record.task) == ("mine", "group/task")  # type: ignore[attr-defined]  # extra fields
+    assert record.getMessage() == "[group/task run r attempt 2] of another"
+
+
+def test_the_name_of_a_task_is_no_place_for_an_argument(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, LOGGER.name)
+    logger = ContextLogger(LOGGER, {**FIELDS, "task": "100%/s"})
+    logger.info("%d of %s", 1, "two")
+    logger.info("50%d of all")
+    assert [record.getMessage() for record in caplog.records] == [
+        "[100%/s run r attempt 2] 1 of two",
+        "[100%/s run r attempt 2] 50%d of all",
+    ]
+
+
+def test_a_record_names_the_line_of_the_task(logger: ContextLogger, caplog: pytest.LogCaptureFixture) -> None:
+    def outer() -> None:
+        logger.error("its caller's line", stacklevel=2)
+
+    logger.info("this line")
+    try:
+        raise ValueError("oh")
+    except ValueError:
+        logger.exception("this line, with %s", "a traceback")
+    outer()
+    assert [record.funcName for record in caplog.records] == ["test_a_record_names_the_line_of_the_task"] * 3
+    assert {record.filename for record in caplog.records} == {"test_context.py"}
+    assert caplog.records[1].exc_info is not None
+
+
+def test_a_level_that_is_off_costs_nothing(logger: ContextLogger, caplog: pytest.LogCaptureFixture) -> None:
+    class Unshown:
+        def __str__(self) -> str:
+            raise AssertionError("nobody reads this")
+
+    caplog.set_level(logging.ERROR, LOGGER.name)
+    logger.info(Unshown())
+    assert caplog.records == []
