@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from task_manager_core.domain.policy import Retention
 from task_manager_core.ports import Backend, Capabilities, Clock, OpenBackend
 from task_manager_redis.alarm import Alarm
+from task_manager_redis.aside import Aside
 from task_manager_redis.attendance import RedisAttendance
 from task_manager_redis.catalogue import RedisCatalogue
 from task_manager_redis.client import RedisClient
@@ -35,18 +36,19 @@ def redis_backend(settings: RedisSettings) -> OpenBackend:
 @asynccontextmanager
 async def open_on(client: RedisClient) -> AsyncGenerator[Backend]:
     """The ports over one client, which is closed in the end. Connects to nothing: the verbs do."""
-    alarm = Alarm(client)
+    alarm, aside = Alarm(client), Aside()
     try:
         yield Backend(
             name="redis",
             capabilities=Capabilities(durable=True),
             leadership=RedisLeadership(client),
-            catalogue=RedisCatalogue(client),
-            schedule=RedisSchedule(client),
-            queue=RedisRunQueue(client, alarm),
-            history=RedisHistory(client),
+            catalogue=RedisCatalogue(client, aside),
+            schedule=RedisSchedule(client, aside),
+            queue=RedisRunQueue(client, alarm, aside),
+            history=RedisHistory(client, aside),
             attendance=RedisAttendance(client),
             signals=RedisSignals(client),
+            unreadable=aside.take,
         )
     finally:
         await alarm.close()

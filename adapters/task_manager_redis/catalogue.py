@@ -12,6 +12,7 @@ from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Plan, Skipped
 from task_manager_core.domain.task import StoredTask
 from task_manager_core.ports import Changes, Conflict, Definition
+from task_manager_redis.aside import Aside
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
@@ -26,8 +27,9 @@ _RETIRE = script("retire")
 
 
 class RedisCatalogue:
-    def __init__(self, client: RedisClient) -> None:
+    def __init__(self, client: RedisClient, aside: Aside) -> None:
         self._client = client
+        self._aside = aside
 
     async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
         answers: list[int | Conflict] = []
@@ -56,23 +58,33 @@ class RedisCatalogue:
             after = text(end)
             for definition in items(page):
                 name, body, at = texts(row(definition, 3))
-                key = decode_task(name)
-                changed.pop(key, None)
-                unreadable.discard(key)
-                try:
-                    changed[key] = StoredTask(task=codec.decode_task(body), version=number(at))
-                except BackendCorrupt:
-                    unreadable.add(key)
+                for key in self._named([name]):
+                    changed.pop(key, None)
+                    unreadable.discard(key)
+                    try:
+                        changed[key] = StoredTask(task=codec.decode_task(body), version=number(at))
+                    except BackendCorrupt:
+                        unreadable.add(key)
             if tasks is not None:
-                keys = frozenset(map(decode_task, texts(tasks)))
+                keys = self._named(texts(tasks))
                 return Changes(
                     version=number(version),
                     incarnation=number(incarnation),
                     changed=tuple(stored for key, stored in changed.items() if key in keys),
                     keys=keys,
-                    retired=frozenset(map(decode_task, texts(retired))),
+                    retired=self._named(texts(retired)),
                     unreadable=keys & unreadable,
                 )
+
+    def _named(self, names: Sequence[str]) -> frozenset[TaskKey]:
+        """The tasks of these names, without those that are none."""
+        keys: set[TaskKey] = set()
+        for name in names:
+            try:
+                keys.add(decode_task(name))
+            except BackendCorrupt as error:
+                self._aside.note(error)
+        return frozenset(keys)
 
     async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
         retired: set[TaskKey] = set()

@@ -130,6 +130,8 @@ def _options(settings: RedisSettings) -> tuple[type[AbstractConnection], Options
         # RESP2 answers alike on every server and with every version of redis-py: lists, integers, texts.
         "protocol": 2,
         "decode_responses": True,
+        # What is no UTF-8 was not written by us. It must not hide the rest of an answer: who reads it will refuse it.
+        "encoding_errors": "surrogateescape",
     }
     if issubclass(kind, Connection):
         options["socket_keepalive"] = True

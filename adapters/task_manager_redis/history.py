@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from task_manager_core.domain.codec import decode_presence, decode_record, decode_skipped, instant
 from task_manager_core.domain.identity import NodeId, TaskKey
@@ -12,11 +14,14 @@ from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import Plan, Skipped, SkipReason
 from task_manager_core.domain.run import AttemptRecord, RunState
+from task_manager_redis.aside import Aside
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
 from task_manager_redis.client import RedisClient
-from task_manager_redis.keys import decode, decode_run_id, decode_task, encode_task
+from task_manager_redis.keys import decode, decode_run_id, decode_task, encode_task, shown
 from task_manager_redis.replies import Reply, items, member, moment, number, pairs, row, text, texts, unexpected, words
 from task_manager_redis.scripts import script
+
+T = TypeVar("T")
 
 _EPOCH = instant(0)
 _STATES = {"q": RunState.QUEUED, "c": RunState.RUNNING, "w": RunState.WAITING}
@@ -25,18 +30,24 @@ _SNAPSHOT = script("snapshot")
 
 
 class RedisHistory:
-    def __init__(self, client: RedisClient) -> None:
+    def __init__(self, client: RedisClient, aside: Aside) -> None:
         self._client = client
-        self._presences: dict[str, Presence] = {}
-        """What the nodes of the last snapshot said of themselves, by digest. It may be much, and changes seldom."""
+        self._aside = aside
+        self._presences: dict[str, Presence | None] = {}
+        """What the nodes of the last snapshot said of themselves, by digest; None for what cannot be read. It may be
+        much, and changes seldom."""
 
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         lines = await self._client.newest(self._client.key("history", encode_task(key)), limit)
-        return tuple(map(decode_record, lines))
+        return self._read(f"a line of the history of {key}", lines, decode_record)
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
         lines = await self._client.newest(self._client.key("skips", encode_task(key)), limit)
-        return tuple(map(decode_skipped, lines))
+        return self._read(f"a skip of {key}", lines, decode_skipped)
+
+    def _read(self, where: str, lines: Sequence[str], decode: Callable[[str], T]) -> tuple[T, ...]:
+        read = [self._aside.read(where, partial(decode, line)) for line in lines]
+        return tuple(one for one in read if one is not None)
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         found: set[TaskKey] = set()
@@ -57,22 +68,34 @@ class RedisHistory:
         for _, _, more in parts:
             views += more
         now, holder, token, queued, nodes = row(frame, 5)
+        living, unreadable = await self._nodes(nodes, known)
         return Snapshot(
             now=moment(now),
             term=None if holder == "" else Term(NodeId(text(holder)), number(token)),
             tasks=tuple(sorted(views, key=lambda view: view.key)),
-            nodes=await self._nodes(nodes, known),
+            nodes=living,
             queued=number(queued),
+            unreadable=unreadable,
         )
 
-    async def _nodes(self, nodes: Reply, known: Mapping[str, Presence]) -> tuple[Presence, ...]:
-        living: dict[str, Presence] = {}
-        for digest, presence in pairs(nodes):
+    async def _nodes(
+        self, nodes: Reply, known: Mapping[str, Presence | None]
+    ) -> tuple[tuple[Presence, ...], frozenset[NodeId]]:
+        """The living, and those of them whose presences cannot be read."""
+        said: dict[str, Presence | None] = {}
+        unreadable: set[NodeId] = set()
+        for one in items(nodes):
+            node, digest, presence = texts(row(one, 3))
             if digest not in known:
                 await asyncio.sleep(0)  # One names all that a process declares: between two others have their turn.
-            living[digest] = known[digest] if digest in known else decode_presence(presence)
-        self._presences = living
-        return tuple(sorted(living.values(), key=lambda presence: presence.node))
+            where = f"the presence of {node}"
+            read = known[digest] if digest in known else self._aside.read(where, partial(decode_presence, presence))
+            said[digest] = read
+            if read is None:
+                unreadable.add(NodeId(node))
+        self._presences = said
+        living = (presence for presence in said.values() if presence is not None)
+        return tuple(sorted(living, key=lambda presence: presence.node)), frozenset(unreadable)
 
     async def _part(
         self, tasks: Sequence[str], framed: int = 0, everything: int = 0, known: Collection[str] = ()
@@ -81,22 +104,43 @@ class RedisHistory:
         between two of them others have their turn."""
         reply = await self._client.run(_SNAPSHOT, framed, TASKS_PER_SCRIPT, everything, len(known), *known, *tasks)
         frame, views, left = row(reply, 3)
-        return frame, texts(left), [_view(view) for view in items(views)]
+        seen = [self._view(view) for view in items(views)]
+        return frame, texts(left), [view for view in seen if view is not None]
+
+    def _view(self, reply: Reply) -> TaskView | None:
+        task, *rest = row(reply, 10)
+        name = text(task)
+        return self._aside.read(f"the state of {shown(name)}", lambda: self._view_of(decode_task(name), rest))
+
+    def _view_of(self, key: TaskKey, state: Sequence[Reply]) -> TaskView:
+        version, slot, due, paused, resumed_at, retired, skips, live, line = state
+        read = self._aside.read
+        runs = [
+            read(f"the place of run {shown(run)} of {key}", partial(_live, run, place)) for run, place in pairs(live)
+        ]
+        held = [read(f"a place in the line of {key}", partial(_held, place)) for place in texts(line)]
+        counts = [read(f"a count of the skips of {key}", partial(_count, *count)) for count in pairs(skips)]
+        return TaskView(
+            key=key,
+            version=number(version),
+            plan=None if slot == "" else read(f"the plan of {key}", partial(_plan, slot, due)),
+            paused=paused == "1",
+            resumed_at=None if resumed_at == "" else read(f"the end of a pause of {key}", partial(moment, resumed_at)),
+            retired=retired == 1,
+            live=(
+                *sorted((run for run in runs if run is not None), key=_order),
+                *(run for run in held if run is not None),
+            ),
+            skipped=dict(count for count in counts if count is not None),
+        )
 
 
-def _view(reply: Reply) -> TaskView:
-    task, version, slot, due, paused, resumed_at, retired, skips, live, line = row(reply, 10)
-    runs = [_live(run, place) for run, place in pairs(live)]
-    return TaskView(
-        key=decode_task(text(task)),
-        version=number(version),
-        plan=None if slot == "" else Plan(slot=moment(slot), due_at=moment(due)),
-        paused=paused == "1",
-        resumed_at=None if resumed_at == "" else moment(resumed_at),
-        retired=retired == 1,
-        live=(*sorted(runs, key=_order), *map(_held, texts(line))),
-        skipped={member(SkipReason, reason): number(count) for reason, count in pairs(skips)},
-    )
+def _plan(slot: Reply, due: Reply) -> Plan:
+    return Plan(slot=moment(slot), due_at=moment(due))
+
+
+def _count(reason: str, count: str) -> tuple[SkipReason, int]:
+    return member(SkipReason, reason), number(count)
 
 
 def _order(run: LiveRun) -> tuple[bool, datetime, str]:

@@ -21,6 +21,11 @@ def decode(part: str) -> str:
     return unquote(part, errors="strict")
 
 
+def shown(part: str) -> str:
+    """A part for people, whatever somebody else wrote."""
+    return unquote(part, errors="replace")
+
+
 def root_of(prefix: str) -> str:
     """What every key begins with. The braces make it the only part that a cluster hashes."""
     return f"{{{encode(prefix)}}}"

@@ -18,10 +18,11 @@ from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.run import Claim, Retried, Run, Settlement
 from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Enqueued, Extension
 from task_manager_redis.alarm import LOOKING, Alarm
+from task_manager_redis.aside import Aside
 from task_manager_redis.batches import RUNS_PER_SCRIPT, TASKS_PER_SCRIPT, batches
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
-from task_manager_redis.keys import decode, encode, encode_run_id, encode_task
+from task_manager_redis.keys import decode, encode, encode_run_id, encode_task, shown
 from task_manager_redis.replies import Reply, items, member, number, numbers, row, text
 from task_manager_redis.schedule import slot_argument
 from task_manager_redis.scripts import script
@@ -75,9 +76,10 @@ class _Attempt:
 
 
 class RedisRunQueue:
-    def __init__(self, client: RedisClient, alarm: Alarm) -> None:
+    def __init__(self, client: RedisClient, alarm: Alarm, aside: Aside) -> None:
         self._client = client
         self._alarm = alarm
+        self._aside = aside
 
     async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
         answers: list[Enqueued] = []
@@ -112,7 +114,8 @@ class RedisRunQueue:
         answer = await self._client.run(_CLAIM, encode(worker.value), limit, int(known is not None), *tokens)
         following, found, foreign = row(answer, 3)
         if number(foreign):
-            raise _foreign(number(foreign))
+            dropped = f"somebody else put {number(foreign)} entries into it, which were dropped"
+            self._aside.say(BackendCorrupt("a stream of runs", dropped))
         attempts = [_Attempt.of(worker, one) for one in items(found)]
         wait = number(following)
         return attempts, timedelta.max if wait < 0 else wait * _MILLISECOND
@@ -122,27 +125,16 @@ class RedisRunQueue:
         return await self._client.pop(self._client.key("bell"), wait)
 
     async def _claims(self, attempts: Sequence[_Attempt]) -> tuple[Claim, ...]:
-        """Read the runs. One that this version cannot read goes back, for a worker that can.
+        """Read the runs. One that this release cannot read goes back, for a worker that can."""
+        read = [(attempt, self._read(attempt)) for attempt in attempts]
+        unreadable = [attempt for attempt, claim in read if claim is None]
+        for some in batches(unreadable, RUNS_PER_SCRIPT):
+            arguments = [argument for attempt in some for argument in attempt.arguments()]
+            await self._client.run(_RELEASE, _until(_UNREADABLE_PAUSE), 0, *arguments)
+        return tuple(claim for _, claim in read if claim is not None)
 
-        The others are given again when this worker says what it knows.
-        """
-        claims: list[Claim] = []
-        unreadable: list[_Attempt] = []
-        reason: BackendCorrupt | None = None
-        for attempt in attempts:
-            try:
-                claims.append(attempt.claim())
-            except BackendCorrupt as error:
-                unreadable.append(attempt)
-                reason = error
-        if reason is not None:
-            await self._give_back(unreadable, _UNREADABLE_PAUSE)
-            raise reason
-        return tuple(claims)
-
-    async def _give_back(self, attempts: Collection[_Attempt], delay: timedelta) -> None:
-        arguments = [argument for attempt in attempts for argument in attempt.arguments()]
-        await self._client.run(_RELEASE, _until(delay), 0, *arguments)
+    def _read(self, attempt: _Attempt) -> Claim | None:
+        return self._aside.read(f"run {shown(attempt.run)} of {shown(attempt.task)}", attempt.claim)
 
     # -- claimed ------------------------------------------------------------------------------------------------------
 
@@ -182,11 +174,11 @@ class RedisRunQueue:
         reply = await self._client.run(_REAP, term.holder.value, term.token, ttl // _MILLISECOND, limit)
         if reply is None:
             return Fenced()
-        found: list[Claim] = []
+        found: list[Claim | None] = []
         for claim in items(reply):
             worker, *rest = row(claim, 8)
-            found.append(_Attempt.of(NodeId(decode(text(worker))), rest).claim())
-        return tuple(found)
+            found.append(self._read(_Attempt.of(NodeId(decode(text(worker))), rest)))
+        return tuple(claim for claim in found if claim is not None)
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
         answers: list[Cancelling] = []
@@ -200,10 +192,6 @@ class RedisRunQueue:
         for some in batches([encode_task(key) for key in keys], TASKS_PER_SCRIPT):
             count += number(await self._client.run(_HASTEN, *some))
         return count
-
-
-def _foreign(count: int) -> BackendCorrupt:
-    return BackendCorrupt("a run stream", f"somebody else put entries into it, which were dropped: {count} of them")
 
 
 def _until(delay: timedelta) -> int:

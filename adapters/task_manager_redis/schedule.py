@@ -9,11 +9,12 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Advance, Agenda, DueTask
 from task_manager_core.domain.run import Run
+from task_manager_redis.aside import Aside
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
 from task_manager_redis.catalogue import plan_arguments, skip_arguments
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
-from task_manager_redis.keys import decode_task, encode_run_id, encode_task
+from task_manager_redis.keys import decode_task, encode_run_id, encode_task, shown
 from task_manager_redis.replies import Reply, items, moment, number, numbers, row, text, texts
 from task_manager_redis.scripts import Script, script
 
@@ -24,16 +25,22 @@ _RESUME = script("resume")
 
 
 class RedisSchedule:
-    def __init__(self, client: RedisClient) -> None:
+    def __init__(self, client: RedisClient, aside: Aside) -> None:
         self._client = client
+        self._aside = aside
 
     async def agenda(self, limit: int) -> Agenda:
         now, following, rows = row(await self._client.run(_AGENDA, limit), 3)
         return Agenda(
             now=moment(now),
-            due=tuple(map(_due, items(rows))),
+            due=tuple(due for due in map(self._due, items(rows)) if due is not None),
             next_due=None if following == "" else moment(following),
         )
+
+    def _due(self, reply: Reply) -> DueTask | None:
+        task, *state = row(reply, 9)
+        name = text(task)
+        return self._aside.read(f"the state of {shown(name)}", lambda: _due(decode_task(name), state))
 
     async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
         arguments = [argument for decision in decisions for argument in _decision(decision)]
@@ -53,10 +60,10 @@ class RedisSchedule:
         return frozenset(found)
 
 
-def _due(reply: Reply) -> DueTask:
-    task, version, slot, due_at, paused, resumed_at, live, held, retrying = row(reply, 9)
+def _due(key: TaskKey, state: Sequence[Reply]) -> DueTask:
+    version, slot, due_at, paused, resumed_at, live, held, retrying = state
     return DueTask(
-        key=decode_task(text(task)),
+        key=key,
         version=number(version),
         slot=moment(slot),
         due_at=moment(due_at),

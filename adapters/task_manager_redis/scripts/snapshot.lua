@@ -2,7 +2,7 @@
 -- ARGV: whether the frame is wanted (0, 1), most tasks viewed when all are asked for, whether all are (0, 1), how many
 -- presences the reader knows, their digests, tasks.
 -- Answer: frame (empty, or now, holder, token, queued, nodes), views, tasks that exist and are not among the views.
--- Nodes: digest of the presence, its text (empty if known), ...
+-- A node: its name, the digest of its presence, its text (empty if known).
 -- A view: task, version, slot, due, paused, resumed_at, retired, skips (reason, count, ...), live runs (run, place, ...),
 -- held runs (run, priority and slot as words) in their order.
 local FIRST_KNOWN, FIRST_TASK = 8, 8 + ARGV[7]
@@ -51,8 +51,7 @@ local function nodes()
   for _, node in ipairs(redis.call('ZRANGEBYSCORE', root .. ':nodes', '(' .. now, '+inf')) do
     local digest = redis.call('HGET', presences, 'digest ' .. node)
     if digest then
-      found[#found + 1] = digest
-      found[#found + 1] = known[digest] and '' or redis.call('HGET', presences, 'text ' .. node)
+      found[#found + 1] = { node, digest, known[digest] and '' or redis.call('HGET', presences, 'text ' .. node) or '' }
     end
   end
   return found

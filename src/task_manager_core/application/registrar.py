@@ -154,8 +154,8 @@ class Registrar:
             self._written.clear()
             self._announced = None
             self._lost.update((task.key, (task, plan)) for task, plan in lost)
+        unreadable = tuple(sorted(key for key in changes.unreadable if not self._definitions.is_unreadable(key)))
         changed, removed = self._definitions.apply(changes)
-        unreadable = tuple(sorted(changes.unreadable))
         if changed or removed or unreadable:
             self._observer.notice(
                 CatalogueChanged(node=self._node, changed=changed, removed=removed, unreadable=unreadable)

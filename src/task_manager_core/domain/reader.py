@@ -58,6 +58,8 @@ class Reader:
     def inside(cls, what: str, text: str) -> Reader:
         """A text without a version of its own, because it stands inside one that has it."""
         try:
+            if not text.isascii():
+                text.encode()  # A store may show what is no UTF-8 as lone surrogates.
             return cls(what, json.loads(text))
         except (ValueError, RecursionError) as error:
             raise BackendCorrupt(what, str(error)) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+import redis
 from fastapi import FastAPI
 
 from fastapi_task_manager import Config, TaskGroup, TaskManager
@@ -65,6 +66,33 @@ async def test_applications_with_different_prefixes_share_nothing(redis_url: str
         body = {"task_group_name": "g", "function_name": "greet", "name": "n", "cron_expression": "0 0 1 1 *"}
         await answer(first, "POST", "/tasks", json=body)
         assert await answer(second, "GET", "/tasks") == []
+
+
+async def test_a_process_starts_and_works_beside_one_of_a_later_release(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of which it cannot read anything, also while it leads. Each value is one line in the log."""
+    calls: list[str] = []
+    app, _ = _application(redis_url, calls, redis_key_prefix="both")
+    with redis.Redis.from_url(redis_url) as server:
+        server.hset("{both}:presences", mapping={"text later": '{"v":2}', "digest later": "d"})
+        server.zadd("{both}:nodes", {"later": 4_000_000_000_000})
+        server.hset("{both}:task:g/later", mapping={"version": 1, "definition": '{"v":2}', "slot": 0, "due": 0})
+        server.zadd("{both}:catalogue", {"g/later": 1})
+        server.zadd("{both}:due", {"g/later": 0})
+        server.xadd("{both}:history:g/later", {"line": '{"v":2}'})
+    async with serving(app) as client:
+        body = {"task_group_name": "g", "function_name": "greet", "name": "n", "cron_expression": "* * * * * *"}
+        await answer(client, "POST", "/tasks", json=body)
+        await wait_until_async(lambda: len(calls) > 1, "slots run")
+        assert (await answer(client, "GET", "/health"))["status"] == "healthy"
+        assert [task["name"] for task in await answer(client, "GET", "/tasks")] == ["n"]
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert sorted(set(lines)) == sorted(lines)
+    assert [line.partition(" in the store")[0] for line in lines if "is passed over" in line] == [
+        "the presence of later"
+    ]
+    assert "g/later was defined by a newer version of this library: not scheduled here" in lines
 
 
 async def test_a_wrong_password_is_unhealthy_with_a_reason_and_is_shown_nowhere(

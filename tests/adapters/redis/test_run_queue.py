@@ -11,11 +11,9 @@ import pytest
 import pytest_asyncio
 import redis
 
-from task_manager_core.domain import codec
-from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import Priority, Retention
-from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Retried, RunState
+from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Retried
 from task_manager_core.ports import Enqueued
 from task_manager_core.testing.conformance.build import (
     HOUR,
@@ -165,30 +163,7 @@ async def test_a_worker_that_is_woken_and_dies_keeps_nobody_waiting_for_long(sto
     assert claim.run == run(task())
 
 
-# -- runs that cannot be read -----------------------------------------------------------------------------------------
-
-
-async def test_an_unreadable_run_goes_back_and_hurts_no_other(moved: MovedRedis, store: Store) -> None:
-    """During a deployment an older worker meets runs that a newer one queued."""
-    await store.define(task())
-    newer = run(task(), "newer")
-    await store.enqueue(run(task(), "1"))
-    await moved.client.run(
-        script("enqueue"),
-        *(1000, newer.id.value, "group/task", "low", "-", 0),
-        codec.encode_run(newer).replace('"v":1', '"v":999'),
-    )
-    await store.enqueue(run(task(), "2"))
-    with pytest.raises(BackendCorrupt, match="newer version"):
-        await store.claim()
-    claims = await store.queue.claim(WORKER, 10, NOTHING, known=())
-    assert {claim.run for claim in claims} == {run(task(), "1"), run(task(), "2")}
-    assert (await store.states(key()))[newer.id.value] is RunState.WAITING
-    await store.advance(HOUR)
-    with pytest.raises(BackendCorrupt):
-        await store.claim()
-    [left] = [live for live in await store.live(key()) if live.run == newer.id]
-    assert (left.attempt, left.failures) == (1, 0)
+# -- places -----------------------------------------------------------------------------------------------------------
 
 
 async def test_what_a_newer_release_says_of_a_run_stays_with_it(store: Store, server: redis.Redis) -> None:
