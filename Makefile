@@ -76,8 +76,8 @@ simulate-long: $(READY) ## Simulate the cluster with faults for a night, new his
 bench: $(READY) ## Measure this project beside its peers, a quarter of an hour (ONLY=A,C PEERS=taskiq,arq: a part)
 	$(BIN)/python -m tests.benchmarks.compare --only '$(ONLY)' --peers '$(PEERS)'
 
-bench-page: $(READY) ## Make docs/explanation/performance.md from the last result of `make bench`
-	$(BIN)/python -m tests.benchmarks.report .cache/bench/result.json
+bench-page: $(READY) ## Make docs/explanation/performance.md from the last result of `make bench` (BREAKDOWN=file.json)
+	$(BIN)/python -m tests.benchmarks.report .cache/bench/result.json $(BREAKDOWN)
 
 bench-core: $(READY) ## Measure the pure parts, without a store
 	$(BIN)/python -m tests.benchmarks.core

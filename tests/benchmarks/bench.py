@@ -72,22 +72,24 @@ class Bench:
             self.dashes.append(Dash(workload=workload, system=system.name, reason=reason, size=size))
             print(f"  {workload}  {system.title:14} – {reason}", flush=True)
 
-    async def attempt(
-        self, workloads: Sequence[str], system: System, measured: Callable[[], Awaitable[None]], size: int = 0
-    ) -> None:
-        """Measure, unless the system cannot. A system that fails has a dash for each workload, and the others go on."""
-        wanted = [one for one in workloads if one in self.wanted]
-        able = [one for one in wanted if one not in system.cannot]
-        for workload in wanted:
-            if workload in system.cannot:
-                self.dash(workload, system, system.cannot[workload], size)
-        if not able:
+    async def attempt(self, places: Mapping[str, int], system: System, measured: Callable[[], Awaitable[None]]) -> None:
+        """Measure for these workloads, each with its size, unless the system cannot or none is wanted. A system that
+        fails has a dash for each, and the others go on."""
+        wanted = {workload: size for workload, size in places.items() if workload in self.wanted}
+        for workload in wanted.keys() & system.cannot.keys():
+            del wanted[workload]
+            if self._cannot(workload, system) is None:
+                self.dash(workload, system, system.cannot[workload])
+        if not wanted:
             return
         try:
             await measured()
         except (DriverError, Unfit) as error:
-            for workload in able:
+            for workload, size in wanted.items():
                 self.dash(workload, system, str(error), size)
+
+    def _cannot(self, workload: str, system: System) -> Dash | None:
+        return next((one for one in self.dashes if (one.workload, one.system) == (workload, system.name)), None)
 
 
 class Unfit(Exception):

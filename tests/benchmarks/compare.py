@@ -23,9 +23,10 @@ from pathlib import Path
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.environments import CACHE, CannotMake, Environment, made
 from tests.benchmarks.figures import WORKLOADS, Circumstances, Party, Results
+from tests.benchmarks.idle import nothing_due
 from tests.benchmarks.process import ROOT
 from tests.benchmarks.report import table
-from tests.benchmarks.schedules import bursts, failovers, nothing_due
+from tests.benchmarks.schedules import bursts, failovers
 from tests.benchmarks.store import version_of, work_of
 from tests.benchmarks.systems import SYSTEMS, System
 from tests.benchmarks.work import full_queues, prefixes, single_runs

@@ -110,7 +110,7 @@ class Results:
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        path.write_text(_lines(asdict(self)))
 
     @classmethod
     def load(cls, path: Path) -> Results:
@@ -125,6 +125,18 @@ class Results:
             dashes=[Dash(**one) for one in data["dashes"]],
             breakdown=tuple((str(part), float(share)) for part, share in data.get("breakdown", ())),
         )
+
+
+def _lines(data: Mapping[str, Any]) -> str:
+    """JSON with a line for every figure, so that a difference between two files can be read."""
+    parts: list[str] = []
+    for name, value in data.items():
+        if isinstance(value, (list, tuple)) and value:
+            items = ",\n".join(f"  {json.dumps(one, ensure_ascii=False)}" for one in value)
+            parts.append(f" {json.dumps(name)}: [\n{items}\n ]")
+        else:
+            parts.append(f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def ratio(ours: Figure, theirs: Figure, better: Better) -> float | None:

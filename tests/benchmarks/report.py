@@ -1,12 +1,15 @@
-"""The page on performance, made from a result: `make bench-page`, or `python -m tests.benchmarks.report [result.json]`.
+"""The page on performance, made from a result: `make bench-page`, or
 
-A result that is named becomes docs/explanation/performance.json; the page is always made from that file. No figure
-stands on the page that is not in the file or computed from it.
+    python -m tests.benchmarks.report [result.json [breakdown.json]]
+
+A result that is named becomes docs/explanation/performance.json, with a breakdown if there is one: an object of the
+parts of a run and their microseconds. The page is always made from that file. No figure stands on the page that is not
+in the file or computed from it.
 """
 
 from __future__ import annotations
 
-import shutil
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -266,9 +269,12 @@ def _systems(results: Results) -> str:
 
 def main() -> None:
     """Make the page."""
-    if sys.argv[1:]:
-        shutil.copy(sys.argv[1], DATA)
-    PAGE.write_text(page(Results.load(DATA)))
+    result, *breakdown = [Path(one) for one in sys.argv[1:]] or [DATA]
+    results = Results.load(result)
+    for one in breakdown:
+        results.breakdown = tuple(json.loads(one.read_text()).items())
+    results.save(DATA)
+    PAGE.write_text(page(results))
     print(f"{PAGE} is made from {DATA}")
 
 

@@ -49,7 +49,7 @@ SYSTEMS = (
         name="taskiq",
         title="taskiq",
         delivery="jobs at least once (stream with acknowledgements, redelivered after 10 minutes); "
-        "cron slots at most once, by a single scheduler process",
+        "cron by one scheduler process, which remembers no slot",
         keeps="nothing (no result backend)",
         settings="RedisStreamBroker, max_async_tasks=100, max_prefetch=100, validate_params=False, socket_timeout=60; "
         "scheduler and receiver in one process",
@@ -61,7 +61,8 @@ SYSTEMS = (
     System(
         name="docket",
         title="docket",
-        delivery="jobs at least once (redelivered after 5 minutes); a cron task schedules its next slot when it ends",
+        delivery="jobs at least once (redelivered 5 minutes after the last sign of the worker); "
+        "a cron task schedules its next slot when it ends",
         keeps="nothing (execution_ttl=0)",
         settings="concurrency=100, minimum_check_interval and scheduling_resolution 5 ms, execution_ttl=0, "
         "500 connections",
@@ -78,7 +79,7 @@ SYSTEMS = (
     System(
         name="saq",
         title="SAQ",
-        delivery="jobs at least once where retries are asked for; stuck jobs are swept every 60 s",
+        delivery="a job whose worker died is found by a sweep every 60 s, and runs again if it has retries left",
         keeps="nothing (ttl=-1)",
         settings="concurrency=100, max_concurrent_ops=200, ttl=-1",
         lead=14,
@@ -104,7 +105,6 @@ SYSTEMS = (
             "B": "its asyncio executor has no limit, so there is no ideal to compare with",
             "C": "one process only",
             "F": "one process only",
-            "processes": "one process only",
         },
         in_memory=True,
     ),
@@ -114,7 +114,7 @@ SYSTEMS = (
         delivery="jobs at least once (stalled after 30 s); a scheduler's next job is added when the one before starts",
         keeps="nothing (removeOnComplete)",
         settings="concurrency=100, removeOnComplete, removeOnFail",
-        lead=9,
+        lead=18,
         node=True,
     ),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -114,8 +114,11 @@ def test_the_page_shows_versions_settings_and_promises(sample: Results) -> None:
         assert f"Promises: {one.delivery}." in page(sample)
 
 
-def test_a_result_survives_its_file(sample: Results) -> None:
-    assert Results.parsed(json.loads(json.dumps(asdict(sample)))) == sample
+def test_a_result_survives_its_file(sample: Results, tmp_path: Path) -> None:
+    path = tmp_path / "below" / "result.json"
+    for one in (sample, replace(sample, breakdown=(("Redis", 30.0),), figures=[], dashes=[])):
+        one.save(path)
+        assert Results.load(path) == one
 
 
 def test_there_is_no_ratio_to_nothing() -> None:
