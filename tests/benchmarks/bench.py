@@ -18,6 +18,9 @@ from tests.benchmarks.systems import System
 from tests.redis_server import RedisServer
 
 REPEATS = 3
+DECLARING = 120.0
+"""Seconds that a driver has for declaring its tasks."""
+
 NAME = "bench"
 """The prefix or the name of the queue."""
 
@@ -53,7 +56,7 @@ class Bench:
     async def driver(self, system: System, settings: Settings) -> AsyncGenerator[DriverProcess]:
         environment = self.environments[system.name]
         async with driving(environment.command, environment.variables, settings) as driver:
-            driver.declared = (await driver.ask("hello"))["declared"]
+            driver.declared = (await driver.ask("hello", patience=DECLARING))["declared"]
             yield driver
 
     # -- results ------------------------------------------------------------------------------------------------------
