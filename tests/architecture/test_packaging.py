@@ -90,7 +90,7 @@ def test_every_link_of_the_readme_works_on_an_index_page(described: Message, rep
 
 
 def test_the_address_of_the_repository_stands_in_one_file(repository: str) -> None:
-    """Who moves the project changes pyproject.toml, and nothing else."""
+    """A move of the project changes pyproject.toml, and nothing else."""
     address = repository.removeprefix("https://")
     kept = [ROOT / name for name in ("README.md", "Makefile", "src", "adapters", "tests", "docs", ".github", ".ci")]
     files = [file for path in kept for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()]
