@@ -171,11 +171,24 @@ async def _execute(driver: Driver, *command: Argument) -> Reply:
     try:
         # redis-py types answers as Any; RESP2 with decoded texts holds nothing else than a Reply.
         return cast("Reply", await driver.execute_command(*command))
+    except (AttributeError, TypeError) as error:
+        if not _raised_by_asyncio(error):
+            raise
+        # From Python 3.12 on, until it was mended, asyncio calls what is None when it writes to a connection that has
+        # been lost: https://github.com/python/cpython/issues/136234
+        raise ConnectionError("the connection was lost") from error
     finally:
         # redis-py sends with asyncio.wait_for, which on Python 3.11 forgets a cancellation that comes while it
         # completes. Whoever cancelled would wait for ever; so the reply counts as lost.
         if task is not None and task.cancelling() > before:
             raise asyncio.CancelledError
+
+
+def _raised_by_asyncio(error: Exception) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("asyncio.")
 
 
 def _entries(reply: object) -> list[tuple[str, dict[str, str]]]:

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from redis import Redis
 
-from task_manager_core.domain.errors import BackendMisconfigured, BackendUnavailable
+from task_manager_core.domain.errors import BackendCorrupt, BackendMisconfigured, BackendUnavailable
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import Retried
@@ -271,6 +271,25 @@ async def test_whoever_is_cancelled_ends(own_redis_server: RedisServer, number: 
             _, left = await asyncio.wait([call], timeout=10)
             assert not left, f"still waiting when cancelled at step {steps}"
             assert ended or call.cancelled()
+
+
+async def test_a_connection_that_is_lost_while_it_is_written_to_is_an_unavailable_store(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some versions of Python call what is None then. The same error of other code stays an error."""
+    name = {"__name__": "asyncio.selector_events"}
+    exec("write_ready = None\ndef writelines(writer, data):\n    write_ready()", name)
+    async with opened(RedisSettings(url=redis_url, prefix="lost")) as store:
+        await store.define(task())
+        for verb in await every_verb(store):
+            with monkeypatch.context() as lost:
+                lost.setattr(asyncio.StreamWriter, "writelines", name["writelines"])
+                with pytest.raises(BackendUnavailable):
+                    await verb()
+                lost.setattr(asyncio.StreamWriter, "writelines", None)
+                with pytest.raises((TypeError, BackendCorrupt)):
+                    await verb()
+        assert (await store.take(run(task()))).run == run(task())
 
 
 # -- a server that refuses --------------------------------------------------------------------------------------------
