@@ -58,6 +58,6 @@ def sentinel() -> Iterator[Settings]:
 def cluster() -> Iterator[Settings]:
     """A cluster of one node: it refuses every command whose keys do not share a slot."""
     with RedisServer("--cluster-enabled", "yes") as server, server.client() as client:
-        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        client.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
         wait_until(lambda: "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO")), "the cluster is whole")
         yield {"redis_host": "127.0.0.1", "redis_port": server.port, "redis_cluster": True}
