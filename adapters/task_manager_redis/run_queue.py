@@ -121,8 +121,15 @@ class RedisRunQueue:
         return attempts, timedelta.max if wait < 0 else wait * _MILLISECOND
 
     async def _knocked(self, wait: timedelta) -> bool:
-        """Wait until something is queued. One run wakes one worker, and that one looks for itself."""
-        return await self._client.pop(self._client.key("bell"), wait)
+        """Wait until something is queued. One run wakes one worker, and that one looks for itself.
+
+        A worker that stops waiting may have been woken already: it lets another one look.
+        """
+        try:
+            return await self._client.pop(self._client.key("bell"), wait)
+        except asyncio.CancelledError:
+            self._alarm.expect(_NOTHING)
+            raise
 
     async def _claims(self, attempts: Sequence[_Attempt]) -> tuple[Claim, ...]:
         """Read the runs. One that this release cannot read goes back, for a worker that can."""
@@ -189,7 +196,7 @@ class RedisRunQueue:
 
     async def hasten(self, keys: Collection[TaskKey]) -> int:
         count = 0
-        for some in batches([encode_task(key) for key in keys], TASKS_PER_SCRIPT):
+        for some in batches([encode_task(key) for key in dict.fromkeys(keys)], TASKS_PER_SCRIPT):
             count += number(await self._client.run(_HASTEN, *some))
         return count
 

@@ -1,4 +1,4 @@
-"""Stores that break a law, for tests of the suite that has to notice."""
+"""Stores that are named on a command line, for tests of what their authors are told. Those of `broken` are judged."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any, NoReturn
 
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Held, Term
@@ -62,3 +63,19 @@ async def backwards(*, clock: Clock, retention: Retention) -> AsyncGenerator[Bac
     """Last in, first out."""
     async with open_backend(clock=clock, retention=retention) as backend:
         yield replace(backend, queue=_Backwards(backend.queue))
+
+
+class _Unwritten:
+    """A port that its author has not come to yet."""
+
+    def __getattr__(self, verb: str) -> NoReturn:
+        raise NotImplementedError(verb)
+
+
+@asynccontextmanager
+async def only_leadership(*, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:
+    """What the author of a store has after the first hour."""
+    async with open_backend(clock=clock, retention=retention) as backend:
+        ports = ("catalogue", "schedule", "queue", "history", "attendance", "signals")
+        unwritten: Any = dict.fromkeys(ports, _Unwritten())
+        yield replace(backend, **unwritten)

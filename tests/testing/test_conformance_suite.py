@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -10,12 +11,16 @@ from pathlib import Path
 import pytest
 
 from task_manager_core.testing.conformance import clock_harness
+from task_manager_core.testing.conformance.laws import laws_of
 from task_manager_core.testing.conformance.model import compare
 from task_manager_core.testing.conformance.named import opener
 from task_manager_core.testing.conformance.play import chosen
 from task_manager_core.testing.conformance.plugin import Verdict, verdict_of
+from task_manager_core.testing.conformance.store import Store
 from task_manager_core.testing.simulation import Decider
 from task_manager_memory import open_backend
+from tests.testing.broken import BROKEN
+from tests.testing.broken.judging import failures
 from tests.testing.broken_stores import backwards
 
 ROOT = Path(__file__).parent.parent.parent
@@ -30,14 +35,14 @@ def in_folder(folder: Path, named: str) -> None:
 def judge(folder: Path, backend: str, *options: str) -> subprocess.CompletedProcess[str]:
     """What the author of a store would see, in a project without any configuration."""
     command = [sys.executable, "-m", "task_manager_core.testing.conformance", backend, "-p", "no:cacheprovider"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "docs" / "examples")])}
     return subprocess.run(
         [*command, *options], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
 
 
 def test_the_summary_names_the_laws_that_hold_the_broken_and_those_not_judged(tmp_path: Path) -> None:
-    ran = judge(tmp_path, "tests.testing.broken_stores:generous", "-k", "term or token or lease")
+    ran = judge(tmp_path, "tests.testing.broken_stores:generous", "-k", "term or token or lease or attendance")
     lines = [line.strip() for line in ran.stdout.splitlines()]
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert "laws of TestBackend" in ran.stdout
@@ -47,7 +52,40 @@ def test_the_summary_names_the_laws_that_hold_the_broken_and_those_not_judged(tm
         "a law that was skipped is not one that holds"
     )
     assert "✓ 4. A renewal by the live term extends the lease to now + ttl." not in lines
-    assert "✓ 5. A lease that has ended is never revived." in lines
+    assert "✓ 2. The last announcement of a node replaces its earlier ones." in lines
+
+
+def test_a_store_whose_names_collide_turns_a_law_red(tmp_path: Path) -> None:
+    ran = judge(tmp_path, "tests.testing.broken.colliding:sqlite", "-k", "backend_1. or attendance")
+    lines = [line.strip() for line in ran.stdout.splitlines()]
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    at = lines.index("✗ 1. Two tasks whose groups or names differ share nothing, however alike they look.")
+    assert lines[at + 1].startswith("test_tasks_whose_names_look_alike_share_nothing")
+    assert "✓ 2. The last announcement of a node replaces its earlier ones." in lines
+
+
+def test_leadership_is_judged_before_anything_else_is_written(tmp_path: Path) -> None:
+    ran = judge(tmp_path, "tests.testing.broken_stores:only_leadership", "-k", "leadership")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    _, _, judged = ran.stdout.partition("\nleadership\n")
+    marks = [line.split()[0] for line in judged.partition("\ncatalogue\n")[0].splitlines()]
+    assert marks == ["✓"] * len(laws_of("leadership"))
+
+
+async def test_a_verb_that_hangs_says_which_it_was() -> None:
+    [hung] = [broken for broken in BROKEN if broken.mistake == "a verb never answers"]
+    [error] = await failures(hung.open_harness, hung.killed_by)
+    assert str(error).startswith("queue.hasten has not answered for 0.5 s")
+
+
+async def test_a_verb_that_waits_is_met_at_every_instant_that_somebody_asks_for() -> None:
+    async with clock_harness(open_backend) as harness:
+        store, met = Store(harness, meetings=9), list[str]()
+        for moment in store.moments():
+            await store.amid(asyncio.sleep(0.02), asyncio.sleep(0), moment)
+            met.append(str(moment))
+        assert met[:3] == ["0 turns later", "1 turns later", "2 turns later"]
+        assert met[3:] == [f"{tenth}0% on its way" for tenth in range(1, 10)]
 
 
 @pytest.mark.parametrize("configuration", ["[pytest]", "[pytest]\nfilterwarnings = error"])

@@ -1,3 +1,10 @@
 -- Needs runs.
--- Queue what has waited long enough, which wakes a waiting worker. Answer: milliseconds to the next one, -1 for none.
-return promote(500)
+-- Queue what has waited long enough, and wake a waiting worker if anything is queued. Answer: milliseconds to the next
+-- one, -1 for none.
+local following = promote(500)
+for _, stream in pairs(streams) do
+  if redis.call('XLEN', stream) > 0 then
+    knock()
+  end
+end
+return following

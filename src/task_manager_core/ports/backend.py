@@ -40,6 +40,19 @@ class Backend:
     A stored value that cannot be read (a newer release wrote it, or it is damaged) hides no other and fails no verb.
     The verb sets it aside and answers with the rest; `unreadable` takes what was set aside since it was last asked,
     each value once.
+
+    Laws of all its verbs:
+
+    1. Two tasks whose groups or names differ share nothing, however alike they look.
+    2. Every instant that a verb answers is in whole milliseconds.
+    3. Every live run is in exactly one place: held, queued, running or waiting.
+    4. A verb is one step for each item of its batch: of two at the same time, one has its whole effect before the
+       other.
+    5. Every item of a batch is judged on its own, however many there are; one that is named twice counts once.
+    6. A verb that was answered may be asked again with the same arguments, and changes nothing more; only a claim
+       gives more.
+    7. What does not exist is left out of the answer and changes nothing, and so does an empty batch.
+    8. A verb answers in time, also amid others; one that waits answers at the end of its wait.
     """
 
     name: str

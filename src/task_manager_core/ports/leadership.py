@@ -19,7 +19,7 @@ class Leadership(Protocol):
     4. A renewal by the live term extends the lease to now + ttl.
     5. A lease that has ended is never revived.
     6. A renewal or resignation by any other term changes nothing.
-    7. A resignation ends the lease at once and wakes whoever waits for a signal.
+    7. A resignation ends the lease at once.
     """
 
     async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | Held:

@@ -88,7 +88,8 @@ class RunQueue(Protocol):
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
         """Record outcomes; the answer names the claims that were over. Errors: BackendUnavailable.
 
-        The line is the settlement's own, also when a retry ends a run that somebody wants cancelled.
+        The line is the settlement's own, also when a retry ends a run that somebody wants cancelled. Of two settlements
+        of one claim in a batch the first counts.
         """
         ...
 

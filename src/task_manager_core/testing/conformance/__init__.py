@@ -10,11 +10,12 @@ fixture:
             async with clock_harness(my_store.open_backend) as harness:
                 yield harness
 
-or nothing at all, and says `python -m task_manager_core.testing.conformance my_store:open_backend`. `ModelContract` of
-`model` compares a store with another one, step by step.
+or nothing at all, and says `python -m task_manager_core.testing.conformance my_store:open_backend`. `ModelContract`
+compares a store with another one, step by step.
 """
 
 from importlib.util import find_spec
+from pkgutil import iter_modules
 
 _MISSING = [needed for needed in ("hypothesis", "pytest", "pytest_asyncio") if find_spec(needed) is None]
 if _MISSING:
@@ -23,32 +24,14 @@ if _MISSING:
 import pytest  # noqa: E402 - the reason why it may be missing comes first
 
 # These modules are a library to pytest; without this their assertions would fail without saying why.
-pytest.register_assert_rewrite(
-    *(
-        f"{__name__}.{module}"
-        for module in (
-            "attendance",
-            "catalogue",
-            "catalogue_edges",
-            "history",
-            "leadership",
-            "model",
-            "play",
-            "races",
-            "run_queue",
-            "run_queue_claims",
-            "run_queue_instants",
-            "run_queue_order",
-            "schedule",
-            "schedule_edges",
-            "signals",
-            "store",
-            "whole",
-        )
-    )
+pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in iter_modules(__path__)))
+
+from task_manager_core.testing.conformance.harness import (  # noqa: E402 - the registration comes first
+    RETENTION,
+    Harness,
+    clock_harness,
 )
+from task_manager_core.testing.conformance.model import ModelContract, OpenHarness  # noqa: E402 - the same
+from task_manager_core.testing.conformance.suite import BackendContract  # noqa: E402 - the same
 
-from task_manager_core.testing.conformance.backend import BackendContract  # noqa: E402 - the registration comes first
-from task_manager_core.testing.conformance.harness import RETENTION, Harness, clock_harness  # noqa: E402
-
-__all__ = ["RETENTION", "BackendContract", "Harness", "clock_harness"]
+__all__ = ["RETENTION", "BackendContract", "Harness", "ModelContract", "OpenHarness", "clock_harness"]

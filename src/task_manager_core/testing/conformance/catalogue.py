@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.policy import Overlap
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import StoredTask, Task
 from task_manager_core.ports import Cancelling, Changes, Conflict, Definition, Enqueued
 from task_manager_core.testing.conformance.build import (
     DAY,
@@ -40,6 +40,36 @@ async def written(store: Store, change: Definition) -> int:
     [version] = await store.catalogue.put([change])
     assert isinstance(version, int)
     return version
+
+
+class Reader:
+    """What a process knows that follows the changes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._tasks: dict[TaskKey, StoredTask] = {}
+        self._retired: frozenset[TaskKey] = frozenset()
+        self.version = 0
+
+    async def look(self) -> None:
+        """Learn everything since the last look."""
+        self.learn(await self._store.catalogue.load(self.version))
+
+    def learn(self, changes: Changes | None) -> None:
+        if changes is not None:
+            self._tasks |= {stored.task.key: stored for stored in changes.changed}
+            self._tasks = {key: stored for key, stored in self._tasks.items() if key in changes.keys}
+            self._retired, self.version = changes.retired, changes.version
+
+    def knows(self) -> tuple[dict[TaskKey, StoredTask], frozenset[TaskKey]]:
+        return self._tasks, self._retired
+
+    @classmethod
+    async def of_everything(cls, store: Store) -> tuple[dict[TaskKey, StoredTask], frozenset[TaskKey]]:
+        """What a process knows that looks for the first time."""
+        reader = cls(store)
+        await reader.look()
+        return reader.knows()
 
 
 class CatalogueLaws(Contract):
@@ -303,6 +333,7 @@ class CatalogueLaws(Contract):
         seen = {incarnation}
         for _ in range(3):
             await store.wipe()
+            assert not (await store.history.snapshot()).tasks, "the wipe of this harness left something behind"
             await store.define(task("c"))
             incarnation = (await load(store)).incarnation
             assert incarnation not in {0, *seen}

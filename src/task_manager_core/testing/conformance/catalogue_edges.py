@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 
 import pytest
@@ -57,6 +57,61 @@ class CatalogueEdges(Contract):
         before = await store.picture()
         assert await store.catalogue.put(changes) == versions
         assert await store.picture() == before
+
+    @law("catalogue", 3)
+    async def test_a_change_of_any_part_is_a_change(self, store: Store) -> None:
+        changes: dict[str, object] = {
+            "schedule": Schedule.every(MINUTE, jitter=ODD),
+            "function": "another",
+            "kwargs": canonical_kwargs({"a": 1}),
+            "description": "",
+            "tags": ("a",),
+            "priority": Priority.HIGH,
+            "overlap": Overlap.SKIP,
+            "catch_up": CatchUp(limit=7),
+            "retry": RetryPolicy(max_retries=1),
+            "timeout": MINUTE,
+            "start_deadline": MINUTE,
+            "run_on_start": True,
+            "dynamic": True,
+        }
+        assert {field.name for field in fields(Task)} == {"key", *changes}
+        stands, version = task(), await store.define(task())
+        for name, value in changes.items():
+            for change in (replace(task(), **{name: value}), task()):  # type: ignore[arg-type]  # one of each
+                newer = await written(store, definition(change, expected=version, replan=False))
+                assert newer > version, name
+                [stored] = (await load(store, version)).changed
+                assert (stored.task, stored.version) == (change, newer), name
+                stands, version = stored.task, newer
+        assert stands == task()
+
+    @law("catalogue", 4)
+    @pytest.mark.parametrize("replan", [False, True], ids=["same plan", "new plan"])
+    async def test_a_change_keeps_what_waits_and_what_somebody_wants(self, store: Store, *, replan: bool) -> None:
+        of, slot = task(), await store.slot(-MINUTE)
+        version = await store.define(of, slot)
+        await store.settle(await store.take(run(of, "retried")), Retried(HOUR))
+        await store.release(await store.take(run(of, "released")), HOUR)
+        claim = await store.take(run(of, "unwanted"))
+        await store.enqueue(run(of, "queued"), run(exclusive(), "held"))
+        await store.queue.cancel([(of.key, claim.run.id)])
+        await store.schedule.pause([of.key])
+        await store.schedule.resume([of.key])
+        before = await store.picture()
+
+        then = slot + DAY if replan else slot
+        changed = task(description="new", priority=Priority.HIGH)
+        newer = await written(store, definition(changed, expected=version, slot=then, replan=replan))
+        after = await store.picture()
+        [view], [earlier] = after.tasks, before.tasks
+        assert view == replace(earlier, version=newer, plan=plan(then))
+        assert replace(after, tasks=before.tasks) == before
+        assert (await store.queue.extend([claim], TTL)).cancelling == {claim}
+        for request in ("retried", "released", "unwanted", "queued"):
+            assert await store.enqueue(run(of, request)) == (Enqueued.DUPLICATE,)
+        assert await store.queue.hasten([of.key]) == 2
+        assert {claimed.run.priority for claimed in await store.claim()} == {Priority.LOW}
 
     @law("catalogue", 4)
     async def test_a_change_keeps_when_the_last_pause_ended(self, store: Store) -> None:
@@ -189,19 +244,13 @@ class CatalogueEdges(Contract):
         assert await store.settle(claim)
         assert [freed.run for freed in await store.claim()] == [run(of, "held")]
 
+    @law("catalogue", 7)
     async def test_many_definitions_are_written_at_once(self, store: Store) -> None:
         many = [task(f"task {number}") for number in range(300)]
         versions = await store.catalogue.put([definition(of) for of in many])
         assert [stored.task for stored in (await load(store)).changed] == many
         assert [stored.version for stored in (await load(store)).changed] == list(versions)
         assert len(await store.catalogue.remove([of.key for of in many])) == 300
-
-    async def test_removal_of_nothing_is_no_change(self, store: Store) -> None:
-        version = await store.define(task())
-        assert await store.catalogue.remove([]) == frozenset()
-        assert await store.catalogue.remove([key("unknown")]) == frozenset()
-        assert await store.catalogue.put([]) == ()
-        assert await store.catalogue.load(version) is None
 
     @law("catalogue", 5)
     async def test_slots_that_a_store_has_lost_are_recorded_with_the_new_definition(self, store: Store) -> None:

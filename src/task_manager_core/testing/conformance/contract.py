@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 
 from task_manager_core.testing.conformance.harness import Harness
-from task_manager_core.testing.conformance.store import Store
+from task_manager_core.testing.conformance.store import MEETINGS, Store
 
 
 class Contract:
@@ -17,5 +17,6 @@ class Contract:
     pytestmark: ClassVar[list[pytest.MarkDecorator]] = [pytest.mark.asyncio]
 
     @pytest.fixture
-    def store(self, harness: Harness) -> Store:
-        return Store(harness)
+    def store(self, harness: Harness, request: pytest.FixtureRequest) -> Store:
+        asked: int | None = request.config.getoption("--meetings", None)
+        return Store(harness, MEETINGS if asked is None else asked)

@@ -14,6 +14,9 @@ from task_manager_core.testing.clock import ManualClock
 RETENTION = Retention(runs=10)
 """Small, because a law is about what comes after the last line that is kept."""
 
+PATIENCE = 20.0
+"""Seconds: enough on a busy machine, and short enough to wait for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harness:
@@ -22,13 +25,15 @@ class Harness:
     After `advance(delta)` the store's time is later by `delta`, or by a little more if it also runs by itself; no test
     depends on less than some seconds. `wipe` loses everything the store holds, as a flush does, and answers how to
     reach it from then on; without it the laws about a wiped store are not judged. `retention` is what the store was
-    opened with.
+    opened with. `patience`: so many seconds of real time has a verb to answer, and has to happen what happens at once;
+    what a verb is asked to wait comes on top.
     """
 
     backend: Backend
     advance: Callable[[timedelta], Awaitable[None]]
     wipe: Callable[[], Awaitable[Backend]] | None = None
     retention: Retention = RETENTION
+    patience: float = PATIENCE
 
 
 @asynccontextmanager

@@ -111,9 +111,12 @@ class HistoryContract(Contract):
     @law("history", 2)
     async def test_a_batch_larger_than_what_is_kept_leaves_the_newest(self, store: Store) -> None:
         await store.define(task())
+        await store.settle(await store.take(run(task(), "older")))
         await store.enqueue(*runs(task(), 3 * store.retained))
-        await store.queue.settle([settlement(claim) for claim in await store.claim()])
-        assert len(await store.records(key())) == store.retained
+        claims = await store.claim()
+        await store.queue.settle([settlement(claim) for claim in claims])
+        newest = [claim.run.id for claim in claims[: -store.retained - 1 : -1]]
+        assert [line.run for line in await store.records(key())] == newest
 
     @law("history", 3)
     async def test_skips_are_counted_and_shown(self, store: Store) -> None:
@@ -267,6 +270,21 @@ class HistoryContract(Contract):
         assert (await store.history.snapshot([key("b"), of.key, key("b")])).tasks == (a, b)
         assert (await store.history.snapshot([])).tasks == ()
         assert (await store.history.snapshot([key("unknown")])).tasks == ()
+
+    @law("history", 5)
+    async def test_a_snapshot_names_the_term_while_its_lease_lives(self, store: Store) -> None:
+        term = await store.lead(ttl=TTL)
+        assert await store.term() == term
+        await store.advance(TTL - 10 * SECOND)
+        assert await store.leadership.renew(term, TTL)
+        await store.advance(TTL - 10 * SECOND)
+        assert await store.term() == term
+        await store.advance(10 * SECOND)
+        assert await store.term() is None
+        successor = await store.lead(NodeId("successor"), TTL)
+        assert await store.term() == successor
+        assert await store.leadership.resign(successor)
+        assert await store.term() is None
 
     @law("history", 5)
     async def test_an_empty_store_has_an_empty_snapshot(self, store: Store) -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from task_manager_core.ports import (
     Attendance,
+    Backend,
     Catalogue,
     History,
     Leadership,
@@ -26,6 +27,7 @@ PORTS: dict[str, type] = {
     "history": History,
     "attendance": Attendance,
     "signals": Signals,
+    "backend": Backend,
 }
 """The ports with numbered laws, by the name of their file."""
 
@@ -70,7 +72,7 @@ def law(port: str, number: int) -> Callable[[_TEST], _TEST]:
 
 
 def judged_by(test: object) -> Law | None:
-    """The law that a test judges, None for a test that judges more than a law."""
+    """The law that a test judges, None for what is no test of the suite."""
     found: tuple[str, int] | None = getattr(test, _MARK, None)
     if found is None:
         return None

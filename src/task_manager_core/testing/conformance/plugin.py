@@ -16,6 +16,7 @@ import pytest
 
 from task_manager_core.testing.conformance.laws import PORTS, Law, judged_by, laws_of
 from task_manager_core.testing.conformance.named import opener
+from task_manager_core.testing.conformance.store import MEETINGS
 
 _MOST_NAMES = 3
 _NEED_A_STORE = {f"{__package__}.{module}" for module in ("test_backend", "test_model")}
@@ -35,6 +36,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--backend",
         metavar="MODULE:NAME",
         help="the OpenBackend to judge; if MODULE has a `conformance_harness`, that opens the store instead",
+    )
+    group.addoption(
+        "--meetings",
+        metavar="N",
+        type=int,
+        default=MEETINGS,
+        help="of two verbs at the same time, ask the second at N instants of the first (default: %(default)s)",
     )
 
 

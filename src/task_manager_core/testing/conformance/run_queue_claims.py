@@ -20,7 +20,7 @@ from task_manager_core.domain.run import (
     RunState,
     Succeeded,
 )
-from task_manager_core.ports import Cancelling, Extension
+from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Extension
 from task_manager_core.testing.conformance.build import (
     HOUR,
     LEADER,
@@ -39,7 +39,7 @@ from task_manager_core.testing.conformance.build import (
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.run_queue import OTHER
-from task_manager_core.testing.conformance.store import PATIENCE, Store
+from task_manager_core.testing.conformance.store import Store
 
 
 class RunQueueClaims(Contract):
@@ -186,6 +186,21 @@ class RunQueueClaims(Contract):
         assert len(await store.records(key())) == 5
 
     @law("run_queue", 9)
+    async def test_claims_that_live_take_no_place_of_those_that_expired(self, store: Store) -> None:
+        term = await store.lead()
+        await store.define(task())
+        await store.enqueue(*runs(task(), 20, "beating"), *runs(task(), 3, "silent"))
+        claims = await store.claim()
+        beating, silent = claims[:20], claims[20:]
+        await store.advance(TTL - 10 * SECOND)
+        assert await store.queue.extend(beating, TTL) == Extension(frozenset(), frozenset())
+        await store.advance(10 * SECOND)
+        assert await store.reap(term, TTL, 2) != ()
+        assert await store.reap(term, TTL, 2) != ()
+        assert {claim.run for claim in await store.claim(OTHER)} == {claim.run for claim in silent}
+        assert await store.queue.extend(beating, TTL) == Extension(frozenset(), frozenset())
+
+    @law("run_queue", 9)
     async def test_a_stale_term_reaps_nothing(self, store: Store) -> None:
         await store.define(task())
         claim = await store.take(run(task()))
@@ -243,6 +258,23 @@ class RunQueueClaims(Contract):
         for of, one in ((key("other"), run(task()).id), (key("unknown"), run(task()).id), (key(), RunId("unknown"))):
             assert await store.queue.cancel([(of, one)]) == (Cancelling.NOT_LIVE,)
         assert len(await store.claim()) == 1
+
+    @law("run_queue", 11)
+    @pytest.mark.parametrize("ends", ["settled", "removed"])
+    async def test_a_wish_to_cancel_ends_with_its_run(self, store: Store, ends: str) -> None:
+        await store.define(task())
+        claim = await store.take(run(task()))
+        assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.REQUESTED,)
+        if ends == "settled":
+            assert await store.settle(claim)
+        else:
+            await store.catalogue.remove([key()])
+            await store.define(task())
+        await store.advance(REQUEST_MEMORY)
+        again = await store.take(run(task()))
+        assert await store.queue.extend([again], TTL) == Extension(frozenset(), frozenset())
+        assert await store.settle(again, Retried(HOUR))
+        assert await store.states(key()) == {again.run.id.value: RunState.WAITING}
 
     @law("run_queue", 11)
     async def test_a_running_run_may_end_otherwise_than_by_its_cancellation(self, store: Store) -> None:
@@ -303,11 +335,10 @@ class RunQueueClaims(Contract):
         waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
         await store.listening()
         assert await store.queue.hasten([key()]) == 1
-        async with asyncio.timeout(PATIENCE):
-            [claim] = await waiting
+        [claim] = await store.soon(waiting)
         assert claim.attempt == 2
 
-    # -- 13: lost replies ---------------------------------------------------------------------------------------------
+    # -- 14: lost replies ---------------------------------------------------------------------------------------------
 
     @law("run_queue", 14)
     async def test_a_worker_that_stops_waiting_loses_no_run(self, store: Store) -> None:
@@ -331,6 +362,27 @@ class RunQueueClaims(Contract):
         assert set(await store.queue.claim(WORKER, 10, NOTHING, known=claims[:2])) == set(claims[2:])
         assert len(await store.queue.claim(WORKER, 2, NOTHING, known=())) == 2
         assert await store.queue.settle([settlement(claim) for claim in claims]) == frozenset()
+
+    @law("run_queue", 14)
+    @pytest.mark.parametrize("back", ["released", "retried", "reaped"])
+    async def test_a_worker_that_knows_an_older_claim_of_the_run_is_given_the_new_one(
+        self, store: Store, back: str
+    ) -> None:
+        term = await store.lead()
+        await store.define(task())
+        older = await store.take(run(task()))
+        if back == "released":
+            assert await store.release(older)
+        elif back == "retried":
+            assert await store.settle(older, Retried(NOTHING))
+        else:
+            await store.advance(TTL)
+            assert await store.reap(term, TTL) == (older,)
+        lost = await store.claim(WORKER)
+        assert [claim.run for claim in lost] == [older.run]
+        assert await store.queue.claim(WORKER, 10, NOTHING, known=[older]) == lost
+        assert await store.queue.claim(WORKER, 10, NOTHING, known=[older, *lost]) == ()
+        assert await store.settle(lost[0])
 
     @law("run_queue", 14)
     async def test_a_worker_that_knows_too_much_gets_only_what_is_new(self, store: Store) -> None:

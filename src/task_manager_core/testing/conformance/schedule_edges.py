@@ -8,6 +8,7 @@ from task_manager_core.domain.planning import Plan
 from task_manager_core.domain.run import Retried
 from task_manager_core.ports import Definition
 from task_manager_core.testing.conformance.build import (
+    DAY,
     HOUR,
     MINUTE,
     ODD,
@@ -51,6 +52,19 @@ class ScheduleEdges(Contract):
             agenda = await store.schedule.agenda(limit)
             assert [due.key.name for due in agenda.due] == ["b", "c", "a"][:limit]
             assert agenda.next_due == slot + 70 * MINUTE
+
+    @law("schedule", 1)
+    async def test_what_is_not_due_takes_no_place_on_the_agenda(self, store: Store) -> None:
+        slot, term = await store.slot(-HOUR), await store.lead()
+        retired = [task(f"retired {number}") for number in range(10)]
+        for number, of in enumerate((*retired, task("a"), task("b"))):
+            await store.define(of, slot + number * SECOND)
+        await store.define(task("later"), slot + DAY)
+        await store.catalogue.retire(term, [of.key for of in retired])
+        for limit in range(4):
+            agenda = await store.schedule.agenda(limit)
+            assert [due.key.name for due in agenda.due] == ["a", "b"][:limit]
+            assert agenda.next_due == slot + DAY
 
     @law("schedule", 2)
     async def test_the_plan_of_a_decision_is_kept_with_its_jitter(self, store: Store) -> None:
@@ -195,14 +209,7 @@ class ScheduleEdges(Contract):
         await store.schedule.resume([key()])
         assert await store.kept(due.term, due.fire)
 
-    async def test_pausing_answers_the_tasks_that_exist(self, store: Store) -> None:
-        await store.define(task("a"))
-        await store.define(task("b"))
-        assert await store.schedule.pause([key("a"), key("unknown")]) == {key("a")}
-        assert await store.schedule.resume([key("a"), key("b"), key("unknown")]) == {key("a"), key("b")}
-        assert await store.schedule.pause([]) == frozenset()
-        assert not (await store.view(key("b"))).paused
-
+    @law("schedule", 2)
     async def test_many_decisions_are_committed_at_once(self, store: Store) -> None:
         slot, term = await store.slot(-MINUTE), await store.lead()
         tasks = [task(f"task {number:03}") for number in range(100)]
@@ -215,6 +222,7 @@ class ScheduleEdges(Contract):
         assert await store.schedule.commit(term, [due.fire for due in dues]) == (True,) * 100
         assert [claim.run for claim in await store.claim()] == [due.run for due in dues]
 
+    @law("schedule", 2)
     async def test_many_slots_of_one_task_are_one_decision(self, store: Store) -> None:
         due = await Due.given(store, task())
         fired = [due.of.run_of_slot(due.slot + number * SECOND, due.version) for number in range(500)]

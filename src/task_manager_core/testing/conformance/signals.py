@@ -9,7 +9,7 @@ from task_manager_core.ports import Cancelling
 from task_manager_core.testing.conformance.build import TTL, WORKER, definition, key, run, task
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
-from task_manager_core.testing.conformance.store import PATIENCE, Store
+from task_manager_core.testing.conformance.store import Store
 
 
 class SignalsContract(Contract):
@@ -43,7 +43,7 @@ class SignalsContract(Contract):
         for _ in range(2):
             await store.listening()
             assert await store.leadership.resign(await store.lead(WORKER, TTL))
-            await asyncio.wait(waiters, timeout=PATIENCE / 4)
+            await asyncio.wait(waiters, timeout=store.patience / 4)
         asleep = [waiter.cancel() for waiter in waiters if not waiter.done()]
         await asyncio.wait(waiters)
         assert asleep == []
@@ -52,14 +52,14 @@ class SignalsContract(Contract):
     async def test_a_wait_ends(self, store: Store) -> None:
         """It returns after the timeout at the latest. It may return for nothing, and a signal may get lost: correctness
         never depends on one."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(store.patience):
             for timeout in (0, 1, 20):
                 await store.signals.wait(timedelta(milliseconds=timeout))
             await asyncio.gather(*(store.signals.wait(timedelta(milliseconds=20)) for _ in range(5)))
 
     @law("signals", 2)
     async def test_a_wait_is_not_much_longer_than_its_timeout(self, store: Store) -> None:
-        async with asyncio.timeout(PATIENCE / 2):
+        async with asyncio.timeout(0.6 + store.patience / 2):
             await store.signals.wait(timedelta(milliseconds=600))
 
     @law("signals", 2)
@@ -70,5 +70,5 @@ class SignalsContract(Contract):
             waiter.cancel()
         await asyncio.wait(waiters)
         await store.define(task())
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(store.patience):
             await store.signals.wait(timedelta(milliseconds=20))

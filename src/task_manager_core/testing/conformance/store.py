@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from task_manager_core.domain.identity import NodeId, TaskKey
-from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.leadership import Held, Term
 from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import Advance, DueTask, Skipped
 from task_manager_core.domain.run import AttemptRecord, Claim, Outcome, Run, RunState, Succeeded
@@ -32,14 +32,32 @@ from task_manager_core.testing.conformance.harness import Harness
 SLACK = 5 * SECOND
 """How far a store whose time also runs by itself may run ahead of a test."""
 
-PATIENCE = 20.0
-"""Seconds of real time in which something that happens at once has happened, also on a busy machine."""
-
 EVERYTHING = 1_000_000
 
+MEETINGS = 1
+"""At how many instants of a verb that a server executes another one comes."""
+
+_MOST_TURNS = 3
+
 _SUCCESS = Succeeded()
+_STRANGER = NodeId("stranger")
+_PORT = TypeVar("_PORT")
 _BEGUN = TypeVar("_BEGUN")
 _WHOLE = TypeVar("_WHOLE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """So many turns of the event loop, and this part of the time that the first verb took last, after it has begun.
+
+    A verb of a store in this process stands still between turns only; one of a server is somewhere on its way.
+    """
+
+    turns: int = 0
+    part: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.part:.0%} on its way" if self.part else f"{self.turns} turns later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +75,23 @@ class Picture:
 class Store:
     """A harness with short verbs. `leadership`, `queue` and so on are the ports, for everything that a law is about."""
 
-    def __init__(self, harness: Harness) -> None:
+    def __init__(self, harness: Harness, meetings: int = MEETINGS) -> None:
         self._harness = harness
+        self._meetings = meetings
+        self._took = 0.0
+        self._over = False
+        self.patience = harness.patience
         self.retained, self.kept_for = harness.retention.runs, harness.retention.ttl
         self._reach(harness.backend)
 
     def _reach(self, backend: Backend) -> None:
-        self.leadership = backend.leadership
-        self.catalogue = backend.catalogue
-        self.schedule = backend.schedule
-        self.queue = backend.queue
-        self.history = backend.history
-        self.attendance = backend.attendance
-        self.signals = backend.signals
+        self.leadership = _in_time("leadership", backend.leadership, self.patience)
+        self.catalogue = _in_time("catalogue", backend.catalogue, self.patience)
+        self.schedule = _in_time("schedule", backend.schedule, self.patience)
+        self.queue = _in_time("queue", backend.queue, self.patience)
+        self.history = _in_time("history", backend.history, self.patience)
+        self.attendance = _in_time("attendance", backend.attendance, self.patience)
+        self.signals = _in_time("signals", backend.signals, self.patience)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -77,7 +99,7 @@ class Store:
         return (await self.schedule.agenda(1)).now
 
     async def advance(self, delta: timedelta) -> None:
-        await self._harness.advance(delta)
+        await _answer("harness.advance", self._harness.advance(delta), self.patience)
 
     async def slot(self, offset: timedelta = NOTHING) -> datetime:
         """A whole second, this far from the store's time."""
@@ -87,8 +109,7 @@ class Store:
         """Lose everything, and let a second pass: no store can do better than its time."""
         if self._harness.wipe is None:
             pytest.skip("this harness cannot wipe its store")
-        self._reach(await self._harness.wipe())
-        assert not (await self.history.snapshot()).tasks, "the wipe of this harness left something behind"
+        self._reach(await _answer("harness.wipe", self._harness.wipe(), self.patience))
         await self.advance(SECOND)
 
     # -- what stands --------------------------------------------------------------------------------------------------
@@ -113,6 +134,18 @@ class Store:
 
     async def term(self) -> Term | None:
         return (await self.history.snapshot(())).term
+
+    async def leader(self) -> NodeId | None:
+        """Who leads, found out by a bid: nobody needs a snapshot to write leadership first."""
+        answer = await self.leadership.campaign(_STRANGER, SECOND)
+        if isinstance(answer, Held):
+            return answer.holder
+        assert await self.leadership.resign(answer)
+        return None
+
+    async def leads(self, term: Term) -> bool:
+        """Does this term live? Its holder asks again, which extends nothing."""
+        return await self.leader() == term.holder and await self.leadership.campaign(term.holder, SECOND) == term
 
     async def living(self) -> list[str]:
         return sorted(presence.node.value for presence in (await self.history.snapshot(())).nodes)
@@ -188,19 +221,41 @@ class Store:
         await asyncio.sleep(0)
         await self.picture()
 
-    async def amid(self, begun: Awaitable[_BEGUN], whole: Awaitable[_WHOLE], turns: int) -> tuple[_BEGUN, _WHOLE]:
-        """Begin one thing, do another from beginning to end after these turns of the event loop, then end the first."""
+    async def soon(self, waiting: Awaitable[_WHOLE]) -> _WHOLE:
+        """What is waited for has happened and is there at once."""
+        return await _answer("what is waited for", waiting, self.patience)
+
+    def moments(self) -> Iterator[Moment]:
+        """When a second verb is asked that comes `amid` a first one: spread over the time that the first one takes."""
+        for turns in range(_MOST_TURNS):
+            yield Moment(turns=turns)
+            if self._over:
+                return
+        for number in range(1, self._meetings + 1):
+            yield Moment(part=number / (self._meetings + 1))
+
+    async def amid(self, begun: Awaitable[_BEGUN], whole: Awaitable[_WHOLE], moment: Moment) -> tuple[_BEGUN, _WHOLE]:
+        """Begin one thing, do another from beginning to end from this moment on, then end the first."""
+        time = asyncio.get_running_loop().time
+        began = time()
         first = asyncio.ensure_future(begun)
-        for _ in range(turns):
+        first.add_done_callback(lambda _: self._timed(time() - began))
+        for _ in range(moment.turns):
             await asyncio.sleep(0)
+        while time() - began < moment.part * self._took:  # noqa: ASYNC110 - no sleep is as short
+            await asyncio.sleep(0)
+        self._over = first.done()
         second = await whole
         return await first, second
 
+    def _timed(self, seconds: float) -> None:
+        self._took = seconds
+
     async def wakes(self, what: Callable[[], Awaitable[object]]) -> bool:
         """Does `what` end the wait for a signal? Done again until it does: the waiter may not listen yet."""
-        waiter = asyncio.ensure_future(self.signals.wait(timedelta(seconds=10 * PATIENCE)))
+        waiter = asyncio.ensure_future(self.signals.wait(timedelta(seconds=10 * self.patience)))
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self.patience):
                 while not waiter.done():
                     await what()
                     await asyncio.wait([waiter], timeout=0.05)
@@ -215,3 +270,48 @@ class Store:
 def near(one: datetime, other: datetime) -> bool:
     """Equal, for a store whose time may run by itself."""
     return abs(one - other) < SLACK
+
+
+# -- time limits ------------------------------------------------------------------------------------------------------
+
+_WAITS = {"claim": ("wait", 2), "wait": ("timeout", 0)}
+"""The verbs that are asked to wait: the name and the place of the argument that says how long."""
+
+
+def _in_time(name: str, port: _PORT, patience: float) -> _PORT:
+    """The same port; a verb that hangs fails, and says which it was."""
+    return _InTime(name, port, patience)  # type: ignore[return-value]  # pyright: ignore[reportReturnType] - a stand-in
+
+
+class _InTime:
+    """Stands for a port. Each of its verbs has to answer."""
+
+    def __init__(self, name: str, port: object, patience: float) -> None:
+        self._name, self._port, self._patience = name, port, patience
+
+    def __getattr__(self, verb: str) -> Callable[..., Awaitable[object]]:
+        ask: Callable[..., Awaitable[object]] = getattr(self._port, verb)
+
+        async def asked(*arguments: object, **named: object) -> object:
+            waits = _asked_to_wait(verb, arguments, named)
+            return await _answer(
+                f"{self._name}.{verb}", ask(*arguments, **named), self._patience + waits.total_seconds()
+            )
+
+        return asked
+
+
+def _asked_to_wait(verb: str, arguments: tuple[object, ...], named: dict[str, object]) -> timedelta:
+    name, place = _WAITS.get(verb, ("", -1))
+    wait = named.get(name, arguments[place] if 0 <= place < len(arguments) else None)
+    return wait if isinstance(wait, timedelta) else NOTHING
+
+
+async def _answer(what: str, asked: Awaitable[_WHOLE], seconds: float) -> _WHOLE:
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await asked
+    except TimeoutError:
+        assert not limit.expired(), f"{what} has not answered for {seconds:g} s"
+        raise

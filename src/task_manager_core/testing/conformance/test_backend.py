@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from task_manager_core.testing.conformance.backend import BackendContract
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.named import opener
+from task_manager_core.testing.conformance.suite import BackendContract
 
 
 class TestBackend(BackendContract):

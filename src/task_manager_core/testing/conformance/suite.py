@@ -1,0 +1,51 @@
+"""The whole suite for one store."""
+
+from __future__ import annotations
+
+from task_manager_core.testing.conformance.attendance import AttendanceContract
+from task_manager_core.testing.conformance.backend import BackendLaws
+from task_manager_core.testing.conformance.backend_batches import BackendBatches
+from task_manager_core.testing.conformance.backend_pairs import BackendPairs
+from task_manager_core.testing.conformance.catalogue import CatalogueLaws
+from task_manager_core.testing.conformance.catalogue_edges import CatalogueEdges
+from task_manager_core.testing.conformance.history import HistoryContract
+from task_manager_core.testing.conformance.leadership import LeadershipContract
+from task_manager_core.testing.conformance.races import RaceContract
+from task_manager_core.testing.conformance.run_queue import RunQueueLaws
+from task_manager_core.testing.conformance.run_queue_claims import RunQueueClaims
+from task_manager_core.testing.conformance.run_queue_instants import RunQueueInstants
+from task_manager_core.testing.conformance.run_queue_losses import RunQueueLosses
+from task_manager_core.testing.conformance.run_queue_order import RunQueueOrder
+from task_manager_core.testing.conformance.schedule import ScheduleLaws
+from task_manager_core.testing.conformance.schedule_edges import ScheduleEdges
+from task_manager_core.testing.conformance.signals import SignalsContract
+
+
+class WholeContract(BackendLaws, BackendBatches, BackendPairs):
+    """The laws of all verbs and their edges."""
+
+
+class CatalogueContract(CatalogueLaws, CatalogueEdges):
+    """The laws of the catalogue and their edges."""
+
+
+class RunQueueContract(RunQueueLaws, RunQueueOrder, RunQueueClaims, RunQueueLosses, RunQueueInstants):
+    """The laws of the run queue and their edges."""
+
+
+class ScheduleContract(ScheduleLaws, ScheduleEdges):
+    """The laws of the schedule and their edges."""
+
+
+class BackendContract(
+    LeadershipContract,
+    CatalogueContract,
+    ScheduleContract,
+    RunQueueContract,
+    HistoryContract,
+    AttendanceContract,
+    SignalsContract,
+    RaceContract,
+    WholeContract,
+):
+    """Every law of every port, and what they come to together. A subclass gives the fixture `harness`."""

@@ -1,0 +1,14 @@
+"""Stores with one mistake each, of the kind that their authors make, and the law that finds it."""
+
+from tests.testing.broken import catalogue, history, leadership, run_queue, schedule, waiting, whole
+from tests.testing.broken.making import BrokenStore
+
+BROKEN: tuple[BrokenStore, ...] = (
+    *leadership.BROKEN,
+    *catalogue.BROKEN,
+    *schedule.BROKEN,
+    *run_queue.BROKEN,
+    *waiting.BROKEN,
+    *history.BROKEN,
+    *whole.BROKEN,
+)

@@ -1,0 +1,243 @@
+"""Mistakes about definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.ports import Changes, Conflict, Definition
+from task_manager_memory.catalogue import MemoryCatalogue
+from tests.testing.broken.making import BrokenStore, memory, round_trip
+
+
+class _RowsBeforeVersion(MemoryCatalogue):
+    async def load(self, since: int) -> Changes | None:
+        rows = await super().load(since)
+        await round_trip()
+        version = self._state.version
+        if version == since:
+            return None
+        return await super().load(since) if rows is None else replace(rows, version=version)
+
+
+class _KeysBeforeRows(MemoryCatalogue):
+    async def load(self, since: int) -> Changes | None:
+        keys = frozenset(self._state.entries)
+        await round_trip()
+        changes = await super().load(since)
+        return None if changes is None else replace(changes, keys=keys)
+
+
+class _VersionsOutOfOrder(MemoryCatalogue):
+    """A sequence gives out the versions, and each writer's transaction ends when it ends."""
+
+    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+        taken = self._next_version()
+        await round_trip()
+        answers: list[int | Conflict] = []
+        for definition in definitions:
+            answer = self._put(definition)
+            if isinstance(answer, int) and answer > taken:
+                self._state.entries[definition.task.key].version = answer = taken
+                taken = self._next_version()
+            answers.append(answer)
+        self._state.version = max(entry.version for entry in self._state.entries.values())
+        return tuple(answers)
+
+
+class _PoliciesNotCompared(MemoryCatalogue):
+    """What stands already is looked for by the columns that the author has."""
+
+    def _put(self, definition: Definition) -> int | Conflict:
+        entry, new = self._state.entries.get(definition.task.key), definition.task
+        if entry is not None and not entry.retired:
+            same = (entry.task.schedule, entry.task.function, entry.task.kwargs, entry.task.description)
+            if same == (new.schedule, new.function, new.kwargs, new.description):
+                return entry.version
+        return super()._put(definition)
+
+
+class _NewPlanNewRow(MemoryCatalogue):
+    """A new plan begins with what a new row begins with."""
+
+    def _put(self, definition: Definition) -> int | Conflict:
+        entry = self._state.entries.get(definition.task.key)
+        answer = super()._put(definition)
+        if entry is not None and definition.replan and answer == entry.version:
+            entry.resumed_at = None
+        return answer
+
+
+class _NewPlanForgetsWishes(MemoryCatalogue):
+    def _put(self, definition: Definition) -> int | Conflict:
+        entry = self._state.entries.get(definition.task.key)
+        before = entry.version if entry else 0
+        answer = super()._put(definition)
+        if entry is not None and definition.replan and answer != before:
+            for place in entry.live.values():
+                place.cancelling = False
+        return answer
+
+
+class _WritesWholeRows(MemoryCatalogue):
+    """A definition is written with the state that was read beside it."""
+
+    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+        rows = {
+            one.task.key: (entry.plan, entry.paused, entry.resumed_at)
+            for one in definitions
+            if (entry := self._state.entries.get(one.task.key))
+        }
+        await round_trip()
+        answers = await super().put(definitions)
+        for definition, answer in zip(definitions, answers, strict=True):
+            entry = self._state.entries.get(definition.task.key)
+            if entry is None or definition.task.key not in rows or isinstance(answer, Conflict):
+                continue
+            plan, entry.paused, entry.resumed_at = rows[definition.task.key]
+            if not definition.replan:
+                entry.plan = plan
+        return answers
+
+
+class _RemovalUndone(MemoryCatalogue):
+    """Writes the row that it has read, also when it is gone meanwhile."""
+
+    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+        rows = {
+            one.task.key: entry for one in definitions if (entry := self._state.entries.get(one.task.key)) is not None
+        }
+        await round_trip()
+        for key, entry in rows.items():
+            self._state.entries.setdefault(key, entry)
+        return await super().put(definitions)
+
+
+class _OnlyAPage(MemoryCatalogue):
+    """Writes the first hundred definitions of a call, and says that it wrote all."""
+
+    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+        answers = await super().put(definitions[:100])
+        return answers + tuple(self._next_version() for _ in definitions[100:])
+
+
+class _Unfenced(MemoryCatalogue):
+    async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
+        retired = [self._state.entries[key] for key in keys if key in self._state.entries]
+        retired = [entry for entry in retired if not entry.retired]
+        for entry in retired:
+            entry.retired = True
+        if retired:
+            self._next_version()
+            self._state.signal.ring()
+        return frozenset(entry.task.key for entry in retired)
+
+
+class _RetirementWritesRows(MemoryCatalogue):
+    async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
+        rows: dict[TaskKey, tuple[Any, ...]] = {
+            key: (entry.plan, entry.paused, entry.resumed_at)
+            for key in keys
+            if (entry := self._state.entries.get(key)) is not None
+        }
+        await round_trip()
+        answer = await super().retire(term, keys)
+        for key in frozenset() if isinstance(answer, Fenced) else answer:
+            entry = self._state.entries[key]
+            entry.plan, entry.paused, entry.resumed_at = rows[key]
+        return answer
+
+
+class _LostUpdate(MemoryCatalogue):
+    """The version is compared where the row is read, and not where it is written."""
+
+    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+        stood = {one.task.key: entry.version for one in definitions if (entry := self._state.entries.get(one.task.key))}
+        await round_trip()
+        return tuple(
+            self._put(
+                replace(one, expected=self._state.entries[one.task.key].version)
+                if one.task.key in self._state.entries and stood.get(one.task.key, 0) == one.expected
+                else one
+            )
+            for one in definitions
+        )
+
+
+BROKEN = (
+    BrokenStore(
+        mistake="rows are read before the version",
+        law="catalogue 7",
+        killed_by="test_changes_become_visible_in_the_order_of_their_versions",
+        open_harness=memory(catalogue=_RowsBeforeVersion),
+    ),
+    BrokenStore(
+        mistake="keys are read before the rows",
+        law="catalogue 7",
+        killed_by="test_a_reader_learns_what_is_written_while_it_reads",
+        open_harness=memory(catalogue=_KeysBeforeRows),
+    ),
+    BrokenStore(
+        mistake="versions become visible out of order",
+        law="catalogue 7",
+        killed_by="test_a_reader_learns_what_is_written_while_it_reads",
+        open_harness=memory(catalogue=_VersionsOutOfOrder),
+    ),
+    BrokenStore(
+        mistake="a change of policy is taken for no change",
+        law="catalogue 3",
+        killed_by="test_a_change_of_any_part_is_a_change",
+        open_harness=memory(catalogue=_PoliciesNotCompared),
+    ),
+    BrokenStore(
+        mistake="a new plan forgets when the last pause ended",
+        law="catalogue 4",
+        killed_by="test_a_change_keeps_what_waits_and_what_somebody_wants",
+        open_harness=memory(catalogue=_NewPlanNewRow),
+    ),
+    BrokenStore(
+        mistake="a new plan forgets who wants a run cancelled",
+        law="catalogue 4",
+        killed_by="test_a_change_keeps_what_waits_and_what_somebody_wants",
+        open_harness=memory(catalogue=_NewPlanForgetsWishes),
+    ),
+    BrokenStore(
+        mistake="a definition is written with the state read before",
+        law="backend 4",
+        killed_by="test_of_two_verbs_one_comes_before_the_other",
+        open_harness=memory(catalogue=_WritesWholeRows),
+    ),
+    BrokenStore(
+        mistake="a removed row is written again",
+        law="backend 4",
+        killed_by="test_of_two_verbs_one_comes_before_the_other",
+        open_harness=memory(catalogue=_RemovalUndone),
+    ),
+    BrokenStore(
+        mistake="definitions beyond a page are lost",
+        law="catalogue 10",
+        killed_by="test_changes_wake",
+        open_harness=memory(catalogue=_OnlyAPage),
+    ),
+    BrokenStore(
+        mistake="retirement is not fenced",
+        law="catalogue 9",
+        killed_by="test_a_stale_term_retires_nothing",
+        open_harness=memory(catalogue=_Unfenced),
+    ),
+    BrokenStore(
+        mistake="a retirement writes back the row",
+        law="backend 4",
+        killed_by="test_of_two_verbs_one_comes_before_the_other",
+        open_harness=memory(catalogue=_RetirementWritesRows),
+    ),
+    BrokenStore(
+        mistake="the version is compared a round trip before the write",
+        law="catalogue 2",
+        killed_by="test_of_many_writers_that_saw_the_same_version_one_writes",
+        open_harness=memory(catalogue=_LostUpdate),
+    ),
+)

@@ -1,0 +1,7 @@
+"""A store whose names collide, to be named on a command line."""
+
+from __future__ import annotations
+
+from tests.testing.broken.whole import joined, renamed, sqlite
+
+conformance_harness = sqlite(renamed(joined(":")))

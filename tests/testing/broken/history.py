@@ -1,0 +1,181 @@
+"""Mistakes about what has happened."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.observation import Presence, Snapshot, TaskView
+from task_manager_core.domain.planning import Skipped
+from task_manager_core.domain.run import AttemptRecord, Claim, Settlement
+from task_manager_memory.attendance import MemoryAttendance
+from task_manager_memory.catalogue import MemoryCatalogue
+from task_manager_memory.history import MemoryHistory
+from task_manager_memory.run_queue import MemoryRunQueue
+from task_manager_memory.state import Entry
+from tests.testing.broken.making import BrokenStore, memory, round_trip
+
+
+class _KeepsTheOldestOfABatch(MemoryRunQueue):
+    """Trims the lines of a batch before it writes them."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
+        most = self._state.retention.runs
+        before = {key: list(entry.records) for key, entry in self._state.entries.items()}
+        lost = await super().settle(settlements)
+        for key, entry in self._state.entries.items():
+            new = [one.record() for one in settlements if one.claim.run.task == key and one.claim not in lost]
+            if len(new) > most:
+                entry.records.clear()
+                entry.records.extend([*reversed(new[:most]), *before[key]][:most])
+        return lost
+
+
+class _TrimsTheNewest(MemoryRunQueue):
+    def _record(self, key: TaskKey, record: AttemptRecord) -> None:
+        if len(self._state.entries[key].records) < self._state.retention.runs:
+            super()._record(key, record)
+
+
+class _CancelledLinesOnly(MemoryRunQueue):
+    """A run that ends because somebody wants it cancelled leaves no line when its worker is found dead."""
+
+    async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
+        cancelling = {run for run, place in self._state.claimed.items() if place.cancelling}
+        answer = await super().reap(term, ttl, limit)
+        for claim in () if isinstance(answer, Fenced) else answer:
+            records = self._state.entries[claim.run.task].records
+            if claim.run.id in cancelling and records:
+                records.popleft()
+        return answer
+
+
+class _ClearsWholeRows(MemoryHistory):
+    async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        rows = {key: (entry.plan, entry.paused) for key in keys if (entry := self._state.entries.get(key))}
+        await round_trip()
+        for key, (plan, paused) in rows.items():
+            if key in self._state.entries:
+                self._state.entries[key].plan, self._state.entries[key].paused = plan, paused
+        return await super().clear(keys)
+
+
+class _SnapshotsOneByOne(MemoryHistory):
+    async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
+        chosen = list(self._state.entries) if keys is None else sorted(set(keys))
+        views: list[TaskView] = []
+        for key in chosen:
+            views += (await super().snapshot([key])).tasks
+            await round_trip()
+        frame = await super().snapshot(())
+        return replace(frame, tasks=tuple(sorted(views, key=lambda view: view.key)))
+
+
+class _Merges(MemoryAttendance):
+    """What a node said before is kept beside its last word."""
+
+    async def announce(self, presence: Presence, ttl: timedelta) -> None:
+        before = self._state.present.get(presence.node)
+        if before is not None:
+            presence = replace(presence, functions=presence.functions | before[0].functions)
+        await super().announce(presence, ttl)
+
+
+class _LongestWord(MemoryAttendance):
+    async def announce(self, presence: Presence, ttl: timedelta) -> None:
+        before = self._state.present.get(presence.node)
+        await super().announce(presence, ttl)
+        if before is not None:
+            self._state.present[presence.node] = (presence, max(before[1], self._state.present[presence.node][1]))
+
+
+class _CountsOverwritten(Entry):
+    __slots__ = ()
+
+    def skip(self, skipped: Iterable[Skipped]) -> None:
+        for skip in skipped:
+            self.skips.appendleft(skip)
+            self.skipped[skip.reason] = skip.count
+
+
+class _CountsOfARange(Entry):
+    """A range counts as one."""
+
+    __slots__ = ()
+
+    def skip(self, skipped: Iterable[Skipped]) -> None:
+        for skip in skipped:
+            self.skips.appendleft(skip)
+            self.skipped[skip.reason] += 1
+
+
+def _with(entry: type[Entry]) -> type[MemoryCatalogue]:
+    class Catalogue(MemoryCatalogue):
+        def _put(self, definition):  # type: ignore[no-untyped-def]
+            answer = super()._put(definition)
+            if definition.task.key in self._state.entries:
+                self._state.entries[definition.task.key].__class__ = entry
+            return answer
+
+    return Catalogue
+
+
+BROKEN = (
+    BrokenStore(
+        mistake="a large batch leaves its oldest lines",
+        law="history 2",
+        killed_by="test_a_batch_larger_than_what_is_kept_leaves_the_newest",
+        open_harness=memory(queue=_KeepsTheOldestOfABatch),
+    ),
+    BrokenStore(
+        mistake="history trims the newest",
+        law="history 2",
+        killed_by="test_old_lines_make_room",
+        open_harness=memory(queue=_TrimsTheNewest),
+    ),
+    BrokenStore(
+        mistake="a run that dies while it is to be cancelled leaves no line",
+        law="run_queue 13",
+        killed_by="test_the_line_of_a_cancelled_run_says_how_it_ended",
+        open_harness=memory(queue=_CancelledLinesOnly),
+    ),
+    BrokenStore(
+        mistake="clearing writes back the row",
+        law="backend 4",
+        killed_by="test_of_two_verbs_one_comes_before_the_other",
+        open_harness=memory(history=_ClearsWholeRows),
+    ),
+    BrokenStore(
+        mistake="a snapshot reads task by task",
+        law="history 5",
+        killed_by="test_a_snapshot_shows_one_instant",
+        open_harness=memory(history=_SnapshotsOneByOne),
+    ),
+    BrokenStore(
+        mistake="functions of an earlier word are kept",
+        law="attendance 2",
+        killed_by="test_the_last_word_counts",
+        open_harness=memory(attendance=_Merges),
+    ),
+    BrokenStore(
+        mistake="the longest word counts",
+        law="attendance 2",
+        killed_by="test_the_last_word_counts",
+        open_harness=memory(attendance=_LongestWord),
+    ),
+    BrokenStore(
+        mistake="a lost skip count",
+        law="history 3",
+        killed_by="test_skips_are_counted_and_shown",
+        open_harness=memory(catalogue=_with(_CountsOverwritten)),
+    ),
+    BrokenStore(
+        mistake="a range of skips counts as one",
+        law="history 3",
+        killed_by="test_skips_are_counted_and_shown",
+        open_harness=memory(catalogue=_with(_CountsOfARange)),
+    ),
+)

@@ -1,0 +1,89 @@
+"""How a broken store is made: the memory store, or the SQLite example, with one mistake of an author in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+
+from task_manager_core.domain.policy import Retention
+from task_manager_core.ports import Backend, Capabilities, Clock
+from task_manager_core.testing.conformance import Harness, clock_harness
+from task_manager_memory.attendance import MemoryAttendance
+from task_manager_memory.catalogue import MemoryCatalogue
+from task_manager_memory.history import MemoryHistory
+from task_manager_memory.leadership import MemoryLeadership
+from task_manager_memory.run_queue import MemoryRunQueue
+from task_manager_memory.schedule import MemorySchedule
+from task_manager_memory.signals import MemorySignals
+from task_manager_memory.state import Bell, State
+
+PATIENCE = 0.5
+"""Seconds: a test that waits for what never comes should fail soon here."""
+
+OpenHarness = Callable[[], AbstractAsyncContextManager[Harness]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenStore:
+    """`mistake` in words, and the test of the suite, in its law, that fails because of it."""
+
+    mistake: str
+    law: str
+    killed_by: str
+    open_harness: OpenHarness = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.mistake.replace(" ", "-")
+
+
+def memory(
+    *,
+    state: type[State] = State,
+    leadership: type[MemoryLeadership] = MemoryLeadership,
+    catalogue: type[MemoryCatalogue] = MemoryCatalogue,
+    schedule: type[MemorySchedule] = MemorySchedule,
+    queue: type[MemoryRunQueue] = MemoryRunQueue,
+    history: type[MemoryHistory] = MemoryHistory,
+    attendance: type[MemoryAttendance] = MemoryAttendance,
+    signals: type[MemorySignals] = MemorySignals,
+) -> OpenHarness:
+    """The memory store with some of its parts exchanged."""
+
+    @asynccontextmanager
+    async def open_backend(*, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:
+        held = state(clock, retention)
+        yield Backend(
+            name="broken",
+            capabilities=Capabilities(durable=False),
+            leadership=leadership(held),
+            catalogue=catalogue(held),
+            schedule=schedule(held),
+            queue=queue(held),
+            history=history(held),
+            attendance=attendance(held),
+            signals=signals(held),
+        )
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Harness]:
+        async with clock_harness(open_backend) as harness:
+            yield replace(harness, patience=PATIENCE)
+
+    return opened
+
+
+async def round_trip() -> None:
+    """Where a verb that is not one step stands still: others come in between."""
+    await asyncio.sleep(0)
+
+
+@contextmanager
+def silence(state: State) -> Generator[None]:
+    """Queue runs, and wake no worker that waits for one."""
+    bell, state.wake = state.wake, Bell()
+    try:
+        yield
+    finally:
+        state.wake = bell

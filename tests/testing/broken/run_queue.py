@@ -1,0 +1,453 @@
+"""Mistakes about runs and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.policy import Priority
+from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement
+from task_manager_core.ports import Cancelling, Enqueued, Extension
+from task_manager_memory.run_queue import MemoryRunQueue
+from task_manager_memory.state import Place, State
+from tests.testing.broken.making import BrokenStore, memory, round_trip
+
+PAGE = 100
+"""How many items of a batch the author's statement takes."""
+
+NOTHING = timedelta(0)
+
+
+class _ExtendsAPage(MemoryRunQueue):
+    async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
+        beats = {claim: place.beat for claim in claims if (place := self._state.holder(claim)) is not None}
+        extension = await super().extend(claims, ttl)
+        for claim in list(claims)[PAGE:]:
+            if (place := self._state.holder(claim)) is not None:
+                place.beat = beats[claim]
+        return extension
+
+
+class _SettlesAPage(MemoryRunQueue):
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
+        return await super().settle(settlements[:PAGE])
+
+
+class _RecordsAPage(MemoryRunQueue):
+    """The runs of the others end without a line."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
+        lost = await super().settle(settlements[:PAGE])
+        for one in settlements[PAGE:]:
+            if (place := self._state.holder(one.claim)) is not None:
+                self._state.end(place)
+        return lost
+
+
+class _ReleasesAPage(MemoryRunQueue):
+    async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
+        return await super().release(list(claims)[:PAGE], delay, started=started)
+
+
+class _EnqueuesAPage(MemoryRunQueue):
+    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
+        answers = await super().enqueue(runs[:PAGE])
+        return answers + (Enqueued.QUEUED,) * len(runs[PAGE:])
+
+
+class _CancelsAPage(MemoryRunQueue):
+    async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
+        answers = await super().cancel(runs[:PAGE])
+        return answers + (Cancelling.CANCELLED,) * len(runs[PAGE:])
+
+
+class _LimitBeforeFilter(MemoryRunQueue):
+    """Takes the oldest claims, and then looks which of them have expired."""
+
+    async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
+        hidden = dict(list(self._state.claimed.items())[limit:])
+        for run in hidden:
+            del self._state.claimed[run]
+        answer = await super().reap(term, ttl, limit)
+        self._state.claimed.update(hidden)
+        return answer
+
+
+class _KnownByRun(MemoryRunQueue):
+    """What a worker knows is compared by the run alone."""
+
+    async def claim(
+        self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
+    ) -> tuple[Claim, ...]:
+        if known is not None:
+            runs = {claim.run.id for claim in known}
+            known = [place.claim() for place in self._state.claimed.values() if place.run.id in runs and place.worker]
+        return await super().claim(worker, limit, wait, known)
+
+
+class _TakesThenTells(MemoryRunQueue):
+    """The run is out of the queue before it is written down as claimed."""
+
+    async def claim(
+        self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
+    ) -> tuple[Claim, ...]:
+        claims = await super().claim(worker, limit, wait, known)
+        if known is None and wait > NOTHING:
+            places = [self._state.claimed.pop(claim.run.id) for claim in claims]
+            await round_trip()
+            self._state.claimed.update({place.run.id: place for place in places})
+        return claims
+
+
+class _FreesAtAnyEnd(State):
+    """The end of one run frees the next held one, whatever else lives."""
+
+    def end(self, place: Place) -> None:
+        entry = self.entries.get(place.run.task)
+        self.take(place)
+        if entry is None:
+            return
+        entry.live.pop(place.run.id, None)
+        if entry.held:
+            following = entry.held.popleft()
+            entry.live[following.run.id] = following
+            self.to_queue(following)
+
+
+class _SettlesTwice(MemoryRunQueue):
+    """All claims of a batch are looked up first, then all are written."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
+        held = [(one, self._state.holder(one.claim)) for one in settlements]
+        lost = await super().settle(settlements)
+        seen: set[Claim] = set()
+        for one, place in held:
+            if place is not None and one.claim in seen and one.claim.run.task in self._state.entries:
+                self._state.entries[one.claim.run.task].records.appendleft(one.record())
+                if isinstance(one.outcome, Retried):
+                    place.attempt, place.failures = place.attempt + 1, place.failures + 1
+            seen.add(one.claim)
+        return lost
+
+
+class _ReleasesTwice(MemoryRunQueue):
+    async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
+        held = [self._state.holder(claim) for claim in claims]
+        lost = await super().release(claims, delay, started=started)
+        twice = [place for place in held if place is not None and held.count(place) > 1]
+        for place in twice[1:]:
+            place.attempt += started
+        return lost
+
+
+class _EnqueuesTwice(MemoryRunQueue):
+    """Looks for the requests of a whole batch, and then queues the batch."""
+
+    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
+        answers = await super().enqueue(runs)
+        first = [Enqueued.DUPLICATE if answer is Enqueued.DUPLICATE else None for answer in answers]
+        queued = {run.id for run, answer in zip(runs, answers, strict=True) if answer is Enqueued.QUEUED}
+        return tuple(
+            Enqueued.QUEUED if none is not None and run.id in queued else answer
+            for run, answer, none in zip(runs, answers, first, strict=True)
+        )
+
+
+class _HastensTwice(MemoryRunQueue):
+    async def hasten(self, keys: Collection[TaskKey]) -> int:
+        waiting = [place.run.task for place in self._state.waiting.values()]
+        await super().hasten(keys)
+        return sum(waiting.count(key) for key in keys)
+
+
+class _BackToTheLowLine(State):
+    """A run that waited comes back without its priority."""
+
+    def promote(self):  # type: ignore[no-untyped-def]
+        waiting = set(self.waiting)
+        following = super().promote()
+        for run in waiting - set(self.waiting):
+            if (place := self.queued[Priority.HIGH].pop(run, None)) is not None:
+                self.queued[Priority.LOW][run] = place
+        return following
+
+
+class _RemembersAPage(MemoryRunQueue):
+    """Keeps the newest requests only: a list with a length."""
+
+    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
+        answers = await super().enqueue(runs)
+        while len(self._state.requested) > PAGE:
+            self._state.requested.pop(next(iter(self._state.requested)))
+        return answers
+
+
+class _WishesByRun(MemoryRunQueue):
+    """Who wants a run cancelled is kept in a set of run ids, out of which nothing goes."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self._wishes: set[RunId] = set()
+
+    def _cancel(self, key: TaskKey, run: RunId) -> Cancelling:
+        answer = super()._cancel(key, run)
+        if answer is Cancelling.REQUESTED:
+            self._wishes.add(run)
+        return answer
+
+    def _claim(self, worker: NodeId, limit: int) -> tuple[Claim, ...]:
+        claims = super()._claim(worker, limit)
+        for claim in claims:
+            self._state.claimed[claim.run.id].cancelling |= claim.run.id in self._wishes
+        return claims
+
+
+class _LivesAtItsEnd(MemoryRunQueue):
+    """A claim lives at the instant of its end."""
+
+    async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
+        return await super().extend(claims, ttl + timedelta(milliseconds=1))
+
+
+class _ReapsLate(MemoryRunQueue):
+    async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
+        return await super().reap(term, ttl + timedelta(milliseconds=1), limit)
+
+
+class _ReadsThenBeats(MemoryRunQueue):
+    """Which claims live is read, and then their runs are written as running."""
+
+    async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
+        held = {claim: place for claim in claims if (place := self._state.holder(claim)) is not None}
+        extension = await super().extend(claims, ttl)
+        await round_trip()
+        for claim, place in held.items():
+            entry = self._state.entries.get(claim.run.task)
+            if claim not in extension.lost and entry is not None and claim.run.id in entry.live:
+                self._state.take(place)
+                place.state, place.worker, place.token = RunState.RUNNING, claim.worker, claim.token
+                place.attempt, place.failures, place.losses = claim.attempt, claim.failures, claim.losses
+                self._state.claimed[claim.run.id] = place
+        return extension
+
+
+class _ReadsThenReaps(MemoryRunQueue):
+    """Which claims expired is read, and then they are put back, whatever came between."""
+
+    async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
+        expired = [place for place in self._state.claimed.values() if self._state.now() - place.beat >= ttl][:limit]
+        beats = {place.run.id: place.beat for place in expired}
+        await round_trip()
+        for run, beat in beats.items():
+            if (place := self._state.claimed.get(run)) is not None:
+                place.beat = beat
+        return await super().reap(term, ttl, limit)
+
+
+class _ReadsThenEnqueues(MemoryRunQueue):
+    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
+        known = {run.id for run in runs if run.id in self._state.requested}
+        await round_trip()
+        for run in runs:
+            if run.id not in known:
+                self._state.requested.pop(run.id, None)
+                if (entry := self._state.entries.get(run.task)) is not None:
+                    entry.live.pop(run.id, None)
+        return await super().enqueue(runs)
+
+
+class _ReadsThenCancels(MemoryRunQueue):
+    """Looks where the run stands, and then writes the wish or the end."""
+
+    async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
+        stood = [
+            place.state if (entry := self._state.entries.get(key)) and (place := entry.place(run)) else None
+            for key, run in runs
+        ]
+        await round_trip()
+        answers: list[Cancelling] = []
+        for (key, run), state in zip(runs, stood, strict=True):
+            entry = self._state.entries.get(key)
+            place = entry.place(run) if entry else None
+            if place is not None and state is RunState.RUNNING:
+                place.cancelling = True
+                answers.append(Cancelling.REQUESTED)
+            else:
+                answers.append(self._cancel(key, run))
+        return tuple(answers)
+
+
+class _JumpsTheLine(State):
+    """A run that comes back takes the place that it had."""
+
+    def to_queue(self, place: Place) -> None:
+        again = place.token > 0
+        super().to_queue(place)
+        if again:
+            line = self.queued[place.run.priority]
+            self.queued[place.run.priority] = {place.run.id: place, **line}
+
+
+class _FailureOfTheDead(MemoryRunQueue):
+    async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
+        answer = await super().reap(term, ttl, limit)
+        for claim in () if isinstance(answer, Fenced) else answer:
+            if (place := self._state.entries[claim.run.task].live.get(claim.run.id)) is not None:
+                place.failures, place.losses = claim.failures + 1, claim.losses
+        return answer
+
+
+BROKEN = (
+    BrokenStore(
+        mistake="claims beyond a page are not extended",
+        law="backend 5",
+        killed_by="test_every_item_of_a_large_batch_is_judged",
+        open_harness=memory(queue=_ExtendsAPage),
+    ),
+    BrokenStore(
+        mistake="settlements beyond a page are dropped",
+        law="run_queue 3",
+        killed_by="test_big_batches_keep_their_order",
+        open_harness=memory(queue=_SettlesAPage),
+    ),
+    BrokenStore(
+        mistake="settlements beyond a page leave no line",
+        law="backend 5",
+        killed_by="test_many_claims_are_settled_at_once",
+        open_harness=memory(queue=_RecordsAPage),
+    ),
+    BrokenStore(
+        mistake="releases beyond a page are dropped",
+        law="backend 5",
+        killed_by="test_every_item_of_a_large_batch_is_judged",
+        open_harness=memory(queue=_ReleasesAPage),
+    ),
+    BrokenStore(
+        mistake="requests beyond a page are dropped",
+        law="run_queue 3",
+        killed_by="test_big_batches_keep_their_order",
+        open_harness=memory(queue=_EnqueuesAPage),
+    ),
+    BrokenStore(
+        mistake="cancellations beyond a page are dropped",
+        law="backend 5",
+        killed_by="test_many_runs_are_reaped_and_cancelled_at_once",
+        open_harness=memory(queue=_CancelsAPage),
+    ),
+    BrokenStore(
+        mistake="living claims use up the limit of reaping",
+        law="run_queue 9",
+        killed_by="test_claims_that_live_take_no_place_of_those_that_expired",
+        open_harness=memory(queue=_LimitBeforeFilter),
+    ),
+    BrokenStore(
+        mistake="a known claim is compared by its run",
+        law="run_queue 14",
+        killed_by="test_a_worker_that_knows_an_older_claim_of_the_run_is_given_the_new_one",
+        open_harness=memory(queue=_KnownByRun),
+    ),
+    BrokenStore(
+        mistake="a claim that is cancelled as its run arrives loses it",
+        law="run_queue 14",
+        killed_by="test_a_claim_that_is_cancelled_as_its_run_arrives_loses_no_run",
+        open_harness=memory(queue=_TakesThenTells),
+    ),
+    BrokenStore(
+        mistake="any end frees a held run",
+        law="run_queue 2",
+        killed_by="test_a_held_run_waits_for_every_other_one",
+        open_harness=memory(state=_FreesAtAnyEnd),
+    ),
+    BrokenStore(
+        mistake="a claim settled twice in a batch counts twice",
+        law="backend 5",
+        killed_by="test_a_claim_that_a_batch_names_twice_is_given_up_once",
+        open_harness=memory(queue=_SettlesTwice),
+    ),
+    BrokenStore(
+        mistake="a claim released twice in a batch counts twice",
+        law="backend 5",
+        killed_by="test_a_claim_that_a_batch_names_twice_is_given_up_once",
+        open_harness=memory(queue=_ReleasesTwice),
+    ),
+    BrokenStore(
+        mistake="a request that a batch holds twice is answered as queued twice",
+        law="run_queue 1",
+        killed_by="test_a_request_is_remembered",
+        open_harness=memory(queue=_EnqueuesTwice),
+    ),
+    BrokenStore(
+        mistake="a task hastened twice in a call is counted twice",
+        law="backend 5",
+        killed_by="test_what_a_batch_names_twice_is_there_once",
+        open_harness=memory(queue=_HastensTwice),
+    ),
+    BrokenStore(
+        mistake="a retry comes back without its priority",
+        law="run_queue 3",
+        killed_by="test_a_run_that_waited_keeps_its_priority",
+        open_harness=memory(state=_BackToTheLowLine),
+    ),
+    BrokenStore(
+        mistake="requests beyond a page are forgotten",
+        law="backend 5",
+        killed_by="test_many_requests_are_remembered",
+        open_harness=memory(queue=_RemembersAPage),
+    ),
+    BrokenStore(
+        mistake="a wish to cancel outlives its run",
+        law="run_queue 11",
+        killed_by="test_a_wish_to_cancel_ends_with_its_run",
+        open_harness=memory(queue=_WishesByRun),
+    ),
+    BrokenStore(
+        mistake="a claim lives at the instant of its end",
+        law="run_queue 4",
+        killed_by="test_a_claim_lives_while_it_is_extended",
+        open_harness=memory(queue=_LivesAtItsEnd),
+    ),
+    BrokenStore(
+        mistake="a claim is reaped a millisecond late",
+        law="run_queue 9",
+        killed_by="test_a_claim_is_reaped_at_the_end_of_its_time",
+        open_harness=memory(queue=_ReapsLate),
+    ),
+    BrokenStore(
+        mistake="a heartbeat is read and then written",
+        law="run_queue 4",
+        killed_by="test_a_heartbeat_brings_no_claim_back",
+        open_harness=memory(queue=_ReadsThenBeats),
+    ),
+    BrokenStore(
+        mistake="reaping is read and then written",
+        law="run_queue 9",
+        killed_by="test_a_claim_is_extended_or_reaped_but_not_both",
+        open_harness=memory(queue=_ReadsThenReaps),
+    ),
+    BrokenStore(
+        mistake="a request is looked for before its step",
+        law="run_queue 1",
+        killed_by="test_of_many_equal_requests_one_is_queued",
+        open_harness=memory(queue=_ReadsThenEnqueues),
+    ),
+    BrokenStore(
+        mistake="a cancellation is read and then written",
+        law="run_queue 13",
+        killed_by="test_a_run_that_is_cancelled_on_its_way_back_ends",
+        open_harness=memory(queue=_ReadsThenCancels),
+    ),
+    BrokenStore(
+        mistake="a run that comes back jumps the line",
+        law="run_queue 3",
+        killed_by="test_the_line_is_kept_across_retries_releases_and_reaping",
+        open_harness=memory(state=_JumpsTheLine),
+    ),
+    BrokenStore(
+        mistake="a lost worker is a failure",
+        law="run_queue 9",
+        killed_by="test_the_runs_of_dead_workers_are_put_back",
+        open_harness=memory(queue=_FailureOfTheDead),
+    ),
+)

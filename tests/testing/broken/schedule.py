@@ -1,0 +1,206 @@
+"""Mistakes about slots and pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.planning import Advance, Agenda
+from task_manager_core.domain.run import Run
+from task_manager_core.ports import Enqueued
+from task_manager_memory.run_queue import MemoryRunQueue
+from task_manager_memory.schedule import MemorySchedule
+from tests.testing.broken.making import BrokenStore, memory, round_trip, silence
+
+
+class _PauseWritesRows(MemorySchedule):
+    async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        plans = {key: entry.plan for key in keys if (entry := self._state.entries.get(key))}
+        await round_trip()
+        for key, plan in plans.items():
+            if key in self._state.entries:
+                self._state.entries[key].plan = plan
+        return await super().pause(keys)
+
+
+class _ResumptionWritesRows(MemorySchedule):
+    async def resume(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        plans = {key: entry.plan for key in keys if (entry := self._state.entries.get(key))}
+        await round_trip()
+        for key, plan in plans.items():
+            if key in self._state.entries:
+                self._state.entries[key].plan = plan
+        return await super().resume(keys)
+
+
+class _ReadsAllThenWrites(MemorySchedule):
+    """What a decision was made for is compared for the whole batch, then the batch is written."""
+
+    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+        answer = await super().commit(term, decisions)
+        if isinstance(answer, Fenced):
+            return answer
+        kept: dict[TaskKey, Advance] = {}
+        answers: list[bool] = []
+        for decision, accepted in zip(decisions, answer, strict=True):
+            if accepted:
+                kept[decision.key] = decision
+            elif kept.get(decision.key) == decision:
+                self._state.entries[decision.key].skip(decision.skipped)
+                accepted = True  # noqa: PLW2901
+            answers.append(accepted)
+        return tuple(answers)
+
+
+class _DispatchesQuietly(MemorySchedule):
+    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+        with silence(self._state):
+            return await super().commit(term, decisions)
+
+
+class _RoomSeenBefore(MemorySchedule):
+    """Room for an exclusive run is looked for before the step that queues it."""
+
+    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+        if not self._state.reigns(term):
+            return Fenced()
+        room = {
+            key: not (entry.live or entry.held)
+            for decision in decisions
+            if (entry := self._state.entries.get(key := decision.key))
+        }
+        await round_trip()
+        answers: list[bool] = []
+        for decision in decisions:
+            entry = self._state.entries.get(decision.key)
+            if entry is None or not room.get(decision.key):
+                answers.append(self._commit(decision))
+                continue
+            live, held, entry.live, entry.held = entry.live, entry.held, {}, type(entry.held)()
+            answers.append(self._commit(decision))
+            entry.live, entry.held = {**live, **entry.live}, type(entry.held)([*held, *entry.held])
+        return tuple(answers)
+
+
+class _LimitBeforeFilter(MemorySchedule):
+    """Takes the first rows of the index, and then drops the retired ones."""
+
+    async def agenda(self, limit: int) -> Agenda:
+        retired = [entry for entry in self._state.entries.values() if entry.retired]
+        for entry in retired:
+            entry.retired = False
+        whole = await super().agenda(limit)
+        for entry in retired:
+            entry.retired = True
+        gone = {entry.task.key for entry in retired}
+        later = await super().agenda(0)
+        return Agenda(
+            now=whole.now, due=tuple(due for due in whole.due if due.key not in gone), next_due=later.next_due
+        )
+
+
+class _FencedAtTheBeginning(MemorySchedule):
+    """The term is compared when the verb begins."""
+
+    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+        if not self._state.reigns(term):
+            return Fenced()
+        answers: list[bool] = []
+        for decision in decisions:
+            answers.append(self._commit(decision))
+            await round_trip()
+        return tuple(answers)
+
+
+class _PausedSeenBefore(MemorySchedule):
+    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+        paused = {
+            decision.key: entry.paused for decision in decisions if (entry := self._state.entries.get(decision.key))
+        }
+        await round_trip()
+        now = {key: self._state.entries[key].paused for key in paused if key in self._state.entries}
+        for key in now:
+            self._state.entries[key].paused = paused[key]
+        answer = await super().commit(term, decisions)
+        for key, standing in now.items():
+            self._state.entries[key].paused = standing
+        return answer
+
+
+class _EnqueuesAmid(MemoryRunQueue):
+    """Room for an exclusive run is looked for before the step that queues it."""
+
+    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
+        room = {
+            run.task: not (entry.live or entry.held) for run in runs if (entry := self._state.entries.get(run.task))
+        }
+        await round_trip()
+        answers: list[Enqueued] = []
+        for run in runs:
+            entry = self._state.entries.get(run.task)
+            if entry is None or not room.pop(run.task, False) or entry.place(run.id) or run.id in self._state.requested:
+                answers.append(self._enqueue(run))
+                continue
+            live, held, entry.live, entry.held = entry.live, entry.held, {}, type(entry.held)()
+            answers.append(self._enqueue(run))
+            entry.live, entry.held = {**live, **entry.live}, type(entry.held)([*held, *entry.held])
+        return tuple(answers)
+
+
+BROKEN = (
+    BrokenStore(
+        mistake="a pause writes back a plan that has moved",
+        law="schedule 9",
+        killed_by="test_a_pause_or_its_end_undoes_no_other_change",
+        open_harness=memory(schedule=_PauseWritesRows),
+    ),
+    BrokenStore(
+        mistake="a resumption writes back a plan that has moved",
+        law="schedule 9",
+        killed_by="test_a_pause_or_its_end_undoes_no_other_change",
+        open_harness=memory(schedule=_ResumptionWritesRows),
+    ),
+    BrokenStore(
+        mistake="a decision that a batch holds twice is kept twice",
+        law="backend 5",
+        killed_by="test_a_decision_that_a_batch_holds_twice_is_kept_once",
+        open_harness=memory(schedule=_ReadsAllThenWrites),
+    ),
+    BrokenStore(
+        mistake="a dispatch wakes no waiting worker",
+        law="run_queue 3",
+        killed_by="test_a_waiting_worker_gets_the_run_that_is_dispatched",
+        open_harness=memory(schedule=_DispatchesQuietly),
+    ),
+    BrokenStore(
+        mistake="a dispatch sees its room before its step",
+        law="schedule 4",
+        killed_by="test_a_slot_and_a_request_do_not_overlap",
+        open_harness=memory(schedule=_RoomSeenBefore),
+    ),
+    BrokenStore(
+        mistake="a request sees its room before its step",
+        law="run_queue 1",
+        killed_by="test_a_request_is_remembered_from_when_it_was_queued",
+        open_harness=memory(queue=_EnqueuesAmid),
+    ),
+    BrokenStore(
+        mistake="retired tasks use up the limit of the agenda",
+        law="schedule 1",
+        killed_by="test_what_is_not_due_takes_no_place_on_the_agenda",
+        open_harness=memory(schedule=_LimitBeforeFilter),
+    ),
+    BrokenStore(
+        mistake="the fence is compared when a commit begins",
+        law="schedule 7",
+        killed_by="test_nothing_is_written_after_the_resignation_was_answered",
+        open_harness=memory(schedule=_FencedAtTheBeginning),
+    ),
+    BrokenStore(
+        mistake="a dispatch sees the pause before its step",
+        law="schedule 3",
+        killed_by="test_nothing_is_dispatched_after_the_pause_was_answered",
+        open_harness=memory(schedule=_PausedSeenBefore),
+    ),
+)
