@@ -4,6 +4,7 @@
 local following = promote(500)
 for _, stream in pairs(streams) do
   if redis.call('XLEN', stream) > 0 then
+    despite_full_memory()
     knock()
   end
 end
