@@ -66,7 +66,7 @@ def test_a_law_is_judged_in_the_file_of_its_port(port: str) -> None:
         law = judged_by(test)
         if law is not None and law.port == port:
             file = test.__module__.rpartition(".")[2]
-            assert file == "races" or file.startswith(port), test.__qualname__
+            assert file.startswith(("races", port)), test.__qualname__
 
 
 def test_every_test_judges_a_law() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -24,7 +23,6 @@ from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Extension
 from task_manager_core.testing.conformance.build import (
     HOUR,
     LEADER,
-    MINUTE,
     NOTHING,
     SECOND,
     TTL,
@@ -327,81 +325,3 @@ class RunQueueClaims(Contract):
         assert await store.queue.hasten([of.key]) == 0
         [claim] = await store.claim()
         assert (claim.run, claim.attempt, claim.failures) == (run(of, "running"), 2, 1)
-
-    @law("run_queue", 12)
-    async def test_a_waiting_worker_gets_the_run_that_is_hastened(self, store: Store) -> None:
-        await store.define(task())
-        await store.settle(await store.take(run(task())), Retried(HOUR))
-        waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
-        await store.listening()
-        assert await store.queue.hasten([key()]) == 1
-        [claim] = await store.soon(waiting)
-        assert claim.attempt == 2
-
-    # -- 14: lost replies ---------------------------------------------------------------------------------------------
-
-    @law("run_queue", 14)
-    async def test_a_worker_that_stops_waiting_loses_no_run(self, store: Store) -> None:
-        await store.define(task())
-        for number in range(5):
-            waiting = asyncio.ensure_future(store.queue.claim(WORKER, 1, HOUR))
-            await store.listening()
-            waiting.cancel()
-            await store.enqueue(run(task(), f"{number}"))
-            await asyncio.wait([waiting])
-            [claim] = await store.queue.claim(WORKER, 10, NOTHING, known=())
-            assert claim.run == run(task(), f"{number}")
-            assert await store.settle(claim)
-
-    @law("run_queue", 14)
-    async def test_what_is_given_again_is_the_same_claim(self, store: Store) -> None:
-        await store.define(task())
-        await store.enqueue(*runs(task(), 5))
-        claims = await store.claim()
-        assert set(await store.queue.claim(WORKER, 10, NOTHING, known=())) == set(claims)
-        assert set(await store.queue.claim(WORKER, 10, NOTHING, known=claims[:2])) == set(claims[2:])
-        assert len(await store.queue.claim(WORKER, 2, NOTHING, known=())) == 2
-        assert await store.queue.settle([settlement(claim) for claim in claims]) == frozenset()
-
-    @law("run_queue", 14)
-    @pytest.mark.parametrize("back", ["released", "retried", "reaped"])
-    async def test_a_worker_that_knows_an_older_claim_of_the_run_is_given_the_new_one(
-        self, store: Store, back: str
-    ) -> None:
-        term = await store.lead()
-        await store.define(task())
-        older = await store.take(run(task()))
-        if back == "released":
-            assert await store.release(older)
-        elif back == "retried":
-            assert await store.settle(older, Retried(NOTHING))
-        else:
-            await store.advance(TTL)
-            assert await store.reap(term, TTL) == (older,)
-        lost = await store.claim(WORKER)
-        assert [claim.run for claim in lost] == [older.run]
-        assert await store.queue.claim(WORKER, 10, NOTHING, known=[older]) == lost
-        assert await store.queue.claim(WORKER, 10, NOTHING, known=[older, *lost]) == ()
-        assert await store.settle(lost[0])
-
-    @law("run_queue", 14)
-    async def test_a_worker_that_knows_too_much_gets_only_what_is_new(self, store: Store) -> None:
-        await store.define(task())
-        over = await store.take(run(task(), "over"))
-        await store.settle(over)
-        await store.enqueue(run(task(), "new"))
-        [claim] = await store.queue.claim(WORKER, 10, NOTHING, known=[over])
-        assert claim.run == run(task(), "new")
-
-    @law("run_queue", 14)
-    async def test_claims_that_are_over_are_not_given_again(self, store: Store) -> None:
-        term = await store.lead()
-        await store.define(task())
-        await store.settle(await store.take(run(task(), "settled")))
-        await store.settle(await store.take(run(task(), "retried")), Retried(HOUR))
-        await store.release(await store.take(run(task(), "released")), HOUR)
-        await store.take(run(task(), "reaped"))
-        await store.advance(MINUTE)
-        assert len(await store.reap(term, TTL)) == 1
-        assert len(await store.claim(OTHER)) == 1
-        assert await store.queue.claim(WORKER, 10, NOTHING, known=()) == ()

@@ -11,11 +11,14 @@ from task_manager_core.testing.conformance.catalogue_edges import CatalogueEdges
 from task_manager_core.testing.conformance.history import HistoryContract
 from task_manager_core.testing.conformance.leadership import LeadershipContract
 from task_manager_core.testing.conformance.races import RaceContract
+from task_manager_core.testing.conformance.races_amid import RaceAmid
 from task_manager_core.testing.conformance.run_queue import RunQueueLaws
 from task_manager_core.testing.conformance.run_queue_claims import RunQueueClaims
 from task_manager_core.testing.conformance.run_queue_instants import RunQueueInstants
 from task_manager_core.testing.conformance.run_queue_losses import RunQueueLosses
 from task_manager_core.testing.conformance.run_queue_order import RunQueueOrder
+from task_manager_core.testing.conformance.run_queue_replies import RunQueueReplies
+from task_manager_core.testing.conformance.run_queue_waiting import RunQueueWaiting
 from task_manager_core.testing.conformance.schedule import ScheduleLaws
 from task_manager_core.testing.conformance.schedule_edges import ScheduleEdges
 from task_manager_core.testing.conformance.signals import SignalsContract
@@ -29,7 +32,15 @@ class CatalogueContract(CatalogueLaws, CatalogueEdges):
     """The laws of the catalogue and their edges."""
 
 
-class RunQueueContract(RunQueueLaws, RunQueueOrder, RunQueueClaims, RunQueueLosses, RunQueueInstants):
+class RunQueueContract(
+    RunQueueLaws,
+    RunQueueOrder,
+    RunQueueWaiting,
+    RunQueueClaims,
+    RunQueueReplies,
+    RunQueueLosses,
+    RunQueueInstants,
+):
     """The laws of the run queue and their edges."""
 
 
@@ -46,6 +57,7 @@ class BackendContract(
     AttendanceContract,
     SignalsContract,
     RaceContract,
+    RaceAmid,
     WholeContract,
 ):
     """Every law of every port, and what they come to together. A subclass gives the fixture `harness`."""

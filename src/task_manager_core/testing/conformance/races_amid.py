@@ -1,0 +1,323 @@
+"""One verb amid another: what was looked at a moment ago is not written back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+
+import pytest
+
+from task_manager_core.domain.identity import NodeId, TaskKey
+from task_manager_core.domain.leadership import Held, Term
+from task_manager_core.domain.run import Retried
+from task_manager_core.domain.task import Task
+from task_manager_core.testing.conformance.build import (
+    HOUR,
+    LEADER,
+    MINUTE,
+    NOTHING,
+    TTL,
+    WORKER,
+    decision,
+    definition,
+    exclusive,
+    key,
+    plan,
+    run,
+    settlement,
+    skipped,
+    task,
+)
+from task_manager_core.testing.conformance.catalogue import Reader, written
+from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.laws import law
+from task_manager_core.testing.conformance.store import Moment, Store
+
+
+def meetings(store: Store) -> Iterator[tuple[Moment, bool]]:
+    """When two verbs meet, and which of them begins first."""
+    for swapped in (False, True):
+        for moment in store.moments():
+            yield moment, swapped
+
+
+class RaceAmid(Contract):
+    @law("leadership", 6)
+    async def test_a_renewal_amid_a_change_of_hands_changes_nothing(self, store: Store) -> None:
+        for moment in store.moments():
+            for one in ("renew", "resign"):
+                term = await store.lead(LEADER, TTL)
+                repeated = store.leadership.renew(term, 10 * TTL) if one == "renew" else store.leadership.resign(term)
+
+                async def change_hands(term: Term = term) -> Term:
+                    await store.leadership.resign(term)
+                    return await store.lead(NodeId("successor"), TTL)
+
+                _, successor = await store.amid(repeated, change_hands(), moment)
+                assert await store.leads(successor), (one, moment)
+                held = await store.leadership.campaign(LEADER, TTL)
+                assert isinstance(held, Held)
+                assert held.remaining <= TTL
+                assert await store.leadership.resign(successor)
+
+    @law("schedule", 7)
+    @pytest.mark.parametrize("verb", ["commit", "retire", "reap"])
+    async def test_nothing_is_written_after_the_resignation_was_answered(self, store: Store, verb: str) -> None:
+        slot = await store.slot(-MINUTE)
+        tasks = [task(name) for name in "abc"]
+        versions = [await store.define(of, slot) for of in tasks]
+        await store.enqueue(*(run(of) for of in tasks))
+        await store.claim()
+        await store.advance(TTL)
+        for moment in store.moments():
+            term = await store.lead(LEADER, TTL)
+            decisions = [
+                decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR)
+                for of, version in zip(tasks, versions, strict=True)
+            ]
+            verbs: dict[str, Callable[[], Awaitable[object]]] = {
+                "commit": partial(store.schedule.commit, term, decisions),
+                "retire": partial(store.catalogue.retire, term, [of.key for of in tasks]),
+                "reap": partial(store.queue.reap, term, TTL, 10),
+            }
+
+            async def resign_and_look(term: Term = term) -> object:
+                assert await store.leadership.resign(term)
+                return await store.picture()
+
+            _, seen = await store.amid(verbs[verb](), resign_and_look(), moment)
+            assert await store.picture() == seen, moment
+
+    @law("schedule", 9)
+    @pytest.mark.parametrize("other", ["put", "commit"])
+    @pytest.mark.parametrize("verb", ["pause", "resume"])
+    async def test_a_pause_or_its_end_undoes_no_other_change(self, store: Store, verb: str, other: str) -> None:
+        slot, term = await store.slot(-MINUTE), await store.lead()
+        for moment, swapped in meetings(store):
+            of = task(f"{moment} {swapped}")
+            version = await store.define(of, slot)
+            changed = definition(task(of.key.name, description="new"), expected=version, replan=False)
+            skip = decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR)
+            change: Awaitable[object] = store.catalogue.put([changed]) if other == "put" else store.kept(term, skip)
+            if verb == "resume":
+                await store.schedule.pause([of.key])
+            pause = store.schedule.pause([of.key]) if verb == "pause" else store.schedule.resume([of.key])
+            await (store.amid(change, pause, moment) if swapped else store.amid(pause, change, moment))
+            view = await store.view(of.key)
+            assert view.paused is (verb == "pause"), (moment, swapped)
+            assert (view.version > version) is (other == "put"), (moment, swapped)
+            assert bool(view.skipped) is (other == "commit"), (moment, swapped)
+            assert view.plan == plan(slot + HOUR if other == "commit" else slot), (moment, swapped)
+
+    @law("schedule", 3)
+    async def test_nothing_is_dispatched_after_the_pause_was_answered(self, store: Store) -> None:
+        slot, term = await store.slot(-MINUTE), await store.lead()
+        for moment in store.moments():
+            of = task(f"{moment}")
+            version = await store.define(of, slot)
+            fire = decision(of, version, slot, fire=[of.run_of_slot(slot, version)], then=slot + HOUR)
+
+            async def pause_and_look(key: TaskKey = of.key) -> object:
+                await store.schedule.pause([key])
+                return await store.picture()
+
+            _, seen = await store.amid(store.kept(term, fire), pause_and_look(), moment)
+            assert await store.picture() == seen, moment
+
+    @law("catalogue", 7)
+    @pytest.mark.parametrize("verb", ["add", "change", "remove", "retire", "bring back"])
+    async def test_a_reader_learns_what_is_written_while_it_reads(self, store: Store, verb: str) -> None:
+        term, reader = await store.lead(), Reader(store)
+        for moment in store.moments():
+            of, new = task(f"{moment}"), task(f"{moment}", description="new")
+            version = 0 if verb == "add" else await store.define(of)
+            if verb == "bring back":
+                await store.catalogue.retire(term, [of.key])
+                version = (await store.view(of.key)).version
+            await reader.look()
+            verbs: dict[str, Callable[[], Awaitable[object]]] = {
+                "add": partial(store.define, of),
+                "change": partial(written, store, definition(new, expected=version, replan=False)),
+                "remove": partial(store.catalogue.remove, [of.key]),
+                "retire": partial(store.catalogue.retire, term, [of.key]),
+                "bring back": partial(written, store, definition(of, expected=version, replan=False)),
+            }
+            changes, _ = await store.amid(store.catalogue.load(reader.version), verbs[verb](), moment)
+            reader.learn(changes)
+            await reader.look()
+            assert reader.knows() == await Reader.of_everything(store), moment
+
+    @law("catalogue", 7)
+    async def test_changes_become_visible_in_the_order_of_their_versions(self, store: Store) -> None:
+        reader = Reader(store)
+        for moment in store.moments():
+            early, late = task(f"early {moment}"), task(f"late {moment}")
+            await reader.look()
+
+            async def write_and_read(late: Task = late) -> None:
+                await store.define(late)
+                await reader.look()
+
+            await store.amid(store.define(early), write_and_read(), moment)
+            await reader.look()
+            assert reader.knows() == await Reader.of_everything(store), moment
+
+    @law("catalogue", 11)
+    async def test_a_slot_is_given_up_or_decided_but_not_both(self, store: Store) -> None:
+        slot, term = await store.slot(-MINUTE), await store.lead()
+        for moment, swapped in meetings(store):
+            of = task(f"{moment} {swapped}")
+            version = await store.define(of, slot)
+            changed = task(of.key.name, description="new")
+            give_up = store.catalogue.put(
+                [definition(changed, expected=version, slot=slot + HOUR, skips=[skipped(slot)])]
+            )
+            decide = store.kept(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
+            await (store.amid(decide, give_up, moment) if swapped else store.amid(give_up, decide, moment))
+            assert sum((await store.view(of.key)).skipped.values()) == 1, (moment, swapped)
+
+    @law("catalogue", 6)
+    @pytest.mark.parametrize("verb", ["enqueue", "settle", "release", "hasten"])
+    async def test_nothing_of_a_removed_task_comes_back(self, store: Store, verb: str) -> None:
+        of = task()
+        for moment in store.moments():
+            await store.define(of)
+            await store.settle(await store.take(run(of, f"waiting {moment}")), Retried(HOUR))
+            claim = await store.take(run(of, f"{moment}"))
+            verbs: dict[str, Callable[[], Awaitable[object]]] = {
+                "enqueue": partial(store.enqueue, run(of, f"late {moment}")),
+                "settle": partial(store.settle, claim, Retried(NOTHING)),
+                "release": partial(store.release, claim),
+                "hasten": partial(store.queue.hasten, [of.key]),
+            }
+            _, removed = await store.amid(verbs[verb](), store.catalogue.remove([of.key]), moment)
+            assert removed == {of.key}
+            snapshot = await store.history.snapshot()
+            assert (snapshot.tasks, snapshot.queued) == ((), 0), moment
+            await store.define(of)
+            assert await store.claim() == (), moment
+            assert (await store.live(of.key), await store.records(of.key)) == ((), ()), moment
+            await store.catalogue.remove([of.key])
+
+    @law("run_queue", 2)
+    async def test_a_run_is_not_held_behind_one_that_has_just_ended(self, store: Store) -> None:
+        of = exclusive()
+        await store.define(of)
+        for moment, swapped in meetings(store):
+            claim = await store.take(run(of, f"first {moment} {swapped}"))
+            enqueue, settle = store.enqueue(run(of, f"second {moment} {swapped}")), store.settle(claim)
+            await (store.amid(settle, enqueue, moment) if swapped else store.amid(enqueue, settle, moment))
+            [following] = await store.claim()
+            assert await store.settle(following), (moment, swapped)
+
+    @law("run_queue", 4)
+    @pytest.mark.parametrize("verb", ["settle", "release"])
+    async def test_a_heartbeat_brings_no_claim_back(self, store: Store, verb: str) -> None:
+        await store.define(task())
+        for moment, swapped in meetings(store):
+            claim = await store.take(run(task(), f"{moment} {swapped}"))
+            beat = store.queue.extend([claim], TTL)
+            end = store.settle(claim) if verb == "settle" else store.release(claim)
+            await (store.amid(end, beat, moment) if swapped else store.amid(beat, end, moment))
+            again = await store.claim(NodeId("other"))
+            assert len(again) == (verb == "release"), (moment, swapped)
+            assert not await store.alive(claim, TTL), (moment, swapped)
+            assert {live.run for live in await store.live(key())} == {other.run.id for other in again}
+            assert not await store.queue.settle([settlement(other) for other in again])
+
+    @law("run_queue", 8)
+    async def test_a_claim_is_settled_or_released_but_not_both(self, store: Store) -> None:
+        await store.define(task())
+        for moment, swapped in meetings(store):
+            claim = await store.take(run(task(), f"{moment} {swapped}"))
+            settle, release = store.settle(claim), store.release(claim, started=True)
+            answers = await (store.amid(release, settle, moment) if swapped else store.amid(settle, release, moment))
+            released = answers[0 if swapped else 1]
+            assert sum(answers) == 1, (moment, swapped)
+            again = await store.claim()
+            assert [other.attempt for other in again] == [2] * released, (moment, swapped)
+            assert not await store.queue.settle([settlement(other) for other in again])
+
+    @law("run_queue", 11)
+    async def test_a_heartbeat_forgets_no_wish_to_cancel(self, store: Store) -> None:
+        await store.define(task())
+        for moment, swapped in meetings(store):
+            claim = await store.take(run(task(), f"{moment} {swapped}"))
+            beat, cancel = store.queue.extend([claim], TTL), store.queue.cancel([(key(), claim.run.id)])
+            await (store.amid(cancel, beat, moment) if swapped else store.amid(beat, cancel, moment))
+            assert (await store.queue.extend([claim], TTL)).cancelling == {claim}, (moment, swapped)
+            assert await store.settle(claim)
+
+    @law("run_queue", 13)
+    @pytest.mark.parametrize("verb", ["retry", "release", "put off", "hasten"])
+    async def test_a_run_that_is_cancelled_on_its_way_back_ends(self, store: Store, verb: str) -> None:
+        await store.define(task())
+        for moment, swapped in meetings(store):
+            claim = await store.take(run(task(), f"{moment} {swapped}"))
+            if verb == "hasten":
+                await store.settle(claim, Retried(HOUR))
+            verbs: dict[str, Callable[[], Awaitable[object]]] = {
+                "retry": partial(store.settle, claim, Retried(NOTHING)),
+                "release": partial(store.release, claim),
+                "put off": partial(store.release, claim, HOUR),
+                "hasten": partial(store.queue.hasten, [key()]),
+            }
+            back, cancel = verbs[verb](), store.queue.cancel([(key(), claim.run.id)])
+            await (store.amid(cancel, back, moment) if swapped else store.amid(back, cancel, moment))
+            assert await store.live(key()) == (), (moment, swapped)
+            assert await store.claim() == (), (moment, swapped)
+
+    @law("run_queue", 9)
+    async def test_a_claim_is_extended_or_reaped_but_not_both(self, store: Store) -> None:
+        term = await store.lead()
+        await store.define(task())
+        for moment, swapped in meetings(store):
+            claim = await store.take(run(task(), f"{moment} {swapped}"))
+            await store.advance(2 * TTL)
+            reap, beat = store.reap(term, TTL), store.alive(claim, 10 * TTL)
+            if swapped:
+                lives, reaped = await store.amid(beat, reap, moment)
+            else:
+                reaped, lives = await store.amid(reap, beat, moment)
+            assert lives is (reaped == ()), (moment, swapped)
+            again = [claim] if lives else await store.claim()
+            assert not await store.queue.settle([settlement(one) for one in again]), (moment, swapped)
+
+    @law("run_queue", 14)
+    async def test_a_claim_that_is_cancelled_as_its_run_arrives_loses_no_run(self, store: Store) -> None:
+        await store.define(task())
+        for moment in (Moment(turns=turns) for turns in range(6)):
+            waiting = asyncio.ensure_future(store.queue.claim(WORKER, 1, HOUR))
+            await store.listening()
+            await store.enqueue(run(task(), f"{moment}"))
+            for _ in range(moment.turns):
+                await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            claims = () if waiting.cancelled() else waiting.result()
+            claims += await store.queue.claim(WORKER, 10, NOTHING, known=claims)
+            assert [claim.run for claim in claims] == [run(task(), f"{moment}")], moment
+            assert await store.settle(claims[0])
+
+    @law("history", 5)
+    async def test_a_snapshot_shows_one_instant(self, store: Store) -> None:
+        tasks = [task(name) for name in "abcd"]
+        for of in tasks:
+            await store.define(of)
+        for moment, backwards in meetings(store):
+            order = tasks[::-1] if backwards else tasks
+
+            async def change(order: list[Task] = order, name: str = f"{moment} {backwards}") -> None:
+                for of in order:
+                    await store.schedule.pause([of.key])
+                    await store.enqueue(run(of, name))
+
+            snapshot, _ = await store.amid(store.history.snapshot(), change(), moment)
+            live = [live for view in snapshot.tasks for live in view.live]
+            assert snapshot.queued == len(live), (moment, backwards)
+            paused = {view.key: view.paused for view in snapshot.tasks}
+            seen = [paused[of.key] for of in order]
+            assert seen == sorted(seen, reverse=True), (moment, backwards)
+            await store.schedule.resume([of.key for of in tasks])
+            await store.queue.settle([settlement(claim) for claim in await store.claim()])

@@ -1,0 +1,144 @@
+"""The laws of the run queue about workers that wait, judged where they are easy to break."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.run import Retried
+from task_manager_core.ports import Cancelling
+from task_manager_core.testing.conformance.build import (
+    DAY,
+    HOUR,
+    MINUTE,
+    TTL,
+    WORKER,
+    decision,
+    exclusive,
+    key,
+    run,
+    runs,
+    task,
+)
+from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.laws import law
+from task_manager_core.testing.conformance.run_queue import OTHER
+from task_manager_core.testing.conformance.store import Store
+
+
+class RunQueueWaiting(Contract):
+    @law("run_queue", 3)
+    async def test_a_waiting_worker_gets_the_run_that_comes(self, store: Store) -> None:
+        await store.define(task())
+        waiting = asyncio.ensure_future(store.queue.claim(WORKER, 10, HOUR))
+        await store.listening()
+        await store.enqueue(run(task()))
+        [claim] = await store.soon(waiting)
+        assert claim.run == run(task())
+
+    @law("run_queue", 3)
+    async def test_a_waiting_worker_gets_the_run_that_is_dispatched(self, store: Store) -> None:
+        of, slot, term = task(), await store.slot(-MINUTE), await store.lead()
+        version = await store.define(of, slot)
+        waiting = asyncio.ensure_future(store.queue.claim(WORKER, 10, HOUR))
+        await store.listening()
+        dispatched = of.run_of_slot(slot, version)
+        assert await store.kept(term, decision(of, version, slot, fire=[dispatched], then=slot + HOUR))
+        [claim] = await store.soon(waiting)
+        assert claim.run == dispatched
+
+    @law("run_queue", 3)
+    @pytest.mark.parametrize("back", ["released", "reaped"])
+    async def test_a_waiting_worker_gets_the_run_that_comes_back(self, store: Store, back: str) -> None:
+        term = await store.lead()
+        await store.define(task())
+        first = await store.take(run(task()))
+        await store.advance(TTL)
+        waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
+        await store.listening()
+        assert await store.release(first) if back == "released" else await store.reap(term, TTL) == (first,)
+        [claim] = await store.soon(waiting)
+        assert claim.run == run(task())
+
+    @law("run_queue", 3)
+    async def test_as_many_waiting_workers_are_woken_as_runs_come(self, store: Store) -> None:
+        await store.define(task())
+        workers = [NodeId(f"worker {number}") for number in range(4)]
+        waiting = [asyncio.ensure_future(store.queue.claim(worker, 1, HOUR)) for worker in workers]
+        await store.listening()
+        queued = runs(task(), len(workers))
+        await store.enqueue(*queued)
+        claimed = await store.soon(asyncio.gather(*waiting))
+        assert {claim.run for claims in claimed for claim in claims} == set(queued)
+
+    @law("run_queue", 3)
+    async def test_a_worker_that_stops_waiting_takes_no_wake_along(self, store: Store) -> None:
+        await store.define(task())
+        leaving = asyncio.ensure_future(store.queue.claim(WORKER, 1, HOUR))
+        await store.listening()
+        staying = asyncio.ensure_future(store.queue.claim(OTHER, 1, HOUR))
+        await store.listening()
+        leaving.cancel()
+        await store.enqueue(run(task()))
+        await asyncio.wait([leaving])
+        [live] = await store.live(key())
+        if live.worker == WORKER:  # a server gave it out before it heard that nobody waits there any more
+            staying.cancel()
+            await asyncio.wait([staying])
+            return
+        [claim] = await store.soon(staying)
+        assert claim.run == run(task())
+
+    @law("run_queue", 7)
+    async def test_a_worker_that_waits_already_gets_the_run_whose_instant_comes(self, store: Store) -> None:
+        await store.define(task())
+        delay = timedelta(milliseconds=300)
+        await store.settle(await store.take(run(task(), "retried")), Retried(delay))
+        waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
+        await store.listening()
+        await store.advance(delay)
+        [again] = await store.soon(waiting)
+        assert (again.run, again.attempt) == (run(task(), "retried"), 2)
+
+    @law("run_queue", 3)
+    @pytest.mark.parametrize("ends", ["settled", "cancelled"])
+    async def test_a_waiting_worker_gets_the_held_run_that_is_freed(self, store: Store, ends: str) -> None:
+        of = exclusive()
+        await store.define(of)
+        first = await store.take(run(of, "first"))
+        await store.enqueue(run(of, "second"))
+        if ends == "cancelled":
+            await store.release(first, DAY)
+        waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
+        await store.listening()
+        if ends == "settled":
+            assert await store.settle(first)
+        else:
+            assert await store.queue.cancel([(of.key, first.run.id)]) == (Cancelling.CANCELLED,)
+        [claim] = await store.soon(waiting)
+        assert claim.run == run(of, "second")
+
+    @law("run_queue", 7)
+    async def test_a_waiting_worker_gets_the_run_whose_instant_comes(self, store: Store) -> None:
+        await store.define(task())
+        claim = await store.take(run(task()))
+        waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
+        await store.listening()
+        delay = timedelta(milliseconds=20)
+        assert await store.settle(claim, Retried(delay))
+        await store.advance(delay)
+        [again] = await store.soon(waiting)
+        assert (again.run, again.attempt) == (run(task()), 2)
+
+    @law("run_queue", 12)
+    async def test_a_waiting_worker_gets_the_run_that_is_hastened(self, store: Store) -> None:
+        await store.define(task())
+        await store.settle(await store.take(run(task())), Retried(HOUR))
+        waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
+        await store.listening()
+        assert await store.queue.hasten([key()]) == 1
+        [claim] = await store.soon(waiting)
+        assert claim.attempt == 2
