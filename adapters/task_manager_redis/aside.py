@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from task_manager_core.domain.errors import BackendCorrupt
+from task_manager_redis.keys import shown
+from task_manager_redis.replies import Reply, pairs
 
 T = TypeVar("T")
 
@@ -41,6 +43,11 @@ class Aside:
     def say(self, error: BackendCorrupt) -> None:
         """Something that has gone with this."""
         self._unsaid.append(error)
+
+    def hear(self, strange: Reply) -> None:
+        """What a script found, and passed over or put right: where, and what, in turns."""
+        for where, what in pairs(strange):
+            self.say(BackendCorrupt(shown(where), shown(what)))
 
     def take(self) -> tuple[BackendCorrupt, ...]:
         """What was not said yet."""

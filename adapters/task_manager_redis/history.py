@@ -103,7 +103,8 @@ class RedisHistory:
         """The frame, the tasks that are left, and the views. Each part is read when it comes, which may be long work:
         between two of them others have their turn."""
         reply = await self._client.run(_SNAPSHOT, framed, TASKS_PER_SCRIPT, everything, len(known), *known, *tasks)
-        frame, views, left = row(reply, 3)
+        frame, views, left, strange = row(reply, 4)
+        self._aside.hear(strange)
         seen = [self._view(view) for view in items(views)]
         return frame, texts(left), [view for view in seen if view is not None]
 

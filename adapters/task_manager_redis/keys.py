@@ -23,7 +23,7 @@ def decode(part: str) -> str:
 
 def shown(part: str) -> str:
     """A part for people, whatever somebody else wrote."""
-    return unquote(part, errors="replace")
+    return unquote(part, errors="replace").encode(errors="replace").decode()
 
 
 def root_of(prefix: str) -> str:

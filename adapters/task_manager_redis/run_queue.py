@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from task_manager_core.domain.codec import decode_run, encode_record, encode_run
-from task_manager_core.domain.errors import BackendCorrupt
+from task_manager_core.domain.errors import BackendCorrupt, BackendUnavailable
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.run import Claim, Retried, Run, Settlement
@@ -31,12 +31,18 @@ _MILLISECOND = timedelta(milliseconds=1)
 _NOTHING = timedelta(0)
 _UNREADABLE_PAUSE = timedelta(seconds=5)
 
+# Of one look at what somebody may have deleted: some milliseconds of a server.
+_TASKS_PER_LOOK = 500
+_RUNS_PER_LOOK = 500
+_BYTES_PER_LOOK = 1_000_000
+
 _ENQUEUE = script("enqueue")
 _CLAIM = script("claim")
 _EXTEND = script("extend")
 _SETTLE = script("settle")
 _RELEASE = script("release")
 _REAP = script("reap")
+_MEND = script("mend")
 _CANCEL = script("cancel")
 _HASTEN = script("hasten")
 
@@ -80,6 +86,8 @@ class RedisRunQueue:
         self._client = client
         self._alarm = alarm
         self._aside = aside
+        self._looked: tuple[Argument, Argument] = (0, 0)
+        """Where the last look at what somebody may have deleted ended."""
 
     async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
         answers: list[Enqueued] = []
@@ -112,10 +120,8 @@ class RedisRunQueue:
         """What can be claimed now, and how long the next waiting run waits."""
         tokens = [claim.token for claim in known or ()]
         answer = await self._client.run(_CLAIM, encode(worker.value), limit, int(known is not None), *tokens)
-        following, found, foreign = row(answer, 3)
-        if number(foreign):
-            dropped = f"somebody else put {number(foreign)} entries into it, which were dropped"
-            self._aside.say(BackendCorrupt("a stream of runs", dropped))
+        following, found, strange = row(answer, 3)
+        self._aside.hear(strange)
         attempts = [_Attempt.of(worker, one) for one in items(found)]
         wait = number(following)
         return attempts, timedelta.max if wait < 0 else wait * _MILLISECOND
@@ -181,11 +187,28 @@ class RedisRunQueue:
         reply = await self._client.run(_REAP, term.holder.value, term.token, ttl // _MILLISECOND, limit)
         if reply is None:
             return Fenced()
+        reaped, strange = row(reply, 2)
+        self._aside.hear(strange)
         found: list[Claim | None] = []
-        for claim in items(reply):
+        for claim in items(reaped):
             worker, *rest = row(claim, 8)
             found.append(self._read(_Attempt.of(NodeId(decode(text(worker))), rest)))
+        try:
+            await self._mend(term)
+        except BackendCorrupt as error:
+            self._aside.note(error)
+        except BackendUnavailable:
+            pass  # What was reaped has to be told. The next look comes with the next reaping.
         return tuple(claim for claim in found if claim is not None)
+
+    async def _mend(self, term: Term) -> None:
+        """Take the next look at what somebody may have deleted."""
+        most = (_TASKS_PER_LOOK, _RUNS_PER_LOOK, _BYTES_PER_LOOK)
+        reply = await self._client.run(_MEND, term.holder.value, term.token, *self._looked, *most)
+        if reply is not None:
+            version, place, strange = row(reply, 3)
+            self._looked = (text(version), text(place))
+            self._aside.hear(strange)
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
         answers: list[Cancelling] = []

@@ -30,7 +30,8 @@ class RedisSchedule:
         self._aside = aside
 
     async def agenda(self, limit: int) -> Agenda:
-        now, following, rows = row(await self._client.run(_AGENDA, limit), 3)
+        now, following, rows, strange = row(await self._client.run(_AGENDA, limit), 4)
+        self._aside.hear(strange)
         return Agenda(
             now=moment(now),
             due=tuple(due for due in map(self._due, items(rows)) if due is not None),

@@ -1,7 +1,7 @@
 -- Needs runs.
 -- ARGV: worker, limit, whether the worker says what it knows (0, 1), then the tokens that it knows.
 -- Answer: milliseconds to the next waiting run (-1: none), per claim: token, attempt, failures, losses, task, run, body;
--- and how many foreign entries were found and dropped.
+-- and what is strange.
 --
 -- The token is given here and not when the run is queued: a failover that loses a claim but not the entry lets the run
 -- be claimed again, and that claim is later by the server's time.
@@ -9,7 +9,7 @@ local MOST_READ = 1000
 
 local worker, limit = ARGV[4], tonumber(ARGV[5])
 local bodies = root .. ':claimed:' .. worker
-local given, foreign = {}, 0
+local given = {}
 despite_full_memory()
 open_streams()
 
@@ -24,7 +24,7 @@ local function give_again()
   end
   for _, name in ipairs(redis.call('HKEYS', bodies)) do
     local task, run = string.match(name, '^(%S+) (%S+)$')
-    local place = place_of(task, run)
+    local place = task and place_of(task, run)
     if not place or place.state ~= 'c' or place.worker ~= worker then
       redis.call('HDEL', bodies, name) -- Left by a script that stopped half-way.
     elseif #given < limit and not known[place.token] then
@@ -50,7 +50,7 @@ local function read(priority, wanted)
           taken[#taken + 1] = { fields[TASK], fields[RUN], place, fields[BODY] }
         end -- Else the run is elsewhere, or no more, or never was.
       else
-        foreign = foreign + 1
+        wonder('a stream of runs', 'entry ' .. id .. ' is no run, and was dropped')
       end
     end
     if #found < count then
@@ -62,7 +62,7 @@ end
 
 -- Greater than every token before, and than every one that a failover may have lost.
 local function first_token(count)
-  local last = tonumber(redis.call('GET', root .. ':token')) or 0
+  local last = integer(redis.call('GET', root .. ':token')) or 0
   local first = math.max(last + 1, clock[1] * 1000000 + clock[2] + ARGV[1] * 1000)
   redis.call('SET', root .. ':token', string.format('%.0f', first + count - 1))
   return first
@@ -111,4 +111,4 @@ if more then
 else
   redis.call('DEL', bell)
 end
-return { more and 0 or following, given, foreign }
+return { more and 0 or following, given, strange }

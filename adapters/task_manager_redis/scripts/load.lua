@@ -16,7 +16,7 @@ local found = redis.call('ZRANGEBYSCORE', catalogue, '(' .. after, '+inf', 'WITH
 local page, gone = {}, {}
 for i = 1, #found, 2 do
   local stored = redis.call('HMGET', root .. ':task:' .. found[i], 'definition', 'version')
-  if stored[1] and stored[2] then
+  if stored[1] and integer(stored[2]) then
     page[#page + 1] = { found[i], stored[1], stored[2] }
   else
     gone[#gone + 1] = found[i]
@@ -27,7 +27,7 @@ if gone[1] then
   index(gone)
 end
 local version = version_of_store()
-local incarnation = redis.call('GET', root .. ':incarnation')
+local incarnation = integer(redis.call('GET', root .. ':incarnation'))
 if not incarnation and version > 0 then
   despite_full_memory()
   redis.call('SET', root .. ':incarnation', version)

@@ -27,9 +27,26 @@ local function despite_full_memory()
   end
 end
 
+-- The number that a text of ours stands for; nil for what is none.
+local LONGEST_NUMBER = 16
+local function integer(text)
+  local whole = text and #text <= LONGEST_NUMBER and string.find(text, '^%-?%d+$')
+  return whole and tonumber(text) or nil
+end
+
 local function reigns(holder, token)
   local term = redis.call('HMGET', reign, 'holder', 'token', 'until')
-  return term[1] == holder and term[2] == token and now < tonumber(term[3])
+  return term[1] == holder and term[2] == token and now < (integer(term[3]) or 0)
+end
+
+-- What somebody else did to our values. It is passed over, or put right, row by row, and said beside the answer: where,
+-- and what.
+local MOST_STRANGE, LONGEST_STRANGE = 20, 200
+local strange = {}
+local function wonder(where, what)
+  if #strange < 2 * MOST_STRANGE then
+    strange[#strange + 1], strange[#strange + 2] = string.sub(where, 1, LONGEST_STRANGE), string.sub(what, 1, LONGEST_STRANGE)
+  end
 end
 
 local function ring()

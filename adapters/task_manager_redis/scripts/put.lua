@@ -7,6 +7,9 @@ local answers, changed = {}, false
 local function put(task, expected, replan, slot, due, text, given_up, skips, at)
   local key = root .. ':task:' .. task
   local stored = redis.call('HMGET', key, 'version', 'definition', 'slot', 'due')
+  if not integer(stored[1]) then
+    stored = {} -- Without a version it is no task, whatever else somebody left of it.
+  end
   local found = stored[1] or '0'
   if stored[2] == text and redis.call('SISMEMBER', root .. ':retired', task) == 0 then
     index({ task }) -- Somebody may have deleted an index.

@@ -1,6 +1,7 @@
 -- Needs runs.
 -- ARGV: holder, token, time to live of a claim, limit.
--- Answer: nil when fenced, else per reaped claim: worker, token, attempt, failures, losses, task, run, body.
+-- Answer: nil when fenced, else per reaped claim: worker, token, attempt, failures, losses, task, run, body; and what is
+-- strange.
 if not reigns(ARGV[4], ARGV[5]) then
   return false
 end
@@ -29,8 +30,13 @@ open_streams()
 local silent = redis.call('ZRANGEBYSCORE', claims, '-inf', now - ttl, 'WITHSCORES', 'LIMIT', 0, limit)
 for i = 1, #silent, 2 do
   local worker, task, run = string.match(silent[i], '^(%S+) (%S+) (%S+)$')
-  reaped[#reaped + 1] = reap(worker, task, run, tonumber(silent[i + 1]))
-  stop_claiming(worker, task, run)
+  if worker then
+    reaped[#reaped + 1] = reap(worker, task, run, tonumber(silent[i + 1]))
+    stop_claiming(worker, task, run)
+  else
+    wonder('the set of claims', silent[i] .. ' is none, and was dropped')
+    redis.call('ZREM', claims, silent[i])
+  end
 end
 forget_claims()
-return reaped
+return { reaped, strange }

@@ -8,7 +8,7 @@ for i = 6, #ARGV, 4 do
   local worker, token, task, run = unpack(ARGV, i, i + 3)
   local text = held_by(worker, token, task, run)
   local place, body = text and read_place(text), text and claimed_body(worker, task, run)
-  if not body then
+  if not body or not place then
     lost[#lost + 1] = (i - 6) / 4
   end
   if place and not body then

@@ -4,12 +4,12 @@ local function forget_runs(task)
   local ids, waits = { high = {}, low = {} }, {}
   local live = redis.call('HGETALL', root .. ':live:' .. task)
   for i = 1, #live, 2 do
-    local run, place = live[i], read_place(live[i + 1])
+    local run, place = live[i], read_place(live[i + 1]) or {}
     if place.state == 'q' then
       table.insert(ids[place.priority], place.id)
     elseif place.state == 'w' then
       table.insert(waits, task .. ' ' .. run)
-    else
+    elseif place.state == 'c' then
       stop_claiming(place.worker, task, run)
     end
   end

@@ -41,17 +41,21 @@ local function new_place(priority, slot)
   }
 end
 
+-- nil for what is no place of ours.
 local function read_place(text)
   local place = {}
   place.state, place.flag, place.token, place.worker, place.priority, place.id, place.attempt, place.failures,
     place.losses, place.slot, place.kind, place.due, place.more =
-    string.match(text, '^(.) (.) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)(.*)$')
-  return place
+    string.match(text, '^([qcw]) ([-!]) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+) (%-?%d*) (%S+) (%S+)(.*)$')
+  local whole = streams[place.priority or '']
+    and (place.state ~= 'q' or string.find(place.id, '^%d+%-%d+$'))
+    and (place.state ~= 'w' or integer(place.due))
+  return whole and place or nil
 end
 
 local function place_of(task, run)
   local text = redis.call('HGET', root .. ':live:' .. task, run)
-  return text and read_place(text)
+  return text and read_place(text) or nil
 end
 
 local function stand(task, run, place)
@@ -95,7 +99,10 @@ local function hold(task, run, priority, slot, body)
 end
 
 local function read_held(text)
-  return string.match(text or '', '^(%S+) (%S+) (.*)$') -- priority, slot, body
+  local priority, slot, body = string.match(text or '', '^(%S+) (%-?%d*) (.*)$')
+  if streams[priority or ''] then
+    return priority, slot, body
+  end
 end
 
 local function stop_holding(task, run, priority, slot)
@@ -115,7 +122,12 @@ local function line_of(task, last)
     local texts = redis.call('HGETALL', held)
     for i = 1, #texts, 2 do
       local priority, slot = read_held(texts[i + 1])
-      redis.call('ZADD', line, 'NX', 0, table.concat({ texts[i], priority, slot }, ' '))
+      if priority then
+        redis.call('ZADD', line, 'NX', 0, table.concat({ texts[i], priority, slot }, ' '))
+      else
+        wonder('a held run of ' .. task, 'it cannot be read, and was dropped')
+        redis.call('HDEL', held, texts[i])
+      end
     end
   end
   return redis.call('ZRANGE', line, 0, last)
@@ -126,13 +138,14 @@ end
 local function queue_held(task)
   local following = line_of(task, 0)[1]
   while following do
-    local run, priority, slot = string.match(following, '^(%S+) (%S+) (%S+)$')
-    local _, _, body = read_held(redis.call('HGET', root .. ':held:' .. task, run))
+    local run = string.match(following, '^(%S+) %S+ %S+$') or ''
+    local priority, slot, body = read_held(redis.call('HGET', root .. ':held:' .. task, run))
     body = redis.call('HEXISTS', root .. ':live:' .. task, run) == 0 and body
     if body then
       queue(task, run, new_place(priority, slot), body)
     end
-    stop_holding(task, run, priority, slot)
+    redis.call('HDEL', root .. ':held:' .. task, run)
+    redis.call('ZREM', root .. ':line:' .. task, following)
     following = not body and line_of(task, 0)[1]
   end
 end
@@ -174,6 +187,14 @@ end
 -- A claim as a member of `claims`; its last two words name its body in claimed:<worker>.
 local function claim_on(worker, task, run)
   return table.concat({ worker, task, run }, ' ')
+end
+
+-- A heartbeat that somebody deleted is noted again: nobody would ever reap the claim.
+local function mend_claim(worker, task, run)
+  if not redis.call('ZSCORE', claims, claim_on(worker, task, run)) then
+    despite_full_memory()
+    redis.call('ZADD', claims, now, claim_on(worker, task, run))
+  end
 end
 
 -- The text of a run's place if this claim still holds it.
@@ -243,7 +264,7 @@ local function promote(limit)
     despite_full_memory()
     for _, member in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, limit)) do
       local task, run = string.match(member, '^(%S+) (%S+)$')
-      local place = place_of(task, run)
+      local place = task and place_of(task, run)
       local waits = place and place.state == 'w'
       local body = waits and redis.call('HGET', root .. ':' .. place.kind .. ':' .. task, run)
       if body then
@@ -251,7 +272,12 @@ local function promote(limit)
       elseif waits then
         give_up(task, run, place)
       end
-      stop_waiting(task, run)
+      if task then
+        stop_waiting(task, run)
+      else
+        wonder('the set of waiting runs', member .. ' is none, and was dropped')
+        redis.call('ZREM', waiting, member)
+      end
     end
     following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
   end
@@ -264,7 +290,7 @@ local function end_runs_of(priority)
     local live = redis.call('HGETALL', root .. ':live:' .. task)
     for i = 1, #live, 2 do
       local place = read_place(live[i + 1])
-      if place.state == 'q' and place.priority == priority then
+      if place and place.state == 'q' and place.priority == priority then
         give_up(task, live[i], place)
       end
     end

@@ -12,8 +12,8 @@ for i = 4, #ARGV, 6 do
   else
     local body = delay ~= 'end' and string.sub(text, 3, 3) ~= '!' and claimed_body(worker, task, run)
     remember(task, line)
-    if body then
-      local place = read_place(text)
+    local place = body and read_place(text)
+    if place then
       place.attempt, place.failures = place.attempt + 1, place.failures + 1
       postpone(task, run, place, body, 'retry', now + delay)
     else

@@ -1,7 +1,8 @@
 -- Needs runs and tasks.
 -- ARGV: whether the frame is wanted (0, 1), most tasks viewed when all are asked for, whether all are (0, 1), how many
 -- presences the reader knows, their digests, tasks.
--- Answer: frame (empty, or now, holder, token, queued, nodes), views, tasks that exist and are not among the views.
+-- Answer: frame (empty, or now, holder, token, queued, nodes), views, tasks that exist and are not among the views, and
+-- what is strange.
 -- A node: its name, the digest of its presence, its text (empty if known).
 -- A view: task, version, slot, due, paused, resumed_at, retired, skips (reason, count, ...), live runs (run, place, ...),
 -- held runs (run, priority and slot as words) in their order.
@@ -14,13 +15,11 @@ if framed then
   promote(500)
 end
 
--- A heartbeat that somebody deleted is noted again: nobody would ever reap the claim.
 local function mend_claims(task, live)
   for i = 2, #live, 2 do
     local worker = string.match(live[i], '^c %S %S+ (%S+)')
-    if worker and not redis.call('ZSCORE', claims, claim_on(worker, task, live[i - 1])) then
-      despite_full_memory()
-      redis.call('ZADD', claims, now, claim_on(worker, task, live[i - 1]))
+    if worker then
+      mend_claim(worker, task, live[i - 1])
     end
   end
   return live
@@ -36,7 +35,7 @@ local function view(task)
       skips[#skips + 1] = stored[i + 1]
     end
   end
-  return fields.version and {
+  return integer(fields.version) and {
     task, fields.version, fields.slot or '', fields.due or '', fields.paused or '',
     fields.resumed_at or '', redis.call('SISMEMBER', root .. ':retired', task), skips,
     mend_claims(task, redis.call('HGETALL', root .. ':live:' .. task)), line_of(task, -1),
@@ -59,7 +58,7 @@ end
 
 local function frame()
   local term = redis.call('HMGET', reign, 'holder', 'token', 'until')
-  if not term[1] or now >= tonumber(term[3]) then
+  if not term[1] or now >= (integer(term[3]) or 0) then
     term = { '', '' }
   end
   local queued = redis.call('XLEN', streams.high) + redis.call('XLEN', streams.low)
@@ -75,4 +74,4 @@ for _, task in ipairs(asked) do
     left[#left + 1] = task
   end
 end
-return { framed and frame() or {}, views, left }
+return { framed and frame() or {}, views, left, strange }

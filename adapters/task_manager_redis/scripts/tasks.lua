@@ -35,8 +35,9 @@ end
 
 -- If the key is lost, the newest definition still tells.
 local function version_of_store()
-  local stored = redis.call('GET', root .. ':version')
-  return tonumber(stored or redis.call('ZRANGE', catalogue, -1, -1, 'WITHSCORES')[2]) or 0
+  return integer(redis.call('GET', root .. ':version'))
+    or tonumber(redis.call('ZRANGE', catalogue, -1, -1, 'WITHSCORES')[2])
+    or 0
 end
 
 local function next_version()
@@ -51,10 +52,10 @@ local function index(tasks)
   local gone = 0
   for _, task in ipairs(tasks) do
     local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'due')
-    if stored[1] then
+    if integer(stored[1]) and string.find(task, '^[^/ ]+/[^/ ]+$') then
       local retired = redis.call('SISMEMBER', root .. ':retired', task) == 1
       redis.call('ZADD', catalogue, stored[1], task)
-      redis.call('ZADD', agenda, not retired and stored[2] or '+inf', task)
+      redis.call('ZADD', agenda, not retired and integer(stored[2]) or '+inf', task)
     else
       gone = gone + redis.call('ZREM', agenda, task) + redis.call('ZREM', catalogue, task)
     end

@@ -55,7 +55,7 @@ Scene = Callable[[Store], Awaitable[Verb]]
 
 _READING = frozenset(
     {"EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HVALS", "INFO", "SISMEMBER", "SMEMBERS"}
-    | {"HRANDFIELD", "TIME", "XLEN", "XRANGE", "ZCARD", "ZRANGE", "ZRANGEBYSCORE", "ZSCORE"}
+    | {"HRANDFIELD", "HSCAN", "TIME", "XLEN", "XRANGE", "ZCARD", "ZRANGE", "ZRANGEBYSCORE", "ZSCORE"}
 )
 _SCRIPTS = [file.read_text() for file in (files("task_manager_redis") / "scripts").iterdir()]
 WRITING = sorted({word for text in _SCRIPTS for word in re.findall(r"\.p?call\('([A-Z]+)'", text)} - _READING)
@@ -270,6 +270,34 @@ async def test_a_verb_that_was_stopped_half_way_can_be_asked_again(
                     await verb()
                 server.acl_setuser("default", enabled=True, commands=[f"+{forbidden.lower()}"])
             await verb()
+            found = await outcome(store)
+            expected = found if expected is None else expected
+            assert found == expected, f"after a script that could not call {forbidden}"
+
+
+async def test_a_look_at_what_was_deleted_that_stopped_half_way_is_taken_again(
+    own_redis_server: RedisServer, server: redis.Redis
+) -> None:
+    expected: object = None
+    for forbidden in ("", *WRITING):
+        prefix = f"without {forbidden}"
+        async with open_moved(own_redis_server.url, prefix=prefix) as moved:
+            store = Store(Harness(backend=moved.backend, advance=moved.advance))
+            term = await store.lead()
+            for name in ("gone", "waits", "claimed"):
+                await store.define(exclusive(name))
+            await store.settle(await store.take(run(exclusive("waits"))), Retried(HOUR))
+            await store.take(run(exclusive("claimed")))
+            await store.enqueue(*runs(exclusive("gone"), 2))
+            server.delete(moved.client.key("waiting"), moved.client.key("claims"))
+            server.xtrim(moved.client.key("runs", "low"), maxlen=0)
+            if forbidden:
+                server.acl_setuser("default", enabled=True, commands=[f"-{forbidden.lower()}"])
+                with suppress(BackendError):
+                    await store.reap(term, TTL)
+                server.acl_setuser("default", enabled=True, commands=[f"+{forbidden.lower()}"])
+            await store.reap(term, TTL)
+            await store.reap(term, TTL)
             found = await outcome(store)
             expected = found if expected is None else expected
             assert found == expected, f"after a script that could not call {forbidden}"

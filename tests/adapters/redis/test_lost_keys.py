@@ -83,11 +83,11 @@ async def test_no_key_that_is_lost_stops_anything_for_ever(own_redis_server: Red
             server.delete(key_lost)
             for verb in await every_verb(store, NOTHING):
                 await verb()
-            await _goes_on(store, key_lost)
+            await goes_on(store, key_lost)
         server.flushall()
 
 
-async def _goes_on(store: Store, lost: str) -> None:
+async def goes_on(store: Store, lost: str, *, unreadable: bool = False) -> None:
     """Whoever declares the tasks writes what is missing. Then the runs that are left end, and new ones run."""
     tasks = [exclusive("low"), task("high", priority=Priority.HIGH)]
     changes = await store.catalogue.load(0)
@@ -107,6 +107,10 @@ async def _goes_on(store: Store, lost: str) -> None:
         await store.reap(term, TTL)
         await store.queue.settle([settlement(claim) for claim in await store.claim()])
     for of in tasks:
+        # A run that cannot be read waits for a worker that can, or for somebody who wants it cancelled.
+        left = [(of.key, live.run) for live in await store.live(of.key)]
+        assert unreadable or not left, lost
+        await store.queue.cancel(left)
         assert await store.enqueue(run(of, "after")) == (Enqueued.QUEUED,), lost
         [claim] = await store.claim()
         assert await store.settle(claim), lost
@@ -232,9 +236,9 @@ async def test_what_somebody_else_puts_into_a_stream_is_said_once_and_dropped(
         asking = asyncio.ensure_future(store.claim())
     await store.enqueue(run(task(), "2"))
     [other] = await asking or await store.claim()
-    assert [f"{error}" for error in moved.backend.unreadable()] == [
-        "cannot read a stream of runs: somebody else put 1 entries into it, which were dropped"
-    ]
+    [error] = moved.backend.unreadable()
+    assert error.where == "a stream of runs"
+    assert error.reason.endswith(" is no run, and was dropped")
     assert moved.backend.unreadable() == ()
     assert other.run == run(task(), "2")
     assert await store.settle(claim)
