@@ -13,6 +13,7 @@ import asyncio
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -54,6 +55,8 @@ def main() -> None:
     wanted = _chosen(asked.only, [one.name for one in WORKLOADS], "workload")
     peers = _chosen(asked.peers, [one.name for one in SYSTEMS if not one.ours], "peer")
     systems = [one for one in SYSTEMS if one.ours or one.name in peers]
+    # Ended by a plain `kill`, it is to end its servers too, and not to orphan them.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = asyncio.run(_measure(systems, _environments(systems), wanted))
     print()
     for workload in WORKLOADS:
@@ -127,6 +130,7 @@ async def _party(bench: Bench, system: System) -> Party:
         delivery=system.delivery,
         keeps=system.keeps,
         settings=system.settings,
+        stored=not system.in_memory,
     )
 
 

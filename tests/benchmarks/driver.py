@@ -165,8 +165,9 @@ async def _serve(
             reply = {"error": f"{type(error).__name__}: {error}"[:500]}
         answer(json.dumps(reply or {}) + "\n")
         if what == "stop":
-            # Some systems keep threads or tasks that would hold the process back; what mattered has been written.
-            os._exit(0)
+            break
+    # Some systems keep threads or tasks that would hold the process back; what mattered has been written.
+    os._exit(0)
 
 
 class _Desk:

@@ -57,7 +57,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
-    """A system as it was measured."""
+    """A system as it was measured. One that is not `stored` keeps its work in the memory of one process."""
 
     name: str
     title: str
@@ -67,6 +67,7 @@ class Party:
     delivery: str
     keeps: str
     settings: str
+    stored: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

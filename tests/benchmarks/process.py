@@ -61,8 +61,8 @@ class DriverProcess:
         return answer
 
     def _tail(self) -> str:
-        text = self._log.read_text(errors="replace").strip().splitlines()
-        return f"; it wrote: {' | '.join(text[-5:])[-800:]}" if text else ""
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return f"; it wrote: {lines[-1].strip()[:200]}" if lines else ""
 
     async def kill(self) -> None:
         with suppress(ProcessLookupError):

@@ -201,7 +201,8 @@ def _summary(results: Results) -> str:
     rows = [row for workload in WORKLOADS if workload.name not in {*PIVOTED, "H"} for row in _best(results, workload)]
     if not rows:
         return ""
-    return "## In short\n\n" + _drawn(["", "this project", "best peer", "better by"], rows)
+    drawn = _drawn(["", "this project", "best peer with a store", "better by"], rows)
+    return f"## In short\n\n{drawn}\n\nA system that keeps its work in the memory of one process has its place in the tables below."
 
 
 def _best(results: Results, workload: Workload) -> list[list[str]]:
@@ -209,7 +210,8 @@ def _best(results: Results, workload: Workload) -> list[list[str]]:
     measure = workload.measures[0]
     for size in results.sizes(workload.name):
         ours = results.figure(workload.name, measure.name, OURS, size)
-        peers = [results.figure(workload.name, measure.name, party.name, size) for party in results.parties]
+        stored = [party for party in results.parties if party.stored]
+        peers = [results.figure(workload.name, measure.name, party.name, size) for party in stored]
         theirs = [one for one in peers if one is not None and one.system != OURS]
         if ours is None or not theirs:
             continue
