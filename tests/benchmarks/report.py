@@ -202,7 +202,7 @@ def _summary(results: Results) -> str:
     if not rows:
         return ""
     drawn = _drawn(["", "this project", "best peer with a store", "better by"], rows)
-    return f"## In short\n\n{drawn}\n\nA system that keeps its work in the memory of one process has its place in the tables below."
+    return f"## In short\n\n{drawn}\n\nSystems without a store stand in the tables below."
 
 
 def _best(results: Results, workload: Workload) -> list[list[str]]:
