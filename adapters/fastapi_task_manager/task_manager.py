@@ -212,7 +212,8 @@ class TaskManager:
         return self._roster.shown(changed.task)
 
     async def remove_dynamic_task(self, group_name: str, name: str) -> Task:
-        """Remove a dynamic task with all its state; returns when the store has forgotten it.
+        """Remove a dynamic task, or a static one that no living process declares, with all its state; returns when the
+        store has forgotten it.
 
         Args:
             group_name: Group of the task.

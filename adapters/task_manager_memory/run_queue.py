@@ -11,7 +11,7 @@ from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Retried, Run, RunState, Settlement
-from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Enqueued, Extension
+from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension
 from task_manager_memory.state import Place, State
 
 
@@ -19,19 +19,25 @@ class MemoryRunQueue:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
-        requested, oldest = self._state.requested, self._state.now() - REQUEST_MEMORY
-        while requested and requested[first := next(iter(requested))] <= oldest:
-            del requested[first]
-        return tuple(self._enqueue(run) for run in runs)
+    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+        others = frozenset(run.id for run in runs if self._remembered(run) not in (None, asked))
+        return AskedOtherwise(others) if others else tuple(self._enqueue(run, asked) for run in runs)
 
-    def _enqueue(self, run: Run) -> Enqueued:
+    def _remembered(self, run: Run) -> str | None:
+        """What was asked for when this run was; None if nothing is remembered."""
+        entry = self._state.entries.get(run.task)
+        requests, oldest = {} if entry is None else entry.requests, self._state.now() - REQUEST_MEMORY
+        while requests and requests[first := next(iter(requests))][0] <= oldest:
+            del requests[first]
+        return requests[run.id][1] if run.id in requests else None
+
+    def _enqueue(self, run: Run, asked: str) -> Enqueued:
         entry = self._state.entries.get(run.task)
         if entry is None:
             return Enqueued.UNKNOWN_TASK
-        if run.id in self._state.requested or entry.place(run.id) is not None:
+        if run.id in entry.requests or entry.place(run.id) is not None:
             return Enqueued.DUPLICATE
-        self._state.requested[run.id] = self._state.now()
+        entry.requests[run.id] = self._state.now(), asked
         if run.exclusive and (entry.live or entry.held):
             entry.held.append(Place(run=run, state=RunState.HELD))
             return Enqueued.HELD
@@ -161,8 +167,10 @@ class MemoryRunQueue:
             self._state.end(place)
         return Cancelling.CANCELLED
 
-    async def hasten(self, keys: Collection[TaskKey]) -> int:
-        chosen = [place for place in self._state.waiting.values() if place.run.task in keys]
+    async def hasten(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
+        named, left = set(keys), {run for _, run in spared}
+        waiting = self._state.waiting.values()
+        chosen = [place for place in waiting if place.run.task in named and place.run.id not in left]
         for place in chosen:
             place.due_at = self._state.now()
         self._state.promote()

@@ -22,7 +22,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _HELD = (
     *("entries", "version", "incarnation", "term", "lease_ends"),
-    *("queued", "claimed", "waiting", "requested", "present"),
+    *("queued", "claimed", "waiting", "present"),
 )
 """What a store loses in a wipe. Its time, and the tokens that it gave out, go on."""
 
@@ -81,6 +81,8 @@ class Entry:
     retired: bool = False
     live: dict[RunId, Place] = field(default_factory=dict[RunId, Place])
     held: deque[Place] = field(default_factory=deque[Place])
+    requests: dict[RunId, tuple[datetime, str]] = field(default_factory=dict[RunId, tuple[datetime, str]])
+    """When each remembered run was asked for, the earliest first, and what was asked."""
     records: deque[AttemptRecord]
     skips: deque[Skipped]
     skipped: Counter[SkipReason] = field(default_factory=Counter[SkipReason])
@@ -146,7 +148,6 @@ class State:
         self.queued: dict[Priority, dict[RunId, Place]] = {priority: {} for priority in Priority}
         self.claimed: dict[RunId, Place] = {}
         self.waiting: dict[RunId, Place] = {}
-        self.requested: dict[RunId, datetime] = {}
         self.present: dict[NodeId, tuple[Presence, datetime]] = {}
         self._token = 0
 

@@ -16,14 +16,14 @@ from task_manager_core.domain.errors import BackendCorrupt, BackendUnavailable
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.run import Claim, Retried, Run, Settlement
-from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Enqueued, Extension
+from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension
 from task_manager_redis.alarm import LOOKING, Alarm
 from task_manager_redis.aside import Aside
 from task_manager_redis.batches import RUNS_PER_SCRIPT, TASKS_PER_SCRIPT, batches
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode, encode, encode_run_id, encode_task, shown
-from task_manager_redis.replies import Reply, items, member, number, numbers, row, text
+from task_manager_redis.replies import Reply, items, member, number, numbers, row, text, texts
 from task_manager_redis.schedule import slot_argument
 from task_manager_redis.scripts import script
 
@@ -89,13 +89,31 @@ class RedisRunQueue:
         self._looked: tuple[Argument, Argument] = (0, 0)
         """Where the last look at what somebody may have deleted ended."""
 
-    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
+    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+        """A request of several steps is compared in all of them first."""
+        steps = list(batches(runs, RUNS_PER_SCRIPT))
+        if len(steps) > 1:
+            others = [run for some in steps for run in (await self._enqueue(some, asked, compared_only=True))[0]]
+            if others:
+                return AskedOtherwise(frozenset(others))
         answers: list[Enqueued] = []
-        for some in batches(runs, RUNS_PER_SCRIPT):
-            arguments = [argument for run in some for argument in _run(run)]
-            reply = await self._client.run(_ENQUEUE, REQUEST_MEMORY // _MILLISECOND, *arguments)
-            answers += [member(Enqueued, answer) for answer in items(reply)]
+        for some in steps:
+            refused, queued = await self._enqueue(some, asked)
+            if refused:
+                return AskedOtherwise(refused)
+            answers += queued
         return tuple(answers)
+
+    async def _enqueue(
+        self, runs: Sequence[Run], asked: str, *, compared_only: bool = False
+    ) -> tuple[frozenset[RunId], list[Enqueued]]:
+        arguments = [argument for run in runs for argument in _run(run)]
+        others, answers = row(
+            await self._client.run(_ENQUEUE, REQUEST_MEMORY // _MILLISECOND, asked, int(compared_only), *arguments), 2
+        )
+        names = set(texts(others))
+        refused = frozenset(run.id for run in runs if encode_run_id(run.id) in names)
+        return refused, [member(Enqueued, answer) for answer in items(answers)]
 
     # -- claiming -----------------------------------------------------------------------------------------------------
 
@@ -217,10 +235,14 @@ class RedisRunQueue:
             answers += [member(Cancelling, answer) for answer in items(await self._client.run(_CANCEL, *arguments))]
         return tuple(answers)
 
-    async def hasten(self, keys: Collection[TaskKey]) -> int:
+    async def hasten(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         count = 0
-        for some in batches([encode_task(key) for key in dict.fromkeys(keys)], TASKS_PER_SCRIPT):
-            count += number(await self._client.run(_HASTEN, *some))
+        left: dict[TaskKey, list[str]] = {}
+        for key, run in spared:
+            left.setdefault(key, []).append(encode_run_id(run))
+        for some in batches([*dict.fromkeys(keys)], TASKS_PER_SCRIPT):
+            runs = [run for key in some for run in left.get(key, ())]
+            count += number(await self._client.run(_HASTEN, len(runs), *runs, *map(encode_task, some)))
         return count
 
 

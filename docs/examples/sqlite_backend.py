@@ -32,6 +32,7 @@ from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Re
 from task_manager_core.domain.task import StoredTask
 from task_manager_core.ports import (
     REQUEST_MEMORY,
+    AskedOtherwise,
     Backend,
     Cancelling,
     Capabilities,
@@ -184,18 +185,21 @@ class Store(File):
 
     # -- run queue ----------------------------------------------------------------------------------------------------
 
-    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
+    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
         with self.transaction():
             self._do("DELETE FROM requests WHERE until <= ?", self._now)
-            return tuple(map(self._enqueue, runs))
+            other = "SELECT 1 FROM requests WHERE run = ? AND asked <> ?"
+            others = frozenset(run.id for run in runs if self._do(other, run.id.value, asked))
+            return AskedOtherwise(others) if others else tuple(self._enqueue(run, asked) for run in runs)
 
-    def _enqueue(self, run: Run) -> Enqueued:
+    def _enqueue(self, run: Run, asked: str) -> Enqueued:
         task = self._task(run.task)
         if task is None:
             return Enqueued.UNKNOWN_TASK
         if self._do("SELECT 1 FROM requests WHERE run = ?1 UNION SELECT 1 FROM runs WHERE id = ?1", run.id.value):
             return Enqueued.DUPLICATE
-        self._do("INSERT INTO requests VALUES (?, ?)", run.id.value, self._now + ms(REQUEST_MEMORY))
+        memory = run.id.value, task["id"], asked, self._now + ms(REQUEST_MEMORY)
+        self._do("INSERT INTO requests VALUES (?, ?, ?, ?)", *memory)
         held = run.exclusive and (task["live"] or task["held"])
         self._admit(task["id"], run, "held" if held else "queued")
         return Enqueued.HELD if held else Enqueued.QUEUED
@@ -284,13 +288,15 @@ class Store(File):
         self._end(row)
         return Cancelling.CANCELLED
 
-    async def hasten(self, keys: Collection[TaskKey]) -> int:
+    async def hasten(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         with self.transaction():
             self._asked(keys)
             waiting = self._do("SELECT id FROM runs WHERE state = 'waiting' AND task IN (SELECT id FROM existing)")
-            for row in waiting:
-                self._move(row["id"], None)
-            return len(waiting)
+            left = {run.value for _, run in spared}
+            chosen = [row["id"] for row in waiting if row["id"] not in left]
+            for run in chosen:
+                self._move(run, None)
+            return len(chosen)
 
     # -- history ------------------------------------------------------------------------------------------------------
 

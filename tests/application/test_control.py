@@ -13,6 +13,7 @@ from task_manager_core.domain.errors import (
     BackendUnavailable,
     DuplicateTask,
     InvalidArguments,
+    RequestReused,
     TaskIsStatic,
     TaskNotFound,
     UnknownFunction,
@@ -32,6 +33,10 @@ NOWHERE = TaskKey("group", "nowhere")
 
 
 def report(number: int = 0) -> None: ...
+
+
+def report_failure(number: int = 0) -> None:
+    raise ValueError(number)
 
 
 def a_report(name: str = "task", *, schedule: Schedule = HOURLY, kwargs: dict[str, object] | None = None) -> Task:
@@ -153,6 +158,47 @@ async def test_a_trigger_without_an_answer_is_repeated_without_a_second_run(worl
     assert len(await live(world)) == 1
 
 
+async def test_a_request_that_asks_for_something_else_under_the_same_id_is_refused_and_changes_nothing(
+    world: World,
+) -> None:
+    """Not even the backoff of another run ends."""
+    process = await queued(world, report_failure, runs=0)
+    control = process.node.control
+    await control.trigger([KEY], "order", {"number": 1})
+    await process.work()
+    before = await live(world)
+    assert [run.state for run in before] == [RunState.WAITING]
+    for kwargs in ({"number": 2}, {}, None):
+        with pytest.raises(RequestReused, match="'order' was made before with other arguments, for group/task"):
+            await control.trigger([KEY], "order", kwargs)
+    assert await live(world) == before
+    (again,) = await control.trigger([KEY], "order", {"number": 1})
+    assert again.enqueued is Enqueued.DUPLICATE
+
+
+async def test_a_request_that_says_nothing_is_the_same_after_a_change_of_the_task(world: World) -> None:
+    process = await a_process(world)
+    added = await process.node.control.add(a_report(kwargs={"number": 1}))
+    await process.node.control.trigger([KEY], "order")
+    await process.node.control.change(a_report(kwargs={"number": 2}), added.version)
+    (again,) = await process.node.control.trigger([KEY], "order")
+    assert again.enqueued is Enqueued.DUPLICATE
+
+
+async def test_a_trigger_ends_the_backoff_of_other_runs_and_not_of_its_own(world: World) -> None:
+    """A worker may have tried the run, and failed, before the backoffs are ended."""
+    process = await queued(world, report_failure, runs=0)
+    await process.node.control.trigger([KEY], "first")
+    await process.work()
+    process.wire.between("enqueue", process.work)
+    await process.node.control.trigger([KEY], "second")
+    states = {run.run: run.state for run in await live(world)}
+    assert states == {
+        RunId.of_request(KEY, "first"): RunState.QUEUED,
+        RunId.of_request(KEY, "second"): RunState.WAITING,
+    }
+
+
 async def test_a_trigger_may_bring_arguments_for_its_run(world: World) -> None:
     seen: list[int] = []
 
@@ -239,7 +285,7 @@ async def test_many_tasks_cost_as_many_round_trips_as_one(world: World) -> None:
     await process.node.control.pause(keys)
     await process.node.control.resume(keys)
     await process.node.control.clear(keys)
-    assert process.wire.calls == ["hasten", "enqueue", "pause", "resume", "clear"]
+    assert process.wire.calls == ["enqueue", "hasten", "pause", "resume", "clear"]
 
 
 # --- adding, changing, removing --------------------------------------------------------------------------------------
@@ -367,6 +413,26 @@ async def test_a_dynamic_task_is_removed_and_a_static_one_is_not(world: World) -
         await process.node.control.remove(KEY)
     with pytest.raises(TaskIsStatic):
         await process.node.control.remove(TaskKey("group", "static"))
+
+
+async def test_a_static_task_that_is_retired_can_be_removed_and_comes_back_with_whoever_declares_it(
+    world: World,
+) -> None:
+    await world.process("gone").declares(a_task()).node.registrar.tick()
+    leader = await world.process("leader").lead()
+    with pytest.raises(TaskIsStatic):
+        await leader.node.control.remove(KEY)
+    term = leader.node.elector.trusted()
+    assert term is not None
+    await world.backend.catalogue.retire(term, [KEY])
+    removed = await leader.node.control.remove(KEY)
+    assert removed.task == a_task()
+    with pytest.raises(TaskNotFound):
+        await leader.node.control.remove(KEY)
+    again = world.process("again").declares(a_task())
+    await again.node.registrar.tick()
+    with pytest.raises(TaskIsStatic):
+        await again.node.control.remove(KEY)
 
 
 async def test_of_two_removals_one_finds_the_task(world: World) -> None:

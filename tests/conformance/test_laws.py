@@ -25,7 +25,7 @@ def test_the_laws_are_found() -> None:
         "leadership": 7,
         "catalogue": 13,
         "schedule": 10,
-        "run_queue": 14,
+        "run_queue": 15,
         "history": 5,
         "attendance": 2,
         "signals": 2,

@@ -27,7 +27,7 @@ from task_manager_core.domain.planning import Plan as NextSlot
 from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement, Succeeded
 from task_manager_core.domain.task import StoredTask, Task
-from task_manager_core.ports import Definition, Extension
+from task_manager_core.ports import Definition, Enqueued, Extension
 from task_manager_core.testing.simulation.channel import Side
 from task_manager_core.testing.simulation.clock import local_clock
 from task_manager_core.testing.simulation.faults import Fault, FaultKind, Point
@@ -479,6 +479,27 @@ def _random_run_id(_original: object) -> object:
     return classmethod(of_slot)
 
 
+def _arguments_not_compared(_original: object) -> object:
+    async def enqueue(self: MemoryRunQueue, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...]:
+        return tuple(self._enqueue(run, asked) for run in runs)
+
+    return enqueue
+
+
+def _requests_outlive_their_task(original: Any) -> object:
+    remembered: set[tuple[int, RunId]] = set()
+
+    def _enqueue(self: MemoryRunQueue, run: Run, asked: str) -> Enqueued:
+        if (id(self._state), run.id) in remembered and run.task in self._state.entries:
+            return Enqueued.DUPLICATE
+        answer: Enqueued = original(self, run, asked)
+        if answer is not Enqueued.UNKNOWN_TASK:
+            remembered.add((id(self._state), run.id))
+        return answer
+
+    return _enqueue
+
+
 # -- definitions ------------------------------------------------------------------------------------------------------
 
 
@@ -680,6 +701,32 @@ MUTANTS: tuple[Mutant, ...] = (
         replacement=_underscores,
         breaks="I12",
         plan=plan(TaskPlan(every=2.0), TaskPlan(every=2.0)),
+    ),
+    Mutant(
+        defect="request id answers for other arguments",
+        owner=MemoryRunQueue,
+        name="enqueue",
+        replacement=_arguments_not_compared,
+        breaks="I12",
+        plan=plan(TaskPlan(every=8.0), faults=[then(3.0, FaultKind.TRIGGER, amount=1.0)]),
+    ),
+    Mutant(
+        defect="requests outlive their removed task",
+        owner=MemoryRunQueue,
+        name="_enqueue",
+        replacement=_requests_outlive_their_task,
+        breaks="I12",
+        plan=plan(
+            TaskPlan(every=8.0, dynamic=True),
+            faults=[
+                then(3.0, FaultKind.TRIGGER, amount=1.0),
+                then(6.0, FaultKind.REMOVE),
+                then(9.0, FaultKind.TRIGGER, amount=1.0),
+                then(12.0, FaultKind.ADD),
+                then(15.0, FaultKind.TRIGGER, amount=1.0),
+            ],
+        ),
+        random=False,
     ),
     Mutant(
         defect="retry only at the next slot",

@@ -73,7 +73,11 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
     @router.post(
         "/tasks/trigger",
         dependencies=[OnlyKnownParameters],
-        responses=refusals(_400="A function does not accept the arguments.", _404="No task matches."),
+        responses=refusals(
+            _400="A function does not accept the arguments.",
+            _404="No task matches.",
+            _409="The Idempotency-Key is that of a request with other arguments.",
+        ),
     )
     @reads(TriggerRequest, optional=True)
     @bounded
@@ -86,7 +90,8 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
             Header(
                 min_length=1,
                 max_length=LONGEST_REQUEST_ID,
-                description="Repeating a request with the same key within a day starts nothing again",
+                description="Repeating a request with the same key within a day starts nothing again; other arguments "
+                "under the same key are refused",
             ),
         ] = None,
     ) -> TaskRunsResponse:

@@ -66,7 +66,7 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
     @router.delete(
         "/tasks",
         dependencies=[OnlyKnownParameters],
-        responses=refusals(_400="The task is static.", _404="There is no such task."),
+        responses=refusals(_400="The task is static, and a living process declares it.", _404="There is no such task."),
     )
     @bounded
     async def remove(
@@ -74,7 +74,8 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
         task_name: Annotated[str, Query(description="Name of the task")],
         action: Acting,
     ) -> DynamicTaskResponse:
-        """Remove a dynamic task with all its state; the answer is the task that is gone."""
+        """Remove a dynamic task, or a static one that is retired, with all its state; the answer is the task that is
+        gone."""
         key = possible_key(task_group_name, task_name)
         action.concerns([key])
         return shown_dynamic_task(await manager.remove_dynamic_task(key.group, key.name))

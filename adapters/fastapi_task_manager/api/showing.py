@@ -113,6 +113,7 @@ def shown_dynamic_task(task: Task) -> DynamicTaskResponse:
         function_name=task.function_name,
         cron_expression=task.expression,
         kwargs=task.kwargs,
+        dynamic=task.dynamic,
     )
 
 

@@ -250,6 +250,4 @@ class DynamicTaskResponse(Answer):
     function_name: str = Field(description="The function that a run calls")
     cron_expression: str = Field(description="The schedule in words: the cron expression, or what stands for it")
     kwargs: dict[str, Any] | None = Field(default=None, description="Keyword arguments of the function")
-    dynamic: Literal[True] = Field(
-        default=True, description="Always true: only dynamic tasks are added and changed here"
-    )
+    dynamic: bool = Field(default=True, description="false for a retired static task that was removed")

@@ -1,12 +1,18 @@
 -- Needs runs.
--- ARGV: tasks. Answer: how many runs waited.
+-- ARGV: how many runs are spared, these runs, tasks. Answer: how many runs waited.
 despite_full_memory()
-local count = 0
-for i = 4, #ARGV do
+local count, first = 0, 5 + ARGV[4]
+local spared = {}
+for i = 5, first - 1 do
+  spared[ARGV[i]] = true
+end
+for i = first, #ARGV do
   for _, kind in ipairs({ 'retry', 'pause' }) do
     for _, run in ipairs(redis.call('HKEYS', root .. ':' .. kind .. ':' .. ARGV[i])) do
-      redis.call('ZADD', waiting, now, ARGV[i] .. ' ' .. run)
-      count = count + 1
+      if not spared[run] then
+        redis.call('ZADD', waiting, now, ARGV[i] .. ' ' .. run)
+        count = count + 1
+      end
     end
   end
 end

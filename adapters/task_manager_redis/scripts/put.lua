@@ -30,6 +30,9 @@ local function put(task, expected, replan, slot, due, text, given_up, skips, at)
     -- A retired task had left the agenda.
     plan(task, stored[3] or '', stored[4])
   end
+  if not stored[1] then
+    redis.call('HSET', key, 'born', version)
+  end
   redis.call('HSET', key, 'version', version, 'definition', text)
   redis.call('ZADD', catalogue, version, task)
   redis.call('SREM', root .. ':retired', task)

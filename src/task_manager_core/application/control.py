@@ -17,19 +17,20 @@ from task_manager_core.domain.errors import (
     BackendUnavailable,
     DuplicateTask,
     InvalidPolicy,
+    RequestReused,
     TaskIsStatic,
     TaskNotFound,
     UnknownFunction,
     VersionConflict,
 )
 from task_manager_core.domain.explain import Explanation, explain
-from task_manager_core.domain.identity import FunctionKey, RunId, TaskKey
+from task_manager_core.domain.identity import FunctionKey, RunId, TaskKey, fingerprint
 from task_manager_core.domain.observation import Snapshot, TaskView
 from task_manager_core.domain.planning import Plan, Skipped, first_plan
 from task_manager_core.domain.recurrence import At
 from task_manager_core.domain.run import AttemptRecord
 from task_manager_core.domain.task import StoredTask, Task, canonical_kwargs
-from task_manager_core.ports import Backend, Cancelling, Conflict, Definition, Enqueued
+from task_manager_core.ports import AskedOtherwise, Backend, Cancelling, Conflict, Definition, Enqueued
 
 CHANGE_ATTEMPTS = 5
 """A leader that decides about a slot between our reading and our writing makes us read again."""
@@ -138,7 +139,7 @@ class Control:
         """Queue one run of each task, with other arguments if given, and end its backoff. The same request id is the
         same run.
 
-        Errors: InvalidArguments; TaskNotFound for a key that this node does not know.
+        Errors: InvalidArguments; RequestReused; TaskNotFound for a key that this node does not know.
         """
         stored = [self.definition(key) for key in keys]
         text = None if kwargs is None else canonical_kwargs(kwargs)
@@ -147,9 +148,11 @@ class Control:
             function = self._registry.function_of(run)
             if kwargs is not None and function is not None:
                 function.check(dict(kwargs))
-        # In this order: a worker may start and fail a run before we could hasten anything, and its backoff is its own.
-        await self._backend.queue.hasten(keys)
-        answers = await self._backend.queue.enqueue(runs)
+        answers = await self._backend.queue.enqueue(runs, fingerprint(text))
+        if isinstance(answers, AskedOtherwise):
+            raise RequestReused(request, tuple(str(run.task) for run in runs if run.id in answers.runs))
+        # A worker may have started and failed a run by now, and its backoff is its own.
+        await self._backend.queue.hasten(keys, [(run.task, run.id) for run in runs])
         return tuple(
             Triggered(key=run.task, run=run.id, enqueued=answer) for run, answer in zip(runs, answers, strict=True)
         )
@@ -206,12 +209,13 @@ class Control:
         raise VersionConflict(task.key.group, task.key.name, expected, stored.version)
 
     async def remove(self, key: TaskKey) -> StoredTask:
-        """Remove a dynamic task with all its state; the answer is the removed definition.
+        """Remove a dynamic task, or a static one that is retired, with all its state; the answer is the removed
+        definition.
 
         Errors: TaskNotFound, TaskIsStatic.
         """
         stored = await self.current(key)
-        if not stored.task.dynamic:
+        if not stored.task.dynamic and not self._definitions.is_retired(key):
             raise TaskIsStatic(key.group, key.name, "removed")
         if not await self._backend.catalogue.remove([key]):
             raise TaskNotFound(key.group, key.name)

@@ -15,6 +15,7 @@
     │   ├── GroupNotFound
     │   ├── NothingMatches
     │   ├── TaskIsStatic
+    │   ├── RequestReused
     │   └── VersionConflict
     └── BackendError           the world failed
         ├── BackendUnavailable     nobody knows whether the operation took effect: ask again
@@ -30,6 +31,7 @@ from __future__ import annotations
 from typing import Literal
 
 _LONGEST_ECHO = 120
+_TASKS_NAMED = 5
 
 
 def _echo(value: object) -> str:
@@ -143,6 +145,16 @@ class TaskIsStatic(RefusedError):
         self.group = group
         self.name = name
         super().__init__(f"task {name!r} of group {group!r} is static and cannot be {attempt}")
+
+
+class RequestReused(RefusedError):
+    """The id of an earlier request, which asked for something else of these tasks. Nothing was done."""
+
+    def __init__(self, request: str, tasks: tuple[str, ...]) -> None:
+        self.request = request
+        self.tasks = tasks
+        shown = ", ".join(self.tasks[:_TASKS_NAMED]) + ("…" if len(self.tasks) > _TASKS_NAMED else "")
+        super().__init__(f"request {_echo(request)} was made before with other arguments, for {shown}")
 
 
 class VersionConflict(RefusedError):

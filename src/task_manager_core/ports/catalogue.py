@@ -62,7 +62,8 @@ class Catalogue(Protocol):
     4. A change of definition keeps pause, history and live runs.
     5. The next slot changes only on `replan`, and the slots that this gives up are recorded as skipped in the same
        step.
-    6. Removal takes the definition, its state, its history and its live runs; their claims are lost.
+    6. Removal takes the definition, its state, its history, its live runs and the memory of its requests; the claims on
+       its runs are lost.
     7. A reader that knows the current version learns nothing (None); any other learns every change since its version.
     8. A retired task leaves the agenda; writing its definition again brings it back.
     9. Retirement is fenced by the term.

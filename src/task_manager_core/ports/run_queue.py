@@ -13,7 +13,8 @@ from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.run import Claim, Run, Settlement
 
 REQUEST_MEMORY = timedelta(days=1)
-"""A run id that was enqueued is remembered for this long, so that repeating a request is harmless."""
+"""A run id that was enqueued is remembered for this long, with what was asked, so that repeating a request is harmless
+and another request under its id is not taken for it."""
 
 
 class Enqueued(Enum):
@@ -23,6 +24,13 @@ class Enqueued(Enum):
     HELD = "held"
     DUPLICATE = "duplicate"
     UNKNOWN_TASK = "unknown_task"
+
+
+@dataclass(frozen=True, slots=True)
+class AskedOtherwise:
+    """These runs were asked for before, and something else was asked: nothing of the request was done."""
+
+    runs: frozenset[RunId]
 
 
 class Cancelling(Enum):
@@ -44,8 +52,8 @@ class Extension:
 class RunQueue(Protocol):
     """Laws:
 
-    1. A run that was enqueued once is not enqueued again within REQUEST_MEMORY or while it lives; one of an unknown
-       task never is.
+    1. A run that was enqueued once is not enqueued again within REQUEST_MEMORY or while it lives, unless its task was
+       removed since; one of an unknown task never is.
     2. An exclusive run is held while another run of its task lives, and queued in the step that ends that run.
     3. A claim gives each queued run to one worker; high priority before low, then first in, first out; at most `limit`.
     4. A claim lives while it is extended within its time to live; an expired claim is never revived.
@@ -61,10 +69,15 @@ class RunQueue(Protocol):
     12. Hastening makes waiting runs claimable now.
     13. A run that somebody wants cancelled is not tried again: a retry, a release or a lost claim ends it.
     14. Claims of a worker that it does not know (their reply was lost) are given again when it says what it knows.
+    15. A request under the id of a remembered run that asks for something else is refused whole: none of its runs is
+        queued.
     """
 
-    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
-        """Queue requested runs, each on its own. Errors: BackendUnavailable.
+    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+        """Queue the runs of a request, each on its own. Errors: BackendUnavailable.
+
+        `asked` tells requests apart that come under one id: a short digest of what this one says. A store remembers it
+        with each run. A store that works in steps compares all runs before it queues the first.
 
         A pause or a retirement of the task is about its slots and keeps no request out. Of two answers that fit,
         UNKNOWN_TASK is given before DUPLICATE.
@@ -113,8 +126,8 @@ class RunQueue(Protocol):
         """Cancel runs, each on its own. Errors: BackendUnavailable."""
         ...
 
-    async def hasten(self, keys: Collection[TaskKey]) -> int:
-        """Let the waiting runs of these tasks go now, in any order; the answer counts them.
+    async def hasten(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
+        """Let the waiting runs of these tasks go now, in any order, all but the spared ones; the answer counts them.
 
         Errors: BackendUnavailable.
         """

@@ -23,6 +23,8 @@ class Line(Enum):
     SILENT = "silent"
     BROKEN = "broken"
     FULL = "full"
+    DEAF = "deaf"
+    """Every request takes effect, and its answer is lost."""
 
 
 _READINGS = frozenset({"agenda", "load", "read", "skips", "snapshot", "wait"})
@@ -59,6 +61,9 @@ class _Port:
                 raise ZeroDivisionError("a bug in the store")
             if self._switch.line is Line.SILENT:
                 await asyncio.Event().wait()
-            return await getattr(self._port, verb)(*args, **kwargs)
+            answer = await getattr(self._port, verb)(*args, **kwargs)
+            if self._switch.line is Line.DEAF and verb not in _READINGS:
+                raise BackendUnavailable("the answer was lost")
+            return answer
 
         return call

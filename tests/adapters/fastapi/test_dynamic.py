@@ -6,14 +6,19 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from fastapi_task_manager import TaskGroup, TaskManager
+from fastapi_task_manager.clock import SystemClock
+from task_manager_core.domain.identity import NodeId, TaskKey
+from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.task import DEEPEST_KWARGS
 from task_manager_core.ports import OpenBackend
 from task_manager_memory import MemoryStore
@@ -503,6 +508,66 @@ async def test_while_the_store_is_away_requests_are_503_within_seconds(
         store.line = Line.UP
         await wait_until_async(manager.is_healthy, "back again")
         assert await _names(client) == ["static"]
+
+
+async def test_after_a_503_nobody_knows_and_the_same_request_may_be_made_again() -> None:
+    """Each of these took effect. What is asked again then is either done, or says that it is."""
+    store = SwitchedStore()
+    async with _process(store.open) as (client, _, group):
+        where = {"task_group_name": "g", "task_name": "n"}
+        for method, path, body, again in (
+            ("POST", "/tasks", BODY, 409),
+            ("PUT", "/tasks/g/n", {"cron_expression": "0 0 2 2 *"}, 200),
+            ("POST", "/tasks/disable?task_name=n", None, 200),
+            ("POST", "/tasks/trigger?task_name=n", {"kwargs": {"recipient": "x"}}, 200),
+            ("DELETE", f"/tasks?{urlencode(where)}", None, 404),
+        ):
+            headers = {"Idempotency-Key": "one"} if "trigger" in path else {}
+            store.line = Line.DEAF
+            unknown = await client.request(method, path, json=body, headers=headers)
+            assert (unknown.status_code, unknown.headers["Retry-After"]) == (503, "5"), path
+            store.line = Line.UP
+            response = await client.request(method, path, json=body, headers=headers)
+            assert response.status_code == again, (path, response.text)
+            if "trigger" in path:
+                assert response.json()["runs"][0]["result"] == "duplicate"
+        assert [task.name for task in group.tasks] == ["static"]
+
+
+async def test_a_static_task_that_no_living_process_declares_can_be_removed() -> None:
+    store = MemoryStore()
+    where = {"task_group_name": "g", "task_name": "gone"}
+    old = _group()
+    old.add_task("0 0 1 1 *", name="gone", kwargs={"x": 1})(lambda x: None)
+    app, _ = build(old, backend=store.open)
+    async with serving(app) as client, _process(store.open) as (other, manager, _):
+        await wait_until_async(lambda: _has(other, {"gone"}), "known to the process that does not declare it")
+        for one in (client, other):
+            assert (await one.delete("/tasks", params=where)).status_code == 400
+        with pytest.raises(RuntimeError, match="is static and cannot be removed"):
+            await manager.remove_dynamic_task("g", "gone")
+    await _retire(store, TaskKey("g", "gone"))
+    async with _process(store.open) as (client, manager, _):
+        assert await answer(client, "DELETE", "/tasks", params=where) == {
+            "task_group_name": "g",
+            "task_name": "gone",
+            "function_name": "<lambda>",
+            "cron_expression": "0 0 1 1 *",
+            "kwargs": {"x": 1},
+            "dynamic": False,
+        }
+        assert await _names(client) == ["static"]
+        with pytest.raises(RuntimeError, match="not found"):
+            await manager.remove_dynamic_task("g", "gone")
+
+
+async def _retire(store: MemoryStore, key: TaskKey) -> None:
+    """What a leader does when no living process has declared a task for some time."""
+    async with store.open(clock=SystemClock(), retention=Retention()) as backend:
+        term = await backend.leadership.campaign(NodeId("leader"), timedelta(seconds=9))
+        assert isinstance(term, Term)
+        assert await backend.catalogue.retire(term, [key]) == frozenset({key})
+        await backend.leadership.resign(term)
 
 
 async def test_the_calls_of_a_manager_need_it_to_run_and_are_runtime_errors() -> None:

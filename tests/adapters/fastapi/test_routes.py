@@ -293,6 +293,25 @@ async def test_the_same_idempotency_key_is_the_same_run(scene: Scene) -> None:
     assert len(scene.calls) == 1
 
 
+async def test_the_same_idempotency_key_with_other_arguments_is_refused(scene: Scene) -> None:
+    def ask(recipient: str | None) -> Any:
+        body = None if recipient is None else {"kwargs": {"recipient": recipient}}
+        headers = {"Idempotency-Key": "order 7"}
+        return scene.client.post("/tasks/trigger", params={"task_name": "send"}, json=body, headers=headers)
+
+    assert (await ask("b")).status_code == 200
+    for recipient in ("c", None):
+        refused = await ask(recipient)
+        assert refused.status_code == 409
+        assert refused.json() == {
+            "detail": "request 'order 7' was made before with other arguments, for Reports/send",
+            "field": None,
+        }
+    assert (await ask("b")).json()["runs"][0]["result"] == "duplicate"
+    await wait_until_async(lambda: scene.runs("Reports", "send"), "the run")
+    assert scene.calls == [("send", {"recipient": "b"})]
+
+
 async def test_a_failure_leaves_its_traceback_and_a_backoff_that_reset_retry_ends(scene: Scene) -> None:
     await answer(scene.client, "POST", "/tasks/trigger", params={"task_name": "fail"})
     await wait_until_async(lambda: scene.runs("Upkeep", "fail"), "the failure is recorded")

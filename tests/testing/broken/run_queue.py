@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement
-from task_manager_core.ports import Cancelling, Enqueued, Extension
+from task_manager_core.ports import AskedOtherwise, Cancelling, Enqueued, Extension
 from task_manager_memory.run_queue import MemoryRunQueue
 from task_manager_memory.state import Place, State
 from tests.testing.broken.making import BrokenStore, memory, round_trip
@@ -52,9 +52,9 @@ class _ReleasesAPage(MemoryRunQueue):
 
 
 class _EnqueuesAPage(MemoryRunQueue):
-    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
-        answers = await super().enqueue(runs[:PAGE])
-        return answers + (Enqueued.QUEUED,) * len(runs[PAGE:])
+    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+        answers = await super().enqueue(runs[:PAGE], asked)
+        return answers if isinstance(answers, AskedOtherwise) else answers + (Enqueued.QUEUED,) * len(runs[PAGE:])
 
 
 class _CancelsAPage(MemoryRunQueue):
@@ -145,8 +145,10 @@ class _ReleasesTwice(MemoryRunQueue):
 class _EnqueuesTwice(MemoryRunQueue):
     """Looks for the requests of a whole batch, and then queues the batch."""
 
-    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
-        answers = await super().enqueue(runs)
+    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+        answers = await super().enqueue(runs, asked)
+        if isinstance(answers, AskedOtherwise):
+            return answers
         first = [Enqueued.DUPLICATE if answer is Enqueued.DUPLICATE else None for answer in answers]
         queued = {run.id for run, answer in zip(runs, answers, strict=True) if answer is Enqueued.QUEUED}
         return tuple(
@@ -156,9 +158,10 @@ class _EnqueuesTwice(MemoryRunQueue):
 
 
 class _HastensTwice(MemoryRunQueue):
-    async def hasten(self, keys: Collection[TaskKey]) -> int:
-        waiting = [place.run.task for place in self._state.waiting.values()]
-        await super().hasten(keys)
+    async def hasten(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
+        left = [run for _, run in spared]
+        waiting = [place.run.task for place in self._state.waiting.values() if place.run.id not in left]
+        await super().hasten(keys, spared)
         return sum(waiting.count(key) for key in keys)
 
 
@@ -177,10 +180,45 @@ class _BackToTheLowLine(State):
 class _RemembersAPage(MemoryRunQueue):
     """Keeps the newest requests only: a list with a length."""
 
-    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
-        answers = await super().enqueue(runs)
-        while len(self._state.requested) > PAGE:
-            self._state.requested.pop(next(iter(self._state.requested)))
+    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+        answers = await super().enqueue(runs, asked)
+        for entry in self._state.entries.values():
+            while len(entry.requests) > PAGE:
+                entry.requests.pop(next(iter(entry.requests)))
+        return answers
+
+
+class _ForgetsWhatWasAsked(MemoryRunQueue):
+    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+        return tuple(self._enqueue(run, asked) for run in runs)
+
+
+class _RefusesRunByRun(MemoryRunQueue):
+    """Queues what it can of a request that it refuses."""
+
+    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+        answers = [await super(_RefusesRunByRun, self).enqueue([run], asked) for run in runs]
+        others = [answer.runs for answer in answers if isinstance(answer, AskedOtherwise)]
+        if others:
+            return AskedOtherwise(frozenset().union(*others))
+        return tuple(one for answer in answers if isinstance(answer, tuple) for one in answer)
+
+
+class _RemembersRemovedTasks(MemoryRunQueue):
+    """Requests are kept by their run alone."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self._ever: dict[RunId, tuple[datetime, str]] = {}
+
+    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+        entries = self._state.entries
+        for run in runs:
+            if run.task in entries and run.id in self._ever:
+                entries[run.task].requests.setdefault(run.id, self._ever[run.id])
+        answers = await super().enqueue(runs, asked)
+        for entry in entries.values():
+            self._ever.update(entry.requests)
         return answers
 
 
@@ -247,15 +285,15 @@ class _ReadsThenReaps(MemoryRunQueue):
 
 
 class _ReadsThenEnqueues(MemoryRunQueue):
-    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
-        known = {run.id for run in runs if run.id in self._state.requested}
+    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+        entries = self._state.entries
+        known = {run.id for run in runs if run.task in entries and run.id in entries[run.task].requests}
         await round_trip()
         for run in runs:
-            if run.id not in known:
-                self._state.requested.pop(run.id, None)
-                if (entry := self._state.entries.get(run.task)) is not None:
-                    entry.live.pop(run.id, None)
-        return await super().enqueue(runs)
+            if run.id not in known and (entry := entries.get(run.task)) is not None:
+                entry.requests.pop(run.id, None)
+                entry.live.pop(run.id, None)
+        return await super().enqueue(runs, asked)
 
 
 class _ReadsThenCancels(MemoryRunQueue):
@@ -395,6 +433,24 @@ BROKEN = (
         law="backend 5",
         killed_by="test_many_requests_are_remembered",
         open_harness=memory(queue=_RemembersAPage),
+    ),
+    BrokenStore(
+        mistake="a request that asks for something else is called a duplicate",
+        law="run_queue 15",
+        killed_by="test_a_request_that_asks_for_something_else_is_refused",
+        open_harness=memory(queue=_ForgetsWhatWasAsked),
+    ),
+    BrokenStore(
+        mistake="a refused request queues its other runs",
+        law="run_queue 15",
+        killed_by="test_a_request_that_asks_for_something_else_is_refused",
+        open_harness=memory(queue=_RefusesRunByRun),
+    ),
+    BrokenStore(
+        mistake="the memory of requests outlives its task",
+        law="run_queue 1",
+        killed_by="test_a_request_is_forgotten_with_its_task",
+        open_harness=memory(queue=_RemembersRemovedTasks),
     ),
     BrokenStore(
         mistake="a wish to cancel outlives its run",

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection
 from datetime import timedelta
 
-from task_manager_core.domain.identity import NodeId, TaskKey
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import Claim
@@ -36,9 +36,9 @@ class _SleepsThroughAnInstant(MemoryRunQueue):
 class _WaitsForALock(MemoryRunQueue):
     """A lock that nobody gives back."""
 
-    async def hasten(self, keys: Collection[TaskKey]) -> int:
+    async def hasten(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         await asyncio.get_running_loop().create_future()
-        return await super().hasten(keys)
+        return await super().hasten(keys, spared)
 
 
 class _ReleasesQuietly(MemoryRunQueue):

@@ -177,7 +177,8 @@ class CatalogueLaws(Contract):
 
     @law("catalogue", 6)
     async def test_removal_takes_everything(self, store: Store) -> None:
-        """Removal takes the definition, its state, its history and its live runs; their claims are lost."""
+        """Removal takes the definition, its state, its history, its live runs and the memory of its requests; the
+        claims on its runs are lost."""
         of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
         assert await store.kept(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
@@ -202,6 +203,7 @@ class CatalogueLaws(Contract):
         assert (view.paused, view.retired, view.live, view.skipped) == (False, False, (), {})
         assert await store.records(of.key) == ()
         assert not await store.settle(claim)
+        assert await store.enqueue(run(of, "settled")) == (Enqueued.QUEUED,)
 
     @law("catalogue", 7)
     async def test_a_reader_learns_what_it_does_not_know(self, store: Store) -> None:

@@ -271,9 +271,9 @@ class Player:
     async def prepare_request(self, step: Step) -> Ask:
         of = TASKS[step.what % len(TASKS)]
         if step.verb is Verb.ENQUEUE:
-            name, asked = f"{step.who % 3} {step.how}", (of, of, TASKS[step.who % len(TASKS)])
-            runs = [run(one, name, kwargs=canonical_kwargs({"number": step.how})) for one in asked]
-            return lambda: self.store.queue.enqueue(runs)
+            name, tasks = f"{step.who % 3} {step.how // 2}", (of, of, TASKS[step.who % len(TASKS)])
+            runs = [run(one, name, kwargs=canonical_kwargs({"number": step.how})) for one in tasks]
+            return lambda: self.store.queue.enqueue(runs, str(step.how % 2))
         views = (await self.store.history.snapshot([of.key])).tasks
         live = sorted(live.run for view in views for live in view.live)
         chosen = live[step.how % len(live)] if live else run(of, "unknown").id

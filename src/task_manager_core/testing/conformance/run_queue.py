@@ -20,7 +20,7 @@ from task_manager_core.domain.run import (
     RunState,
     Succeeded,
 )
-from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Enqueued, Extension
+from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension
 from task_manager_core.testing.conformance.build import (
     HOUR,
     LEADER,
@@ -46,8 +46,8 @@ OTHER = NodeId("other")
 class RunQueueLaws(Contract):
     @law("run_queue", 1)
     async def test_a_request_is_remembered(self, store: Store) -> None:
-        """A run that was enqueued once is not enqueued again within REQUEST_MEMORY or while it lives; one of an
-        unknown task never is."""
+        """A run that was enqueued once is not enqueued again within REQUEST_MEMORY or while it lives, unless its task
+        was removed since; one of an unknown task never is."""
         assert await store.enqueue(run(task())) == (Enqueued.UNKNOWN_TASK,)
         await store.define(task())
         assert await store.enqueue(run(task()), run(task()), run(task("unknown"))) == (
@@ -357,3 +357,19 @@ class RunQueueLaws(Contract):
         for claim in (known, *claims, *others):
             assert await store.settle(claim)
         assert await store.queue.claim(WORKER, 10, HOUR, known=()) == ()
+
+    @law("run_queue", 15)
+    async def test_a_request_that_asks_for_something_else_is_refused(self, store: Store) -> None:
+        """A request under the id of a remembered run that asks for something else is refused whole: none of its runs
+        is queued."""
+        of, other = task(), task("other")
+        await store.define(of)
+        await store.define(other)
+        first, late = run(of, kwargs='{"number":1}'), run(other, kwargs='{"number":2}')
+        assert await store.enqueue(first, asked="one") == (Enqueued.QUEUED,)
+        refused = AskedOtherwise(frozenset({first.id}))
+        for asked in ("two", ""):
+            assert await store.queue.enqueue([late, run(of, kwargs='{"number":2}')], asked) == refused
+            assert await store.live(other.key) == ()
+        assert await store.enqueue(first, late, asked="one") == (Enqueued.DUPLICATE, Enqueued.QUEUED)
+        assert [claim.run for claim in await store.claim()] == [first, late]

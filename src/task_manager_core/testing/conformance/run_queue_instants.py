@@ -12,7 +12,7 @@ import pytest
 
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import AttemptStatus, Retried
-from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Enqueued
+from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued
 from task_manager_core.testing.conformance.build import (
     HOUR,
     MINUTE,
@@ -46,7 +46,7 @@ class RunQueueInstants(Contract):
         assert await store.enqueue(run(task())) == (Enqueued.DUPLICATE,)
 
     @law("run_queue", 1)
-    async def test_a_request_is_remembered_when_its_task_is_removed(self, store: Store) -> None:
+    async def test_a_request_is_forgotten_with_its_task(self, store: Store) -> None:
         await store.define(task())
         assert await store.settle(await store.take(run(task(), "settled")))
         await store.enqueue(run(task(), "queued"))
@@ -54,7 +54,34 @@ class RunQueueInstants(Contract):
         both = run(task(), "settled"), run(task(), "queued")
         assert await store.enqueue(*both) == (Enqueued.UNKNOWN_TASK, Enqueued.UNKNOWN_TASK)
         await store.define(task())
-        assert await store.enqueue(*both) == (Enqueued.DUPLICATE, Enqueued.DUPLICATE)
+        assert await store.enqueue(*both) == (Enqueued.QUEUED, Enqueued.QUEUED)
+        assert {claim.run for claim in await store.claim()} == set(both)
+
+    @law("run_queue", 15)
+    async def test_what_was_asked_is_remembered_as_long_as_the_request(self, store: Store) -> None:
+        await store.define(task())
+        assert await store.enqueue(run(task()), asked="one") == (Enqueued.QUEUED,)
+        assert await store.settle((await store.claim())[0])
+        await store.advance(REQUEST_MEMORY - HALF_A_SECOND)
+        assert isinstance(await store.queue.enqueue([run(task())], "two"), AskedOtherwise)
+        await store.advance(HALF_A_SECOND)
+        assert await store.enqueue(run(task()), asked="two") == (Enqueued.QUEUED,)
+        await store.catalogue.remove([key()])
+        assert await store.enqueue(run(task()), asked="three") == (Enqueued.UNKNOWN_TASK,)
+        await store.define(task())
+        assert await store.enqueue(run(task()), asked="three") == (Enqueued.QUEUED,)
+
+    @law("run_queue", 15)
+    async def test_a_request_for_a_thousand_tasks_is_refused_whole(self, store: Store) -> None:
+        tasks = [task(f"{number}") for number in range(1000)]
+        for of in tasks:
+            await store.define(of)
+        *_, last = tasks
+        assert await store.enqueue(run(last), asked="one") == (Enqueued.QUEUED,)
+        refused = AskedOtherwise(frozenset({run(last).id}))
+        assert await store.queue.enqueue([run(of) for of in tasks], "two") == refused
+        assert (await store.history.snapshot()).queued == 1
+        assert (await store.enqueue(*map(run, tasks), asked="one")).count(Enqueued.QUEUED) == 999
 
     @law("run_queue", 2)
     async def test_a_run_is_as_exclusive_as_the_definition_that_asked_for_it(self, store: Store) -> None:

@@ -286,3 +286,17 @@ class RunQueueOrder(Contract):
         assert await store.settle(claim, Retried(NOTHING))
         [claim] = await store.claim()
         assert claim.run == asked
+
+    # -- 12: hastening ------------------------------------------------------------------------------------------------
+
+    @law("run_queue", 12)
+    async def test_hastening_leaves_what_is_spared(self, store: Store) -> None:
+        of, other = task(), task("other")
+        for one in (of, other):
+            await store.define(one)
+            for name in ("first", "second"):
+                await store.settle(await store.take(run(one, name)), Retried(HOUR))
+        spared = [(of.key, run(of, "first").id), (key("unknown"), run(task("unknown")).id)]
+        assert await store.queue.hasten([of.key, other.key], spared) == 3
+        claimed = {claim.run for claim in await store.claim()}
+        assert claimed == {run(of, "second"), run(other, "first"), run(other, "second")}

@@ -176,8 +176,11 @@ class Store:
         assert isinstance(version, int), f"{task.key} exists already: {version}"
         return version
 
-    async def enqueue(self, *runs: Run) -> tuple[Enqueued, ...]:
-        return await self.queue.enqueue(runs)
+    async def enqueue(self, *runs: Run, asked: str = "") -> tuple[Enqueued, ...]:
+        """Queue runs that nothing else was asked of."""
+        answers = await self.queue.enqueue(runs, asked)
+        assert isinstance(answers, tuple), f"something else was asked of {answers.runs}"
+        return answers
 
     async def claim(self, worker: NodeId = WORKER, limit: int = 1000) -> tuple[Claim, ...]:
         """Claim what is queued, without waiting."""

@@ -21,6 +21,7 @@ from task_manager_core.testing.simulation.facts import (
     Released,
     ReleaseRefused,
     Requested,
+    RequestRefused,
     Retired,
     Settled,
     SettlementRefused,
@@ -43,6 +44,7 @@ SIGHTS = (
     "handed back",
     "cancelled run",
     "retired task",
+    "request refused",
     *(f"skipped: {reason.value}" for reason in SkipReason),
 )
 """What every campaign must have seen, besides every kind of fault."""
@@ -88,6 +90,8 @@ class Coverage:
                 self.note("conflict")
             case Requested(answer=answer):
                 self.note("held run" if answer is Enqueued.HELD else f"requested: {answer.value}")
+            case RequestRefused():
+                self.note("request refused")
             case Settled(settlement=settlement):
                 outcome = settlement.outcome
                 if isinstance(outcome, Retried):

@@ -6,30 +6,16 @@ be right only because of the first.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeAlias
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Held, Term
-from task_manager_core.domain.planning import Advance, Agenda, Skipped
+from task_manager_core.domain.planning import Advance, Agenda
 from task_manager_core.domain.run import TURN_OF_OUTCOME, Claim, Retried, Run, RunState, RunTurn, Settlement
 from task_manager_core.ports import Cancelling, Changes, Definition, Enqueued
-from task_manager_core.testing.simulation.ledger import Account, Books, Standing
-
-
-def slots_of(account: Account, skipped: Collection[Skipped]) -> dict[datetime, str]:
-    """The slots that skips name, walked along the schedule."""
-    found: dict[datetime, str] = {}
-    for skip in skipped:
-        slot: datetime | None = skip.first
-        for _ in range(skip.count):
-            if slot is None or slot > skip.last:
-                break
-            found[slot] = skip.reason.value
-            slot = account.task.schedule.next_after(slot)
-    return found
+from task_manager_core.testing.simulation.ledger import Account, Books, Standing, slots_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +204,24 @@ class Loaded(Nothing):
 class Requested:
     run: Run
     answer: Enqueued
+    asked: str
 
     def enter(self, books: Books) -> None:
+        if self.answer in {Enqueued.QUEUED, Enqueued.HELD}:
+            books.accounts[self.run.task].requests[self.run.id] = self.asked
         if self.answer is Enqueued.QUEUED:
             books.accounts[self.run.task].live[self.run.id] = Standing(run=self.run, state=RunState.QUEUED)
         elif self.answer is Enqueued.HELD:
             books.accounts[self.run.task].held.append(Standing(run=self.run, state=RunState.HELD))
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused(Nothing):
+    """Of `others` among the runs something else is said to have been asked."""
+
+    runs: tuple[Run, ...]
+    asked: str
+    others: frozenset[RunId]
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,11 +345,12 @@ class CancelAnswered:
 @dataclass(frozen=True, slots=True)
 class Hastened:
     key: TaskKey
+    spared: frozenset[RunId]
 
     def enter(self, books: Books) -> None:
         account = books.accounts.get(self.key)
         for standing in () if account is None else account.live.values():
-            if standing.state is RunState.WAITING:
+            if standing.state is RunState.WAITING and standing.run.id not in self.spared:
                 books.turn(standing, RunTurn.DUE)
 
 
@@ -375,6 +374,7 @@ Fact: TypeAlias = (
     | Retired
     | Loaded
     | Requested
+    | RequestRefused
     | Claimed
     | ClaimsGiven
     | Extended

@@ -8,8 +8,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from task_manager_core.application.control import Control
 from task_manager_core.application.node import Node
 from task_manager_core.domain.errors import BackendError, BackendUnavailable, DefinitionError, RefusedError
+from task_manager_core.domain.identity import TaskKey
 from task_manager_core.testing.simulation.channel import Channel, Happening, Side
 from task_manager_core.testing.simulation.faults import PEOPLE, Fault, FaultKind, Point
 from task_manager_core.testing.simulation.plan import TaskPlan, key_of
@@ -160,6 +162,8 @@ class Injector:
             case FaultKind.ENABLE:
                 return control.resume([key])
             case FaultKind.TRIGGER:
+                if fault.amount:
+                    return self._ask_for_two(control, key, f"shared {index % 2}")
                 return control.trigger([key], f"request {index}")
             case FaultKind.RESET:
                 return control.reset([key])
@@ -176,6 +180,11 @@ class Injector:
                 return control.remove(key)
             case _:
                 raise AssertionError(fault)
+
+    async def _ask_for_two(self, control: Control, key: TaskKey, request: str) -> None:
+        """Two requests under one id. The second one is refused; so is the first, if another fault was here before."""
+        for order in (1, 2):
+            await control.trigger([key], request, {"order": order})
 
     async def _disable(self, world: World, node: Node, fault: Fault) -> None:
         await node.control.pause([key_of(fault.task % len(self._tasks))])

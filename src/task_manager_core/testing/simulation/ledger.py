@@ -7,13 +7,13 @@ incarnation of the store and can be copied, so that a store set back to an older
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Stage, Term
-from task_manager_core.domain.planning import Plan
+from task_manager_core.domain.planning import Plan, Skipped
 from task_manager_core.domain.run import TERMINAL, TRANSITIONS, Claim, Run, RunState, RunTurn
 from task_manager_core.domain.task import Task
 from task_manager_core.testing.simulation.violation import Violation
@@ -58,7 +58,8 @@ class Standing:
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """A task as it must stand. `verdicts` has what was decided about each slot: a word for a dispatch, or a reason."""
+    """A task as it must stand. `verdicts` has what was decided about each slot: a word for a dispatch, or a reason;
+    `requests` what was asked of each remembered run."""
 
     task: Task
     version: int
@@ -69,6 +70,7 @@ class Account:
     live: dict[RunId, Standing] = field(default_factory=dict[RunId, Standing])
     held: list[Standing] = field(default_factory=list[Standing])
     verdicts: dict[datetime, str] = field(default_factory=dict[datetime, str])
+    requests: dict[RunId, str] = field(default_factory=dict[RunId, str])
 
     def due_at(self, slot: datetime | None) -> datetime:
         """From when a slot could be dispatched: as it was planned, or as the schedule says."""
@@ -83,7 +85,21 @@ class Account:
             live={run: replace(standing) for run, standing in self.live.items()},
             held=[replace(standing) for standing in self.held],
             verdicts=dict(self.verdicts),
+            requests=dict(self.requests),
         )
+
+
+def slots_of(account: Account, skipped: Collection[Skipped]) -> dict[datetime, str]:
+    """The slots that skips name, walked along the schedule."""
+    found: dict[datetime, str] = {}
+    for skip in skipped:
+        slot: datetime | None = skip.first
+        for _ in range(skip.count):
+            if slot is None or slot > skip.last:
+                break
+            found[slot] = skip.reason.value
+            slot = account.task.schedule.next_after(slot)
+    return found
 
 
 @dataclass(slots=True)
@@ -121,6 +137,11 @@ class Books:
         """The run that this claim still holds."""
         standing = self.standing(claim.run.task, claim.run.id)
         return standing if standing is not None and standing.holds(claim) else None
+
+    def asked(self, run: Run) -> str | None:
+        """What was asked of a run that its task remembers."""
+        account = self.accounts.get(run.task)
+        return None if account is None else account.requests.get(run.id)
 
     def standings(self) -> Iterator[Standing]:
         """Every live run, held ones too."""

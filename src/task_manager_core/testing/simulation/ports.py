@@ -12,6 +12,7 @@ from task_manager_core.domain.observation import Presence, Snapshot
 from task_manager_core.domain.planning import Advance, Agenda, Skipped
 from task_manager_core.domain.run import AttemptRecord, Claim, Run, Settlement
 from task_manager_core.ports import (
+    AskedOtherwise,
     Attendance,
     Backend,
     Cancelling,
@@ -150,11 +151,15 @@ class SimRunQueue:
         self._inner = inner
         self._channel = channel
 
-    async def enqueue(self, runs: Sequence[Run]) -> tuple[Enqueued, ...]:
-        def read(answers: tuple[Enqueued, ...]) -> Iterator[Fact]:
-            return (facts.Requested(run, answer) for run, answer in zip(runs, answers, strict=True))
+    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+        def read(answers: tuple[Enqueued, ...] | AskedOtherwise) -> Iterator[Fact]:
+            if isinstance(answers, AskedOtherwise):
+                yield facts.RequestRefused(tuple(runs), asked, answers.runs)
+                return
+            for run, answer in zip(runs, answers, strict=True):
+                yield facts.Requested(run, answer, asked)
 
-        return await self._channel.call("enqueue", lambda: self._inner.enqueue(runs), read)
+        return await self._channel.call("enqueue", lambda: self._inner.enqueue(runs, asked), read)
 
     async def claim(
         self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
@@ -214,12 +219,13 @@ class SimRunQueue:
 
         return await self._channel.call("cancel", lambda: self._inner.cancel(runs), read)
 
-    async def hasten(self, keys: Collection[TaskKey]) -> int:
+    async def hasten(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         def read(count: int) -> Iterator[Fact]:
             if count:
-                yield from (facts.Hastened(key) for key in keys)
+                left = frozenset(run for _, run in spared)
+                yield from (facts.Hastened(key, left) for key in keys)
 
-        return await self._channel.call("hasten", lambda: self._inner.hasten(keys), read)
+        return await self._channel.call("hasten", lambda: self._inner.hasten(keys, spared), read)
 
 
 def _unread(_answer: object) -> tuple[Fact, ...]:

@@ -37,6 +37,7 @@ _AMOUNTS: dict[FaultKind, tuple[float, ...]] = {
     FaultKind.SLOW: (0.1, 1.0, 4.0),
     FaultKind.JUMP: (60.0, -60.0, 3.0, -3.0),
     FaultKind.DRIFT: (0.08, -0.08),
+    FaultKind.TRIGGER: (0.0, 1.0),  # 1: under an id that stands for several requests
 }
 
 # How often a machine calls an operation in a plan's time: a code point beyond it never comes.

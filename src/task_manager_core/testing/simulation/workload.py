@@ -49,8 +49,8 @@ def _begin(world: World, machine: str, plan: TaskPlan, task: Task, context: RunC
 
 def _async(
     world: World, machine: str, plan: TaskPlan, task: Task, injector: Injector
-) -> Callable[[RunContext], Awaitable[None]]:
-    async def work(context: RunContext) -> None:
+) -> Callable[..., Awaitable[None]]:
+    async def work(context: RunContext, order: int = 0) -> None:  # noqa: ARG001 - what a request may ask
         execution = _begin(world, machine, plan, task, context)
         try:
             blocked = injector.blocks.pop(machine, 0.0)
@@ -68,8 +68,8 @@ def _async(
     return work
 
 
-def _sync(world: World, machine: str, plan: TaskPlan, task: Task) -> Callable[[RunContext], None]:
-    def work(context: RunContext) -> None:
+def _sync(world: World, machine: str, plan: TaskPlan, task: Task) -> Callable[..., None]:
+    def work(context: RunContext, order: int = 0) -> None:  # noqa: ARG001 - as above
         execution = _begin(world, machine, plan, task, context)
         if context.attempt <= plan.failures:
             execution.ended = "raised"

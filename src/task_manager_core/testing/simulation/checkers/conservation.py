@@ -9,8 +9,8 @@ from task_manager_core.domain.observation import LiveRun, Snapshot
 from task_manager_core.domain.run import Run, RunState
 from task_manager_core.ports import Enqueued
 from task_manager_core.testing.simulation.checkers.checker import Checker
-from task_manager_core.testing.simulation.facts import ClaimsGiven, Decided, Fact, Requested
-from task_manager_core.testing.simulation.ledger import Ledger, Standing
+from task_manager_core.testing.simulation.facts import ClaimsGiven, Decided, Fact, Requested, RequestRefused
+from task_manager_core.testing.simulation.ledger import Books, Ledger, Standing
 
 
 class Conservation(Checker):
@@ -73,22 +73,37 @@ class NothingExpires(Checker):
     """Definitions, next slots and pauses stay until somebody changes them; two names never meet."""
 
     invariant = "I12"
-    law = "Nothing that lives expires or is trimmed, and two names never collide."
-    because = "No record that a rule reads has a time to live; names are encoded part by part before they are joined."
+    law = "Nothing that lives expires or is trimmed, and two names never collide, nor two requests under one id."
+    because = (
+        "No record that a rule reads has a time to live; names are encoded part by part before they are joined; what a "
+        "request asks is remembered with its run, and forgotten with its task."
+    )
 
     def judge(self, fact: Fact, ledger: Ledger) -> None:
         runs: tuple[Run, ...] = ()
         match fact:
             case Decided(advance=advance):
                 runs = (*advance.fire, *([advance.hold] if advance.hold else []))
-            case Requested(run=run):
+            case Requested(run=run, answer=answer, asked=asked):
                 runs = (run,)
+                self._answered(run, answer, asked, ledger.books)
+            case RequestRefused(runs=refused, asked=asked, others=others):
+                expected = frozenset(run.id for run in refused if ledger.books.asked(run) not in {None, asked})
+                self.require(others == expected, f"{_names(others)} were asked otherwise, not {_names(expected)}")
             case _:
                 pass
         for run in runs:
             meaning = (run.task, run.slot)
             known = ledger.names.setdefault(run.id, meaning)
             self.require(known == meaning, f"{run.id} names {known[0]} {known[1]} and {run.task} {run.slot}")
+
+    def _answered(self, run: Run, answer: Enqueued, asked: str, books: Books) -> None:
+        if answer is Enqueued.UNKNOWN_TASK:
+            return
+        before = books.asked(run)
+        self.require(before in {None, asked}, f"{run.id} was asked {before!r}, and was {answer.value} for {asked!r}")
+        known = before is not None or books.standing(run.task, run.id) is not None
+        self.require(known == (answer is Enqueued.DUPLICATE), f"{run.id} was {answer.value}, remembered: {known}")
 
     def compare(self, snapshot: Snapshot, ledger: Ledger) -> None:
         accounts = ledger.books.accounts

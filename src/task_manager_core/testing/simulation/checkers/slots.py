@@ -7,8 +7,8 @@ from datetime import datetime
 from task_manager_core.domain.identity import RunId
 from task_manager_core.domain.planning import Advance
 from task_manager_core.testing.simulation.checkers.checker import Checker
-from task_manager_core.testing.simulation.facts import Decided, Fact, Written, slots_of
-from task_manager_core.testing.simulation.ledger import Account, Ledger
+from task_manager_core.testing.simulation.facts import Decided, Fact, Written
+from task_manager_core.testing.simulation.ledger import Account, Ledger, slots_of
 
 
 class OneVerdictPerSlot(Checker):
