@@ -15,7 +15,7 @@ DEMO_NEEDS = $(PYTHON) -c 'import tomllib; project = tomllib.load(open("pyprojec
 	print(*project["dependencies"], *project["optional-dependencies"]["fastapi"], "uvicorn>=0.30", sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format redis simulate simulate-long bench bench-page bench-core bench-quick bench-simulation build docs clean
+.PHONY: help run test check check-oldest lint format redis simulate simulate-long bench bench-page bench-core bench-quick bench-simulation build docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,17 @@ check: $(READY) ## What CI runs: lint, then test
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
 
+# The oldest versions that pyproject.toml permits; Hypothesis looks at fewer examples than with the newest ones.
+.venv-oldest/.ready: pyproject.toml tests/oldest.py
+	@$(SUPPORTED)
+	$(PYTHON) -m venv $(@D)
+	$(PYTHON) tests/oldest.py >$(@D)/constraints.txt
+	$(@D)/bin/python -m pip install --quiet --constraint $(@D)/constraints.txt --editable '.[all,dev]'
+	@touch $@
+
+check-oldest: .venv-oldest/.ready ## Run the tests with the oldest dependencies that are permitted
+	HYPOTHESIS_PROFILE=dev .venv-oldest/bin/python -m pytest --numprocesses auto --dist worksteal $(TESTS)
+
 format: $(READY) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -99,5 +110,5 @@ docs: .venv-docs/.ready ## Build the documentation site into docs/site and check
 	.venv-docs/bin/python -m tests.docs.site
 
 clean: ## Remove the environments, caches and builds
-	rm -rf $(VENV) .venv-run .venv-build .venv-docs build dist docs/site docs/.cache .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
+	rm -rf $(VENV) .venv-run .venv-build .venv-docs .venv-oldest build dist docs/site docs/.cache .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from task_manager_core.application import reconciler
 from task_manager_core.domain.errors import BackendUnavailable, TaskNotFound
-from task_manager_core.domain.events import CatalogueChanged, DefinitionKept
+from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, StoreSetBack
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.observation import TaskView
 from task_manager_core.domain.planning import Plan, SkipReason
@@ -268,6 +269,128 @@ async def test_what_was_dispatched_after_a_leaders_time_is_not_called_lost_by_it
     found = await view(world)
     assert found is not None
     assert (found.plan, found.skipped) == (at(5 * MINUTE), {})
+
+
+async def paused(world: World, *keys: TaskKey) -> list[bool]:
+    return [view.paused for view in (await world.backend.history.snapshot(keys or (KEY,))).tasks]
+
+
+async def leading(world: World, *, tasks: int = 1) -> Process:
+    """A leader that has looked at everything once, and will not before it has to."""
+    process = world.process()
+    for number in range(tasks):
+        process.declares(a_task("task" if number == 0 else f"task {number}"))
+    await process.lead()
+    for _ in range(2):
+        await process.node.reconciler.tick()
+    return process
+
+
+async def looked(process: Process) -> None:
+    """The reconciler's next look."""
+    await process.node.reconciler.tick()
+
+
+@pytest.mark.parametrize("how", ["asked here", "seen at a slot", "seen by a look", "seen by the first look"])
+async def test_a_wiped_store_gets_the_pauses_back_that_the_leader_has_seen(world: World, how: str) -> None:
+    if how == "seen by the first look":
+        await ticks(world.process("other").declares(a_task()))
+        await world.backend.schedule.pause([KEY])
+    process = await leading(world)
+    if how == "asked here":
+        await process.node.control.pause([KEY])
+    elif how != "seen by the first look":
+        await world.backend.schedule.pause([KEY])
+        await process.reign(after=MINUTE)
+        await (process.node.scheduler.tick() if how == "seen at a slot" else looked(process))
+    world.store.restore_state(None)
+    await process.node.registrar.tick()
+    assert await paused(world) == [True]
+    set_back = process.events.one(StoreSetBack)
+    assert (set_back.wiped, set_back.definitions, set_back.pauses) == (True, (KEY,), (KEY,))
+    await ticks(process)
+    assert len(process.events.of(StoreSetBack)) == 1
+
+
+async def test_a_store_that_fell_back_gets_the_pauses_back_and_no_resumption(world: World) -> None:
+    process = await leading(world, tasks=3)
+    one, two = TaskKey("group", "task 1"), TaskKey("group", "task 2")
+    await process.node.control.pause([one])
+    before = world.store.copy_state()
+    await world.process("other").knows("report").node.control.add(a_task("late", dynamic=True, function="report"))
+    await ticks(process)
+    await process.node.control.resume([one])
+    await process.node.control.pause([two])
+    world.store.restore_state(before)
+    await ticks(process)
+    assert await paused(world, KEY, one, two) == [False, True, True]
+    set_back = process.events.one(StoreSetBack)
+    assert (set_back.wiped, set_back.definitions, set_back.pauses) == (False, (TaskKey("group", "late"),), (two,))
+
+
+async def test_a_pause_that_somebody_ended_before_the_wipe_is_not_written_again(world: World) -> None:
+    process = await leading(world, tasks=3)
+    keys = [KEY, TaskKey("group", "task 1"), TaskKey("group", "task 2")]
+    await process.node.control.pause(keys)
+    await process.node.control.resume(keys[:1])
+    await world.backend.schedule.resume(keys[1:2])
+    await looked(process)
+    world.store.restore_state(None)
+    await ticks(process)
+    assert await paused(world, *keys) == [False, False, True]
+
+
+async def test_a_process_that_follows_writes_no_pauses_since_it_sees_none_end(world: World) -> None:
+    process = await leading(world)
+    await process.node.control.pause([KEY])
+    await process.node.elector.resign()
+    leader = await world.process("next").lead()
+    await process.node.elector.tick()
+    await ticks(process)
+    world.store.restore_state(None)
+    await ticks(process, leader)
+    assert await paused(world) == [False]
+    assert process.events.one(StoreSetBack).pauses == ()
+
+
+async def test_a_leader_that_is_replaced_by_the_loss_itself_still_writes_the_pauses(world: World) -> None:
+    process = await leading(world)
+    await process.node.control.pause([KEY])
+    world.store.restore_state(None)
+    await world.process("next").lead()
+    world.clock.advance(4 * SECOND)
+    for _ in range(2):
+        await process.node.elector.tick()
+    assert not process.node.leads
+    await ticks(process)
+    assert await paused(world) == [True]
+
+
+async def test_pauses_that_could_not_be_written_are_written_later_unless_somebody_ends_them(world: World) -> None:
+    process = await leading(world, tasks=2)
+    keys = [KEY, TaskKey("group", "task 1")]
+    await process.node.control.pause(keys)
+    world.store.restore_state(None)
+    process.wire.trouble("pause", Trouble.LOST_REQUEST)
+    with pytest.raises(BackendUnavailable):
+        await process.node.registrar.tick()
+    assert await paused(world, *keys) == [False, False]
+    await process.node.control.resume(keys[:1])
+    await process.node.registrar.tick()
+    assert await paused(world, *keys) == [False, True]
+
+
+async def test_a_look_costs_the_same_however_many_tasks_are_paused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "PAUSES_PER_LOOK", 2)
+    process = await leading(world, tasks=5)
+    keys = [stored.task.key for stored in process.node.definitions]
+    await process.node.control.pause(keys)
+    await world.backend.schedule.resume(keys)
+    for left in (3, 1, 0):
+        await looked(process)
+        assert len(process.node.definitions.some_paused(9)) == left
 
 
 async def test_after_a_wipe_a_process_announces_itself_before_its_tasks_stand(world: World) -> None:

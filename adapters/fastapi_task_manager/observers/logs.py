@@ -20,6 +20,7 @@ from task_manager_core.domain.events import (
     RunSettled,
     RunStarted,
     SlotsDecided,
+    StoreSetBack,
     TermEnded,
     TermWon,
     TickFailed,
@@ -71,7 +72,7 @@ class LogObserver:
                 _log_scheduling(event)
             case RunStarted() | RunSettled() | ClaimLost() | RunReleased():
                 _log_run(event)
-            case ClaimReaped() | FindingMade():
+            case ClaimReaped() | FindingMade() | StoreSetBack():
                 _log_repair(event)
             case CatalogueChanged() | DefinitionKept() | ValueSetAside():
                 _log_definitions(event)
@@ -190,7 +191,7 @@ def _loggable(event: RunSettled) -> BaseException | None:
     return error if 0 < len(text) <= LONGEST_TRACEBACK else AbridgedError(failure.traceback)
 
 
-def _log_repair(event: ClaimReaped | FindingMade) -> None:
+def _log_repair(event: ClaimReaped | FindingMade | StoreSetBack) -> None:
     match event:
         case ClaimReaped(claim=claim):
             allowed = claim.run.retry.max_lost_attempts
@@ -204,6 +205,20 @@ def _log_repair(event: ClaimReaped | FindingMade) -> None:
             )
         case FindingMade(finding=finding):
             _log_finding(finding)
+        case StoreSetBack(wiped=True):
+            _reconciler.warning(
+                "the store was wiped: this process writes %d definitions and %d pauses again, as it knows them; "
+                "history, counts, waiting and running runs and other pauses are lost",
+                len(event.definitions),
+                len(event.pauses),
+            )
+        case StoreSetBack():
+            _reconciler.warning(
+                "the store fell back to an older state: this process writes %d definitions and %d pauses again, as it "
+                "knows them; whatever else happened since that state is lost",
+                len(event.definitions),
+                len(event.pauses),
+            )
 
 
 def _log_finding(finding: Finding) -> None:

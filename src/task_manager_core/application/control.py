@@ -121,10 +121,15 @@ class Control:
         return await self._backend.history.skips(key, limit)
 
     async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        return await self._backend.schedule.pause(keys)
+        found = await self._backend.schedule.pause(keys)
+        for key in found:
+            self._definitions.saw(key, paused=True)
+        return found
 
     async def resume(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        return await self._backend.schedule.resume(keys)
+        found = await self._backend.schedule.resume(keys)
+        self._definitions.resumed(found)
+        return found
 
     async def reset(self, keys: Collection[TaskKey]) -> int:
         """End backoffs: waiting retries go now."""

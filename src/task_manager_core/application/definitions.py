@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 
 from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.observation import TaskView
 from task_manager_core.domain.planning import Plan
 from task_manager_core.domain.task import StoredTask, Task
 from task_manager_core.ports import Changes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What this node knows of what the store has lost. `wiped`: all of it; else the store fell back to an older state.
+
+    `tasks` come with their next slots if this node gave them; `paused` are tasks that it saw paused, lost or not.
+    """
+
+    wiped: bool
+    tasks: tuple[tuple[Task, Plan | None], ...]
+    paused: frozenset[TaskKey]
+
+
 class Definitions:
-    """Law: at `version`, exactly what the store held at that version. Only the registrar writes it."""
+    """Law: at `version`, exactly what the store held at that version. Only the registrar writes it.
+
+    Beside it stands what the node has seen as the leader: the next slots that it gave, and which tasks are paused.
+    """
 
     def __init__(self) -> None:
         self.loaded = False
@@ -22,6 +40,11 @@ class Definitions:
         self._doubted: dict[TaskKey, int] = {}
         self._incarnation = 0
         self._plans: dict[TaskKey, Plan | None] = {}
+        self._paused: dict[TaskKey, None] = {}
+        self._follows = False
+        """Has somebody else begun to lead since the last reading?"""
+        self.lost_pauses: set[TaskKey] = set()
+        """To be written again."""
         self._tasks: dict[TaskKey, StoredTask] = {}
         self._retired: frozenset[TaskKey] = frozenset()
         self._unreadable: frozenset[TaskKey] = frozenset()
@@ -52,20 +75,55 @@ class Definitions:
         self._plans[key] = plan
 
     def forget_plans(self) -> None:
-        """Somebody else gives the tasks their next slots now."""
+        """Somebody else gives the tasks their next slots now. What the node saw of pauses grows old from now on, and is
+        forgotten once the store has been read without a loss."""
         self._plans.clear()
+        self._follows = True
 
-    def lost(self, changes: Changes) -> tuple[tuple[Task, Plan | None], ...] | None:
-        """The definitions that the store has forgotten, with their next slots if this node knows them; None if it has
-        forgotten nothing.
+    def saw(self, key: TaskKey, *, paused: bool) -> None:
+        """Remember that a task is paused, or is not."""
+        if paused:
+            self._paused[key] = None
+        else:
+            self._paused.pop(key, None)
+
+    def saw_all(self, views: Iterable[TaskView]) -> None:
+        for view in views:
+            self.saw(view.key, paused=view.paused)
+
+    def resumed(self, keys: Iterable[TaskKey]) -> None:
+        """Somebody has resumed these tasks here: no older pause of them counts."""
+        for key in keys:
+            self._paused.pop(key, None)
+            self.lost_pauses.discard(key)
+
+    def some_paused(self, limit: int) -> list[TaskKey]:
+        """Tasks that this node saw paused, to be looked at again; with the next call the ones after them."""
+        chosen = list(islice(self._paused, limit))
+        for key in chosen:
+            self._paused[key] = self._paused.pop(key)
+        return chosen
+
+    def lost(self, changes: Changes) -> Loss | None:
+        """What the store has lost; None if it has lost nothing.
 
         A store in another incarnation, or at an older version than the one seen before, did not remove what is missing.
         """
-        same = changes.incarnation == self._incarnation and changes.version >= self.version
-        if self._incarnation == 0 or same:
+        same = changes.incarnation == self._incarnation
+        if self._incarnation == 0 or (same and changes.version >= self.version):
             return None
         gone = (stored.task for key, stored in self._tasks.items() if key not in changes.keys)
-        return tuple((task, self._plans.get(task.key)) for task in gone)
+        return Loss(
+            wiped=not same,
+            tasks=tuple((task, self._plans.get(task.key)) for task in gone),
+            paused=frozenset(self._paused),
+        )
+
+    def read(self) -> None:
+        """The store has been read and has lost nothing."""
+        if self._follows:
+            self._paused.clear()
+            self._follows = False
 
     def doubt(self, key: TaskKey, version: int) -> None:
         """The store shows this version. If it should be known and is not, the store fell back to an older state and has
@@ -80,6 +138,7 @@ class Definitions:
         for key in removed:
             del self._tasks[key]
             self._plans.pop(key, None)
+            self._paused.pop(key, None)
         changed = tuple(stored.task.key for stored in changes.changed if self._tasks.get(stored.task.key) != stored)
         self._tasks.update((stored.task.key, stored) for stored in changes.changed)
         self._retired = changes.retired

@@ -23,6 +23,9 @@ RECOVERY = timedelta(seconds=2)
 
 SUSPECTS_PER_LOOK = 100
 
+PAUSES_PER_LOOK = 100
+"""So many tasks that were paused are looked at again. If the store loses them, the leader writes their pauses again."""
+
 
 class Reconciler:
     """One tick: reap expired claims, diagnose, retire strays, report the rest."""
@@ -103,8 +106,10 @@ class Reconciler:
         if seen_in is None or seen_in != frame.term or seen - living:
             found = await self._backend.history.snapshot()
         else:
-            keys = await self._suspects(frame)
+            paused = self._definitions.some_paused(PAUSES_PER_LOOK)
+            keys = await self._suspects(frame) | frozenset(paused)
             found = await self._backend.history.snapshot(keys) if keys else frame
+        self._definitions.saw_all(found.tasks)
         self._seen = (frame.term, living)  # Only now: a look that failed has seen nothing.
         return found
 

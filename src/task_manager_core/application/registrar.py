@@ -10,7 +10,7 @@ from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.giving_up import given_up_by_now
 from task_manager_core.application.registry import Registry
 from task_manager_core.application.wishes import Wishes
-from task_manager_core.domain.events import CatalogueChanged, DefinitionKept
+from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, StoreSetBack
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.observation import Presence, TaskView
 from task_manager_core.domain.planning import SLOTS_PER_DECISION, Plan, Skipped, SkipReason, first_plan, plan_after
@@ -61,7 +61,7 @@ def _instead_of(view: TaskView, task: Task, now: datetime) -> Definition:
 
 class Registrar:
     """One tick: announce, load changes, remove and write what the code asked for, write what it declares and the store
-    lacks.
+    lacks, and what it has lost.
 
     A static definition is written once per life of the process, and again only if the store lost it: two versions of an
     application that run side by side do not overwrite each other for ever. A dynamic one that the store holds stays as
@@ -124,6 +124,7 @@ class Registrar:
                 await self.refresh()
             if await self._write():
                 await self.refresh()
+            await self._pause_again()
 
     async def refresh(self) -> None:
         """Learn what changed in the store until now: from a reading that begins after this call. One reading is on its
@@ -144,16 +145,29 @@ class Registrar:
             if self._definitions.since == since:
                 break
         self._definitions.loaded = True
-        if changes is not None:
+        if changes is None:
+            self._definitions.read()
+        else:
             self._learn(changes)
         self.wishes.read(answers)
 
     def _learn(self, changes: Changes) -> None:
-        lost = self._definitions.lost(changes)
-        if lost is not None:
+        loss = self._definitions.lost(changes)
+        if loss is None:
+            self._definitions.read()
+        else:
             self._written.clear()
             self._announced = None
-            self._lost.update((task.key, (task, plan)) for task, plan in lost)
+            self._lost.update((task.key, (task, plan)) for task, plan in loss.tasks)
+            self._definitions.lost_pauses |= loss.paused
+            self._observer.notice(
+                StoreSetBack(
+                    node=self._node,
+                    wiped=loss.wiped,
+                    definitions=tuple(sorted(task.key for task, _ in loss.tasks)),
+                    pauses=tuple(sorted(loss.paused)),
+                )
+            )
         unreadable = tuple(sorted(key for key in changes.unreadable if not self._definitions.is_unreadable(key)))
         changed, removed = self._definitions.apply(changes)
         if changed or removed or unreadable:
@@ -183,6 +197,7 @@ class Registrar:
             self.wishes.removed(removals)
             for key in removals:
                 self._lost.pop(key, None)
+                self._definitions.lost_pauses.discard(key)
         return bool(removals)
 
     async def _write(self) -> bool:
@@ -203,6 +218,16 @@ class Registrar:
                     batch = []
             await self._put(batch)
         return bool(tasks)
+
+    async def _pause_again(self) -> None:
+        """The tasks stand again, so that their pauses can. A resumption is not written again: a task that is off by
+        mistake is found sooner than one that runs against somebody's will."""
+        keys = frozenset(self._definitions.lost_pauses)
+        if keys:
+            found = await self._schedule.pause(keys)
+            self._definitions.lost_pauses -= keys
+            for key in found:
+                self._definitions.saw(key, paused=True)
 
     async def _put(self, batch: list[Definition]) -> None:
         answers = await self._catalogue.put(batch)

@@ -51,6 +51,8 @@ class Scheduler:
         limit = TASKS_PER_COMMIT + self._unknown
         agenda = await self._schedule.agenda(limit)
         known = [(task, due) for due in agenda.due if (task := self._definitions.at(due.key, due.version)) is not None]
+        for due in agenda.due:
+            self._definitions.saw(due.key, paused=due.paused)
         unknown, self._unknown = self._unknown, len(agenda.due) - len(known)
         if self._unknown:
             for due in agenda.due:

@@ -122,6 +122,17 @@ class ValueSetAside:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSetBack:
+    """The store has lost everything (`wiped`), or has fallen back to an older state. The node writes again what it
+    knows: the definitions that are gone, and pauses."""
+
+    node: NodeId
+    wiped: bool
+    definitions: tuple[TaskKey, ...]
+    pauses: tuple[TaskKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DefinitionKept:
     """Code added a dynamic task of which the store holds another definition: that one stays."""
 
@@ -163,6 +174,7 @@ Event = (
     | FindingMade
     | CatalogueChanged
     | ValueSetAside
+    | StoreSetBack
     | DefinitionKept
     | TickFailed
     | TickRecovered
