@@ -14,7 +14,7 @@ class MemoryAttendance:
         self._state = state
 
     async def announce(self, presence: Presence, ttl: timedelta) -> None:
-        now = self._state.now()
+        now = self._state.steady()
         self._state.present = {
             node: (other, until) for node, (other, until) in self._state.present.items() if now < until
         }

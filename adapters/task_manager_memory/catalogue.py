@@ -33,8 +33,10 @@ class MemoryCatalogue:
         skipped = definition.skipped
         if entry is not None and skipped and (entry.plan is None or entry.plan.slot != skipped[0].first):
             return Conflict(entry.version)
-        if entry is not None and definition.replan and definition.plan and definition.plan.slot <= state.now():
-            return Conflict(entry.version)
+        if entry is not None and definition.replan and definition.plan:
+            passed = state.now() if entry.decided is None else max(state.now(), entry.decided)
+            if definition.plan.slot <= passed:
+                return Conflict(entry.version)
         version = self._next_version()
         if entry is None:
             entry = state.entries[task.key] = Entry(

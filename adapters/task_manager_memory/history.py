@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from datetime import datetime
 from itertools import islice
 
 from task_manager_core.domain.identity import TaskKey
@@ -35,12 +36,12 @@ class MemoryHistory:
     async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
         state = self._state
         state.promote()
-        now = state.now()
+        now = state.steady()
         chosen = state.entries.keys() if keys is None else [key for key in keys if key in state.entries]
         return Snapshot(
-            now=now,
+            now=state.now(),
             term=state.term if now < state.lease_ends else None,
-            tasks=tuple(_view(state.entries[key]) for key in sorted(set(chosen))),
+            tasks=tuple(_view(state.entries[key], state.shown) for key in sorted(set(chosen))),
             nodes=tuple(
                 presence
                 for _, (presence, until) in sorted(state.present.items(), key=lambda item: item[0])
@@ -50,15 +51,16 @@ class MemoryHistory:
         )
 
 
-def _view(entry: Entry) -> TaskView:
+def _view(entry: Entry, shown: Callable[[datetime], datetime]) -> TaskView:
     places = (*entry.live.values(), *entry.held)
     return TaskView(
         key=entry.task.key,
         version=entry.version,
         plan=entry.plan,
+        decided=entry.decided,
         paused=entry.paused,
         resumed_at=entry.resumed_at,
         retired=entry.retired,
-        live=tuple(place.view() for place in places),
+        live=tuple(place.view(shown) for place in places),
         skipped=dict(entry.skipped),
     )

@@ -15,7 +15,7 @@ class MemoryLeadership:
 
     async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | Held:
         state = self._state
-        now = state.now()
+        now = state.steady()
         if state.term is not None and now < state.lease_ends:
             if state.term.holder == candidate:
                 return state.term
@@ -27,12 +27,12 @@ class MemoryLeadership:
     async def renew(self, term: Term, ttl: timedelta) -> bool:
         if not self._state.reigns(term):
             return False
-        self._state.lease_ends = self._state.now() + ttl
+        self._state.lease_ends = self._state.steady() + ttl
         return True
 
     async def resign(self, term: Term) -> bool:
         if not self._state.reigns(term):
             return False
-        self._state.lease_ends = self._state.now()
+        self._state.lease_ends = self._state.steady()
         self._state.signal.ring()
         return True

@@ -26,7 +26,7 @@ class MemoryRunQueue:
     def _remembered(self, run: Run) -> str | None:
         """What was asked for when this run was; None if nothing is remembered."""
         entry = self._state.entries.get(run.task)
-        requests, oldest = {} if entry is None else entry.requests, self._state.now() - REQUEST_MEMORY
+        requests, oldest = {} if entry is None else entry.requests, self._state.steady() - REQUEST_MEMORY
         while requests and requests[first := next(iter(requests))][0] <= oldest:
             del requests[first]
         return requests[run.id][1] if run.id in requests else None
@@ -37,7 +37,7 @@ class MemoryRunQueue:
             return Enqueued.UNKNOWN_TASK
         if run.id in entry.requests or entry.place(run.id) is not None:
             return Enqueued.DUPLICATE
-        entry.requests[run.id] = self._state.now(), asked
+        entry.requests[run.id] = self._state.steady(), asked
         if run.exclusive and (entry.live or entry.held):
             entry.held.append(Place(run=run, state=RunState.HELD))
             return Enqueued.HELD
@@ -60,7 +60,7 @@ class MemoryRunQueue:
         while not claims and (left := timedelta(seconds=deadline - loop.time())) > timedelta(0):
             # Only looked at: what was promoted between the claim and the wait would ring before anybody listens.
             following = min((place.due_at for place in self._state.waiting.values() if place.due_at), default=None)
-            await self._state.wake.wait(left if following is None else min(left, following - self._state.now()))
+            await self._state.wake.wait(left if following is None else min(left, following - self._state.steady()))
             claims = self._claim(worker, limit)
         return claims
 
@@ -70,13 +70,13 @@ class MemoryRunQueue:
         line = list(islice(chain(queued[Priority.HIGH].values(), queued[Priority.LOW].values()), limit))
         for place in line:
             self._state.take(place)
-            place.state, place.worker, place.beat = RunState.RUNNING, worker, self._state.now()
+            place.state, place.worker, place.beat = RunState.RUNNING, worker, self._state.steady()
             place.token = self._state.next_token()  # Not before: a store that was set back gives the run again.
             self._state.claimed[place.run.id] = place
         return tuple(place.claim() for place in line)
 
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
-        now = self._state.now()
+        now = self._state.steady()
         lost: set[Claim] = set()
         cancelling: set[Claim] = set()
         for claim in claims:
@@ -100,7 +100,7 @@ class MemoryRunQueue:
         if isinstance(settlement.outcome, Retried) and not place.cancelling:
             self._state.take(place)
             place.attempt, place.failures = place.attempt + 1, place.failures + 1
-            self._state.to_waiting(place, self._state.now() + settlement.outcome.delay, retrying=True)
+            self._state.to_waiting(place, self._state.steady() + settlement.outcome.delay, retrying=True)
         else:
             self._state.end(place)
         return True
@@ -120,7 +120,7 @@ class MemoryRunQueue:
             self._state.take(place)
             place.attempt += started
             if delay > timedelta(0):
-                self._state.to_waiting(place, self._state.now() + delay, retrying=False)
+                self._state.to_waiting(place, self._state.steady() + delay, retrying=False)
             else:
                 self._state.to_queue(place)
         return frozenset(lost)
@@ -128,11 +128,11 @@ class MemoryRunQueue:
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
         if not self._state.reigns(term):
             return Fenced()
-        now = self._state.now()
+        now, shown = self._state.steady(), self._state.shown
         expired = [place for place in self._state.claimed.values() if now - place.beat >= ttl][:limit]
         claims = tuple(place.claim() for place in expired)
         for place, claim in zip(expired, claims, strict=True):
-            self._record(place.run.task, _record(claim, AttemptStatus.LOST, place.beat, now))
+            self._record(place.run.task, _record(claim, AttemptStatus.LOST, shown(place.beat), shown(now)))
             self._state.take(place)
             if place.cancelling:
                 self._state.end(place)
@@ -172,7 +172,7 @@ class MemoryRunQueue:
         waiting = self._state.waiting.values()
         chosen = [place for place in waiting if place.run.task in named and place.run.id not in left]
         for place in chosen:
-            place.due_at = self._state.now()
+            place.due_at = self._state.steady()
         self._state.promote()
         return len(chosen)
 

@@ -67,7 +67,7 @@ class MemorySchedule:
         if hold:
             entry.held.append(Place(run=hold, state=RunState.HELD))
         entry.skip(decision.skipped)
-        entry.plan = decision.plan
+        entry.plan, entry.decided = decision.plan, decision.last or entry.decided
         return True
 
     async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -29,7 +29,7 @@ _HELD = (
 
 @dataclass(slots=True, kw_only=True)
 class Place:
-    """Where a live run stands. `token` is that of its last claim."""
+    """Where a live run stands. `token` is that of its last claim; `beat` and `due_at` are steady instants."""
 
     run: Run
     state: RunState
@@ -54,7 +54,7 @@ class Place:
             worker=self.worker,
         )
 
-    def view(self) -> LiveRun:
+    def view(self, shown: Callable[[datetime], datetime]) -> LiveRun:
         return LiveRun(
             run=self.run.id,
             slot=self.run.slot,
@@ -63,7 +63,7 @@ class Place:
             failures=self.failures,
             losses=self.losses,
             worker=self.worker,
-            due_at=self.due_at,
+            due_at=None if self.due_at is None else shown(self.due_at),
             retrying=self.retrying,
             cancelling=self.cancelling,
         )
@@ -76,6 +76,7 @@ class Entry:
     task: Task
     version: int
     plan: Plan | None
+    decided: datetime | None = None
     paused: bool = False
     resumed_at: datetime | None = None
     retired: bool = False
@@ -132,11 +133,18 @@ class StateCopy:
     held: dict[str, object]
 
 
+def _milliseconds(seconds: float) -> timedelta:
+    """Cut to whole milliseconds; a microsecond is forgiven, because sums of seconds end a little below their end."""
+    return timedelta(milliseconds=int(seconds * 1000 + 1e-3))
+
+
 class State:
-    """One store. `now` is its time, in whole milliseconds like every other store's."""
+    """One store. `now` is its time, in whole milliseconds like every other store's. Lengths of time are measured by
+    `steady`, which begins with the same instant and goes on when the clock is set."""
 
     def __init__(self, clock: Clock, retention: Retention) -> None:
         self._clock = clock
+        self._began = self.now() - _milliseconds(clock.monotonic())
         self.retention = retention
         self.wake = Bell()
         self.signal = Bell()
@@ -167,17 +175,24 @@ class State:
         now = self._clock.now()
         return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
+    def steady(self) -> datetime:
+        return self._began + _milliseconds(self._clock.monotonic())
+
+    def shown(self, instant: datetime) -> datetime:
+        """A steady instant as the clock says it."""
+        return instant + (self.now() - self.steady())
+
     def next_number(self, last: int) -> int:
         """Strictly greater than `last`, and greater than anything a wiped store may have given out before."""
-        return max(last + 1, (self.now() - _EPOCH) // timedelta(milliseconds=1))
+        return max(last + 1, (self.steady() - _EPOCH) // timedelta(milliseconds=1))
 
     def next_token(self) -> int:
         """Strictly greater than every token before, and than those of an earlier process, whose time was before."""
-        self._token = max(self._token + 1, (self.now() - _EPOCH) // timedelta(microseconds=1))
+        self._token = max(self._token + 1, (self.steady() - _EPOCH) // timedelta(microseconds=1))
         return self._token
 
     def reigns(self, term: Term) -> bool:
-        return self.term == term and self.now() < self.lease_ends
+        return self.term == term and self.steady() < self.lease_ends
 
     # -- the places of a run ------------------------------------------------------------------------------------------
 
@@ -194,7 +209,7 @@ class State:
 
     def promote(self) -> datetime | None:
         """Queue the waiting runs whose instant has come; the answer is the next instant."""
-        now = self.now()
+        now = self.steady()
         line = sorted(self.waiting.values(), key=lambda place: place.due_at or now)
         for place in line:
             if place.due_at is not None and place.due_at > now:

@@ -103,21 +103,22 @@ class RedisHistory:
         """The frame, the tasks that are left, and the views. Each part is read when it comes, which may be long work:
         between two of them others have their turn."""
         reply = await self._client.run(_SNAPSHOT, framed, TASKS_PER_SCRIPT, everything, len(known), *known, *tasks)
-        frame, views, left, strange = row(reply, 4)
+        frame, views, left, ahead, strange = row(reply, 5)
         self._aside.hear(strange)
-        seen = [self._view(view) for view in items(views)]
+        seen = [self._view(view, number(ahead)) for view in items(views)]
         return frame, texts(left), [view for view in seen if view is not None]
 
-    def _view(self, reply: Reply) -> TaskView | None:
-        task, *rest = row(reply, 10)
+    def _view(self, reply: Reply, ahead: int) -> TaskView | None:
+        task, *rest = row(reply, 11)
         name = text(task)
-        return self._aside.read(f"the state of {shown(name)}", lambda: self._view_of(decode_task(name), rest))
+        return self._aside.read(f"the state of {shown(name)}", lambda: self._view_of(decode_task(name), rest, ahead))
 
-    def _view_of(self, key: TaskKey, state: Sequence[Reply]) -> TaskView:
-        version, slot, due, paused, resumed_at, retired, skips, live, line = state
+    def _view_of(self, key: TaskKey, state: Sequence[Reply], ahead: int) -> TaskView:
+        version, slot, due, decided, paused, resumed_at, retired, skips, live, line = state
         read = self._aside.read
         runs = [
-            read(f"the place of run {shown(run)} of {key}", partial(_live, run, place)) for run, place in pairs(live)
+            read(f"the place of run {shown(run)} of {key}", partial(_live, run, place, ahead))
+            for run, place in pairs(live)
         ]
         held = [read(f"a place in the line of {key}", partial(_held, place)) for place in texts(line)]
         counts = [read(f"a count of the skips of {key}", partial(_count, *count)) for count in pairs(skips)]
@@ -125,6 +126,7 @@ class RedisHistory:
             key=key,
             version=number(version),
             plan=None if slot == "" else read(f"the plan of {key}", partial(_plan, slot, due)),
+            decided=None if decided == "" else read(f"the last decided slot of {key}", partial(moment, decided)),
             paused=paused == "1",
             resumed_at=None if resumed_at == "" else read(f"the end of a pause of {key}", partial(moment, resumed_at)),
             retired=retired == 1,
@@ -149,8 +151,8 @@ def _order(run: LiveRun) -> tuple[bool, datetime, str]:
     return run.slot is None, run.slot or _EPOCH, run.run.value
 
 
-def _live(run: str, place: str) -> LiveRun:
-    """A run whose place is given in the words that the scripts write."""
+def _live(run: str, place: str, ahead: int) -> LiveRun:
+    """A run whose place is given in the words that the scripts write; its instant is ahead of the clock."""
     state, flag, _, worker, _, _, attempt, failures, losses, slot, kind, due, *_ = words(place, 12)
     at = _STATES.get(state)
     if at is None:
@@ -163,7 +165,7 @@ def _live(run: str, place: str) -> LiveRun:
         failures=number(failures),
         losses=number(losses),
         worker=NodeId(decode(worker)) if at is RunState.RUNNING else None,
-        due_at=moment(due) if at is RunState.WAITING else None,
+        due_at=moment(number(due) - ahead) if at is RunState.WAITING else None,
         retrying=kind == "retry",
         cancelling=flag == "!",
     )

@@ -84,6 +84,7 @@ def _decision(decision: Advance) -> list[Argument]:
         decision.version,
         milliseconds(decision.slot),
         *plan_arguments(decision.plan),
+        "" if decision.last is None else milliseconds(decision.last),
         int(bool(decision.fire) and decision.fire[0].exclusive),
         len(decision.fire),
         len(held),

@@ -57,17 +57,17 @@ class Store(File):
             if term is None:
                 term = Term(candidate, self._next("term"))
                 self._do("DELETE FROM lease")
-                self._do("INSERT INTO lease VALUES (?, ?, ?)", candidate.value, term.token, self._now + ms(ttl))
+                self._do("INSERT INTO lease VALUES (?, ?, ?)", candidate.value, term.token, self._steady + ms(ttl))
             elif term.holder != candidate:
                 [lease] = self._do("SELECT ends FROM lease")
-                return Held(term.holder, span(lease["ends"] - self._now))
+                return Held(term.holder, span(lease["ends"] - self._steady))
             return term
 
     async def renew(self, term: Term, ttl: timedelta) -> bool:
         with self.transaction():
             if self._term() != term:
                 return False
-            self._do("UPDATE lease SET ends = ?", self._now + ms(ttl))
+            self._do("UPDATE lease SET ends = ?", self._steady + ms(ttl))
             return True
 
     async def resign(self, term: Term) -> bool:
@@ -91,7 +91,8 @@ class Store(File):
             return stands
         if new.expected != stands or (old and new.skipped and old["slot"] != milliseconds(new.skipped[0].first)):
             return Conflict(stands)
-        if old and new.replan and new.plan and milliseconds(new.plan.slot) <= self._now:
+        passed = max(self._now, old["decided"] or 0) if old else 0
+        if old and new.replan and new.plan and milliseconds(new.plan.slot) <= passed:
             return Conflict(stands)
         if old is None:
             self._do("INSERT INTO tasks (grp, name) VALUES (?, ?)", key.group, key.name)
@@ -171,6 +172,8 @@ class Store(File):
             self._admit(task["id"], hold, "held")
         self._skip(task["id"], decision.skipped)
         self._plan(task["id"], decision.plan)
+        if decision.last:
+            self._do("UPDATE tasks SET decided = ? WHERE id = ?", milliseconds(decision.last), task["id"])
         return True
 
     async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
@@ -187,7 +190,7 @@ class Store(File):
 
     async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
         with self.transaction():
-            self._do("DELETE FROM requests WHERE until <= ?", self._now)
+            self._do("DELETE FROM requests WHERE until <= ?", self._steady)
             other = "SELECT 1 FROM requests WHERE run = ? AND asked <> ?"
             others = frozenset(run.id for run in runs if self._do(other, run.id.value, asked))
             return AskedOtherwise(others) if others else tuple(self._enqueue(run, asked) for run in runs)
@@ -198,7 +201,7 @@ class Store(File):
             return Enqueued.UNKNOWN_TASK
         if self._do("SELECT 1 FROM requests WHERE run = ?1 UNION SELECT 1 FROM runs WHERE id = ?1", run.id.value):
             return Enqueued.DUPLICATE
-        memory = run.id.value, task["id"], asked, self._now + ms(REQUEST_MEMORY)
+        memory = run.id.value, task["id"], asked, self._steady + ms(REQUEST_MEMORY)
         self._do("INSERT INTO requests VALUES (?, ?, ?, ?)", *memory)
         held = run.exclusive and (task["live"] or task["held"])
         self._admit(task["id"], run, "held" if held else "queued")
@@ -217,15 +220,15 @@ class Store(File):
             queued = "SELECT id FROM runs WHERE state = 'queued' ORDER BY low, token LIMIT ?"
             for row in self._do(queued, limit - len(claims)):
                 take = "UPDATE runs SET state = 'running', token = ?, worker = ?, beat = ? WHERE id = ? RETURNING *"
-                claims += map(claim_of, self._do(take, self._next("token"), worker.value, self._now, row["id"]))
+                claims += map(claim_of, self._do(take, self._next("token"), worker.value, self._steady, row["id"]))
             return tuple(claims)
 
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
         with self.transaction():
             found = [(claim, self._of(claim)) for claim in claims]
-            live = {claim: row for claim, row in found if row and self._now - row["beat"] < ms(ttl)}
+            live = {claim: row for claim, row in found if row and self._steady - row["beat"] < ms(ttl)}
             for row in live.values():
-                self._do("UPDATE runs SET beat = ? WHERE id = ?", self._now, row["id"])
+                self._do("UPDATE runs SET beat = ? WHERE id = ?", self._steady, row["id"])
             cancelling = frozenset(claim for claim, row in live.items() if row["cancelling"])
             return Extension(frozenset(claims) - live.keys(), cancelling)
 
@@ -239,7 +242,7 @@ class Store(File):
             return False
         self._record(row["task"], settlement.record())
         if isinstance(outcome, Retried) and not row["cancelling"]:
-            self._move(row["id"], self._now + ms(outcome.delay), attempts=1, failures=1)
+            self._move(row["id"], self._steady + ms(outcome.delay), attempts=1, failures=1)
         else:
             self._end(row)
         return True
@@ -253,7 +256,7 @@ class Store(File):
                     self._record(row["task"], line)
                     self._end(row)
                 else:
-                    self._move(row["id"], self._now + ms(delay) if delay else None, attempts=int(started))
+                    self._move(row["id"], self._steady + ms(delay) if delay else None, attempts=int(started))
             return frozenset(claims) - held.keys()
 
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
@@ -261,9 +264,10 @@ class Store(File):
             if self._term() != term:
                 return Fenced()
             silent = "SELECT * FROM runs WHERE state = 'running' AND beat <= ? ORDER BY token LIMIT ?"
-            rows = self._do(silent, self._now - ms(ttl), limit)
+            rows = self._do(silent, self._steady - ms(ttl), limit)
             for row in rows:
-                self._record(row["task"], line_of(row, AttemptStatus.LOST, started_at=row["beat"], now=self._now))
+                beat = row["beat"] - self._ahead
+                self._record(row["task"], line_of(row, AttemptStatus.LOST, started_at=beat, now=self._now))
                 if row["cancelling"]:
                     self._end(row)
                 else:
@@ -318,7 +322,7 @@ class Store(File):
     async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
         with self.transaction():
             rows = {key_of(row): row for row in self._do("SELECT * FROM tasks ORDER BY grp, name")}
-            living = self._do("SELECT body FROM nodes WHERE until > ? ORDER BY node", self._now)
+            living = self._do("SELECT body FROM nodes WHERE until > ? ORDER BY node", self._steady)
             [queued] = self._do("SELECT count(*) AS runs FROM runs WHERE state = 'queued'")
             return Snapshot(
                 now=instant(self._now),
@@ -336,10 +340,11 @@ class Store(File):
             key=key,
             version=row["version"],
             plan=plan,
+            decided=None if row["decided"] is None else instant(row["decided"]),
             paused=bool(row["paused"]),
             resumed_at=None if row["resumed_at"] is None else instant(row["resumed_at"]),
             retired=bool(row["retired"]),
-            live=tuple(map(live_of, runs)),
+            live=tuple(live_of(run, self._ahead) for run in runs),
             skipped={SkipReason(one["reason"]): one["number"] for one in skipped},
         )
 
@@ -347,8 +352,8 @@ class Store(File):
 
     async def announce(self, presence: Presence, ttl: timedelta) -> None:
         with self.transaction():
-            self._do("DELETE FROM nodes WHERE until <= ?", self._now)
-            word, until = codec.encode_presence(presence), self._now + ms(ttl)
+            self._do("DELETE FROM nodes WHERE until <= ?", self._steady)
+            word, until = codec.encode_presence(presence), self._steady + ms(ttl)
             self._do("INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)", presence.node.value, word, until)
 
     async def depart(self, node: NodeId) -> None:
@@ -406,4 +411,7 @@ async def conformance_harness() -> AsyncGenerator[Harness]:
             async def advance(delta: timedelta) -> None:
                 clock.advance(delta)
 
-            yield Harness(backend=await another(), advance=advance, wipe=another)
+            async def set_back(delta: timedelta) -> None:
+                clock.set_wall(clock.now() - delta)
+
+            yield Harness(backend=await another(), advance=advance, wipe=another, set_back=set_back)

@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS lease (holder TEXT, token INTEGER, ends INTEGER);
 CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, value INTEGER);
 CREATE TABLE IF NOT EXISTS tasks (
     id INTEGER PRIMARY KEY, grp TEXT, name TEXT, definition TEXT, version INTEGER, slot INTEGER, due_at INTEGER,
-    paused INTEGER DEFAULT 0, resumed_at INTEGER, retired INTEGER DEFAULT 0, UNIQUE (grp, name));
+    decided INTEGER, paused INTEGER DEFAULT 0, resumed_at INTEGER, retired INTEGER DEFAULT 0, UNIQUE (grp, name));
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, task INTEGER REFERENCES tasks ON DELETE CASCADE, body TEXT, low INTEGER, state TEXT,
     token INTEGER, attempt INTEGER DEFAULT 1, failures INTEGER DEFAULT 0, losses INTEGER DEFAULT 0, worker TEXT,
@@ -72,7 +72,7 @@ class File:
     def __init__(self, path: Path, clock: Clock, retention: Retention) -> None:
         self._path, self._clock, self._retention = path, clock, retention
         self._connection: sqlite3.Connection | None = None
-        self._now = 0
+        self._now = self._ahead = 0
 
     def _connected(self) -> sqlite3.Connection:
         """Opened by the first verb, because opening a backend must not fail while its store is away."""
@@ -94,6 +94,7 @@ class File:
             self._do("BEGIN IMMEDIATE")
             try:
                 self._now = milliseconds(self._clock.now())
+                self._ahead = self._set_back()
                 self._promote()
                 yield
                 self._do("COMMIT")
@@ -125,8 +126,22 @@ class File:
     def _next(self, name: str) -> int:
         """Strictly greater than before, and than anything that a file which was lost may have given out."""
         greater = "INSERT INTO numbers VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = max(value + 1, ?2)"
-        self._do(greater, name, self._now)
+        self._do(greater, name, self._steady)
         return self._number(name)
+
+    @property
+    def _steady(self) -> int:
+        """By this time lengths are measured: it goes on where the clock is set back."""
+        return self._now + self._ahead
+
+    def _set_back(self) -> int:
+        """How far the clock was set back until now."""
+        latest, known = self._number("latest"), self._number("set_back")
+        ahead = max(known, latest - self._now)
+        if self._now + ahead > latest or ahead > known:
+            for name, value in (("latest", self._now + ahead), ("set_back", ahead)):
+                self._do("INSERT INTO numbers VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2", name, value)
+        return ahead
 
     def _changed(self) -> int:
         """The catalogue has a new version."""
@@ -136,7 +151,7 @@ class File:
         return version
 
     def _term(self) -> Term | None:
-        row = self._first("SELECT * FROM lease WHERE ends > ?", self._now)
+        row = self._first("SELECT * FROM lease WHERE ends > ?", self._steady)
         return Term(NodeId(row["holder"]), row["token"]) if row else None
 
     def _task(self, key: TaskKey) -> sqlite3.Row | None:
@@ -193,7 +208,7 @@ class File:
     def _promote(self) -> None:
         """What has waited long enough is queued before any verb looks."""
         due = "SELECT id FROM runs WHERE state = 'waiting' AND due_at <= ? ORDER BY due_at, token"
-        for row in self._do(due, self._now):
+        for row in self._do(due, self._steady):
             self._move(row["id"], None)
 
     def _end(self, row: sqlite3.Row) -> None:
@@ -258,7 +273,7 @@ def claim_of(row: sqlite3.Row) -> Claim:
     )
 
 
-def live_of(row: sqlite3.Row) -> LiveRun:
+def live_of(row: sqlite3.Row, ahead: int) -> LiveRun:
     return LiveRun(
         run=RunId(row["id"]),
         slot=codec.decode_run(row["body"]).slot,
@@ -267,7 +282,7 @@ def live_of(row: sqlite3.Row) -> LiveRun:
         failures=row["failures"],
         losses=row["losses"],
         worker=None if row["worker"] is None else NodeId(row["worker"]),
-        due_at=None if row["due_at"] is None else instant(row["due_at"]),
+        due_at=None if row["due_at"] is None else instant(row["due_at"] - ahead),
         retrying=bool(row["retrying"]),
         cancelling=bool(row["cancelling"]),
     )

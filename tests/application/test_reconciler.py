@@ -209,6 +209,18 @@ async def test_a_task_that_no_living_process_declares_for_long_is_retired(world:
     assert leader.events.of(FindingMade) == []
 
 
+async def test_a_stray_is_one_for_no_longer_because_the_clock_was_set_back(world: World) -> None:
+    old = world.process("old").declares(a_task())
+    await old.node.registrar.tick()
+    leader = await world.process("leader").lead()
+    await old.backend.attendance.depart(old.id)
+    await looks(leader)
+    world.clock.set_wall(world.clock.now() - timedelta(days=1))
+    await looks(leader)
+    await looks(leader)
+    assert await retired(world)
+
+
 async def test_a_task_that_one_of_many_versions_declares_is_no_stray(world: World) -> None:
     leader = await world.process("leader").lead()
     other = world.process("other").declares(a_task())

@@ -178,6 +178,18 @@ async def test_a_changed_schedule_begins_after_now_and_its_undecided_slots_are_o
     assert (found.plan, found.skipped) == (at(timedelta(hours=1)), {SkipReason.DELETED: 3})
 
 
+async def test_a_schedule_that_changes_after_the_clock_was_set_back_begins_after_what_was_decided(world: World) -> None:
+    leader = await world.process("leader").declares(a_task()).lead()
+    await leader.reign(after=10 * MINUTE)
+    await leader.node.scheduler.tick()
+    world.clock.set_wall(NOON + 5 * MINUTE)
+    await ticks(world.process("new").declares(a_task(schedule=Schedule.every(2 * MINUTE))))
+    assert await plan(world) == at(12 * MINUTE)
+    found = await view(world)
+    assert found is not None
+    assert (found.decided, found.skipped.get(SkipReason.DELETED)) == (NOON + 10 * MINUTE, None)
+
+
 async def test_another_change_keeps_the_rhythm(world: World) -> None:
     await ticks(world.process("old").declares(a_task()))
     world.clock.advance(3 * MINUTE)

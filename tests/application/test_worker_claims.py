@@ -328,6 +328,10 @@ class PassingClock(ManualClock):
         self.advance(timedelta(milliseconds=1))
         return super().now()
 
+    def monotonic(self) -> float:
+        self.advance(timedelta(milliseconds=1))
+        return super().monotonic()
+
 
 @pytest.mark.parametrize("pause", range(1, 12))
 async def test_a_run_that_falls_due_while_a_claim_begins_to_wait_does_not_wait_with_it(pause: int) -> None:

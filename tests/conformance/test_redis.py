@@ -19,7 +19,13 @@ from tests.adapters.redis.moved import open_moved
 @asynccontextmanager
 async def moved_harness(url: str, prefix: str) -> AsyncGenerator[Harness]:
     async with open_moved(url, RETENTION, prefix=prefix) as moved:
-        yield Harness(backend=moved.backend, advance=moved.advance, wipe=moved.wipe, retention=RETENTION)
+        yield Harness(
+            backend=moved.backend,
+            advance=moved.advance,
+            wipe=moved.wipe,
+            set_back=moved.set_back,
+            retention=RETENTION,
+        )
 
 
 class TestRedis(BackendContract):

@@ -22,6 +22,7 @@ from task_manager_core.domain import identity, planning
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Held, Term, Turn
+from task_manager_core.domain.observation import TaskView
 from task_manager_core.domain.planning import Advance, DueTask, plan_after
 from task_manager_core.domain.planning import Plan as NextSlot
 from task_manager_core.domain.policy import RetryPolicy
@@ -175,6 +176,23 @@ def _next_from_now(original: Any) -> object:
     return _due_slots
 
 
+def _decided_slots_forgotten(original: Any) -> object:
+    def _commit(self: MemorySchedule, decision: Advance) -> bool:
+        kept: bool = original(self, decision)
+        if decision.key in self._state.entries:
+            self._state.entries[decision.key].decided = None
+        return kept
+
+    return _commit
+
+
+def _lengths_by_the_clock(_original: object) -> object:
+    def steady(self: State) -> datetime:
+        return self.now()
+
+    return steady
+
+
 # -- leadership -------------------------------------------------------------------------------------------------------
 
 
@@ -183,8 +201,8 @@ def _renew_by_get_and_set(_original: object) -> object:
         if not self._state.reigns(term):
             return False
         await asyncio.sleep(SHORT.total_seconds())
-        if self._state.now() < self._state.lease_ends:
-            self._state.term, self._state.lease_ends = term, self._state.now() + ttl
+        if self._state.steady() < self._state.lease_ends:
+            self._state.term, self._state.lease_ends = term, self._state.steady() + ttl
         return True
 
     return renew
@@ -255,7 +273,7 @@ def _step_down_on_error(original: Any) -> object:
 def _no_fence_on_reap(original: Any) -> object:
     async def reap(self: MemoryRunQueue, term: Term, ttl: timedelta, limit: int) -> Any:
         reigning, ends = self._state.term, self._state.lease_ends
-        self._state.term, self._state.lease_ends = term, self._state.now() + timedelta(seconds=1)
+        self._state.term, self._state.lease_ends = term, self._state.steady() + timedelta(seconds=1)
         try:
             return await original(self, term, ttl, limit)
         finally:
@@ -282,7 +300,7 @@ def _revives(_original: object) -> object:
             if place is None:
                 lost.add(claim)
             else:
-                place.beat = self._state.now()
+                place.beat = self._state.steady()
         return Extension(frozenset(lost), frozenset())
 
     return extend
@@ -530,7 +548,7 @@ def _removed_runs_stay(_original: object) -> object:
 def _no_fence_on_retire(original: Any) -> object:
     async def retire(self: MemoryCatalogue, term: Term, keys: Collection[TaskKey]) -> Any:
         reigning, ends = self._state.term, self._state.lease_ends
-        self._state.term, self._state.lease_ends = term, self._state.now() + timedelta(seconds=1)
+        self._state.term, self._state.lease_ends = term, self._state.steady() + timedelta(seconds=1)
         try:
             return await original(self, term, keys)
         finally:
@@ -541,9 +559,9 @@ def _no_fence_on_retire(original: Any) -> object:
 
 def _change_fires_at_once(original: Any) -> object:
     async def changed_definition(
-        schedule: object, stored: StoredTask, task: Task, following: NextSlot | None, now: datetime
+        schedule: object, stored: StoredTask, task: Task, view: TaskView | None, now: datetime
     ) -> Definition:
-        definition: Definition = await original(schedule, stored, task, following, now)
+        definition: Definition = await original(schedule, stored, task, view, now)
         return (
             replace(definition, plan=NextSlot(slot=now + SOON, due_at=now + SOON)) if definition.replan else definition
         )
@@ -846,6 +864,30 @@ MUTANTS: tuple[Mutant, ...] = (
         replacement=_statistics_decide,
         breaks="I7",
         plan=plan(faults=[at("settle", 1, FaultKind.ERROR)]),
+    ),
+    Mutant(
+        defect="lengths measured by the clock",
+        owner=State,
+        name="steady",
+        replacement=_lengths_by_the_clock,
+        breaks="I3",
+        plan=plan(faults=[then(5.0, FaultKind.KILL), then(5.5, FaultKind.SET_BACK, amount=30.0)]),
+    ),
+    Mutant(
+        defect="decided slots planned again by a clock that was set back",
+        random=False,
+        owner=MemorySchedule,
+        name="_commit",
+        replacement=_decided_slots_forgotten,
+        breaks="I1",
+        plan=plan(
+            TaskPlan(every=1.0),
+            TaskPlan(every=2.0, dynamic=True),
+            faults=[
+                then(8.2, FaultKind.SET_BACK, amount=5.0),
+                *(then(second, FaultKind.CHANGE, task=1) for second in (8.5, 9.0)),
+            ],
+        ),
     ),
     Mutant(
         defect="random run id",

@@ -6,7 +6,7 @@ local function cancel_held(task, run)
     return 'not_live'
   end
   local priority, slot = read_held(text)
-  remember(task, store_line(run, new_place(priority, slot), 'cancelled', now, '', '0'))
+  remember(task, store_line(run, new_place(priority, slot), 'cancelled', steady(), '', '0'))
   stop_holding(task, run, priority, slot)
   return 'cancelled'
 end
@@ -22,7 +22,7 @@ local function cancel(task, run)
     return 'requested'
   end
   -- An attempt that nobody claimed has no token.
-  remember(task, store_line(run, place, 'cancelled', now, '', '0'))
+  remember(task, store_line(run, place, 'cancelled', steady(), '', '0'))
   -- Its place goes last, because without it a repetition would find nothing to cancel.
   if place.state == 'q' then
     redis.call('XDEL', streams[place.priority], place.id)

@@ -63,7 +63,7 @@ end
 -- Greater than every token before, and than every one that a failover may have lost.
 local function first_token(count)
   local last = integer(redis.call('GET', root .. ':token')) or 0
-  local first = math.max(last + 1, clock[1] * 1000000 + clock[2] + ARGV[1] * 1000)
+  local first = math.max(last + 1, steady() * 1000 + clock[2] % 1000)
   redis.call('SET', root .. ':token', string.format('%.0f', first + count - 1))
   return first
 end
@@ -75,7 +75,7 @@ local function claim(taken)
     local task, run, _, body = unpack(one)
     held[#held + 1] = task .. ' ' .. run
     held[#held + 1] = body
-    beats[#beats + 1] = now
+    beats[#beats + 1] = steady()
     beats[#beats + 1] = claim_on(worker, task, run)
   end
   spread(held, function(...) redis.call('HSET', bodies, ...) end)

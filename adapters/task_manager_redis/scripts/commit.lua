@@ -1,7 +1,7 @@
 -- Needs runs and tasks.
--- ARGV: holder, token, then per decision: task, version, slot, next slot and due (empty without a plan), exclusive
--- (0, 1), how many to fire, hold and skip; per run to fire or hold: run, priority, slot, body; per skip: reason, count,
--- text.
+-- ARGV: holder, token, then per decision: task, version, slot, next slot and due (empty without a plan), the last slot
+-- that is decided (empty for none), exclusive (0, 1), how many to fire, hold and skip; per run to fire or hold: run,
+-- priority, slot, body; per skip: reason, count, text.
 -- Answer: nil when fenced, else per decision 1 if it was kept and 0 if it was overtaken.
 if not reigns(ARGV[4], ARGV[5]) then
   return false
@@ -27,9 +27,9 @@ end
 local answers = {}
 local at = 6
 while at <= #ARGV do
-  local task, version, slot, next_slot, next_due, exclusive, fires, holds, skips = unpack(ARGV, at, at + 8)
+  local task, version, slot, next_slot, next_due, decided, exclusive, fires, holds, skips = unpack(ARGV, at, at + 9)
   fires, holds, skips = tonumber(fires), tonumber(holds), tonumber(skips)
-  local runs = at + 9
+  local runs = at + 10
   local skipped = runs + 4 * (fires + holds)
   at = skipped + 3 * skips
 
@@ -45,6 +45,9 @@ while at <= #ARGV do
     if holds > 0 then
       local i = runs + 4 * fires
       hold(task, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
+    end
+    if decided ~= '' then
+      redis.call('HSET', root .. ':task:' .. task, 'decided', decided)
     end
     plan(task, next_slot, next_due)
   end

@@ -15,7 +15,7 @@ end
 local function remembered(run, task)
   local text = redis.call('GET', root .. ':requested:' .. run)
   local ends, born, what = string.match(text or '', '^(%d+) (%S+) (%S*)$')
-  return ends and tonumber(ends) > now and born == life(task) and what
+  return ends and tonumber(ends) > steady() and born == life(task) and what
 end
 
 local function lives(live, held, run)
@@ -37,7 +37,7 @@ local function enqueue(run, task, priority, slot, exclusive, body)
     queue(task, run, new_place(priority, slot), body)
   end
   -- Only now: of a run that was not queued nobody may think that it was.
-  local text = table.concat({ string.format('%.0f', now + memory), life(task), asked }, ' ')
+  local text = table.concat({ string.format('%.0f', steady() + memory), life(task), asked }, ' ')
   redis.call('SET', root .. ':requested:' .. run, text, 'PX', memory)
   return holding and 'held' or 'queued'
 end

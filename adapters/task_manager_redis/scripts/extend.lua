@@ -10,10 +10,10 @@ for i = 5, #ARGV, 4 do
   local text, claim = held_by(worker, token, task, run), claim_on(worker, task, run)
   local beat = text and redis.call('ZSCORE', claims, claim)
   -- A heartbeat that somebody deleted is noted again.
-  if not text or (beat and now - beat >= ttl) then
+  if not text or (beat and steady() - beat >= ttl) then
     lost[#lost + 1] = number
   else
-    redis.call('ZADD', claims, now, claim)
+    redis.call('ZADD', claims, steady(), claim)
     if string.sub(text, 3, 3) == '!' then
       cancelling[#cancelling + 1] = number
     end

@@ -10,7 +10,7 @@ for i = first, #ARGV do
   for _, kind in ipairs({ 'retry', 'pause' }) do
     for _, run in ipairs(redis.call('HKEYS', root .. ':' .. kind .. ':' .. ARGV[i])) do
       if not spared[run] then
-        redis.call('ZADD', waiting, now, ARGV[i] .. ' ' .. run)
+        redis.call('ZADD', waiting, steady(), ARGV[i] .. ' ' .. run)
         count = count + 1
       end
     end

@@ -34,9 +34,26 @@ local function integer(text)
   return whole and tonumber(text) or nil
 end
 
+-- Lengths of time are measured by `steady`, which goes on where a clock is set back: the server's time, and all that it
+-- was set back by until now. Every script that is told of it notes it, because what has ended must not live again.
+-- A script that only watches the clock lets it run on for `lag` milliseconds.
+local set_back
+local function steady(lag)
+  if not set_back then
+    local noted = redis.call('HMGET', root .. ':clock', 'latest', 'set_back')
+    local latest, known = integer(noted[1]) or 0, integer(noted[2]) or 0
+    set_back = math.max(known, latest - now)
+    if set_back > known or now + set_back > latest + (lag or 0) then
+      -- If the memory is full this fails, and the next script notes it.
+      redis.pcall('HSET', root .. ':clock', 'latest', now + set_back, 'set_back', set_back)
+    end
+  end
+  return now + set_back
+end
+
 local function reigns(holder, token)
   local term = redis.call('HMGET', reign, 'holder', 'token', 'until')
-  return term[1] == holder and term[2] == token and now < (integer(term[3]) or 0)
+  return term[1] == holder and term[2] == token and steady() < (integer(term[3]) or 0)
 end
 
 -- What somebody else did to our values. It is passed over, or put right, row by row, and said beside the answer: where,

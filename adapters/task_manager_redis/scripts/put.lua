@@ -6,7 +6,7 @@ local answers, changed = {}, false
 
 local function put(task, expected, replan, slot, due, text, given_up, skips, at)
   local key = root .. ':task:' .. task
-  local stored = redis.call('HMGET', key, 'version', 'definition', 'slot', 'due')
+  local stored = redis.call('HMGET', key, 'version', 'definition', 'slot', 'due', 'decided')
   if not integer(stored[1]) then
     stored = {} -- Without a version it is no task, whatever else somebody left of it.
   end
@@ -18,7 +18,7 @@ local function put(task, expected, replan, slot, due, text, given_up, skips, at)
   if expected ~= found or (stored[1] and given_up ~= '' and given_up ~= stored[3]) then
     return -1 - found
   end
-  if stored[1] and replan == '1' and slot ~= '' and tonumber(slot) <= now then
+  if stored[1] and replan == '1' and slot ~= '' and tonumber(slot) <= math.max(now, stored[5] or 0) then
     return -1 - found
   end
   local version = next_version()

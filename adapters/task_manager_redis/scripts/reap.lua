@@ -27,7 +27,7 @@ end
 local reaped = {}
 despite_full_memory()
 open_streams()
-local silent = redis.call('ZRANGEBYSCORE', claims, '-inf', now - ttl, 'WITHSCORES', 'LIMIT', 0, limit)
+local silent = redis.call('ZRANGEBYSCORE', claims, '-inf', steady() - ttl, 'WITHSCORES', 'LIMIT', 0, limit)
 for i = 1, #silent, 2 do
   local worker, task, run = string.match(silent[i], '^(%S+) (%S+) (%S+)$')
   if worker then

@@ -14,12 +14,12 @@ for i = 6, #ARGV, 4 do
   if place and not body then
     give_up(task, run, place)
   elseif place and place.flag == '!' then
-    remember(task, store_line(run, place, 'cancelled', now, worker, token))
+    remember(task, store_line(run, place, 'cancelled', steady(), worker, token))
     ended(task, run)
   elseif place then
     place.attempt = place.attempt + started
     if delay > 0 then
-      postpone(task, run, place, body, 'pause', now + delay)
+      postpone(task, run, place, body, 'pause', steady() + delay)
     else
       queue(task, run, place, body)
     end

@@ -3,5 +3,5 @@ if not reigns(ARGV[4], ARGV[5]) then
   return 0
 end
 despite_full_memory()
-redis.call('HSET', reign, 'until', now + ARGV[6])
+redis.call('HSET', reign, 'until', steady() + ARGV[6])
 return 1

@@ -3,6 +3,6 @@ if not reigns(ARGV[4], ARGV[5]) then
   return 0
 end
 despite_full_memory()
-redis.call('HSET', reign, 'until', now)
+redis.call('HSET', reign, 'until', steady())
 ring()
 return 1

@@ -178,7 +178,7 @@ local function mend_waiting(task)
     if one and not redis.call('ZSCORE', waiting, task .. ' ' .. one) then
       for _, run in ipairs(redis.call('HKEYS', bodies)) do
         local place = place_of(task, run)
-        redis.call('ZADD', waiting, place and place.state == 'w' and place.due or now, task .. ' ' .. run)
+        redis.call('ZADD', waiting, place and place.state == 'w' and place.due or steady(), task .. ' ' .. run)
       end
     end
   end
@@ -193,7 +193,7 @@ end
 local function mend_claim(worker, task, run)
   if not redis.call('ZSCORE', claims, claim_on(worker, task, run)) then
     despite_full_memory()
-    redis.call('ZADD', claims, now, claim_on(worker, task, run))
+    redis.call('ZADD', claims, steady(), claim_on(worker, task, run))
   end
 end
 
@@ -236,7 +236,7 @@ local function remember(task, line)
   note(root .. ':history:' .. task, keep, line)
 end
 
--- A line of history that no worker can write, in the text form of the core's codec.
+-- A line of history that no worker can write, in the text form of the core's codec. It began at a steady instant.
 local function store_line(run, place, status, started_at, worker, token)
   local function plain(text)
     return (string.gsub(text, '%%(%x%x)', function(digits) return string.char(tonumber(digits, 16)) end))
@@ -245,24 +245,24 @@ local function store_line(run, place, status, started_at, worker, token)
     .. ',"slot":' .. (place.slot == '-' and 'null' or place.slot)
     .. ',"attempt":' .. place.attempt
     .. ',"status":"' .. status
-    .. '","started_at":' .. string.format('%.0f', started_at)
-    .. ',"duration_us":' .. string.format('%.0f', (now - started_at) * 1000)
+    .. '","started_at":' .. string.format('%.0f', started_at - set_back)
+    .. ',"duration_us":' .. string.format('%.0f', (steady() - started_at) * 1000)
     .. ',"worker":' .. cjson.encode(plain(worker))
     .. ',"token":' .. token .. ',"failure":null}'
 end
 
 -- The body of a run is gone, so nobody can execute it: it ends, on the record.
 local function give_up(task, run, place)
-  remember(task, store_line(run, place, 'lost', now, '', '0'))
+  remember(task, store_line(run, place, 'lost', steady(), '', '0'))
   ended(task, run)
 end
 
 -- Queue what has waited long enough; the answer is how long the next one waits, -1 for none.
 local function promote(limit)
   local following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
-  if following[2] and tonumber(following[2]) <= now then
+  if following[2] and tonumber(following[2]) <= steady() then
     despite_full_memory()
-    for _, member in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, limit)) do
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', steady(), 'LIMIT', 0, limit)) do
       local task, run = string.match(member, '^(%S+) (%S+)$')
       local place = task and place_of(task, run)
       local waits = place and place.state == 'w'
@@ -281,7 +281,7 @@ local function promote(limit)
     end
     following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
   end
-  return following[2] and math.max(0, following[2] - now) or -1
+  return following[2] and math.max(0, following[2] - steady()) or -1
 end
 
 -- A stream that is gone took its runs with it.

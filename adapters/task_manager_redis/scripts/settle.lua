@@ -15,7 +15,7 @@ for i = 4, #ARGV, 6 do
     local place = body and read_place(text)
     if place then
       place.attempt, place.failures = place.attempt + 1, place.failures + 1
-      postpone(task, run, place, body, 'retry', now + delay)
+      postpone(task, run, place, body, 'retry', steady() + delay)
     else
       ended(task, run)
     end

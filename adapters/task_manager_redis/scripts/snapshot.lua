@@ -2,10 +2,10 @@
 -- ARGV: whether the frame is wanted (0, 1), most tasks viewed when all are asked for, whether all are (0, 1), how many
 -- presences the reader knows, their digests, tasks.
 -- Answer: frame (empty, or now, holder, token, queued, nodes), views, tasks that exist and are not among the views, and
--- what is strange.
+-- by how much the instants at which runs are due are ahead of the clock, and what is strange.
 -- A node: its name, the digest of its presence, its text (empty if known).
--- A view: task, version, slot, due, paused, resumed_at, retired, skips (reason, count, ...), live runs (run, place, ...),
--- held runs (run, priority and slot as words) in their order.
+-- A view: task, version, slot, due, decided, paused, resumed_at, retired, skips (reason, count, ...), live runs (run,
+-- place, ...), held runs (run, priority and slot as words) in their order.
 local FIRST_KNOWN, FIRST_TASK = 8, 8 + ARGV[7]
 
 local framed, most, all = ARGV[4] == '1', tonumber(ARGV[5]), ARGV[6] == '1'
@@ -36,7 +36,7 @@ local function view(task)
     end
   end
   return integer(fields.version) and {
-    task, fields.version, fields.slot or '', fields.due or '', fields.paused or '',
+    task, fields.version, fields.slot or '', fields.due or '', fields.decided or '', fields.paused or '',
     fields.resumed_at or '', redis.call('SISMEMBER', root .. ':retired', task), skips,
     mend_claims(task, redis.call('HGETALL', root .. ':live:' .. task)), line_of(task, -1),
   }
@@ -47,7 +47,7 @@ local function nodes()
   for i = FIRST_KNOWN, FIRST_TASK - 1 do
     known[ARGV[i]] = true
   end
-  for _, node in ipairs(redis.call('ZRANGEBYSCORE', root .. ':nodes', '(' .. now, '+inf')) do
+  for _, node in ipairs(redis.call('ZRANGEBYSCORE', root .. ':nodes', '(' .. steady(), '+inf')) do
     local digest = redis.call('HGET', presences, 'digest ' .. node)
     if digest then
       found[#found + 1] = { node, digest, known[digest] and '' or redis.call('HGET', presences, 'text ' .. node) or '' }
@@ -58,7 +58,7 @@ end
 
 local function frame()
   local term = redis.call('HMGET', reign, 'holder', 'token', 'until')
-  if not term[1] or now >= (integer(term[3]) or 0) then
+  if not term[1] or steady() >= (integer(term[3]) or 0) then
     term = { '', '' }
   end
   local queued = redis.call('XLEN', streams.high) + redis.call('XLEN', streams.low)
@@ -74,4 +74,4 @@ for _, task in ipairs(asked) do
     left[#left + 1] = task
   end
 end
-return { framed and frame() or {}, views, left, strange }
+return { framed and frame() or {}, views, left, steady() - now, strange }

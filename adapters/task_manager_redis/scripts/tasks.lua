@@ -41,7 +41,7 @@ local function version_of_store()
 end
 
 local function next_version()
-  local version = math.max(version_of_store() + 1, now)
+  local version = math.max(version_of_store() + 1, steady())
   redis.call('SET', root .. ':version', version)
   redis.call('SETNX', root .. ':incarnation', version)
   return version

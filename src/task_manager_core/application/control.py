@@ -202,8 +202,8 @@ class Control:
             if stored.version != expected:
                 break
             snapshot = await self._backend.history.snapshot([task.key])
-            plan = snapshot.tasks[0].plan if snapshot.tasks else None
-            definition = await changed_definition(self._backend.schedule, stored, task, plan, snapshot.now)
+            view = snapshot.tasks[0] if snapshot.tasks else None
+            definition = await changed_definition(self._backend.schedule, stored, task, view, snapshot.now)
             if definition.replan:
                 _refuse_ended(task, definition.plan)
             (answer,) = await self._backend.catalogue.put([definition])

@@ -125,7 +125,7 @@ class Reconciler:
         everybody has announced himself again, and a change of hands comes with a first look."""
         term = self._elector.trusted()
         seen_in, seen = self._strays
-        since = {key: seen[key] if key in seen and term == seen_in else now for key in strays}
+        since = {key: min(seen[key], now) if key in seen and term == seen_in else now for key in strays}
         self._strays = (term, since)
         over = [key for key in strays if now - since[key] >= self._policy.presence_ttl]
         if not over or term is None:

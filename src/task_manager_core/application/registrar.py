@@ -33,20 +33,21 @@ ANNOUNCEMENTS_PER_TTL = 3
 
 
 async def changed_definition(
-    schedule: Schedule, stored: StoredTask, task: Task, plan: Plan | None, now: datetime
+    schedule: Schedule, stored: StoredTask, task: Task, view: TaskView | None, now: datetime
 ) -> Definition:
-    """Replace a definition that is scheduled with `plan` next. Another schedule begins after now; the slots of the old
+    """Replace a definition whose task stands as `view` shows. Another schedule begins after now; the slots of the old
     one that nobody decided about are given up, on the record."""
     if stored.task.schedule == task.schedule:
         return Definition(task=task, expected=stored.version, replan=False)
-    return await _replanned(schedule, stored, task, plan, now)
+    return await _replanned(schedule, stored, task, view, now)
 
 
 async def _replanned(
-    schedule: Schedule, stored: StoredTask, task: Task, plan: Plan | None, now: datetime
+    schedule: Schedule, stored: StoredTask, task: Task, view: TaskView | None, now: datetime
 ) -> Definition:
+    plan, decided = (None, None) if view is None else (view.plan, view.decided)
     skipped, now = await given_up_by_now(schedule, stored.task, plan, now, SkipReason.DELETED)
-    following = plan_after(task, now)
+    following = _new_plan(task, decided, now)
     return Definition(task=task, expected=stored.version, replan=True, plan=following, skipped=skipped)
 
 
@@ -56,7 +57,13 @@ def _instead_of(view: TaskView, task: Task, now: datetime) -> Definition:
     skipped: tuple[Skipped, ...] = ()
     if view.plan is not None and view.plan.slot <= now:
         skipped = (Skipped(first=view.plan.slot, last=view.plan.slot, count=1, reason=SkipReason.DELETED),)
-    return Definition(task=task, expected=view.version, replan=True, plan=plan_after(task, now), skipped=skipped)
+    following = _new_plan(task, view.decided, now)
+    return Definition(task=task, expected=view.version, replan=True, plan=following, skipped=skipped)
+
+
+def _new_plan(task: Task, decided: datetime | None, now: datetime) -> Plan | None:
+    """After now, and after the last slot that was decided, which lies ahead when the store's clock was set back."""
+    return plan_after(task, now if decided is None else max(now, decided))
 
 
 class Registrar:
@@ -263,14 +270,15 @@ class Registrar:
         if task.key in self._lost:
             _, last = self._lost[task.key]
             skipped, now = await given_up_by_now(self._schedule, task, last, now, SkipReason.STORE_LOST)
-            return Definition(task=task, expected=0, replan=True, plan=plan_after(task, now), skipped=skipped)
+            following = last if last is not None and last.slot > now else plan_after(task, now)
+            return Definition(task=task, expected=0, replan=True, plan=following, skipped=skipped)
         if view is not None and self._definitions.is_unreadable(task.key):
             return _instead_of(view, task, now)
-        stored, plan = self._definitions.get(task.key), None if view is None else view.plan
+        stored = self._definitions.get(task.key)
         wished = self.wishes.additions.get(task.key) is task
         if stored is None or (wished and stored.task.dynamic):
             # A wish makes no change of what somebody else has added since it was looked at.
             return Definition(task=task, expected=0, replan=True, plan=first_plan(task, now))
         if self._definitions.is_retired(task.key):
-            return await _replanned(self._schedule, stored, task, plan, now)
-        return await changed_definition(self._schedule, stored, task, plan, now)
+            return await _replanned(self._schedule, stored, task, view, now)
+        return await changed_definition(self._schedule, stored, task, view, now)

@@ -31,12 +31,13 @@ class LiveRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskView:
-    """A task's state at one instant. `resumed_at`: when its last pause ended. `retired`: no living process declares
-    this static task any more."""
+    """A task's state at one instant. `decided`: the last slot that anything was decided about. `resumed_at`: when its
+    last pause ended. `retired`: no living process declares this static task any more."""
 
     key: TaskKey
     version: int
     plan: Plan | None
+    decided: datetime | None = None
     paused: bool = False
     resumed_at: datetime | None = None
     retired: bool = False

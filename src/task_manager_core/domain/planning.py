@@ -101,6 +101,13 @@ class Advance:
     plan: Plan | None = None
 
     @property
+    def last(self) -> datetime | None:
+        """The last slot that this decision accounts for."""
+        runs = self.fire if self.hold is None else (*self.fire, self.hold)
+        slots = [run.slot for run in runs if run.slot is not None]
+        return max((*slots, *(skip.last for skip in self.skipped)), default=None)
+
+    @property
     def slots(self) -> int:
         """How many slots this decision accounts for."""
         return len(self.fire) + (self.hold is not None) + sum(skip.count for skip in self.skipped)

@@ -1,6 +1,8 @@
 """What the rules need from the world. Each port is a set of atomic promises; its docstring is its law.
 
-Every verb takes the store's time, in whole milliseconds; no length of time is cut to less. Losing a race is an answer.
+Every verb takes the store's time, in whole milliseconds; no length of time is cut to less. The clock of a store may be
+set: slots are instants by that clock, and lengths of time go on as if it had not been set back. Losing a race is an
+answer.
 An exception means "unknown": asking again with the same arguments is always safe.
 """
 

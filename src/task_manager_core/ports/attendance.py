@@ -14,6 +14,7 @@ class Attendance(Protocol):
 
     1. A node is among the living of a snapshot until `ttl` after its last announcement, or until it departs.
     2. The last announcement of a node replaces its earlier ones.
+    3. A presence ends after its length, also if the store's clock is set back meanwhile.
     """
 
     async def announce(self, presence: Presence, ttl: timedelta) -> None:

@@ -69,7 +69,8 @@ class Catalogue(Protocol):
     9. Retirement is fenced by the term.
     10. Every change wakes whoever waits for a signal.
     11. A definition that gives up slots is not written once another next slot stands.
-    12. A new plan of a known task is not written once its slot has passed: the leader may have dispatched that slot.
+    12. A new plan of a known task is not written once its slot has passed, nor up to the last slot that was decided
+        about: the leader may have dispatched that slot.
     13. The incarnation stays the same until the store loses what it held; no two are equal.
     """
 

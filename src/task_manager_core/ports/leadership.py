@@ -20,6 +20,7 @@ class Leadership(Protocol):
     5. A lease that has ended is never revived.
     6. A renewal or resignation by any other term changes nothing.
     7. A resignation ends the lease at once.
+    8. A lease ends after its length, also if the store's clock is set back meanwhile.
     """
 
     async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | Held:

@@ -71,6 +71,8 @@ class RunQueue(Protocol):
     14. Claims of a worker that it does not know (their reply was lost) are given again when it says what it knows.
     15. A request under the id of a remembered run that asks for something else is refused whole: none of its runs is
         queued.
+    16. Claims, waits and the memory of requests end after their length, also if the store's clock is set back
+        meanwhile.
     """
 
     async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:

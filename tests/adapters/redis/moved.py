@@ -34,6 +34,10 @@ class MovedRedis:
         self.client.shift += delta // _MILLISECOND
         await self.client.run(script("promote"))
 
+    async def set_back(self, delta: timedelta) -> None:
+        """Set the server's clock back, as an operator does."""
+        self.client.shift -= delta // _MILLISECOND
+
     async def now(self) -> datetime:
         return (await self.backend.schedule.agenda(0)).now
 

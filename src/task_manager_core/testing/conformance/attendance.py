@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.testing.conformance.build import MINUTE, ODD, SECOND, TTL, key, presence
+from task_manager_core.testing.conformance.build import HOUR, MINUTE, ODD, SECOND, TTL, key, presence
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
-from task_manager_core.testing.conformance.store import Store
+from task_manager_core.testing.conformance.store import SLACK, Store
 
 
 class AttendanceContract(Contract):
@@ -77,3 +77,17 @@ class AttendanceContract(Contract):
         nodes = (await store.history.snapshot()).nodes
         assert [one.node for one in nodes] == sorted(one.node for one in nodes)
         assert len(nodes) == 4
+
+    @law("attendance", 3)
+    async def test_a_node_does_not_live_longer_by_a_clock_that_is_set_back(self, store: Store) -> None:
+        """A presence ends after its length, also if the store's clock is set back meanwhile."""
+        await store.attendance.announce(presence("silent"), TTL)
+        await store.attendance.announce(presence("speaking"), TTL)
+        await store.set_back(HOUR)
+        await store.advance(TTL - 10 * SECOND)
+        assert await store.living() == ["silent", "speaking"]
+        await store.attendance.announce(presence("speaking"), TTL)
+        await store.advance(10 * SECOND + SLACK)
+        assert await store.living() == ["speaking"]
+        await store.advance(TTL)
+        assert await store.living() == []

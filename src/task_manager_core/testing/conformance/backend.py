@@ -125,7 +125,7 @@ class BackendLaws(Contract):
     @pytest.mark.parametrize("seed", range(12))
     async def test_every_live_run_is_in_exactly_one_place_whatever_happens(self, store: Store, seed: int) -> None:
         """Every live run is in exactly one place: held, queued, running or waiting."""
-        player = Player(store, await store.slot())
+        player = Player(store, await store.slot(), settable=store.settable)
         for step in (*OPENING, *chosen(Decider(seed), 80)):
             await player.play(step)
             assert_conserved(await store.history.snapshot())
@@ -139,7 +139,7 @@ class BackendLaws(Contract):
     async def test_asking_again_changes_nothing_more(self, store: Store, seed: int) -> None:
         """A verb that was answered may be asked again with the same arguments, and changes nothing more; only a claim
         gives more."""
-        player = Player(store, await store.slot())
+        player = Player(store, await store.slot(), settable=store.settable)
         for step in (*OPENING, *chosen(Decider(seed), 60)):
             ask = await player.call(step)
             await ask()

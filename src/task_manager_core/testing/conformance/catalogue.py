@@ -305,8 +305,8 @@ class CatalogueLaws(Contract):
 
     @law("catalogue", 12)
     async def test_a_plan_that_came_too_late_is_not_written(self, store: Store) -> None:
-        """A new plan of a known task is not written once its slot has passed: the leader may have dispatched that
-        slot."""
+        """A new plan of a known task is not written once its slot has passed, nor up to the last slot that was decided
+        about: the leader may have dispatched that slot."""
         slot, term = await store.slot(MINUTE), await store.lead()
         version = await store.define(task(), slot)
         change = definition(task(description="new"), expected=version, slot=slot)
@@ -318,6 +318,32 @@ class CatalogueLaws(Contract):
         assert await store.picture() == before
         again = definition(task(description="new"), expected=version, slot=slot + HOUR)
         assert await written(store, again) > version
+
+    @law("catalogue", 12)
+    async def test_a_slot_that_was_decided_is_not_planned_again_by_a_clock_that_was_set_back(
+        self, store: Store
+    ) -> None:
+        of, slot, term = task(), await store.slot(), await store.lead()
+        version = await store.define(of, slot - HOUR)
+        assert (await store.view(key())).decided is None
+        fires = [of.run_of_slot(slot - HOUR + number * MINUTE, version) for number in range(3)]
+        decided = decision(of, version, slot - HOUR, fire=fires, skips=[skipped(slot - MINUTE)], then=slot + MINUTE)
+        assert await store.kept(term, decided)
+        assert (await store.view(key())).decided == slot - MINUTE
+        await store.set_back(30 * MINUTE)
+        before = await store.picture()
+        for again in (slot - 10 * MINUTE, slot - MINUTE):
+            change = definition(task(description="new"), expected=version, slot=again)
+            assert await store.catalogue.put([change]) == (Conflict(version),), again
+        assert await store.picture() == before
+        later = definition(task(description="new"), expected=version, slot=slot)
+        newer = await written(store, later)
+        assert (await store.view(key())).decided == slot - MINUTE
+        assert await store.due(key()) is None
+        await store.advance(30 * MINUTE)
+        due = await store.due(key())
+        assert due is not None
+        assert (due.version, due.slot) == (newer, slot)
 
     @law("catalogue", 13)
     async def test_the_life_of_a_store_has_a_name(self, store: Store) -> None:

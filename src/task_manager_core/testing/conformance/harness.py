@@ -24,14 +24,16 @@ class Harness:
 
     After `advance(delta)` the store's time is later by `delta`, or by a little more if it also runs by itself; no test
     depends on less than some seconds. `wipe` loses everything the store holds, as a flush does, and answers how to
-    reach it from then on; without it the laws about a wiped store are not judged. `retention` is what the store was
-    opened with. `patience`: so many seconds of real time has a verb to answer, and has to happen what happens at once;
-    what a verb is asked to wait comes on top.
+    reach it from then on; without it the laws about a wiped store are not judged. `set_back(delta)` sets the store's
+    clock back while no time passes, as an operator does; without it the laws about that are not judged. `retention` is
+    what the store was opened with. `patience`: so many seconds of real time has a verb to answer, and has to happen
+    what happens at once; what a verb is asked to wait comes on top.
     """
 
     backend: Backend
     advance: Callable[[timedelta], Awaitable[None]]
     wipe: Callable[[], Awaitable[Backend]] | None = None
+    set_back: Callable[[timedelta], Awaitable[None]] | None = None
     retention: Retention = RETENTION
     patience: float = PATIENCE
 
@@ -51,10 +53,14 @@ async def clock_harness(open_backend: OpenBackend, *, retention: Retention = RET
         async def advance(delta: timedelta) -> None:
             clock.advance(delta)
 
+        async def set_back(delta: timedelta) -> None:
+            clock.set_wall(clock.now() - delta)
+
         backend = await open_another()
         yield Harness(
             backend=backend,
             advance=advance,
             wipe=None if backend.capabilities.durable else open_another,
+            set_back=set_back,
             retention=retention,
         )

@@ -9,7 +9,7 @@ import pytest
 
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Held, Term
-from task_manager_core.testing.conformance.build import ODD, SECOND, TTL
+from task_manager_core.testing.conformance.build import HOUR, ODD, SECOND, TTL
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import SLACK, Store
@@ -202,3 +202,24 @@ class LeadershipContract(Contract):
         successor = await store.lead(B, TTL)
         assert not await store.leadership.resign(term)
         assert await store.leads(successor)
+
+    @law("leadership", 8)
+    async def test_a_lease_is_not_longer_by_a_clock_that_is_set_back(self, store: Store) -> None:
+        """A lease ends after its length, also if the store's clock is set back meanwhile."""
+        term = await store.lead(A, TTL)
+        await store.advance(TTL / 2)
+        await store.set_back(HOUR)
+        assert await store.leads(term)
+        held = await store.leadership.campaign(B, TTL)
+        assert isinstance(held, Held)
+        assert held.remaining <= TTL / 2 + SLACK
+        assert await store.leadership.renew(term, TTL)
+        await store.advance(TTL - SLACK)
+        assert isinstance(await store.leadership.campaign(B, TTL), Held)
+        await store.advance(2 * SLACK)
+        assert not await store.leadership.renew(term, TTL)
+        following = await store.lead(B, TTL)
+        assert following.token > term.token
+        assert await store.leadership.resign(following)
+        await store.set_back(HOUR)
+        assert await store.leader() is None, "what has ended does not live again"

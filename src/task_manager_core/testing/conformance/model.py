@@ -68,13 +68,17 @@ async def compare(open_harness: OpenHarness, model: OpenBackend, steps: Sequence
             async def advance(delta: timedelta) -> None:
                 clock.advance(delta)
 
-            reference = Store(Harness(backend=backend, advance=advance, retention=harness.retention))
-            players = Player(store, origin), Player(reference, origin)
+            async def set_back(delta: timedelta) -> None:
+                clock.set_wall(clock.now() - delta)
+
+            modelled = Harness(backend=backend, advance=advance, set_back=set_back, retention=harness.retention)
+            both = store, Store(modelled)
+            players = [Player(one, origin, settable=store.settable) for one in both]
             for number, step in enumerate((*OPENING, *steps)):
                 found, expected = [await player.play(step) for player in players]
                 assert found == expected, f"step {number}: {step}"
-                seen, modelled = [await look(player) for player in players]
-                assert seen == modelled, f"after step {number}: {step}"
+                seen, expected = [await look(player) for player in players]
+                assert seen == expected, f"after step {number}: {step}"
 
 
 async def look(player: Player) -> dict[str, object]:
@@ -94,7 +98,7 @@ async def look(player: Player) -> dict[str, object]:
         return live.run, live.slot, live.attempt, live.failures, live.losses, place
 
     def stood(view: TaskView) -> object:
-        state = view.plan, view.paused, clocked(view.resumed_at), view.retired
+        state = view.plan, view.decided, view.paused, clocked(view.resumed_at), view.retired
         return state, dict(view.skipped), sorted(map(lived, view.live), key=str)
 
     return {

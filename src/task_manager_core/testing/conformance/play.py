@@ -60,6 +60,7 @@ KEYS = tuple(of.key for of in TASKS)
 
 class Verb(Enum):
     ADVANCE = "advance"
+    SET_BACK = "set back"
     CAMPAIGN = "campaign"
     RENEW = "renew"
     RESIGN = "resign"
@@ -83,7 +84,7 @@ class Verb(Enum):
     DEPART = "depart"
 
 
-REPEATABLE = frozenset(Verb) - {Verb.ADVANCE, Verb.CLAIM, Verb.RECLAIM}
+REPEATABLE = frozenset(Verb) - {Verb.ADVANCE, Verb.SET_BACK, Verb.CLAIM, Verb.RECLAIM}
 """A verb that was answered may be asked again and changes nothing more; the others ask for more each time."""
 
 
@@ -123,11 +124,15 @@ def chosen(decider: Decider, count: int) -> Iterator[Step]:
 
 
 class Player:
-    """Plays steps on one store, and remembers what it was answered: claims and terms that are over among them."""
+    """Plays steps on one store, and remembers what it was answered: claims and terms that are over among them.
 
-    def __init__(self, store: Store, origin: datetime) -> None:
+    `settable`: may the clock of this store be set back?
+    """
+
+    def __init__(self, store: Store, origin: datetime, *, settable: bool) -> None:
         self.store = store
         self.origin = origin
+        self.settable = settable
         self.moved = NOTHING
         self.claims: list[Claim] = []
         self.terms: list[Term] = []
@@ -169,6 +174,13 @@ class Player:
         self.moved += delta
         return lambda: self.store.advance(delta)
 
+    async def prepare_set_back(self, step: Step) -> Ask:
+        delta = UNIT * (step.how % 6)
+        if not self.settable:
+            return self.store.listening
+        self.moved -= delta
+        return lambda: self.store.set_back(delta)
+
     async def prepare_reign(self, step: Step) -> Ask:
         leadership, ttl, term = self.store.leadership, self.ttl(step.how), self.term(step.who)
         if step.verb is Verb.RENEW:
@@ -177,7 +189,7 @@ class Player:
             return lambda: leadership.resign(term)
 
         async def campaign() -> object:
-            answer = await leadership.campaign(NODES[step.who % len(NODES)], 10 * ttl)
+            answer = await leadership.campaign(NODES[step.who % len(NODES)], 10 * ttl + HALF)
             if not isinstance(answer, Term):
                 return answer.holder
             if answer not in self.terms:
@@ -352,6 +364,7 @@ _PREPARED_BY: dict[Verb, Callable[[Player, Step], Awaitable[Ask]]] = {
     verb: prepare
     for verbs, prepare in (
         ((Verb.ADVANCE,), Player.prepare_advance),
+        ((Verb.SET_BACK,), Player.prepare_set_back),
         ((Verb.CAMPAIGN, Verb.RENEW, Verb.RESIGN), Player.prepare_reign),
         ((Verb.PUT, Verb.REMOVE, Verb.RETIRE), Player.prepare_define),
         ((Verb.COMMIT,), Player.prepare_commit),

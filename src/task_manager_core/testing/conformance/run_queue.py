@@ -38,7 +38,7 @@ from task_manager_core.testing.conformance.build import (
 )
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
-from task_manager_core.testing.conformance.store import Store, near
+from task_manager_core.testing.conformance.store import SLACK, Store, near
 
 OTHER = NodeId("other")
 
@@ -373,3 +373,28 @@ class RunQueueLaws(Contract):
             assert await store.live(other.key) == ()
         assert await store.enqueue(first, late, asked="one") == (Enqueued.DUPLICATE, Enqueued.QUEUED)
         assert [claim.run for claim in await store.claim()] == [first, late]
+
+    @law("run_queue", 16)
+    async def test_no_length_of_time_is_longer_by_a_clock_that_is_set_back(self, store: Store) -> None:
+        """Claims, waits and the memory of requests end after their length, also if the store's clock is set back
+        meanwhile."""
+        term = await store.lead()
+        await store.define(task())
+        retried, postponed = await store.take(run(task(), "retried")), await store.take(run(task(), "postponed"))
+        assert await store.settle(retried, Retried(2 * MINUTE))
+        assert await store.release(postponed, 2 * MINUTE)
+        silent, beating = await store.take(run(task(), "silent")), await store.take(run(task(), "beating"))
+        await store.set_back(2 * REQUEST_MEMORY)
+        now = await store.now()
+        assert all(live.due_at is None or near(live.due_at, now + 2 * MINUTE) for live in await store.live(key()))
+        await store.advance(MINUTE - 10 * SECOND)
+        assert await store.alive(beating, MINUTE)
+        await store.advance(10 * SECOND + SLACK)
+        assert await store.reap(term, MINUTE) == (silent,)
+        assert near((await store.records(key()))[0].started_at, now)
+        assert [claim.run for claim in await store.claim()] == [silent.run]
+        await store.advance(MINUTE)
+        assert {claim.run for claim in await store.claim()} == {retried.run, postponed.run}
+        assert await store.settle(beating)
+        await store.advance(REQUEST_MEMORY)
+        assert await store.enqueue(beating.run) == (Enqueued.QUEUED,)

@@ -28,7 +28,7 @@ from task_manager_core.testing.conformance.build import (
 )
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
-from task_manager_core.testing.conformance.store import Store
+from task_manager_core.testing.conformance.store import SLACK, Store
 
 HALF_A_SECOND = timedelta(milliseconds=500)
 
@@ -57,7 +57,7 @@ class RunQueueInstants(Contract):
         assert await store.enqueue(*both) == (Enqueued.QUEUED, Enqueued.QUEUED)
         assert {claim.run for claim in await store.claim()} == set(both)
 
-    @law("run_queue", 15)
+    @law("run_queue", 16)
     async def test_what_was_asked_is_remembered_as_long_as_the_request(self, store: Store) -> None:
         await store.define(task())
         assert await store.enqueue(run(task()), asked="one") == (Enqueued.QUEUED,)
@@ -71,7 +71,7 @@ class RunQueueInstants(Contract):
         await store.define(task())
         assert await store.enqueue(run(task()), asked="three") == (Enqueued.QUEUED,)
 
-    @law("run_queue", 15)
+    @law("run_queue", 16)
     async def test_a_request_for_a_thousand_tasks_is_refused_whole(self, store: Store) -> None:
         tasks = [task(f"{number}") for number in range(1000)]
         for of in tasks:
@@ -214,3 +214,14 @@ class RunQueueInstants(Contract):
             assert (lines[0].run, lines[0].attempt, lines[0].worker) == (claim.run.id, 1, WORKER)
             assert lines[0].token == claim.token
             assert await store.live(key()) == ()
+
+    @law("run_queue", 16)
+    async def test_a_clock_that_is_set_back_again_and_again_lengthens_nothing(self, store: Store) -> None:
+        term = await store.lead()
+        await store.define(task())
+        claim = await store.take(run(task()))
+        for _ in range(4):
+            await store.set_back(HOUR)
+            await store.advance(TTL / 4)
+        await store.advance(SLACK)
+        assert await store.reap(term, TTL) == (claim,)

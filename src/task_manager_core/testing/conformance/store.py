@@ -101,6 +101,18 @@ class Store:
     async def advance(self, delta: timedelta) -> None:
         await _answer("harness.advance", self._harness.advance(delta), self.patience)
 
+    @property
+    def settable(self) -> bool:
+        """Can the clock of this store be set back?"""
+        return self._harness.set_back is not None
+
+    async def set_back(self, delta: timedelta) -> None:
+        if self._harness.set_back is None:
+            pytest.skip("this harness cannot set the clock of its store back")
+        before = await self.now()
+        await self._harness.set_back(delta)
+        assert near(await self.now(), before - delta), "this harness did not set the clock back"
+
     async def slot(self, offset: timedelta = NOTHING) -> datetime:
         """A whole second, this far from the store's time."""
         return (await self.now()).replace(microsecond=0) + offset

@@ -40,18 +40,26 @@ class SimClock:
 
 
 class StoreClock:
-    """The time of a store: true time in whole milliseconds, so that a checker's arithmetic is the store's."""
+    """The time of a store: true time in whole milliseconds, so that a checker's arithmetic is the store's. `now` can be
+    set back; `steady` is what it would be otherwise."""
 
     def __init__(self, time: Callable[[], float], start: datetime = START) -> None:
         self._time = time
         self._start = start.astimezone(UTC)
+        self._set_back = timedelta(0)
 
     def monotonic(self) -> float:
         return self._time()
 
-    def now(self) -> datetime:
+    def steady(self) -> datetime:
         # A microsecond is forgiven: sums of many rests end a little before the instant that they aim at.
         return self._start + int(self._time() * 1000 + 1e-3) * _MILLISECOND
+
+    def now(self) -> datetime:
+        return self.steady() - self._set_back
+
+    def set_back(self, seconds: float) -> None:
+        self._set_back += timedelta(seconds=seconds)
 
 
 local_clock: ContextVar[SimClock] = ContextVar("local_clock")

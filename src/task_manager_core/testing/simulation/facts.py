@@ -139,7 +139,7 @@ class Resumed:
     def enter(self, books: Books) -> None:
         account = books.accounts[self.key]
         if account.paused:
-            account.paused, account.resumed_at = False, books.at
+            account.paused, account.resumed_at = False, books.clock
 
 
 # -- the catalogue ----------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ class FaultKind(Enum):
     DOWN = "down"
     WIPE = "wipe"
     REWIND = "rewind"
+    SET_BACK = "set back"
 
     DISABLE = "disable"
     ENABLE = "enable"
@@ -70,6 +71,7 @@ MEANING: dict[FaultKind, str] = {
     FaultKind.DOWN: "the store is away for `length` seconds",
     FaultKind.WIPE: "the store loses everything",
     FaultKind.REWIND: "the store falls back to what it held `length` seconds before, or before this operation",
+    FaultKind.SET_BACK: "the store's clock is set back by `amount` seconds (forward, if negative)",
     FaultKind.DISABLE: "somebody disables a task, and enables it after `length` seconds (0: does not)",
     FaultKind.ENABLE: "somebody enables a task",
     FaultKind.TRIGGER: "somebody triggers a task",

@@ -125,6 +125,8 @@ class Injector:
                 world.store_down(fault.length)
             case FaultKind.WIPE:
                 world.restore_store(None)
+            case FaultKind.SET_BACK:
+                world.store_clock.set_back(fault.amount)
             case FaultKind.REWIND:
                 copy = world.copy_store()
                 world.later(0.0, lambda: world.restore_store(copy))

@@ -104,9 +104,11 @@ def slots_of(account: Account, skipped: Collection[Skipped]) -> dict[datetime, s
 
 @dataclass(slots=True)
 class Books:
-    """One incarnation of the store. `at` is the store's time; `leases` has the end of every lease."""
+    """One incarnation of the store. `at` is the time by which lengths are measured, `clock` what the store's clock
+    says, which can be set back; `leases` has the end of every lease."""
 
     at: datetime = LONGEST_AGO
+    clock: datetime = LONGEST_AGO
     version: int = 0
     term: Term | None = None
     lease_ends: datetime = LONGEST_AGO
@@ -217,8 +219,13 @@ class Ledger:
 
     @property
     def at(self) -> datetime:
-        """The store's time."""
+        """The time by which lengths are measured."""
         return self.books.at
+
+    @property
+    def clock(self) -> datetime:
+        """What the store's clock says: the time of slots."""
+        return self.books.clock
 
     def begin_again(self, books: Books | None = None) -> None:
         """The store was wiped, or set back to the state that these books describe."""

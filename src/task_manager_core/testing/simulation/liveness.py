@@ -60,7 +60,7 @@ class Liveness:
         raise violation
 
     def _reigning(self) -> Term | None:
-        self._world.ledger.books.at = self._world.store_clock.now()
+        self._world.look_at_the_clock()
         return self._world.ledger.books.reigning()
 
     def _leader(self) -> Term:
@@ -83,7 +83,7 @@ class Liveness:
         if self._world.time < self._healed_at + LOOP_PATIENCE + refresh + poll + SLACK:
             return
         books = self._world.ledger.books
-        latest = books.at - timedelta(seconds=poll + SLACK)
+        latest = books.clock - timedelta(seconds=poll + SLACK)
         for key, account in books.accounts.items():
             if account.plan is not None and not account.retired and account.plan.due_at < latest:
                 self._fail(f"{key}: {account.plan.slot} is due and undecided")

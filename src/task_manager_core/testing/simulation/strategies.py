@@ -38,6 +38,7 @@ _AMOUNTS: dict[FaultKind, tuple[float, ...]] = {
     FaultKind.JUMP: (60.0, -60.0, 3.0, -3.0),
     FaultKind.DRIFT: (0.08, -0.08),
     FaultKind.TRIGGER: (0.0, 1.0),  # 1: under an id that stands for several requests
+    FaultKind.SET_BACK: (5.0, 2.0, 30.0, -5.0),
 }
 
 # How often a machine calls an operation in a plan's time: a code point beyond it never comes.

@@ -282,6 +282,10 @@ class World:
         self.tell("store", f"is down for {seconds:g} s")
         self.store_weather.down_until = max(self.store_weather.down_until, self.time + seconds)
 
+    def look_at_the_clock(self) -> None:
+        """What is judged next happens now."""
+        self.ledger.books.at, self.ledger.books.clock = self.store_clock.steady(), self.store_clock.now()
+
     def copy_store(self) -> tuple[object, Books]:
         """The state of the store and of the books."""
         assert self._store is not None, "this world's store cannot be copied"
@@ -309,8 +313,8 @@ class World:
         if not self.checkers:
             return
         ledger = self.ledger
-        ledger.node, ledger.books.at = channel.name, self.store_clock.now()
-        news = False
+        ledger.node, news = channel.name, False
+        self.look_at_the_clock()
         try:
             for fact in facts:
                 self.tell(channel.name, fact)
@@ -341,7 +345,7 @@ class World:
             self._observer.notice(event)
         if not self.checkers:
             return
-        self.ledger.books.at = self.store_clock.now()
+        self.look_at_the_clock()
         try:
             if isinstance(event, TickFailed):
                 self.tell(life, f"{event.service} failed: {event.error}")
@@ -366,7 +370,7 @@ class World:
             exclusive=exclusive,
         )
         self.tell(machine, f"executes {context.task} {context.slot} attempt {context.attempt}")
-        self.ledger.books.at = self.store_clock.now()
+        self.look_at_the_clock()
         try:
             for checker in self.checkers:
                 checker.begun(execution, self.ledger)

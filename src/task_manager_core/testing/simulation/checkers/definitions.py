@@ -42,7 +42,7 @@ class NothingWhileOff(Checker):
                 account = ledger.books.accounts.get(definition.task.key)
                 fresh = account is None or (account.version != fact.version and definition.replan)
                 plan = definition.plan
-                early = plan is not None and fresh and plan.due_at < ledger.at - _LONGEST_WRITE
+                early = plan is not None and fresh and plan.due_at < ledger.clock - _LONGEST_WRITE
                 self.require(not early, f"{definition.task.key} was written with {plan} next")
             case _:
                 pass

@@ -51,7 +51,7 @@ class NoSilentGap(Checker):
             case Written(definition=definition) if definition.replan:
                 account = ledger.books.accounts.get(definition.task.key)
                 if account is not None and account.version != fact.version:
-                    self._replanned(fact, account, ledger.at)
+                    self._replanned(fact, account, ledger.clock)
                 if account is None or account.version != fact.version:
                     self._first(fact)
             case _:
@@ -70,7 +70,7 @@ class NoSilentGap(Checker):
         count = 0
         while slot is not None and (end is None or slot < end):
             self.require(slot in verdicts, f"{key}: nothing was decided about {slot}, and {end} is next")
-            self.require(account.due_at(slot) <= ledger.at, f"{key}: {slot} was decided before it was due")
+            self.require(account.due_at(slot) <= ledger.clock, f"{key}: {slot} was decided before it was due")
             count += 1
             slot = schedule.next_after(slot)
         self.require(slot == end, f"{key}: the slot after {advance.slot} is {slot}, not {end}")
@@ -83,13 +83,14 @@ class NoSilentGap(Checker):
             self.require(is_slot, f"{task.key}: {plan.slot} is no slot")
 
     def _replanned(self, fact: Written, account: Account, at: datetime) -> None:
-        """The new schedule begins where the old one's record ends."""
+        """The new schedule begins where the old one's record ends: in the future, if the clock was set back."""
         task, plan = fact.definition.task, fact.definition.plan
         given_up = slots_of(account, fact.definition.skipped)
         slot = None if account.plan is None or account.retired else account.plan.slot
         while slot is not None and slot in given_up:
             slot = account.task.schedule.next_after(slot)
         begins = at if slot is None else min(at, account.task.schedule.due_at(task.key, slot))
+        begins = max((begins, *account.verdicts))
         if plan is not None:
             latest = task.schedule.next_after(begins)
             self.require(
