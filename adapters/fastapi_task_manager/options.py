@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Literal, TypedDict, TypeGuard, TypeVar
 
+from fastapi_task_manager.exception_names import class_name
 from task_manager_core.domain.errors import InvalidCron, InvalidPolicy
 from task_manager_core.domain.identity import TaskKey, check_name
 from task_manager_core.domain.policy import LONGEST_TIME, CatchUp, CatchUpMode, Overlap, RetryPolicy
@@ -18,7 +19,6 @@ from task_manager_core.domain.task import Task as CoreTask
 LONGEST_SECONDS = LONGEST_TIME // timedelta(seconds=1)
 MOST_RETRIES = 1_000_000
 MOST_CLASSES = 100
-LONGEST_CLASS_NAME = 300
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -311,19 +311,15 @@ def _catch_up(field: str, value: object) -> CatchUp:
 
 
 def _classes(field: str, value: object) -> tuple[str, ...]:
-    """Qualified names. A bare name is a builtin's."""
+    """Qualified names."""
     given: list[object] = [value] if _is_class_or_text(value) else _elements(value)
     if len(given) > MOST_CLASSES:
         raise InvalidPolicy(field, len(given), f"must name at most {MOST_CLASSES} classes")
-    return tuple(dict.fromkeys(_class_name(field, item) for item in given))
+    return tuple(dict.fromkeys(class_name(field, item) for item in given))
 
 
 def _is_class_or_text(value: object) -> bool:
     return isinstance(value, (str, type))
-
-
-def _is_exception_class(value: object) -> TypeGuard[type[BaseException]]:
-    return isinstance(value, type) and issubclass(value, BaseException)
 
 
 def _elements(value: object) -> list[object]:
@@ -333,14 +329,6 @@ def _elements(value: object) -> list[object]:
 
 def _is_list(value: object) -> TypeGuard[Iterable[object]]:
     return isinstance(value, (list, tuple, set, frozenset))
-
-
-def _class_name(field: str, value: object) -> str:
-    if _is_exception_class(value):
-        return f"{value.__module__}.{value.__qualname__}"
-    if isinstance(value, str) and 0 < len(value) <= LONGEST_CLASS_NAME and value.isprintable():
-        return value if "." in value else f"builtins.{value}"
-    raise InvalidPolicy(field, value, "must be exception classes or their names")
 
 
 _READERS: dict[str, Callable[[str, object], Any]] = {
