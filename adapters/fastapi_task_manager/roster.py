@@ -15,6 +15,7 @@ from task_manager_core.application.wishes import Wishes
 from task_manager_core.domain.errors import DuplicateGroup, GroupNotFound
 from task_manager_core.domain.events import CatalogueChanged, Event
 from task_manager_core.domain.identity import FunctionKey, TaskKey
+from task_manager_core.domain.task import StoredTask
 from task_manager_core.domain.task import Task as CoreTask
 
 
@@ -69,13 +70,10 @@ class Roster:
         """The definition of a task of one of our groups. Errors: DefinitionError."""
         return task.definition(self.group(task.group).defaults(self._defaults))
 
-    def shown(self, task: CoreTask) -> Task:
-        """A definition as its group shows it: the very object that code got, if that is what code added."""
-        added = self._added.get(task.key)
-        if added is not None and added[1] == task:
-            return added[0]
-        group = self._groups.get(task.key.group)
-        return Task.of(task, None if group is None else group.function_registry.get(task.function))
+    def shown(self, stored: StoredTask) -> Task:
+        """A stored definition as its group shows it."""
+        group = self._groups.get(stored.task.key.group)
+        return Task.of(stored, None if group is None else group.function_registry.get(stored.task.function))
 
     # -- what a group tells -------------------------------------------------------------------------------------------
 
@@ -118,7 +116,7 @@ class Roster:
     def find(self, group: TaskGroup, name: str) -> Task | None:
         stored = self._stored.get(group.name, {}).get(name)
         task = self._wishes.expected(TaskKey(group.name, name), stored)
-        return self.shown(task) if isinstance(task, CoreTask) else task
+        return self._as_added(StoredTask(task=task, version=0)) if isinstance(task, CoreTask) else task
 
     # -- the life of a node -------------------------------------------------------------------------------------------
 
@@ -148,7 +146,12 @@ class Roster:
             if stored is None or not stored.task.dynamic:
                 self._stored.get(key.group, {}).pop(key.name, None)
             elif key.group in self._groups:
-                self._stored.setdefault(key.group, {})[key.name] = self.shown(stored.task)
+                self._stored.setdefault(key.group, {})[key.name] = self._as_added(stored)
+
+    def _as_added(self, stored: StoredTask) -> Task:
+        """The very object that code got, if that is what code added."""
+        added = self._added.get(stored.task.key)
+        return added[0] if added is not None and added[1] == stored.task else self.shown(stored)
 
     def _forget(self, keys: Sequence[TaskKey]) -> None:
         for key in keys:

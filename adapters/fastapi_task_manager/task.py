@@ -12,8 +12,8 @@ from fastapi_task_manager.options import Defaults, Options, flag, name_list, tex
 from task_manager_core.application.registry import Function
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
+from task_manager_core.domain.task import StoredTask, canonical_kwargs
 from task_manager_core.domain.task import Task as CoreTask
-from task_manager_core.domain.task import canonical_kwargs
 
 TaskFunction = Callable[..., object]
 
@@ -57,6 +57,7 @@ class Task:
         retry_backoff_max: Longest delay in seconds, None for the default.
         allow_parallel: May several runs of the task live at once; None for the default.
         dynamic: Added at run time; lives in the store.
+        version: Of the stored definition, where the store told it.
         options: Schedule and further policies.
     """
 
@@ -72,6 +73,7 @@ class Task:
     retry_backoff_max: float | None = None
     allow_parallel: bool | None = None
     dynamic: bool = False
+    version: int | None = field(default=None, compare=False)
     options: Options = Options()
 
     @property
@@ -157,8 +159,9 @@ class Task:
         return Task(group=self.group, name=self.name, function_name=self.function_name)
 
     @classmethod
-    def of(cls, task: CoreTask, function: TaskFunction | None) -> Task:
+    def of(cls, stored: StoredTask, function: TaskFunction | None) -> Task:
         """What a stored definition says."""
+        task = stored.task
         return cls(
             group=task.key.group,
             name=task.key.name,
@@ -172,6 +175,7 @@ class Task:
             retry_backoff_max=task.retry.maximum.total_seconds(),
             allow_parallel=task.overlap is Overlap.ALLOW,
             dynamic=task.dynamic,
+            version=stored.version,
             options=Options.of(task),
         )
 

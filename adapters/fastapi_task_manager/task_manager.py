@@ -17,7 +17,7 @@ from fastapi_task_manager.schema.health import HealthResponse
 from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
 from task_manager_core.application.control import Control
-from task_manager_core.domain.errors import TaskIsStatic
+from task_manager_core.domain.errors import TaskIsStatic, VersionConflict
 from task_manager_core.domain.explain import Explanation
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.ports import Observer, OpenBackend
@@ -185,15 +185,18 @@ class TaskManager:
             allow_parallel=allow_parallel,
             **options,
         )
-        stored = await self.control.add(self._roster.translate(task))
-        return self._roster.shown(stored.task)
+        return self._roster.shown(await self.control.add(self._roster.translate(task)))
 
-    async def change_dynamic_task(self, group_name: str, name: str, **changes: Any) -> Task:
+    async def change_dynamic_task(
+        self, group_name: str, name: str, *, expected_version: int | None = None, **changes: Any
+    ) -> Task:
         """Change a dynamic task; pause, history and live runs stay, and nothing fires at once.
 
         Args:
             group_name: Group of the task.
             name: Name of the task.
+            expected_version: The `version` of the task that the change was made for. Another one that stands is not
+                changed. None: whatever stands is changed.
             **changes: The arguments of `add_dynamic_task` that shall be different, except the name; None is the
                 default.
 
@@ -201,15 +204,17 @@ class TaskManager:
             The task as it is now.
 
         Raises:
-            RuntimeError: No such task, a static task, a value that is refused; or the manager is not running.
+            RuntimeError: No such task, a static task, a value that is refused, another version; or the manager is not
+                running.
             TaskManagerError: The store is not available.
         """
         stored = await self.control.current(TaskKey(group_name, name))
         if not stored.task.dynamic:
             raise TaskIsStatic(group_name, name, "changed")
-        task = self._roster.group(group_name).redraft(stored.task, changes)
-        changed = await self.control.change(self._roster.translate(task), stored.version)
-        return self._roster.shown(changed.task)
+        if expected_version not in (None, stored.version):
+            raise VersionConflict(group_name, name, expected_version, stored.version)
+        task = self._roster.group(group_name).redraft(stored, changes)
+        return self._roster.shown(await self.control.change(self._roster.translate(task), stored.version))
 
     async def remove_dynamic_task(self, group_name: str, name: str) -> Task:
         """Remove a dynamic task, or a static one that no living process declares, with all its state; returns when the
@@ -226,8 +231,7 @@ class TaskManager:
             RuntimeError: The task is not found, or is static and cannot be removed; or the manager is not running.
             TaskManagerError: The store is not available.
         """
-        stored = await self.control.remove(TaskKey(group_name, name))
-        return self._roster.shown(stored.task)
+        return self._roster.shown(await self.control.remove(TaskKey(group_name, name)))
 
     # -- running ------------------------------------------------------------------------------------------------------
 

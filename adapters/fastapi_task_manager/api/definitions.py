@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query, Response
 
 from fastapi_task_manager.api.acting import Acting
 from fastapi_task_manager.api.bodies import reads
@@ -17,6 +17,7 @@ from fastapi_task_manager.schema.task import (
     CreateDynamicTaskRequest,
     DynamicTaskResponse,
 )
+from fastapi_task_manager.task import Task
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import TaskKey
 
@@ -38,14 +39,14 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
     )
     @reads(CreateDynamicTaskRequest)
     @bounded
-    async def create(body: CreateDynamicTaskRequest, action: Acting) -> DynamicTaskResponse:
+    async def create(body: CreateDynamicTaskRequest, action: Acting, response: Response) -> DynamicTaskResponse:
         """Add a dynamic task. It waits for its first slot."""
         if body.name is not None:
             with suppress(DefinitionError):  # of an impossible name, which is refused below
                 action.concerns([TaskKey(body.task_group_name, body.name)])
         task = await manager.add_dynamic_task(**body.said())
         action.concerns([TaskKey(task.group, task.name)])
-        return shown_dynamic_task(task)
+        return _with_version(response, task)
 
     @router.put(
         "/tasks/{task_group_name}/{task_name:path}",
@@ -53,15 +54,30 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
         responses=refusals(
             _400="A value is refused, or the task is static.",
             _404="There is no such task.",
-            _409="Somebody else changed it at the same moment.",
+            _409="Its version is not the one of If-Match, or somebody else changed it at the same moment.",
         ),
     )
     @reads(ChangeDynamicTaskRequest)
     @bounded
-    async def change(body: ChangeDynamicTaskRequest, key: KeyInPath, action: Acting) -> DynamicTaskResponse:
+    async def change(
+        body: ChangeDynamicTaskRequest,
+        key: KeyInPath,
+        action: Acting,
+        response: Response,
+        if_match: Annotated[
+            str | None,
+            Header(
+                pattern=r'^(\*|"\d{1,19}")$',
+                description="The version that the change was made for: the `ETag` of an answer, or the `version` of "
+                "GET /tasks in double quotes",
+            ),
+        ] = None,
+    ) -> DynamicTaskResponse:
         """Change a dynamic task. What is left out stays; pause and history stay; nothing fires at once."""
         action.concerns([key])
-        return shown_dynamic_task(await manager.change_dynamic_task(key.group, key.name, **body.said()))
+        expected = None if if_match in (None, "*") else int(if_match.strip('"'))
+        task = await manager.change_dynamic_task(key.group, key.name, expected_version=expected, **body.said())
+        return _with_version(response, task)
 
     @router.delete(
         "/tasks",
@@ -79,3 +95,8 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
         key = possible_key(task_group_name, task_name)
         action.concerns([key])
         return shown_dynamic_task(await manager.remove_dynamic_task(key.group, key.name))
+
+
+def _with_version(response: Response, task: Task) -> DynamicTaskResponse:
+    response.headers["ETag"] = f'"{task.version}"'
+    return shown_dynamic_task(task)

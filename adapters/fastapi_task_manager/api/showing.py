@@ -58,6 +58,7 @@ def shown_task(status: TaskStatus) -> TaskDetailed:
         max_lost_attempts=task.retry.max_lost_attempts,
         timeout=None if task.timeout is None else task.timeout.total_seconds(),
         is_retired=view.retired,
+        version=status.version,
         skipped={reason.value: count for reason, count in view.skipped.items()},
     )
 

@@ -66,6 +66,7 @@ class TaskDetailed(TaskBase):
     )
     timeout: float | None = Field(default=None, description="Longest time of one attempt in seconds")
     is_retired: bool = Field(default=False, description="A static task that no living process declares")
+    version: int = Field(default=0, description='Version of the definition, for the `If-Match: "<version>"` of a PUT')
     skipped: dict[str, int] = Field(default={}, description="How many slots were skipped for which reason")
 
 

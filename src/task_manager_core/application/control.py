@@ -54,9 +54,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStatus:
-    """A definition with its state."""
+    """A definition with its state. `version` is that of the definition, which `view` may be ahead of."""
 
     task: Task
+    version: int
     view: TaskView
 
 
@@ -98,9 +99,12 @@ class Control:
 
     async def look(self, selection: Selection) -> tuple[tuple[TaskStatus, ...], Snapshot]:
         """The matching tasks with their state, and the reading they come from."""
-        tasks = {stored.task.key: stored.task for stored in self.select(selection)}
-        snapshot = await self._backend.history.snapshot(list(tasks))
-        return tuple(TaskStatus(task=tasks[view.key], view=view) for view in snapshot.tasks), snapshot
+        known = {stored.task.key: stored for stored in self.select(selection)}
+        snapshot = await self._backend.history.snapshot(list(known))
+        statuses = tuple(
+            TaskStatus(task=known[view.key].task, version=known[view.key].version, view=view) for view in snapshot.tasks
+        )
+        return statuses, snapshot
 
     async def explain(self, key: TaskKey) -> Explanation:
         """Why the task runs next when it does, or does not run. Errors: TaskNotFound."""

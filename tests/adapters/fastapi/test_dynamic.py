@@ -267,6 +267,57 @@ async def test_of_the_two_numbers_of_the_backoff_one_that_a_change_does_not_say_
         assert (task["retry_backoff"], task["retry_backoff_max"]) == shown
 
 
+async def test_put_with_the_version_that_was_read_overwrites_no_newer_one() -> None:
+    """Two people read the same task and change it: the second one is told."""
+    store = MemoryStore()
+    async with _process(store.open) as (client, _, _), _process(store.open) as (other, _, _):
+        created = await client.post("/tasks", json=BODY)
+        await wait_until_async(lambda: _knows(other), "known to both")
+        (task,) = await answer(other, "GET", "/tasks", params={"name": "n"})
+        assert created.headers["ETag"] == f'"{task["version"]}"'
+        first = await client.put(
+            "/tasks/g/n", json={"kwargs": {"recipient": "a"}}, headers={"If-Match": created.headers["ETag"]}
+        )
+        assert first.status_code == 200
+        assert first.headers["ETag"] != created.headers["ETag"]
+        second = await other.put(
+            "/tasks/g/n", json={"kwargs": {"recipient": "b"}}, headers={"If-Match": f'"{task["version"]}"'}
+        )
+        assert second.status_code == 409
+        assert second.json()["detail"].startswith("task 'n' of group 'g' is at version ")
+        (task,) = await answer(other, "GET", "/tasks", params={"name": "n"})
+        assert (task["kwargs"], f'"{task["version"]}"') == ({"recipient": "a"}, first.headers["ETag"])
+        change = {"kwargs": {"recipient": "b"}}
+        again = [
+            await other.put("/tasks/g/n", json=change, headers={"If-Match": etag})
+            for etag in (first.headers["ETag"], "*")
+        ]
+        unchanged = await other.put("/tasks/g/n", json={})
+        assert [response.status_code for response in (*again, unchanged)] == [200, 200, 200]
+        assert again[1].headers["ETag"] == unchanged.headers["ETag"]
+
+
+@pytest.mark.parametrize("etag", ["7", "x", 'W/"7"', '"7", "8"', "", f'"{"9" * 30}"'])
+async def test_what_is_no_version_is_refused(etag: str) -> None:
+    async with _process() as (client, _, _):
+        await answer(client, "POST", "/tasks", json=BODY)
+        refused = await client.put("/tasks/g/n", json={"description": "d"}, headers={"If-Match": etag})
+        assert refused.status_code == 422
+        assert refused.json()["detail"][0]["loc"] == ["header", "if-match"]
+        assert (await answer(client, "GET", "/tasks", params={"name": "n"}))[0]["description"] is None
+
+
+async def test_code_may_say_which_version_it_changes() -> None:
+    async with _process() as (_, manager, group):
+        added = await manager.add_dynamic_task("g", "greet", "0 0 1 1 *", name="n")
+        assert added.version in [task.version for task in group.tasks]
+        changed = await manager.change_dynamic_task("g", "n", expected_version=added.version, description="d")
+        assert (changed.description, changed.version != added.version) == ("d", True)
+        with pytest.raises(RuntimeError, match=f"is at version {changed.version}, not {added.version}"):
+            await manager.change_dynamic_task("g", "n", expected_version=added.version, description="e")
+        assert [task.description for task in group.tasks if task.name == "n"] == ["d"]
+
+
 async def _runs(client: httpx.AsyncClient) -> list[Any]:
     return list((await answer(client, "GET", "/tasks/g/n/statistics"))["runs"])
 
