@@ -267,6 +267,9 @@ def test_intervals_of_the_configuration_become_leases_claims_and_limits() -> Non
         leader_heartbeat_interval=2.0,
         leader_retry_interval=4.0,
         running_heartbeat_interval=1.5,
+        poll_interval=0.2,
+        stream_block_ms=750,
+        reconciliation_interval=12,
         statistics_redis_expiration=60,
         statistics_history_runs=9,
         retry_backoff=0.5,
@@ -278,6 +281,8 @@ def test_intervals_of_the_configuration_become_leases_claims_and_limits() -> Non
     assert policy.leadership.retry_interval.total_seconds() == 4.0
     assert policy.worker.claim_ttl.total_seconds() == 3 * 1.5
     assert policy.worker.concurrency == 7
+    assert (policy.poll_interval.total_seconds(), policy.reconciliation_interval.total_seconds()) == (0.2, 12)
+    assert policy.worker.wait.total_seconds() == 0.75
     assert (retention.ttl.total_seconds(), retention.runs) == (60, 9)
     assert (retry.initial.total_seconds(), retry.maximum.total_seconds(), retry.multiplier) == (0.5, 8.0, 3.0)
 
