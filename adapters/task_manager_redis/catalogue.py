@@ -33,16 +33,15 @@ class RedisCatalogue:
 
     async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
         answers: list[int | Conflict] = []
-        for some in batches(definitions, TASKS_PER_SCRIPT):
-            arguments = [argument for definition in some for argument in _definition(definition)]
+        for _, arguments in batches(definitions, TASKS_PER_SCRIPT, _definition):
             found = numbers(await self._client.run(_PUT, *arguments))
             answers += [answer if answer >= 0 else Conflict(-1 - answer) for answer in found]
         return tuple(answers)
 
     async def remove(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         removed: set[TaskKey] = set()
-        for some in batches([encode_task(key) for key in keys], TASKS_PER_SCRIPT):
-            removed.update(map(decode_task, texts(await self._client.run(_REMOVE, *some))))
+        for _, names in batches(keys, TASKS_PER_SCRIPT, task_argument):
+            removed.update(map(decode_task, texts(await self._client.run(_REMOVE, *names))))
         return frozenset(removed)
 
     async def load(self, since: int) -> Changes | None:
@@ -89,8 +88,8 @@ class RedisCatalogue:
     async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
         retired: set[TaskKey] = set()
         # Also without keys: the answer says whether the term is over.
-        for some in batches([encode_task(key) for key in keys], TASKS_PER_SCRIPT) if keys else ((),):
-            reply = await self._client.run(_RETIRE, term.holder.value, term.token, *some)
+        for _, names in batches(keys, TASKS_PER_SCRIPT, task_argument) if keys else (((), ()),):
+            reply = await self._client.run(_RETIRE, term.holder.value, term.token, *names)
             if reply is None:
                 return Fenced()
             retired.update(map(decode_task, texts(reply)))
@@ -110,6 +109,10 @@ def _definition(definition: Definition) -> list[Argument]:
         len(skipped),
         *skip_arguments(skipped),
     ]
+
+
+def task_argument(key: TaskKey) -> tuple[Argument]:
+    return (encode_task(key),)
 
 
 def plan_arguments(plan: Plan | None) -> tuple[Argument, Argument]:

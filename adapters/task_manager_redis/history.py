@@ -16,7 +16,9 @@ from task_manager_core.domain.planning import Plan, Skipped, SkipReason
 from task_manager_core.domain.run import AttemptRecord, RunState
 from task_manager_redis.aside import Aside
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
+from task_manager_redis.catalogue import task_argument
 from task_manager_redis.client import RedisClient
+from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode, decode_run_id, decode_task, encode_task, shown
 from task_manager_redis.replies import Reply, items, member, moment, number, pairs, row, text, texts, unexpected, words
 from task_manager_redis.scripts import script
@@ -51,22 +53,24 @@ class RedisHistory:
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         found: set[TaskKey] = set()
-        for some in batches([encode_task(key) for key in keys], TASKS_PER_SCRIPT):
-            found.update(map(decode_task, texts(await self._client.run(_CLEAR, *some))))
+        for _, names in batches(keys, TASKS_PER_SCRIPT, task_argument):
+            found.update(map(decode_task, texts(await self._client.run(_CLEAR, *names))))
         return frozenset(found)
 
     async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
-        """Up to TASKS_PER_SCRIPT tasks are one reading. More of them are several, asked for at once."""
-        asked = sorted({encode_task(key) for key in keys or ()})
+        """Up to TASKS_PER_SCRIPT tasks are one reading, if that is not too long. More of them are several, asked for at
+        once."""
+        first, *others = _pages(sorted({encode_task(key) for key in keys or ()})) or [[]]
         known = self._presences
         (frame, left, views), *parts = await asyncio.gather(
-            self._part(asked[:TASKS_PER_SCRIPT], 1, int(keys is None), known),
-            *(self._part(some) for some in batches(asked[TASKS_PER_SCRIPT:], TASKS_PER_SCRIPT)),
+            self._part(first, 1, int(keys is None), known), *map(self._part, others)
         )
-        if left:
-            parts += await asyncio.gather(*(self._part(some) for some in batches(left, TASKS_PER_SCRIPT)))
-        for _, _, more in parts:
-            views += more
+        while left or parts:
+            for _, rest, more in parts:
+                left += rest
+                views += more
+            parts = await asyncio.gather(*map(self._part, _pages(left)))
+            left = []
         now, holder, token, queued, nodes = row(frame, 5)
         living, unreadable = await self._nodes(nodes, known)
         return Snapshot(
@@ -98,7 +102,7 @@ class RedisHistory:
         return tuple(sorted(living, key=lambda presence: presence.node)), frozenset(unreadable)
 
     async def _part(
-        self, tasks: Sequence[str], framed: int = 0, everything: int = 0, known: Collection[str] = ()
+        self, tasks: Sequence[Argument], framed: int = 0, everything: int = 0, known: Collection[str] = ()
     ) -> tuple[Reply, list[str], list[TaskView]]:
         """The frame, the tasks that are left, and the views. Each part is read when it comes, which may be long work:
         between two of them others have their turn."""
@@ -136,6 +140,14 @@ class RedisHistory:
             ),
             skipped=dict(count for count in counts if count is not None),
         )
+
+
+def _pages(names: Sequence[str]) -> list[list[Argument]]:
+    return [page for _, page in batches(names, TASKS_PER_SCRIPT, _alone)]
+
+
+def _alone(name: str) -> tuple[Argument]:
+    return (name,)
 
 
 def _plan(slot: Reply, due: Reply) -> Plan:

@@ -20,6 +20,7 @@ from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, 
 from task_manager_redis.alarm import LOOKING, Alarm
 from task_manager_redis.aside import Aside
 from task_manager_redis.batches import RUNS_PER_SCRIPT, TASKS_PER_SCRIPT, batches
+from task_manager_redis.catalogue import task_argument
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode, encode, encode_run_id, encode_task, shown
@@ -91,23 +92,22 @@ class RedisRunQueue:
 
     async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
         """A request of several steps is compared in all of them first."""
-        steps = list(batches(runs, RUNS_PER_SCRIPT))
+        steps = list(batches(runs, RUNS_PER_SCRIPT, _run))
         if len(steps) > 1:
-            others = [run for some in steps for run in (await self._enqueue(some, asked, compared_only=True))[0]]
+            others = [run for step in steps for run in (await self._enqueue(*step, asked, compared_only=True))[0]]
             if others:
                 return AskedOtherwise(frozenset(others))
         answers: list[Enqueued] = []
-        for some in steps:
-            refused, queued = await self._enqueue(some, asked)
+        for some, arguments in steps:
+            refused, queued = await self._enqueue(some, arguments, asked)
             if refused:
                 return AskedOtherwise(refused)
             answers += queued
         return tuple(answers)
 
     async def _enqueue(
-        self, runs: Sequence[Run], asked: str, *, compared_only: bool = False
+        self, runs: Sequence[Run], arguments: Sequence[Argument], asked: str, *, compared_only: bool = False
     ) -> tuple[frozenset[RunId], list[Enqueued]]:
-        arguments = [argument for run in runs for argument in _run(run)]
         others, answers = row(
             await self._client.run(_ENQUEUE, REQUEST_MEMORY // _MILLISECOND, asked, int(compared_only), *arguments), 2
         )
@@ -159,8 +159,7 @@ class RedisRunQueue:
         """Read the runs. One that this release cannot read goes back, for a worker that can."""
         read = [(attempt, self._read(attempt)) for attempt in attempts]
         unreadable = [attempt for attempt, claim in read if claim is None]
-        for some in batches(unreadable, RUNS_PER_SCRIPT):
-            arguments = [argument for attempt in some for argument in attempt.arguments()]
+        for _, arguments in batches(unreadable, RUNS_PER_SCRIPT, _Attempt.arguments):
             await self._client.run(_RELEASE, _until(_UNREADABLE_PAUSE), 0, *arguments)
         return tuple(claim for _, claim in read if claim is not None)
 
@@ -172,8 +171,7 @@ class RedisRunQueue:
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
         lost: set[Claim] = set()
         cancelling: set[Claim] = set()
-        for some in batches([*claims], RUNS_PER_SCRIPT):
-            arguments = [argument for claim in some for argument in _holder(claim)]
+        for some, arguments in batches(claims, RUNS_PER_SCRIPT, _holder):
             over, unwanted = row(await self._client.run(_EXTEND, ttl // _MILLISECOND, *arguments), 2)
             lost.update(some[at] for at in numbers(over))
             cancelling.update(some[at] for at in numbers(unwanted))
@@ -181,8 +179,7 @@ class RedisRunQueue:
 
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
         lost: set[Claim] = set()
-        for some in batches(settlements, RUNS_PER_SCRIPT):
-            arguments = [argument for settlement in some for argument in _settlement(settlement)]
+        for some, arguments in batches(settlements, RUNS_PER_SCRIPT, _settlement):
             over = numbers(await self._client.run(_SETTLE, *arguments))
             lost.update(some[at].claim for at in over)
             for delay in {one.outcome.delay for one in some if isinstance(one.outcome, Retried)}:
@@ -191,8 +188,7 @@ class RedisRunQueue:
 
     async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
         lost: set[Claim] = set()
-        for some in batches([*claims], RUNS_PER_SCRIPT):
-            arguments = [argument for claim in some for argument in _holder(claim)]
+        for some, arguments in batches(claims, RUNS_PER_SCRIPT, _holder):
             over = numbers(await self._client.run(_RELEASE, _until(delay), int(started), *arguments))
             lost.update(some[at] for at in over)
             if delay > _NOTHING:
@@ -230,8 +226,7 @@ class RedisRunQueue:
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
         answers: list[Cancelling] = []
-        for some in batches(runs, RUNS_PER_SCRIPT):
-            arguments = [part for key, run in some for part in (encode_task(key), encode_run_id(run))]
+        for _, arguments in batches(runs, RUNS_PER_SCRIPT, _named):
             answers += [member(Cancelling, answer) for answer in items(await self._client.run(_CANCEL, *arguments))]
         return tuple(answers)
 
@@ -240,10 +235,15 @@ class RedisRunQueue:
         left: dict[TaskKey, list[str]] = {}
         for key, run in spared:
             left.setdefault(key, []).append(encode_run_id(run))
-        for some in batches([*dict.fromkeys(keys)], TASKS_PER_SCRIPT):
+        for some, names in batches(dict.fromkeys(keys), TASKS_PER_SCRIPT, task_argument):
             runs = [run for key in some for run in left.get(key, ())]
-            count += number(await self._client.run(_HASTEN, len(runs), *runs, *map(encode_task, some)))
+            count += number(await self._client.run(_HASTEN, len(runs), *runs, *names))
         return count
+
+
+def _named(run: tuple[TaskKey, RunId]) -> tuple[Argument, ...]:
+    key, name = run
+    return encode_task(key), encode_run_id(name)
 
 
 def _until(delay: timedelta) -> int:

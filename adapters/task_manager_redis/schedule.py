@@ -11,7 +11,7 @@ from task_manager_core.domain.planning import Advance, Agenda, DueTask
 from task_manager_core.domain.run import Run
 from task_manager_redis.aside import Aside
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
-from task_manager_redis.catalogue import plan_arguments, skip_arguments
+from task_manager_redis.catalogue import plan_arguments, skip_arguments, task_argument
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode_task, encode_run_id, encode_task, shown
@@ -44,9 +44,14 @@ class RedisSchedule:
         return self._aside.read(f"the state of {shown(name)}", lambda: _due(decode_task(name), state))
 
     async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
-        arguments = [argument for decision in decisions for argument in _decision(decision)]
-        reply = await self._client.run(_COMMIT, term.holder.value, term.token, *arguments)
-        return Fenced() if reply is None else tuple(answer == 1 for answer in numbers(reply))
+        kept: list[bool] = []
+        # Also without decisions: the answer says whether the term is over.
+        for _, arguments in batches(decisions, TASKS_PER_SCRIPT, _decision) if decisions else (((), ()),):
+            reply = await self._client.run(_COMMIT, term.holder.value, term.token, *arguments)
+            if reply is None:
+                return Fenced()
+            kept += [answer == 1 for answer in numbers(reply)]
+        return tuple(kept)
 
     async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         return await self._mark(_PAUSE, keys)
@@ -56,8 +61,8 @@ class RedisSchedule:
 
     async def _mark(self, verb: Script, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         found: set[TaskKey] = set()
-        for some in batches([encode_task(key) for key in keys], TASKS_PER_SCRIPT):
-            found.update(map(decode_task, texts(await self._client.run(verb, *some))))
+        for _, names in batches(keys, TASKS_PER_SCRIPT, task_argument):
+            found.update(map(decode_task, texts(await self._client.run(verb, *names))))
         return frozenset(found)
 
 

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from sqlite_file import File, claim_of, due_of, key_of, line_of, live_of, ms, patiently, stored_of
+from sqlite_file import UNREADABLE_PAUSE, File, claim_of, due_of, key_of, line_of, live_of, ms, patiently, stored_of
 from task_manager_core.domain import codec
 from task_manager_core.domain.codec import instant, milliseconds, span
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
@@ -216,12 +217,19 @@ class Store(File):
     def _claim(self, worker: NodeId, limit: int, known: Collection[Claim] | None) -> tuple[Claim, ...]:
         with self.transaction():
             held = [] if known is None else self._do("SELECT * FROM runs WHERE worker = ? ORDER BY token", worker.value)
-            claims = [claim for claim in map(claim_of, held) if claim not in (known or ())][:limit]
+            claims = [claim for claim in self._claims(held) if claim not in (known or ())][:limit]
             queued = "SELECT id FROM runs WHERE state = 'queued' ORDER BY low, token LIMIT ?"
             for row in self._do(queued, limit - len(claims)):
                 take = "UPDATE runs SET state = 'running', token = ?, worker = ?, beat = ? WHERE id = ? RETURNING *"
-                claims += map(claim_of, self._do(take, self._next("token"), worker.value, self._steady, row["id"]))
+                claims += self._claims(self._do(take, self._next("token"), worker.value, self._steady, row["id"]))
             return tuple(claims)
+
+    def _claims(self, rows: Iterable[sqlite3.Row]) -> list[Claim]:
+        """A run that cannot be read goes back for later, for a worker that can."""
+        read = [(row, self._read(f"run {row['id']}", partial(claim_of, row))) for row in rows]
+        for row in (row for row, claim in read if claim is None):
+            self._move(row["id"], self._steady + UNREADABLE_PAUSE)
+        return [claim for _, claim in read if claim is not None]
 
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
         with self.transaction():
@@ -272,7 +280,8 @@ class Store(File):
                     self._end(row)
                 else:
                     self._move(row["id"], None, attempts=1, losses=1)
-            return tuple(map(claim_of, rows))
+            reaped = (self._read(f"run {row['id']}", partial(claim_of, row)) for row in rows)
+            return tuple(claim for claim in reaped if claim is not None)
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
         with self.transaction():
@@ -306,11 +315,11 @@ class Store(File):
 
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         with self.transaction():
-            return tuple(map(codec.decode_record, self._lines(key, "attempt", limit)))
+            return self._readable(f"a line of {key}", self._lines(key, "attempt", limit), codec.decode_record)
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
         with self.transaction():
-            return tuple(map(codec.decode_skipped, self._lines(key, "skip", limit)))
+            return self._readable(f"a skip of {key}", self._lines(key, "skip", limit), codec.decode_skipped)
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         with self.transaction():
@@ -322,14 +331,16 @@ class Store(File):
     async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
         with self.transaction():
             rows = {key_of(row): row for row in self._do("SELECT * FROM tasks ORDER BY grp, name")}
-            living = self._do("SELECT body FROM nodes WHERE until > ? ORDER BY node", self._steady)
+            living = self._do("SELECT * FROM nodes WHERE until > ? ORDER BY node", self._steady)
+            nodes = self._readable("a presence", (row["body"] for row in living), codec.decode_presence)
             [queued] = self._do("SELECT count(*) AS runs FROM runs WHERE state = 'queued'")
             return Snapshot(
                 now=instant(self._now),
                 term=self._term(),
                 tasks=tuple(self._view(key, row) for key, row in rows.items() if keys is None or key in keys),
-                nodes=tuple(codec.decode_presence(row["body"]) for row in living),
+                nodes=nodes,
                 queued=queued["runs"],
+                unreadable=frozenset(NodeId(row["node"]) for row in living) - {node.node for node in nodes},
             )
 
     def _view(self, key: TaskKey, row: sqlite3.Row) -> TaskView:
@@ -384,6 +395,7 @@ async def open_file(path: str | Path, *, clock: Clock, retention: Retention) -> 
             history=one,
             attendance=one,
             signals=one,
+            unreadable=one.unreadable,
         )
     finally:
         one.close()

@@ -6,7 +6,8 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ T = TypeVar("T")
 LOOK = 0.02  # seconds between two looks of somebody who waits
 PATIENCE = 2.0  # seconds that a verb waits for the transaction of another process
 SKIPS_KEPT = 100
+UNREADABLE_PAUSE = 5000  # milliseconds until a run that could not be read is queued again
 
 SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -39,7 +41,8 @@ CREATE TABLE IF NOT EXISTS tasks (
     id INTEGER PRIMARY KEY, grp TEXT, name TEXT, definition TEXT, version INTEGER, slot INTEGER, due_at INTEGER,
     decided INTEGER, paused INTEGER DEFAULT 0, resumed_at INTEGER, retired INTEGER DEFAULT 0, UNIQUE (grp, name));
 CREATE TABLE IF NOT EXISTS runs (
-    id TEXT PRIMARY KEY, task INTEGER REFERENCES tasks ON DELETE CASCADE, body TEXT, low INTEGER, state TEXT,
+    id TEXT PRIMARY KEY, task INTEGER REFERENCES tasks ON DELETE CASCADE, body TEXT, run_slot INTEGER, low INTEGER,
+    state TEXT,
     token INTEGER, attempt INTEGER DEFAULT 1, failures INTEGER DEFAULT 0, losses INTEGER DEFAULT 0, worker TEXT,
     beat INTEGER, due_at INTEGER, retrying INTEGER DEFAULT 0, cancelling INTEGER DEFAULT 0);
 CREATE TABLE IF NOT EXISTS requests (
@@ -73,6 +76,8 @@ class File:
         self._path, self._clock, self._retention = path, clock, retention
         self._connection: sqlite3.Connection | None = None
         self._now = self._ahead = 0
+        self._aside: dict[str, BackendCorrupt | None] = {}
+        """What could not be read, by what it says; None once it was told."""
 
     def _connected(self) -> sqlite3.Connection:
         """Opened by the first verb, because opening a backend must not fail while its store is away."""
@@ -110,6 +115,25 @@ class File:
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+
+    def unreadable(self) -> list[BackendCorrupt]:
+        """What was set aside since this was last asked: for `Backend.unreadable`."""
+        new = [error for error in self._aside.values() if error]
+        self._aside = dict.fromkeys(self._aside)
+        return new
+
+    def _read(self, where: str, read: Callable[[], T]) -> T | None:
+        """None for what this release cannot read. It is set aside, and hides nothing else."""
+        try:
+            return read()
+        except BackendCorrupt as error:
+            aside = BackendCorrupt(where, error.reason)
+            self._aside.setdefault(str(aside), aside)
+            return None
+
+    def _readable(self, where: str, texts: Iterable[str], decode: Callable[[str], T]) -> tuple[T, ...]:
+        read = (self._read(where, partial(decode, text)) for text in texts)
+        return tuple(one for one in read if one is not None)
 
     # -- what several verbs do ----------------------------------------------------------------------------------------
 
@@ -191,9 +215,9 @@ class File:
             self._do(more, task, one.reason.value, one.count)
 
     def _admit(self, task: int, run: Run, state: str) -> None:
-        new = "INSERT OR IGNORE INTO runs (id, task, body, low, state, token) VALUES (?, ?, ?, ?, ?, ?)"
-        low = run.priority is Priority.LOW
-        self._do(new, run.id.value, task, codec.encode_run(run), low, state, self._next("token"))
+        new = "INSERT OR IGNORE INTO runs (id, task, body, run_slot, low, state, token) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        low, slot = run.priority is Priority.LOW, None if run.slot is None else milliseconds(run.slot)
+        self._do(new, run.id.value, task, codec.encode_run(run), slot, low, state, self._next("token"))
 
     def _move(self, run: str, due_at: int | None, *, attempts: int = 0, failures: int = 0, losses: int = 0) -> None:
         """To the end of the queue, or to those that wait. A place in line is a token, too, of which no claim knows."""
@@ -273,10 +297,14 @@ def claim_of(row: sqlite3.Row) -> Claim:
     )
 
 
+def slot_of(row: sqlite3.Row) -> datetime | None:
+    return None if row["run_slot"] is None else instant(row["run_slot"])
+
+
 def live_of(row: sqlite3.Row, ahead: int) -> LiveRun:
     return LiveRun(
         run=RunId(row["id"]),
-        slot=codec.decode_run(row["body"]).slot,
+        slot=slot_of(row),
         state=RunState(row["state"]),
         attempt=row["attempt"],
         failures=row["failures"],
@@ -289,15 +317,14 @@ def live_of(row: sqlite3.Row, ahead: int) -> LiveRun:
 
 
 def line_of(row: sqlite3.Row, status: AttemptStatus, *, started_at: int, now: int) -> AttemptRecord:
-    """A line that the store writes itself, because no worker can."""
-    claim = claim_of(row)
+    """A line that the store writes itself, because no worker can. Nothing here is read from the body of the run."""
     return AttemptRecord(
-        run=claim.run.id,
-        slot=claim.run.slot,
-        attempt=claim.attempt,
+        run=RunId(row["id"]),
+        slot=slot_of(row),
+        attempt=row["attempt"],
         status=status,
         started_at=instant(started_at),
         duration=span(now - started_at),
-        worker=claim.worker,
-        token=claim.token,
+        worker=NodeId(row["worker"] or ""),
+        token=row["token"],
     )

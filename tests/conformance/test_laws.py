@@ -29,7 +29,7 @@ def test_the_laws_are_found() -> None:
         "history": 5,
         "attendance": 3,
         "signals": 2,
-        "backend": 8,
+        "backend": 9,
     }
     for port in PORTS:
         assert [law.number for law in laws_of(port)] == list(range(1, len(laws_of(port)) + 1))

@@ -37,9 +37,8 @@ def _nothing() -> tuple[BackendCorrupt, ...]:
 class Backend:
     """One open store. Safe to share between the nodes of one event loop: every verb names its actor.
 
-    A stored value that cannot be read (a newer release wrote it, or it is damaged) hides no other and fails no verb.
-    The verb sets it aside and answers with the rest; `unreadable` takes what was set aside since it was last asked,
-    each value once.
+    `unreadable` takes the errors of the stored values that could not be read (a newer release wrote them, or they are
+    damaged) since it was last asked, each value once.
 
     Laws of all its verbs:
 
@@ -53,6 +52,8 @@ class Backend:
        gives more.
     7. What does not exist is left out of the answer and changes nothing, and so does an empty batch.
     8. A verb answers in time, also amid others; one that waits answers at the end of its wait.
+    9. A stored value that cannot be read fails no verb and hides no other: its run goes back for later without a
+       failure or a loss, its node stays among the living, its definition is named.
     """
 
     name: str

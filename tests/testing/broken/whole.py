@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
+from sqlite3 import Row
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import sqlite_backend
+from sqlite_file import claim_of
 from task_manager_core.domain.identity import TaskKey
-from task_manager_core.ports import Backend, Capabilities
+from task_manager_core.domain.observation import Snapshot
+from task_manager_core.domain.run import Claim
+from task_manager_core.ports import Backend, Capabilities, Changes
 from task_manager_core.testing import ManualClock
 from task_manager_core.testing.conformance import RETENTION, Harness
 from task_manager_memory.state import State
@@ -86,6 +92,27 @@ class _Microseconds(State):
         return self._clock.now()
 
 
+class _Left(sqlite_backend.Store):
+    def _claims(self, rows: Iterable[Row]) -> list[Claim]:
+        read = (self._read("a run", partial(claim_of, row)) for row in rows)
+        return [claim for claim in read if claim is not None]
+
+
+class _Charged(sqlite_backend.Store):
+    def _move(self, run: str, due_at: int | None, *, attempts: int = 0, failures: int = 0, losses: int = 0) -> None:
+        charged = failures or int(due_at is not None)
+        super()._move(run, due_at, attempts=attempts, failures=charged, losses=losses)
+
+
+class _Unnamed(sqlite_backend.Store):
+    async def load(self, since: int) -> Changes | None:
+        changes = await super().load(since)
+        return None if changes is None else replace(changes, unreadable=frozenset())
+
+    async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
+        return replace(await super().snapshot(keys), unreadable=frozenset())
+
+
 def by_name(fold: Callable[[str], str]) -> Callable[[TaskKey], tuple[str, str]]:
     return lambda key: (fold(key.group), fold(key.name))
 
@@ -122,6 +149,30 @@ BROKEN = (
         law="backend 1",
         killed_by=NAMES,
         open_harness=sqlite(renamed(by_name(lambda name: name[:191]))),
+    ),
+    BrokenStore(
+        mistake="a run that cannot be read stays with its worker",
+        law="backend 9",
+        killed_by="test_a_run_that_cannot_be_read_hides_no_other",
+        open_harness=sqlite(_Left),
+    ),
+    BrokenStore(
+        mistake="a run that cannot be read has failed",
+        law="backend 9",
+        killed_by="test_a_run_that_cannot_be_read_hides_no_other",
+        open_harness=sqlite(_Charged),
+    ),
+    BrokenStore(
+        mistake="a node that cannot be read is gone",
+        law="backend 9",
+        killed_by="test_a_node_whose_presence_cannot_be_read_is_among_the_living",
+        open_harness=sqlite(_Unnamed),
+    ),
+    BrokenStore(
+        mistake="a definition that cannot be read is not named",
+        law="backend 9",
+        killed_by="test_a_definition_that_cannot_be_read_hides_no_other",
+        open_harness=sqlite(_Unnamed),
     ),
     BrokenStore(
         mistake="time is kept in seconds",

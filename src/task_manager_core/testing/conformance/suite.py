@@ -6,6 +6,7 @@ from task_manager_core.testing.conformance.attendance import AttendanceContract
 from task_manager_core.testing.conformance.backend import BackendLaws
 from task_manager_core.testing.conformance.backend_batches import BackendBatches
 from task_manager_core.testing.conformance.backend_pairs import BackendPairs
+from task_manager_core.testing.conformance.backend_unreadable import BackendUnreadable
 from task_manager_core.testing.conformance.catalogue import CatalogueLaws
 from task_manager_core.testing.conformance.catalogue_edges import CatalogueEdges
 from task_manager_core.testing.conformance.history import HistoryContract
@@ -24,7 +25,7 @@ from task_manager_core.testing.conformance.schedule_edges import ScheduleEdges
 from task_manager_core.testing.conformance.signals import SignalsContract
 
 
-class WholeContract(BackendLaws, BackendBatches, BackendPairs):
+class WholeContract(BackendLaws, BackendBatches, BackendPairs, BackendUnreadable):
     """The laws of all verbs and their edges."""
 
 
