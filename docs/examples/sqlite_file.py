@@ -326,5 +326,5 @@ def line_of(row: sqlite3.Row, status: AttemptStatus, *, started_at: int, now: in
         started_at=instant(started_at),
         duration=span(now - started_at),
         worker=NodeId(row["worker"] or ""),
-        token=row["token"],
+        token=row["token"] if row["worker"] else 0,
     )

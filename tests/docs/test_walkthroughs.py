@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -18,9 +20,6 @@ from tests.waiting import wait_until_async
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = {path.stem: path.read_text() for path in sorted((DOCS / "examples").glob("*.py"))}
-TESTS = [(DOCS.parent / "tests/conformance/test_sqlite_example.py").read_text()]
-"""How a store is tested is shown by a test."""
-
 TUTORIAL = DOCS / "tutorial/first-tasks.md"
 SHOWING_CODE = [
     TUTORIAL,
@@ -65,7 +64,61 @@ def test_the_code_on_a_page_is_part_of_an_example(page: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
-        assert any(block in source for source in (*EXAMPLES.values(), *TESTS)), block
+        code = block if block.startswith(" ") else without_imports(block)
+        assert any(block in source or code in source for source in EXAMPLES.values()), block
+
+
+def without_imports(block: str) -> str:
+    """What a block of a page shows, behind the imports that it begins with."""
+    begins = [
+        min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+        for node in ast.parse(block).body
+        if not isinstance(node, ast.Import | ast.ImportFrom) and not _for_types(node)
+    ]
+    return "".join(block.splitlines(keepends=True)[begins[0] - 1 :]) if begins else block
+
+
+def _for_types(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def missing_names(block: str, defined: set[str]) -> set[str]:
+    """The names that a block uses and neither imports nor defines."""
+    nodes = list(ast.walk(ast.parse(block)))
+    bound = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    bound |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    bound |= {
+        alias.asname or alias.name.partition(".")[0]
+        for node in nodes
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return used - bound - defined - {*dir(builtins)}
+
+
+@pytest.mark.parametrize("page", [DOCS / "howto/write-a-backend.md"], ids=lambda page: page.stem)
+def test_the_code_on_a_page_imports_what_it_uses(page: Path) -> None:
+    """Of the example only what it defines itself is known to the reader, besides what the block imports."""
+    defined = {
+        node.name
+        for source in (EXAMPLES["sqlite_backend"], EXAMPLES["sqlite_file"])
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) if block[0] != " "]
+    assert len(blocks) == 4
+    for block in blocks:
+        assert missing_names(block, defined) == set(), block
+        exec(compile(block, page.name, "exec"), dict.fromkeys(defined, object))
+
+
+def test_a_missing_import_shows() -> None:
+    block = (
+        "from pathlib import Path\ndef f(path: Path, *, of: Clock) -> list[str]:\n    return [one for one in g(path)]\n"
+    )
+    assert missing_names(block, {"g"}) == {"Clock"}
 
 
 async def test_the_tutorial_does_what_it_shows() -> None:

@@ -59,7 +59,7 @@ def test_a_store_whose_names_collide_turns_a_law_red(tmp_path: Path) -> None:
     ran = judge(tmp_path, "tests.testing.broken.colliding:sqlite", "-k", "backend_1. or attendance")
     lines = [line.strip() for line in ran.stdout.splitlines()]
     assert ran.returncode == 1, ran.stdout + ran.stderr
-    at = lines.index("✗ 1. Two tasks whose groups or names differ share nothing, however alike they look.")
+    at = lines.index("✗ 1. Two tasks or two nodes whose names differ share nothing, however alike they look.")
     assert lines[at + 1].startswith("test_tasks_whose_names_look_alike_share_nothing")
     assert "✓ 2. The last announcement of a node replaces its earlier ones." in lines
 

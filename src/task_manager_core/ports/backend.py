@@ -42,7 +42,7 @@ class Backend:
 
     Laws of all its verbs:
 
-    1. Two tasks whose groups or names differ share nothing, however alike they look.
+    1. Two tasks or two nodes whose names differ share nothing, however alike they look.
     2. Every instant that a verb answers is in whole milliseconds.
     3. Every live run is in exactly one place: held, queued, running or waiting.
     4. A verb is one step for each item of its batch: of two at the same time, one has its whole effect before the

@@ -20,6 +20,9 @@ class History(Protocol):
     3. Every skipped slot is counted under its reason, and the newest skips can be read as ranges.
     4. Clearing takes the lines, the skips and the counts, and nothing else.
     5. A snapshot is one consistent reading of every task it names; unknown keys are left out.
+    6. A line that the store writes itself has no failure, and names the claim's worker and token, or nobody ("") and 0
+       where there was no claim. LOST lasts from the last heartbeat until the reaping; CANCELLED begins when it is
+       written and takes no time.
     """
 
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:

@@ -6,16 +6,16 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.observation import Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import Skipped
-from task_manager_core.domain.run import AttemptRecord, Claim, Settlement
+from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Settlement
 from task_manager_memory.attendance import MemoryAttendance
 from task_manager_memory.catalogue import MemoryCatalogue
 from task_manager_memory.history import MemoryHistory
 from task_manager_memory.run_queue import MemoryRunQueue
-from task_manager_memory.state import Entry
+from task_manager_memory.state import Entry, State
 from tests.testing.broken.making import BrokenStore, memory, round_trip
 
 
@@ -51,6 +51,33 @@ class _CancelledLinesOnly(MemoryRunQueue):
             if claim.run.id in cancelling and records:
                 records.popleft()
         return answer
+
+
+class _BeginsWithItsEnd(MemoryRunQueue):
+    """A lost attempt began when somebody noticed."""
+
+    def _record(self, key: TaskKey, record: AttemptRecord) -> None:
+        now = self._state.now()
+        lost = record.status is AttemptStatus.LOST
+        super()._record(key, replace(record, started_at=now, duration=timedelta(0)) if lost else record)
+
+
+class _NamesTheLastWorker(MemoryRunQueue):
+    """A run that is cancelled while it waits names who executed it before."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self._last: dict[RunId, Claim] = {}
+
+    def _claim(self, worker: NodeId, limit: int) -> tuple[Claim, ...]:
+        claims = super()._claim(worker, limit)
+        self._last.update({claim.run.id: claim for claim in claims})
+        return claims
+
+    def _record(self, key: TaskKey, record: AttemptRecord) -> None:
+        if not record.worker.value and (last := self._last.get(record.run)) is not None:
+            record = replace(record, worker=last.worker, token=last.token)
+        super()._record(key, record)
 
 
 class _ClearsWholeRows(MemoryHistory):
@@ -141,6 +168,18 @@ BROKEN = (
         law="run_queue 13",
         killed_by="test_the_line_of_a_cancelled_run_says_how_it_ended",
         open_harness=memory(queue=_CancelledLinesOnly),
+    ),
+    BrokenStore(
+        mistake="a lost attempt begins when it is reaped",
+        law="history 6",
+        killed_by="test_the_store_writes_what_no_worker_can",
+        open_harness=memory(queue=_BeginsWithItsEnd),
+    ),
+    BrokenStore(
+        mistake="a cancelled run names who executed it before",
+        law="history 6",
+        killed_by="test_the_store_writes_what_no_worker_can",
+        open_harness=memory(queue=_NamesTheLastWorker),
     ),
     BrokenStore(
         mistake="clearing writes back the row",

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from task_manager_core.domain.identity import NodeId, TaskKey
+from task_manager_core.domain.leadership import Held
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import AttemptStatus, Exhausted, Retried
 from task_manager_core.ports import Cancelling, Enqueued, Extension
@@ -21,7 +22,9 @@ from task_manager_core.testing.conformance.build import (
     TTL,
     decision,
     key,
+    presence,
     run,
+    runs,
     settlement,
     skipped,
     task,
@@ -50,11 +53,36 @@ MEETING = (
 )  # fmt: skip
 """Pairs of group and name that a careless encoding would take for one another."""
 
+NODES = (
+    *(
+        "a",
+        "A",
+        "a ",
+        " a",
+        "a  ",
+        "a:b",
+        "a%3Ab",
+        "a/b",
+        "a b",
+        "a+b",
+        "{a}",
+        "a@b:1:2",
+        "'",
+        '"',
+        "\\",
+        "*",
+        "?",
+        "0",
+    ),
+    *("00", "é", "e\u0301", "日本", "🙂", "None", "-", "+", "$", "a" * 200, "a" * 400, "ü" * 400),
+)
+"""Names of processes, which hold what a service and a host are called."""
+
 
 class BackendLaws(Contract):
     @law("backend", 1)
     async def test_tasks_whose_names_look_alike_share_nothing(self, store: Store) -> None:
-        """Two tasks whose groups or names differ share nothing, however alike they look."""
+        """Two tasks or two nodes whose names differ share nothing, however alike they look."""
         tasks = [task(name, group, priority=Priority.HIGH) for group, name in MEETING]
         assert len({of.key for of in tasks}) == len(MEETING)
         slot, term = await store.slot(-HOUR), await store.lead()
@@ -102,6 +130,32 @@ class BackendLaws(Contract):
             assert await store.schedule.pause([other]) == frozenset(), other
             assert await store.history.clear([other]) == frozenset(), other
         assert not (await store.view(key("b", "a"))).paused
+
+    @law("backend", 1)
+    async def test_nodes_whose_names_look_alike_share_nothing(self, store: Store) -> None:
+        await store.define(task())
+        nodes = [NodeId(name) for name in NODES]
+        for number, node in enumerate(nodes):
+            term = await store.lead(node, TTL)
+            for other in nodes:
+                answer = await store.leadership.campaign(other, TTL)
+                assert answer == term if other == node else isinstance(answer, Held), (node, other)
+            assert await store.leadership.resign(term)
+            await store.attendance.announce(presence(node.value, functions=frozenset({f"{number}"})), TTL)
+        living = (await store.history.snapshot(())).nodes
+        assert [(one.node, {function.name for function in one.functions}) for one in living] == [
+            (node, {f"{number}"}) for number, node in sorted(enumerate(nodes), key=lambda named: named[1])
+        ]
+        await store.enqueue(*runs(task(), len(nodes)))
+        claims = {node: await store.claim(node, 1) for node in nodes}
+        for node in nodes:
+            [claim] = claims[node]
+            assert claim.worker == node
+            assert await store.queue.claim(node, 10, NOTHING, known=()) == (claim,)
+            assert not await store.settle(replace(claim, worker=nodes[nodes.index(node) - 1])), node
+            await store.attendance.depart(node)
+            assert len((await store.history.snapshot(())).nodes) == len(nodes) - nodes.index(node) - 1
+        assert await store.queue.settle([settlement(claim) for [claim] in claims.values()]) == frozenset()
 
     @law("backend", 2)
     async def test_the_time_of_a_store_is_in_whole_milliseconds(self, store: Store) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.planning import Skipped, SkipReason
 from task_manager_core.domain.run import AttemptStatus, Cancelled, Exhausted, Failure, Retried, RunState, Succeeded
-from task_manager_core.ports import Enqueued
+from task_manager_core.ports import Cancelling, Enqueued
 from task_manager_core.testing.conformance.build import (
     DAY,
     HOUR,
@@ -285,6 +285,50 @@ class HistoryContract(Contract):
         assert await store.term() == successor
         assert await store.leadership.resign(successor)
         assert await store.term() is None
+
+    @law("history", 6)
+    async def test_the_store_writes_what_no_worker_can(self, store: Store) -> None:
+        """A line that the store writes itself has no failure, and names the claim's worker and token, or nobody ("")
+        and 0 where there was no claim. LOST lasts from the last heartbeat until the reaping; CANCELLED begins when it
+        is written and takes no time."""
+        of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
+        version = await store.define(of, slot)
+        fired = of.run_of_slot(slot, version)
+        assert await store.kept(term, decision(of, version, slot, fire=[fired], then=slot + HOUR))
+        [silent] = await store.claim()
+        await store.advance(SECOND)
+        before = await store.now()
+        assert await store.alive(silent, TTL)
+        beat = await store.now()
+        await store.advance(TTL)
+        assert await store.reap(term, TTL) == (silent,)
+        [lost] = await store.records(of.key)
+        assert (lost.status, lost.run, lost.slot, lost.attempt) == (AttemptStatus.LOST, fired.id, slot, 1)
+        assert (lost.worker, lost.token, lost.failure) == (WORKER, silent.token, None)
+        assert before <= lost.started_at <= beat
+        assert TTL <= lost.duration <= await store.now() - lost.started_at
+
+        [claim] = await store.claim(NodeId("other"))
+        await store.queue.cancel([(of.key, fired.id)])
+        await store.enqueue(run(of, "queued"), run(of, "held"))
+        before = await store.now()
+        assert await store.release(claim)
+        [waits] = await store.claim()
+        assert await store.settle(waits, Retried(HOUR))
+        for request in ("held", "queued"):
+            wanted = [(of.key, run(of, request).id)]
+            assert await store.queue.cancel(wanted) == (Cancelling.CANCELLED,)
+        waiting, held, retried, released, _ = await store.records(of.key)
+        after = await store.now()
+        assert retried.status is AttemptStatus.RETRIED
+        assert (released.run, released.slot, released.attempt) == (fired.id, slot, 2)
+        assert (released.worker, released.token) == (NodeId("other"), claim.token)
+        for line in (waiting, held, released):
+            assert (line.status, line.failure, line.duration) == (AttemptStatus.CANCELLED, None, NOTHING)
+            assert before <= line.started_at <= after
+        for line, request, attempt in ((waiting, "queued", 2), (held, "held", 1)):
+            assert (line.run, line.slot, line.attempt) == (run(of, request).id, None, attempt)
+            assert (line.worker, line.token) == (NodeId(""), 0)
 
     @law("history", 5)
     async def test_an_empty_store_has_an_empty_snapshot(self, store: Store) -> None:

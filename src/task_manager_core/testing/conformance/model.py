@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from task_manager_core.domain.observation import LiveRun, TaskView
-from task_manager_core.domain.run import AttemptRecord, AttemptStatus
+from task_manager_core.domain.run import AttemptRecord
 from task_manager_core.ports import OpenBackend
 from task_manager_core.testing.clock import ManualClock
+from task_manager_core.testing.conformance.build import STARTED
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.play import (
     HALF,
@@ -101,6 +102,12 @@ async def look(player: Player) -> dict[str, object]:
         state = view.plan, view.decided, view.paused, clocked(view.resumed_at), view.retired
         return state, dict(view.skipped), sorted(map(lived, view.live), key=str)
 
+    def lined(line: AttemptRecord) -> object:
+        """A line that the store wrote has instants of its time; the others those that the player measured."""
+        measured = line.started_at == STARTED
+        when: object = line.duration if measured else (clocked(line.started_at), line.duration // HALF)
+        return line.run, line.slot, line.attempt, line.status, line.worker, line.token > 0, when, line.failure
+
     return {
         "now": clocked(snapshot.now),
         "term": None if snapshot.term is None else player.terms.index(snapshot.term),
@@ -119,12 +126,3 @@ async def look(player: Player) -> dict[str, object]:
         "lines": [[lined(line) for line in await store.history.read(key, EVERYTHING)] for key in KEYS],
         "skips": [await store.history.skips(key, EVERYTHING) for key in KEYS],
     }
-
-
-def lined(line: AttemptRecord) -> object:
-    """A line of history. What the store writes in place of a worker is its own, but for who lost what."""
-    worker = None if line.status is AttemptStatus.CANCELLED else line.worker
-    measured = (
-        None if line.status in {AttemptStatus.CANCELLED, AttemptStatus.LOST} else (line.started_at, line.duration)
-    )
-    return line.run, line.slot, line.attempt, line.status, worker, measured, line.failure
