@@ -19,6 +19,7 @@ from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode_task, encode_task
 from task_manager_redis.replies import items, number, numbers, row, text, texts
 from task_manager_redis.scripts import script
+from task_manager_redis.sweeping import sweep
 
 _PUT = script("put")
 _REMOVE = script("remove")
@@ -42,6 +43,8 @@ class RedisCatalogue:
         removed: set[TaskKey] = set()
         for _, names in batches(keys, TASKS_PER_SCRIPT, task_argument):
             removed.update(map(decode_task, texts(await self._client.run(_REMOVE, *names))))
+        if removed:
+            await sweep(self._client)
         return frozenset(removed)
 
     async def load(self, since: int) -> Changes | None:

@@ -27,6 +27,7 @@ from task_manager_redis.keys import decode, encode, encode_run_id, encode_task, 
 from task_manager_redis.replies import Reply, items, member, number, numbers, row, text, texts
 from task_manager_redis.schedule import slot_argument
 from task_manager_redis.scripts import script
+from task_manager_redis.sweeping import sweep
 
 _MILLISECOND = timedelta(milliseconds=1)
 _NOTHING = timedelta(0)
@@ -208,6 +209,7 @@ class RedisRunQueue:
             worker, *rest = row(claim, 8)
             found.append(self._read(_Attempt.of(NodeId(decode(text(worker))), rest)))
         try:
+            await sweep(self._client)
             await self._mend(term)
         except BackendCorrupt as error:
             self._aside.note(error)

@@ -28,6 +28,7 @@ from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from tests.adapters.redis.moved import MovedRedis, open_moved
 from tests.adapters.redis.test_half_scripts import SCENES, Scene, outcome
+from tests.adapters.redis.unmoved import contents
 from tests.redis_server import RedisServer
 
 ADDING = {"enqueue", "hold", "commit", "commit_and_hold", "put", "change"}
@@ -65,10 +66,10 @@ async def test_a_full_server_refuses_what_adds_and_nothing_else(
             verb = await scene(store)
             server.config_set("maxmemory", int(full))
             if full and scene.__name__ in ADDING:
-                before = {name: server.dump(name) for name in sorted(server.keys())}
+                before = contents(server)
                 with pytest.raises(BackendUnavailable, match="OOM"):
                     await verb()
-                assert {name: server.dump(name) for name in sorted(server.keys())} == before
+                assert contents(server) == before
                 server.config_set("maxmemory", 0)
             await verb()
             server.config_set("maxmemory", 0)

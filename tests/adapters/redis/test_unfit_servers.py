@@ -18,7 +18,7 @@ from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings
 from task_manager_redis.scripts import script
 from tests.adapters.redis.moved import PREFIX, MovedRedis, open_moved
-from tests.adapters.redis.unmoved import QUICK, every_verb, opened
+from tests.adapters.redis.unmoved import QUICK, contents, every_verb, opened
 from tests.redis_server import RedisServer
 
 
@@ -68,12 +68,12 @@ async def test_a_full_server_is_unavailable_and_changes_nothing(own_redis_server
     claim = await store.take(run(task(), "1"))
     with own_redis_server.client() as client:
         client.config_set("maxmemory", 1)
-        before = {name: client.dump(name) for name in sorted(client.keys())}
+        before = contents(client)
         with pytest.raises(BackendUnavailable, match="OOM"):
             await store.enqueue(run(task(), "2"))
         with pytest.raises(BackendUnavailable, match="OOM"):
             await store.define(task("other"))
-        assert {name: client.dump(name) for name in sorted(client.keys())} == before
+        assert contents(client) == before
         client.config_set("maxmemory", 0)
     assert await store.settle(claim)
 

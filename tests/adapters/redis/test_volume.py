@@ -32,7 +32,9 @@ from task_manager_core.testing.conformance.build import (
 )
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
-from tests.adapters.redis.moved import open_moved
+from task_manager_redis.keys import encode_task
+from task_manager_redis.scripts import script
+from tests.adapters.redis.moved import MovedRedis, open_moved
 
 MANY = 2000
 LARGE = '{"text":"' + "x" * 50_000 + '"}'
@@ -42,9 +44,14 @@ FACTOR = 10
 
 
 @pytest_asyncio.fixture
-async def store(redis_url: str) -> AsyncIterator[Store]:
+async def moved(redis_url: str) -> AsyncIterator[MovedRedis]:
     async with open_moved(redis_url) as moved:
-        yield Store(Harness(backend=moved.backend, advance=moved.advance))
+        yield moved
+
+
+@pytest.fixture
+def store(moved: MovedRedis) -> Store:
+    return Store(Harness(backend=moved.backend, advance=moved.advance))
 
 
 @pytest.fixture
@@ -102,6 +109,24 @@ async def test_a_retry_is_hastened_without_a_look_at_what_is_queued(store: Store
         assert await store.queue.hasten([of.key]) == 1
         costs.append(await cost(server, partial(store.queue.hasten, [of.key])))
         await store.catalogue.remove([of.key])
+    assert costs[1] < FACTOR * costs[0]
+
+
+async def test_a_task_with_many_runs_is_removed_as_fast_as_one_with_few(
+    moved: MovedRedis, store: Store, server: redis.Redis
+) -> None:
+    costs: list[int] = []
+    for name, left in (("few", 3), ("many", MANY)):
+        numbers = iter(range(TRIES))
+        for number in range(TRIES):
+            of = task(f"{name} {number}")
+            await store.define(of)
+            await store.enqueue(*runs(of, left))
+
+        async def remove(name: str = name, numbers: Iterator[int] = numbers) -> object:
+            return await moved.client.run(script("remove"), encode_task(key(f"{name} {next(numbers)}")))
+
+        costs.append(await cost(server, remove))
     assert costs[1] < FACTOR * costs[0]
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
+
+import redis
 
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.policy import Retention
@@ -47,3 +50,16 @@ async def every_verb(store: Store, wait: timedelta = QUICK) -> list[Callable[[],
         lambda: store.attendance.depart(WORKER),
         lambda: store.signals.wait(wait),
     ]
+
+
+def contents(client: redis.Redis) -> dict[object, object]:
+    """What a server holds, whatever the order in which it keeps the fields of a hash."""
+    reads: dict[object, Callable[[Any], object]] = {
+        b"string": client.get,
+        b"hash": client.hgetall,
+        b"set": client.smembers,
+        b"list": lambda name: client.lrange(name, 0, -1),
+        b"zset": lambda name: client.zrange(name, 0, -1, withscores=True),
+        b"stream": client.xrange,
+    }
+    return {name: reads[client.type(name)](name) for name in client.scan_iter()}

@@ -1,0 +1,128 @@
+"""A task that is removed is gone at once, and what its runs have left is swept in steps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+import redis
+
+from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.run import Claim, Retried, Run
+from task_manager_core.ports import Cancelling, Enqueued
+from task_manager_core.testing.conformance.build import HOUR, TTL, WORKER, exclusive, key, run, runs, settlement, task
+from task_manager_core.testing.conformance.harness import Harness
+from task_manager_core.testing.conformance.store import Store
+from task_manager_redis.batches import RUNS_PER_SCRIPT
+from task_manager_redis.keys import encode_task
+from task_manager_redis.scripts import script
+from tests.adapters.redis.moved import PREFIX, MovedRedis, open_moved
+
+OF, OTHER = task("removed"), exclusive("other")
+MANY = 700
+
+
+@pytest_asyncio.fixture
+async def moved(redis_url: str) -> AsyncIterator[MovedRedis]:
+    async with open_moved(redis_url) as moved:
+        yield moved
+
+
+@pytest.fixture
+def store(moved: MovedRedis) -> Store:
+    return Store(Harness(backend=moved.backend, advance=moved.advance))
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as server:
+        yield server
+
+
+async def filled(store: Store) -> tuple[Claim, Claim, tuple[Run, ...]]:
+    """A task with runs in every place, and one that stays: a claim of each, and the runs that are queued."""
+    for of in (OF, OTHER):
+        await store.define(of, await store.slot())
+    await store.enqueue(*runs(OF, MANY, "waiting"))
+    await store.queue.settle([settlement(claim, Retried(HOUR)) for claim in await store.claim()])
+    await store.enqueue(run(OF, "claimed"), run(OTHER, "claimed"))
+    mine, stays = await store.claim()
+    queued = runs(OF, MANY, "queued")
+    await store.enqueue(*queued)
+    return mine, stays, queued
+
+
+async def removed_without_a_sweep(moved: MovedRedis) -> None:
+    """As by a process that dies right after its request."""
+    assert await moved.client.run(script("remove"), encode_task(OF.key)) == [encode_task(OF.key)]
+
+
+async def test_nothing_of_a_removed_task_can_be_had_before_it_is_swept(moved: MovedRedis, store: Store) -> None:
+    term = await store.lead()
+    mine, stays, queued = await filled(store)
+    await removed_without_a_sweep(moved)
+    assert [view.key for view in (await store.history.snapshot()).tasks] == [OTHER.key]
+    assert [due.key for due in (await store.schedule.agenda(10)).due] == [OTHER.key]
+    assert not await store.alive(mine, TTL)
+    assert not await store.settle(mine)
+    assert not await store.release(mine)
+    assert await store.queue.cancel([(OF.key, queued[0].id)]) == (Cancelling.NOT_LIVE,)
+    assert await store.queue.hasten([OF.key]) == 0
+    assert await store.enqueue(run(OF, "new")) == (Enqueued.UNKNOWN_TASK,)
+    assert await store.queue.claim(WORKER, 10, HOUR, known=[stays]) == ()
+    await store.advance(2 * HOUR)
+    assert await store.claim() == ()
+    assert await store.reap(term, TTL) == (stays,)
+
+
+async def test_the_leader_sweeps_what_a_process_that_died_has_left(
+    moved: MovedRedis, store: Store, server: redis.Redis
+) -> None:
+    term = await store.lead()
+    await filled(store)
+    await removed_without_a_sweep(moved)
+    assert server.zcard(f"{{{PREFIX}}}:trash") == 1
+    assert await store.reap(term, TTL) == ()
+    left = [name for name in server.scan_iter() if "trash" in name or OF.key.name in name]
+    assert [name for name in left if ":requested:" not in name] == []
+    assert [int(server.zcard(f"{{{PREFIX}}}:{index}")) for index in ("waiting", "claims")] == [0, 1]
+    assert server.xlen(f"{{{PREFIX}}}:runs:low") == 0
+
+
+async def test_a_task_that_is_added_again_keeps_its_runs_amid_the_sweep(moved: MovedRedis, store: Store) -> None:
+    """They may have the very names of those that were removed."""
+    mine, stays, queued = await filled(store)
+    await removed_without_a_sweep(moved)
+    await store.define(OF)
+    again = [run(OF, name) for name in ("waiting 0", "claimed", "queued 0")]
+    assert set(await store.enqueue(*again)) == {Enqueued.QUEUED}
+    claims = {claim.run.id: claim for claim in await store.claim()}
+    assert claims.keys() == {one.id for one in again}
+    assert await store.settle(claims[again[0].id], Retried(HOUR))
+    assert await store.release(claims[queued[0].id])
+    while await moved.client.run(script("sweep"), RUNS_PER_SCRIPT) == 1:
+        pass
+    assert len(await store.live(OF.key)) == 3
+    assert not await store.settle(mine)
+    assert await store.settle(claims[mine.run.id])
+    assert [claim.run.id for claim in await store.claim()] == [queued[0].id]
+    await store.advance(HOUR)
+    assert [claim.run.id for claim in await store.claim()] == [again[0].id]
+    assert await store.settle(stays)
+
+
+async def test_removals_that_meet_sweep_everything(store: Store, server: redis.Redis) -> None:
+    tasks = [task(f"{number}") for number in range(5)]
+    for of in tasks:
+        await store.define(of)
+        await store.enqueue(*runs(of, 100))
+    await store.queue.claim(NodeId("other"), 50, HOUR)
+    assert await store.catalogue.remove([of.key for of in tasks]) == {of.key for of in tasks}
+    names = {name for name in server.scan_iter() if ":requested:" not in name}
+    assert names <= {f"{{{PREFIX}}}:{kept}" for kept in KEPT}
+    assert [server.xlen(f"{{{PREFIX}}}:runs:{priority}") for priority in ("high", "low")] == [0, 0]
+    assert await store.define(task(key().name)) > 0
+
+
+KEPT = ("version", "incarnation", "signals", "clock", "token", "bell", "runs:high", "runs:low", "changes")
