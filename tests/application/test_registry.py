@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import sys
+import typing
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import pytest
@@ -83,6 +85,42 @@ def test_no_parameter_is_taken_for_the_context_that_is_none(call: AnyFunction) -
 )
 def test_a_function_is_async_if_calling_it_gives_a_coroutine(call: AnyFunction, is_async: bool) -> None:
     assert Function.of(call).is_async is is_async
+
+
+FOR_THE_CHECKER = """
+from typing import TYPE_CHECKING
+from task_manager_core.application.context import RunContext
+if TYPE_CHECKING:
+    from database import Session
+    from task_manager_core.application import context as checked
+
+def plain(session: Session, context: RunContext) -> None: ...
+async def union(session: Session, context: RunContext | None = None) -> None: ...
+async def both(session: Session, context: checked.RunContext) -> None: ...
+async def without(session: Session, context: int) -> Session: ...
+
+class Service:
+    async def __call__(self, session: Session, context: RunContext) -> None: ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "context"), [("plain", "context"), ("union", "context"), ("both", "context"), ("without", None)]
+)
+def test_names_that_only_the_type_checker_knows_may_stand_in_annotations(name: str, context: str | None) -> None:
+    """As users of this Python write it: since 3.14 without the import from __future__, and evaluated when asked for."""
+    future = "" if sys.version_info >= (3, 14) else "from __future__ import annotations\n"
+    names: dict[str, typing.Any] = {}
+    exec(compile(future + FOR_THE_CHECKER, "tasks.py", "exec", dont_inherit=True), names)
+    service = names["Service"]()
+    for call in (names[name], functools.partial(names[name], session=None)):
+        function = Function.of(call)
+        assert function.context == context
+        given: dict[str, object] = {"session": 1}
+        function.check(given if context else {**given, "context": 1})
+        with pytest.raises(InvalidArguments, match="does not accept them"):
+            function.check({"other": 1})
+    assert Function.of(service).context == Function.of(service.__call__).context == "context"
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import re
+import sys
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Function:
 
     def check(self, arguments: dict[str, object], field: str = "kwargs") -> None:
         """Raise InvalidArguments unless the function can be called with these keyword arguments."""
-        signature = _signature(self.call)
+        signature = signature_of(self.call)
         if signature is None:
             return
         given = dict(arguments)
@@ -68,11 +69,13 @@ def _name(call: object) -> str:
 
 def _context_parameter(call: AnyFunction) -> str | None:
     """The parameter annotated with RunContext (also as text or `RunContext | None`), if there is one."""
-    signature = _signature(call)
+    signature = signature_of(call)
     for name, parameter in signature.parameters.items() if signature is not None else ():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         annotation: object = parameter.annotation
+        if isinstance(annotation, typing.ForwardRef):
+            annotation = annotation.__forward_arg__
         if isinstance(annotation, str):
             if _CONTEXT_IN_TEXT.search(annotation):
                 return name
@@ -81,17 +84,30 @@ def _context_parameter(call: AnyFunction) -> str | None:
     return None
 
 
-def _signature(call: AnyFunction) -> inspect.Signature | None:
+def signature_of(call: AnyFunction) -> inspect.Signature | None:
     """With annotations as objects where their texts can be evaluated: RunContext may have been imported as something
-    else, or only for the type checker."""
+    else, or only for the type checker. None for a callable that does not tell its parameters."""
     try:
         return inspect.signature(call, eval_str=True)
     except (NameError, AttributeError, SyntaxError, LookupError, TypeError, ValueError):
         pass
     try:
-        return inspect.signature(call)
+        return _unevaluated(call)
     except (TypeError, ValueError):
         return None
+
+
+if sys.version_info >= (3, 14):
+    import annotationlib
+
+    def _unevaluated(call: AnyFunction) -> inspect.Signature:
+        """What no name stands for at run time is a ForwardRef: by default Python 3.14 evaluates all annotations."""
+        return inspect.signature(call, annotation_format=annotationlib.Format.FORWARDREF)
+
+else:
+
+    def _unevaluated(call: AnyFunction) -> inspect.Signature:
+        return inspect.signature(call)
 
 
 class Registry:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, Protocol, TypeGuard
 
 from task_manager_core.application.context import RunContext
-from task_manager_core.application.registry import Function, Registry
+from task_manager_core.application.registry import Function, Registry, signature_of
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.task import Task
@@ -84,10 +83,10 @@ def _read(field: str, body: object) -> ReadBody:
         raise DefinitionError(
             field, body, "must not be asynchronous: it says how long a run takes, and waits for nothing"
         )
+    signature = signature_of(body)
     try:
-        inspect.signature(body).bind("the slot")
-    except ValueError:
-        pass  # a builtin that does not tell its signature
+        if signature is not None:
+            signature.bind("the slot")
     except TypeError as error:
         raise DefinitionError(field, body, f"must take the slot as its one argument: {error}") from None
     return body
