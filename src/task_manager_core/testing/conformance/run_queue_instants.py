@@ -28,7 +28,7 @@ from task_manager_core.testing.conformance.build import (
 )
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
-from task_manager_core.testing.conformance.store import SLACK, Store
+from task_manager_core.testing.conformance.store import SLACK, Store, near
 
 HALF_A_SECOND = timedelta(milliseconds=500)
 
@@ -221,7 +221,9 @@ class RunQueueInstants(Contract):
         await store.define(task())
         claim = await store.take(run(task()))
         for _ in range(4):
+            before = await store.now()
             await store.set_back(HOUR)
+            assert near(await store.now(), before - HOUR), "this harness did not set the clock back"
             await store.advance(TTL / 4)
         await store.advance(SLACK)
         assert await store.reap(term, TTL) == (claim,)
