@@ -19,7 +19,7 @@ from task_manager_core.domain.run import Claim, Retried, Run, Settlement
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension
 from task_manager_redis.alarm import LOOKING, Alarm
 from task_manager_redis.aside import Aside
-from task_manager_redis.batches import RUNS_PER_SCRIPT, TASKS_PER_SCRIPT, batches
+from task_manager_redis.batches import BYTES_PER_SCRIPT, RUNS_PER_SCRIPT, TASKS_PER_SCRIPT, batches
 from task_manager_redis.catalogue import task_argument
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
@@ -239,7 +239,12 @@ class RedisRunQueue:
             left.setdefault(key, []).append(encode_run_id(run))
         for some, names in batches(dict.fromkeys(keys), TASKS_PER_SCRIPT, task_argument):
             runs = [run for key in some for run in left.get(key, ())]
-            count += number(await self._client.run(_HASTEN, len(runs), *runs, *names))
+            at, began, kind, cursor = 0, "", "retry", "0"
+            while at < len(some):
+                place = began, kind, cursor, len(runs), *runs, *names[at:]
+                step = row(await self._client.run(_HASTEN, RUNS_PER_SCRIPT, BYTES_PER_SCRIPT, *place), 5)
+                count, at = count + number(step[0]), at + number(step[2])
+                began, kind, cursor = text(step[1]), text(step[3]), text(step[4])
         return count
 
 

@@ -92,7 +92,7 @@ end
 if ARGV[6] == '1' then
   give_again()
 end
-local following = promote(500)
+local following = promote()
 local more = false
 for _, priority in ipairs(PRIORITIES) do
   if #given < limit then

@@ -170,13 +170,15 @@ local function ended(task, run)
   redis.call('HDEL', live, run)
 end
 
--- If one of the waiting runs of a task is not in the index by instants, somebody deleted that.
+-- If one of the waiting runs of a task is not in the index by instants, somebody deleted that. Some go back into it with
+-- each call.
+local MENDED_AT_ONCE = 500
 local function mend_waiting(task)
   for _, kind in ipairs({ 'retry', 'pause' }) do
     local bodies = root .. ':' .. kind .. ':' .. task
     local one = redis.call('HRANDFIELD', bodies)
     if one and not redis.call('ZSCORE', waiting, task .. ' ' .. one) then
-      for _, run in ipairs(redis.call('HKEYS', bodies)) do
+      for _, run in ipairs(redis.call('HRANDFIELD', bodies, MENDED_AT_ONCE)) do
         local place = place_of(task, run)
         redis.call('ZADD', waiting, place and place.state == 'w' and place.due or steady(), task .. ' ' .. run)
       end
@@ -257,12 +259,14 @@ local function give_up(task, run, place)
   ended(task, run)
 end
 
--- Queue what has waited long enough; the answer is how long the next one waits, -1 for none.
-local function promote(limit)
+-- Queue what has waited long enough, some of it; the answer is how long the next one waits, -1 for none.
+local PROMOTED_AT_ONCE, BYTES_AT_ONCE = 500, 1000000
+local function promote()
+  local bytes = 0
   local following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
   if following[2] and tonumber(following[2]) <= steady() then
     despite_full_memory()
-    for _, member in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', steady(), 'LIMIT', 0, limit)) do
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', steady(), 'LIMIT', 0, PROMOTED_AT_ONCE)) do
       local task, run = string.match(member, '^(%S+) (%S+)$')
       local place = task and place_of(task, run)
       local waits = place and place.state == 'w'
@@ -277,6 +281,10 @@ local function promote(limit)
       else
         wonder('the set of waiting runs', member .. ' is none, and was dropped')
         redis.call('ZREM', waiting, member)
+      end
+      bytes = bytes + #(body or '')
+      if bytes >= BYTES_AT_ONCE then
+        break
       end
     end
     following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')

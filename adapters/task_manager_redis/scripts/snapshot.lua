@@ -1,4 +1,4 @@
--- Needs runs and tasks.
+-- Needs runs and tasks and trash.
 -- ARGV: whether the frame is wanted (0, 1), most tasks viewed when all are asked for, whether all are (0, 1), how many
 -- presences the reader knows, their digests, tasks.
 -- Answer: frame (empty, or now, holder, token, queued, nodes), views, tasks that exist and are not among the views, and
@@ -12,7 +12,8 @@ local framed, most, all = ARGV[4] == '1', tonumber(ARGV[5]), ARGV[6] == '1'
 open_streams()
 if framed then
   mend_indexes()
-  promote(500)
+  sweep(500) -- What is queued is counted by the entries, so those of removed tasks go first.
+  promote()
 end
 
 local function mend_claims(task, live)

@@ -15,6 +15,7 @@ import pytest_asyncio
 import redis
 
 from task_manager_core.application.failure import LONGEST_MESSAGE, LONGEST_TRACEBACK
+from task_manager_core.domain.identity import RunId
 from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import Exhausted, Failure, Retried, Succeeded
 from task_manager_core.domain.task import Task
@@ -32,8 +33,11 @@ from task_manager_core.testing.conformance.build import (
 )
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
+from task_manager_redis.batches import RUNS_PER_SCRIPT
+from task_manager_redis.driver import Argument
 from task_manager_redis.keys import encode_task
-from task_manager_redis.scripts import script
+from task_manager_redis.replies import Reply
+from task_manager_redis.scripts import Script, script
 from tests.adapters.redis.moved import MovedRedis, open_moved
 
 MANY = 2000
@@ -110,6 +114,62 @@ async def test_a_retry_is_hastened_without_a_look_at_what_is_queued(store: Store
         costs.append(await cost(server, partial(store.queue.hasten, [of.key])))
         await store.catalogue.remove([of.key])
     assert costs[1] < FACTOR * costs[0]
+
+
+async def test_many_waiting_runs_are_hastened_in_steps_and_never_met_again(
+    moved: MovedRedis, store: Store, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts: list[int] = []
+
+    async def counted(script: Script, *arguments: Argument) -> Reply:
+        before = int(server.info("commandstats")["cmdstat_hset"]["calls"])
+        answer = await run_script(script, *arguments)
+        scripts.append(int(server.info("commandstats")["cmdstat_hset"]["calls"]) - before)
+        return answer
+
+    of = task()
+    await store.define(of)
+    for number in range(0, MANY, 500):
+        await store.enqueue(*runs(of, 500, f"{number}"))
+        claims = await store.claim()
+        await store.queue.settle([settlement(claim, Retried(HOUR)) for claim in claims[::2]])
+        await store.queue.release(claims[1::2], HOUR, started=True)
+    again = partial(store.queue.hasten, [of.key])
+    run_script = moved.client.run
+    with monkeypatch.context() as patch:
+        patch.setattr(moved.client, "run", counted)
+        assert await again() == MANY
+    assert len(scripts) >= MANY / RUNS_PER_SCRIPT
+    assert max(scripts) <= 1.1 * RUNS_PER_SCRIPT
+    assert await again() == 0
+    assert await cost(server, again) < FACTOR * await cost(server, partial(store.queue.hasten, [key("none")]))
+    assert len(await store.claim(limit=MANY)) == MANY
+
+
+async def test_a_run_that_comes_back_amid_a_hastening_waits(
+    moved: MovedRedis, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, given_back = task(), set[RunId]()
+    await store.define(of)
+    await store.enqueue(*runs(of, MANY // 10, "waits"))
+    await store.queue.settle([settlement(claim, Retried(HOUR)) for claim in await store.claim()])
+    run_script = moved.client.run
+
+    async def given_back_amid(script: Script, *arguments: Argument) -> Reply:
+        answer = await run_script(script, *arguments)
+        if script.name == "hasten":
+            claims = await store.claim()
+            given_back.update(claim.run.id for claim in claims)
+            await store.queue.release(claims, HOUR, started=True)
+        return answer
+
+    monkeypatch.setattr("task_manager_redis.run_queue.RUNS_PER_SCRIPT", 20)
+    with monkeypatch.context() as patch:
+        patch.setattr(moved.client, "run", given_back_amid)
+        assert await store.queue.hasten([of.key]) == MANY // 10
+    assert len(given_back) == MANY // 10
+    assert await store.claim() == ()
+    assert {live.attempt for live in await store.live(of.key)} == {3}
 
 
 async def test_a_task_with_many_runs_is_removed_as_fast_as_one_with_few(
