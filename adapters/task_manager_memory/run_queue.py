@@ -19,25 +19,24 @@ class MemoryRunQueue:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+    async def enqueue(
+        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...] | AskedOtherwise:
         others = frozenset(run.id for run in runs if self._remembered(run) not in (None, asked))
-        return AskedOtherwise(others) if others else tuple(self._enqueue(run, asked) for run in runs)
+        return AskedOtherwise(others) if others else tuple(self._enqueue(run, asked, memory) for run in runs)
 
     def _remembered(self, run: Run) -> str | None:
         """What was asked for when this run was; None if nothing is remembered."""
         entry = self._state.entries.get(run.task)
-        requests, oldest = {} if entry is None else entry.requests, self._state.steady() - REQUEST_MEMORY
-        while requests and requests[first := next(iter(requests))][0] <= oldest:
-            del requests[first]
-        return requests[run.id][1] if run.id in requests else None
+        return None if entry is None else entry.asked(run.id, self._state.steady())
 
-    def _enqueue(self, run: Run, asked: str) -> Enqueued:
+    def _enqueue(self, run: Run, asked: str, memory: timedelta) -> Enqueued:
         entry = self._state.entries.get(run.task)
         if entry is None:
             return Enqueued.UNKNOWN_TASK
         if run.id in entry.requests or entry.place(run.id) is not None:
             return Enqueued.DUPLICATE
-        entry.requests[run.id] = self._state.steady(), asked
+        entry.remember(run.id, self._state.steady() + memory, asked)
         if run.exclusive and (entry.live or entry.held):
             entry.held.append(Place(run=run, state=RunState.HELD))
             return Enqueued.HELD

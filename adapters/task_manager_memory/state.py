@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -83,7 +84,9 @@ class Entry:
     live: dict[RunId, Place] = field(default_factory=dict[RunId, Place])
     held: deque[Place] = field(default_factory=deque[Place])
     requests: dict[RunId, tuple[datetime, str]] = field(default_factory=dict[RunId, tuple[datetime, str]])
-    """When each remembered run was asked for, the earliest first, and what was asked."""
+    """Until when each run that was asked for is remembered, and what was asked."""
+    requests_end: list[tuple[datetime, str]] = field(default_factory=list[tuple[datetime, str]])
+    """The same instants as a heap."""
     records: deque[AttemptRecord]
     skips: deque[Skipped]
     skipped: Counter[SkipReason] = field(default_factory=Counter[SkipReason])
@@ -92,6 +95,18 @@ class Entry:
         for skip in skipped:
             self.skips.appendleft(skip)
             self.skipped[skip.reason] += skip.count
+
+    def remember(self, run: RunId, until: datetime, asked: str) -> None:
+        self.requests[run] = until, asked
+        heapq.heappush(self.requests_end, (until, run.value))
+
+    def asked(self, run: RunId, now: datetime) -> str | None:
+        """What was asked for when this run was; None if nothing is remembered."""
+        while self.requests_end and self.requests_end[0][0] <= now:
+            over = RunId(heapq.heappop(self.requests_end)[1])
+            if over in self.requests and self.requests[over][0] <= now:
+                del self.requests[over]
+        return self.requests[run][1] if run in self.requests else None
 
     def place(self, run: RunId) -> Place | None:
         return self.live.get(run) or next((place for place in self.held if place.run.id == run), None)

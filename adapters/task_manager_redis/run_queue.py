@@ -91,27 +91,36 @@ class RedisRunQueue:
         self._looked: tuple[Argument, Argument] = (0, 0)
         """Where the last look at what somebody may have deleted ended."""
 
-    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+    async def enqueue(
+        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...] | AskedOtherwise:
         """A request of several steps is compared in all of them first."""
         steps = list(batches(runs, RUNS_PER_SCRIPT, _run))
         if len(steps) > 1:
-            others = [run for step in steps for run in (await self._enqueue(*step, asked, compared_only=True))[0]]
+            others = [
+                run for step in steps for run in (await self._enqueue(*step, asked, memory, compared_only=True))[0]
+            ]
             if others:
                 return AskedOtherwise(frozenset(others))
         answers: list[Enqueued] = []
         for some, arguments in steps:
-            refused, queued = await self._enqueue(some, arguments, asked)
+            refused, queued = await self._enqueue(some, arguments, asked, memory)
             if refused:
                 return AskedOtherwise(refused)
             answers += queued
         return tuple(answers)
 
     async def _enqueue(
-        self, runs: Sequence[Run], arguments: Sequence[Argument], asked: str, *, compared_only: bool = False
+        self,
+        runs: Sequence[Run],
+        arguments: Sequence[Argument],
+        asked: str,
+        memory: timedelta,
+        *,
+        compared_only: bool = False,
     ) -> tuple[frozenset[RunId], list[Enqueued]]:
-        others, answers = row(
-            await self._client.run(_ENQUEUE, REQUEST_MEMORY // _MILLISECOND, asked, int(compared_only), *arguments), 2
-        )
+        reply = await self._client.run(_ENQUEUE, memory // _MILLISECOND, asked, int(compared_only), *arguments)
+        others, answers = row(reply, 2)
         names = set(texts(others))
         refused = frozenset(run.id for run in runs if encode_run_id(run.id) in names)
         return refused, [member(Enqueued, answer) for answer in items(answers)]

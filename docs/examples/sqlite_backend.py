@@ -189,21 +189,23 @@ class Store(File):
 
     # -- run queue ----------------------------------------------------------------------------------------------------
 
-    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+    async def enqueue(
+        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...] | AskedOtherwise:
         with self.transaction():
             self._do("DELETE FROM requests WHERE until <= ?", self._steady)
             other = "SELECT 1 FROM requests WHERE run = ? AND asked <> ?"
             others = frozenset(run.id for run in runs if self._do(other, run.id.value, asked))
-            return AskedOtherwise(others) if others else tuple(self._enqueue(run, asked) for run in runs)
+            return AskedOtherwise(others) if others else tuple(self._enqueue(run, asked, memory) for run in runs)
 
-    def _enqueue(self, run: Run, asked: str) -> Enqueued:
+    def _enqueue(self, run: Run, asked: str, memory: timedelta) -> Enqueued:
         task = self._task(run.task)
         if task is None:
             return Enqueued.UNKNOWN_TASK
         if self._do("SELECT 1 FROM requests WHERE run = ?1 UNION SELECT 1 FROM runs WHERE id = ?1", run.id.value):
             return Enqueued.DUPLICATE
-        memory = run.id.value, task["id"], asked, self._steady + ms(REQUEST_MEMORY)
-        self._do("INSERT INTO requests VALUES (?, ?, ?, ?)", *memory)
+        request = run.id.value, task["id"], asked, self._steady + ms(memory)
+        self._do("INSERT INTO requests VALUES (?, ?, ?, ?)", *request)
         held = run.exclusive and (task["live"] or task["held"])
         self._admit(task["id"], run, "held" if held else "queued")
         return Enqueued.HELD if held else Enqueued.QUEUED

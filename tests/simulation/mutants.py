@@ -28,7 +28,7 @@ from task_manager_core.domain.planning import Plan as NextSlot
 from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement, Succeeded
 from task_manager_core.domain.task import StoredTask, Task
-from task_manager_core.ports import Definition, Enqueued, Extension
+from task_manager_core.ports import REQUEST_MEMORY, Definition, Enqueued, Extension
 from task_manager_core.testing.simulation.channel import Side
 from task_manager_core.testing.simulation.clock import local_clock
 from task_manager_core.testing.simulation.faults import Fault, FaultKind, Point
@@ -498,8 +498,10 @@ def _random_run_id(_original: object) -> object:
 
 
 def _arguments_not_compared(_original: object) -> object:
-    async def enqueue(self: MemoryRunQueue, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...]:
-        return tuple(self._enqueue(run, asked) for run in runs)
+    async def enqueue(
+        self: MemoryRunQueue, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...]:
+        return tuple(self._enqueue(run, asked, memory) for run in runs)
 
     return enqueue
 
@@ -507,10 +509,10 @@ def _arguments_not_compared(_original: object) -> object:
 def _requests_outlive_their_task(original: Any) -> object:
     remembered: set[tuple[int, RunId]] = set()
 
-    def _enqueue(self: MemoryRunQueue, run: Run, asked: str) -> Enqueued:
+    def _enqueue(self: MemoryRunQueue, run: Run, asked: str, memory: timedelta) -> Enqueued:
         if (id(self._state), run.id) in remembered and run.task in self._state.entries:
             return Enqueued.DUPLICATE
-        answer: Enqueued = original(self, run, asked)
+        answer: Enqueued = original(self, run, asked, memory)
         if answer is not Enqueued.UNKNOWN_TASK:
             remembered.add((id(self._state), run.id))
         return answer

@@ -17,7 +17,7 @@ from fastapi_task_manager.schema.task import TaskActionResponse, TaskRunsRespons
 from task_manager_core.application.control import Control, Selection
 from task_manager_core.domain.errors import NothingMatches
 from task_manager_core.domain.identity import TaskKey
-from task_manager_core.ports import Cancelling, Enqueued
+from task_manager_core.ports import REPEAT_MEMORY, REQUEST_MEMORY, Cancelling, Enqueued
 
 if TYPE_CHECKING:
     from fastapi_task_manager.task_manager import TaskManager
@@ -97,9 +97,9 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
     ) -> TaskRunsResponse:
         """Run these tasks now, whatever their schedule says, and end their backoff."""
         control = manager.control
-        request = idempotency_key or uuid4().hex
+        request, memory = (uuid4().hex, REPEAT_MEMORY) if idempotency_key is None else (idempotency_key, REQUEST_MEMORY)
         kwargs = None if body is None else body.kwargs
-        triggered = await control.trigger(matching(control, selection, action), request, kwargs)
+        triggered = await control.trigger(matching(control, selection, action), request, kwargs, memory)
         known = [one for one in triggered if one.enqueued is not Enqueued.UNKNOWN_TASK]
         return shown_runs((one.key, one.run.value, one.enqueued.value) for one in known)
 

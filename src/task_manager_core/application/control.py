@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from weakref import WeakValueDictionary
 
 from task_manager_core.application.definitions import Definitions
@@ -30,7 +31,15 @@ from task_manager_core.domain.planning import Plan, Skipped, first_plan
 from task_manager_core.domain.recurrence import At
 from task_manager_core.domain.run import AttemptRecord
 from task_manager_core.domain.task import StoredTask, Task, canonical_kwargs
-from task_manager_core.ports import AskedOtherwise, Backend, Cancelling, Conflict, Definition, Enqueued
+from task_manager_core.ports import (
+    REQUEST_MEMORY,
+    AskedOtherwise,
+    Backend,
+    Cancelling,
+    Conflict,
+    Definition,
+    Enqueued,
+)
 
 CHANGE_ATTEMPTS = 5
 """A leader that decides about a slot between our reading and our writing makes us read again."""
@@ -143,10 +152,14 @@ class Control:
         return await self._backend.history.clear(keys)
 
     async def trigger(
-        self, keys: Collection[TaskKey], request: str, kwargs: Mapping[str, object] | None = None
+        self,
+        keys: Collection[TaskKey],
+        request: str,
+        kwargs: Mapping[str, object] | None = None,
+        memory: timedelta = REQUEST_MEMORY,
     ) -> tuple[Triggered, ...]:
         """Queue one run of each task, with other arguments if given, and end its backoff. The same request id is the
-        same run.
+        same run for as long as it is remembered: REPEAT_MEMORY suffices for an id that nobody will use again.
 
         Errors: InvalidArguments; RequestReused; TaskNotFound for a key that this node does not know.
         """
@@ -157,7 +170,7 @@ class Control:
             function = self._registry.function_of(run)
             if kwargs is not None and function is not None:
                 function.check(dict(kwargs))
-        answers = await self._backend.queue.enqueue(runs, fingerprint(text))
+        answers = await self._backend.queue.enqueue(runs, fingerprint(text), memory)
         if isinstance(answers, AskedOtherwise):
             raise RequestReused(request, tuple(str(run.task) for run in runs if run.id in answers.runs))
         # A worker may have started and failed a run by now, and its backoff is its own.

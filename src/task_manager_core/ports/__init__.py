@@ -13,11 +13,20 @@ from task_manager_core.ports.clock import Clock
 from task_manager_core.ports.history import History
 from task_manager_core.ports.leadership import Leadership
 from task_manager_core.ports.observer import Observer
-from task_manager_core.ports.run_queue import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension, RunQueue
+from task_manager_core.ports.run_queue import (
+    REPEAT_MEMORY,
+    REQUEST_MEMORY,
+    AskedOtherwise,
+    Cancelling,
+    Enqueued,
+    Extension,
+    RunQueue,
+)
 from task_manager_core.ports.schedule import Schedule
 from task_manager_core.ports.signals import Signals
 
 __all__ = [
+    "REPEAT_MEMORY",
     "REQUEST_MEMORY",
     "AskedOtherwise",
     "Attendance",

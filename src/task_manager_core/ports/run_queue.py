@@ -16,6 +16,10 @@ REQUEST_MEMORY = timedelta(days=1)
 """A run id that was enqueued is remembered for this long, with what was asked, so that repeating a request is harmless
 and another request under its id is not taken for it."""
 
+REPEAT_MEMORY = timedelta(minutes=5)
+"""So long if its caller gave no id and cannot ask again: longer than a process, or a driver, repeats a request whose
+answer was lost."""
+
 
 class Enqueued(Enum):
     """What became of a requested run."""
@@ -52,8 +56,8 @@ class Extension:
 class RunQueue(Protocol):
     """Laws:
 
-    1. A run that was enqueued once is not enqueued again within REQUEST_MEMORY or while it lives, unless its task was
-       removed since; one of an unknown task never is.
+    1. A run that was enqueued once is not enqueued again while its request is remembered or while it lives, unless its
+       task was removed since; one of an unknown task never is.
     2. An exclusive run is held while another run of its task lives, and queued in the step that ends that run.
     3. A claim gives each queued run to one worker; high priority before low, then first in, first out; at most `limit`.
     4. A claim lives while it is extended within its time to live; an expired claim is never revived.
@@ -75,11 +79,14 @@ class RunQueue(Protocol):
         meanwhile.
     """
 
-    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+    async def enqueue(
+        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...] | AskedOtherwise:
         """Queue the runs of a request, each on its own. Errors: BackendUnavailable.
 
         `asked` tells requests apart that come under one id: a short digest of what this one says. A store remembers it
-        with each run. A store that works in steps compares all runs before it queues the first.
+        with each run, for as long as `memory` says. A store that works in steps compares all runs before it queues the
+        first.
 
         A pause or a retirement of the task is about its slots and keeps no request out. Of two answers that fit,
         UNKNOWN_TASK is given before DUPLICATE.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -15,6 +16,8 @@ from fastapi.security import APIKeyQuery
 from pydantic import BaseModel
 
 from fastapi_task_manager import RunContext, TaskGroup, TaskManager
+from task_manager_core.application.control import Control, Triggered
+from task_manager_core.ports import REPEAT_MEMORY, REQUEST_MEMORY
 from tests.adapters.fastapi.application import answer, build, client_of, serving
 from tests.adapters.fastapi.switched import Line, SwitchedStore
 from tests.waiting import wait_until_async
@@ -274,6 +277,20 @@ async def test_trigger_takes_arguments_for_one_run(scene: Scene) -> None:
         "/tasks/trigger", params={"task_name": "send"}, json={"kwargs": {"recipent": "b"}}
     )
     assert (refused.status_code, refused.json()["field"]) == (400, "kwargs")
+
+
+async def test_a_request_without_a_key_is_remembered_for_minutes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    memories: list[timedelta] = []
+    trigger = Control.trigger
+
+    async def seen(*arguments: Any) -> tuple[Triggered, ...]:
+        memories.append(arguments[-1])
+        return await trigger(*arguments)
+
+    monkeypatch.setattr(Control, "trigger", seen)
+    for headers in ({}, {"Idempotency-Key": "order 8"}):
+        await answer(scene.client, "POST", "/tasks/trigger", params={"task_name": "send"}, headers=headers)
+    assert memories == [REPEAT_MEMORY, REQUEST_MEMORY]
 
 
 async def test_the_same_idempotency_key_is_the_same_run(scene: Scene) -> None:

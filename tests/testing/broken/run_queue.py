@@ -9,7 +9,7 @@ from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement
-from task_manager_core.ports import AskedOtherwise, Cancelling, Enqueued, Extension
+from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension
 from task_manager_memory.run_queue import MemoryRunQueue
 from task_manager_memory.state import Place, State
 from tests.testing.broken.making import BrokenStore, memory, round_trip
@@ -52,8 +52,10 @@ class _ReleasesAPage(MemoryRunQueue):
 
 
 class _EnqueuesAPage(MemoryRunQueue):
-    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
-        answers = await super().enqueue(runs[:PAGE], asked)
+    async def enqueue(
+        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...] | AskedOtherwise:
+        answers = await super().enqueue(runs[:PAGE], asked, memory)
         return answers if isinstance(answers, AskedOtherwise) else answers + (Enqueued.QUEUED,) * len(runs[PAGE:])
 
 
@@ -145,8 +147,10 @@ class _ReleasesTwice(MemoryRunQueue):
 class _EnqueuesTwice(MemoryRunQueue):
     """Looks for the requests of a whole batch, and then queues the batch."""
 
-    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
-        answers = await super().enqueue(runs, asked)
+    async def enqueue(
+        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...] | AskedOtherwise:
+        answers = await super().enqueue(runs, asked, memory)
         if isinstance(answers, AskedOtherwise):
             return answers
         first = [Enqueued.DUPLICATE if answer is Enqueued.DUPLICATE else None for answer in answers]
@@ -180,24 +184,39 @@ class _BackToTheLowLine(State):
 class _RemembersAPage(MemoryRunQueue):
     """Keeps the newest requests only: a list with a length."""
 
-    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
-        answers = await super().enqueue(runs, asked)
+    async def enqueue(
+        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...] | AskedOtherwise:
+        answers = await super().enqueue(runs, asked, memory)
         for entry in self._state.entries.values():
             while len(entry.requests) > PAGE:
                 entry.requests.pop(next(iter(entry.requests)))
         return answers
 
 
+class _RemembersForADay(MemoryRunQueue):
+    """Also what was to be remembered for minutes."""
+
+    async def enqueue(
+        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...] | AskedOtherwise:
+        return await super().enqueue(runs, asked, max(memory, REQUEST_MEMORY))
+
+
 class _ForgetsWhatWasAsked(MemoryRunQueue):
-    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
-        return tuple(self._enqueue(run, asked) for run in runs)
+    async def enqueue(
+        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...] | AskedOtherwise:
+        return tuple(self._enqueue(run, asked, memory) for run in runs)
 
 
 class _RefusesRunByRun(MemoryRunQueue):
     """Queues what it can of a request that it refuses."""
 
-    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
-        answers = [await super(_RefusesRunByRun, self).enqueue([run], asked) for run in runs]
+    async def enqueue(
+        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...] | AskedOtherwise:
+        answers = [await super(_RefusesRunByRun, self).enqueue([run], asked, memory) for run in runs]
         others = [answer.runs for answer in answers if isinstance(answer, AskedOtherwise)]
         if others:
             return AskedOtherwise(frozenset().union(*others))
@@ -211,12 +230,14 @@ class _RemembersRemovedTasks(MemoryRunQueue):
         super().__init__(state)
         self._ever: dict[RunId, tuple[datetime, str]] = {}
 
-    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+    async def enqueue(
+        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...] | AskedOtherwise:
         entries = self._state.entries
         for run in runs:
             if run.task in entries and run.id in self._ever:
                 entries[run.task].requests.setdefault(run.id, self._ever[run.id])
-        answers = await super().enqueue(runs, asked)
+        answers = await super().enqueue(runs, asked, memory)
         for entry in entries.values():
             self._ever.update(entry.requests)
         return answers
@@ -285,7 +306,9 @@ class _ReadsThenReaps(MemoryRunQueue):
 
 
 class _ReadsThenEnqueues(MemoryRunQueue):
-    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+    async def enqueue(
+        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...] | AskedOtherwise:
         entries = self._state.entries
         known = {run.id for run in runs if run.task in entries and run.id in entries[run.task].requests}
         await round_trip()
@@ -293,7 +316,7 @@ class _ReadsThenEnqueues(MemoryRunQueue):
             if run.id not in known and (entry := entries.get(run.task)) is not None:
                 entry.requests.pop(run.id, None)
                 entry.live.pop(run.id, None)
-        return await super().enqueue(runs, asked)
+        return await super().enqueue(runs, asked, memory)
 
 
 class _ReadsThenCancels(MemoryRunQueue):
@@ -427,6 +450,12 @@ BROKEN = (
         law="run_queue 3",
         killed_by="test_a_run_that_waited_keeps_its_priority",
         open_harness=memory(state=_BackToTheLowLine),
+    ),
+    BrokenStore(
+        mistake="a request is remembered for a day, however short its memory is to be",
+        law="run_queue 1",
+        killed_by="test_each_request_is_remembered_for_as_long_as_it_says",
+        open_harness=memory(queue=_RemembersForADay),
     ),
     BrokenStore(
         mistake="requests beyond a page are forgotten",

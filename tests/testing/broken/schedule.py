@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Advance, Agenda
 from task_manager_core.domain.run import Run
-from task_manager_core.ports import AskedOtherwise, Enqueued
+from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Enqueued
 from task_manager_memory.run_queue import MemoryRunQueue
 from task_manager_memory.schedule import MemorySchedule
 from tests.testing.broken.making import BrokenStore, memory, round_trip, silence
@@ -131,7 +132,9 @@ class _PausedSeenBefore(MemorySchedule):
 class _EnqueuesAmid(MemoryRunQueue):
     """Room for an exclusive run is looked for before the step that queues it."""
 
-    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+    async def enqueue(
+        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...] | AskedOtherwise:
         room = {
             run.task: not (entry.live or entry.held) for run in runs if (entry := self._state.entries.get(run.task))
         }
@@ -140,10 +143,10 @@ class _EnqueuesAmid(MemoryRunQueue):
         for run in runs:
             entry = self._state.entries.get(run.task)
             if entry is None or not room.pop(run.task, False) or entry.place(run.id) or run.id in entry.requests:
-                answers.append(self._enqueue(run, asked))
+                answers.append(self._enqueue(run, asked, memory))
                 continue
             live, held, entry.live, entry.held = entry.live, entry.held, {}, type(entry.held)()
-            answers.append(self._enqueue(run, asked))
+            answers.append(self._enqueue(run, asked, memory))
             entry.live, entry.held = {**live, **entry.live}, type(entry.held)([*held, *entry.held])
         return tuple(answers)
 

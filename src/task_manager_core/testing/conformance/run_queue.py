@@ -46,8 +46,8 @@ OTHER = NodeId("other")
 class RunQueueLaws(Contract):
     @law("run_queue", 1)
     async def test_a_request_is_remembered(self, store: Store) -> None:
-        """A run that was enqueued once is not enqueued again within REQUEST_MEMORY or while it lives, unless its task
-        was removed since; one of an unknown task never is."""
+        """A run that was enqueued once is not enqueued again while its request is remembered or while it lives, unless
+        its task was removed since; one of an unknown task never is."""
         assert await store.enqueue(run(task())) == (Enqueued.UNKNOWN_TASK,)
         await store.define(task())
         assert await store.enqueue(run(task()), run(task()), run(task("unknown"))) == (

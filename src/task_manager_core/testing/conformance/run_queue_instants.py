@@ -12,7 +12,7 @@ import pytest
 
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import AttemptStatus, Retried
-from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued
+from task_manager_core.ports import REPEAT_MEMORY, REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued
 from task_manager_core.testing.conformance.build import (
     HOUR,
     MINUTE,
@@ -44,6 +44,24 @@ class RunQueueInstants(Contract):
         assert await store.enqueue(run(task())) == (Enqueued.QUEUED,)
         assert await store.settle((await store.claim())[0])
         assert await store.enqueue(run(task())) == (Enqueued.DUPLICATE,)
+
+    @law("run_queue", 1)
+    async def test_each_request_is_remembered_for_as_long_as_it_says(self, store: Store) -> None:
+        await store.define(task())
+        for name, memory in (("long", REQUEST_MEMORY), ("short", REPEAT_MEMORY), ("longer", REQUEST_MEMORY)):
+            for _ in range(2):
+                await store.enqueue(run(task(), name), memory=memory)
+        ended, living = run(task(), "short"), run(task(), "living")
+        for claim in await store.claim():
+            assert await store.settle(claim)
+        assert await store.enqueue(living, memory=REPEAT_MEMORY) == (Enqueued.QUEUED,)
+        await store.advance(REPEAT_MEMORY - HALF_A_SECOND)
+        assert await store.enqueue(ended, memory=REPEAT_MEMORY) == (Enqueued.DUPLICATE,)
+        await store.advance(HALF_A_SECOND)
+        assert await store.enqueue(living, memory=REPEAT_MEMORY) == (Enqueued.DUPLICATE,)
+        assert await store.enqueue(ended, asked="again", memory=REPEAT_MEMORY) == (Enqueued.QUEUED,)
+        others = run(task(), "long"), run(task(), "longer")
+        assert await store.enqueue(*others) == (Enqueued.DUPLICATE, Enqueued.DUPLICATE)
 
     @law("run_queue", 1)
     async def test_a_request_is_forgotten_with_its_task(self, store: Store) -> None:

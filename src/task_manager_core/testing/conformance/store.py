@@ -16,7 +16,7 @@ from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, Ta
 from task_manager_core.domain.planning import Advance, DueTask, Skipped
 from task_manager_core.domain.run import AttemptRecord, Claim, Outcome, Run, RunState, Succeeded
 from task_manager_core.domain.task import Task
-from task_manager_core.ports import Backend, Enqueued
+from task_manager_core.ports import REQUEST_MEMORY, Backend, Enqueued
 from task_manager_core.testing.conformance.build import (
     DAY,
     HOUR,
@@ -190,9 +190,9 @@ class Store:
         assert isinstance(version, int), f"{task.key} exists already: {version}"
         return version
 
-    async def enqueue(self, *runs: Run, asked: str = "") -> tuple[Enqueued, ...]:
+    async def enqueue(self, *runs: Run, asked: str = "", memory: timedelta = REQUEST_MEMORY) -> tuple[Enqueued, ...]:
         """Queue runs that nothing else was asked of."""
-        answers = await self.queue.enqueue(runs, asked)
+        answers = await self.queue.enqueue(runs, asked, memory)
         assert isinstance(answers, tuple), f"something else was asked of {answers.runs}"
         return answers
 

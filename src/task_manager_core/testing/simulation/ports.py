@@ -12,6 +12,7 @@ from task_manager_core.domain.observation import Presence, Snapshot
 from task_manager_core.domain.planning import Advance, Agenda, Skipped
 from task_manager_core.domain.run import AttemptRecord, Claim, Run, Settlement
 from task_manager_core.ports import (
+    REQUEST_MEMORY,
     AskedOtherwise,
     Attendance,
     Backend,
@@ -151,7 +152,9 @@ class SimRunQueue:
         self._inner = inner
         self._channel = channel
 
-    async def enqueue(self, runs: Sequence[Run], asked: str = "") -> tuple[Enqueued, ...] | AskedOtherwise:
+    async def enqueue(
+        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...] | AskedOtherwise:
         def read(answers: tuple[Enqueued, ...] | AskedOtherwise) -> Iterator[Fact]:
             if isinstance(answers, AskedOtherwise):
                 yield facts.RequestRefused(tuple(runs), asked, answers.runs)
@@ -159,7 +162,7 @@ class SimRunQueue:
             for run, answer in zip(runs, answers, strict=True):
                 yield facts.Requested(run, answer, asked)
 
-        return await self._channel.call("enqueue", lambda: self._inner.enqueue(runs, asked), read)
+        return await self._channel.call("enqueue", lambda: self._inner.enqueue(runs, asked, memory), read)
 
     async def claim(
         self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
