@@ -265,6 +265,23 @@ async def test_a_wiped_store_gets_everything_back_without_firing_old_slots(world
     assert await live(world) == []
 
 
+async def test_a_lost_task_does_not_go_on_with_a_slot_of_an_older_schedule(world: World) -> None:
+    leader = await world.process().knows("report").lead()
+    added = await leader.node.control.add(a_task(schedule=HOURLY, dynamic=True, function="report"))
+    world.clock.advance(timedelta(hours=1))
+    await leader.reign()
+    await leader.node.scheduler.tick()
+    assert await plan(world) == at(timedelta(hours=2))
+    changed = a_task(schedule=Schedule.every(7 * MINUTE), dynamic=True, function="report")
+    await leader.node.control.change(changed, added.version)
+    following = await plan(world)
+    world.store.restore_state(None)
+    await ticks(leader)
+    found = await view(world)
+    assert found is not None
+    assert (found.plan, found.skipped) == (following, {})
+
+
 async def test_what_was_dispatched_after_a_leaders_time_is_not_called_lost_by_it(world: World) -> None:
     process = world.process().declares(a_task())
     await ticks(process)

@@ -9,6 +9,7 @@ from itertools import islice
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.observation import TaskView
 from task_manager_core.domain.planning import Plan
+from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import StoredTask, Task
 from task_manager_core.ports import Changes
 
@@ -39,7 +40,7 @@ class Definitions:
         """What to read from: `version`, or 0 if what is known may be wrong."""
         self._doubted: dict[TaskKey, int] = {}
         self._incarnation = 0
-        self._plans: dict[TaskKey, Plan | None] = {}
+        self._plans: dict[TaskKey, tuple[Schedule, Plan | None]] = {}
         self._paused: dict[TaskKey, None] = {}
         self._follows = False
         """Has somebody else begun to lead since the last reading?"""
@@ -70,9 +71,13 @@ class Definitions:
         """Does the store hold a definition that this release cannot read?"""
         return key in self._unreadable
 
-    def planned(self, key: TaskKey, plan: Plan | None) -> None:
-        """Remember the next slot that this node, as the leader, gave a task."""
-        self._plans[key] = plan
+    def planned(self, key: TaskKey, version: int, plan: Plan | None) -> None:
+        """Remember the next slot that this node, as the leader, gave a task by this version of its definition."""
+        task = self.at(key, version)
+        if task is None:
+            self._plans.pop(key, None)
+        else:
+            self._plans[key] = task.schedule, plan
 
     def forget_plans(self) -> None:
         """Somebody else gives the tasks their next slots now. What the node saw of pauses grows old from now on, and is
@@ -115,9 +120,14 @@ class Definitions:
         gone = (stored.task for key, stored in self._tasks.items() if key not in changes.keys)
         return Loss(
             wiped=not same,
-            tasks=tuple((task, self._plans.get(task.key)) for task in gone),
+            tasks=tuple((task, self._plan_of(task)) for task in gone),
             paused=frozenset(self._paused),
         )
+
+    def _plan_of(self, task: Task) -> Plan | None:
+        """The next slot that this node gave the task, unless its schedule was changed since."""
+        schedule, plan = self._plans.get(task.key, (task.schedule, None))
+        return plan if schedule == task.schedule else None
 
     def read(self) -> None:
         """The store has been read and has lost nothing."""

@@ -96,7 +96,7 @@ class Scheduler:
             return []
         kept = [decision for decision, accepted in zip(batch, answer, strict=True) if accepted]
         for decision in kept:
-            self._definitions.planned(decision.key, decision.plan)
+            self._definitions.planned(decision.key, decision.version, decision.plan)
             self._observer.notice(SlotsDecided(node=self._node, advance=decision))
         return kept
 

@@ -13,6 +13,7 @@ from task_manager_core.testing.simulation.coverage import SIGHTS
 from task_manager_core.testing.simulation.faults import Fault, FaultKind
 from task_manager_core.testing.simulation.injector import Injector
 from task_manager_core.testing.simulation.liveness import Liveness
+from task_manager_core.testing.simulation.loop import DEFAULT_BUDGET
 from task_manager_core.testing.simulation.plan import POLICY, Plan
 from task_manager_core.testing.simulation.run import run_simulation
 from task_manager_core.testing.simulation.stores import SimStore
@@ -37,8 +38,10 @@ class Verdict:
     timeline: tuple[str, ...]
 
 
-def simulate(plan: Plan, make_store: Callable[[], SimStore], *, keep_lines: int = 60) -> Verdict:
-    """Run a plan. Raises `Violation` with its timeline and a line that replays it."""
+def simulate(
+    plan: Plan, make_store: Callable[[], SimStore], *, keep_lines: int = 60, max_steps: int = DEFAULT_BUDGET
+) -> Verdict:
+    """Run a plan. Raises `Violation` with its timeline and a line that replays it; `SimBudget` after `max_steps`."""
     injector = Injector(plan.faults, plan.tasks)
 
     async def main() -> World:
@@ -58,7 +61,7 @@ def simulate(plan: Plan, make_store: Callable[[], SimStore], *, keep_lines: int 
 
     try:
         with _tiny_steps() if plan.tiny else _usual_steps():
-            result = run_simulation(main, plan.decider(), keep_lines=0)
+            result = run_simulation(main, plan.decider(), keep_lines=0, max_steps=max_steps)
         if result.unhandled:
             raise Violation("code", f"nobody wanted this error: {result.unhandled[0]}")
     except Violation as violation:
