@@ -125,12 +125,6 @@ class Worker:
         if unknown:
             await self._give_back(unknown)
 
-    def _unknown_pause(self, claim: Claim) -> timedelta:
-        """From half to one and a half times the policy's, by the token: with equal pauses the same worker could be busy
-        at the end of each, for ever, that knows the function."""
-        spread = claim.token * 618_033_989 % 1_000_000_000 / 1_000_000_000
-        return self._policy.unknown_function_pause * (0.5 + spread)
-
     async def _give_back(self, claims: list[Claim]) -> None:
         """Hand back what was never started: for a worker that knows the function, or because this one is leaving."""
         if not self.accepting:
@@ -144,7 +138,7 @@ class Worker:
         if new:
             await self._release(new, timedelta(0), "unknown function")
         if back:
-            await self._release(back, self._unknown_pause(back[0]), "unknown function")
+            await self._release(back, self._strangers.rest(len(back), back[0].token, now), "unknown function")
 
     async def _release(self, claims: list[Claim], delay: timedelta, reason: str) -> None:
         try:

@@ -1,0 +1,106 @@
+"""Runs that no worker knows, or only one that comes late: what they cost, and how long it takes."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from datetime import timedelta
+
+import pytest
+
+from task_manager_core.application.strangers import GIVEN_BACK_PER_SECOND, SPARE, Strangers
+from task_manager_core.domain.identity import RunId
+
+WORKERS = 3
+AT_ONCE = 2
+SCRIPT = 0.002
+"""Seconds for a claim and what follows it."""
+PAUSE = timedelta(seconds=5)
+
+
+class Queue:
+    """A queue in which workers take turns, as they do that wait, and the time that their scripts take."""
+
+    def __init__(self, runs: int) -> None:
+        self.now = 0.0
+        self.queued = deque(RunId(f"{number}") for number in range(runs))
+        self.resting: list[tuple[float, str]] = []
+        self.workers = [Strangers(PAUSE) for _ in range(WORKERS)]
+        self.given_back = 0
+        self._turn = 0
+
+    def work(self, until: float, *, known: bool = False) -> list[float]:
+        """Until then, or until a worker that knows the runs has met all of them; the answer is when it met each."""
+        met: list[float] = []
+        while self.now < until and (self.queued or self.resting):
+            if not self.queued:
+                self.now = max(self.now, self.resting[0][0])
+            while self.resting and self.resting[0][0] <= self.now:
+                self.queued.append(RunId(heapq.heappop(self.resting)[1]))
+            claimed = [self.queued.popleft() for _ in range(min(AT_ONCE, len(self.queued)))]
+            self.now += SCRIPT
+            self._turn += 1
+            if known and self._turn % (WORKERS + 1) == 0:
+                met += [self.now] * len(claimed)
+                continue
+            worker = self.workers[self._turn % WORKERS]
+            back = [run for run in claimed if not worker.pass_on(run, self.now)]
+            self.queued += [run for run in claimed if run not in back]
+            self.given_back += len(claimed)
+            if back:
+                rest = worker.rest(len(back), self._turn, self.now).total_seconds()
+                for run in back:
+                    heapq.heappush(self.resting, (self.now + rest, run.value))
+        return met
+
+
+def per_second(queue: Queue, seconds: float) -> float:
+    before, began = queue.given_back, queue.now
+    queue.work(began + seconds)
+    return (queue.given_back - before) / (queue.now - began)
+
+
+@pytest.mark.parametrize("runs", [500, 5_000])
+def test_what_runs_cost_that_no_worker_knows_does_not_grow_with_their_number(runs: int) -> None:
+    queue = Queue(runs)
+    queue.work(900.0)
+    assert per_second(queue, 600.0) <= 1.1 * WORKERS * GIVEN_BACK_PER_SECOND
+
+
+@pytest.mark.parametrize("runs", [500, 5_000])
+def test_runs_that_no_worker_knows_soon_leave_the_queue_to_others(runs: int) -> None:
+    """Each of them is met by each worker, and once more, before all of them rest."""
+    queue = Queue(runs)
+    while queue.queued and queue.now < 600.0:
+        queue.work(queue.now + SCRIPT)
+    assert queue.given_back <= (WORKERS + 1) * runs + WORKERS * SPARE
+    waits = list[int]()
+    for _ in range(300):
+        queue.work(queue.now + 1.0)
+        waits.append(len(queue.queued))
+    assert sorted(waits)[270] <= 2 * WORKERS * GIVEN_BACK_PER_SECOND
+
+
+def test_a_worker_that_comes_late_meets_some_runs_within_two_pauses() -> None:
+    queue = Queue(50)
+    queue.work(600.0)
+    came = queue.now
+    met = queue.work(came + 3600.0, known=True)
+    assert len(met) == 50
+    assert met[-1] - came <= 2 * PAUSE.total_seconds()
+
+
+@pytest.mark.parametrize("runs", [500, 5_000])
+def test_a_worker_that_comes_late_meets_many_runs_as_fast_as_the_rate_allows(runs: int) -> None:
+    queue = Queue(runs)
+    queue.work(900.0)
+    came = queue.now
+    met = queue.work(came + 3600.0, known=True)
+    assert len(met) == runs
+    assert met[-1] - came <= 2 * runs / GIVEN_BACK_PER_SECOND + 2 * PAUSE.total_seconds()
+
+
+def test_a_worker_that_is_there_takes_thousands_while_others_pass_them_on() -> None:
+    """It gets every fourth claim; no run rests for so long that it would take twice the time."""
+    queue = Queue(5_000)
+    assert queue.work(3600.0, known=True)[-1] <= 2 * 5_000 / AT_ONCE * (WORKERS + 1) * SCRIPT
