@@ -39,9 +39,19 @@ end
 open_streams()
 local tasks = redis.call('ZRANGEBYSCORE', catalogue, (at == '0' and '(' or '') .. version, '+inf', 'WITHSCORES',
   'LIMIT', 0, most_tasks)
-for i = 1, #tasks, 2 do
-  local task = tasks[i]
-  version = tasks[i + 1]
+
+-- Most tasks have no runs: one command asks about some of them.
+local TOGETHER = 25
+local function have_runs(first, last)
+  local keys = {}
+  for i = first, last, 2 do
+    keys[#keys + 1], keys[#keys + 2] = root .. ':live:' .. tasks[i], root .. ':held:' .. tasks[i]
+  end
+  return redis.call('EXISTS', unpack(keys)) > 0
+end
+
+-- The answer: whether the look ends here.
+local function look_at(task)
   repeat
     local page = redis.call('HSCAN', root .. ':live:' .. task, at, 'COUNT', 20)
     at = page[1]
@@ -49,12 +59,26 @@ for i = 1, #tasks, 2 do
       mend(task, page[2][j], page[2][j + 1])
     end
     if runs >= most_runs or bytes >= most_bytes then
-      return { version, at, strange }
+      return true
     end
   until at == '0'
   if redis.call('HLEN', root .. ':held:' .. task) > 0 then
     despite_full_memory()
     standing(task)
   end
+  return false
+end
+
+for first = 1, #tasks, 2 * TOGETHER do
+  local last = math.min(first + 2 * TOGETHER, #tasks + 1) - 2
+  if have_runs(first, last) then
+    for i = first, last, 2 do
+      version = tasks[i + 1]
+      if look_at(tasks[i]) then
+        return { version, at, strange }
+      end
+    end
+  end
+  version, at = tasks[last + 1], '0'
 end
 return { #tasks == 2 * most_tasks and version or '0', '0', strange }

@@ -229,14 +229,13 @@ async def test_those_who_wait_starve_nobody(store: Store) -> None:
     for number in range(100):
         waiting.append(asyncio.create_task(store.queue.claim(NodeId(f"{number}"), 10, HOUR)))
         waiting.append(asyncio.create_task(store.signals.wait(HOUR)))
-    async with asyncio.timeout(10):
-        await asyncio.gather(*(store.now() for _ in range(500)))
+    for _ in range(10):
+        await asyncio.gather(*(store.now() for _ in range(20)))  # each has the time of one request
     for waiter in waiting:
         waiter.cancel()
     await asyncio.wait(waiting)
-    async with asyncio.timeout(10):
-        await store.define(task())
-        await store.take(run(task()))
+    await store.define(task())
+    await store.take(run(task()))
 
 
 async def test_a_call_given_up_leaves_no_answer_for_the_next(store: Store) -> None:

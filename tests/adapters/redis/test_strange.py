@@ -136,6 +136,17 @@ async def test_each_look_is_at_some_tasks_and_some_runs(
     assert sum(await lost_in(40)) == 0
 
 
+@pytest.mark.parametrize("at", [0, 24, 25, 49, 50, 59])
+async def test_one_look_finds_the_one_run_among_many_tasks_without_any(store: Store, server: Any, at: int) -> None:
+    term = await store.lead()
+    for number in range(60):
+        await store.define(task(f"{number}"))
+    await store.enqueue(run(task(f"{at}")))
+    server.xtrim(LOW, maxlen=0)
+    await store.reap(term, TTL)
+    assert not await store.live(key(f"{at}"))
+
+
 async def test_only_the_leader_looks(store: Store, server: Any) -> None:
     await store.define(task())
     await store.enqueue(run(task()))
