@@ -33,6 +33,9 @@ _MILLISECOND = timedelta(milliseconds=1)
 _NOTHING = timedelta(0)
 _UNREADABLE_PAUSE = timedelta(seconds=5)
 
+HASTENED_PER_SCRIPT = 200
+"""Each takes about ten commands."""
+
 # Of one look at what somebody may have deleted: some milliseconds of a server.
 _TASKS_PER_LOOK = 500
 _RUNS_PER_LOOK = 500
@@ -251,7 +254,7 @@ class RedisRunQueue:
             at, began, kind, cursor = 0, "", "retry", "0"
             while at < len(some):
                 place = began, kind, cursor, len(runs), *runs, *names[at:]
-                step = row(await self._client.run(_HASTEN, RUNS_PER_SCRIPT, BYTES_PER_SCRIPT, *place), 5)
+                step = row(await self._client.run(_HASTEN, HASTENED_PER_SCRIPT, BYTES_PER_SCRIPT, *place), 5)
                 count, at = count + number(step[0]), at + number(step[2])
                 began, kind, cursor = text(step[1]), text(step[3]), text(step[4])
         return count

@@ -1,4 +1,4 @@
-"""What the hot paths cost: `make bench-quick`, or `python -m tests.benchmarks.quick [idle throughput wake-up commit]`.
+"""What the hot paths cost: `make bench-quick`, or `python -m tests.benchmarks.quick [idle throughput …]`.
 
 Starts a Redis of its own for everything that it measures. Absolute figures belong to this machine and this minute;
 compare the ratios, and only within one run.
@@ -37,6 +37,7 @@ from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Backend, Definition
 from task_manager_redis import RedisSettings, redis_backend
+from tests.benchmarks.growth import growth
 from tests.e2e.cluster import IDLE, Cluster
 from tests.redis_server import RedisServer
 
@@ -277,7 +278,7 @@ async def _commit(backend: Backend, size: int, calls: int) -> float:
     return (time.perf_counter() - began) / len(tasks)
 
 
-PARTS = {"throughput": throughput, "wake-up": wake_up, "commit": commit}
+PARTS = {"throughput": throughput, "wake-up": wake_up, "commit": commit, "growth": growth}
 
 
 def main() -> None:
