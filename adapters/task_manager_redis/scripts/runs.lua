@@ -292,16 +292,26 @@ local function promote()
   return following[2] and math.max(0, following[2] - steady()) or -1
 end
 
--- A stream that is gone took its runs with it.
+-- A stream that is gone took its runs with it. Some end at once; the leader's look finds the others.
 local function end_runs_of(priority)
-  for _, task in ipairs(redis.call('ZRANGE', catalogue, 0, -1)) do
-    local live = redis.call('HGETALL', root .. ':live:' .. task)
-    for i = 1, #live, 2 do
-      local place = read_place(live[i + 1])
-      if place and place.state == 'q' and place.priority == priority then
-        give_up(task, live[i], place)
+  local met = 0
+  for _, task in ipairs(redis.call('ZRANGE', catalogue, 0, MENDED_AT_ONCE - 1)) do
+    local cursor = '0'
+    repeat
+      local page = redis.call('HSCAN', root .. ':live:' .. task, cursor, 'COUNT', 20)
+      for i = 1, #page[2], 2 do
+        local place = read_place(page[2][i + 1])
+        -- One that another run has held up may be queued by now.
+        if place and place.state == 'q' and place.priority == priority
+          and not redis.call('XRANGE', streams[priority], place.id, place.id)[1] then
+          give_up(task, page[2][i], place)
+        end
       end
-    end
+      cursor, met = page[1], met + #page[2] / 2
+      if met >= MENDED_AT_ONCE then
+        return
+      end
+    until cursor == '0'
   end
 end
 

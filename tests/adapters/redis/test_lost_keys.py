@@ -262,6 +262,20 @@ async def test_runs_of_a_stream_that_is_gone_end_on_the_record(store: Store, ser
         assert await store.settle(left)
 
 
+async def test_many_runs_of_a_stream_that_is_gone_end_in_steps(store: Store, server: redis.Redis) -> None:
+    """Some with the next script, the others with the looks of the leader."""
+    of, term = task(), await store.lead()
+    await store.define(of)
+    await store.enqueue(*runs(of, 700, "lost"))
+    server.delete(LOW)
+    assert await store.claim() == ()
+    assert 0 < len(await store.live(of.key)) < 700
+    for _ in range(3):
+        assert await store.reap(term, TTL) == ()
+    assert await store.live(of.key) == ()
+    assert await store.settle(await store.take(run(of, "new")))
+
+
 async def test_a_waiting_run_whose_body_is_gone_ends_on_the_record(store: Store, server: redis.Redis) -> None:
     of = exclusive()
     await store.define(of)
