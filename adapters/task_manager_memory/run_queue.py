@@ -58,7 +58,7 @@ class MemoryRunQueue:
         deadline = loop.time() + wait.total_seconds()
         while not claims and (left := timedelta(seconds=deadline - loop.time())) > timedelta(0):
             # Only looked at: what was promoted between the claim and the wait would ring before anybody listens.
-            following = min((place.due_at for place in self._state.waiting.values() if place.due_at), default=None)
+            following = self._state.next_instant()
             await self._state.wake.wait(left if following is None else min(left, following - self._state.steady()))
             claims = self._claim(worker, limit)
         return claims
@@ -171,8 +171,7 @@ class MemoryRunQueue:
         waiting = self._state.waiting.values()
         chosen = [place for place in waiting if place.run.task in named and place.run.id not in left]
         for place in chosen:
-            place.due_at = self._state.steady()
-        self._state.promote()
+            self._state.to_queue(self._state.waiting.pop(place.run.id))
         return len(chosen)
 
     def _record(self, key: TaskKey, record: AttemptRecord) -> None:

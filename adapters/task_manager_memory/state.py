@@ -23,7 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _HELD = (
     *("entries", "version", "incarnation", "term", "lease_ends"),
-    *("queued", "claimed", "waiting", "present"),
+    *("queued", "claimed", "waiting", "instants", "present"),
 )
 """What a store loses in a wipe. Its time, and the tokens that it gave out, go on."""
 
@@ -171,8 +171,11 @@ class State:
         self.queued: dict[Priority, dict[RunId, Place]] = {priority: {} for priority in Priority}
         self.claimed: dict[RunId, Place] = {}
         self.waiting: dict[RunId, Place] = {}
+        self.instants: list[tuple[datetime, int, RunId]] = []
+        """A heap of when the waiting runs are due. An instant stays in it when its run no longer waits for it."""
         self.present: dict[NodeId, tuple[Presence, datetime]] = {}
         self._token = 0
+        self._number = 0
 
     def copy(self) -> StateCopy:
         """Everything that the store holds, at this instant."""
@@ -220,18 +223,29 @@ class State:
     def to_waiting(self, place: Place, due_at: datetime, *, retrying: bool) -> None:
         place.state, place.worker, place.due_at, place.retrying = RunState.WAITING, None, due_at, retrying
         self.waiting[place.run.id] = place
+        self._number += 1
+        heapq.heappush(self.instants, (due_at, self._number, place.run.id))
+        if len(self.instants) > 2 * len(self.waiting) + 100:
+            self.instants = [one for one in self.instants if self._waits(one)]
+            heapq.heapify(self.instants)
         self.wake.ring()
+
+    def _waits(self, instant: tuple[datetime, int, RunId]) -> bool:
+        due_at, _, run = instant
+        return run in self.waiting and self.waiting[run].due_at == due_at
+
+    def next_instant(self) -> datetime | None:
+        """When the next waiting run is due."""
+        while self.instants and not self._waits(self.instants[0]):
+            heapq.heappop(self.instants)
+        return self.instants[0][0] if self.instants else None
 
     def promote(self) -> datetime | None:
         """Queue the waiting runs whose instant has come; the answer is the next instant."""
         now = self.steady()
-        line = sorted(self.waiting.values(), key=lambda place: place.due_at or now)
-        for place in line:
-            if place.due_at is not None and place.due_at > now:
-                return place.due_at
-            del self.waiting[place.run.id]
-            self.to_queue(place)
-        return None
+        while (following := self.next_instant()) is not None and following <= now:
+            self.to_queue(self.waiting.pop(self.instants[0][2]))
+        return following
 
     def take(self, place: Place) -> None:
         """Take a live run out of the place where it stands."""
