@@ -48,8 +48,10 @@ class Rows:
         await step()
         entries = self.server.slowlog_get(MOST_LOGGED)
         self.server.config_set("slowlog-log-slower-than", -1)
-        scripts = [int(entry["duration"]) / 1e3 for entry in entries if entry["command"].startswith(b"EVAL")]
-        self.found.setdefault(name, []).append((max(scripts, default=LOGGED / 1e3), len(scripts)))
+        scripts = sorted(int(entry["duration"]) / 1e3 for entry in entries if entry["command"].startswith(b"EVAL"))
+        # Of many, the machine interrupts some: one in twenty is left out.
+        longest = scripts[-1 - len(scripts) // 20] if scripts else LOGGED / 1e3
+        self.found.setdefault(name, []).append((longest, len(scripts)))
 
     def lines(self, sizes: Sequence[int]) -> list[str]:
         """With the ratio of the largest size to the smallest."""
