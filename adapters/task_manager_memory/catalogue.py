@@ -37,7 +37,7 @@ class MemoryCatalogue:
             passed = state.now() if entry.decided is None else max(state.now(), entry.decided)
             if definition.plan.slot <= passed:
                 return Conflict(entry.version)
-        version = self._next_version()
+        version = self._next_version(task.key)
         if entry is None:
             entry = state.entries[task.key] = Entry(
                 task=task,
@@ -54,8 +54,10 @@ class MemoryCatalogue:
         state.signal.ring()
         return version
 
-    def _next_version(self) -> int:
+    def _next_version(self, key: TaskKey) -> int:
+        """The next change is one of this task."""
         self._state.version = self._state.next_number(self._state.version)
+        self._state.changes.append((self._state.version, key))
         self._state.incarnation = self._state.incarnation or self._state.version
         return self._state.version
 
@@ -66,26 +68,41 @@ class MemoryCatalogue:
             entry = state.entries.pop(key)
             for place in entry.live.values():
                 state.take(place)
+        for key in sorted(removed):
+            self._next_version(key)
         if removed:
-            self._next_version()
             state.signal.ring()
         return removed
 
     async def load(self, since: int) -> Changes | None:
-        entries = self._state.entries.values()
-        if since == self._state.version:
+        state = self._state
+        if since == state.version:
             return None
+        touched = self._touched(since)
+        keys = state.entries.keys() if touched is None else touched
+        entries = [state.entries[key] for key in keys if key in state.entries]
         return Changes(
-            version=self._state.version,
-            incarnation=self._state.incarnation,
+            version=state.version,
+            incarnation=state.incarnation,
+            complete=touched is None,
             changed=tuple(
                 StoredTask(task=entry.task, version=entry.version)
                 for entry in sorted(entries, key=lambda entry: entry.version)
-                if entry.version > since or since > self._state.version
+                if touched is None or entry.version > since
             ),
-            keys=frozenset(self._state.entries),
+            removed=frozenset(key for key in keys if key not in state.entries),
             retired=frozenset(entry.task.key for entry in entries if entry.retired),
+            total=len(state.entries),
         )
+
+    def _touched(self, since: int) -> set[TaskKey] | None:
+        """The tasks that changed after a version; None if the store does not remember it."""
+        touched: set[TaskKey] = set()
+        for version, key in reversed(self._state.changes):
+            if version <= since:
+                return touched if version == since else None
+            touched.add(key)
+        return None
 
     async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
         if not self._state.reigns(term):
@@ -93,8 +110,8 @@ class MemoryCatalogue:
         retired = [self._state.entries[key] for key in keys if key in self._state.entries]
         retired = [entry for entry in retired if not entry.retired]
         for entry in retired:
+            self._next_version(entry.task.key)
             entry.retired = True
         if retired:
-            self._next_version()
             self._state.signal.ring()
         return frozenset(entry.task.key for entry in retired)

@@ -17,12 +17,12 @@ from task_manager_core.domain.planning import Plan, Skipped, SkipReason
 from task_manager_core.domain.policy import Priority, Retention
 from task_manager_core.domain.run import AttemptRecord, Claim, Run, RunState
 from task_manager_core.domain.task import Task
-from task_manager_core.ports import Clock
+from task_manager_core.ports import CHANGES_REMEMBERED, Clock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _HELD = (
-    *("entries", "version", "incarnation", "term", "lease_ends"),
+    *("entries", "version", "changes", "incarnation", "term", "lease_ends"),
     *("queued", "claimed", "waiting", "instants", "present"),
 )
 """What a store loses in a wipe. Its time, and the tokens that it gave out, go on."""
@@ -165,6 +165,8 @@ class State:
         self.signal = Bell()
         self.entries: dict[TaskKey, Entry] = {}
         self.version = 0
+        self.changes: deque[tuple[int, TaskKey]] = deque(maxlen=CHANGES_REMEMBERED)
+        """The newest versions, each with the task that it is about."""
         self.incarnation = 0
         self.term: Term | None = None
         self.lease_ends = _EPOCH

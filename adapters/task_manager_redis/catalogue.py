@@ -48,45 +48,40 @@ class RedisCatalogue:
         return frozenset(removed)
 
     async def load(self, since: int) -> Changes | None:
-        """Page by page. A task that changes meanwhile comes again in a later page; the last page has the rest."""
-        changed: dict[TaskKey, StoredTask] = {}
-        unreadable: set[TaskKey] = set()
-        after = ""
+        """Page by page. A task that changes meanwhile comes again in a later page, and the later one counts."""
+        found, complete = _Found(), False
+        after, walked = "", ""
         while True:
-            reply = await self._client.run(_LOAD, since, after, TASKS_PER_SCRIPT)
+            reply = await self._client.run(_LOAD, 0 if complete else since, after, walked, TASKS_PER_SCRIPT)
             if reply is None:
                 return None
-            version, incarnation, end, page, tasks, retired = row(reply, 6)
-            after = text(end)
-            for definition in items(page):
-                name, body, at = texts(row(definition, 3))
-                for key in self._named([name]):
-                    changed.pop(key, None)
-                    unreadable.discard(key)
-                    try:
-                        changed[key] = StoredTask(task=codec.decode_task(body), version=number(at))
-                    except BackendCorrupt:
-                        unreadable.add(key)
-            if tasks is not None:
-                keys = self._named(texts(tasks))
+            version, incarnation, everything, next_change, next_task, last, total, rows = row(reply, 8)
+            complete = complete or everything == 1
+            after, walked = str(number(next_change)), text(next_task)
+            for task in items(rows):
+                name, body, at, retired = row(task, 4)
+                key = self._named(text(name))
+                if key is not None:
+                    found.add(key, None if body is None else text(body), text(at), retired=retired == 1)
+            if last == 1:
                 return Changes(
                     version=number(version),
                     incarnation=number(incarnation),
-                    changed=tuple(stored for key, stored in changed.items() if key in keys),
-                    keys=keys,
-                    retired=self._named(texts(retired)),
-                    unreadable=keys & unreadable,
+                    complete=complete,
+                    changed=tuple(sorted(found.changed.values(), key=lambda stored: stored.version)),
+                    removed=frozenset() if complete else frozenset(found.removed),
+                    retired=frozenset(found.retired),
+                    unreadable=frozenset(found.unreadable),
+                    total=number(total),
                 )
 
-    def _named(self, names: Sequence[str]) -> frozenset[TaskKey]:
-        """The tasks of these names, without those that are none."""
-        keys: set[TaskKey] = set()
-        for name in names:
-            try:
-                keys.add(decode_task(name))
-            except BackendCorrupt as error:
-                self._aside.note(error)
-        return frozenset(keys)
+    def _named(self, name: str) -> TaskKey | None:
+        """The task of this name, None if it is none."""
+        try:
+            return decode_task(name)
+        except BackendCorrupt as error:
+            self._aside.note(error)
+            return None
 
     async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
         retired: set[TaskKey] = set()
@@ -97,6 +92,34 @@ class RedisCatalogue:
                 return Fenced()
             retired.update(map(decode_task, texts(reply)))
         return frozenset(retired)
+
+
+class _Found:
+    """What the pages of a reading say, each row instead of an earlier one about the same task."""
+
+    def __init__(self) -> None:
+        self.changed: dict[TaskKey, StoredTask] = {}
+        self.removed: set[TaskKey] = set()
+        self.retired: set[TaskKey] = set()
+        self.unreadable: set[TaskKey] = set()
+
+    def add(self, key: TaskKey, body: str | None, version: str, *, retired: bool) -> None:
+        if not version:
+            self.changed.pop(key, None)
+            for known in (self.retired, self.unreadable):
+                known.discard(key)
+            self.removed.add(key)
+            return
+        self.removed.discard(key)
+        (self.retired.add if retired else self.retired.discard)(key)
+        if body is None:
+            return  # The reader knows it, or an earlier page has told it.
+        try:
+            self.changed[key] = StoredTask(task=codec.decode_task(body), version=number(version))
+            self.unreadable.discard(key)
+        except BackendCorrupt:
+            self.changed.pop(key, None)
+            self.unreadable.add(key)
 
 
 def _definition(definition: Definition) -> list[Argument]:

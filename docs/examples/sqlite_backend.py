@@ -97,7 +97,7 @@ class Store(File):
             return Conflict(stands)
         if old is None:
             self._do("INSERT INTO tasks (grp, name) VALUES (?, ?)", key.group, key.name)
-        version, text = self._changed(), codec.encode_task(new.task)
+        version, text = self._changed(key), codec.encode_task(new.task)
         change = "UPDATE tasks SET definition = ?, version = ?, retired = 0 WHERE grp = ? AND name = ? RETURNING id"
         [row] = self._do(change, text, version, key.group, key.name)
         if old is None or new.replan:
@@ -108,23 +108,32 @@ class Store(File):
     async def remove(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         with self.transaction():
             removed = self._asked(keys, "DELETE FROM tasks WHERE (grp, name) IN asked RETURNING *")
-            if removed:
-                self._changed()
+            for key in removed:
+                self._changed(key)
             return removed
 
     async def load(self, since: int) -> Changes | None:
         with self.transaction():
-            version, rows = self._number("version"), self._do("SELECT * FROM tasks ORDER BY version")
+            version, known = self._number("version"), self._first("SELECT id FROM changes WHERE version = ?", since)
             if since == version:
                 return None
-            newer = {key_of(row): stored_of(row) for row in rows if row["version"] > since or since > version}
+            touched = () if known is None else self._do("SELECT * FROM changes WHERE id > ?", known["id"])
+            if known is None:
+                rows = self._do("SELECT * FROM tasks ORDER BY version")
+            else:
+                those = "SELECT * FROM tasks WHERE (grp, name) IN (SELECT grp, name FROM changes WHERE id > ?)"
+                rows = self._do(f"{those} ORDER BY version", known["id"])
+            newer = {key_of(row): stored_of(row) for row in rows if known is None or row["version"] > since}
+            [counted] = self._do("SELECT count(*) AS total FROM tasks")
             return Changes(
                 version=version,
                 incarnation=self._number("incarnation"),
+                complete=known is None,
                 changed=tuple(stored for stored in newer.values() if stored),
-                keys=frozenset(key_of(row) for row in rows),
+                removed=frozenset(map(key_of, touched)) - frozenset(map(key_of, rows)),
                 retired=frozenset(key_of(row) for row in rows if row["retired"]),
                 unreadable=frozenset(key for key, stored in newer.items() if stored is None),
+                total=counted["total"],
             )
 
     async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
@@ -134,20 +143,20 @@ class Store(File):
             retired = self._asked(
                 keys, "UPDATE tasks SET retired = 1 WHERE NOT retired AND (grp, name) IN asked RETURNING *"
             )
-            if retired:
-                self._changed()
+            for key in retired:
+                self._changed(key)
             return retired
 
     # -- schedule -----------------------------------------------------------------------------------------------------
 
-    async def agenda(self, limit: int) -> Agenda:
+    async def agenda(self, limit: int, skip: int = 0) -> Agenda:
         with self.transaction():
-            due = "SELECT * FROM standing WHERE NOT retired AND due_at <= ? ORDER BY due_at, grp, name LIMIT ?"
+            due = "SELECT * FROM standing WHERE NOT retired AND due_at <= ? ORDER BY due_at, grp, name LIMIT ? OFFSET ?"
             following = "SELECT min(due_at) AS due_at FROM tasks WHERE NOT retired AND due_at > ?"
             [later] = self._do(following, self._now)
             return Agenda(
                 now=instant(self._now),
-                due=tuple(map(due_of, self._do(due, self._now, limit))),
+                due=tuple(map(due_of, self._do(due, self._now, limit, skip))),
                 next_due=None if later["due_at"] is None else instant(later["due_at"]),
             )
 

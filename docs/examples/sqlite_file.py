@@ -21,7 +21,7 @@ from task_manager_core.domain.planning import DueTask, Plan, Skipped
 from task_manager_core.domain.policy import Priority, Retention
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Run, RunState
 from task_manager_core.domain.task import StoredTask
-from task_manager_core.ports import Clock
+from task_manager_core.ports import CHANGES_REMEMBERED, Clock
 
 T = TypeVar("T")
 
@@ -40,6 +40,8 @@ CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, value INTEGER);
 CREATE TABLE IF NOT EXISTS tasks (
     id INTEGER PRIMARY KEY, grp TEXT, name TEXT, definition TEXT, version INTEGER, slot INTEGER, due_at INTEGER,
     decided INTEGER, paused INTEGER DEFAULT 0, resumed_at INTEGER, retired INTEGER DEFAULT 0, UNIQUE (grp, name));
+CREATE TABLE IF NOT EXISTS changes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, version INTEGER UNIQUE, grp TEXT, name TEXT);
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, task INTEGER REFERENCES tasks ON DELETE CASCADE, body TEXT, run_slot INTEGER, low INTEGER,
     state TEXT,
@@ -167,9 +169,11 @@ class File:
                 self._do("INSERT INTO numbers VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2", name, value)
         return ahead
 
-    def _changed(self) -> int:
-        """The catalogue has a new version."""
+    def _changed(self, key: TaskKey) -> int:
+        """The catalogue has a new version: this task has changed."""
         version = self._next("version")
+        self._do("INSERT INTO changes (version, grp, name) VALUES (?, ?, ?)", version, key.group, key.name)
+        self._do("DELETE FROM changes WHERE id <= (SELECT max(id) FROM changes) - ?", CHANGES_REMEMBERED)
         self._do("INSERT OR IGNORE INTO numbers VALUES ('incarnation', ?)", version)
         self._next("signal")
         return version

@@ -70,7 +70,7 @@ async def test_filters_that_are_given_must_all_match(world: World, selection: Se
     await process.node.registrar.tick()
     assert [stored.task.key.name for stored in process.node.control.select(selection)] == names
     process.wire.calls.clear()
-    seen, snapshot = await process.node.control.look(selection)
+    seen, snapshot = await process.node.control.look(process.node.control.select(selection))
     assert [status.task.key.name for status in seen] == names
     assert [status.view for status in seen] == list(snapshot.tasks)
     assert process.wire.calls == ["snapshot"]
@@ -295,7 +295,7 @@ async def test_an_added_task_is_known_at_once_and_waits_for_its_first_slot(world
     process = await a_process(world)
     added = await process.node.control.add(a_report())
     assert process.node.definitions.get(KEY) == added
-    (status,), _ = await process.node.control.look(Selection(name="task"))
+    (status,), _ = await process.node.control.look(process.node.control.select(Selection(name="task")))
     assert status.view.plan == Plan(slot=NOON + timedelta(hours=1), due_at=NOON + timedelta(hours=1))
 
 
@@ -337,7 +337,7 @@ async def test_a_change_keeps_pause_history_and_live_runs_and_fires_nothing_at_o
     world.clock.advance(SECOND)
     changed = await control.change(a_report(schedule=Schedule.every(MINUTE)), added.version)
     assert changed.version > added.version
-    (status,), _ = await control.look(Selection())
+    (status,), _ = await control.look(control.select(Selection()))
     assert status.view.paused
     assert status.view.plan == Plan(slot=NOON + MINUTE, due_at=NOON + MINUTE)
     assert [run.state for run in status.view.live] == [RunState.QUEUED]
@@ -371,7 +371,7 @@ async def test_a_slot_decided_while_a_schedule_is_changed_makes_the_change_look_
     await leader.reign(after=MINUTE)
     process.wire.between("snapshot", leader.node.scheduler.tick)
     await process.node.control.change(a_report(schedule=HOURLY), added.version)
-    (status,), _ = await process.node.control.look(Selection())
+    (status,), _ = await process.node.control.look(process.node.control.select(Selection()))
     assert (status.view.skipped, [run.slot for run in status.view.live]) == ({}, [NOON + MINUTE])
 
 

@@ -476,9 +476,9 @@ async def test_callers_at_once_share_one_reading_that_began_after_they_asked(wor
     process.wire.between("load", meanwhile)
     process.wire.calls.clear()
     await process.node.registrar.refresh()
-    assert set(process.node.definitions.by_key()) == {KEY, first.task.key}
+    assert {stored.task.key for stored in process.node.definitions} == {KEY, first.task.key}
     await asyncio.gather(*callers)
-    assert set(process.node.definitions.by_key()) == {KEY, first.task.key, second.task.key}
+    assert {stored.task.key for stored in process.node.definitions} == {KEY, first.task.key, second.task.key}
     assert process.wire.calls == ["load", "load"]
 
 
@@ -498,7 +498,7 @@ async def test_a_reading_that_failed_or_was_given_up_is_nobody_elses_answer(worl
     process.wire.between("load", given_up)
     first, second = (asyncio.ensure_future(refresh()) for _ in range(2))
     await second
-    assert (first.cancelled(), set(process.node.definitions.by_key())) == (True, {KEY, OTHER})
+    assert (first.cancelled(), {stored.task.key for stored in process.node.definitions}) == (True, {KEY, OTHER})
 
 
 async def test_a_living_node_announces_itself_before_it_counts_as_gone(world: World) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
-from task_manager_core.domain.planning import Agenda, DueTask, Plan
-from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray, diagnose, suspects
+from task_manager_core.domain.planning import Plan
+from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray, diagnose, undeclared
 from task_manager_core.domain.run import RunState
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task
@@ -85,10 +85,8 @@ def test_a_running_attempt_of_a_worker_that_is_gone_is_an_orphan() -> None:
     assert findings(view(running(gone, RunState.WAITING))) == ()
 
 
-def test_suspects_are_static_tasks_that_nobody_declares_and_tasks_that_are_due() -> None:
-    agenda = Agenda(now=NOW, due=(), next_due=None)
-    assert suspects([a_task()], [node("a")], agenda) == {KEY}
-    assert suspects([a_task()], [node("a"), node("b", KEY)], agenda) == frozenset()
-    assert suspects([a_task(dynamic=True)], [], agenda) == frozenset()
-    due = DueTask(key=KEY, version=1, slot=NOW, due_at=NOW)
-    assert suspects([], [], Agenda(now=NOW, due=(due,), next_due=None)) == {KEY}
+def test_undeclared_is_what_no_living_node_declares() -> None:
+    assert undeclared([KEY], []) == {KEY}
+    assert undeclared([KEY], [node("a")]) == {KEY}
+    assert undeclared([KEY], [node("a"), node("b", KEY)]) == frozenset()
+    assert undeclared([], [node("a", KEY)]) == frozenset()

@@ -540,11 +540,18 @@ def _removed_runs_stay(_original: object) -> object:
         removed = frozenset(key for key in keys if key in self._state.entries)
         for key in sorted(removed):
             del self._state.entries[key]
-        if removed:
-            self._next_version()
+            self._next_version(key)
         return removed
 
     return remove
+
+
+def _removals_untold(original: Any) -> object:
+    async def load(self: MemoryCatalogue, since: int) -> Any:
+        changes = await original(self, since)
+        return None if changes is None else replace(changes, removed=frozenset())
+
+    return load
 
 
 def _no_fence_on_retire(original: Any) -> object:
@@ -978,6 +985,17 @@ MUTANTS: tuple[Mutant, ...] = (
         name="remove",
         replacement=_removed_runs_stay,
         breaks="I5",
+        plan=plan(
+            LONG, LONG, TaskPlan(every=2.0, duration=5.0, dynamic=True), faults=[then(9.5, FaultKind.REMOVE, task=2)]
+        ),
+    ),
+    Mutant(
+        defect="readers are not told of removals",
+        random=False,
+        owner=MemoryCatalogue,
+        name="load",
+        replacement=_removals_untold,
+        breaks="I11",
         plan=plan(
             LONG, LONG, TaskPlan(every=2.0, duration=5.0, dynamic=True), faults=[then(9.5, FaultKind.REMOVE, task=2)]
         ),

@@ -117,7 +117,7 @@ def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
         """Cancel live runs. A running one is interrupted with its worker's next heartbeat."""
         control = manager.control
         matching(control, selection, action)
-        statuses, _ = await control.look(selection)
+        statuses, _ = await control.look(control.select(selection))
         live = [(one.view.key, run.run) for one in statuses for run in one.view.live if run_id in (None, run.run.value)]
         if run_id is not None and not live:
             raise NothingMatches("live run", {"run_id": run_id, **said(selection)})

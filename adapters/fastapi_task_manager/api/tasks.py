@@ -26,8 +26,9 @@ def add_task_routes(router: APIRouter, manager: TaskManager) -> None:
     """GET /tasks, and of one task its statistics and the explanation of its next run."""
 
     async def write_tasks(lane: Lane, selection: Selection) -> str:
-        async with store_time():
-            statuses, _ = await manager.control.look(selection)
+        stored = manager.control.select(selection)
+        async with store_time(len(stored)):
+            statuses, _ = await manager.control.look(stored)
         return await written(lane, shown_task, statuses)
 
     lists = Lists(write_tasks)
@@ -51,8 +52,9 @@ def add_task_routes(router: APIRouter, manager: TaskManager) -> None:
     ) -> Response:
         """What happened to a task, newest first: every attempt with its outcome, and the skipped slots."""
         async with histories.place():
-            async with store_time():
-                runs = await manager.control.history(key, min(limit, manager.config.statistics_history_runs))
+            most = min(limit, manager.config.statistics_history_runs)
+            async with store_time(most):
+                runs = await manager.control.history(key, most)
                 skips = await manager.control.skips(key, SKIPS_SHOWN)
             answer = an_object(
                 task_group_name=json.dumps(key.group),

@@ -1,25 +1,63 @@
 -- Needs tasks.
--- One page of what changed. ARGV: version the reader knows, score after which this page begins ('' for the first page),
--- size of a page. Answer: nil when nothing changed; else version, incarnation, score after which the next page begins,
--- definitions (task, text, version), and, with the last page only, all tasks and the retired ones.
-local since, after, size = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-if after == '' then
-  local version = version_of_store()
-  if since == version then
+-- One page of a reading: of the changes after a version, or of everything that exists and of the changes meanwhile.
+-- ARGV: version that the reader knows; of the next page the version after which changes follow, and the score after
+-- which tasks follow ('' in the first page, or when all tasks have been read); size of a page.
+-- Answer: nil when nothing changed; else version, incarnation, whether everything follows (0, 1), where the next page
+-- begins (two, as in ARGV), whether this is the last page (0, 1), number of tasks, rows. A row: task, text (nil if the
+-- reader knows it), version (empty if the task is gone), whether it is retired.
+local since, at, walk, size = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
+local everything, broken = false, false
+local names = {}
+
+-- Every change names the version before it. A gap in this chain is a change that nobody noted here: an older release
+-- made it, or the store was set back, or forgot.
+local function follow()
+  local found = redis.call('ZRANGEBYSCORE', changes, string.format('(%.0f', at), '+inf', 'LIMIT', 0, size)
+  for _, change in ipairs(found) do
+    local version, before, task = string.match(change, '^(%d+) (%d+) (.*)$')
+    if integer(before) ~= at then
+      return false
+    end
+    names[#names + 1] = task
+    at = integer(version)
+  end
+  return #found == size or at == version_of_store()
+end
+
+if not at then
+  at = since
+  if since == version_of_store() then
     return false
   end
   mend_indexes()
-  -- A version that this store never gave out: it was wiped or set back, so the reader knows nothing.
-  after = tostring(since > version and 0 or since)
+  everything = since <= 0 or not follow()
+  if everything then
+    since, at, walk, names = 0, version_of_store(), '0', {}
+  end
+elseif walk == '' then
+  broken = not follow() -- The reader begins again with its next reading.
 end
-local found = redis.call('ZRANGEBYSCORE', catalogue, '(' .. after, '+inf', 'WITHSCORES', 'LIMIT', 0, size)
-local page, gone = {}, {}
-for i = 1, #found, 2 do
-  local stored = redis.call('HMGET', root .. ':task:' .. found[i], 'definition', 'version')
-  if stored[1] and integer(stored[2]) then
-    page[#page + 1] = { found[i], stored[1], stored[2] }
-  else
-    gone[#gone + 1] = found[i]
+if walk ~= '' then
+  local found = redis.call('ZRANGEBYSCORE', catalogue, '(' .. walk, '+inf', 'WITHSCORES', 'LIMIT', 0, size)
+  for i = 1, #found, 2 do
+    names[#names + 1] = found[i]
+  end
+  walk = #found == 2 * size and found[#found] or ''
+end
+
+local rows, gone, seen = {}, {}, {}
+for _, task in ipairs(names) do
+  if not seen[task] then
+    seen[task] = true
+    local stored = redis.call('HMGET', root .. ':task:' .. task, 'definition', 'version')
+    local version = stored[1] and integer(stored[2])
+    if not version then
+      gone[#gone + 1] = task
+    end
+    rows[#rows + 1] = {
+      task, version and version > since and stored[1] or false, version and stored[2] or '',
+      redis.call('SISMEMBER', root .. ':retired', task),
+    }
   end
 end
 if gone[1] then
@@ -33,8 +71,7 @@ if not incarnation and version > 0 then
   redis.call('SET', root .. ':incarnation', version)
   incarnation = version
 end
-local last = #found < 2 * size
 return {
-  version, incarnation or '0', found[#found] or after, page,
-  last and redis.call('ZRANGE', catalogue, 0, -1), last and redis.call('SMEMBERS', root .. ':retired'),
+  at, incarnation or '0', everything and 1 or 0, at, walk, (broken or (walk == '' and at == version)) and 1 or 0,
+  redis.call('ZCARD', catalogue), rows,
 }

@@ -16,6 +16,9 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[1]
 -- Two indexes of all tasks, by version and by the instant at which each is due: '+inf' without a plan, or if retired.
 local catalogue, agenda = root .. ':catalogue', root .. ':due'
 
+-- The newest changes of the catalogue by version, one a member: its version, the version before it, the task.
+local changes = root .. ':changes'
+
 -- Called before the first write of a script that frees memory or keeps what is there. A server whose memory is full
 -- refuses every command that may need more, up to the first write of a script; a deletion never needs any. Scripts that
 -- add definitions or runs do not call it.

@@ -21,7 +21,7 @@ local function put(task, expected, replan, slot, due, text, given_up, skips, at)
   if stored[1] and replan == '1' and slot ~= '' and tonumber(slot) <= math.max(now, stored[5] or 0) then
     return -1 - found
   end
-  local version = next_version()
+  local version = next_version(task)
   -- The definition comes last: until it stands, a repetition does everything again.
   skip(task, at, tonumber(skips))
   if replan == '1' or not stored[1] then

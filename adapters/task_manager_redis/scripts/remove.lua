@@ -6,7 +6,7 @@ for i = 4, #ARGV do
   local task = ARGV[i]
   if exists(task) or redis.call('ZSCORE', catalogue, task) then
     despite_full_memory()
-    local version = next_version()
+    local version = next_version(task)
     if redis.call('EXISTS', root .. ':live:' .. task) == 1 then
       -- The note comes first: a sweep passes over one whose places are still those of a task.
       redis.call('ZADD', trash, 0, version .. ' ' .. task)

@@ -8,13 +8,13 @@ local retired = {}
 for i = 6, #ARGV do
   local task = ARGV[i]
   if exists(task) and redis.call('SISMEMBER', root .. ':retired', task) == 0 then
+    next_version(task)
     redis.call('ZADD', agenda, '+inf', task)
     redis.call('SADD', root .. ':retired', task)
     retired[#retired + 1] = task
   end
 end
 if #retired > 0 then
-  next_version()
   ring()
 end
 return retired

@@ -1,6 +1,7 @@
 -- Definitions, plans, and the two indexes of tasks.
 
 local SKIPS_KEPT = 100
+local CHANGES_KEPT = 10000
 
 local function exists(task)
   return redis.call('HEXISTS', root .. ':task:' .. task, 'version') == 1
@@ -40,8 +41,13 @@ local function version_of_store()
     or 0
 end
 
-local function next_version()
-  local version = math.max(version_of_store() + 1, steady())
+-- A version for the next change, which is one of this task. Called before the change is made: if the script is stopped
+-- in between, a reader looks at a task that is as before.
+local function next_version(task)
+  local before = version_of_store()
+  local version = math.max(before + 1, steady())
+  redis.call('ZADD', changes, version, string.format('%.0f %.0f %s', version, before, task))
+  redis.call('ZREMRANGEBYRANK', changes, 0, -1 - CHANGES_KEPT)
   redis.call('SET', root .. ':version', version)
   redis.call('SETNX', root .. ':incarnation', version)
   return version
@@ -57,11 +63,14 @@ local function index(tasks)
       redis.call('ZADD', catalogue, stored[1], task)
       redis.call('ZADD', agenda, not retired and integer(stored[2]) or '+inf', task)
     else
-      gone = gone + redis.call('ZREM', agenda, task) + redis.call('ZREM', catalogue, task)
+      local known = redis.call('ZREM', agenda, task) + redis.call('ZREM', catalogue, task)
+      if known > 0 then
+        next_version(task)
+      end
+      gone = gone + known
     end
   end
   if gone > 0 then
-    next_version()
     ring()
   end
 end

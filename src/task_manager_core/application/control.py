@@ -6,7 +6,7 @@ Every bulk request costs a constant number of round trips, whatever the number o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from weakref import WeakValueDictionary
@@ -91,7 +91,8 @@ class Control:
 
     def select(self, selection: Selection) -> tuple[StoredTask, ...]:
         """The definitions that match, as this node knows them. Errors: BackendUnavailable before it knows any."""
-        return tuple(stored for stored in self._loaded() if selection.matches(stored.task))
+        found = self._loaded().named(selection.group, selection.name)
+        return tuple(stored for stored in found if selection.matches(stored.task))
 
     def definition(self, key: TaskKey) -> StoredTask:
         """The definition of a task. Errors: TaskNotFound; BackendUnavailable as for `select`."""
@@ -106,9 +107,9 @@ class Control:
         await self._registrar.refresh()
         return self.definition(key)
 
-    async def look(self, selection: Selection) -> tuple[tuple[TaskStatus, ...], Snapshot]:
-        """The matching tasks with their state, and the reading they come from."""
-        known = {stored.task.key: stored for stored in self.select(selection)}
+    async def look(self, selected: Iterable[StoredTask]) -> tuple[tuple[TaskStatus, ...], Snapshot]:
+        """Selected tasks with their state, and the reading they come from."""
+        known = {stored.task.key: stored for stored in selected}
         snapshot = await self._backend.history.snapshot(list(known))
         statuses = tuple(
             TaskStatus(task=known[view.key].task, version=known[view.key].version, view=view) for view in snapshot.tasks

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 
+from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.observation import TaskView
 from task_manager_core.domain.planning import Plan
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import StoredTask, Task
 from task_manager_core.ports import Changes
+
+MOST_PLACED = 100
+"""So many keys are put in their places one by one; to sort all is quicker for more of them."""
+
+
+def _names(key: TaskKey) -> tuple[str, str]:
+    return key.group, key.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +56,52 @@ class Definitions:
         self.lost_pauses: set[TaskKey] = set()
         """To be written again."""
         self._tasks: dict[TaskKey, StoredTask] = {}
-        self._retired: frozenset[TaskKey] = frozenset()
-        self._unreadable: frozenset[TaskKey] = frozenset()
+        self._retired: set[TaskKey] = set()
+        self._unreadable: set[TaskKey] = set()
+        self._unnamed = 0
+        """How many tasks the store counts beyond those that a complete reading named: their names are none."""
+        self._order: list[TaskKey] = []
+        self._moved: set[TaskKey] = set()
+        """The tasks that came or went since `_order` was looked at."""
+        self.scheduled: set[TaskKey] = set()
+        """The static tasks that are not retired: a living process should declare each of them."""
+        self.revision = 0
+        """Another one with every change."""
+        self.touched: set[TaskKey] = set()
+        """The tasks of which something changed; the registrar takes them out when it has looked at them."""
 
     def __iter__(self) -> Iterator[StoredTask]:
-        return iter(sorted(self._tasks.values(), key=lambda stored: stored.task.key))
+        """In the order of their keys."""
+        return iter([self._tasks[key] for key in self._ordered()])
+
+    def named(self, group: str | None, name: str | None) -> list[StoredTask]:
+        """Those of this group and this name, None for any, in the order of their keys."""
+        if group is not None and name is not None:
+            try:
+                found = self._tasks.get(TaskKey(group, name))
+            except DefinitionError:  # No task can have these names.
+                found = None
+            return [] if found is None else [found]
+        keys: Iterable[TaskKey] = self._ordered()
+        if group is not None:
+            first = bisect_left(self._order, (group, ""), key=_names)
+            keys = takewhile(lambda key: key.group == group, islice(self._order, first, None))
+        return [self._tasks[key] for key in keys if name is None or key.name == name]
+
+    def _ordered(self) -> list[TaskKey]:
+        """Few tasks that came or went are put in their places: to sort all of them takes as long as there are many."""
+        if len(self._moved) > MOST_PLACED:
+            self._order = sorted(self._tasks, key=_names)
+        else:
+            for key in self._moved:
+                at = bisect_left(self._order, _names(key), key=_names)
+                stood = self._order[at : at + 1] == [key]
+                if key in self._tasks and not stood:
+                    self._order.insert(at, key)
+                elif key not in self._tasks and stood:
+                    del self._order[at]
+        self._moved.clear()
+        return self._order
 
     def get(self, key: TaskKey) -> StoredTask | None:
         return self._tasks.get(key)
@@ -60,9 +110,6 @@ class Definitions:
         """The definition of this very version, or None if this node has yet to learn it."""
         stored = self._tasks.get(key)
         return stored.task if stored is not None and stored.version == version else None
-
-    def by_key(self) -> dict[TaskKey, Task]:
-        return {key: stored.task for key, stored in self._tasks.items()}
 
     def is_retired(self, key: TaskKey) -> bool:
         return key in self._retired
@@ -117,7 +164,8 @@ class Definitions:
         same = changes.incarnation == self._incarnation
         if self._incarnation == 0 or (same and changes.version >= self.version):
             return None
-        gone = (stored.task for key, stored in self._tasks.items() if key not in changes.keys)
+        standing = changes.keys
+        gone = (stored.task for key, stored in self._tasks.items() if key not in standing)
         return Loss(
             wiped=not same,
             tasks=tuple((task, self._plan_of(task)) for task in gone),
@@ -142,18 +190,61 @@ class Definitions:
             self._doubted[key] = version
             self.since = 0
 
+    def follows(self, changes: Changes) -> bool:
+        """Do these changes lead on from what is known here? If they do not, everything has to be read again: the store
+        is another one, or older than what is known, or a change was missed."""
+        if changes.complete or self.since == 0:
+            return True
+        known = len(self._tasks) + sum(key not in self._tasks for key in self._unreadable) + self._unnamed
+        more = sum(not self._knows(key) for key in changes.keys) - sum(map(self._knows, changes.removed))
+        follows = (
+            changes.incarnation == self._incarnation
+            and changes.version >= self.version
+            and known + more == changes.total
+        )
+        if not follows:
+            self.since = 0
+        return follows
+
+    def _knows(self, key: TaskKey) -> bool:
+        return key in self._tasks or key in self._unreadable
+
     def apply(self, changes: Changes) -> tuple[tuple[TaskKey, ...], tuple[TaskKey, ...]]:
         """Take over what changed; the answer names the keys that changed and those that are gone."""
-        removed = tuple(sorted(key for key in self._tasks if key not in changes.keys))
+        standing = changes.keys
+        if changes.complete:
+            gone = {key for known in (self._tasks, self._unreadable) for key in known if key not in standing}
+            self._unnamed = changes.total - len(standing)
+        else:
+            gone = set(changes.removed)
+        removed = tuple(sorted(key for key in gone if key in self._tasks))
         for key in removed:
             del self._tasks[key]
             self._plans.pop(key, None)
             self._paused.pop(key, None)
         changed = tuple(stored.task.key for stored in changes.changed if self._tasks.get(stored.task.key) != stored)
+        self._moved.update(removed, (key for key in changed if key not in self._tasks))
         self._tasks.update((stored.task.key, stored) for stored in changes.changed)
-        self._retired = changes.retired
         read = {stored.task.key for stored in changes.changed}
-        self._unreadable = (self._unreadable - read | changes.unreadable) & changes.keys
+        was_off = self._retired & (read | gone | changes.unreadable), self._unreadable & (read | gone)
+        touched = {*changed, *gone, *changes.unreadable, *was_off[0], *was_off[1], *(changes.retired - self._retired)}
+        self._retired -= was_off[0]
+        self._retired |= changes.retired
+        self._unreadable -= was_off[1]
+        self._unreadable |= changes.unreadable
+        self._touch(touched)
         self.version = self.since = changes.version
         self._incarnation = changes.incarnation
         return changed, removed
+
+    def _touch(self, keys: set[TaskKey]) -> None:
+        if not keys:
+            return
+        for key in keys:
+            stored = self._tasks.get(key)
+            if stored is None or stored.task.dynamic or key in self._retired:
+                self.scheduled.discard(key)
+            else:
+                self.scheduled.add(key)
+        self.touched |= keys
+        self.revision += 1

@@ -11,9 +11,9 @@ from task_manager_core.domain.errors import BackendMisconfigured, BackendUnavail
 from task_manager_core.domain.events import ClaimReaped, FindingMade
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
-from task_manager_core.domain.observation import Snapshot
+from task_manager_core.domain.observation import Presence, Snapshot
 from task_manager_core.domain.policy import NodePolicy
-from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray, diagnose, suspects
+from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray, diagnose, undeclared
 from task_manager_core.ports import Backend, Observer
 
 CLAIMS_PER_STEP = 500
@@ -50,6 +50,8 @@ class Reconciler:
         """Was the store away in the last pass? Then its workers could not settle either."""
         self._strays: tuple[Term | None, dict[TaskKey, datetime]] = (None, {})
         """Since when each stray has been one, in the present term."""
+        self._undeclared: tuple[int, tuple[Presence, ...], frozenset[TaskKey]] = (-1, (), frozenset())
+        """The scheduled tasks that no living node declares, and of what that was found."""
         self._seen: tuple[Term | None, frozenset[NodeId]] = (None, frozenset())
         """The nodes whose claims need no look, and the term in which that was found."""
 
@@ -83,7 +85,9 @@ class Reconciler:
         snapshot = await self._look()
         patience = max(self._policy.poll_interval * 10, timedelta(seconds=5))
         strays: list[TaskKey] = []
-        for finding in diagnose(snapshot, self._definitions.by_key(), patience):
+        stored = (self._definitions.get(view.key) for view in snapshot.tasks)
+        tasks = {one.task.key: one.task for one in stored if one is not None}
+        for finding in diagnose(snapshot, tasks, patience):
             match finding:
                 case Stray(key=key):
                     strays.append(key)
@@ -115,10 +119,16 @@ class Reconciler:
 
     async def _suspects(self, frame: Snapshot) -> frozenset[TaskKey]:
         agenda = await self._backend.schedule.agenda(SUSPECTS_PER_LOOK)
-        if frame.unreadable:
-            return suspects((), frame.nodes, agenda)
-        scheduled = [stored.task for stored in self._definitions if not self._definitions.is_retired(stored.task.key)]
-        return suspects(scheduled, frame.nodes, agenda)
+        due = frozenset(due.key for due in agenda.due)
+        return due if frame.unreadable else due | self._strays_among(frame.nodes)
+
+    def _strays_among(self, living: tuple[Presence, ...]) -> frozenset[TaskKey]:
+        """Looked for only when a definition changed or a node did: each of them may name as many as there are."""
+        revision, nodes, found = self._undeclared
+        if revision != self._definitions.revision or nodes != living:
+            found = undeclared(self._definitions.scheduled, living)
+            self._undeclared = (self._definitions.revision, living, found)
+        return found
 
     async def _retire(self, strays: list[TaskKey], now: datetime) -> None:
         """Retire what has been a stray for as long as a presence lasts: right after an outage of the store not

@@ -100,6 +100,13 @@ class Registrar:
         self._observer = observer
         self._started_at = clock.now()
         self._written: set[TaskKey] = set()
+        self._declared = 0
+        """How many of the declared tasks have been looked at."""
+        self._missing: set[TaskKey] = set()
+        """The declared tasks that the store lacked at the last look. Of the others nothing has changed since."""
+        self._presence: Presence | None = None
+        self._presented = -1
+        """The revision of the registry of which `_presence` tells."""
         self._lost: dict[TaskKey, tuple[Task, Plan | None]] = {}
         self.wishes = Wishes()
         self._turn = asyncio.Lock()
@@ -149,7 +156,7 @@ class Registrar:
         while True:
             since, answers = self._definitions.since, self.wishes.answered()
             changes = await self._catalogue.load(since)
-            if self._definitions.since == since:
+            if self._definitions.since == since and (changes is None or self._definitions.follows(changes)):
                 break
         self._definitions.loaded = True
         if changes is None:
@@ -164,6 +171,7 @@ class Registrar:
             self._definitions.read()
         else:
             self._written.clear()
+            self._declared = 0  # All of them are looked at again.
             self._announced = None
             self._lost.update((task.key, (task, plan)) for task, plan in loss.tasks)
             self._definitions.lost_pauses |= loss.paused
@@ -183,19 +191,26 @@ class Registrar:
             )
 
     async def _announce(self) -> None:
-        presence = Presence(
-            node=self._node,
-            service=self._service,
-            started_at=self._started_at,
-            tasks=frozenset(self._registry.declared),
-            functions=self._registry.functions,
-        )
+        presence = self._present()
         now = self._clock.monotonic()
-        if presence == self._announced and now < self._announce_at:
+        if presence is self._announced and now < self._announce_at:
             return
         await self._attendance.announce(presence, self._policy.presence_ttl)
         self._announced = presence
         self._announce_at = now + self._policy.presence_ttl.total_seconds() / ANNOUNCEMENTS_PER_TTL
+
+    def _present(self) -> Presence:
+        """What this node says of itself; made anew only when something was declared."""
+        if self._presence is None or self._presented != self._registry.revision:
+            self._presented = self._registry.revision
+            self._presence = Presence(
+                node=self._node,
+                service=self._service,
+                started_at=self._started_at,
+                tasks=frozenset(self._registry.declared),
+                functions=self._registry.functions,
+            )
+        return self._presence
 
     async def _remove(self) -> bool:
         removals = dict(self.wishes.removals)
@@ -208,7 +223,7 @@ class Registrar:
         return bool(removals)
 
     async def _write(self) -> bool:
-        tasks = {key: task for key, task in self._registry.declared.items() if self._is_missing(key, task)}
+        tasks = self._look_for_missing()
         for task in (*(task for task, _ in self._lost.values()), *self._additions()):
             tasks.setdefault(task.key, task)
         if tasks:
@@ -256,6 +271,21 @@ class Registrar:
             self.wishes.kept(task)
             if stored is None or stored.task != task:
                 self._observer.notice(DefinitionKept(node=self._node, key=task.key))
+        return missing
+
+    def _look_for_missing(self) -> dict[TaskKey, Task]:
+        """The declared tasks that have to be written. Only those are looked at that are new, that were missing, or of
+        which something has changed in the store."""
+        news = self._registry.declared_after(self._declared)
+        self._declared += len(news)
+        looked_at = {task.key: task for task in news}
+        for key in sorted(self._missing | self._definitions.touched):
+            task = self._registry.declaration(key)
+            if task is not None:
+                looked_at[key] = task
+        self._definitions.touched.clear()
+        missing = {key: task for key, task in looked_at.items() if self._is_missing(key, task)}
+        self._missing = set(missing)
         return missing
 
     def _is_missing(self, key: TaskKey, task: Task) -> bool:

@@ -117,6 +117,9 @@ class Registry:
         self._functions: dict[FunctionKey, Function] = {}
         self._named: set[FunctionKey] = set()
         self._static: dict[TaskKey, tuple[Task, Function]] = {}
+        self._in_order: list[Task] = []
+        self.revision = 0
+        """Another one with every function and every declaration."""
 
     @property
     def functions(self) -> frozenset[FunctionKey]:
@@ -127,6 +130,15 @@ class Registry:
     def declared(self) -> dict[TaskKey, Task]:
         """The static tasks of this process."""
         return {key: task for key, (task, _) in self._static.items()}
+
+    def declared_after(self, number: int) -> list[Task]:
+        """The static tasks that were declared after the first so many."""
+        return self._in_order[number:]
+
+    def declaration(self, key: TaskKey) -> Task | None:
+        """The static task of this key."""
+        declared = self._static.get(key)
+        return None if declared is None else declared[0]
 
     def register(self, key: FunctionKey, call: AnyFunction, *, named: bool = True) -> Function:
         """Make a function callable for dynamic tasks.
@@ -141,6 +153,7 @@ class Registry:
         self._functions[key] = function = Function.of(call)
         if named:
             self._named.add(key)
+        self.revision += 1
         return function
 
     def declare(self, task: Task, call: AnyFunction) -> None:
@@ -151,6 +164,8 @@ class Registry:
         function = Function.of(call)
         function.check_text(task.kwargs)
         self._static[task.key] = (task, function)
+        self._in_order.append(task)
+        self.revision += 1
 
     def function(self, key: FunctionKey) -> Function | None:
         return self._functions.get(key)

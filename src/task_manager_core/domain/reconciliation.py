@@ -3,20 +3,19 @@
 `diagnose` only names findings. What is done about each is the reconciler's: an orphaned claim is reaped, a stray task
 is retired, an overdue one is reported (the scheduler is already behind it).
 
-Looking at every task costs as much as there are tasks. `suspects` names those that are worth a look while no process
-has gone: strays follow from what the living declare, overdue tasks from the agenda, and only a worker that has gone
-leaves orphans.
+Looking at every task costs as much as there are tasks. Few are worth a look while no process has gone: strays follow
+from what the living declare (`undeclared`), overdue tasks from the agenda, and only a worker that has gone leaves
+orphans.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.observation import Presence, Snapshot
-from task_manager_core.domain.planning import Agenda
 from task_manager_core.domain.run import RunState
 from task_manager_core.domain.task import Task
 
@@ -49,11 +48,9 @@ class Stray:
 Finding = Overdue | Orphaned | Stray
 
 
-def suspects(scheduled: Iterable[Task], living: Iterable[Presence], agenda: Agenda) -> frozenset[TaskKey]:
-    """The tasks that a diagnosis could find something about, unless a worker has gone. `scheduled`: not retired."""
-    declared = {key for node in living for key in node.tasks}
-    strays = {task.key for task in scheduled if not task.dynamic and task.key not in declared}
-    return frozenset(strays | {due.key for due in agenda.due})
+def undeclared(scheduled: Collection[TaskKey], living: Iterable[Presence]) -> frozenset[TaskKey]:
+    """The tasks that no living node declares. `scheduled`: static ones that are not retired."""
+    return frozenset(scheduled).difference(*(node.tasks for node in living))
 
 
 def diagnose(snapshot: Snapshot, tasks: Mapping[TaskKey, Task], patience: timedelta) -> tuple[Finding, ...]:
@@ -62,12 +59,11 @@ def diagnose(snapshot: Snapshot, tasks: Mapping[TaskKey, Task], patience: timede
     While a living node cannot be understood, no task is a stray: that node may declare it.
     """
     living = {node.node for node in snapshot.nodes} | snapshot.unreadable
-    declared = {key for node in snapshot.nodes for key in node.tasks}
     findings: list[Finding] = []
     for view in snapshot.tasks:
         task = tasks.get(view.key)
-        undeclared = view.key not in declared and not snapshot.unreadable
-        if task is not None and not task.dynamic and not view.retired and undeclared:
+        unknown = snapshot.unreadable or any(view.key in node.tasks for node in snapshot.nodes)
+        if task is not None and not task.dynamic and not view.retired and not unknown:
             findings.append(Stray(key=view.key))
         if view.plan is not None and not view.retired and snapshot.now - view.plan.due_at > patience:
             findings.append(Overdue(key=view.key, slot=view.plan.slot, late=snapshot.now - view.plan.due_at))

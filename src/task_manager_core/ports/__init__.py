@@ -8,7 +8,7 @@ An exception means "unknown": asking again with the same arguments is always saf
 
 from task_manager_core.ports.attendance import Attendance
 from task_manager_core.ports.backend import Backend, Capabilities, OpenBackend
-from task_manager_core.ports.catalogue import Catalogue, Changes, Conflict, Definition
+from task_manager_core.ports.catalogue import CHANGES_REMEMBERED, Catalogue, Changes, Conflict, Definition
 from task_manager_core.ports.clock import Clock
 from task_manager_core.ports.history import History
 from task_manager_core.ports.leadership import Leadership
@@ -26,6 +26,7 @@ from task_manager_core.ports.schedule import Schedule
 from task_manager_core.ports.signals import Signals
 
 __all__ = [
+    "CHANGES_REMEMBERED",
     "REPEAT_MEMORY",
     "REQUEST_MEMORY",
     "AskedOtherwise",

@@ -28,6 +28,10 @@ class Definition:
     skipped: tuple[Skipped, ...] = ()
 
 
+CHANGES_REMEMBERED = 10_000
+"""So many of its newest changes a store remembers, to tell a reader what changed without telling what exists."""
+
+
 @dataclass(frozen=True, slots=True)
 class Conflict:
     """Somebody else wrote first; `found` is the version that stands, 0 for none."""
@@ -37,20 +41,31 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What a reader has to learn: definitions newer than the version it knew, in the order of their versions, and the
-    keys of all that exist.
+    """What a reader has to learn: definitions newer than the version it knew, in the order of their versions.
 
-    `retired` names the static tasks that no living process declared when the leader last looked. `incarnation` names
-    the life of the store; 0 while it holds nothing. `unreadable` names changed tasks whose definitions this version of
-    the library cannot read; one of them must not hide the others.
+    A `complete` reading holds everything: a task that it does not name does not exist, or is not retired. Any other
+    holds what changed since the version that the reader knew: `removed` are gone, `retired` have been retired, and a
+    definition that is neither among them nor unchanged is active.
+
+    `retired` names static tasks that no living process declared when the leader last looked. `unreadable` names changed
+    tasks whose definitions this version of the library cannot read; one of them must not hide the others.
+    `incarnation` names the life of the store; 0 while it holds nothing. `total` is the number of tasks that the store
+    counts: a reader that comes to another number than before has missed something, and reads everything.
     """
 
     version: int
     incarnation: int
+    complete: bool
     changed: tuple[StoredTask, ...]
-    keys: frozenset[TaskKey]
     retired: frozenset[TaskKey]
+    total: int
+    removed: frozenset[TaskKey] = frozenset()
     unreadable: frozenset[TaskKey] = frozenset()
+
+    @property
+    def keys(self) -> frozenset[TaskKey]:
+        """The tasks that exist as far as these changes tell: all of them in a complete reading."""
+        return frozenset(stored.task.key for stored in self.changed) | self.retired | self.unreadable
 
 
 class Catalogue(Protocol):
@@ -72,6 +87,8 @@ class Catalogue(Protocol):
     12. A new plan of a known task is not written once its slot has passed, nor up to the last slot that was decided
         about: the leader may have dispatched that slot.
     13. The incarnation stays the same until the store loses what it held; no two are equal.
+    14. A reader at one of the last CHANGES_REMEMBERED versions learns the changes alone, whatever the number of tasks;
+        a reader at a version that the store has forgotten, or never gave out, gets a complete reading.
     """
 
     async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
@@ -85,7 +102,8 @@ class Catalogue(Protocol):
     async def load(self, since: int) -> Changes | None:
         """Everything that changed after version `since`. Errors: BackendUnavailable.
 
-        0 asks for everything. So does a version greater than the store's own: its reader knew a store that was wiped.
+        0 asks for a complete reading. So does a version that the store does not remember: its reader comes from long
+        ago, or knew a store that was wiped or set back.
         """
         ...
 

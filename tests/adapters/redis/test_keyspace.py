@@ -207,7 +207,7 @@ async def test_more_tasks_than_one_script_takes(look: Look) -> None:
     again = await store.catalogue.load(versions[250])
     assert again is not None
     assert [stored.version for stored in again.changed] == versions[251:]
-    assert again.keys == keys
+    assert (again.complete, again.total) == (False, 501)
     assert await store.schedule.pause(keys) == keys
     assert await store.schedule.resume(keys) == keys
     cancelled = await store.queue.cancel([(of.key, run(of).id) for of in tasks])

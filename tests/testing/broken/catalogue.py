@@ -23,28 +23,61 @@ class _RowsBeforeVersion(MemoryCatalogue):
         return await super().load(since) if rows is None else replace(rows, version=version)
 
 
-class _KeysBeforeRows(MemoryCatalogue):
+class _RemovalsBeforeRows(MemoryCatalogue):
     async def load(self, since: int) -> Changes | None:
-        keys = frozenset(self._state.entries)
+        before = await super().load(since)
         await round_trip()
         changes = await super().load(since)
-        return None if changes is None else replace(changes, keys=keys)
+        return None if changes is None else replace(changes, removed=before.removed if before else frozenset())
+
+
+class _ForgetsRemovals(MemoryCatalogue):
+    """What is gone cannot be among the rows that are newer."""
+
+    async def load(self, since: int) -> Changes | None:
+        changes = await super().load(since)
+        return None if changes is None else replace(changes, removed=frozenset())
+
+
+class _ChangesForStrangers(MemoryCatalogue):
+    """Whatever version a reader says it knows, it is told what came after."""
+
+    def _touched(self, since: int) -> set[TaskKey] | None:
+        touched = {key for version, key in self._state.changes if version > since}
+        return touched if 0 < since < self._state.version else super()._touched(since)
+
+
+class _EverythingAlways(MemoryCatalogue):
+    def _touched(self, since: int) -> set[TaskKey] | None:
+        return None
+
+
+class _CountsWhatIsActive(MemoryCatalogue):
+    async def load(self, since: int) -> Changes | None:
+        changes = await super().load(since)
+        active = sum(not entry.retired for entry in self._state.entries.values())
+        return None if changes is None else replace(changes, total=active)
 
 
 class _VersionsOutOfOrder(MemoryCatalogue):
     """A sequence gives out the versions, and each writer's transaction ends when it ends."""
 
     async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
-        taken = self._next_version()
+        taken = self._state.version = self._state.next_number(self._state.version)
         await round_trip()
         answers: list[int | Conflict] = []
         for definition in definitions:
             answer = self._put(definition)
             if isinstance(answer, int) and answer > taken:
+                self._state.changes.remove((answer, definition.task.key))
+                self._state.changes.append((taken, definition.task.key))
                 self._state.entries[definition.task.key].version = answer = taken
-                taken = self._next_version()
+                taken = self._state.version = self._state.next_number(self._state.version)
             answers.append(answer)
-        self._state.version = max(entry.version for entry in self._state.entries.values())
+        changes = sorted(self._state.changes)
+        self._state.changes.clear()
+        self._state.changes.extend(changes)
+        self._state.version = changes[-1][0]
         return tuple(answers)
 
 
@@ -121,7 +154,7 @@ class _OnlyAPage(MemoryCatalogue):
 
     async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
         answers = await super().put(definitions[:100])
-        return answers + tuple(self._next_version() for _ in definitions[100:])
+        return answers + tuple(self._next_version(definition.task.key) for definition in definitions[100:])
 
 
 class _Unfenced(MemoryCatalogue):
@@ -129,9 +162,9 @@ class _Unfenced(MemoryCatalogue):
         retired = [self._state.entries[key] for key in keys if key in self._state.entries]
         retired = [entry for entry in retired if not entry.retired]
         for entry in retired:
+            self._next_version(entry.task.key)
             entry.retired = True
         if retired:
-            self._next_version()
             self._state.signal.ring()
         return frozenset(entry.task.key for entry in retired)
 
@@ -175,10 +208,34 @@ BROKEN = (
         open_harness=memory(catalogue=_RowsBeforeVersion),
     ),
     BrokenStore(
-        mistake="keys are read before the rows",
+        mistake="removals are read before the rows",
         law="catalogue 7",
         killed_by="test_a_reader_learns_what_is_written_while_it_reads",
-        open_harness=memory(catalogue=_KeysBeforeRows),
+        open_harness=memory(catalogue=_RemovalsBeforeRows),
+    ),
+    BrokenStore(
+        mistake="a removal is forgotten",
+        law="catalogue 14",
+        killed_by="test_a_reader_learns_the_changes_alone",
+        open_harness=memory(catalogue=_ForgetsRemovals),
+    ),
+    BrokenStore(
+        mistake="a reader at an unknown version gets changes alone",
+        law="catalogue 14",
+        killed_by="test_a_reader_from_long_ago_learns_everything",
+        open_harness=memory(catalogue=_ChangesForStrangers),
+    ),
+    BrokenStore(
+        mistake="every reader gets everything",
+        law="catalogue 14",
+        killed_by="test_a_reader_learns_the_changes_alone",
+        open_harness=memory(catalogue=_EverythingAlways),
+    ),
+    BrokenStore(
+        mistake="retired tasks are not counted",
+        law="catalogue 14",
+        killed_by="test_a_reader_learns_the_changes_alone",
+        open_harness=memory(catalogue=_CountsWhatIsActive),
     ),
     BrokenStore(
         mistake="versions become visible out of order",

@@ -86,9 +86,6 @@ class _Seconds(State):
     def now(self) -> datetime:
         return super().now().replace(microsecond=0)
 
-    def steady(self) -> datetime:
-        return super().steady().replace(microsecond=0)
-
 
 class _Microseconds(State):
     def now(self) -> datetime:

@@ -108,7 +108,7 @@ class Scene:
         if changes is None:
             return None
         changed = [(stored.task.description, stored.version > self.version) for stored in changes.changed]
-        return changed, len(changes.keys), len(changes.retired)
+        return changed, len(changes.keys), len(changes.removed), len(changes.retired)
 
     async def looked(self) -> object:
         """All that the store shows of the task, and what can be done with it."""

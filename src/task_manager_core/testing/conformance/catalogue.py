@@ -56,10 +56,16 @@ class Reader:
         self.learn(await self._store.catalogue.load(self.version))
 
     def learn(self, changes: Changes | None) -> None:
-        if changes is not None:
-            self._tasks |= {stored.task.key: stored for stored in changes.changed}
-            self._tasks = {key: stored for key, stored in self._tasks.items() if key in changes.keys}
-            self._retired, self.version = changes.retired, changes.version
+        if changes is None:
+            return
+        if changes.complete:
+            self._tasks, self._retired = {}, frozenset()
+        self._tasks |= {stored.task.key: stored for stored in changes.changed}
+        self._tasks = {key: stored for key, stored in self._tasks.items() if key not in changes.removed}
+        changed = frozenset(stored.task.key for stored in changes.changed)
+        self._retired = (self._retired - changed - changes.removed) | changes.retired
+        self.version = changes.version
+        assert len(self._tasks) == changes.total
 
     def knows(self) -> tuple[dict[TaskKey, StoredTask], frozenset[TaskKey]]:
         return self._tasks, self._retired
@@ -217,7 +223,6 @@ class CatalogueLaws(Contract):
 
         changes = await load(store, a)
         assert [stored.task for stored in changes.changed] == [task("b")]
-        assert changes.keys == {key("a"), key("b")}
 
         newer = await written(store, definition(task("a", description="new"), expected=a))
         changes = await load(store, b)
@@ -225,7 +230,7 @@ class CatalogueLaws(Contract):
 
         await store.catalogue.remove([key("a")])
         changes = await load(store, newer)
-        assert (changes.changed, changes.keys) == ((), frozenset({key("b")}))
+        assert (changes.changed, changes.removed) == ((), frozenset({key("a")}))
         assert await store.catalogue.load(changes.version) is None
 
     @law("catalogue", 8)
@@ -366,3 +371,31 @@ class CatalogueLaws(Contract):
             incarnation = (await load(store)).incarnation
             assert incarnation not in {0, *seen}
             seen.add(incarnation)
+
+    @law("catalogue", 14)
+    async def test_a_reader_learns_the_changes_alone(self, store: Store) -> None:
+        """A reader at one of the last CHANGES_REMEMBERED versions learns the changes alone, whatever the number of
+        tasks; a reader at a version that the store has forgotten, or never gave out, gets a complete reading."""
+        term, names = await store.lead(), ("changed", "removed", "retired", "back", "again", "still")
+        versions = [await store.define(task(name)) for name in names]
+        await store.catalogue.retire(term, [key("back"), key("still")])
+        known = (await load(store)).version
+        await written(store, definition(task("changed", description="new"), expected=versions[0]))
+        await store.catalogue.remove([key("removed"), key("again")])
+        await store.catalogue.retire(term, [key("retired")])
+        await written(store, definition(task("back"), expected=(await store.view(key("back"))).version))
+        await store.define(task("again"))
+        await store.define(task("short-lived"))
+        await store.catalogue.remove([key("short-lived")])
+
+        changes = await load(store, known)
+        assert (changes.complete, changes.total) == (False, 5)
+        assert {stored.task.key for stored in changes.changed} == {key("changed"), key("back"), key("again")}
+        assert changes.removed - {key("short-lived")} == {key("removed")}
+        assert changes.retired == {key("retired")}
+        assert not changes.unreadable
+        for since in (0, -1, versions[0] - 1, changes.version + 1, changes.version + 1_000_000):
+            everything = await load(store, since)
+            assert (everything.complete, everything.total, everything.removed) == (True, 5, frozenset()), since
+            assert everything.keys == {key(name) for name in names if name != "removed"}
+            assert everything.retired == {key("retired"), key("still")}

@@ -14,7 +14,7 @@ from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap
 from task_manager_core.domain.run import Retried
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task, canonical_kwargs
-from task_manager_core.ports import Cancelling, Conflict, Enqueued
+from task_manager_core.ports import CHANGES_REMEMBERED, Cancelling, Conflict, Enqueued
 from task_manager_core.testing.conformance.build import (
     DAY,
     HOUR,
@@ -32,7 +32,7 @@ from task_manager_core.testing.conformance.build import (
     skipped,
     task,
 )
-from task_manager_core.testing.conformance.catalogue import load, written
+from task_manager_core.testing.conformance.catalogue import Reader, load, written
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
@@ -158,6 +158,19 @@ class CatalogueEdges(Contract):
         await store.define(task("a"))
         changes = await load(store, (await load(store)).version + 1_000_000)
         assert [stored.task for stored in changes.changed] == [task("a")]
+
+    @law("catalogue", 14)
+    async def test_a_reader_from_long_ago_learns_everything(self, store: Store) -> None:
+        await store.define(task("a"))
+        reader = Reader(store)
+        await reader.look()
+        await store.catalogue.remove([key("a")])
+        late, many = await store.define(task("b")), [f"task {number}" for number in range(1, CHANGES_REMEMBERED)]
+        await store.catalogue.put([definition(task(name), slot=None) for name in many])
+        assert not (await load(store, late)).complete
+        assert (await load(store, reader.version)).complete
+        await reader.look()
+        assert reader.knows() == await Reader.of_everything(store)
 
     @law("catalogue", 7)
     async def test_a_definition_is_read_as_it_was_written(self, store: Store) -> None:

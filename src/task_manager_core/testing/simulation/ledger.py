@@ -201,6 +201,7 @@ class Ledger:
     """The books of the present incarnation and the facts that outlive it. `claim_ttl` is every worker's,
     `node` the life whose operation is being judged. `begun` has the attempts that were started since their claim was
     given: a store that was set back forgets what came of them. `claimed` has the greatest token ever given for a run.
+    `stood_at` has, for each version that a reader has learnt, the tasks that stood and those of them that were retired.
     """
 
     claim_ttl: timedelta
@@ -208,6 +209,9 @@ class Ledger:
     books: Books = field(default_factory=Books)
     greatest_token: int = 0
     greatest_version: int = 0
+    stood_at: dict[int, tuple[frozenset[TaskKey], frozenset[TaskKey]]] = field(
+        default_factory=dict[int, tuple[frozenset[TaskKey], frozenset[TaskKey]]]
+    )
     claimed: dict[RunId, int] = field(default_factory=dict[RunId, int])
     names: dict[RunId, tuple[TaskKey, datetime | None]] = field(
         default_factory=dict[RunId, tuple[TaskKey, datetime | None]]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.planning import Advance
 from task_manager_core.domain.run import Claim, Succeeded
+from task_manager_core.ports import Changes
 from task_manager_core.testing.simulation.checkers.checker import Checker
 from task_manager_core.testing.simulation.facts import (
     Claimed,
@@ -112,7 +114,7 @@ class CurrentDefinition(Checker):
             news = [key for key, account in accounts.items() if account.version > fact.since]
             self.require(not news, f"a reader at {fact.since} was told nothing of {news}")
             return
-        self.require(fact.changes.keys == frozenset(accounts), "a reader learnt other tasks than there are")
+        self._comes_to_what_stands(fact.since, fact.changes, ledger)
         learnt = {stored.task.key: stored for stored in fact.changes.changed}
         for key, account in accounts.items():
             stored = learnt.get(key)
@@ -121,6 +123,21 @@ class CurrentDefinition(Checker):
             else:
                 same = (stored.task, stored.version) == (account.task, account.version)
                 self.require(same, f"a reader learnt another {key} than the one that stands")
+
+    def _comes_to_what_stands(self, since: int, changes: Changes, ledger: Ledger) -> None:
+        """Every reader at a version knew the same, and what it learns makes of that what stands."""
+        accounts = ledger.books.accounts
+        stands = frozenset(accounts), frozenset(key for key, account in accounts.items() if account.retired)
+        knew, retired = ledger.stood_at.get(since, (frozenset[TaskKey](), frozenset[TaskKey]()))
+        if changes.complete:
+            knew, retired = frozenset(), frozenset()
+        else:
+            self.require(since in ledger.stood_at, f"a reader at {since}, which nobody was at, was told changes")
+        told = (knew - changes.removed) | changes.keys, (retired - changes.keys - changes.removed) | changes.retired
+        self.require(told[0] == stands[0], "a reader learnt other tasks than there are")
+        self.require(told[1] == stands[1], "a reader learnt of other retired tasks than there are")
+        self.require(changes.total == len(accounts), f"a reader was told of {changes.total} tasks")
+        ledger.stood_at[changes.version] = stands
 
 
 def _knows(claim: Claim, ledger: Ledger) -> bool:
