@@ -77,15 +77,14 @@ class RedisClient:
         except FAILURES as error:
             raise await self._failed(error) from error
 
-    async def newest(self, key: str, limit: int) -> list[str]:
-        """The lines of a stream of statistics, the newest first."""
-        if limit <= 0:
-            return []
+    async def newest(self, key: str, limit: int, end: str = "+") -> tuple[list[str], str]:
+        """The lines of a stream of statistics, the newest first, and the end of those before them: one request."""
         try:
             async with asyncio.timeout(self._patience), self._asking:
                 await self._inspect()
-                reply = await _execute(self._commands, "XREVRANGE", key, "+", "-", "COUNT", limit)
-                return [fields["line"] for _, fields in _entries(reply)]
+                reply = await _execute(self._commands, "XREVRANGE", key, end, "-", "COUNT", limit)
+                entries = _entries(reply)
+                return [fields["line"] for _, fields in entries], f"({entries[-1][0]}" if entries else end
         except FAILURES as error:
             raise await self._failed(error) from error
         except _NO_STREAM as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -25,6 +26,11 @@ from task_manager_redis.scripts import script
 
 T = TypeVar("T")
 
+LINES_PER_PAGE = 500
+
+PARTS_AT_ONCE = 8
+"""So many requests of one snapshot are on their way at a time."""
+
 _EPOCH = instant(0)
 _STATES = {"q": RunState.QUEUED, "c": RunState.RUNNING, "w": RunState.WAITING}
 _CLEAR = script("clear")
@@ -40,16 +46,24 @@ class RedisHistory:
         much, and changes seldom."""
 
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
-        lines = await self._client.newest(self._client.key("history", encode_task(key)), limit)
-        return self._read(f"a line of the history of {key}", lines, decode_record)
+        return await self._newest("history", key, limit, f"a line of the history of {key}", decode_record)
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
-        lines = await self._client.newest(self._client.key("skips", encode_task(key)), limit)
-        return self._read(f"a skip of {key}", lines, decode_skipped)
+        return await self._newest("skips", key, limit, f"a skip of {key}", decode_skipped)
 
-    def _read(self, where: str, lines: Sequence[str], decode: Callable[[str], T]) -> tuple[T, ...]:
-        read = [self._aside.read(where, partial(decode, line)) for line in lines]
-        return tuple(one for one in read if one is not None)
+    async def _newest(
+        self, kind: str, key: TaskKey, limit: int, where: str, decode: Callable[[str], T]
+    ) -> tuple[T, ...]:
+        """Page by page: each has its own time, and between two of them others have their turn."""
+        stream, end = self._client.key(kind, encode_task(key)), "+"
+        read: list[T] = []
+        while limit > 0:
+            size = min(limit, LINES_PER_PAGE)
+            lines, end = await self._client.newest(stream, size, end)
+            decoded = (self._aside.read(where, partial(decode, line)) for line in lines)
+            read += [one for one in decoded if one is not None]
+            limit = limit - size if len(lines) == size else 0
+        return tuple(read)
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         found: set[TaskKey] = set()
@@ -58,19 +72,22 @@ class RedisHistory:
         return frozenset(found)
 
     async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
-        """Up to TASKS_PER_SCRIPT tasks are one reading, if that is not too long. More of them are several, asked for at
-        once."""
+        """Up to TASKS_PER_SCRIPT tasks are one reading, if that is not too long. More of them are several, some of them
+        asked for at once."""
         first, *others = _pages(sorted({encode_task(key) for key in keys or ()})) or [[]]
         known = self._presences
         (frame, left, views), *parts = await asyncio.gather(
-            self._part(first, 1, int(keys is None), known), *map(self._part, others)
+            self._part(first, 1, int(keys is None), known), *map(self._part, others[: PARTS_AT_ONCE - 1])
         )
-        while left or parts:
+        pages = deque(others[PARTS_AT_ONCE - 1 :])
+        while left or parts or pages:
             for _, rest, more in parts:
                 left += rest
                 views += more
-            parts = await asyncio.gather(*map(self._part, _pages(left)))
+            pages.extend(_pages(left))
             left = []
+            # A request has so much time from when it is asked for, be it that it waits for others.
+            parts = await asyncio.gather(*(self._part(pages.popleft()) for _ in range(min(len(pages), PARTS_AT_ONCE))))
         now, holder, token, queued, nodes = row(frame, 5)
         living, unreadable = await self._nodes(nodes, known)
         return Snapshot(

@@ -57,7 +57,9 @@ STATUSES: tuple[tuple[type[TaskManagerError], int], ...] = (
 """The first type that fits decides."""
 
 STORE_SECONDS = 5.0
-"""No route waits longer for the store."""
+"""No route waits longer for the store, but for one that reads many rows: so long for every ROWS_PER_STEP of them."""
+
+ROWS_PER_STEP = 10_000
 
 RETRY_LATER = {"Retry-After": "5"}
 """In seconds: nothing knows how long a store stays away, and until then a client had better not ask in a loop."""
@@ -87,12 +89,12 @@ def turned_away(*, with_body: bool) -> Refusals:
 
 
 @asynccontextmanager
-async def store_time() -> AsyncGenerator[None]:
-    """The store has a few seconds. Errors: BackendUnavailable when they are over; ProcessBusyError when it is this
-    process that had no time."""
-    pulse = Pulse()
+async def store_time(rows: int = 0) -> AsyncGenerator[None]:
+    """The store has a few seconds, and as many more for every ROWS_PER_STEP rows that are read. Errors:
+    BackendUnavailable when they are over; ProcessBusyError when it is this process that had no time."""
+    pulse, seconds = Pulse(), STORE_SECONDS * (1 + rows // ROWS_PER_STEP)
     try:
-        async with asyncio.timeout(STORE_SECONDS):
+        async with asyncio.timeout(seconds):
             yield
     except (TimeoutError, BackendUnavailable) as error:
         if pulse.is_weak:
@@ -102,7 +104,7 @@ async def store_time() -> AsyncGenerator[None]:
             ) from error
         if isinstance(error, BackendUnavailable):
             raise
-        raise BackendUnavailable(f"no answer within {STORE_SECONDS:g} s") from None
+        raise BackendUnavailable(f"no answer within {seconds:g} s") from None
     finally:
         pulse.stop()
 
