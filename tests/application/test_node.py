@@ -156,6 +156,25 @@ async def test_a_leader_that_meets_an_unknown_version_learns_it_without_waiting_
         await wait_until_async(lambda: leader.events.of(SlotsDecided), "the slot is dispatched")
 
 
+async def test_a_wait_for_signals_that_ends_without_one_asks_for_no_definitions(world: World) -> None:
+    """A longer `refresh_interval` would have no effect otherwise."""
+    patient = replace(POLICY, refresh_interval=timedelta(hours=1), signal_wait=timedelta(milliseconds=1))
+    process = world.process("patient", patient)
+
+    async def in_vain() -> None:
+        world.clock.advance(patient.signal_wait)
+
+    async with alive(process):
+        await wait_until_async(process.node.ready.is_set, "the first reading")
+        for _ in range(20):
+            process.wire.between("wait", in_vain)
+        waits, loads = process.wire.calls.count("wait"), process.wire.calls.count("load")
+        await wait_until_async(lambda: process.wire.calls.count("wait") >= waits + 18, "the waits")
+        assert process.wire.calls.count("load") <= loads + 2
+        await world.process("new").declares(SECONDLY).node.registrar.tick()
+        await wait_until_async(lambda: process.node.definitions.get(KEY), "the definition is learnt")
+
+
 async def test_a_node_outlives_an_outage_of_its_store(world: World) -> None:
     process = world.process().declares(SECONDLY)
     async with alive(process):

@@ -55,6 +55,7 @@ class Node:
         self.id = node
         self._backend = backend
         self._policy = policy
+        self._clock = clock
         self._observer = observer
         self.definitions = Definitions()
         self.elector = Elector(
@@ -148,9 +149,13 @@ class Node:
         return rest
 
     async def _watch(self) -> float | None:
-        await self._backend.signals.wait(self._policy.signal_wait)
-        for name in ("elector", "registrar", "heartbeat"):
+        began, wait = self._clock.monotonic(), self._policy.signal_wait
+        await self._backend.signals.wait(wait)
+        for name in ("elector", "heartbeat"):
             self._loops[name].wake()
+        if self._clock.monotonic() - began < wait.total_seconds():
+            # A wait that came to its end heard nothing; the registrar then looks when `refresh_interval` is over.
+            self._loops["registrar"].wake()
         return 0.0
 
     @property
