@@ -15,7 +15,7 @@ class MemorySchedule:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def agenda(self, limit: int) -> Agenda:
+    async def agenda(self, limit: int, skip: int = 0) -> Agenda:
         now = self._state.now()
         planned: list[tuple[Plan, Entry]] = [
             (entry.plan, entry)
@@ -38,7 +38,7 @@ class MemorySchedule:
                     held=len(entry.held),
                     retrying=entry.retrying,
                 )
-                for plan, entry in due[:limit]
+                for plan, entry in due[skip : skip + limit]
             ),
             next_due=planned[len(due)][0].due_at if len(due) < len(planned) else None,
         )

@@ -29,8 +29,8 @@ class RedisSchedule:
         self._client = client
         self._aside = aside
 
-    async def agenda(self, limit: int) -> Agenda:
-        now, following, rows, strange = row(await self._client.run(_AGENDA, limit), 4)
+    async def agenda(self, limit: int, skip: int = 0) -> Agenda:
+        now, following, rows, strange = row(await self._client.run(_AGENDA, limit, skip), 4)
         self._aside.hear(strange)
         return Agenda(
             now=moment(now),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from task_manager_core.application.scheduler import TASKS_PER_COMMIT
+from task_manager_core.application.scheduler import LOOK_AGAIN, TASKS_PER_COMMIT
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import GapFound, SlotsDecided, TermEnded, WriteFenced
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
@@ -15,6 +17,7 @@ from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.policy import CatchUp, CatchUpMode, NodePolicy, Overlap
 from task_manager_core.domain.run import RunState
 from task_manager_core.domain.schedule import Schedule
+from task_manager_core.ports import Catalogue, Changes
 from tests.application.world import MINUTE, NOON, POLICY, SECOND, Process, Trouble, World, a_task
 
 KEY = TaskKey("group", "task")
@@ -195,8 +198,60 @@ async def test_tasks_of_an_unknown_version_do_not_starve_the_others(world: World
     assert await live(world) == [(NOON + SECOND, RunState.QUEUED)]
     assert asked
     await leader.node.registrar.tick()
+    assert await leader.node.scheduler.tick() == 0.0
     await leader.node.scheduler.tick()
     assert len(leader.events.of(SlotsDecided)) == TASKS_PER_COMMIT + 21
+
+
+class Illegible:
+    """A catalogue that a newer release has written to: all but one of its definitions cannot be read here."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._catalogue, verb)
+
+    async def load(self, since: int) -> Changes | None:
+        changes = await self._catalogue.load(since)
+        if changes is None:
+            return None
+        read = tuple(one for one in changes.changed if one.task.key == KEY)
+        return replace(changes, changed=read, unreadable=changes.keys - {KEY})
+
+
+async def test_however_many_due_tasks_cannot_be_read_a_look_stays_as_small_and_the_others_are_dispatched(
+    world: World,
+) -> None:
+    writer, early = world.process("writer"), Schedule.at(NOON + timedelta(milliseconds=500))
+    many = 5 * TASKS_PER_COMMIT + 20
+    for number in range(many):
+        writer.declares(a_task(f"a-{number}", schedule=early))
+    await writer.node.registrar.tick()
+    older = World(replace(world.backend, catalogue=Illegible(world.backend.catalogue)), world.store, world.clock)
+    leader = await older.process("leader").declares(a_task(schedule=Schedule.every(SECOND))).lead()
+    asked: list[str] = []
+    leader.node.scheduler.on_unknown = lambda: asked.append("registrar")
+    world.clock.advance(SECOND)
+
+    rests = [await leader.node.scheduler.tick() for _ in range(7)]
+    assert rests[:5] == [0.0] * 5
+    assert (rests[5] or 0) > 0
+    assert await live(world) == [(NOON + SECOND, RunState.QUEUED)]
+    for _ in range(3):  # The next ones come at once, behind those that cannot be read.
+        leader.wire.calls.clear()
+        await leader.reign(after=SECOND)
+        assert (await leader.node.scheduler.tick() or 0) > 0
+        assert leader.wire.calls.count("agenda") == 1
+    assert len(leader.events.of(SlotsDecided)) == 4
+    assert asked == []
+
+    # Among those that were passed over one can be read again: it is found within LOOK_AGAIN, whatever is heard of it.
+    await leader.reign(after=LOOK_AGAIN)
+    leader.wire.calls.clear()
+    ticks = [await leader.node.scheduler.tick() for _ in range(6)]
+    assert ticks[:5] == [0.0] * 5
+    assert leader.wire.calls.count("agenda") == 7
 
 
 async def test_a_long_outage_is_worked_off_step_by_step_without_rest(world: World) -> None:

@@ -1,9 +1,9 @@
 -- Needs runs and tasks.
--- ARGV: limit. Answer: now, the next instant after now ('' for none), and per due task: task, version, slot, due,
+-- ARGV: limit, how many to leave out before. Answer: now, the next instant after now ('' for none), and per due task: task, version, slot, due,
 -- paused, resumed_at, live, held, retrying; and what is strange.
 local rows, stale = {}, {}
 steady(100) -- So that a clock which is set back is noticed soon, whatever else is asked.
-local due = redis.call('ZRANGEBYSCORE', agenda, '-inf', now, 'LIMIT', 0, ARGV[4])
+local due = redis.call('ZRANGEBYSCORE', agenda, '-inf', now, 'LIMIT', ARGV[5], ARGV[4])
 if due[1] then
   despite_full_memory() -- To mend what is found. A look that finds nothing writes nothing.
 end

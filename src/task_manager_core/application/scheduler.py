@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import takewhile
 
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.elector import Elector
@@ -17,6 +18,9 @@ from task_manager_core.ports import Observer, Schedule
 
 TASKS_PER_COMMIT = 100
 """A commit of this many decisions keeps a store busy for a few milliseconds."""
+
+LOOK_AGAIN = timedelta(seconds=10)
+"""So often at least a leader looks again at due tasks whose definitions it could not read."""
 
 SLOTS_PER_COMMIT = 1000
 """After a long outage one decision accounts for many slots; a commit then carries fewer decisions."""
@@ -41,23 +45,21 @@ class Scheduler:
         self._definitions = definitions
         self._policy = policy
         self._observer = observer
-        self._unknown = 0
-        """Due tasks at a version that this node has yet to learn. They must not crowd the others out."""
+        self._skip = 0
+        """So many tasks stand first on the agenda that this node knows no definition of. It looks behind them: they
+        must not crowd the others out, and a look must not grow with them."""
+        self._began: tuple[int, datetime] | None = None
+        """The revision of the definitions, and the instant, at which the first task was looked at last."""
         self.on_unknown: Callable[[], None] = lambda: None
 
     async def tick(self) -> float | None:
         if self._elector.trusted() is None:
             return None
-        limit = TASKS_PER_COMMIT + self._unknown
-        agenda = await self._schedule.agenda(limit)
+        agenda = await self._look()
         known = [(task, due) for due in agenda.due if (task := self._definitions.at(due.key, due.version)) is not None]
         for due in agenda.due:
             self._definitions.saw(due.key, paused=due.paused)
-        unknown, self._unknown = self._unknown, len(agenda.due) - len(known)
-        if self._unknown:
-            for due in agenda.due:
-                self._definitions.doubt(due.key, due.version)
-            self.on_unknown()
+        passed = self._pass_over_unknown(agenda)
         kept: list[Advance] = []
         batch: list[Advance] = []
         slots = 0
@@ -72,9 +74,41 @@ class Scheduler:
         kept += await self._commit(batch)
         late = {due.key for task, due in known if due.due_at < agenda.now - task.catch_up.grace}
         self._report_gap([decision for decision in kept if decision.key in late], agenda.now)
-        if len(agenda.due) == limit and (kept or self._unknown > unknown):
+        if len(agenda.due) == TASKS_PER_COMMIT and (kept or passed):
             return 0.0
         return self._rest(agenda, kept)
+
+    async def _look(self) -> Agenda:
+        """At so many tasks that one commit takes them. From the first one on if a definition has changed since the last
+        such look, and otherwise from time to time: those that were passed over may have left the agenda."""
+        revision = self._definitions.revision
+        agenda = await self._schedule.agenda(TASKS_PER_COMMIT, self._skip)
+        if self._skip and self._began is not None:
+            began_with, began_at = self._began
+            if began_with != revision or not began_at <= agenda.now < began_at + LOOK_AGAIN:
+                self._skip = 0
+                agenda = await self._schedule.agenda(TASKS_PER_COMMIT)
+        if not self._skip:
+            self._began = revision, agenda.now
+        return agenda
+
+    def _pass_over_unknown(self, agenda: Agenda) -> int:
+        """Ask for the definitions that this node has yet to learn. If a whole look begins with tasks that it knows no
+        definition of, the next one begins behind them; the answer is their number."""
+        definitions = self._definitions
+        unknown = [due for due in agenda.due if definitions.at(due.key, due.version) is None]
+        # What this release cannot read is no news, until another version of it is written.
+        news = [due for due in unknown if due.version > definitions.version or not definitions.is_unreadable(due.key)]
+        for due in news:
+            definitions.doubt(due.key, due.version)
+        if news:
+            self.on_unknown()
+        if len(agenda.due) < TASKS_PER_COMMIT:
+            return 0
+        first = takewhile(lambda due: definitions.at(due.key, due.version) is None, agenda.due)
+        passed = sum(1 for _ in first)
+        self._skip += passed
+        return passed
 
     def _rest(self, agenda: Agenda, kept: list[Advance]) -> float:
         """Until the next instant that anything is due, which the decisions of this tick have moved; at most a poll."""

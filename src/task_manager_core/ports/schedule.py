@@ -13,7 +13,8 @@ from task_manager_core.domain.planning import Advance, Agenda
 class Schedule(Protocol):
     """Laws:
 
-    1. The agenda shows tasks whose next slot is due by the store's time, the earliest first, at most `limit`.
+    1. The agenda shows tasks whose next slot is due by the store's time, the earliest first, at most `limit` after the
+       first `skip` of them.
     2. A decision is kept only if version and next slot are the ones it was made for; it then takes effect whole: runs
        are queued or held, skips recorded, the next slot advanced, in one step.
     3. A decision that dispatches or holds is not kept while the task is paused.
@@ -27,7 +28,7 @@ class Schedule(Protocol):
         nothing.
     """
 
-    async def agenda(self, limit: int) -> Agenda:
+    async def agenda(self, limit: int, skip: int = 0) -> Agenda:
         """Read what is due. Errors: BackendUnavailable."""
         ...
 

@@ -84,14 +84,19 @@ class _RoomSeenBefore(MemorySchedule):
         return tuple(answers)
 
 
+class _NothingSkipped(MemorySchedule):
+    async def agenda(self, limit: int, skip: int = 0) -> Agenda:
+        return await super().agenda(limit)
+
+
 class _LimitBeforeFilter(MemorySchedule):
     """Takes the first rows of the index, and then drops the retired ones."""
 
-    async def agenda(self, limit: int) -> Agenda:
+    async def agenda(self, limit: int, skip: int = 0) -> Agenda:
         retired = [entry for entry in self._state.entries.values() if entry.retired]
         for entry in retired:
             entry.retired = False
-        whole = await super().agenda(limit)
+        whole = await super().agenda(limit, skip)
         for entry in retired:
             entry.retired = True
         gone = {entry.task.key for entry in retired}
@@ -187,6 +192,12 @@ BROKEN = (
         law="run_queue 1",
         killed_by="test_a_request_is_remembered_from_when_it_was_queued",
         open_harness=memory(queue=_EnqueuesAmid),
+    ),
+    BrokenStore(
+        mistake="every look at the agenda begins with the first task",
+        law="schedule 1",
+        killed_by="test_the_agenda_shows_what_is_due",
+        open_harness=memory(schedule=_NothingSkipped),
     ),
     BrokenStore(
         mistake="retired tasks use up the limit of the agenda",

@@ -54,7 +54,8 @@ class Due:
 class ScheduleLaws(Contract):
     @law("schedule", 1)
     async def test_the_agenda_shows_what_is_due(self, store: Store) -> None:
-        """The agenda shows tasks whose next slot is due by the store's time, the earliest first, at most `limit`."""
+        """The agenda shows tasks whose next slot is due by the store's time, the earliest first, at most `limit` after
+        the first `skip` of them."""
         slot = await store.slot()
         await store.define(task("third"), slot - MINUTE)
         await store.define(task("first"), slot - DAY)
@@ -72,6 +73,10 @@ class ScheduleLaws(Contract):
         assert [due.key.name for due in (await store.schedule.agenda(2)).due] == ["first", "second"]
         assert [due.key.name for due in (await store.schedule.agenda(1)).due] == ["first"]
         assert (await store.schedule.agenda(0)).due == ()
+        for skip, names in enumerate((["first", "second"], ["second", "third"], ["third", "now"], ["now"], [])):
+            agenda = await store.schedule.agenda(2, skip)
+            assert [due.key.name for due in agenda.due] == names
+            assert agenda.next_due == slot + HOUR
 
         await store.advance(HOUR)
         agenda = await store.schedule.agenda(100)

@@ -117,11 +117,11 @@ class SimSchedule:
         self._inner = inner
         self._channel = channel
 
-    async def agenda(self, limit: int) -> Agenda:
+    async def agenda(self, limit: int, skip: int = 0) -> Agenda:
         def read(agenda: Agenda) -> Iterator[Fact]:
             yield facts.AgendaRead(agenda, limit)
 
-        return await self._channel.call("agenda", lambda: self._inner.agenda(limit), read)
+        return await self._channel.call("agenda", lambda: self._inner.agenda(limit, skip), read)
 
     async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
         def read(answer: tuple[bool, ...] | Fenced) -> Iterator[Fact]:
