@@ -103,7 +103,7 @@ FOUND: dict[str, Mutant] = {
                 TaskPlan(every=6.0, overlap="skip", priority="high", duration=5.0, max_retries=1, run_on_start=True),
                 TaskPlan(every=6.0, cron=True, catch_up="all", priority="high", duration=1.0, backoff=3.0, only=1),
             ),
-            faults=(Fault(kind=FaultKind.PAUSE, at=Point("claim", 5, Side.BEFORE), machine=1, length=8.0),),
+            faults=(Fault(kind=FaultKind.PAUSE, at=Point("claim", 2, Side.BEFORE), machine=1, length=8.0),),
             tiny=True,
         ),
     ),
