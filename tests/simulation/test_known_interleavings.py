@@ -25,6 +25,7 @@ from task_manager_core.testing.simulation.faults import Fault, FaultKind, Point
 from task_manager_core.testing.simulation.ledger import Execution, Ledger
 from task_manager_core.testing.simulation.plan import Plan, TaskPlan
 from task_manager_memory import MemoryStore
+from task_manager_memory.catalogue import MemoryCatalogue
 from tests.simulation.mutants import MUTANTS, Mutant
 
 STEPS = 50_000
@@ -60,11 +61,12 @@ def _attempts_by_run(_original: object) -> object:
     return key_of
 
 
-def _no_doubt(_original: object) -> object:
-    def doubt(self: Definitions, key: TaskKey, version: int) -> None:
-        del self, key, version
+def _changes_for_strangers(_original: object) -> object:
+    def _touched(self: MemoryCatalogue, since: int) -> set[TaskKey] | None:
+        touched = {key for version, key in self._state.changes if version > since}
+        return touched if 0 < since < self._state.version else None
 
-    return doubt
+    return _touched
 
 
 def _plans_outlive_their_schedule(_original: object) -> object:
@@ -149,17 +151,17 @@ FOUND: dict[str, Mutant] = {
                 Fault(kind=FaultKind.PAUSE, at=19.8, length=4.0),
                 Fault(kind=FaultKind.REWIND, at=Point("commit", 7, Side.AFTER), machine=2, length=2.0),
             ),
-            seed=2086,
+            seed=90,
         ),
     ),
     # The store lost a change and was written to before anybody looked: readers asked for what is newer than the loss.
     **{
         f"a change that the store lost does not end the task, written to {delay} ms later": Mutant(
-            defect="a node does not doubt what it knows when the store shows a version that it should know",
-            owner=Definitions,
-            name="doubt",
-            replacement=_no_doubt,
-            breaks="L",
+            defect="a reader at a version that a store which was set back never gave out gets the changes alone",
+            owner=MemoryCatalogue,
+            name="_touched",
+            replacement=_changes_for_strangers,
+            breaks="I11",
             plan=Plan(
                 tasks=(TaskPlan(), TaskPlan(every=2.0, dynamic=True), TaskPlan(every=2.0, dynamic=True)),
                 faults=(

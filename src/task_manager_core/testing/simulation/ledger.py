@@ -201,7 +201,7 @@ class Ledger:
     """The books of the present incarnation and the facts that outlive it. `claim_ttl` is every worker's,
     `node` the life whose operation is being judged. `begun` has the attempts that were started since their claim was
     given: a store that was set back forgets what came of them. `claimed` has the greatest token ever given for a run.
-    `stood_at` has, for each version that a reader has learnt, the tasks that stood and those of them that were retired.
+    `stood_at` has, for each version that a reader has learnt, the version of every task and whether it was retired.
     """
 
     claim_ttl: timedelta
@@ -209,8 +209,8 @@ class Ledger:
     books: Books = field(default_factory=Books)
     greatest_token: int = 0
     greatest_version: int = 0
-    stood_at: dict[int, tuple[frozenset[TaskKey], frozenset[TaskKey]]] = field(
-        default_factory=dict[int, tuple[frozenset[TaskKey], frozenset[TaskKey]]]
+    stood_at: dict[int, dict[TaskKey, tuple[int, bool]]] = field(
+        default_factory=dict[int, dict[TaskKey, tuple[int, bool]]]
     )
     claimed: dict[RunId, int] = field(default_factory=dict[RunId, int])
     names: dict[RunId, tuple[TaskKey, datetime | None]] = field(

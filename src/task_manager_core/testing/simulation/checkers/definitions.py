@@ -126,17 +126,16 @@ class CurrentDefinition(Checker):
 
     def _comes_to_what_stands(self, since: int, changes: Changes, ledger: Ledger) -> None:
         """Every reader at a version knew the same, and what it learns makes of that what stands."""
-        accounts = ledger.books.accounts
-        stands = frozenset(accounts), frozenset(key for key, account in accounts.items() if account.retired)
-        knew, retired = ledger.stood_at.get(since, (frozenset[TaskKey](), frozenset[TaskKey]()))
-        if changes.complete:
-            knew, retired = frozenset(), frozenset()
-        else:
-            self.require(since in ledger.stood_at, f"a reader at {since}, which nobody was at, was told changes")
-        told = (knew - changes.removed) | changes.keys, (retired - changes.keys - changes.removed) | changes.retired
-        self.require(told[0] == stands[0], "a reader learnt other tasks than there are")
-        self.require(told[1] == stands[1], "a reader learnt of other retired tasks than there are")
-        self.require(changes.total == len(accounts), f"a reader was told of {changes.total} tasks")
+        stands = {key: (account.version, account.retired) for key, account in ledger.books.accounts.items()}
+        told: dict[TaskKey, tuple[int, bool]] = {}
+        if not changes.complete:
+            self.require(since in ledger.stood_at, f"a reader at {since}, which no reader learnt, was told changes")
+            told |= {key: known for key, known in ledger.stood_at[since].items() if key not in changes.removed}
+        told |= {key: (told[key][0], True) for key in changes.retired if key in told}
+        told |= {one.task.key: (one.version, one.task.key in changes.retired) for one in changes.changed}
+        self.require(told.keys() == stands.keys(), "a reader learnt other tasks than there are")
+        self.require(told == stands, "a reader learnt other versions, or other retired tasks, than there are")
+        self.require(changes.total == len(stands), f"a reader was told of {changes.total} tasks")
         ledger.stood_at[changes.version] = stands
 
 
