@@ -62,8 +62,7 @@ class Reader:
             self._tasks, self._retired = {}, frozenset()
         self._tasks |= {stored.task.key: stored for stored in changes.changed}
         self._tasks = {key: stored for key, stored in self._tasks.items() if key not in changes.removed}
-        changed = frozenset(stored.task.key for stored in changes.changed)
-        self._retired = (self._retired - changed - changes.removed) | changes.retired
+        self._retired = (self._retired - changes.keys - changes.removed) | changes.retired
         self.version = changes.version
         assert len(self._tasks) == changes.total
 
