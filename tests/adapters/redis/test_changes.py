@@ -1,0 +1,133 @@
+"""What a reader of the catalogue in Redis learns: the changes since its version, as far as they are known whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+import redis
+from redis.typing import EncodableT, FieldT
+
+from task_manager_core.domain.run import Succeeded
+from task_manager_core.testing.conformance.build import definition, key, run, task
+from task_manager_core.testing.conformance.catalogue import Reader, load, written
+from task_manager_core.testing.conformance.harness import Harness
+from task_manager_core.testing.conformance.store import Store
+from task_manager_redis.history import LINES_PER_PAGE
+from tests.adapters.redis.moved import PREFIX, MovedRedis, open_moved
+from tests.redis_server import RedisServer
+
+CHANGES = f"{{{PREFIX}}}:changes"
+
+
+@pytest_asyncio.fixture
+async def moved(own_redis_server: RedisServer) -> AsyncIterator[MovedRedis]:
+    async with open_moved(own_redis_server.url) as moved:
+        yield moved
+
+
+@pytest.fixture
+def server(own_redis_server: RedisServer) -> Iterator[redis.Redis]:
+    with own_redis_server.client() as server:
+        yield server
+
+
+@pytest.fixture
+def store(moved: MovedRedis) -> Store:
+    return Store(Harness(backend=moved.backend, advance=moved.advance))
+
+
+async def a_reader(store: Store) -> Reader:
+    for name in ("a", "b", "c"):
+        await store.define(task(name))
+    reader = Reader(store)
+    await reader.look()
+    return reader
+
+
+@pytest.mark.parametrize("what", ["remove", "retire", "change"])
+@pytest.mark.parametrize("then", [True, False], ids=["and then a newer one", "last"])
+async def test_what_an_older_release_changed_is_learnt_with_everything(
+    store: Store, server: redis.Redis, what: str, then: bool
+) -> None:
+    """It writes no change down, before or after those that do."""
+    reader = await a_reader(store)
+    if what == "remove":
+        await store.catalogue.remove([key("a")])
+    elif what == "retire":
+        await store.catalogue.retire(await store.lead(), [key("a")])
+    else:
+        await written(store, definition(task("a", description="n"), expected=(await store.view(key("a"))).version))
+    assert server.zremrangebyrank(CHANGES, -1, -1) == 1
+    if then:
+        await store.define(task("d"))
+    assert (await load(store, reader.version)).complete
+    await reader.look()
+    assert reader.knows() == await Reader.of_everything(store)
+    await store.define(task("e"))
+    assert not (await load(store, reader.version)).complete
+
+
+async def test_a_store_that_was_set_back_and_written_to_is_read_from_the_beginning(
+    store: Store, server: redis.Redis
+) -> None:
+    reader = await a_reader(store)
+    copy = {name: server.dump(name) or b"" for name in server.keys("*")}
+    await store.catalogue.remove([key("a")])
+    await store.define(task("lost"))
+    await reader.look()
+    server.flushall()
+    for name, dumped in copy.items():
+        server.restore(name, 0, dumped)
+    await store.define(task("new"))
+    assert (await load(store, reader.version)).complete
+    await reader.look()
+    assert reader.knows() == await Reader.of_everything(store)
+    assert reader.knows()[0].keys() == {key(name) for name in ("a", "b", "c", "new")}
+
+
+async def test_changes_that_are_lost_cost_one_complete_reading(store: Store, server: redis.Redis) -> None:
+    reader = await a_reader(store)
+    server.delete(CHANGES)
+    assert await store.catalogue.load(reader.version) is None
+    await store.define(task("d"))
+    assert not (await load(store, reader.version)).complete
+    server.delete(CHANGES)
+    assert (await load(store, reader.version)).complete
+    await reader.look()
+    await store.define(task("e"))
+    assert not (await load(store, reader.version)).complete
+
+
+async def test_many_changes_come_in_pages_and_a_late_page_counts(store: Store) -> None:
+    reader = await a_reader(store)
+    many = [task(f"{number}") for number in range(450)]
+    await store.catalogue.put([definition(of) for of in many])
+    await store.catalogue.remove([of.key for of in many[::2]])
+    await store.catalogue.put([definition(of) for of in many[:10:2]])
+    changes = await load(store, reader.version)
+    assert (changes.complete, changes.total, len(changes.removed)) == (False, 3 + 225 + 5, 220)
+    await reader.look()
+    assert reader.knows() == await Reader.of_everything(store)
+
+
+async def test_a_long_history_is_read_in_pages(store: Store, server: redis.Redis) -> None:
+    """The store is asked for some lines at a time; each time the process does something else between two of them."""
+    await store.define(task())
+    for number in range(3):
+        assert await store.settle(await store.take(run(task(), f"{number}")), Succeeded())
+    [stream] = server.keys("*:history:*")
+    own: list[dict[FieldT, EncodableT]] = [
+        {"line": (fields or {})[b"line"]} for _, fields in server.xrange(stream) or ()
+    ]
+    many = 2 * LINES_PER_PAGE + 100
+    for number in range(len(own), many):
+        server.xadd(stream, own[number % 3])
+    server.config_resetstat()
+    read = await store.history.read(key(), many + 1)
+    assert server.info("commandstats")["cmdstat_xrevrange"]["calls"] == 3
+    newest = [read[-1 - number % 3].run for number in range(many)]
+    assert [line.run for line in read] == newest[::-1]
+    assert await store.history.read(key(), LINES_PER_PAGE + 1) == read[: LINES_PER_PAGE + 1]
+    assert await store.history.read(key(), 0) == ()
