@@ -37,6 +37,7 @@ from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Backend, Definition
 from task_manager_redis import RedisSettings, redis_backend
+from tests.benchmarks.catalogue import catalogue
 from tests.benchmarks.growth import growth
 from tests.e2e.cluster import IDLE, Cluster
 from tests.redis_server import RedisServer
@@ -278,7 +279,7 @@ async def _commit(backend: Backend, size: int, calls: int) -> float:
     return (time.perf_counter() - began) / len(tasks)
 
 
-PARTS = {"throughput": throughput, "wake-up": wake_up, "commit": commit, "growth": growth}
+PARTS = {"throughput": throughput, "wake-up": wake_up, "commit": commit, "growth": growth, "catalogue": catalogue}
 
 
 def main() -> None:
