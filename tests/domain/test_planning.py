@@ -284,6 +284,49 @@ def test_no_slot_runs_that_is_later_than_its_start_deadline(
     assert dispatched or len(late) == len(opens_at)
 
 
+@st.composite
+def situations_at_a_catch_up(draw: st.DrawFn) -> tuple[Task, DueTask, datetime]:
+    """Nothing keeps slots from running but their catch-up policy; one of them meets its grace or its window, or misses
+    it by less than twice."""
+    grace = draw(st.sampled_from([SECOND, 10 * SECOND, MINUTE]))
+    window = draw(st.sampled_from([2 * SECOND, MINUTE, 10 * MINUTE]))
+    schedule = Schedule.every(
+        timedelta(seconds=draw(st.sampled_from([7, 60, 300]))),
+        jitter=timedelta(seconds=draw(st.sampled_from([0, 5, 60]))),
+    )
+    task = a_task(
+        schedule,
+        mode=draw(st.sampled_from(CatchUpMode)),
+        window=window,
+        limit=draw(st.sampled_from([1, 2, 5, 500])),
+        grace=grace,
+    )
+    plan = plan_after(task, NOON)
+    assert plan is not None
+    bound, instant = draw(st.sampled_from([grace, window])), timedelta(milliseconds=1)
+    beside = draw(st.sampled_from([-bound / 2, -instant, timedelta(0), instant, bound / 2, bound]))
+    return task, due(plan.slot, plan.due_at), plan.due_at + bound + beside
+
+
+@given(situations_at_a_catch_up())
+@settings(max_examples=200)
+def test_a_slot_is_caught_up_as_its_grace_window_and_limit_say(situation: tuple[Task, DueTask, datetime]) -> None:
+    """Invariant: a slot runs if now is at most the grace after the instant from which it could be dispatched. Of the
+    others LATEST runs the newest where no other slot runs, NONE none, ALL the newest of the window up to its limit."""
+    task, state, now = situation
+    late = {slot: now - opened for slot, opened in opening(task, state, now).items()}
+    in_time = [slot for slot in late if late[slot] <= task.catch_up.grace]
+    missed = [slot for slot in late if late[slot] > task.catch_up.grace]
+    caught_up = {
+        CatchUpMode.LATEST: [] if in_time else missed[-1:],
+        CatchUpMode.NONE: [],
+        CatchUpMode.ALL: [slot for slot in missed if late[slot] <= task.catch_up.window][-task.catch_up.limit :],
+    }
+    decision = advance(task, state, now)
+    assert fired(decision) == sorted([*in_time, *caught_up[task.catch_up.mode]])
+    assert {reason for _, reason in skipped(task, decision)} <= {SkipReason.CATCH_UP}
+
+
 @given(situations())
 @settings(max_examples=30)
 def test_catching_up_runs_what_the_policy_says_over_all_steps(situation: tuple[Task, DueTask, datetime]) -> None:
