@@ -13,6 +13,7 @@ from task_manager_core.domain.leadership import Held, Term
 from task_manager_core.domain.run import Retried
 from task_manager_core.domain.task import Task
 from task_manager_core.testing.conformance.build import (
+    DAY,
     HOUR,
     LEADER,
     MINUTE,
@@ -97,8 +98,9 @@ class RaceAmid(Contract):
         for moment, swapped in meetings(store):
             of = task(f"{moment} {swapped}")
             version = await store.define(of, slot)
-            changed = definition(task(of.key.name, description="new"), expected=version, replan=False)
-            skip = decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR)
+            moved = slot + (DAY if other == "put" else HOUR)
+            changed = definition(task(of.key.name, description="new"), expected=version, slot=moved)
+            skip = decision(of, version, slot, skips=[skipped(slot)], then=moved)
             change: Awaitable[object] = store.catalogue.put([changed]) if other == "put" else store.kept(term, skip)
             if verb == "resume":
                 await store.schedule.pause([of.key])
@@ -108,7 +110,7 @@ class RaceAmid(Contract):
             assert view.paused is (verb == "pause"), (moment, swapped)
             assert (view.version > version) is (other == "put"), (moment, swapped)
             assert bool(view.skipped) is (other == "commit"), (moment, swapped)
-            assert view.plan == plan(slot + HOUR if other == "commit" else slot), (moment, swapped)
+            assert view.plan == plan(moved), (moment, swapped)
 
     @law("schedule", 3)
     async def test_nothing_is_dispatched_after_the_pause_was_answered(self, store: Store) -> None:
