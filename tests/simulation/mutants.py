@@ -14,6 +14,7 @@ from itertools import count
 from typing import Any
 
 from task_manager_core.application import control
+from task_manager_core.application.caller import Caller
 from task_manager_core.application.elector import Elector
 from task_manager_core.application.registrar import Registrar
 from task_manager_core.application.registry import Function, Registry
@@ -427,6 +428,13 @@ def _namesake_called(_original: object) -> object:
     return function_of
 
 
+def _timeout_doubled(original: Any) -> object:
+    async def _within(self: Caller, limit: float | None, work: object) -> None:
+        await original(self, None if limit is None else 2 * limit, work)
+
+    return _within
+
+
 def _never_expires(_original: object) -> object:
     def expired(self: Claim, now: datetime) -> bool:
         del self, now
@@ -664,6 +672,14 @@ MUTANTS: tuple[Mutant, ...] = (
                 then(7.0, FaultKind.ENABLE, machine=1),
             ],
         ),
+    ),
+    Mutant(
+        defect="timeout doubled",
+        owner=Caller,
+        name="_within",
+        replacement=_timeout_doubled,
+        breaks="I7",
+        plan=plan(TaskPlan(duration=3.0, timeout=2.0, max_retries=0)),
     ),
     Mutant(
         defect="late run started",

@@ -5,7 +5,9 @@ Each stands with the defect that it was found by: harmless without it, and not w
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,13 +16,13 @@ from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.worker import Worker
 from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.planning import Plan as NextSlot
-from task_manager_core.domain.run import Claim
+from task_manager_core.domain.run import Claim, Settlement
 from task_manager_core.domain.task import Task
 from task_manager_core.testing.simulation import SimBudget
 from task_manager_core.testing.simulation.campaign import simulate
 from task_manager_core.testing.simulation.channel import Side
 from task_manager_core.testing.simulation.checkers import Violation
-from task_manager_core.testing.simulation.checkers.attempts import OneAttempt
+from task_manager_core.testing.simulation.checkers.attempts import OneAttempt, OneOutcome
 from task_manager_core.testing.simulation.faults import Fault, FaultKind, Point
 from task_manager_core.testing.simulation.ledger import Execution, Ledger
 from task_manager_core.testing.simulation.plan import Plan, TaskPlan
@@ -67,6 +69,13 @@ def _changes_for_strangers(_original: object) -> object:
         return touched if 0 < since < self._state.version else None
 
     return _touched
+
+
+def _threads_have_no_timeout(original: Any) -> object:
+    def _truthful(self: OneOutcome, settlement: Settlement, ledger: Ledger) -> None:
+        original(self, replace(settlement, duration=timedelta(0)), ledger)
+
+    return _truthful
 
 
 def _plans_outlive_their_schedule(_original: object) -> object:
@@ -175,6 +184,19 @@ FOUND: dict[str, Mutant] = {
         )
         for delay in (10, 13)
     },
+    # Found in a checker. A thread is not interrupted, and is late also where its process stood still before it began.
+    "a thread that returns after its timeout has failed": Mutant(
+        defect="the checker calls no attempt late whose function returned",
+        owner=OneOutcome,
+        name="_truthful",
+        replacement=_threads_have_no_timeout,
+        breaks="I7",
+        plan=Plan(
+            tasks=(TaskPlan(), TaskPlan(sync=True, timeout=2.0)),
+            faults=tuple(Fault(kind=FaultKind.BLOCK, at=3.0, machine=machine, length=4.0) for machine in range(3)),
+            duration=8.0,
+        ),
+    ),
     "a task that the store lost does not go on with a slot of its older schedule": Mutant(
         defect="the slots that a leader gave a task outlive its schedule",
         owner=Definitions,

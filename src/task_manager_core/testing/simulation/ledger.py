@@ -174,7 +174,8 @@ class Books:
 
 @dataclass(slots=True, kw_only=True)
 class Execution:
-    """A function of the user at work, or what became of it: `ended` is None, "returned", "raised" or "cancelled"."""
+    """A function of the user at work, or what became of it: `ended` is None, "returned", "raised" or "cancelled", and
+    `took` how long it executed until it returned."""
 
     node: str
     task: TaskKey
@@ -183,6 +184,7 @@ class Execution:
     token: int
     exclusive: bool
     ended: str | None = None
+    took: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.registry import Registry
@@ -51,7 +52,7 @@ def _async(
     world: World, machine: str, plan: TaskPlan, task: Task, injector: Injector
 ) -> Callable[..., Awaitable[None]]:
     async def work(context: RunContext, order: int = 0) -> None:  # noqa: ARG001 - what a request may ask
-        execution = _begin(world, machine, plan, task, context)
+        execution, began = _begin(world, machine, plan, task, context), world.time
         try:
             blocked = injector.blocks.pop(machine, 0.0)
             if blocked:
@@ -63,7 +64,7 @@ def _async(
         if context.attempt <= plan.failures:
             execution.ended = "raised"
             raise PlannedFailure(f"attempt {context.attempt} of {task.key}")
-        execution.ended = "returned"
+        execution.ended, execution.took = "returned", timedelta(seconds=world.time - began)
 
     return work
 

@@ -85,8 +85,14 @@ class OneOutcome(Checker):
     """At most one terminal outcome per run, and it is what happened."""
 
     invariant = "I7"
-    law = "A run has at most one outcome, which never changes, and it is that of the attempt that held the claim."
-    because = "A settlement is accepted only from the claim that holds the run, and ends it in the same step."
+    law = (
+        "A run has at most one outcome, which never changes, and it is that of the attempt that held the claim; what "
+        "took longer than its timeout has not succeeded."
+    )
+    because = (
+        "A settlement is accepted only from the claim that holds the run, and ends it in the same step; a function is "
+        "interrupted at its timeout, a thread judged by it."
+    )
 
     def judge(self, fact: Fact, ledger: Ledger) -> None:
         match fact:
@@ -106,13 +112,19 @@ class OneOutcome(Checker):
         claim = settlement.claim
         execution = ledger.executions.get((claim.run.id, claim.token, ledger.node))
         became = "never called" if execution is None else (execution.ended or "is at work")
+        timeout = claim.run.timeout
+        late = became == "returned" and timeout is not None and settlement.duration > timeout  # as a thread may
         match settlement.outcome:
             case Succeeded():
                 self.require(became == "returned", f"{_shown(claim)} succeeded, but its function {became}")
+                took = timedelta() if execution is None else execution.took
+                in_time = timeout is None or took <= timeout * _RATES + _SLACK
+                self.require(in_time, f"{_shown(claim)} succeeded after {took}, and its timeout is {timeout}")
             case Retried():
-                self.require(became in {"raised", "cancelled"}, f"{_shown(claim)} failed, but its function {became}")
+                failed = late or became in {"raised", "cancelled"}
+                self.require(failed, f"{_shown(claim)} failed, but its function {became}")
             case Exhausted():
-                self.require(became != "returned", f"{_shown(claim)} failed, but its function {became}")
+                self.require(late or became != "returned", f"{_shown(claim)} failed, but its function {became}")
             case Cancelled():
                 standing = ledger.books.held_by(claim)
                 self.require(standing and standing.cancelling, f"{_shown(claim)} was cancelled by nobody")
@@ -234,6 +246,9 @@ class StartDeadline(Checker):
 
 
 _SLACK = timedelta(milliseconds=1)
+
+_RATES = 1.1
+"""How far the rates of two clocks may differ."""
 
 
 def _retries_chosen(claim: Claim) -> bool:

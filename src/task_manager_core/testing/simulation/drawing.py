@@ -1,0 +1,155 @@
+"""Random plans: what may be in one, and how often. Whoever answers the questions decides whether they shrink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+from task_manager_core.testing.simulation.channel import Side
+from task_manager_core.testing.simulation.decider import Decider
+from task_manager_core.testing.simulation.faults import PEOPLE, Fault, FaultKind, Point
+from task_manager_core.testing.simulation.plan import MOST_TASKS, Plan, TaskPlan
+
+_T = TypeVar("_T")
+
+MACHINES = 3
+DURATION = 25.0
+
+MOST_FAULTS = 10
+SEEDS = 2**16
+
+_SECONDS = (2.0, 1.0, 4.0, 8.0)  # a lease and a claim are 3
+_LENGTHS: dict[FaultKind, tuple[float, ...]] = {
+    FaultKind.SLOW: _SECONDS,
+    FaultKind.CUT: _SECONDS,
+    FaultKind.MUTE: _SECONDS,
+    FaultKind.DEAF: _SECONDS,
+    FaultKind.PAUSE: (4.0, 2.0, 8.0, 1.0),
+    FaultKind.BLOCK: _SECONDS,
+    FaultKind.DOWN: _SECONDS,
+    FaultKind.REWIND: _SECONDS,
+    FaultKind.DISABLE: (2.0, 4.0, 0.0, 8.0),
+    FaultKind.KILL: (2.0, 0.5, 5.0, 0.0),
+    FaultKind.STOP: (2.0, 0.5, 5.0, 0.0),
+}
+_AMOUNTS: dict[FaultKind, tuple[float, ...]] = {
+    FaultKind.SLOW: (0.1, 1.0, 4.0),
+    FaultKind.JUMP: (60.0, -60.0, 3.0, -3.0),
+    FaultKind.DRIFT: (0.08, -0.08),
+    FaultKind.TRIGGER: (0.0, 1.0),  # 1: under an id that stands for several requests
+    FaultKind.SET_BACK: (5.0, 2.0, 30.0, -5.0),
+}
+
+# How often a machine calls an operation in a plan's time: a code point beyond it never comes.
+_CALLS = {
+    "commit": 12,
+    "renew": 12,
+    "campaign": 8,
+    "agenda": 30,
+    "claim": 30,
+    "extend": 12,
+    "settle": 10,
+    "release": 4,
+    "reap": 6,
+    "put": 2,
+    "load": 20,
+    "enqueue": 2,
+    "snapshot": 6,
+    "announce": 4,
+    "retire": 1,
+    "resign": 1,
+}
+
+# What breaks fences comes more often: a process that stands still right before it writes.
+_OPERATIONS = (*_CALLS, "commit", "commit", "commit", "reap", "settle")
+_KINDS = (*FaultKind, FaultKind.PAUSE, FaultKind.PAUSE, FaultKind.PAUSE, FaultKind.KILL)
+
+
+class Chance(Protocol):
+    """Answers the questions of a drawing. The first option and the low end are the simplest answers."""
+
+    def pick(self, options: Sequence[_T], /) -> _T: ...
+    def between(self, low: int, high: int, /) -> int: ...
+
+
+def random_plan(number: int) -> Plan:
+    """One of the random plans: the same one for a number with every version of Python and of Hypothesis."""
+    return draw_plan(Decider(number))
+
+
+def draw_plan(chance: Chance) -> Plan:
+    """A whole simulation."""
+    return Plan(
+        machines=MACHINES,
+        tasks=_several(chance, draw_task, 1, 4),
+        faults=_several(chance, draw_fault, 0, MOST_FAULTS),
+        seed=_draw_seed(chance),
+        duration=DURATION,
+        broken=chance.pick([(), (), (0,), (1,), (2,), (0, 1), (1, 2)]),
+        tiny=chance.pick([False, False, False, True]),
+    )
+
+
+def draw_calm_plan(chance: Chance) -> Plan:
+    """Nothing goes wrong; only the order of events is left to chance."""
+    return Plan(
+        machines=MACHINES,
+        tasks=_several(chance, draw_task, 1, 4),
+        seed=_draw_seed(chance),
+        duration=DURATION,
+        tiny=chance.pick([False, True]),
+    )
+
+
+def draw_task(chance: Chance) -> TaskPlan:
+    """One task with random policies; the simplest is calm and short."""
+    task = TaskPlan(
+        every=chance.pick([4.0, 2.0, 3.0, 6.0, 10.0]),
+        cron=chance.pick([False, True]),
+        overlap=chance.pick(["allow", "buffer_one", "skip"]),
+        catch_up=chance.pick(["latest", "none", "all"]),
+        priority=chance.pick(["low", "high"]),
+        duration=chance.pick([0.5, 0.0, 1.0, 3.0, 5.0]),
+        failures=chance.pick([0, 0, 1, 2]),
+        max_retries=chance.pick([None, 0, 1, 3]),
+        max_lost_attempts=chance.pick([5, None, 0, 1]),
+        backoff=chance.pick([1.0, 0.5, 3.0]),
+        jitter=chance.pick([0.0, 0.5]),
+        slot_jitter=chance.pick([0.0, 0.0, 1.0]),
+        timeout=chance.pick([None, None, 2.0]),
+        deadline=chance.pick([None, None, 3.0]),
+        run_on_start=chance.pick([False, True]),
+        sync=chance.pick([False, False, True]),
+        dynamic=chance.pick([False, True]),
+        only=chance.pick([None, None, None, 0, 1]),
+    )
+    # What never gets done in time must not be tried for ever: the simulation waits for every run to end.
+    if task.timeout is not None and task.timeout < task.duration and task.max_retries is None:
+        return replace(task, max_retries=1)
+    return task
+
+
+def draw_fault(chance: Chance) -> Fault:
+    """One fault, at an instant or at a code point."""
+    kind = chance.pick(_KINDS)
+    at: float | Point = chance.between(0, int(DURATION * 10) - 20) / 10
+    if chance.pick([False, True]):
+        operation = chance.pick(_OPERATIONS)
+        at = Point(operation, chance.between(1, _CALLS[operation]), chance.pick(tuple(Side)))
+    return Fault(
+        kind=kind,
+        at=at,
+        machine=chance.pick([0, 0, *range(MACHINES)]),  # the first to boot leads, and leaders have more to lose
+        task=chance.between(0, MOST_TASKS - 1) if kind in PEOPLE else 0,
+        length=chance.pick(_LENGTHS.get(kind, (0.0,))),
+        amount=chance.pick(_AMOUNTS.get(kind, (0.0,))),
+    )
+
+
+def _draw_seed(chance: Chance) -> int | None:
+    return chance.between(0, SEEDS) if chance.pick([False, True]) else None
+
+
+def _several(chance: Chance, draw: Callable[[Chance], _T], least: int, most: int) -> tuple[_T, ...]:
+    return tuple(draw(chance) for _ in range(chance.between(least, most)))
