@@ -23,6 +23,8 @@ from task_manager_core.testing.simulation.campaign import simulate
 from task_manager_core.testing.simulation.channel import Side
 from task_manager_core.testing.simulation.checkers import Violation
 from task_manager_core.testing.simulation.checkers.attempts import OneAttempt, OneOutcome
+from task_manager_core.testing.simulation.checkers.slots import NoSilentGap
+from task_manager_core.testing.simulation.facts import AgendaRead, Fact
 from task_manager_core.testing.simulation.faults import Fault, FaultKind, Point
 from task_manager_core.testing.simulation.ledger import Execution, Ledger
 from task_manager_core.testing.simulation.plan import Plan, TaskPlan
@@ -76,6 +78,14 @@ def _threads_have_no_timeout(original: Any) -> object:
         original(self, replace(settlement, duration=timedelta(0)), ledger)
 
     return _truthful
+
+
+def _agenda_unread(original: Any) -> object:
+    def judge(self: NoSilentGap, fact: Fact, ledger: Ledger) -> None:
+        if not isinstance(fact, AgendaRead):
+            original(self, fact, ledger)
+
+    return judge
 
 
 def _plans_outlive_their_schedule(_original: object) -> object:
@@ -196,6 +206,15 @@ FOUND: dict[str, Mutant] = {
             faults=tuple(Fault(kind=FaultKind.BLOCK, at=3.0, machine=machine, length=4.0) for machine in range(3)),
             duration=8.0,
         ),
+    ),
+    # Found in a checker. The slot was due when the leader read the agenda, and still has to be decided.
+    "a slot that was due is decided although the clock is set back meanwhile": Mutant(
+        defect="the checker forgets by which time a decision was made",
+        owner=NoSilentGap,
+        name="judge",
+        replacement=_agenda_unread,
+        breaks="I2",
+        plan=Plan(faults=(Fault(kind=FaultKind.SET_BACK, at=Point("commit", 2, Side.BEFORE), amount=30.0),)),
     ),
     "a task that the store lost does not go on with a slot of its older schedule": Mutant(
         defect="the slots that a leader gave a task outlive its schedule",

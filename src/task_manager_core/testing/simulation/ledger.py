@@ -175,7 +175,7 @@ class Books:
 @dataclass(slots=True, kw_only=True)
 class Execution:
     """A function of the user at work, or what became of it: `ended` is None, "returned", "raised" or "cancelled", and
-    `took` how long it executed until it returned."""
+    `took` how long it waited for time until it returned."""
 
     node: str
     task: TaskKey

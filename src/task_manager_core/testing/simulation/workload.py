@@ -64,7 +64,9 @@ def _async(
         if context.attempt <= plan.failures:
             execution.ended = "raised"
             raise PlannedFailure(f"attempt {context.attempt} of {task.key}")
-        execution.ended, execution.took = "returned", timedelta(seconds=world.time - began)
+        execution.ended = "returned"
+        if plan.duration > 0:  # Without a wait for time it returns, however long it blocked the loop.
+            execution.took = timedelta(seconds=world.time - began)
 
     return work
 

@@ -86,8 +86,8 @@ class OneOutcome(Checker):
 
     invariant = "I7"
     law = (
-        "A run has at most one outcome, which never changes, and it is that of the attempt that held the claim; what "
-        "took longer than its timeout has not succeeded."
+        "A run has at most one outcome, which never changes, and it is that of the attempt that held the claim; a "
+        "function that waits beyond its timeout does not succeed."
     )
     because = (
         "A settlement is accepted only from the claim that holds the run, and ends it in the same step; a function is "

@@ -7,7 +7,7 @@ from datetime import datetime
 from task_manager_core.domain.identity import RunId
 from task_manager_core.domain.planning import Advance
 from task_manager_core.testing.simulation.checkers.checker import Checker
-from task_manager_core.testing.simulation.facts import Decided, Fact, Written
+from task_manager_core.testing.simulation.facts import AgendaRead, Decided, Fact, Written
 from task_manager_core.testing.simulation.ledger import Account, Ledger, slots_of
 
 
@@ -44,8 +44,14 @@ class NoSilentGap(Checker):
         "The next slot is computed from the previous slot, never from now; one decision accounts for all it passes."
     )
 
+    def __init__(self) -> None:
+        self._read_at: dict[str, datetime] = {}
+        """By the node: what the store's clock said when it read the agenda. It may be set back before the decision."""
+
     def judge(self, fact: Fact, ledger: Ledger) -> None:
         match fact:
+            case AgendaRead(agenda=agenda):
+                self._read_at[ledger.node] = agenda.now
             case Decided(advance=advance) if advance.key in ledger.books.accounts:
                 self._decided(advance, ledger.books.accounts[advance.key], ledger)
             case Written(definition=definition) if definition.replan:
@@ -67,10 +73,10 @@ class NoSilentGap(Checker):
             verdicts[advance.hold.slot] = "held"
         slot: datetime | None = advance.slot
         end = None if advance.plan is None else advance.plan.slot
-        count = 0
+        count, now = 0, max(ledger.clock, self._read_at.get(ledger.node, ledger.clock))
         while slot is not None and (end is None or slot < end):
             self.require(slot in verdicts, f"{key}: nothing was decided about {slot}, and {end} is next")
-            self.require(account.due_at(slot) <= ledger.clock, f"{key}: {slot} was decided before it was due")
+            self.require(account.due_at(slot) <= now, f"{key}: {slot} was decided before it was due")
             count += 1
             slot = schedule.next_after(slot)
         self.require(slot == end, f"{key}: the slot after {advance.slot} is {slot}, not {end}")
