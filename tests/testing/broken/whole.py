@@ -86,6 +86,9 @@ class _Seconds(State):
     def now(self) -> datetime:
         return super().now().replace(microsecond=0)
 
+    def steady(self) -> datetime:
+        return super().steady().replace(microsecond=0)
+
 
 class _Microseconds(State):
     def now(self) -> datetime:
