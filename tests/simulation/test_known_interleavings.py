@@ -16,7 +16,7 @@ from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.worker import Worker
 from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.planning import Plan as NextSlot
-from task_manager_core.domain.run import Claim, Settlement
+from task_manager_core.domain.run import Claim, Expired, Settlement
 from task_manager_core.domain.task import Task
 from task_manager_core.testing.simulation import SimBudget
 from task_manager_core.testing.simulation.campaign import simulate
@@ -76,6 +76,15 @@ def _changes_for_strangers(_original: object) -> object:
 def _threads_have_no_timeout(original: Any) -> object:
     def _truthful(self: OneOutcome, settlement: Settlement, ledger: Ledger) -> None:
         original(self, replace(settlement, duration=timedelta(0)), ledger)
+
+    return _truthful
+
+
+def _executions_never_forgotten(original: Any) -> object:
+    def _truthful(self: OneOutcome, settlement: Settlement, ledger: Ledger) -> None:
+        original(self, settlement, ledger)
+        begun = (settlement.claim.run.id, settlement.claim.token, ledger.node) in ledger.executions
+        self.require(not begun or not isinstance(settlement.outcome, Expired), "what was executed has expired")
 
     return _truthful
 
@@ -205,6 +214,22 @@ FOUND: dict[str, Mutant] = {
             tasks=(TaskPlan(), TaskPlan(sync=True, timeout=2.0)),
             faults=tuple(Fault(kind=FaultKind.BLOCK, at=3.0, machine=machine, length=4.0) for machine in range(3)),
             duration=8.0,
+        ),
+    ),
+    # Found in a checker. The store does not know that the attempt was executed, and gives its claim again: too late.
+    "a claim that is given again by a store that was set back expires": Mutant(
+        defect="the checker remembers executions that the store has lost",
+        owner=OneOutcome,
+        name="_truthful",
+        replacement=_executions_never_forgotten,
+        breaks="I7",
+        plan=Plan(
+            tasks=(TaskPlan(every=8.0, deadline=1.0),),
+            faults=(
+                Fault(kind=FaultKind.REWIND, at=8.7, length=0.5),
+                Fault(kind=FaultKind.ERROR, at=Point("claim", 10, Side.BEFORE)),
+            ),
+            duration=12.0,
         ),
     ),
     # Found in a checker. The slot was due when the leader read the agenda, and still has to be decided.

@@ -129,7 +129,8 @@ class OneOutcome(Checker):
                 standing = ledger.books.held_by(claim)
                 self.require(standing and standing.cancelling, f"{_shown(claim)} was cancelled by nobody")
             case Expired():
-                self.require(execution is None, f"{_shown(claim)} expired, but its function {became}")
+                begun = (claim.run.id, claim.token, ledger.node) in ledger.begun
+                self.require(not begun, f"{_shown(claim)} expired, but its function {became}")
 
 
 class Backoff(Checker):
