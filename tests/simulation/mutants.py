@@ -1040,6 +1040,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         defect="definitions overwritten unseen",
+        random=False,
         owner=MemoryCatalogue,
         name="_put",
         replacement=_versions_unchecked,
