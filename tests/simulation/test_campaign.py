@@ -23,7 +23,7 @@ RARE: dict[str, Plan] = {
     "fenced write": Plan(faults=(Fault(kind=FaultKind.PAUSE, at=Point("commit", 2), length=5.0),)),
     "skipped: deleted": Plan(
         tasks=(TaskPlan(), TaskPlan(every=2.0, dynamic=True)),
-        faults=(Fault(kind=FaultKind.KILL, at=5.0), Fault(kind=FaultKind.CHANGE, at=7.0, machine=1, task=1)),
+        faults=(Fault(kind=FaultKind.KILL, at=5.0), Fault(kind=FaultKind.CHANGE, at=6.5, machine=1, task=1)),
     ),
     "overtaken decision": Plan(
         tasks=(TaskPlan(overlap="skip", duration=1.0),), faults=(Fault(kind=FaultKind.TRIGGER, at=Point("commit", 2)),)
