@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from task_manager_core.domain import codec
-from task_manager_core.domain.codec import milliseconds
+from task_manager_core.ports import codec
+from task_manager_core.ports.codec import milliseconds
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from task_manager_core.domain.codec import decode_presence, decode_record, decode_skipped, instant
+from task_manager_core.ports.codec import decode_presence, decode_record, decode_skipped, instant
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import Enum
 from typing import TypeAlias, TypeVar
 
-from task_manager_core.domain.codec import instant
+from task_manager_core.ports.codec import instant
 from task_manager_core.domain.errors import BackendCorrupt
 
 Reply: TypeAlias = "int | str | list[Reply] | None"

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from task_manager_core.domain.codec import decode_run, encode_record, encode_run
+from task_manager_core.ports.codec import decode_run, encode_record, encode_run
 from task_manager_core.domain.errors import BackendCorrupt, BackendUnavailable
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from task_manager_core.domain.codec import encode_run, milliseconds
+from task_manager_core.ports.codec import encode_run, milliseconds
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Advance, Agenda, DueTask

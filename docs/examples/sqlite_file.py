@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from task_manager_core.domain import codec
-from task_manager_core.domain.codec import instant, milliseconds, span
+from task_manager_core.ports import codec
+from task_manager_core.ports.codec import instant, milliseconds, span
 from task_manager_core.domain.errors import BackendCorrupt, BackendMisconfigured, BackendUnavailable
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Term

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from task_manager_core.application.strangers import GIVEN_BACK_PER_SECOND, SPARE, Strangers
+from task_manager_core.application.unknown_runs import GIVEN_BACK_PER_SECOND, SPARE, Strangers
 from task_manager_core.domain.identity import RunId
 
 WORKERS = 3

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import cycle
 
 from task_manager_core.domain.backoff import Backoff
-from task_manager_core.domain.codec import (
+from task_manager_core.ports.codec import (
     decode_record,
     decode_run,
     decode_task,

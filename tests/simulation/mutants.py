@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any
 
 from task_manager_core.application import control
-from task_manager_core.application.caller import Caller
+from task_manager_core.application.executor import Caller
 from task_manager_core.application.elector import Elector
 from task_manager_core.application.registrar import Registrar
 from task_manager_core.application.registry import Function, Registry

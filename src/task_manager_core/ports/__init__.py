@@ -6,7 +6,7 @@ answer.
 An exception means "unknown": asking again with the same arguments is always safe.
 """
 
-from task_manager_core.ports.attendance import Attendance
+from task_manager_core.ports.membership import Attendance
 from task_manager_core.ports.backend import Backend, Capabilities, OpenBackend
 from task_manager_core.ports.catalogue import CHANGES_REMEMBERED, Catalogue, Changes, Conflict, Definition
 from task_manager_core.ports.clock import Clock
@@ -22,8 +22,8 @@ from task_manager_core.ports.run_queue import (
     Extension,
     RunQueue,
 )
-from task_manager_core.ports.schedule import Schedule
-from task_manager_core.ports.signals import Signals
+from task_manager_core.ports.dispatch import Schedule
+from task_manager_core.ports.notifier import Signals
 
 __all__ = [
     "CHANGES_REMEMBERED",

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from task_manager_core.domain import codec
+from task_manager_core.ports import codec
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.reader import Reader
+from task_manager_core.ports.reader import Reader
 from task_manager_core.domain.run import Exhausted, Failure, RunState
 from task_manager_core.testing.conformance.build import HOUR, TTL, key, presence, run, runs, settlement, task
 from task_manager_core.testing.conformance.contract import Contract

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from task_manager_core.domain import codec
+from task_manager_core.ports import codec
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.observation import Presence
@@ -131,7 +131,7 @@ def test_what_a_later_release_says_otherwise_is_refused(name: str) -> None:
 @every_format
 def test_a_later_release_reads_what_this_one_writes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """That is why a format of its own begins one release after it can be read."""
-    monkeypatch.setattr("task_manager_core.domain.reader.VERSION", codec.VERSION + 1)
+    monkeypatch.setattr("task_manager_core.ports.reader.VERSION", codec.VERSION + 1)
     tested = FORMATS[name]
     assert tested.decode(tested.texts[-1]) == tested.value
     assert tested.decode(tested.texts[-1].replace('"v":1', '"v":2')) == tested.value

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from task_manager_core.domain import codec
+from task_manager_core.ports import codec
 from task_manager_core.domain.errors import BackendCorrupt, DefinitionError
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.observation import Presence
