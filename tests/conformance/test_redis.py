@@ -13,7 +13,7 @@ from task_manager_core.ports import OpenBackend
 from task_manager_core.testing.conformance import RETENTION, BackendContract, Harness
 from task_manager_core.testing.conformance.model import ModelContract, OpenHarness
 from task_manager_memory import open_backend
-from tests.adapters.redis.moved import open_moved
+from tests.adapters.redis.shifted_time import open_moved
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from task_manager_core.domain.errors import BackendMisconfigured, BackendUnavail
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import Retention
 from task_manager_core.testing import ManualClock
-from task_manager_core.testing.conformance.build import definition, key, run, runs, task
+from task_manager_core.testing.conformance.factories import definition, key, run, runs, task
 from task_manager_core.testing.conformance.laws import laws_of
 from test_sqlite_backend import TestSqlite, TestSqliteAgainstMemory
 from tests.waiting import wait_until_async

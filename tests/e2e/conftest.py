@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.scenes import Scene, Scenes
+from tests.e2e.scenarios import Scene, Scenes
 from tests.redis_server import ExternalRedis, RedisServer
 
 

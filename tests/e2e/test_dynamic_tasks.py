@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.cluster import Cluster
 from tests.e2e.effects import Effect
 from tests.e2e.process import PATIENCE, AppProcess
-from tests.e2e.scenes import Scenes
+from tests.e2e.scenarios import Scenes
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e

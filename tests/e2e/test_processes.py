@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.cluster import Cluster
 from tests.e2e.draining import leader_terminated, leader_terminated_with_an_open_connection
 from tests.e2e.effects import Effect
-from tests.e2e.judging import (
+from tests.e2e.history_checks import (
     History,
     Window,
     assert_accounted_for,
@@ -21,7 +21,7 @@ from tests.e2e.judging import (
     next_second,
 )
 from tests.e2e.process import PATIENCE, LogLine
-from tests.e2e.scenes import Scenes
+from tests.e2e.scenarios import Scenes
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.effects import Effect
-from tests.e2e.judging import (
+from tests.e2e.history_checks import (
     History,
     Window,
     assert_accounted_for,
@@ -22,7 +22,7 @@ from tests.e2e.judging import (
     next_second,
 )
 from tests.e2e.process import PATIENCE
-from tests.e2e.scenes import Scenes
+from tests.e2e.scenarios import Scenes
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
 

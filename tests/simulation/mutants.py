@@ -39,7 +39,7 @@ from task_manager_core.testing.simulation.run import sim_loop
 from task_manager_memory.catalogue import MemoryCatalogue
 from task_manager_memory.leadership import MemoryLeadership
 from task_manager_memory.run_queue import MemoryRunQueue
-from task_manager_memory.schedule import MemorySchedule
+from task_manager_memory.dispatch import MemorySchedule
 from task_manager_memory.state import Entry, Place, State
 
 SHORT = timedelta(milliseconds=5)

@@ -13,8 +13,8 @@ import pytest
 from task_manager_core.testing.conformance import clock_harness
 from task_manager_core.testing.conformance.laws import laws_of
 from task_manager_core.testing.conformance.model import compare
-from task_manager_core.testing.conformance.named import opener
-from task_manager_core.testing.conformance.play import chosen
+from task_manager_core.testing.conformance.cli_target import opener
+from task_manager_core.testing.conformance.sequences import chosen
 from task_manager_core.testing.conformance.plugin import Verdict, verdict_of
 from task_manager_core.testing.conformance.store import Store
 from task_manager_core.testing.simulation import Decider

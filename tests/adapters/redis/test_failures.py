@@ -16,12 +16,12 @@ from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import Retried
 from task_manager_core.ports import Enqueued
 from task_manager_core.testing.clock import ManualClock
-from task_manager_core.testing.conformance.build import HOUR, SECOND, TTL, WORKER, key, run, task
+from task_manager_core.testing.conformance.factories import HOUR, SECOND, TTL, WORKER, key, run, task
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings, SentinelSettings, redis_backend
-from tests.adapters.redis.moved import PREFIX, MovedRedis, open_moved
-from tests.adapters.redis.unmoved import QUICK, every_verb, nowhere, opened
+from tests.adapters.redis.shifted_time import PREFIX, MovedRedis, open_moved
+from tests.adapters.redis.server_time import QUICK, every_verb, nowhere, opened
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until_async
 

@@ -22,7 +22,7 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import Retried
 from task_manager_core.ports import Cancelling
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     HOUR,
     MINUTE,
     NOTHING,
@@ -42,7 +42,7 @@ from task_manager_core.testing.conformance.build import (
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.keys import encode_task
-from tests.adapters.redis.moved import PREFIX, open_moved
+from tests.adapters.redis.shifted_time import PREFIX, open_moved
 from tests.redis_server import RedisServer
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)

@@ -20,7 +20,7 @@ from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import Exhausted, Retried, RunState
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Cancelling
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     HOUR,
     MINUTE,
     TTL,
@@ -33,7 +33,7 @@ from task_manager_core.testing.conformance.build import (
 )
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
-from tests.adapters.redis.moved import MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import MovedRedis, open_moved
 
 # The statistics and the memory of requests may expire; nothing that a law rests on does.
 EXPIRING = re.compile(r"\{[^}]*\}:(history|skips|requested):")

@@ -11,13 +11,13 @@ import redis
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.run import Claim, Retried, Run
 from task_manager_core.ports import Cancelling, Enqueued
-from task_manager_core.testing.conformance.build import HOUR, TTL, WORKER, exclusive, key, run, runs, settlement, task
+from task_manager_core.testing.conformance.factories import HOUR, TTL, WORKER, exclusive, key, run, runs, settlement, task
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.batches import RUNS_PER_SCRIPT
 from task_manager_redis.keys import encode_task
 from task_manager_redis.scripts import script
-from tests.adapters.redis.moved import PREFIX, MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import PREFIX, MovedRedis, open_moved
 
 OF, OTHER = task("removed"), exclusive("other")
 MANY = 700

@@ -15,7 +15,7 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import Priority, Retention
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Retried
 from task_manager_core.ports import Enqueued
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     HOUR,
     NOTHING,
     TTL,
@@ -31,7 +31,7 @@ from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.keys import encode_run_id
 from task_manager_redis.scripts import script
-from tests.adapters.redis.moved import MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import MovedRedis, open_moved
 from tests.waiting import wait_until_async
 
 OTHER = NodeId("other")

@@ -12,13 +12,13 @@ import pytest_asyncio
 
 from task_manager_core.domain.errors import BackendCorrupt, BackendError, BackendMisconfigured, BackendUnavailable
 from task_manager_core.ports import Enqueued
-from task_manager_core.testing.conformance.build import TTL, WORKER, run, task
+from task_manager_core.testing.conformance.factories import TTL, WORKER, run, task
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings
 from task_manager_redis.scripts import script
-from tests.adapters.redis.moved import PREFIX, MovedRedis, open_moved
-from tests.adapters.redis.unmoved import QUICK, contents, every_verb, opened
+from tests.adapters.redis.shifted_time import PREFIX, MovedRedis, open_moved
+from tests.adapters.redis.server_time import QUICK, contents, every_verb, opened
 from tests.redis_server import RedisServer
 
 

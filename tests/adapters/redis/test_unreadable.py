@@ -20,7 +20,7 @@ from task_manager_core.ports import reader
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.run import Exhausted, Retried, RunState
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     HOUR,
     NOTHING,
     TTL,
@@ -37,7 +37,7 @@ from task_manager_core.testing.conformance.build import (
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.keys import encode_run_id
-from tests.adapters.redis.moved import MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import MovedRedis, open_moved
 
 OTHER = NodeId("other")
 TASK = "{tests}:task:group/task"

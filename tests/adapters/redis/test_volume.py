@@ -20,7 +20,7 @@ from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import Exhausted, Failure, Retried, Succeeded
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Enqueued
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     HOUR,
     definition,
     exclusive,
@@ -38,7 +38,7 @@ from task_manager_redis.keys import encode_task
 from task_manager_redis.replies import Reply
 from task_manager_redis.run_queue import HASTENED_PER_SCRIPT
 from task_manager_redis.scripts import Script, script
-from tests.adapters.redis.moved import MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import MovedRedis, open_moved
 
 MANY = 2000
 LARGE = '{"text":"' + "x" * 50_000 + '"}'

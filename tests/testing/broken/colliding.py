@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.testing.broken.whole import joined, renamed, sqlite
+from tests.testing.broken.backend import joined, renamed, sqlite
 
 conformance_harness = sqlite(renamed(joined(":")))

@@ -14,7 +14,7 @@ from task_manager_core.domain.leadership import Held
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import AttemptStatus, Exhausted, Retried
 from task_manager_core.ports import Cancelling, Enqueued, Extension
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     HOUR,
     MINUTE,
     NOTHING,
@@ -31,7 +31,7 @@ from task_manager_core.testing.conformance.build import (
 )
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
-from task_manager_core.testing.conformance.play import (
+from task_manager_core.testing.conformance.sequences import (
     OPENING,
     REPEATABLE,
     Player,

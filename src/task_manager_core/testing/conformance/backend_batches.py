@@ -13,7 +13,7 @@ from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.run import AttemptStatus, Claim, Retried, Run, RunState
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Cancelling, Enqueued, Extension
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     HOUR,
     MINUTE,
     NOTHING,

@@ -22,7 +22,7 @@ from task_manager_core.domain.planning import Agenda
 from task_manager_core.domain.run import Claim, Outcome, Retried, Run, Succeeded
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Changes, Conflict
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
     MINUTE,

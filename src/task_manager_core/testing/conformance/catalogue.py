@@ -9,7 +9,7 @@ from task_manager_core.domain.policy import Overlap
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import StoredTask, Task
 from task_manager_core.ports import Cancelling, Changes, Conflict, Definition, Enqueued
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
     LEADER,

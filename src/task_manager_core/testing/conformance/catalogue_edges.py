@@ -15,7 +15,7 @@ from task_manager_core.domain.run import Retried
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task, canonical_kwargs
 from task_manager_core.ports import CHANGES_REMEMBERED, Cancelling, Conflict, Enqueued
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
     MINUTE,

@@ -8,7 +8,7 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.planning import Skipped, SkipReason
 from task_manager_core.domain.run import AttemptStatus, Cancelled, Exhausted, Failure, Retried, RunState, Succeeded
 from task_manager_core.ports import Cancelling, Enqueued
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
     MINUTE,

@@ -15,9 +15,9 @@ from task_manager_core.domain.observation import LiveRun, TaskView
 from task_manager_core.domain.run import AttemptRecord
 from task_manager_core.ports import OpenBackend
 from task_manager_core.testing.clock import ManualClock
-from task_manager_core.testing.conformance.build import STARTED
+from task_manager_core.testing.conformance.factories import STARTED
 from task_manager_core.testing.conformance.harness import Harness
-from task_manager_core.testing.conformance.play import (
+from task_manager_core.testing.conformance.sequences import (
     HALF,
     KEYS,
     LIKELY,

@@ -8,7 +8,7 @@ from collections import Counter
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.run import AttemptStatus, Retried, Run, Succeeded
 from task_manager_core.ports import Cancelling, Conflict, Enqueued
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     HOUR,
     MINUTE,
     NOTHING,

@@ -12,7 +12,7 @@ from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Held, Term
 from task_manager_core.domain.run import Retried
 from task_manager_core.domain.task import Task
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
     LEADER,

@@ -21,7 +21,7 @@ from task_manager_core.domain.run import (
     Succeeded,
 )
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     HOUR,
     LEADER,
     MINUTE,

@@ -20,7 +20,7 @@ from task_manager_core.domain.run import (
     Succeeded,
 )
 from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Extension
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     HOUR,
     LEADER,
     NOTHING,

@@ -13,7 +13,7 @@ import pytest
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import AttemptStatus, Retried
 from task_manager_core.ports import REPEAT_MEMORY, REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     HOUR,
     MINUTE,
     NOTHING,

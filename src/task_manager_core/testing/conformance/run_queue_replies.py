@@ -9,7 +9,7 @@ import pytest
 from task_manager_core.domain.run import (
     Retried,
 )
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     HOUR,
     MINUTE,
     NOTHING,

@@ -10,7 +10,7 @@ import pytest
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.run import Retried
 from task_manager_core.ports import Cancelling
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
     MINUTE,

@@ -17,7 +17,7 @@ from task_manager_core.domain.planning import Advance, DueTask, Skipped
 from task_manager_core.domain.run import AttemptRecord, Claim, Outcome, Run, RunState, Succeeded
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import REQUEST_MEMORY, Backend, Enqueued
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
     LEADER,

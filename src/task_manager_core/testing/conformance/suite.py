@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from task_manager_core.testing.conformance.attendance import AttendanceContract
+from task_manager_core.testing.conformance.membership import AttendanceContract
 from task_manager_core.testing.conformance.backend import BackendLaws
 from task_manager_core.testing.conformance.backend_batches import BackendBatches
 from task_manager_core.testing.conformance.backend_pairs import BackendPairs
@@ -20,9 +20,9 @@ from task_manager_core.testing.conformance.run_queue_losses import RunQueueLosse
 from task_manager_core.testing.conformance.run_queue_order import RunQueueOrder
 from task_manager_core.testing.conformance.run_queue_replies import RunQueueReplies
 from task_manager_core.testing.conformance.run_queue_waiting import RunQueueWaiting
-from task_manager_core.testing.conformance.schedule import ScheduleLaws
-from task_manager_core.testing.conformance.schedule_edges import ScheduleEdges
-from task_manager_core.testing.conformance.signals import SignalsContract
+from task_manager_core.testing.conformance.dispatch import ScheduleLaws
+from task_manager_core.testing.conformance.dispatch_edges import ScheduleEdges
+from task_manager_core.testing.conformance.notifier import SignalsContract
 
 
 class WholeContract(BackendLaws, BackendBatches, BackendPairs, BackendUnreadable):

@@ -8,7 +8,7 @@ import pytest
 
 from task_manager_core.ports import OpenBackend
 from task_manager_core.testing.conformance.model import ModelContract, OpenHarness
-from task_manager_core.testing.conformance.named import opener
+from task_manager_core.testing.conformance.cli_target import opener
 
 
 class TestBackendAgainstMemory(ModelContract):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from task_manager_core.domain.planning import Plan
 from task_manager_core.domain.run import Retried
 from task_manager_core.ports import Definition
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
     MINUTE,
@@ -24,7 +24,7 @@ from task_manager_core.testing.conformance.build import (
 )
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
-from task_manager_core.testing.conformance.schedule import Due
+from task_manager_core.testing.conformance.dispatch import Due
 from task_manager_core.testing.conformance.store import Store
 
 

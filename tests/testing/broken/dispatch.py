@@ -11,7 +11,7 @@ from task_manager_core.domain.planning import Advance, Agenda
 from task_manager_core.domain.run import Run
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Enqueued
 from task_manager_memory.run_queue import MemoryRunQueue
-from task_manager_memory.schedule import MemorySchedule
+from task_manager_memory.dispatch import MemorySchedule
 from tests.testing.broken.making import BrokenStore, memory, round_trip, silence
 
 

@@ -12,7 +12,7 @@ from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.run import Retried, RunState
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Enqueued
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
     LEADER,

@@ -29,7 +29,7 @@ from task_manager_core.domain.run import (
     Succeeded,
 )
 from task_manager_core.domain.task import Task, canonical_kwargs
-from task_manager_core.testing.conformance.build import (
+from task_manager_core.testing.conformance.factories import (
     DAY,
     MINUTE,
     NOTHING,

@@ -11,7 +11,7 @@ import redis
 
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.policy import Retention
-from task_manager_core.testing.conformance.build import NOTHING, TTL, WORKER, key, run, task
+from task_manager_core.testing.conformance.factories import NOTHING, TTL, WORKER, key, run, task
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings

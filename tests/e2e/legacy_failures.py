@@ -12,10 +12,10 @@ from typing import Any
 
 import redis
 
-from tests.e2e import doors
+from tests.e2e import topologies as doors
 from tests.e2e.cluster import IDLE, Cluster
 from tests.e2e.effects import Effect
-from tests.e2e.judging import History, Window, next_second
+from tests.e2e.history_checks import History, Window, next_second
 from tests.e2e.process import PATIENCE, LogLine
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until

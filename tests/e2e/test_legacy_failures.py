@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.draining import leader_terminated
-from tests.e2e.judging import assert_accounted_for, assert_dispatched_at_most_once, repeated
-from tests.e2e.scenes import Scenes
-from tests.e2e.sufferings import (
+from tests.e2e.history_checks import assert_accounted_for, assert_dispatched_at_most_once, repeated
+from tests.e2e.scenarios import Scenes
+from tests.e2e.legacy_failures import (
     DOORS,
     FEW,
     HEARTBEAT,
