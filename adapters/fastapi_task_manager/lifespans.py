@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from fastapi_task_manager.lives import Lives
+from fastapi_task_manager.lifecycle import Lives
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

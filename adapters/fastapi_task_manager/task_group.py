@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, Unpack
 
-from fastapi_task_manager.declaring import Expression, Kwargs, name_of, pairs_of, refuse_bare_decorator
+from fastapi_task_manager.declaration_args import Expression, Kwargs, name_of, pairs_of, refuse_bare_decorator
 from fastapi_task_manager.options import Defaults, TaskOptions, flag, name_list, text
 from fastapi_task_manager.task import Task, TaskFunction, joined_tags
 from task_manager_core.application.registry import Function

@@ -27,7 +27,7 @@ from fastapi_task_manager import (
     TaskOptions,
     simulation,
 )
-from fastapi_task_manager.api.refusals import status_of
+from fastapi_task_manager.api.errors import status_of
 from task_manager_core.domain import errors
 from task_manager_core.domain.events import Event
 from task_manager_core.domain.planning import SkipReason

@@ -19,7 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.types import Message, Receive
 
-from fastapi_task_manager.api.turned_away import TurnedAway
+from fastapi_task_manager.api.rejection import TurnedAway
 
 T = TypeVar("T")
 

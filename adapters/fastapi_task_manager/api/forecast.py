@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from fastapi_task_manager.api.lanes import SLICE_SECONDS, Lane
-from fastapi_task_manager.api.showing import shown_upcoming
+from fastapi_task_manager.api.limiter import SLICE_SECONDS, Lane
+from fastapi_task_manager.api.responses import shown_upcoming
 from fastapi_task_manager.schema.schedule import UpcomingResponse
 from task_manager_core.domain.preview import Upcoming
 

@@ -11,7 +11,7 @@ from fastapi.params import Depends
 from fastapi_task_manager.api.actions import add_action_routes
 from fastapi_task_manager.api.bodies import body_of
 from fastapi_task_manager.api.definitions import add_definition_routes
-from fastapi_task_manager.api.refusals import route_class, turned_away
+from fastapi_task_manager.api.errors import route_class, turned_away
 from fastapi_task_manager.api.schedules import add_schedule_routes
 from fastapi_task_manager.api.status import add_status_routes
 from fastapi_task_manager.api.tasks import add_task_routes

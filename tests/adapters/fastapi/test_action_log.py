@@ -12,9 +12,9 @@ import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException, Request
 
 from fastapi_task_manager import TaskGroup
-from fastapi_task_manager.api.acting import LONGEST_PART, TASKS_NAMED
+from fastapi_task_manager.api.action_log import LONGEST_PART, TASKS_NAMED
 from tests.adapters.fastapi.application import build, serving
-from tests.adapters.fastapi.switched import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
 
 BODY = {"task_group_name": "g", "function_name": "work", "name": "n", "cron_expression": "0 0 1 1 *"}
 

@@ -16,8 +16,11 @@ import pytest
 from fastapi import Depends, FastAPI, Response
 
 from fastapi_task_manager import TaskGroup
-from fastapi_task_manager.api import forecast, lanes, pulse, refusals
-from fastapi_task_manager.api.lanes import Lane
+from fastapi_task_manager.api import forecast
+from fastapi_task_manager.api import limiter as lanes
+from fastapi_task_manager.api import loop_lag as pulse
+from fastapi_task_manager.api import errors as refusals
+from fastapi_task_manager.api.limiter import Lane
 from fastapi_task_manager.errors import ProcessBusyError
 from fastapi_task_manager.schema.task import TaskDetailed, TaskStatistics
 from task_manager_core.domain.observation import Snapshot
@@ -27,7 +30,7 @@ from task_manager_core.domain.schedule import Schedule
 from task_manager_core.ports import Backend, Clock
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import answer, build, serving
-from tests.adapters.fastapi.switched import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
 from tests.waiting import wait_until_async
 
 SPELLINGS = [

@@ -23,7 +23,7 @@ from task_manager_core.domain.task import DEEPEST_KWARGS
 from task_manager_core.ports import OpenBackend
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import QUICK, answer, build, serving
-from tests.adapters.fastapi.switched import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
 from tests.waiting import wait_until_async
 
 BODY = {"task_group_name": "g", "function_name": "greet", "cron_expression": "0 0 1 1 *", "name": "n"}
@@ -539,7 +539,7 @@ async def test_deleting_a_static_task_is_400_and_an_unknown_one_404() -> None:
 async def test_while_the_store_is_away_requests_are_503_within_seconds(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastapi_task_manager.api.refusals.STORE_SECONDS", 0.2)
+    monkeypatch.setattr("fastapi_task_manager.api.errors.STORE_SECONDS", 0.2)
     store = SwitchedStore()
     async with _process(store.open) as (client, manager, group):
         store.line = line

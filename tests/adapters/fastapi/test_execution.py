@@ -21,7 +21,7 @@ from task_manager_core.domain.events import Event, TickFailed
 from task_manager_core.domain.identity import NodeId
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import QUICK, answer, build, serving
-from tests.adapters.fastapi.switched import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
 from tests.waiting import wait_until_async
 
 SECRET = "hunter2"

@@ -23,7 +23,7 @@ from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import RunState
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import QUICK, build, client_of, serving
-from tests.adapters.fastapi.switched import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
 from tests.waiting import wait_until_async
 
 

@@ -61,7 +61,7 @@ class _FarPort:
 
 @pytest.fixture(params=["memory", "redis"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> OpenBackend:
-    monkeypatch.setattr("fastapi_task_manager.api.refusals.STORE_SECONDS", 60.0)  # so many at once, on any machine
+    monkeypatch.setattr("fastapi_task_manager.api.errors.STORE_SECONDS", 60.0)  # so many at once, on any machine
     if request.param == "memory":
         return FarStore().open
     url = request.getfixturevalue("redis_url")

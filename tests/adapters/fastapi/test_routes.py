@@ -19,7 +19,7 @@ from fastapi_task_manager import RunContext, TaskGroup, TaskManager
 from task_manager_core.application.control import Control, Triggered
 from task_manager_core.ports import REPEAT_MEMORY, REQUEST_MEMORY
 from tests.adapters.fastapi.application import answer, build, client_of, serving
-from tests.adapters.fastapi.switched import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
 from tests.waiting import wait_until_async
 
 TASK_FIELDS = (

@@ -9,7 +9,7 @@ from typing import TypeVar
 from fastapi import Response
 from pydantic import BaseModel
 
-from fastapi_task_manager.api.lanes import Lane
+from fastapi_task_manager.api.limiter import Lane
 from task_manager_core.application.control import Selection
 
 T = TypeVar("T")

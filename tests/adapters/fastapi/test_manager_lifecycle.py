@@ -25,7 +25,7 @@ from task_manager_core.ports import Backend, Clock, OpenBackend
 from task_manager_core.testing import Recorder
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import PREFIX, QUICK, build, client_of, serving
-from tests.adapters.fastapi.switched import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
 from tests.waiting import wait_until_async
 
 KEY = TaskKey("g", "n")

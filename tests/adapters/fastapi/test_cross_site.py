@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from fastapi_task_manager import OperationalConfig, TaskGroup
-from fastapi_task_manager.api.sites import ForeignSite
+from fastapi_task_manager.api.cross_site import ForeignSite
 from tests.adapters.fastapi.application import answer, build, serving
 from tests.adapters.fastapi.test_bodies import NEW
 

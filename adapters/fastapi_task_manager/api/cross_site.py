@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from fastapi import Request
 
-from fastapi_task_manager.api.turned_away import TurnedAway
+from fastapi_task_manager.api.rejection import TurnedAway
 from fastapi_task_manager.origins import DEFAULT_PORTS
 
 _OWN = frozenset({"same-origin", "none"})
