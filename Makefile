@@ -98,7 +98,7 @@ bench-quick: $(READY) ## Measure the hot paths of every store, in seconds
 
 bench-simulation: $(READY) ## Measure how fast the simulation is
 	$(BIN)/python -m tests.benchmarks.simulation
-	$(BIN)/python -m tests.benchmarks.rehearsal
+	$(BIN)/python -m tests.benchmarks.simulation_of_schedules
 
 build: .venv-build/.ready ## Build wheel and sdist into dist/, install each in a clean environment and try it
 	rm -rf dist

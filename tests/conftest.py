@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from tests.redis_server import ExternalRedis, RedisServer, RedisServerError, external_redis
 
 # The conformance suite is a library to pytest; without this its assertions would fail without saying why.
-pytest.register_assert_rewrite("task_manager_core.testing.conformance", "task_manager_core.testing.simulation")
+pytest.register_assert_rewrite("task_manager_core.testing.conformance", "task_manager_core.testing.cluster")
 
 # No deadlines: two tests that share a core would make each other fail.
 settings.register_profile("dev", max_examples=50, stateful_step_count=30, deadline=None)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-from task_manager_core.testing.simulation import Decider, run_simulation, spawn
+from task_manager_core.testing.cluster.decider import Decider
+from task_manager_core.testing.cluster.run import run_simulation
+from task_manager_core.testing.cluster.run import spawn
 
 NODES = 5
 INTERVAL = 0.1

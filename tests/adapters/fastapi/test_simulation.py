@@ -15,7 +15,7 @@ from fastapi_task_manager import OperationalConfig, RunContext, TaskGroup, TaskM
 from fastapi_task_manager.simulation import REAL, during, kill, simulate
 from task_manager_core.domain.policy import Retention
 from task_manager_core.ports import Backend, Clock
-from task_manager_core.testing.simulation import SimLeak
+from task_manager_core.testing.cluster.failures import SimLeak
 from task_manager_memory import MemoryStore
 
 MINUTE = timedelta(minutes=1)

@@ -39,7 +39,7 @@ from task_manager_core.testing.conformance.sequences import (
     chosen,
 )
 from task_manager_core.testing.conformance.store import Store
-from task_manager_core.testing.simulation import Decider
+from task_manager_core.testing.cluster.decider import Decider
 
 MEETING = (
     ("a", "b:c"), ("a:b", "c"), ("a:", "b:c"), ("a", ":b:c"),

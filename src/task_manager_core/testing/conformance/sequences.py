@@ -43,7 +43,7 @@ from task_manager_core.testing.conformance.factories import (
     task,
 )
 from task_manager_core.testing.conformance.store import Store
-from task_manager_core.testing.simulation import Decider
+from task_manager_core.testing.cluster.decider import Decider
 
 HALF = MINUTE
 UNIT = 2 * HALF

@@ -1,153 +1,150 @@
-"""What the world does to a cluster, and when: at an instant, or right before or after a certain operation's effect.
+"""What may happen to the workers of a rehearsal, and when.
 
-Instants alone miss defects that live between two operations a few milliseconds apart; a code point lands exactly there.
+faults=[
+    kill(timedelta(days=3), worker="leader", restart_after=timedelta(seconds=30)),
+    kill(during("export", nth=2, after=timedelta(minutes=3))),
+    store_down(datetime(2026, 1, 9, 12, tzinfo=UTC), lasting=timedelta(minutes=5)),
+    *rolling_deploy(timedelta(days=10), workers=3),
+]
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import Enum
+from typing import Literal, TypeGuard
 
-from task_manager_core.testing.simulation.channel import Side
+from task_manager_core.domain.errors import DefinitionError
+from task_manager_core.domain.recurrence import utc
+from task_manager_core.domain.duration import Length, length
+from task_manager_core.testing.simulation.naming import TaskName
+
+NOTHING = timedelta(0)
 
 
 class FaultKind(Enum):
-    """Everything that can happen. The last group is what people do meanwhile."""
+    """What happens. The value is how a report says it."""
 
-    SLOW = "slow"
-    ERROR = "error"
-    LOSE = "lose"
-    CUT = "cut"
-    MUTE = "mute"
-    DEAF = "deaf"
-    KILL = "kill"
-    PAUSE = "pause"
-    BLOCK = "block"
-    JUMP = "jump"
-    DRIFT = "drift"
-    STOP = "stop"
-    DOWN = "down"
-    WIPE = "wipe"
-    REWIND = "rewind"
-    SET_BACK = "set back"
-
-    DISABLE = "disable"
-    ENABLE = "enable"
-    TRIGGER = "trigger"
-    CANCEL = "cancel"
-    RESET = "reset"
-    ADD = "add"
-    CHANGE = "change"
-    REMOVE = "remove"
+    KILL = "killed"
+    STOP = "stopped in order"
+    PAUSE = "stands still"
+    PARTITION = "cut off from the store"
+    STORE_DOWN = "the store is down"
 
 
-PEOPLE = frozenset(
-    {
-        FaultKind.DISABLE,
-        FaultKind.ENABLE,
-        FaultKind.TRIGGER,
-        FaultKind.CANCEL,
-        FaultKind.RESET,
-        FaultKind.ADD,
-        FaultKind.CHANGE,
-        FaultKind.REMOVE,
-    }
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class During:
+    """While the run of the task's `nth` slot executes, `after` its first execution began. A fault strikes the worker
+    that executes it at that moment; if nobody does, it has no occasion."""
 
-MEANING: dict[FaultKind, str] = {
-    FaultKind.SLOW: "messages take `amount` seconds longer for `length` seconds",
-    FaultKind.ERROR: "one operation fails before any effect",
-    FaultKind.LOSE: "one operation takes effect and its reply is lost",
-    FaultKind.CUT: "partition: nothing gets through for `length` seconds",
-    FaultKind.MUTE: "one-way partition: requests are lost for `length` seconds",
-    FaultKind.DEAF: "one-way partition: replies are lost for `length` seconds",
-    FaultKind.KILL: "kill -9, and a new life after `length` seconds (0: none)",
-    FaultKind.PAUSE: "the process stands still for `length` seconds",
-    FaultKind.BLOCK: "the next function that the machine calls blocks its event loop for `length` seconds",
-    FaultKind.JUMP: "the wall clock jumps by `amount` seconds",
-    FaultKind.DRIFT: "both clocks run at 1 + `amount` from now on",
-    FaultKind.STOP: "graceful stop, and a new life after `length` seconds (0: none)",
-    FaultKind.DOWN: "the store is away for `length` seconds",
-    FaultKind.WIPE: "the store loses everything",
-    FaultKind.REWIND: "the store falls back to what it held `length` seconds before, or before this operation",
-    FaultKind.SET_BACK: "the store's clock is set back by `amount` seconds (forward, if negative)",
-    FaultKind.DISABLE: "somebody disables a task, and enables it after `length` seconds (0: does not)",
-    FaultKind.ENABLE: "somebody enables a task",
-    FaultKind.TRIGGER: "somebody triggers a task",
-    FaultKind.CANCEL: "somebody cancels a live run of a task",
-    FaultKind.RESET: "somebody ends the backoff of a task",
-    FaultKind.ADD: "somebody adds a dynamic task",
-    FaultKind.CHANGE: "somebody gives a dynamic task another schedule",
-    FaultKind.REMOVE: "somebody removes a dynamic task",
-}
+    task: TaskName
+    nth: int = 1
+    after: timedelta = NOTHING
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.nth) or self.nth < 1:
+            raise DefinitionError("nth", self.nth, "must be a whole number, from 1 on")
+        object.__setattr__(self, "after", length("after", self.after))
+
+    def __str__(self) -> str:
+        later = f", {self.after} after it began" if self.after else ""
+        return f"during run {self.nth} of {self.task}{later}"
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """The `nth` call of `operation` by the machine of the fault, counted over all its lives."""
+When = timedelta | datetime | During
+"""Since the start of the rehearsal, at an instant, or while a task executes."""
 
-    operation: str
-    nth: int
-    side: Side = Side.BEFORE
+Target = int | Literal["leader", "all"]
+"""A worker by its number, the one that leads at that moment, or every one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing that happens. `machine` and `task` are indices into the plan; `length` and `amount` as in MEANING."""
+    """`lasting` is how long it takes until all is well again, counted for a worker that is stopped from when it has
+    left; None is for ever. During a task, the worker that executes it is meant."""
 
     kind: FaultKind
-    at: float | Point
-    machine: int = 0
-    task: int = 0
-    length: float = 0.0
-    amount: float = 0.0
+    at: When
+    worker: Target = 0
+    lasting: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.at, During):
+            object.__setattr__(self, "at", _when(self.at))
+        if not _is_number(self.worker) and self.worker not in ("leader", "all"):
+            raise DefinitionError("worker", self.worker, "must be a number, 'leader' or 'all'")
+        if isinstance(self.worker, int) and self.worker < 0:
+            raise DefinitionError("worker", self.worker, "workers count from 0")
 
     def __str__(self) -> str:
-        if isinstance(self.at, Point):
-            when = f"{self.at.side.value} {self.at.operation} #{self.at.nth} of w{self.machine}"
-        else:
-            when = f"at {self.at:g} s"
-        about = f"task {self.task}" if self.kind in PEOPLE else f"w{self.machine}"
-        numbers = f" length {self.length:g}" * bool(self.length) + f" amount {self.amount:g}" * bool(self.amount)
-        return f"{when}: {self.kind.value} {about}{numbers}"
-
-    def data(self) -> dict[str, object]:
-        """As JSON, without what is the default anyway."""
-        point = self.at
-        at: object = [point.operation, point.nth, point.side.value] if isinstance(point, Point) else point
-        numbers = {
-            name: value
-            for name, value in (
-                ("machine", self.machine),
-                ("task", self.task),
-                ("length", self.length),
-                ("amount", self.amount),
-            )
-            if value
-        }
-        return {"kind": self.kind.value, "at": at, **numbers}
-
-    @classmethod
-    def of(cls, data: Mapping[str, object]) -> Fault:
-        """The inverse of `data`."""
-        match data["at"]:
-            case [str(operation), int(nth), str(side)]:
-                at: float | Point = Point(operation, nth, Side(side))
-            case other:
-                at = number(other)
-        return cls(
-            kind=FaultKind(data["kind"]),
-            at=at,
-            machine=int(number(data.get("machine", 0))),
-            task=int(number(data.get("task", 0))),
-            length=number(data.get("length", 0.0)),
-            amount=number(data.get("amount", 0.0)),
-        )
+        if isinstance(self.at, During):
+            return f"{self.kind.value} {self.at}"
+        when = f"at {self.at.astimezone(UTC).isoformat()}" if isinstance(self.at, datetime) else f"after {self.at}"
+        who = f"worker {self.worker}" if isinstance(self.worker, int) else str(self.worker)
+        whom = "" if self.kind is FaultKind.STORE_DOWN else f"{who} "
+        return f"{whom}{self.kind.value} {when}"
 
 
-def number(value: object) -> float:
-    """A number of JSON, or ValueError."""
-    if isinstance(value, (int, float)):
-        return value
-    raise ValueError(f"not a number: {value!r}")
+def during(task: TaskName, *, nth: int = 1, after: Length = NOTHING) -> During:
+    """While the run of the task's `nth` slot executes, `after` its beginning."""
+    return During(task=task, nth=nth, after=length("after", after))
+
+
+def kill(at: Length | When, *, worker: Target = 0, restart_after: Length | None = None) -> Fault:
+    """Kill -9: no goodbye, no cleaning up. Another life begins `restart_after`, if at all."""
+    return _fault(FaultKind.KILL, at, worker, "restart_after", restart_after)
+
+
+def stop(at: Length | When, *, worker: Target = 0, restart_after: Length | None = None) -> Fault:
+    """SIGTERM: the worker resigns, lets its tasks end within `shutdown_timeout` and hands back the rest. Another life
+    begins `restart_after` it has left, if at all."""
+    return _fault(FaultKind.STOP, at, worker, "restart_after", restart_after)
+
+
+def pause(at: Length | When, *, lasting: Length, worker: Target = 0) -> Fault:
+    """The process stands still, as in a long pause of its machine, and then goes on as if nothing had been."""
+    return _fault(FaultKind.PAUSE, at, worker, "lasting", length("lasting", lasting))
+
+
+def partition(at: Length | When, *, lasting: Length, worker: Target = 0) -> Fault:
+    """Nothing gets through between the worker and the store."""
+    return _fault(FaultKind.PARTITION, at, worker, "lasting", length("lasting", lasting))
+
+
+def store_down(at: Length | When, *, lasting: Length) -> Fault:
+    """The store refuses everybody, and forgets nothing."""
+    return _fault(FaultKind.STORE_DOWN, at, "all", "lasting", length("lasting", lasting))
+
+
+def outage(at: Length | When, *, lasting: Length) -> Fault:
+    """All workers die, and come back together."""
+    return _fault(FaultKind.KILL, at, "all", "lasting", length("lasting", lasting))
+
+
+def rolling_deploy(
+    at: Length | datetime,
+    *,
+    workers: int,
+    every: Length = timedelta(minutes=1),
+    away: Length = timedelta(seconds=10),
+) -> tuple[Fault, ...]:
+    """One worker after the other is stopped in order and starts again."""
+    first, distance = _when(at), length("every", every)
+    return tuple(stop(first + number * distance, worker=number, restart_after=away) for number in range(workers))
+
+
+def _fault(kind: FaultKind, at: Length | When, worker: Target, field: str, lasting: Length | None) -> Fault:
+    when = at if isinstance(at, During) else _when(at)
+    return Fault(kind=kind, at=when, worker=worker, lasting=None if lasting is None else length(field, lasting))
+
+
+def _when(at: object) -> timedelta | datetime:
+    """In UTC: a local zone would count hours of the wrong length."""
+    if isinstance(at, datetime):
+        return utc("at", at)
+    return length("at", at, "must be a timedelta or a number of seconds since the start, an instant, or during(...)")
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)

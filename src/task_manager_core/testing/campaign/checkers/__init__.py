@@ -1,0 +1,34 @@
+"""One small class per invariant. `every_checker()` makes a fresh set for one simulation."""
+
+from task_manager_core.testing.campaign.checkers.attempts import Backoff, OneAttempt, OneOutcome, StartDeadline
+from task_manager_core.testing.campaign.checkers.checker import Checker
+from task_manager_core.testing.campaign.checkers.conservation import Conservation, NothingExpires
+from task_manager_core.testing.campaign.checkers.definitions import CurrentDefinition, NothingWhileOff
+from task_manager_core.testing.campaign.checkers.overlap import NoOverlap
+from task_manager_core.testing.campaign.checkers.slots import NoSilentGap, OneVerdictPerSlot
+from task_manager_core.testing.campaign.checkers.terms import Fencing, OneTerm
+from task_manager_core.testing.cluster.violation import Violation
+
+CHECKERS: tuple[type[Checker], ...] = (
+    OneVerdictPerSlot,
+    NoSilentGap,
+    OneTerm,
+    Fencing,
+    OneAttempt,
+    NoOverlap,
+    OneOutcome,
+    Conservation,
+    Backoff,
+    NothingWhileOff,
+    CurrentDefinition,
+    NothingExpires,
+    StartDeadline,
+)
+
+
+def every_checker() -> tuple[Checker, ...]:
+    """I1 to I13, in this order: of two that are broken at once the first is named."""
+    return tuple(kind() for kind in CHECKERS)
+
+
+__all__ = ["CHECKERS", "Checker", "Violation", "every_checker"]

@@ -1,0 +1,153 @@
+"""What the world does to a cluster, and when: at an instant, or right before or after a certain operation's effect.
+
+Instants alone miss defects that live between two operations a few milliseconds apart; a code point lands exactly there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from task_manager_core.testing.cluster.link import Side
+
+
+class FaultKind(Enum):
+    """Everything that can happen. The last group is what people do meanwhile."""
+
+    SLOW = "slow"
+    ERROR = "error"
+    LOSE = "lose"
+    CUT = "cut"
+    MUTE = "mute"
+    DEAF = "deaf"
+    KILL = "kill"
+    PAUSE = "pause"
+    BLOCK = "block"
+    JUMP = "jump"
+    DRIFT = "drift"
+    STOP = "stop"
+    DOWN = "down"
+    WIPE = "wipe"
+    REWIND = "rewind"
+    SET_BACK = "set back"
+
+    DISABLE = "disable"
+    ENABLE = "enable"
+    TRIGGER = "trigger"
+    CANCEL = "cancel"
+    RESET = "reset"
+    ADD = "add"
+    CHANGE = "change"
+    REMOVE = "remove"
+
+
+PEOPLE = frozenset(
+    {
+        FaultKind.DISABLE,
+        FaultKind.ENABLE,
+        FaultKind.TRIGGER,
+        FaultKind.CANCEL,
+        FaultKind.RESET,
+        FaultKind.ADD,
+        FaultKind.CHANGE,
+        FaultKind.REMOVE,
+    }
+)
+
+MEANING: dict[FaultKind, str] = {
+    FaultKind.SLOW: "messages take `amount` seconds longer for `length` seconds",
+    FaultKind.ERROR: "one operation fails before any effect",
+    FaultKind.LOSE: "one operation takes effect and its reply is lost",
+    FaultKind.CUT: "partition: nothing gets through for `length` seconds",
+    FaultKind.MUTE: "one-way partition: requests are lost for `length` seconds",
+    FaultKind.DEAF: "one-way partition: replies are lost for `length` seconds",
+    FaultKind.KILL: "kill -9, and a new life after `length` seconds (0: none)",
+    FaultKind.PAUSE: "the process stands still for `length` seconds",
+    FaultKind.BLOCK: "the next function that the machine calls blocks its event loop for `length` seconds",
+    FaultKind.JUMP: "the wall clock jumps by `amount` seconds",
+    FaultKind.DRIFT: "both clocks run at 1 + `amount` from now on",
+    FaultKind.STOP: "graceful stop, and a new life after `length` seconds (0: none)",
+    FaultKind.DOWN: "the store is away for `length` seconds",
+    FaultKind.WIPE: "the store loses everything",
+    FaultKind.REWIND: "the store falls back to what it held `length` seconds before, or before this operation",
+    FaultKind.SET_BACK: "the store's clock is set back by `amount` seconds (forward, if negative)",
+    FaultKind.DISABLE: "somebody disables a task, and enables it after `length` seconds (0: does not)",
+    FaultKind.ENABLE: "somebody enables a task",
+    FaultKind.TRIGGER: "somebody triggers a task",
+    FaultKind.CANCEL: "somebody cancels a live run of a task",
+    FaultKind.RESET: "somebody ends the backoff of a task",
+    FaultKind.ADD: "somebody adds a dynamic task",
+    FaultKind.CHANGE: "somebody gives a dynamic task another schedule",
+    FaultKind.REMOVE: "somebody removes a dynamic task",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The `nth` call of `operation` by the machine of the fault, counted over all its lives."""
+
+    operation: str
+    nth: int
+    side: Side = Side.BEFORE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that happens. `machine` and `task` are indices into the plan; `length` and `amount` as in MEANING."""
+
+    kind: FaultKind
+    at: float | Point
+    machine: int = 0
+    task: int = 0
+    length: float = 0.0
+    amount: float = 0.0
+
+    def __str__(self) -> str:
+        if isinstance(self.at, Point):
+            when = f"{self.at.side.value} {self.at.operation} #{self.at.nth} of w{self.machine}"
+        else:
+            when = f"at {self.at:g} s"
+        about = f"task {self.task}" if self.kind in PEOPLE else f"w{self.machine}"
+        numbers = f" length {self.length:g}" * bool(self.length) + f" amount {self.amount:g}" * bool(self.amount)
+        return f"{when}: {self.kind.value} {about}{numbers}"
+
+    def data(self) -> dict[str, object]:
+        """As JSON, without what is the default anyway."""
+        point = self.at
+        at: object = [point.operation, point.nth, point.side.value] if isinstance(point, Point) else point
+        numbers = {
+            name: value
+            for name, value in (
+                ("machine", self.machine),
+                ("task", self.task),
+                ("length", self.length),
+                ("amount", self.amount),
+            )
+            if value
+        }
+        return {"kind": self.kind.value, "at": at, **numbers}
+
+    @classmethod
+    def of(cls, data: Mapping[str, object]) -> Fault:
+        """The inverse of `data`."""
+        match data["at"]:
+            case [str(operation), int(nth), str(side)]:
+                at: float | Point = Point(operation, nth, Side(side))
+            case other:
+                at = number(other)
+        return cls(
+            kind=FaultKind(data["kind"]),
+            at=at,
+            machine=int(number(data.get("machine", 0))),
+            task=int(number(data.get("task", 0))),
+            length=number(data.get("length", 0.0)),
+            amount=number(data.get("amount", 0.0)),
+        )
+
+
+def number(value: object) -> float:
+    """A number of JSON, or ValueError."""
+    if isinstance(value, (int, float)):
+        return value
+    raise ValueError(f"not a number: {value!r}")

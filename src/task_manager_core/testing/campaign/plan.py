@@ -1,0 +1,190 @@
+"""A whole simulation as a value: what runs, what goes wrong, and every chance, in one line of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from datetime import timedelta
+from typing import TypeGuard
+
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.policy import (
+    CatchUp,
+    CatchUpMode,
+    LeadershipPolicy,
+    NodePolicy,
+    Overlap,
+    Priority,
+    RetryPolicy,
+    WorkerPolicy,
+)
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.task import Task
+from task_manager_core.testing.cluster.decider import Decider
+from task_manager_core.testing.campaign.faults import Fault, number
+
+POLICY = NodePolicy(
+    leadership=LeadershipPolicy(heartbeat=timedelta(seconds=1), retry_interval=timedelta(seconds=2)),
+    worker=WorkerPolicy(
+        concurrency=2,
+        heartbeat=timedelta(seconds=1),
+        wait=timedelta(seconds=1),
+        unknown_function_pause=timedelta(seconds=1.37),  # no multiple of the wait: turns must change
+    ),
+    poll_interval=timedelta(seconds=0.5),
+    refresh_interval=timedelta(seconds=1),
+    reconciliation_interval=timedelta(seconds=3),
+    shutdown_timeout=timedelta(seconds=3),
+)
+"""Production times, divided by three or so: faults of seconds then outlast leases and claims."""
+
+SHARED = "work"
+"""Static tasks have functions of one name, like functions that are made in a loop."""
+
+# Joined with an underscore, the first two would be one name.
+_NAMES = (("a_b", "c"), ("a", "b_c"), ("g", "two"), ("g", "three"), ("g", "four"), ("g", "five"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPlan:
+    """One task. Seconds; `failures` is how many attempts of each run fail; `only` names the machine that knows it."""
+
+    every: float = 4.0
+    cron: bool = False
+    overlap: str = "allow"
+    catch_up: str = "latest"
+    priority: str = "low"
+    duration: float = 0.5
+    failures: int = 0
+    max_retries: int | None = None
+    max_lost_attempts: int | None = 5
+    backoff: float = 1.0
+    jitter: float = 0.0
+    slot_jitter: float = 0.0
+    timeout: float | None = None
+    deadline: float | None = None
+    run_on_start: bool = False
+    sync: bool = False
+    dynamic: bool = False
+    only: int | None = None
+
+    def schedule(self, later: int = 0) -> Schedule:
+        every = self.every + later
+        if self.cron:
+            return Schedule.cron(f"*/{int(every)} * * * * *", jitter=timedelta(seconds=self.slot_jitter))
+        return Schedule.every(timedelta(seconds=every), jitter=timedelta(seconds=self.slot_jitter))
+
+    def task(self, index: int, later: int = 0) -> Task:
+        """The definition of the task at this place of the plan; `later` seconds are added to its interval."""
+        return Task(
+            key=key_of(index),
+            schedule=self.schedule(later),
+            function=f"work{index}" if self.dynamic else SHARED,
+            priority=Priority(self.priority),
+            overlap=Overlap(self.overlap),
+            catch_up=CatchUp(
+                mode=CatchUpMode(self.catch_up), window=timedelta(seconds=30), limit=5, grace=timedelta(seconds=2)
+            ),
+            retry=RetryPolicy(
+                initial=timedelta(seconds=self.backoff),
+                maximum=timedelta(seconds=self.backoff * 4),
+                jitter=self.jitter,
+                max_retries=self.max_retries,
+                max_lost_attempts=self.max_lost_attempts,
+            ),
+            timeout=None if self.timeout is None else timedelta(seconds=self.timeout),
+            start_deadline=None if self.deadline is None else timedelta(seconds=self.deadline),
+            run_on_start=self.run_on_start,
+            dynamic=self.dynamic,
+        )
+
+
+def key_of(index: int) -> TaskKey:
+    return TaskKey(*_NAMES[index])
+
+
+MOST_TASKS = len(_NAMES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A simulation. Faults happen in the first `duration` seconds; then all machines but the `broken` are healed.
+
+    `seed` answers what would be chance, or `deviations` does from a calm run. `tiny` sets every limit of a step to 1.
+    """
+
+    machines: int = 3
+    tasks: tuple[TaskPlan, ...] = (TaskPlan(),)
+    faults: tuple[Fault, ...] = ()
+    seed: int | None = None
+    deviations: tuple[tuple[int, int], ...] = ()
+    duration: float = 25.0
+    broken: tuple[int, ...] = ()
+    tiny: bool = False
+
+    def decider(self) -> Decider:
+        if self.seed is not None:
+            return Decider(self.seed)
+        return Decider(deviations=dict(self.deviations)) if self.deviations else Decider()
+
+    def text(self) -> str:
+        """One line from which `Plan.parse` makes the same plan."""
+        data: dict[str, object] = _changed(self)
+        data["tasks"] = [_changed(task) for task in self.tasks]
+        data["faults"] = [fault.data() for fault in self.faults]
+        return json.dumps(data, separators=(",", ":"))
+
+    @classmethod
+    def parse(cls, text: str) -> Plan:
+        data: object = json.loads(text)
+        if not _is_object(data):
+            raise ValueError("a plan is a JSON object")
+        values: dict[str, object] = dict(data)
+        values["tasks"] = tuple(_task(one) for one in _objects(data.get("tasks", [])))
+        values["faults"] = tuple(Fault.of(one) for one in _objects(data.get("faults", [])))
+        for name in ("deviations", "broken"):
+            if name in values:
+                values[name] = _tuple(values[name])
+        return cls(**values)  # type: ignore[arg-type]  # the names and types are those of `text`
+
+    def lines(self) -> list[str]:
+        """For people."""
+        told = [f"{self.machines} machines, faults for {self.duration:g} s, {self.decider()!r}" + ", tiny" * self.tiny]
+        told += [f"  task {index} {key_of(index)}: {_changed(task)}" for index, task in enumerate(self.tasks)]
+        told += [f"  {fault}" for fault in self.faults]
+        told += [f"  broken for good: {', '.join(f'w{machine}' for machine in self.broken)}"] * bool(self.broken)
+        return told
+
+
+def _changed(value: Plan | TaskPlan) -> dict[str, object]:
+    """The fields that are not at their default."""
+    return {
+        one.name: getattr(value, one.name)
+        for one in fields(value)
+        if one.default is MISSING or getattr(value, one.name) != one.default
+    }
+
+
+def _task(data: Mapping[str, object]) -> TaskPlan:
+    return TaskPlan(**data)  # type: ignore[arg-type]  # the names and types are those of `text`
+
+
+def _is_object(value: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(value, dict)
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, list)
+
+
+def _objects(value: object) -> list[Mapping[str, object]]:
+    if not _is_list(value):
+        raise ValueError(f"not a list: {value!r}")
+    return [one for one in value if _is_object(one)]
+
+
+def _tuple(value: object) -> tuple[object, ...]:
+    if not _is_list(value):
+        raise ValueError(f"not a list: {value!r}")
+    return tuple(tuple(map(int, map(number, one))) if _is_list(one) else one for one in value)

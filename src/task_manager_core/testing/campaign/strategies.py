@@ -1,0 +1,42 @@
+"""Hypothesis strategies that draw a whole plan up front, and shrink it towards a calm one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from task_manager_core.testing.cluster.drawing import draw_calm_plan, draw_plan
+from task_manager_core.testing.campaign.plan import Plan
+
+try:
+    from hypothesis import strategies as st
+except ImportError as missing:
+    raise ImportError("plans are drawn by Hypothesis: pip install 'hexagonal-task-manager[testing]'") from missing
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Lets Hypothesis answer, so that it can shrink."""
+
+    draw: st.DrawFn
+
+    def pick(self, options: Sequence[_T]) -> _T:
+        return self.draw(st.sampled_from(options))
+
+    def between(self, low: int, high: int) -> int:
+        return self.draw(st.integers(low, high))
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """A whole simulation."""
+    return draw_plan(_Drawn(draw))
+
+
+@st.composite
+def calm_plans(draw: st.DrawFn) -> Plan:
+    """Nothing goes wrong; only the order of events is left to chance."""
+    return draw_calm_plan(_Drawn(draw))

@@ -1,0 +1,185 @@
+"""The way from a node to its store and back, and everything that can happen to a message on it.
+
+    request latency → gate (partition, error, store down) → effect, observed → gate (reply lost) → reply latency
+
+The effect is one atomic step, and the observers hear of it in the same step. A dead node's requests have no effect. A
+wait inside the store (a blocking claim) belongs to the store: a client that stands still is served all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol, TypeVar
+
+from task_manager_core.domain.errors import BackendUnavailable
+from task_manager_core.domain.leadership import Term
+from task_manager_core.testing.cluster.effects import Fact, Sent
+from task_manager_core.testing.cluster.loop import SimLoop
+from task_manager_core.testing.cluster.process import SimTask
+
+T = TypeVar("T")
+
+Happening = Callable[[], Awaitable[None]]
+
+GOLDEN = 0.618033988749895
+"""Its multiples are spread over the unit interval as evenly as can be."""
+
+STORE = "store"
+"""The node of what happens inside the store."""
+
+
+class Side(Enum):
+    """Before or after the effect of an operation."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Seconds that a message takes each way: `base` to twice that, and up to `spread` more unless the run is calm."""
+
+    base: float = 0.001
+    spread: float = 0.012
+    steps: int = 4
+
+    def draw(self, loop: SimLoop) -> float:
+        return self.base + self.spread * loop.decider.choose(self.steps) / self.steps
+
+
+@dataclass(slots=True)
+class Weather:
+    """What is wrong with one node's way to the store. Instants are virtual seconds."""
+
+    requests_lost_until: float = 0.0
+    replies_lost_until: float = 0.0
+    slow_until: float = 0.0
+    slowness: float = 0.0
+    fail_next: bool = False
+    lose_next: bool = False
+
+    def clear(self) -> None:
+        self.requests_lost_until = self.replies_lost_until = self.slow_until = 0.0
+        self.fail_next = self.lose_next = False
+
+
+@dataclass(slots=True)
+class StoreWeather:
+    """What is wrong with the store itself."""
+
+    down_until: float = 0.0
+
+
+class Watcher(Protocol):
+    """Who hears of every operation, and whom code points of a plan belong to."""
+
+    def observe(self, channel: Channel, operation: str, facts: Iterable[Fact]) -> None:
+        """An operation took effect, in this very step."""
+        ...
+
+    def at_point(self, channel: Channel, operation: str, nth: int, side: Side) -> Collection[Happening]:
+        """What the plan wants to happen here."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Channel:
+    """One life's connection. `slot` names the machine, `name` this life of it."""
+
+    slot: str
+    name: str
+    loop: SimLoop
+    watcher: Watcher
+    latency: Latency
+    weather: Weather
+    store: StoreWeather
+    timeout: float
+    calls: Counter[str]
+    messages: int = 0
+    waiting: set[SimTask[Any]] = field(default_factory=set[SimTask[Any]])
+
+    async def call(
+        self,
+        operation: str,
+        effect: Callable[[], Coroutine[Any, Any, T]],
+        read: Callable[[T], Iterable[Fact]],
+        *,
+        term: Term | None = None,
+        waits: bool = False,
+    ) -> T:
+        """Send one operation, with whatever happens to it."""
+        self.calls[operation] += 1
+        nth = self.calls[operation]
+        if term is not None:
+            self.watcher.observe(self, operation, [Sent(term, operation)])
+        await self._travel(self._delay())
+        for happening in self.watcher.at_point(self, operation, nth, Side.BEFORE):
+            await happening()
+        await self._pass_in()
+        if waits:
+            result = await self._inside_store(operation, effect, read)
+        else:
+            result = await effect()
+            self.watcher.observe(self, operation, read(result))
+        arrives = self.loop.time() + self._delay()
+        for happening in self.watcher.at_point(self, operation, nth, Side.AFTER):
+            await happening()
+        await self._pass_out()
+        # What came while the machine stood still is the first thing that it finds.
+        await self._travel(arrives - self.loop.time())
+        return result
+
+    def close(self) -> None:
+        """The connection of a node that died: nothing it waits for inside the store takes effect."""
+        for task in self.waiting:
+            task.cancel()
+
+    def _delay(self) -> float:
+        self.messages += 1
+        # Never quite the same, even in a calm run: else one machine of several would win every race.
+        delay = self.latency.draw(self.loop) + self.latency.base * (self.messages * GOLDEN % 1.0)
+        return delay + self.weather.slowness if self.loop.time() < self.weather.slow_until else delay
+
+    async def _travel(self, delay: float) -> None:
+        if delay > 0:  # else nobody comes in between, as with a store in the same process
+            await asyncio.sleep(delay)
+
+    async def _pass_in(self) -> None:
+        if self.loop.is_dead(self.name):
+            raise BackendUnavailable("this node is dead")
+        if self.loop.time() < self.weather.requests_lost_until:
+            await asyncio.sleep(self.timeout)
+            raise BackendUnavailable("the request was lost")
+        if self.loop.time() < self.store.down_until:
+            raise BackendUnavailable("connection refused")
+        if self.weather.fail_next:
+            self.weather.fail_next = False
+            raise BackendUnavailable("error before any effect")
+
+    async def _pass_out(self) -> None:
+        now = self.loop.time()
+        lost, self.weather.lose_next = self.weather.lose_next, False
+        if lost or now < self.weather.replies_lost_until or now < self.store.down_until:
+            await asyncio.sleep(self.timeout)
+            raise BackendUnavailable("the reply was lost")
+
+    async def _inside_store(
+        self, operation: str, effect: Callable[[], Coroutine[Any, Any, T]], read: Callable[[T], Iterable[Fact]]
+    ) -> T:
+        async def serve() -> T:
+            result = await effect()
+            self.watcher.observe(self, operation, read(result))
+            return result
+
+        served = self.loop.spawn(STORE, serve())
+        self.waiting.add(served)
+        served.add_done_callback(self.waiting.discard)
+        try:
+            return await asyncio.shield(served)
+        except asyncio.CancelledError:
+            served.cancel()
+            raise

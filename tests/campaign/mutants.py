@@ -1,0 +1,1054 @@
+"""Known defects of schedulers, each switched on by replacing one method, each with the plan that must expose it.
+
+A simulation that lets one of these live would let a real one live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from task_manager_core.application import control
+from task_manager_core.application.executor import Caller
+from task_manager_core.application.elector import Elector
+from task_manager_core.application.registrar import Registrar
+from task_manager_core.application.registry import Function, Registry
+from task_manager_core.application.worker import Worker
+from task_manager_core.domain import identity, planning
+from task_manager_core.domain.errors import BackendError
+from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
+from task_manager_core.domain.leadership import Fenced, Held, Term, Turn
+from task_manager_core.domain.observation import TaskView
+from task_manager_core.domain.planning import Advance, DueTask, plan_after
+from task_manager_core.domain.planning import Plan as NextSlot
+from task_manager_core.domain.policy import RetryPolicy
+from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement, Succeeded
+from task_manager_core.domain.task import StoredTask, Task
+from task_manager_core.ports import REQUEST_MEMORY, Definition, Enqueued, Extension
+from task_manager_core.testing.cluster.link import Side
+from task_manager_core.testing.cluster.clock import local_clock
+from task_manager_core.testing.campaign.faults import Fault, FaultKind, Point
+from task_manager_core.testing.campaign.plan import Plan, TaskPlan
+from task_manager_core.testing.cluster.process import ENVIRONMENT
+from task_manager_core.testing.cluster.run import sim_loop
+from task_manager_memory.catalogue import MemoryCatalogue
+from task_manager_memory.leadership import MemoryLeadership
+from task_manager_memory.run_queue import MemoryRunQueue
+from task_manager_memory.dispatch import MemorySchedule
+from task_manager_memory.state import Entry, Place, State
+
+SHORT = timedelta(milliseconds=5)
+SOON = timedelta(milliseconds=50)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """`defect` in words; `replacement` stands for `owner.name`; `plan` exposes it: it breaks the invariant `breaks`.
+
+    Without `random` it is known not to be met by random plans, because it takes a rare event at a rare moment.
+    """
+
+    defect: str
+    owner: Any
+    name: str
+    replacement: Callable[[Any], Any]
+    breaks: str
+    plan: Plan
+    random: bool = True
+
+    @contextmanager
+    def switched_on(self) -> Generator[None]:
+        before = vars(self.owner)[self.name]
+        original = getattr(self.owner, self.name)
+        setattr(self.owner, self.name, self.replacement(original))
+        try:
+            yield
+        finally:
+            setattr(self.owner, self.name, before)
+
+    @property
+    def key(self) -> str:
+        return self.defect.replace(" ", "-")
+
+
+def at(operation: str, nth: int, kind: FaultKind, *, after: bool = False, **more: Any) -> Fault:
+    return Fault(kind=kind, at=Point(operation, nth, Side.AFTER if after else Side.BEFORE), **more)
+
+
+def then(second: float, kind: FaultKind, **more: Any) -> Fault:
+    return Fault(kind=kind, at=second, **more)
+
+
+def plan(*tasks: TaskPlan, faults: Sequence[Fault] = (), **more: Any) -> Plan:
+    return Plan(tasks=tasks or (TaskPlan(every=2.0), TaskPlan(every=3.0)), faults=tuple(faults), **more)
+
+
+# -- the schedule -----------------------------------------------------------------------------------------------------
+
+
+def _publish_apart(_original: object) -> object:
+    async def commit(self: MemorySchedule, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+        if not self._state.reigns(term):
+            return Fenced()
+        answers: list[bool] = []
+        for decision in decisions:
+            entry = self._state.entries.get(decision.key)
+            before = entry.plan if entry else None
+            answers.append(self._commit(decision))
+            if entry and answers[-1]:
+                following, entry.plan = entry.plan, before
+                await asyncio.sleep(SHORT.total_seconds())
+                entry.plan = following
+        return tuple(answers)
+
+    return commit
+
+
+def _no_fence_on_dispatch(_original: object) -> object:
+    async def commit(self: MemorySchedule, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...]:
+        return tuple(self._commit(decision) for decision in decisions)
+
+    return commit
+
+
+def _overlap_checked_outside(_original: object) -> object:
+    def _commit(self: MemorySchedule, decision: Advance) -> bool:
+        entry = self._state.entries.get(decision.key)
+        if entry is None or entry.plan is None or entry.retired or entry.paused:
+            return False
+        if (entry.version, entry.plan.slot) != (decision.version, decision.slot):
+            return False
+        for run in decision.fire:
+            place = entry.live[run.id] = Place(run=run, state=RunState.QUEUED)
+            self._state.to_queue(place)
+        if decision.hold:
+            entry.held.append(Place(run=decision.hold, state=RunState.HELD))
+        entry.skip(decision.skipped)
+        entry.plan = decision.plan
+        return True
+
+    return _commit
+
+
+def _pause_lapses(original: Any) -> object:
+    async def pause(self: MemorySchedule, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        found: frozenset[TaskKey] = await original(self, keys)
+
+        async def lapse() -> None:
+            await asyncio.sleep(4.0)
+            for key in sorted(found):
+                if key in self._state.entries:
+                    self._state.entries[key].paused = False
+
+        sim_loop().spawn(ENVIRONMENT, lapse())
+        return found
+
+    return pause
+
+
+def _pause_replayed(_original: object) -> object:
+    async def resume(self: MemorySchedule, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        found = [self._state.entries[key] for key in keys if key in self._state.entries]
+        for entry in found:
+            entry.paused = False
+        return frozenset(entry.task.key for entry in found)
+
+    return resume
+
+
+def _expired_claim_started(_original: object) -> object:
+    async def _alive(self: Worker, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
+        return claims
+
+    return _alive
+
+
+def _next_from_now(original: Any) -> object:
+    def _due_slots(task: Task, due: DueTask, now: datetime) -> tuple[list[object], NextSlot | None]:
+        slots, _ = original(task, due, now)
+        return slots[:1], plan_after(task, now)
+
+    return _due_slots
+
+
+def _decided_slots_forgotten(original: Any) -> object:
+    def _commit(self: MemorySchedule, decision: Advance) -> bool:
+        kept: bool = original(self, decision)
+        if decision.key in self._state.entries:
+            self._state.entries[decision.key].decided = None
+        return kept
+
+    return _commit
+
+
+def _lengths_by_the_clock(_original: object) -> object:
+    def steady(self: State) -> datetime:
+        return self.now()
+
+    return steady
+
+
+# -- leadership -------------------------------------------------------------------------------------------------------
+
+
+def _renew_by_get_and_set(_original: object) -> object:
+    async def renew(self: MemoryLeadership, term: Term, ttl: timedelta) -> bool:
+        if not self._state.reigns(term):
+            return False
+        await asyncio.sleep(SHORT.total_seconds())
+        if self._state.steady() < self._state.lease_ends:
+            self._state.term, self._state.lease_ends = term, self._state.steady() + ttl
+        return True
+
+    return renew
+
+
+def _judged_by_client_clock(_original: object) -> object:
+    async def campaign(self: MemoryLeadership, candidate: NodeId, ttl: timedelta) -> Term | Held:
+        state, now = self._state, local_clock.get().now()
+        if state.term is not None and now < state.lease_ends:
+            if state.term.holder == candidate:
+                return state.term
+            return Held(state.term.holder, state.lease_ends - now)
+        state.term = Term(candidate, state.next_number(state.term.token if state.term else 0))
+        state.lease_ends = now + ttl
+        return state.term
+
+    return campaign
+
+
+def _resignation_ignored(_original: object) -> object:
+    async def resign(self: MemoryLeadership, term: Term) -> bool:
+        return self._state.reigns(term)
+
+    return resign
+
+
+def _token_reset(original: Any) -> object:
+    async def campaign(self: MemoryLeadership, candidate: NodeId, ttl: timedelta) -> Term | Held:
+        before = self._state.term
+        answer: Term | Held = await original(self, candidate, ttl)
+        if isinstance(answer, Term) and answer != before:
+            answer = self._state.term = Term(candidate, before.token + 1 if before else 1)
+        return answer
+
+    return campaign
+
+
+def _trust_from_reply(original: Any) -> object:
+    def _begin(self: Elector, term: Term, asked_at: float) -> None:
+        original(self, term, self._clock.monotonic())
+
+    return _begin
+
+
+def _local_pause_unnoticed(_original: object) -> object:
+    def trusted(self: Elector) -> Term | None:
+        return None if self._reign is None else self._reign.term
+
+    return trusted
+
+
+def _step_down_on_error(original: Any) -> object:
+    async def tick(self: Elector) -> float | None:
+        try:
+            rest: float | None = await original(self)
+        except BackendError:
+            if self._reign is not None:
+                self._end(Turn.LOST)
+            raise
+        return rest
+
+    return tick
+
+
+# -- attempts ---------------------------------------------------------------------------------------------------------
+
+
+def _no_fence_on_reap(original: Any) -> object:
+    async def reap(self: MemoryRunQueue, term: Term, ttl: timedelta, limit: int) -> Any:
+        reigning, ends = self._state.term, self._state.lease_ends
+        self._state.term, self._state.lease_ends = term, self._state.steady() + timedelta(seconds=1)
+        try:
+            return await original(self, term, ttl, limit)
+        finally:
+            self._state.term, self._state.lease_ends = reigning, ends
+
+    return reap
+
+
+def _idle_time(_original: object) -> object:
+    async def extend(self: MemoryRunQueue, claims: Collection[Claim], ttl: timedelta) -> Extension:
+        del ttl
+        lost = frozenset(claim for claim in claims if self._state.holder(claim) is None)
+        return Extension(lost, frozenset())
+
+    return extend
+
+
+def _revives(_original: object) -> object:
+    async def extend(self: MemoryRunQueue, claims: Collection[Claim], ttl: timedelta) -> Extension:
+        del ttl
+        lost: set[Claim] = set()
+        for claim in claims:
+            place = self._state.holder(claim)
+            if place is None:
+                lost.add(claim)
+            else:
+                place.beat = self._state.steady()
+        return Extension(frozenset(lost), frozenset())
+
+    return extend
+
+
+def _mark_per_task(original: Any) -> object:
+    def _settle(self: MemoryRunQueue, settlement: Settlement) -> bool:
+        settled: bool = original(self, settlement)
+        for place in self._state.claimed.values():
+            if settled and place.run.task == settlement.claim.run.task:
+                place.beat = EPOCH
+        return settled
+
+    return _settle
+
+
+def _settle_without_token(original: Any) -> object:
+    def _settle(self: MemoryRunQueue, settlement: Settlement) -> bool:
+        place = self._state.claimed.get(settlement.claim.run.id)
+        if place is None:
+            return False
+        settled: bool = original(self, replace(settlement, claim=place.claim()))
+        return settled
+
+    return _settle
+
+
+def _token_of_what_is_held(_original: object) -> object:
+    def next_token(self: State) -> int:
+        return 1 + max(place.token for entry in self.entries.values() for place in entry.live.values())
+
+    return next_token
+
+
+def _lost_without_attempt(original: Any) -> object:
+    async def reap(self: MemoryRunQueue, term: Term, ttl: timedelta, limit: int) -> Any:
+        answer = await original(self, term, ttl, limit)
+        for claim in () if isinstance(answer, Fenced) else answer:
+            place = self._state.entries[claim.run.task].live.get(claim.run.id)
+            if place is not None:
+                place.attempt -= 1
+        return answer
+
+    return reap
+
+
+def _lost_is_a_failure(original: Any) -> object:
+    async def reap(self: MemoryRunQueue, term: Term, ttl: timedelta, limit: int) -> Any:
+        answer = await original(self, term, ttl, limit)
+        for claim in () if isinstance(answer, Fenced) else answer:
+            place = self._state.entries[claim.run.task].live.get(claim.run.id)
+            if place is not None:
+                place.failures, place.losses = place.failures + 1, place.losses - 1
+        return answer
+
+    return reap
+
+
+def _losses_forgotten(original: Any) -> object:
+    def to_waiting(self: State, place: Place, due_at: datetime, *, retrying: bool) -> None:
+        place.losses = 0
+        original(self, place, due_at, retrying=retrying)
+
+    return to_waiting
+
+
+def _losses_unbounded(_original: object) -> object:
+    def outlives(self: RetryPolicy, losses: int) -> bool:
+        del self, losses
+        return True
+
+    return outlives
+
+
+def _release_burns_retry(original: Any) -> object:
+    async def release(
+        self: MemoryRunQueue, claims: Collection[Claim], delay: timedelta, *, started: bool
+    ) -> frozenset[Claim]:
+        places = [place for claim in claims if (place := self._state.holder(claim)) is not None]
+        lost: frozenset[Claim] = await original(self, claims, delay, started=started)
+        for place in places:
+            place.failures += 1
+        return lost
+
+    return release
+
+
+def _forgets_lost_replies(original: Any) -> object:
+    async def claim(self: MemoryRunQueue, worker: NodeId, limit: int, wait: timedelta, known: Any = None) -> Any:
+        del known
+        return await original(self, worker, limit, wait)
+
+    return claim
+
+
+def _statistics_decide(original: Any) -> object:
+    async def settle(self: Worker) -> float | None:
+        try:
+            rest: float | None = await original(self)
+        except BackendError:
+            for finished in self._finished:
+                if isinstance(finished.settlement.outcome, Succeeded):
+                    finished.settlement = replace(finished.settlement, outcome=Retried(timedelta(seconds=1)))
+            raise
+        return rest
+
+    return settle
+
+
+def _unknown_acknowledged(_original: object) -> object:
+    async def _give_back(self: Worker, claims: list[Claim]) -> None:
+        now = self._clock.now()
+        await self._queue.settle(
+            [Settlement(claim=claim, outcome=Succeeded(), started_at=now, duration=timedelta(0)) for claim in claims]
+        )
+
+    return _give_back
+
+
+def _namesake_called(_original: object) -> object:
+    def function_of(self: Registry, run: Run) -> Function | None:
+        return self.function(FunctionKey(run.task.group, run.function))
+
+    return function_of
+
+
+def _timeout_doubled(original: Any) -> object:
+    async def _within(self: Caller, limit: float | None, work: object) -> None:
+        await original(self, None if limit is None else 2 * limit, work)
+
+    return _within
+
+
+def _never_expires(_original: object) -> object:
+    def expired(self: Claim, now: datetime) -> bool:
+        del self, now
+        return False
+
+    return expired
+
+
+def _started_runs_expire(_original: object) -> object:
+    def expired(self: Claim, now: datetime) -> bool:
+        return self.run.start_by is not None and now > self.run.start_by
+
+    return expired
+
+
+def _deadline_doubled(original: Any) -> object:
+    def _start_by(self: Task, opens_at: datetime) -> datetime | None:
+        start_by: datetime | None = original(self, opens_at)
+        return None if start_by is None or self.start_deadline is None else start_by + self.start_deadline
+
+    return _start_by
+
+
+# -- places -----------------------------------------------------------------------------------------------------------
+
+
+def _trims(original: Any) -> object:
+    def to_queue(self: State, place: Place) -> None:
+        original(self, place)
+        line = self.queued[place.run.priority]
+        while len(line) > 2:
+            line.pop(next(iter(line)))
+
+    return to_queue
+
+
+def _retry_at_next_slot(original: Any) -> object:
+    def to_waiting(self: State, place: Place, due_at: datetime, *, retrying: bool) -> None:
+        following = self.entries[place.run.task].plan
+        original(self, place, following.due_at if retrying and following else due_at, retrying=retrying)
+
+    return to_waiting
+
+
+def _held_forgotten(_original: object) -> object:
+    def end(self: State, place: Place) -> None:
+        self.take(place)
+        entry = self.entries.get(place.run.task)
+        if entry is not None:
+            entry.live.pop(place.run.id, None)
+
+    return end
+
+
+def _underscores(_original: object) -> object:
+    def _digest(kind: str, task: TaskKey, what: str) -> str:
+        return f"{kind}_{task.group}_{task.name}_{what}"
+
+    return _digest
+
+
+def _random_run_id(_original: object) -> object:
+    numbers = count()
+
+    def of_slot(_cls: type[RunId], task: TaskKey, slot: datetime) -> RunId:
+        return RunId(f"{task}{slot}{next(numbers)}")
+
+    return classmethod(of_slot)
+
+
+def _arguments_not_compared(_original: object) -> object:
+    async def enqueue(
+        self: MemoryRunQueue, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+    ) -> tuple[Enqueued, ...]:
+        return tuple(self._enqueue(run, asked, memory) for run in runs)
+
+    return enqueue
+
+
+def _requests_outlive_their_task(original: Any) -> object:
+    remembered: set[tuple[int, RunId]] = set()
+
+    def _enqueue(self: MemoryRunQueue, run: Run, asked: str, memory: timedelta) -> Enqueued:
+        if (id(self._state), run.id) in remembered and run.task in self._state.entries:
+            return Enqueued.DUPLICATE
+        answer: Enqueued = original(self, run, asked, memory)
+        if answer is not Enqueued.UNKNOWN_TASK:
+            remembered.add((id(self._state), run.id))
+        return answer
+
+    return _enqueue
+
+
+# -- definitions ------------------------------------------------------------------------------------------------------
+
+
+def _known_to_one_node(_original: object) -> object:
+    async def tick(self: Registrar) -> float | None:
+        await self._announce()
+        if self._definitions.version == 0:
+            await self.refresh()
+        if await self._write():
+            await self.refresh()
+        return self._policy.refresh_interval.total_seconds()
+
+    return tick
+
+
+def _removed_runs_stay(_original: object) -> object:
+    async def remove(self: MemoryCatalogue, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        removed = frozenset(key for key in keys if key in self._state.entries)
+        for key in sorted(removed):
+            del self._state.entries[key]
+            self._next_version(key)
+        return removed
+
+    return remove
+
+
+def _removals_untold(original: Any) -> object:
+    async def load(self: MemoryCatalogue, since: int) -> Any:
+        changes = await original(self, since)
+        return None if changes is None else replace(changes, removed=frozenset())
+
+    return load
+
+
+def _no_fence_on_retire(original: Any) -> object:
+    async def retire(self: MemoryCatalogue, term: Term, keys: Collection[TaskKey]) -> Any:
+        reigning, ends = self._state.term, self._state.lease_ends
+        self._state.term, self._state.lease_ends = term, self._state.steady() + timedelta(seconds=1)
+        try:
+            return await original(self, term, keys)
+        finally:
+            self._state.term, self._state.lease_ends = reigning, ends
+
+    return retire
+
+
+def _change_fires_at_once(original: Any) -> object:
+    async def changed_definition(
+        schedule: object, stored: StoredTask, task: Task, view: TaskView | None, now: datetime
+    ) -> Definition:
+        definition: Definition = await original(schedule, stored, task, view, now)
+        return (
+            replace(definition, plan=NextSlot(slot=now + SOON, due_at=now + SOON)) if definition.replan else definition
+        )
+
+    return changed_definition
+
+
+def _versions_unchecked(original: Any) -> object:
+    def _put(self: MemoryCatalogue, definition: Definition) -> Any:
+        entry: Entry | None = self._state.entries.get(definition.task.key)
+        return original(self, replace(definition, expected=entry.version if entry else 0))
+
+    return _put
+
+
+LONG = TaskPlan(every=2.0, duration=5.0)
+ONE = TaskPlan(every=4.0, duration=1.0, overlap="skip")
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        defect="publish and next slot apart",
+        owner=MemorySchedule,
+        name="commit",
+        replacement=_publish_apart,
+        breaks="I5",
+        plan=plan(),
+    ),
+    Mutant(
+        defect="renewal by GET then SET",
+        owner=MemoryLeadership,
+        name="renew",
+        replacement=_renew_by_get_and_set,
+        breaks="I3",
+        plan=plan(faults=[at("renew", 3, FaultKind.PAUSE, length=2.001)]),
+    ),
+    Mutant(
+        defect="no fence on dispatch",
+        owner=MemorySchedule,
+        name="commit",
+        replacement=_no_fence_on_dispatch,
+        breaks="I4",
+        plan=plan(faults=[at("commit", 3, FaultKind.PAUSE, length=5.0)]),
+    ),
+    Mutant(
+        defect="no fence on reap",
+        owner=MemoryRunQueue,
+        name="reap",
+        replacement=_no_fence_on_reap,
+        breaks="I4",
+        plan=plan(
+            TaskPlan(every=2.0, duration=3.0),
+            faults=[then(5.5, FaultKind.KILL, machine=1), at("reap", 3, FaultKind.PAUSE, length=5.0)],
+        ),
+    ),
+    Mutant(
+        defect="requeue by idle time",
+        owner=MemoryRunQueue,
+        name="extend",
+        replacement=_idle_time,
+        breaks="I5",
+        plan=plan(LONG),
+    ),
+    Mutant(
+        defect="running mark per task",
+        owner=MemoryRunQueue,
+        name="_settle",
+        replacement=_mark_per_task,
+        breaks="I5",
+        plan=plan(LONG),
+    ),
+    Mutant(
+        defect="pause with a time to live",
+        owner=MemorySchedule,
+        name="pause",
+        replacement=_pause_lapses,
+        breaks="I10",
+        plan=plan(faults=[then(3.0, FaultKind.DISABLE)]),
+    ),
+    Mutant(
+        defect="pause is replayed",
+        random=False,
+        owner=MemorySchedule,
+        name="resume",
+        replacement=_pause_replayed,
+        breaks="I10",
+        plan=plan(
+            TaskPlan(every=2.0),
+            faults=[
+                then(3.0, FaultKind.DISABLE, machine=1),
+                then(4.5, FaultKind.KILL),
+                then(7.0, FaultKind.ENABLE, machine=1),
+            ],
+        ),
+    ),
+    Mutant(
+        defect="timeout doubled",
+        owner=Caller,
+        name="_within",
+        replacement=_timeout_doubled,
+        breaks="I7",
+        plan=plan(TaskPlan(duration=3.0, timeout=2.0, max_retries=0)),
+    ),
+    Mutant(
+        defect="late run started",
+        owner=Claim,
+        name="expired",
+        replacement=_never_expires,
+        breaks="I13",
+        plan=plan(replace(ONE, overlap="buffer_one", duration=5.0, deadline=2.0)),
+    ),
+    Mutant(
+        defect="retry expires",
+        owner=Claim,
+        name="expired",
+        replacement=_started_runs_expire,
+        breaks="I13",
+        plan=plan(TaskPlan(every=6.0, failures=1, backoff=3.0, deadline=2.0)),
+    ),
+    Mutant(
+        defect="start deadline doubled",
+        owner=Task,
+        name="_start_by",
+        replacement=_deadline_doubled,
+        breaks="I13",
+        plan=plan(replace(ONE, deadline=2.0)),
+    ),
+    Mutant(
+        defect="trim of live work",
+        owner=State,
+        name="to_queue",
+        replacement=_trims,
+        breaks="I8",
+        plan=plan(LONG, LONG, LONG),
+    ),
+    Mutant(
+        defect="dynamic task known to one node",
+        owner=Registrar,
+        name="tick",
+        replacement=_known_to_one_node,
+        breaks="L",
+        plan=plan(TaskPlan(), TaskPlan(every=2.0, dynamic=True), duration=8.0),
+    ),
+    Mutant(
+        defect="unknown task acknowledged",
+        owner=Worker,
+        name="_give_back",
+        replacement=_unknown_acknowledged,
+        breaks="I7",
+        plan=plan(TaskPlan(every=2.0, only=0)),
+    ),
+    Mutant(
+        defect="function of the same name called",
+        owner=Registry,
+        name="function_of",
+        replacement=_namesake_called,
+        breaks="I11",
+        plan=plan(*[TaskPlan(every=2.0)] * 4),
+    ),
+    Mutant(
+        defect="names joined by underscores",
+        owner=identity,
+        name="_digest",
+        replacement=_underscores,
+        breaks="I12",
+        plan=plan(TaskPlan(every=2.0), TaskPlan(every=2.0)),
+    ),
+    Mutant(
+        defect="request id answers for other arguments",
+        owner=MemoryRunQueue,
+        name="enqueue",
+        replacement=_arguments_not_compared,
+        breaks="I12",
+        plan=plan(TaskPlan(every=8.0), faults=[then(3.0, FaultKind.TRIGGER, amount=1.0)]),
+    ),
+    Mutant(
+        defect="requests outlive their removed task",
+        owner=MemoryRunQueue,
+        name="_enqueue",
+        replacement=_requests_outlive_their_task,
+        breaks="I12",
+        plan=plan(
+            TaskPlan(every=8.0, dynamic=True),
+            faults=[
+                then(3.0, FaultKind.TRIGGER, amount=1.0),
+                then(6.0, FaultKind.REMOVE),
+                then(9.0, FaultKind.TRIGGER, amount=1.0),
+                then(12.0, FaultKind.ADD),
+                then(15.0, FaultKind.TRIGGER, amount=1.0),
+            ],
+        ),
+        random=False,
+    ),
+    Mutant(
+        defect="retry only at the next slot",
+        owner=State,
+        name="to_waiting",
+        replacement=_retry_at_next_slot,
+        breaks="I9",
+        plan=plan(TaskPlan(every=6.0, failures=1)),
+    ),
+    Mutant(
+        defect="settle without token",
+        owner=MemoryRunQueue,
+        name="_settle",
+        replacement=_settle_without_token,
+        breaks="I7",
+        plan=plan(
+            TaskPlan(every=6.0, duration=4.0),
+            faults=[then(6.5 * nth, FaultKind.PAUSE, machine=nth - 1, length=6.0) for nth in (1, 2, 3)],
+        ),
+    ),
+    Mutant(
+        defect="extend revives an expired claim",
+        owner=MemoryRunQueue,
+        name="extend",
+        replacement=_revives,
+        breaks="I5",
+        plan=plan(
+            TaskPlan(every=2.0, duration=5.0),
+            faults=[then(9.05, FaultKind.CUT, machine=machine, length=3.4) for machine in (1, 2)],
+        ),
+    ),
+    Mutant(
+        defect="next slot from now",
+        owner=planning,
+        name="_due_slots",
+        replacement=_next_from_now,
+        breaks="I2",
+        plan=plan(faults=[then(4.5, FaultKind.DOWN, length=6.0)]),
+    ),
+    Mutant(
+        defect="overlap checked outside the step",
+        owner=MemorySchedule,
+        name="_commit",
+        replacement=_overlap_checked_outside,
+        breaks="I6",
+        plan=plan(ONE, faults=[at("commit", nth, FaultKind.TRIGGER) for nth in (2, 3)]),
+    ),
+    Mutant(
+        defect="expired claim started again",
+        owner=Worker,
+        name="_alive",
+        replacement=_expired_claim_started,
+        breaks="I5",
+        plan=plan(TaskPlan(duration=10.0, overlap="skip"), faults=[then(4.2, FaultKind.DOWN, length=4.0)]),
+    ),
+    Mutant(
+        defect="token reset by a wipe",
+        owner=MemoryLeadership,
+        name="campaign",
+        replacement=_token_reset,
+        breaks="I3",
+        plan=plan(faults=[then(5.0, FaultKind.WIPE)]),
+    ),
+    Mutant(
+        defect="lease judged by the client's clock",
+        owner=MemoryLeadership,
+        name="campaign",
+        replacement=_judged_by_client_clock,
+        breaks="I3",
+        plan=plan(faults=[then(3.0, FaultKind.JUMP, machine=1, amount=60.0)]),
+    ),
+    Mutant(
+        defect="resignation keeps the lease",
+        owner=MemoryLeadership,
+        name="resign",
+        replacement=_resignation_ignored,
+        breaks="I3",
+        plan=plan(faults=[then(5.0, FaultKind.STOP)]),
+    ),
+    Mutant(
+        defect="trust counted from the reply",
+        owner=Elector,
+        name="_begin",
+        replacement=_trust_from_reply,
+        breaks="I4",
+        plan=plan(
+            *[TaskPlan(every=1.0, slot_jitter=1.0)] * 3,
+            faults=[
+                at("renew", 5, FaultKind.PAUSE, after=True, length=1.5),
+                *(at("renew", nth, FaultKind.ERROR) for nth in range(6, 16)),
+            ],
+        ),
+    ),
+    Mutant(
+        defect="local pause not noticed",
+        owner=Elector,
+        name="trusted",
+        replacement=_local_pause_unnoticed,
+        breaks="I4",
+        plan=plan(
+            *[TaskPlan(every=1.0, slot_jitter=1.0)] * 3,
+            faults=[at("agenda", 10, FaultKind.PAUSE, after=True, length=5.0)],
+        ),
+    ),
+    Mutant(
+        defect="step down on the first error",
+        owner=Elector,
+        name="tick",
+        replacement=_step_down_on_error,
+        breaks="I4",
+        plan=plan(faults=[at("renew", 3, FaultKind.ERROR)]),
+    ),
+    Mutant(
+        defect="success recorded as failure",
+        owner=Worker,
+        name="settle",
+        replacement=_statistics_decide,
+        breaks="I7",
+        plan=plan(faults=[at("settle", 1, FaultKind.ERROR)]),
+    ),
+    Mutant(
+        defect="lengths measured by the clock",
+        owner=State,
+        name="steady",
+        replacement=_lengths_by_the_clock,
+        breaks="I3",
+        plan=plan(faults=[then(5.0, FaultKind.KILL), then(5.5, FaultKind.SET_BACK, amount=30.0)]),
+    ),
+    Mutant(
+        defect="decided slots planned again by a clock that was set back",
+        random=False,
+        owner=MemorySchedule,
+        name="_commit",
+        replacement=_decided_slots_forgotten,
+        breaks="I1",
+        plan=plan(
+            TaskPlan(every=1.0),
+            TaskPlan(every=2.0, dynamic=True),
+            faults=[
+                then(8.2, FaultKind.SET_BACK, amount=5.0),
+                *(then(second, FaultKind.CHANGE, task=1) for second in (8.5, 9.0)),
+            ],
+        ),
+    ),
+    Mutant(
+        defect="random run id",
+        owner=RunId,
+        name="of_slot",
+        replacement=_random_run_id,
+        breaks="I1",
+        plan=plan(),
+    ),
+    Mutant(
+        defect="token counted in what a failover loses",
+        owner=State,
+        name="next_token",
+        replacement=_token_of_what_is_held,
+        breaks="I5",
+        plan=plan(LONG, faults=[then(4.3, FaultKind.REWIND, length=1.0)]),
+    ),
+    Mutant(
+        defect="lost reply of a claim forgotten",
+        owner=MemoryRunQueue,
+        name="claim",
+        replacement=_forgets_lost_replies,
+        breaks="I8",
+        plan=plan(
+            TaskPlan(every=1.0),
+            faults=[at("claim", nth, FaultKind.LOSE, machine=machine) for nth in (3, 5, 7) for machine in (0, 1, 2)],
+        ),
+    ),
+    Mutant(
+        defect="lost attempt keeps its number",
+        owner=MemoryRunQueue,
+        name="reap",
+        replacement=_lost_without_attempt,
+        breaks="I8",
+        plan=plan(LONG, faults=[then(6.0, FaultKind.KILL, machine=machine, length=2.0) for machine in (0, 1)]),
+    ),
+    Mutant(
+        defect="a lost worker is a failure",
+        owner=MemoryRunQueue,
+        name="reap",
+        replacement=_lost_is_a_failure,
+        breaks="I8",
+        plan=plan(LONG, faults=[then(6.0, FaultKind.KILL, machine=machine, length=2.0) for machine in (0, 1)]),
+    ),
+    Mutant(
+        defect="losses forgotten by a retry",
+        owner=State,
+        name="to_waiting",
+        replacement=_losses_forgotten,
+        breaks="I8",
+        plan=plan(
+            replace(LONG, failures=2),
+            faults=[then(6.0, FaultKind.KILL, machine=machine, length=2.0) for machine in (0, 1)],
+        ),
+    ),
+    Mutant(
+        defect="losses without a bound",
+        owner=RetryPolicy,
+        name="outlives",
+        replacement=_losses_unbounded,
+        breaks="I9",
+        plan=plan(
+            replace(LONG, max_lost_attempts=0),
+            faults=[then(6.0, FaultKind.KILL, machine=machine, length=2.0) for machine in (0, 1)],
+        ),
+    ),
+    Mutant(
+        defect="handing back burns a retry",
+        owner=MemoryRunQueue,
+        name="release",
+        replacement=_release_burns_retry,
+        breaks="I8",
+        plan=plan(TaskPlan(every=2.0, only=0)),
+    ),
+    Mutant(
+        defect="held run forgotten",
+        owner=State,
+        name="end",
+        replacement=_held_forgotten,
+        breaks="I8",
+        plan=plan(TaskPlan(every=2.0, duration=3.0, overlap="buffer_one")),
+    ),
+    Mutant(
+        defect="removal leaves runs behind",
+        owner=MemoryCatalogue,
+        name="remove",
+        replacement=_removed_runs_stay,
+        breaks="I5",
+        plan=plan(
+            LONG, LONG, TaskPlan(every=2.0, duration=5.0, dynamic=True), faults=[then(9.5, FaultKind.REMOVE, task=2)]
+        ),
+    ),
+    Mutant(
+        defect="readers are not told of removals",
+        random=False,
+        owner=MemoryCatalogue,
+        name="load",
+        replacement=_removals_untold,
+        breaks="I11",
+        plan=plan(
+            LONG, LONG, TaskPlan(every=2.0, duration=5.0, dynamic=True), faults=[then(9.5, FaultKind.REMOVE, task=2)]
+        ),
+    ),
+    Mutant(
+        defect="no fence on retirement",
+        random=False,
+        owner=MemoryCatalogue,
+        name="retire",
+        replacement=_no_fence_on_retire,
+        breaks="I4",
+        plan=plan(
+            TaskPlan(),
+            TaskPlan(every=2.0, only=2),
+            faults=[then(1.0, FaultKind.KILL, machine=2), at("retire", 1, FaultKind.PAUSE, length=5.0)],
+            duration=40.0,
+        ),
+    ),
+    Mutant(
+        defect="a change fires at once",
+        owner=control,
+        name="changed_definition",
+        replacement=_change_fires_at_once,
+        breaks="I2",
+        plan=plan(TaskPlan(), TaskPlan(dynamic=True), faults=[then(5.3, FaultKind.CHANGE, task=1)]),
+    ),
+    Mutant(
+        defect="definitions overwritten unseen",
+        random=False,
+        owner=MemoryCatalogue,
+        name="_put",
+        replacement=_versions_unchecked,
+        breaks="I11",
+        plan=plan(
+            TaskPlan(),
+            TaskPlan(dynamic=True),
+            faults=[then(5.3, FaultKind.CHANGE, task=1, machine=machine) for machine in (0, 1)],
+        ),
+    ),
+)

@@ -1,0 +1,79 @@
+"""Random plans: no invariant breaks, and everything that can happen has been seen."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from task_manager_core.testing.campaign.campaign import EVERYTHING, simulate
+from task_manager_core.testing.campaign.faults import Fault, FaultKind, Point
+from task_manager_core.testing.campaign.plan import Plan, TaskPlan
+from task_manager_core.testing.campaign.strategies import calm_plans, plans
+from task_manager_memory import MemoryStore
+
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "dev")
+PLANS = {"dev": 40, "ci": 400, "nightly": 6000}.get(PROFILE, 40)
+
+# Sights that are rare among random plans, each with a plan that shows it.
+RARE: dict[str, Plan] = {
+    "fenced write": Plan(faults=(Fault(kind=FaultKind.PAUSE, at=Point("commit", 2), length=5.0),)),
+    "skipped: deleted": Plan(
+        tasks=(TaskPlan(), TaskPlan(every=2.0, dynamic=True)),
+        faults=(Fault(kind=FaultKind.KILL, at=5.0), Fault(kind=FaultKind.CHANGE, at=6.5, machine=1, task=1)),
+    ),
+    "overtaken decision": Plan(
+        tasks=(TaskPlan(overlap="skip", duration=1.0),), faults=(Fault(kind=FaultKind.TRIGGER, at=Point("commit", 2)),)
+    ),
+    "cancelled run": Plan(tasks=(TaskPlan(duration=3.0),), faults=(Fault(kind=FaultKind.CANCEL, at=5.0),)),
+    "expired run": Plan(tasks=(TaskPlan(every=2.0, duration=5.0, overlap="buffer_one", deadline=2.0),)),
+    "skipped: deadline": Plan(
+        tasks=(TaskPlan(every=2.0, deadline=3.0),), faults=(Fault(kind=FaultKind.DOWN, at=5.0, length=8.0),)
+    ),
+}
+
+
+def campaign(strategy: st.SearchStrategy[Plan], examples: int, *chosen: Plan) -> Counter[str]:
+    """Simulate the chosen plans and so many random ones; the answer counts what was seen.
+
+    The random ones are the same every time, but for the nightly ones.
+    """
+    seen: Counter[str] = Counter()
+    for plan in chosen:
+        seen.update(simulate(plan, MemoryStore).seen)
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=PROFILE != "nightly",
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    @given(strategy)
+    def no_invariant_breaks(plan: Plan) -> None:
+        seen.update(simulate(plan, MemoryStore).seen)
+        seen["plans"] += 1
+
+    no_invariant_breaks()
+    return seen
+
+
+@pytest.mark.parametrize("sight", RARE)
+def test_a_rare_sight_is_shown_by_its_plan(sight: str) -> None:
+    assert simulate(RARE[sight], MemoryStore).seen[sight] > 0
+
+
+def test_no_invariant_breaks_in_calm_weather() -> None:
+    seen = campaign(calm_plans(), PLANS // 4)
+    assert seen["operation: commit"] > 0
+    assert seen["takeover"] == 0
+
+
+def test_no_invariant_breaks_whatever_happens() -> None:
+    seen = campaign(plans(), PLANS, *RARE.values())
+    print(f"{seen['plans']} plans; seen: {dict(sorted(seen.items()))}")
+    if PROFILE != "dev":
+        assert [sight for sight in EVERYTHING if not seen[sight]] == []

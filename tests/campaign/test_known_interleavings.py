@@ -1,0 +1,270 @@
+"""What the simulation has found in the product, kept: one plan each, which used to break an invariant.
+
+Each stands with the defect that it was found by: harmless without it, and not with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from task_manager_core.application import attempt, loop
+from task_manager_core.application.definitions import Definitions
+from task_manager_core.application.worker import Worker
+from task_manager_core.domain.identity import RunId, TaskKey
+from task_manager_core.domain.planning import Plan as NextSlot
+from task_manager_core.domain.run import Claim, Expired, Settlement
+from task_manager_core.domain.task import Task
+from task_manager_core.testing.cluster.failures import SimBudget
+from task_manager_core.testing.campaign.campaign import simulate
+from task_manager_core.testing.cluster.link import Side
+from task_manager_core.testing.campaign.checkers import Violation
+from task_manager_core.testing.campaign.checkers.attempts import OneAttempt, OneOutcome
+from task_manager_core.testing.campaign.checkers.slots import NoSilentGap
+from task_manager_core.testing.cluster.effects import AgendaRead, Fact
+from task_manager_core.testing.campaign.faults import Fault, FaultKind, Point
+from task_manager_core.testing.campaign.model import Execution, Ledger
+from task_manager_core.testing.campaign.plan import Plan, TaskPlan
+from task_manager_memory import MemoryStore
+from task_manager_memory.catalogue import MemoryCatalogue
+from tests.campaign.mutants import MUTANTS, Mutant
+
+STEPS = 50_000
+"""Several times what each of these plans takes."""
+
+SPINNING = "steps"
+"""No invariant: the simulation comes to no end."""
+
+
+def _no_shortest_rest(_original: object) -> object:
+    return 0.0
+
+
+def _equal_rests(_original: object) -> object:
+    async def _give_back(self: Worker, claims: list[Claim]) -> None:
+        await self._release(claims, timedelta(seconds=3), "unknown function")
+
+    return _give_back
+
+
+def _starts_never_forgotten(_original: object) -> object:
+    def begun(self: OneAttempt, execution: Execution, ledger: Ledger) -> None:
+        again = (execution.run, execution.token, execution.node) in ledger.executions
+        self.require(not again, f"{execution.run} was started twice")
+
+    return begun
+
+
+def _attempts_by_run(_original: object) -> object:
+    def key_of(claim: Claim) -> tuple[RunId, int]:
+        return claim.run.id, 0
+
+    return key_of
+
+
+def _changes_for_strangers(_original: object) -> object:
+    def _touched(self: MemoryCatalogue, since: int) -> set[TaskKey] | None:
+        touched = {key for version, key in self._state.changes if version > since}
+        return touched if 0 < since < self._state.version else None
+
+    return _touched
+
+
+def _threads_have_no_timeout(original: Any) -> object:
+    def _truthful(self: OneOutcome, settlement: Settlement, ledger: Ledger) -> None:
+        original(self, replace(settlement, duration=timedelta(0)), ledger)
+
+    return _truthful
+
+
+def _executions_never_forgotten(original: Any) -> object:
+    def _truthful(self: OneOutcome, settlement: Settlement, ledger: Ledger) -> None:
+        original(self, settlement, ledger)
+        begun = (settlement.claim.run.id, settlement.claim.token, ledger.node) in ledger.executions
+        self.require(not begun or not isinstance(settlement.outcome, Expired), "what was executed has expired")
+
+    return _truthful
+
+
+def _agenda_unread(original: Any) -> object:
+    def judge(self: NoSilentGap, fact: Fact, ledger: Ledger) -> None:
+        if not isinstance(fact, AgendaRead):
+            original(self, fact, ledger)
+
+    return judge
+
+
+def _plans_outlive_their_schedule(_original: object) -> object:
+    def _plan_of(self: Definitions, task: Task) -> NextSlot | None:
+        return self._plans[task.key][1] if task.key in self._plans else None
+
+    return _plan_of
+
+
+[EXPIRED_CLAIM_STARTED] = [mutant for mutant in MUTANTS if mutant.defect == "expired claim started again"]
+
+FOUND: dict[str, Mutant] = {
+    "a slow clock does not keep a loop spinning": Mutant(
+        defect="ever shorter rests before an instant, none of which a clock that runs slow sees the end of",
+        owner=loop,
+        name="SHORTEST_REST",
+        replacement=_no_shortest_rest,
+        breaks=SPINNING,
+        plan=Plan(
+            tasks=(TaskPlan(every=10.0, duration=3.0, run_on_start=True),),
+            faults=(Fault(kind=FaultKind.DRIFT, at=0.2, amount=-0.08),),
+        ),
+    ),
+    # With equal pauses two workers handed a run that they do not know to each other, past the one that does.
+    "workers that do not know a function do not take turns for ever": Mutant(
+        defect="a run rests equally long with every worker that does not know it",
+        owner=Worker,
+        name="_give_back",
+        replacement=_equal_rests,
+        breaks="L",
+        plan=Plan(
+            tasks=(
+                TaskPlan(
+                    every=2.0, overlap="buffer_one", priority="high", duration=1.0, failures=2, backoff=0.5, only=0
+                ),
+                TaskPlan(every=6.0, overlap="skip", priority="high", duration=5.0, max_retries=1, run_on_start=True),
+                TaskPlan(every=6.0, cron=True, catch_up="all", priority="high", duration=1.0, backoff=3.0, only=1),
+            ),
+            faults=(Fault(kind=FaultKind.PAUSE, at=Point("claim", 2, Side.BEFORE), machine=1, length=8.0),),
+            tiny=True,
+        ),
+    ),
+    # Its claim was lost, and so was a reply to the worker's next request: it was given again before it was reaped.
+    "an attempt that was interrupted is not started again": EXPIRED_CLAIM_STARTED,
+    # Found in a checker. The store does not know that the attempt was executed: it can only be executed again.
+    "an attempt of a store that was set back is started once more": Mutant(
+        defect="the checker remembers starts that the store has lost",
+        owner=OneAttempt,
+        name="begun",
+        replacement=_starts_never_forgotten,
+        breaks="I5",
+        plan=Plan(
+            tasks=(TaskPlan(), TaskPlan(), TaskPlan(run_on_start=True), TaskPlan(run_on_start=True)),
+            faults=(
+                Fault(kind=FaultKind.SLOW, at=1.1, length=2.0, amount=0.1),
+                Fault(kind=FaultKind.REWIND, at=Point("settle", 1, Side.BEFORE), length=2.0),
+            ),
+        ),
+    ),
+    # While its first attempt executes: the second one took its place in the worker, and its end was an error.
+    "a run is given again by a store that was set back": Mutant(
+        defect="a worker tells its attempts apart by their run alone",
+        owner=attempt,
+        name="key_of",
+        replacement=_attempts_by_run,
+        breaks="code",
+        plan=Plan(
+            tasks=(
+                TaskPlan(every=6.0, slot_jitter=1.0, run_on_start=True),
+                TaskPlan(every=2.0, cron=True, overlap="skip", duration=5.0, slot_jitter=1.0, dynamic=True),
+                TaskPlan(every=2.0, cron=True, slot_jitter=1.0, run_on_start=True, sync=True, only=1),
+                TaskPlan(every=10.0, cron=True, duration=0.0, run_on_start=True),
+            ),
+            faults=(
+                Fault(kind=FaultKind.SLOW, at=11.3, length=2.0, amount=0.1),
+                Fault(kind=FaultKind.ERROR, at=17.2),
+                Fault(kind=FaultKind.DEAF, at=6.3, machine=2, length=1.0),
+                Fault(kind=FaultKind.ENABLE, at=0.0),
+                Fault(kind=FaultKind.ERROR, at=0.1),
+                Fault(kind=FaultKind.PAUSE, at=1.1, length=8.0),
+                Fault(kind=FaultKind.ENABLE, at=1.1),
+                Fault(kind=FaultKind.PAUSE, at=19.8, length=4.0),
+                Fault(kind=FaultKind.REWIND, at=Point("commit", 7, Side.AFTER), machine=2, length=2.0),
+            ),
+            seed=90,
+        ),
+    ),
+    # The store lost a change and was written to before anybody looked: readers asked for what is newer than the loss.
+    **{
+        f"a change that the store lost does not end the task, written to {delay} ms later": Mutant(
+            defect="a reader at a version that a store which was set back never gave out gets the changes alone",
+            owner=MemoryCatalogue,
+            name="_touched",
+            replacement=_changes_for_strangers,
+            breaks="I11",
+            plan=Plan(
+                tasks=(TaskPlan(), TaskPlan(every=2.0, dynamic=True), TaskPlan(every=2.0, dynamic=True)),
+                faults=(
+                    Fault(kind=FaultKind.REMOVE, at=2.5, task=2),
+                    Fault(kind=FaultKind.CHANGE, at=5.3, task=1),
+                    Fault(kind=FaultKind.REWIND, at=8.0, length=4.0),
+                    Fault(kind=FaultKind.ADD, at=7.985 + delay / 1000, task=2, machine=1),
+                ),
+                duration=12.0,
+            ),
+        )
+        for delay in (10, 13)
+    },
+    # Found in a checker. A thread is not interrupted, and is late also where its process stood still before it began.
+    "a thread that returns after its timeout has failed": Mutant(
+        defect="the checker calls no attempt late whose function returned",
+        owner=OneOutcome,
+        name="_truthful",
+        replacement=_threads_have_no_timeout,
+        breaks="I7",
+        plan=Plan(
+            tasks=(TaskPlan(), TaskPlan(sync=True, timeout=2.0)),
+            faults=tuple(Fault(kind=FaultKind.BLOCK, at=3.0, machine=machine, length=4.0) for machine in range(3)),
+            duration=8.0,
+        ),
+    ),
+    # Found in a checker. The store does not know that the attempt was executed, and gives its claim again: too late.
+    "a claim that is given again by a store that was set back expires": Mutant(
+        defect="the checker remembers executions that the store has lost",
+        owner=OneOutcome,
+        name="_truthful",
+        replacement=_executions_never_forgotten,
+        breaks="I7",
+        plan=Plan(
+            tasks=(TaskPlan(every=8.0, deadline=1.0),),
+            faults=(
+                Fault(kind=FaultKind.REWIND, at=8.7, length=0.5),
+                Fault(kind=FaultKind.ERROR, at=Point("claim", 10, Side.BEFORE)),
+            ),
+            duration=12.0,
+        ),
+    ),
+    # Found in a checker. The slot was due when the leader read the agenda, and still has to be decided.
+    "a slot that was due is decided although the clock is set back meanwhile": Mutant(
+        defect="the checker forgets by which time a decision was made",
+        owner=NoSilentGap,
+        name="judge",
+        replacement=_agenda_unread,
+        breaks="I2",
+        plan=Plan(faults=(Fault(kind=FaultKind.SET_BACK, at=Point("commit", 2, Side.BEFORE), amount=30.0),)),
+    ),
+    "a task that the store lost does not go on with a slot of its older schedule": Mutant(
+        defect="the slots that a leader gave a task outlive its schedule",
+        owner=Definitions,
+        name="_plan_of",
+        replacement=_plans_outlive_their_schedule,
+        breaks="I2",
+        plan=Plan(
+            tasks=(TaskPlan(every=6.0, cron=True, dynamic=True),),
+            faults=(Fault(kind=FaultKind.CHANGE, at=7.0), Fault(kind=FaultKind.WIPE, at=10.8)),
+            duration=12.0,
+        ),
+    ),
+}
+
+every_plan = pytest.mark.parametrize("found", FOUND.values(), ids=list(FOUND))
+
+
+@every_plan
+def test_what_was_found_stays_mended(found: Mutant) -> None:
+    assert simulate(found.plan, MemoryStore, max_steps=STEPS).steps < STEPS / 2
+
+
+@every_plan
+def test_its_defect_brings_it_back(found: Mutant) -> None:
+    with found.switched_on(), pytest.raises((Violation, SimBudget)) as caught:
+        simulate(found.plan, MemoryStore, keep_lines=0, max_steps=STEPS)
+    assert (caught.value.invariant if isinstance(caught.value, Violation) else SPINNING) == found.breaks

@@ -1,0 +1,37 @@
+"""Every known defect dies: by its directed plan, and by random ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from task_manager_core.testing.campaign.campaign import simulate
+from task_manager_core.testing.campaign.checkers import Violation
+from task_manager_memory import MemoryStore
+from tests.campaign.guarantees import found, hunt
+from tests.campaign.mutants import MUTANTS, Mutant
+
+every_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.key)
+
+
+def test_there_are_many_of_them() -> None:
+    assert sum(mutant.random for mutant in MUTANTS) >= 20
+    assert len({mutant.defect for mutant in MUTANTS}) == len(MUTANTS)
+
+
+@every_mutant
+def test_a_directed_plan_kills_it(mutant: Mutant) -> None:
+    with mutant.switched_on(), pytest.raises(Violation) as caught:
+        simulate(mutant.plan, MemoryStore)
+    assert caught.value.invariant == mutant.breaks
+
+
+@pytest.mark.control
+@every_mutant
+def test_the_directed_plan_is_harmless_without_it(mutant: Mutant) -> None:
+    simulate(mutant.plan, MemoryStore)
+
+
+@pytest.mark.hunt
+@pytest.mark.parametrize("mutant", [one for one in MUTANTS if one.random], ids=lambda mutant: mutant.key)
+def test_random_plans_kill_it(mutant: Mutant) -> None:
+    assert hunt(mutant) == found()[mutant.defect]
