@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from fastapi_task_manager.config import OperationalConfig
 from fastapi_task_manager.errors import ForeignLoopError, NotRunningError
-from fastapi_task_manager.runtime import Life
-from fastapi_task_manager.observers.logs import logger_of
 from fastapi_task_manager.group_registry import Roster
+from fastapi_task_manager.observers.logs import logger_of
+from fastapi_task_manager.runtime import Life
 from fastapi_task_manager.schema.health import HealthResponse
 from task_manager_core.application.node import Node
 from task_manager_core.ports import Observer, OpenBackend

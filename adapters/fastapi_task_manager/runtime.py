@@ -8,9 +8,9 @@ from datetime import datetime
 
 from fastapi_task_manager.config import OperationalConfig
 from fastapi_task_manager.errors import StartInterruptedError, StartTimedOutError
+from fastapi_task_manager.group_registry import Roster
 from fastapi_task_manager.observers.fanout import Fanout
 from fastapi_task_manager.observers.logs import LogObserver, logger_of
-from fastapi_task_manager.group_registry import Roster
 from fastapi_task_manager.signals import END_SIGNALS, Listener
 from task_manager_core.application.node import Node
 from task_manager_core.ports import Backend, Observer, OpenBackend

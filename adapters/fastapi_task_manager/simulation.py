@@ -19,6 +19,7 @@ from task_manager_core.domain.errors import DefinitionError, DuplicateGroup
 from task_manager_core.domain.identity import FunctionKey
 from task_manager_core.domain.task import Task as CoreTask
 from task_manager_core.ports import OpenBackend
+from task_manager_core.testing.cluster.clock import START
 from task_manager_core.testing.simulation import (
     REAL,
     Bodies,
@@ -40,7 +41,6 @@ from task_manager_core.testing.simulation import (
     stop,
     store_down,
 )
-from task_manager_core.testing.cluster.clock import START
 from task_manager_memory import MemoryStore
 
 __all__ = [

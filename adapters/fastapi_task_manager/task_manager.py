@@ -9,10 +9,10 @@ from weakref import WeakSet
 from fastapi_task_manager.backends import configured_backend
 from fastapi_task_manager.config import Config, OperationalConfig
 from fastapi_task_manager.declaration_args import Expression, Kwargs
-from fastapi_task_manager.lifespans import join
-from fastapi_task_manager.lifecycle import Lives
-from fastapi_task_manager.options import TaskOptions
 from fastapi_task_manager.group_registry import Roster
+from fastapi_task_manager.lifecycle import Lives
+from fastapi_task_manager.lifespans import join
+from fastapi_task_manager.options import TaskOptions
 from fastapi_task_manager.schema.health import HealthResponse
 from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup

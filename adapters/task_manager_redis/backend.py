@@ -7,18 +7,18 @@ from contextlib import asynccontextmanager
 
 from task_manager_core.domain.policy import Retention
 from task_manager_core.ports import Backend, Capabilities, Clock, OpenBackend
-from task_manager_redis.promotion_timer import Alarm
 from task_manager_redis.aside import Aside
-from task_manager_redis.membership import RedisAttendance
 from task_manager_redis.catalogue import RedisCatalogue
 from task_manager_redis.client import RedisClient
+from task_manager_redis.dispatch import RedisSchedule
 from task_manager_redis.driver import check
 from task_manager_redis.history import RedisHistory
 from task_manager_redis.leadership import RedisLeadership
-from task_manager_redis.run_queue import RedisRunQueue
-from task_manager_redis.dispatch import RedisSchedule
-from task_manager_redis.settings import RedisSettings
+from task_manager_redis.membership import RedisAttendance
 from task_manager_redis.notifier import RedisSignals
+from task_manager_redis.promotion_timer import Alarm
+from task_manager_redis.run_queue import RedisRunQueue
+from task_manager_redis.settings import RedisSettings
 
 
 def redis_backend(settings: RedisSettings) -> OpenBackend:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from task_manager_core.ports import codec
-from task_manager_core.ports.codec import milliseconds
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Plan, Skipped
 from task_manager_core.domain.task import StoredTask
-from task_manager_core.ports import Changes, Conflict, Definition
+from task_manager_core.ports import Changes, Conflict, Definition, codec
+from task_manager_core.ports.codec import milliseconds
 from task_manager_redis.aside import Aside
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
 from task_manager_redis.client import RedisClient

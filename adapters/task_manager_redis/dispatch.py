@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from task_manager_core.ports.codec import encode_run, milliseconds
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Advance, Agenda, DueTask
 from task_manager_core.domain.run import Run
+from task_manager_core.ports.codec import encode_run, milliseconds
 from task_manager_redis.aside import Aside
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
 from task_manager_redis.catalogue import plan_arguments, skip_arguments, task_argument

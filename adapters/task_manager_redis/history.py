@@ -9,12 +9,12 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from task_manager_core.ports.codec import decode_presence, decode_record, decode_skipped, instant
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import Plan, Skipped, SkipReason
 from task_manager_core.domain.run import AttemptRecord, RunState
+from task_manager_core.ports.codec import decode_presence, decode_record, decode_skipped, instant
 from task_manager_redis.aside import Aside
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
 from task_manager_redis.catalogue import task_argument

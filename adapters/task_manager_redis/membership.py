@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from task_manager_core.ports.codec import encode_presence
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.observation import Presence
+from task_manager_core.ports.codec import encode_presence
 from task_manager_redis.client import RedisClient
 from task_manager_redis.scripts import script
 

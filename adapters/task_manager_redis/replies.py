@@ -6,8 +6,8 @@ from datetime import datetime
 from enum import Enum
 from typing import TypeAlias, TypeVar
 
-from task_manager_core.ports.codec import instant
 from task_manager_core.domain.errors import BackendCorrupt
+from task_manager_core.ports.codec import instant
 
 Reply: TypeAlias = "int | str | list[Reply] | None"
 

@@ -11,21 +11,21 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from task_manager_core.ports.codec import decode_run, encode_record, encode_run
 from task_manager_core.domain.errors import BackendCorrupt, BackendUnavailable
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.run import Claim, Retried, Run, Settlement
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension
-from task_manager_redis.promotion_timer import LOOKING, Alarm
+from task_manager_core.ports.codec import decode_run, encode_record, encode_run
 from task_manager_redis.aside import Aside
 from task_manager_redis.batches import BYTES_PER_SCRIPT, RUNS_PER_SCRIPT, TASKS_PER_SCRIPT, batches
 from task_manager_redis.catalogue import task_argument
 from task_manager_redis.client import RedisClient
+from task_manager_redis.dispatch import slot_argument
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode, encode, encode_run_id, encode_task, shown
+from task_manager_redis.promotion_timer import LOOKING, Alarm
 from task_manager_redis.replies import Reply, items, member, number, numbers, row, text, texts
-from task_manager_redis.dispatch import slot_argument
 from task_manager_redis.scripts import script
 from task_manager_redis.sweeping import sweep
 

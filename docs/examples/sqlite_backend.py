@@ -22,8 +22,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from sqlite_file import UNREADABLE_PAUSE, File, claim_of, due_of, key_of, line_of, live_of, ms, patiently, stored_of
-from task_manager_core.ports import codec
-from task_manager_core.ports.codec import instant, milliseconds, span
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Held, Term
 from task_manager_core.domain.observation import Presence, Snapshot, TaskView
@@ -43,7 +41,9 @@ from task_manager_core.ports import (
     Definition,
     Enqueued,
     Extension,
+    codec,
 )
+from task_manager_core.ports.codec import instant, milliseconds, span
 
 if TYPE_CHECKING:
     from task_manager_core.testing.conformance import Harness

@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from task_manager_core.ports import codec
-from task_manager_core.ports.codec import instant, milliseconds, span
 from task_manager_core.domain.errors import BackendCorrupt, BackendMisconfigured, BackendUnavailable
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Term
@@ -21,7 +19,8 @@ from task_manager_core.domain.planning import DueTask, Plan, Skipped
 from task_manager_core.domain.policy import Priority, Retention
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Run, RunState
 from task_manager_core.domain.task import StoredTask
-from task_manager_core.ports import CHANGES_REMEMBERED, Clock
+from task_manager_core.ports import CHANGES_REMEMBERED, Clock, codec
+from task_manager_core.ports.codec import instant, milliseconds, span
 
 T = TypeVar("T")
 

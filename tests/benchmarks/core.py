@@ -13,6 +13,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import cycle
 
 from task_manager_core.domain.backoff import Backoff
+from task_manager_core.domain.identity import NodeId, TaskKey
+from task_manager_core.domain.planning import DueTask, advance, first_plan
+from task_manager_core.domain.policy import RetryPolicy
+from task_manager_core.domain.preview import upcoming
+from task_manager_core.domain.run import Claim, Settlement, Succeeded
+from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.task import Task
 from task_manager_core.ports.codec import (
     decode_record,
     decode_run,
@@ -21,13 +28,6 @@ from task_manager_core.ports.codec import (
     encode_run,
     encode_task,
 )
-from task_manager_core.domain.identity import NodeId, TaskKey
-from task_manager_core.domain.planning import DueTask, advance, first_plan
-from task_manager_core.domain.policy import RetryPolicy
-from task_manager_core.domain.preview import upcoming
-from task_manager_core.domain.run import Claim, Settlement, Succeeded
-from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECONDS = 0.2

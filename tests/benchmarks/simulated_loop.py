@@ -6,8 +6,7 @@ import asyncio
 import time
 
 from task_manager_core.testing.cluster.decider import Decider
-from task_manager_core.testing.cluster.run import run_simulation
-from task_manager_core.testing.cluster.run import spawn
+from task_manager_core.testing.cluster.run import run_simulation, spawn
 
 NODES = 5
 INTERVAL = 0.1

@@ -16,10 +16,9 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task
-from task_manager_core.testing.campaign.checkers import Checker
-from task_manager_core.testing.cluster.decider import Decider
+from task_manager_core.testing.campaign.checkers import Checker, every_checker
 from task_manager_core.testing.cluster.cluster import World
-from task_manager_core.testing.campaign.checkers import every_checker
+from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.cluster.run import run_simulation
 from task_manager_memory import MemoryStore
 

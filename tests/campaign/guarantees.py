@@ -14,8 +14,8 @@ from pathlib import Path
 
 from task_manager_core.testing.campaign.campaign import simulate
 from task_manager_core.testing.campaign.checkers import CHECKERS, Violation
-from task_manager_core.testing.cluster.drawing import random_plan
 from task_manager_core.testing.campaign.liveness import Liveness
+from task_manager_core.testing.cluster.drawing import random_plan
 from task_manager_memory import MemoryStore
 from tests.campaign.mutants import MUTANTS, Mutant
 

@@ -14,8 +14,8 @@ from itertools import count
 from typing import Any
 
 from task_manager_core.application import control
-from task_manager_core.application.executor import Caller
 from task_manager_core.application.elector import Elector
+from task_manager_core.application.executor import Caller
 from task_manager_core.application.registrar import Registrar
 from task_manager_core.application.registry import Function, Registry
 from task_manager_core.application.worker import Worker
@@ -30,16 +30,16 @@ from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement, Succeeded
 from task_manager_core.domain.task import StoredTask, Task
 from task_manager_core.ports import REQUEST_MEMORY, Definition, Enqueued, Extension
-from task_manager_core.testing.cluster.link import Side
-from task_manager_core.testing.cluster.clock import local_clock
 from task_manager_core.testing.campaign.faults import Fault, FaultKind, Point
 from task_manager_core.testing.campaign.plan import Plan, TaskPlan
+from task_manager_core.testing.cluster.clock import local_clock
+from task_manager_core.testing.cluster.link import Side
 from task_manager_core.testing.cluster.process import ENVIRONMENT
 from task_manager_core.testing.cluster.run import sim_loop
 from task_manager_memory.catalogue import MemoryCatalogue
+from task_manager_memory.dispatch import MemorySchedule
 from task_manager_memory.leadership import MemoryLeadership
 from task_manager_memory.run_queue import MemoryRunQueue
-from task_manager_memory.dispatch import MemorySchedule
 from task_manager_memory.state import Entry, Place, State
 
 SHORT = timedelta(milliseconds=5)

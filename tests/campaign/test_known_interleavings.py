@@ -18,16 +18,16 @@ from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.planning import Plan as NextSlot
 from task_manager_core.domain.run import Claim, Expired, Settlement
 from task_manager_core.domain.task import Task
-from task_manager_core.testing.cluster.failures import SimBudget
 from task_manager_core.testing.campaign.campaign import simulate
-from task_manager_core.testing.cluster.link import Side
 from task_manager_core.testing.campaign.checkers import Violation
 from task_manager_core.testing.campaign.checkers.attempts import OneAttempt, OneOutcome
 from task_manager_core.testing.campaign.checkers.slots import NoSilentGap
-from task_manager_core.testing.cluster.effects import AgendaRead, Fact
 from task_manager_core.testing.campaign.faults import Fault, FaultKind, Point
 from task_manager_core.testing.campaign.model import Execution, Ledger
 from task_manager_core.testing.campaign.plan import Plan, TaskPlan
+from task_manager_core.testing.cluster.effects import AgendaRead, Fact
+from task_manager_core.testing.cluster.failures import SimBudget
+from task_manager_core.testing.cluster.link import Side
 from task_manager_memory import MemoryStore
 from task_manager_memory.catalogue import MemoryCatalogue
 from tests.campaign.mutants import MUTANTS, Mutant

@@ -18,15 +18,14 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task
 from task_manager_core.testing import Recorder
-from task_manager_core.testing.cluster.clock import START
-from task_manager_core.testing.cluster.decider import Decider
-from task_manager_core.testing.cluster.clock import SimClock
-from task_manager_core.testing.cluster.cluster import World
-from task_manager_core.testing.campaign.checkers import every_checker
-from task_manager_core.testing.cluster.run import run_simulation
 from task_manager_core.testing.campaign.campaign import replay_line, simulate
+from task_manager_core.testing.campaign.checkers import every_checker
 from task_manager_core.testing.campaign.faults import MEANING, Fault, FaultKind
 from task_manager_core.testing.campaign.plan import POLICY, Plan, TaskPlan
+from task_manager_core.testing.cluster.clock import START, SimClock
+from task_manager_core.testing.cluster.cluster import World
+from task_manager_core.testing.cluster.decider import Decider
+from task_manager_core.testing.cluster.run import run_simulation
 from task_manager_memory import MemoryStore
 
 ROOT = Path(__file__).parent.parent.parent

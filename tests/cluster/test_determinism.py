@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.campaign.campaign import simulate
-from task_manager_core.testing.cluster.link import Side
 from task_manager_core.testing.campaign.faults import Fault, FaultKind, Point
 from task_manager_core.testing.campaign.plan import Plan, TaskPlan
+from task_manager_core.testing.cluster.decider import Decider
+from task_manager_core.testing.cluster.link import Side
 from task_manager_memory import MemoryStore
 
 ROOT = Path(__file__).parent.parent.parent

@@ -18,16 +18,11 @@ import pytest
 from hypothesis import find, settings
 from hypothesis import strategies as st
 
-from task_manager_core.testing.cluster.process import ENVIRONMENT
 from task_manager_core.testing.cluster.decider import Decider
-from task_manager_core.testing.cluster.failures import SimBudget
-from task_manager_core.testing.cluster.failures import SimDeadlock
-from task_manager_core.testing.cluster.failures import SimLeak
+from task_manager_core.testing.cluster.failures import SimBudget, SimDeadlock, SimLeak
 from task_manager_core.testing.cluster.loop import SimLoop
-from task_manager_core.testing.cluster.process import node
-from task_manager_core.testing.cluster.run import run_simulation
-from task_manager_core.testing.cluster.run import sim_loop
-from task_manager_core.testing.cluster.run import spawn
+from task_manager_core.testing.cluster.process import ENVIRONMENT, node
+from task_manager_core.testing.cluster.run import run_simulation, sim_loop, spawn
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -6,7 +6,6 @@ import pytest
 
 from tests.e2e.draining import leader_terminated
 from tests.e2e.history_checks import assert_accounted_for, assert_dispatched_at_most_once, repeated
-from tests.e2e.scenarios import Scenes
 from tests.e2e.legacy_failures import (
     DOORS,
     FEW,
@@ -19,6 +18,7 @@ from tests.e2e.legacy_failures import (
     rolling_deploy,
     together,
 )
+from tests.e2e.scenarios import Scenes
 
 pytestmark = pytest.mark.e2e
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from task_manager_core.ports import codec
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.observation import Presence
@@ -21,6 +20,7 @@ from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task
+from task_manager_core.ports import codec
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TASK = Task(

@@ -28,6 +28,8 @@ from task_manager_core.domain.policy import (
 )
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task
+from task_manager_core.testing.cluster.failures import SimLeak
+from task_manager_core.testing.cluster.link import Latency
 from task_manager_core.testing.simulation import (
     REAL,
     Bodies,
@@ -46,8 +48,6 @@ from task_manager_core.testing.simulation import (
     stop,
     store_down,
 )
-from task_manager_core.testing.cluster.link import Latency
-from task_manager_core.testing.cluster.failures import SimLeak
 from task_manager_memory import MemoryStore
 
 START = datetime(2026, 1, 5, tzinfo=UTC)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.conformance import clock_harness
+from task_manager_core.testing.conformance.cli_target import opener
 from task_manager_core.testing.conformance.laws import laws_of
 from task_manager_core.testing.conformance.model import compare
-from task_manager_core.testing.conformance.cli_target import opener
-from task_manager_core.testing.conformance.sequences import chosen
 from task_manager_core.testing.conformance.plugin import Verdict, verdict_of
+from task_manager_core.testing.conformance.sequences import chosen
 from task_manager_core.testing.conformance.store import Store
-from task_manager_core.testing.cluster.decider import Decider
 from task_manager_memory import open_backend
 from tests.testing.broken import BROKEN
 from tests.testing.broken.judging import failures

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Header, Query
 
 from fastapi_task_manager.api.action_log import Acting, Action
 from fastapi_task_manager.api.bodies import reads
-from fastapi_task_manager.api.errors import bounded, refusals
 from fastapi_task_manager.api.dependencies import ActionFilters, OnlyKnownParameters, said
+from fastapi_task_manager.api.errors import bounded, refusals
 from fastapi_task_manager.api.responses import shown_action, shown_runs
 from fastapi_task_manager.observers.logs import logger_of
 from fastapi_task_manager.schema.task import TaskActionResponse, TaskRunsResponse, TriggerRequest

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Header, Query, Response
 
 from fastapi_task_manager.api.action_log import Acting
 from fastapi_task_manager.api.bodies import reads
-from fastapi_task_manager.api.errors import bounded, refusals
 from fastapi_task_manager.api.dependencies import KeyInPath, OnlyKnownParameters, possible_key
+from fastapi_task_manager.api.errors import bounded, refusals
 from fastapi_task_manager.api.responses import shown_dynamic_task
 from fastapi_task_manager.schema.task import (
     ChangeDynamicTaskRequest,

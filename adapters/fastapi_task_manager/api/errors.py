@@ -17,10 +17,10 @@ from starlette.exceptions import HTTPException
 
 from fastapi_task_manager.api.action_log import acts, log_action, log_turned_away
 from fastapi_task_manager.api.bodies import refuse_other_than_json
-from fastapi_task_manager.api.loop_lag import Pulse
-from fastapi_task_manager.api.requests import ManagedRequest
 from fastapi_task_manager.api.cross_site import refuse_foreign_site
+from fastapi_task_manager.api.loop_lag import Pulse
 from fastapi_task_manager.api.rejection import TurnedAway
+from fastapi_task_manager.api.requests import ManagedRequest
 from fastapi_task_manager.errors import ProcessBusyError
 from fastapi_task_manager.schema.error import ErrorResponse
 from task_manager_core.domain.errors import (

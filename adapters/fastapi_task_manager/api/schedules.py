@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query
 
 from fastapi_task_manager.api.bodies import reads
-from fastapi_task_manager.api.forecast import Forecasts
-from fastapi_task_manager.api.errors import refusals
 from fastapi_task_manager.api.dependencies import KeyInPath, OnlyKnownParameters
+from fastapi_task_manager.api.errors import refusals
+from fastapi_task_manager.api.forecast import Forecasts
 from fastapi_task_manager.schema.schedule import PreviewRequest, UpcomingResponse
 from task_manager_core.domain.cron import CronExpression
 from task_manager_core.domain.preview import MOST_UPCOMING, Upcoming, search

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from fastapi_task_manager.api.errors import RETRY_LATER
 from fastapi_task_manager.api.dependencies import OnlyKnownParameters
+from fastapi_task_manager.api.errors import RETRY_LATER
 from fastapi_task_manager.schema import task_group as shown
 from fastapi_task_manager.schema.health import ConfigResponse, HealthResponse
 from fastapi_task_manager.schema.task import RegisteredFunctionInfo, RegisteredFunctionsResponse

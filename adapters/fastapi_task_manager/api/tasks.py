@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from fastapi_task_manager.api.limiter import Lane
-from fastapi_task_manager.api.errors import bounded, refusals, store_time
 from fastapi_task_manager.api.dependencies import Filters, KeyInPath, OnlyKnownParameters
+from fastapi_task_manager.api.errors import bounded, refusals, store_time
+from fastapi_task_manager.api.limiter import Lane
 from fastapi_task_manager.api.responses import shown_explanation, shown_run, shown_skips, shown_task
 from fastapi_task_manager.api.streaming import Lists, an_object, as_answer, written
 from fastapi_task_manager.schema.explanation import TaskExplanation

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
-from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.abandoned_slots import given_up_by_now
+from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.registry import Registry
 from task_manager_core.application.wishes import Wishes
 from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, StoreSetBack

@@ -14,8 +14,8 @@ from datetime import timedelta
 from typing import Literal, assert_never
 
 from task_manager_core.application.attempt import Attempt, AttemptKey, Ending, Finished, key_of
-from task_manager_core.application.executor import Caller
 from task_manager_core.application.context import ContextLogger, RunContext
+from task_manager_core.application.executor import Caller
 from task_manager_core.application.failure import WorkerLost, class_names, failure_of
 from task_manager_core.application.registry import Function, Registry
 from task_manager_core.application.unknown_runs import Strangers

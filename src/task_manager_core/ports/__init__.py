@@ -6,12 +6,14 @@ answer.
 An exception means "unknown": asking again with the same arguments is always safe.
 """
 
-from task_manager_core.ports.membership import Attendance
 from task_manager_core.ports.backend import Backend, Capabilities, OpenBackend
 from task_manager_core.ports.catalogue import CHANGES_REMEMBERED, Catalogue, Changes, Conflict, Definition
 from task_manager_core.ports.clock import Clock
+from task_manager_core.ports.dispatch import Schedule
 from task_manager_core.ports.history import History
 from task_manager_core.ports.leadership import Leadership
+from task_manager_core.ports.membership import Attendance
+from task_manager_core.ports.notifier import Signals
 from task_manager_core.ports.observer import Observer
 from task_manager_core.ports.run_queue import (
     REPEAT_MEMORY,
@@ -22,8 +24,6 @@ from task_manager_core.ports.run_queue import (
     Extension,
     RunQueue,
 )
-from task_manager_core.ports.dispatch import Schedule
-from task_manager_core.ports.notifier import Signals
 
 __all__ = [
     "CHANGES_REMEMBERED",

@@ -12,14 +12,14 @@ from typing import Protocol
 
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.policy import Retention
-from task_manager_core.ports.membership import Attendance
 from task_manager_core.ports.catalogue import Catalogue
 from task_manager_core.ports.clock import Clock
+from task_manager_core.ports.dispatch import Schedule
 from task_manager_core.ports.history import History
 from task_manager_core.ports.leadership import Leadership
-from task_manager_core.ports.run_queue import RunQueue
-from task_manager_core.ports.dispatch import Schedule
+from task_manager_core.ports.membership import Attendance
 from task_manager_core.ports.notifier import Signals
+from task_manager_core.ports.run_queue import RunQueue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

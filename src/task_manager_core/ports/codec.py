@@ -19,11 +19,11 @@ from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKe
 from task_manager_core.domain.observation import Presence
 from task_manager_core.domain.planning import Skipped, SkipReason
 from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap, Priority, RetryPolicy
-from task_manager_core.ports.reader import VERSION, Reader, instant, is_list, milliseconds, span
 from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap, Rule
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, Run
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task
+from task_manager_core.ports.reader import VERSION, Reader, instant, is_list, milliseconds, span
 
 __all__ = [
     "VERSION",

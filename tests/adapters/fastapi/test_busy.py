@@ -16,10 +16,10 @@ import pytest
 from fastapi import Depends, FastAPI, Response
 
 from fastapi_task_manager import TaskGroup
+from fastapi_task_manager.api import errors as refusals
 from fastapi_task_manager.api import forecast
 from fastapi_task_manager.api import limiter as lanes
 from fastapi_task_manager.api import loop_lag as pulse
-from fastapi_task_manager.api import errors as refusals
 from fastapi_task_manager.api.limiter import Lane
 from fastapi_task_manager.errors import ProcessBusyError
 from fastapi_task_manager.schema.task import TaskDetailed, TaskStatistics

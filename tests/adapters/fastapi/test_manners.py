@@ -9,8 +9,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from fastapi_task_manager import TaskGroup
 from tests.adapters.fastapi.application import PREFIX, build, client_of, serving
-from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
 from tests.adapters.fastapi.test_bodies import application as protected
+from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
 
 READING = ["/health", "/config", "/task-groups", "/functions", "/tasks", "/tasks/g/t/statistics", "/tasks/g/t/explain"]
 

@@ -10,8 +10,8 @@ import redis
 from redis.typing import EncodableT, FieldT
 
 from task_manager_core.domain.run import Succeeded
-from task_manager_core.testing.conformance.factories import definition, key, run, task
 from task_manager_core.testing.conformance.catalogue import Reader, load, written
+from task_manager_core.testing.conformance.factories import definition, key, run, task
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.history import LINES_PER_PAGE

@@ -20,8 +20,8 @@ from task_manager_core.testing.conformance.factories import HOUR, SECOND, TTL, W
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings, SentinelSettings, redis_backend
-from tests.adapters.redis.shifted_time import PREFIX, MovedRedis, open_moved
 from tests.adapters.redis.server_time import QUICK, every_verb, nowhere, opened
+from tests.adapters.redis.shifted_time import PREFIX, MovedRedis, open_moved
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until_async
 

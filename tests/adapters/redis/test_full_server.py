@@ -26,9 +26,9 @@ from task_manager_core.testing.conformance.factories import (
 )
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
+from tests.adapters.redis.server_time import contents
 from tests.adapters.redis.shifted_time import MovedRedis, open_moved
 from tests.adapters.redis.test_half_scripts import SCENES, Scene, outcome
-from tests.adapters.redis.server_time import contents
 from tests.redis_server import RedisServer
 
 ADDING = {"enqueue", "hold", "commit", "commit_and_hold", "put", "change"}

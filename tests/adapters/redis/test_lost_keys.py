@@ -30,9 +30,9 @@ from task_manager_core.testing.conformance.factories import (
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.keys import encode_task
+from tests.adapters.redis.server_time import every_verb
 from tests.adapters.redis.shifted_time import PREFIX, MovedRedis, open_moved
 from tests.adapters.redis.test_keyspace import EXPIRING, workout
-from tests.adapters.redis.server_time import every_verb
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until_async
 

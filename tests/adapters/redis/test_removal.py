@@ -11,7 +11,17 @@ import redis
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.run import Claim, Retried, Run
 from task_manager_core.ports import Cancelling, Enqueued
-from task_manager_core.testing.conformance.factories import HOUR, TTL, WORKER, exclusive, key, run, runs, settlement, task
+from task_manager_core.testing.conformance.factories import (
+    HOUR,
+    TTL,
+    WORKER,
+    exclusive,
+    key,
+    run,
+    runs,
+    settlement,
+    task,
+)
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.batches import RUNS_PER_SCRIPT

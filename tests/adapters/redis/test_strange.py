@@ -29,10 +29,10 @@ from task_manager_core.testing.conformance.factories import (
 )
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
+from tests.adapters.redis.server_time import every_verb
 from tests.adapters.redis.shifted_time import MovedRedis, open_moved
 from tests.adapters.redis.test_keyspace import EXPIRING, workout
 from tests.adapters.redis.test_lost_keys import goes_on, ours, the_keys
-from tests.adapters.redis.server_time import every_verb
 from tests.redis_server import RedisServer
 
 LOW = ours("runs", "low")

@@ -18,7 +18,17 @@ from redis.crc import key_slot
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import Priority
-from task_manager_core.testing.conformance.factories import HOUR, NOTHING, SECOND, TTL, WORKER, exclusive, key, run, task
+from task_manager_core.testing.conformance.factories import (
+    HOUR,
+    NOTHING,
+    SECOND,
+    TTL,
+    WORKER,
+    exclusive,
+    key,
+    run,
+    task,
+)
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings, SentinelSettings
 from tests.adapters.redis.server_time import opened

@@ -17,8 +17,8 @@ from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings
 from task_manager_redis.scripts import script
-from tests.adapters.redis.shifted_time import PREFIX, MovedRedis, open_moved
 from tests.adapters.redis.server_time import QUICK, contents, every_verb, opened
+from tests.adapters.redis.shifted_time import PREFIX, MovedRedis, open_moved
 from tests.redis_server import RedisServer
 
 

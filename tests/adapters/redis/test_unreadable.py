@@ -15,11 +15,10 @@ import pytest
 import pytest_asyncio
 import redis
 
-from task_manager_core.ports import codec
-from task_manager_core.ports import reader
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.run import Exhausted, Retried, RunState
+from task_manager_core.ports import codec, reader
 from task_manager_core.testing.conformance.factories import (
     HOUR,
     NOTHING,

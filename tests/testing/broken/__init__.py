@@ -1,8 +1,8 @@
 """Stores with one mistake each, of the kind that their authors make, and the law that finds it."""
 
+from tests.testing.broken import backend as whole
 from tests.testing.broken import catalogue, history, leadership, run_queue, waiting
 from tests.testing.broken import dispatch as schedule
-from tests.testing.broken import backend as whole
 from tests.testing.broken.making import BrokenStore
 
 BROKEN: tuple[BrokenStore, ...] = (

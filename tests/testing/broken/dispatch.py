@@ -10,8 +10,8 @@ from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Advance, Agenda
 from task_manager_core.domain.run import Run
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Enqueued
-from task_manager_memory.run_queue import MemoryRunQueue
 from task_manager_memory.dispatch import MemorySchedule
+from task_manager_memory.run_queue import MemoryRunQueue
 from tests.testing.broken.making import BrokenStore, memory, round_trip, silence
 
 

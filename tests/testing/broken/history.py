@@ -11,9 +11,9 @@ from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.observation import Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import Skipped
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Settlement
-from task_manager_memory.membership import MemoryAttendance
 from task_manager_memory.catalogue import MemoryCatalogue
 from task_manager_memory.history import MemoryHistory
+from task_manager_memory.membership import MemoryAttendance
 from task_manager_memory.run_queue import MemoryRunQueue
 from task_manager_memory.state import Entry, State
 from tests.testing.broken.making import BrokenStore, memory, round_trip

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from task_manager_core.domain.policy import Retention
 from task_manager_core.ports import Backend, Capabilities, Clock
 from task_manager_core.testing.conformance import Harness, clock_harness
-from task_manager_memory.membership import MemoryAttendance
 from task_manager_memory.catalogue import MemoryCatalogue
+from task_manager_memory.dispatch import MemorySchedule
 from task_manager_memory.history import MemoryHistory
 from task_manager_memory.leadership import MemoryLeadership
-from task_manager_memory.run_queue import MemoryRunQueue
-from task_manager_memory.dispatch import MemorySchedule
+from task_manager_memory.membership import MemoryAttendance
 from task_manager_memory.notifier import MemorySignals
+from task_manager_memory.run_queue import MemoryRunQueue
 from task_manager_memory.state import Bell, State
 
 PATIENCE = 0.5

@@ -13,12 +13,12 @@ from task_manager_core.testing.campaign.coverage import SIGHTS
 from task_manager_core.testing.campaign.faults import Fault, FaultKind
 from task_manager_core.testing.campaign.injector import Injector
 from task_manager_core.testing.campaign.liveness import Liveness
-from task_manager_core.testing.cluster.loop import DEFAULT_BUDGET
 from task_manager_core.testing.campaign.plan import POLICY, Plan
-from task_manager_core.testing.cluster.run import run_simulation
-from task_manager_core.testing.cluster.stores import SimStore
 from task_manager_core.testing.campaign.workload import declaring
 from task_manager_core.testing.cluster.cluster import World
+from task_manager_core.testing.cluster.loop import DEFAULT_BUDGET
+from task_manager_core.testing.cluster.run import run_simulation
+from task_manager_core.testing.cluster.stores import SimStore
 
 EVERYTHING = (*SIGHTS, *(f"fault: {kind.value}" for kind in FaultKind), "fault: tiny")
 """What a campaign has to have seen."""

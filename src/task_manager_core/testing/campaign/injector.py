@@ -12,11 +12,11 @@ from task_manager_core.application.control import Control
 from task_manager_core.application.node import Node
 from task_manager_core.domain.errors import BackendError, BackendUnavailable, DefinitionError, RefusedError
 from task_manager_core.domain.identity import TaskKey
-from task_manager_core.testing.cluster.link import Channel, Happening, Side
 from task_manager_core.testing.campaign.faults import PEOPLE, Fault, FaultKind, Point
 from task_manager_core.testing.campaign.plan import TaskPlan, key_of
-from task_manager_core.testing.cluster.process import ENVIRONMENT
 from task_manager_core.testing.cluster.cluster import World
+from task_manager_core.testing.cluster.link import Channel, Happening, Side
+from task_manager_core.testing.cluster.process import ENVIRONMENT
 
 ASKS = 4
 """A person whose request is not answered asks again so often, with the same request id."""

@@ -21,8 +21,8 @@ from task_manager_core.domain.policy import (
 )
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task
-from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.campaign.faults import Fault, number
+from task_manager_core.testing.cluster.decider import Decider
 
 POLICY = NodePolicy(
     leadership=LeadershipPolicy(heartbeat=timedelta(seconds=1), retry_interval=timedelta(seconds=2)),

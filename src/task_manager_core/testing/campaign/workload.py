@@ -13,8 +13,8 @@ from task_manager_core.domain.task import Task
 from task_manager_core.testing.campaign.injector import Injector
 from task_manager_core.testing.campaign.model import Execution
 from task_manager_core.testing.campaign.plan import TaskPlan
-from task_manager_core.testing.cluster.violation import Violation
 from task_manager_core.testing.cluster.cluster import Declare, World
+from task_manager_core.testing.cluster.violation import Violation
 
 
 class PlannedFailure(Exception):

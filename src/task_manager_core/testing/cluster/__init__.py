@@ -5,9 +5,9 @@ makes comes out of a `Decider`, so that a failure is a seed, or a short list of 
 as you ask.
 """
 
-from task_manager_core.testing.cluster.link import Latency
 from task_manager_core.testing.campaign.checkers import Checker, Violation, every_checker
 from task_manager_core.testing.cluster.clock import START, SimClock
+from task_manager_core.testing.cluster.cluster import Life, World
 from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.cluster.failures import (
     SimBudget,
@@ -16,11 +16,11 @@ from task_manager_core.testing.cluster.failures import (
     SimulationError,
     Unhandled,
 )
+from task_manager_core.testing.cluster.link import Latency
 from task_manager_core.testing.cluster.loop import SimLoop
 from task_manager_core.testing.cluster.process import ENVIRONMENT, SimTask, node
 from task_manager_core.testing.cluster.run import SimResult, run_simulation, sim_loop, spawn
 from task_manager_core.testing.cluster.stores import CopyableStore, SimStore
-from task_manager_core.testing.cluster.cluster import Life, World
 
 __all__ = [
     "ENVIRONMENT",

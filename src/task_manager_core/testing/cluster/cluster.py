@@ -20,12 +20,12 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.policy import NodePolicy, Retention
 from task_manager_core.ports import Backend, Observer, OpenBackend
-from task_manager_core.testing.cluster.link import Channel, Happening, Latency, Side, StoreWeather, Weather
 from task_manager_core.testing.campaign.checkers import Checker, Violation
-from task_manager_core.testing.cluster.clock import START, SimClock, StoreClock, local_clock
 from task_manager_core.testing.campaign.coverage import Coverage
-from task_manager_core.testing.cluster.effects import Fact
 from task_manager_core.testing.campaign.model import Books, Execution, Known, Ledger
+from task_manager_core.testing.cluster.clock import START, SimClock, StoreClock, local_clock
+from task_manager_core.testing.cluster.effects import Fact
+from task_manager_core.testing.cluster.link import Channel, Happening, Latency, Side, StoreWeather, Weather
 from task_manager_core.testing.cluster.ports import wrapped
 from task_manager_core.testing.cluster.process import ENVIRONMENT
 from task_manager_core.testing.cluster.run import sim_loop

@@ -30,8 +30,8 @@ from task_manager_core.ports import (
     Signals,
 )
 from task_manager_core.testing.cluster import effects as facts
-from task_manager_core.testing.cluster.link import Channel
 from task_manager_core.testing.cluster.effects import Fact
+from task_manager_core.testing.cluster.link import Channel
 
 
 def wrapped(backend: Backend, channel: Channel) -> Backend:

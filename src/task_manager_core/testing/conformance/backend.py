@@ -14,6 +14,8 @@ from task_manager_core.domain.leadership import Held
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import AttemptStatus, Exhausted, Retried
 from task_manager_core.ports import Cancelling, Enqueued, Extension
+from task_manager_core.testing.cluster.decider import Decider
+from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     HOUR,
     MINUTE,
@@ -29,7 +31,6 @@ from task_manager_core.testing.conformance.factories import (
     skipped,
     task,
 )
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.sequences import (
     OPENING,
@@ -39,7 +40,6 @@ from task_manager_core.testing.conformance.sequences import (
     chosen,
 )
 from task_manager_core.testing.conformance.store import Store
-from task_manager_core.testing.cluster.decider import Decider
 
 MEETING = (
     ("a", "b:c"), ("a:b", "c"), ("a:", "b:c"), ("a", ":b:c"),

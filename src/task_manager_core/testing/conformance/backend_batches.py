@@ -13,6 +13,7 @@ from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.run import AttemptStatus, Claim, Retried, Run, RunState
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Cancelling, Enqueued, Extension
+from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     HOUR,
     MINUTE,
@@ -29,7 +30,6 @@ from task_manager_core.testing.conformance.factories import (
     skipped,
     task,
 )
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 

@@ -22,6 +22,7 @@ from task_manager_core.domain.planning import Agenda
 from task_manager_core.domain.run import Claim, Outcome, Retried, Run, Succeeded
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Changes, Conflict
+from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
@@ -37,7 +38,6 @@ from task_manager_core.testing.conformance.factories import (
     skipped,
     task,
 )
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 

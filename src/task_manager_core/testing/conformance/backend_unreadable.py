@@ -11,13 +11,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from task_manager_core.ports import codec
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.ports.reader import Reader
 from task_manager_core.domain.run import Exhausted, Failure, RunState
-from task_manager_core.testing.conformance.factories import HOUR, TTL, key, presence, run, runs, settlement, task
+from task_manager_core.ports import codec
+from task_manager_core.ports.reader import Reader
 from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.factories import HOUR, TTL, key, presence, run, runs, settlement, task
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 

@@ -9,6 +9,7 @@ from task_manager_core.domain.policy import Overlap
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import StoredTask, Task
 from task_manager_core.ports import Cancelling, Changes, Conflict, Definition, Enqueued
+from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
@@ -25,7 +26,6 @@ from task_manager_core.testing.conformance.factories import (
     skipped,
     task,
 )
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 

@@ -15,6 +15,8 @@ from task_manager_core.domain.run import Retried
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import Task, canonical_kwargs
 from task_manager_core.ports import CHANGES_REMEMBERED, Cancelling, Conflict, Enqueued
+from task_manager_core.testing.conformance.catalogue import Reader, load, written
+from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
@@ -32,8 +34,6 @@ from task_manager_core.testing.conformance.factories import (
     skipped,
     task,
 )
-from task_manager_core.testing.conformance.catalogue import Reader, load, written
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 

@@ -12,6 +12,7 @@ from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.run import Retried, RunState
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Enqueued
+from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
@@ -29,7 +30,6 @@ from task_manager_core.testing.conformance.factories import (
     skipped,
     task,
 )
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store, near
 

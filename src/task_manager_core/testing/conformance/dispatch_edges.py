@@ -7,6 +7,8 @@ from dataclasses import replace
 from task_manager_core.domain.planning import Plan
 from task_manager_core.domain.run import Retried
 from task_manager_core.ports import Definition
+from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.dispatch import Due
 from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
@@ -22,9 +24,7 @@ from task_manager_core.testing.conformance.factories import (
     skipped,
     task,
 )
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
-from task_manager_core.testing.conformance.dispatch import Due
 from task_manager_core.testing.conformance.store import Store
 
 

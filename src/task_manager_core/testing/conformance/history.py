@@ -8,6 +8,7 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.planning import Skipped, SkipReason
 from task_manager_core.domain.run import AttemptStatus, Cancelled, Exhausted, Failure, Retried, RunState, Succeeded
 from task_manager_core.ports import Cancelling, Enqueued
+from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
@@ -27,7 +28,6 @@ from task_manager_core.testing.conformance.factories import (
     skipped,
     task,
 )
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import EVERYTHING, Store, near
 

@@ -9,8 +9,8 @@ import pytest
 
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Held, Term
-from task_manager_core.testing.conformance.factories import HOUR, ODD, SECOND, TTL
 from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.factories import HOUR, ODD, SECOND, TTL
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import SLACK, Store
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.testing.conformance.factories import HOUR, MINUTE, ODD, SECOND, TTL, key, presence
 from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.factories import HOUR, MINUTE, ODD, SECOND, TTL, key, presence
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import SLACK, Store
 

@@ -6,8 +6,8 @@ import asyncio
 from datetime import timedelta
 
 from task_manager_core.ports import Cancelling
-from task_manager_core.testing.conformance.factories import TTL, WORKER, definition, key, run, task
 from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.factories import TTL, WORKER, definition, key, run, task
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 

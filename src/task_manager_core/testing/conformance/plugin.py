@@ -14,8 +14,8 @@ from enum import Enum
 
 import pytest
 
-from task_manager_core.testing.conformance.laws import PORTS, Law, judged_by, laws_of
 from task_manager_core.testing.conformance.cli_target import opener
+from task_manager_core.testing.conformance.laws import PORTS, Law, judged_by, laws_of
 from task_manager_core.testing.conformance.store import MEETINGS
 
 _MOST_NAMES = 3

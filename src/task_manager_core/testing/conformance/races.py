@@ -8,6 +8,8 @@ from collections import Counter
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.run import AttemptStatus, Retried, Run, Succeeded
 from task_manager_core.ports import Cancelling, Conflict, Enqueued
+from task_manager_core.testing.conformance.catalogue import Reader
+from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     HOUR,
     MINUTE,
@@ -23,8 +25,6 @@ from task_manager_core.testing.conformance.factories import (
     skipped,
     task,
 )
-from task_manager_core.testing.conformance.catalogue import Reader
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 

@@ -12,6 +12,8 @@ from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Held, Term
 from task_manager_core.domain.run import Retried
 from task_manager_core.domain.task import Task
+from task_manager_core.testing.conformance.catalogue import Reader, written
+from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
@@ -30,8 +32,6 @@ from task_manager_core.testing.conformance.factories import (
     skipped,
     task,
 )
-from task_manager_core.testing.conformance.catalogue import Reader, written
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Moment, Store
 

@@ -20,6 +20,7 @@ from task_manager_core.domain.run import (
     Succeeded,
 )
 from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Extension
+from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     HOUR,
     LEADER,
@@ -34,7 +35,6 @@ from task_manager_core.testing.conformance.factories import (
     settlement,
     task,
 )
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.run_queue import OTHER
 from task_manager_core.testing.conformance.store import Store

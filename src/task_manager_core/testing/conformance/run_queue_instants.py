@@ -13,6 +13,7 @@ import pytest
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import AttemptStatus, Retried
 from task_manager_core.ports import REPEAT_MEMORY, REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued
+from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     HOUR,
     MINUTE,
@@ -26,7 +27,6 @@ from task_manager_core.testing.conformance.factories import (
     run,
     task,
 )
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import SLACK, Store, near
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.run import AttemptStatus, Claim, Retried, RunState
-from task_manager_core.testing.conformance.factories import MINUTE, NOTHING, TTL, key, run, task
 from task_manager_core.testing.conformance.contract import Contract
+from task_manager_core.testing.conformance.factories import MINUTE, NOTHING, TTL, key, run, task
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 

@@ -13,6 +13,7 @@ from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
 from task_manager_core.domain.run import Cancelled, Exhausted, Expired, Outcome, Retried, RunState, Succeeded
 from task_manager_core.domain.task import canonical_kwargs
 from task_manager_core.ports import REQUEST_MEMORY, Cancelling, Enqueued, Extension
+from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
@@ -26,7 +27,6 @@ from task_manager_core.testing.conformance.factories import (
     settlement,
     task,
 )
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 

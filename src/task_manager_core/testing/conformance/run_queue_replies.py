@@ -9,6 +9,7 @@ import pytest
 from task_manager_core.domain.run import (
     Retried,
 )
+from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     HOUR,
     MINUTE,
@@ -20,7 +21,6 @@ from task_manager_core.testing.conformance.factories import (
     settlement,
     task,
 )
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.run_queue import OTHER
 from task_manager_core.testing.conformance.store import Store

@@ -10,6 +10,7 @@ import pytest
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.run import Retried
 from task_manager_core.ports import Cancelling
+from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     DAY,
     HOUR,
@@ -23,7 +24,6 @@ from task_manager_core.testing.conformance.factories import (
     runs,
     task,
 )
-from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.run_queue import OTHER
 from task_manager_core.testing.conformance.store import Store

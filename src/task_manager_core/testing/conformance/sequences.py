@@ -29,6 +29,7 @@ from task_manager_core.domain.run import (
     Succeeded,
 )
 from task_manager_core.domain.task import Task, canonical_kwargs
+from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.conformance.factories import (
     DAY,
     MINUTE,
@@ -43,7 +44,6 @@ from task_manager_core.testing.conformance.factories import (
     task,
 )
 from task_manager_core.testing.conformance.store import Store
-from task_manager_core.testing.cluster.decider import Decider
 
 HALF = MINUTE
 UNIT = 2 * HALF

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from task_manager_core.testing.conformance.membership import AttendanceContract
 from task_manager_core.testing.conformance.backend import BackendLaws
 from task_manager_core.testing.conformance.backend_batches import BackendBatches
 from task_manager_core.testing.conformance.backend_pairs import BackendPairs
 from task_manager_core.testing.conformance.backend_unreadable import BackendUnreadable
 from task_manager_core.testing.conformance.catalogue import CatalogueLaws
 from task_manager_core.testing.conformance.catalogue_edges import CatalogueEdges
+from task_manager_core.testing.conformance.dispatch import ScheduleLaws
+from task_manager_core.testing.conformance.dispatch_edges import ScheduleEdges
 from task_manager_core.testing.conformance.history import HistoryContract
 from task_manager_core.testing.conformance.leadership import LeadershipContract
+from task_manager_core.testing.conformance.membership import AttendanceContract
+from task_manager_core.testing.conformance.notifier import SignalsContract
 from task_manager_core.testing.conformance.races import RaceContract
 from task_manager_core.testing.conformance.races_amid import RaceAmid
 from task_manager_core.testing.conformance.run_queue import RunQueueLaws
@@ -20,9 +23,6 @@ from task_manager_core.testing.conformance.run_queue_losses import RunQueueLosse
 from task_manager_core.testing.conformance.run_queue_order import RunQueueOrder
 from task_manager_core.testing.conformance.run_queue_replies import RunQueueReplies
 from task_manager_core.testing.conformance.run_queue_waiting import RunQueueWaiting
-from task_manager_core.testing.conformance.dispatch import ScheduleLaws
-from task_manager_core.testing.conformance.dispatch_edges import ScheduleEdges
-from task_manager_core.testing.conformance.notifier import SignalsContract
 
 
 class WholeContract(BackendLaws, BackendBatches, BackendPairs, BackendUnreadable):

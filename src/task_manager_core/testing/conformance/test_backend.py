@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.cli_target import opener
+from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.suite import BackendContract
 
 

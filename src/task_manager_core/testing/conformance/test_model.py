@@ -7,8 +7,8 @@ from importlib import import_module
 import pytest
 
 from task_manager_core.ports import OpenBackend
-from task_manager_core.testing.conformance.model import ModelContract, OpenHarness
 from task_manager_core.testing.conformance.cli_target import opener
+from task_manager_core.testing.conformance.model import ModelContract, OpenHarness
 
 
 class TestBackendAgainstMemory(ModelContract):

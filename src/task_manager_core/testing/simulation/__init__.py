@@ -15,7 +15,6 @@ from task_manager_core.testing.simulation.faults import (
     store_down,
 )
 from task_manager_core.testing.simulation.overlaps import Overlap, PileUp
-from task_manager_core.testing.simulation.simulate import rehearse
 from task_manager_core.testing.simulation.report import (
     Circumstances,
     Ending,
@@ -26,6 +25,7 @@ from task_manager_core.testing.simulation.report import (
     SkippedSlot,
     TaskStory,
 )
+from task_manager_core.testing.simulation.simulate import rehearse
 
 __all__ = [
     "DEFAULT",

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from task_manager_core.testing.cluster.link import Side
-from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.campaign.faults import PEOPLE, Fault, FaultKind, Point
 from task_manager_core.testing.campaign.plan import MOST_TASKS, Plan, TaskPlan
+from task_manager_core.testing.cluster.decider import Decider
+from task_manager_core.testing.cluster.link import Side
 
 _T = TypeVar("_T")
 

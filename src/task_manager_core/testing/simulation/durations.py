@@ -10,12 +10,12 @@ from typing import Final, Protocol, TypeGuard
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.registry import Function, Registry, signature_of
+from task_manager_core.domain.duration import Length, length
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.task import Task
-from task_manager_core.domain.duration import Length, length
-from task_manager_core.testing.simulation.naming import the_task
 from task_manager_core.testing.cluster.run import sim_loop
+from task_manager_core.testing.simulation.naming import the_task
 
 
 class Real(Enum):

@@ -12,6 +12,8 @@ from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.planning import Plan, Skipped, SkipReason
 from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Expired, Retried, Run, Settlement, Succeeded
 from task_manager_core.domain.task import Task
+from task_manager_core.testing.cluster import effects as facts
+from task_manager_core.testing.cluster.effects import Fact
 from task_manager_core.testing.simulation.report import (
     Ending,
     Execution,
@@ -19,8 +21,6 @@ from task_manager_core.testing.simulation.report import (
     SkippedSlot,
     TaskStory,
 )
-from task_manager_core.testing.cluster import effects as facts
-from task_manager_core.testing.cluster.effects import Fact
 
 Opening = Sequence[tuple[Task, Plan | None]]
 """The tasks, each with its first slot of the period."""

@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Literal, TypeGuard
 
+from task_manager_core.domain.duration import Length, length
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.recurrence import utc
-from task_manager_core.domain.duration import Length, length
 from task_manager_core.testing.simulation.naming import TaskName
 
 NOTHING = timedelta(0)

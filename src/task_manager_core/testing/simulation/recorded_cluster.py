@@ -13,14 +13,14 @@ from task_manager_core.domain.planning import Plan, plan_after
 from task_manager_core.domain.policy import NodePolicy, Retention
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import Definition, OpenBackend
+from task_manager_core.testing.cluster.cluster import Declare, Life, World
+from task_manager_core.testing.cluster.effects import Fact
+from task_manager_core.testing.cluster.link import Channel, Latency
 from task_manager_core.testing.simulation.execution_log import Chronicle, Opening
-from task_manager_core.testing.simulation.faults import During, Fault, FaultKind
 from task_manager_core.testing.simulation.fault_log import Marks, Place
+from task_manager_core.testing.simulation.faults import During, Fault, FaultKind
 from task_manager_core.testing.simulation.naming import the_task
 from task_manager_core.testing.simulation.pacing import Tide
-from task_manager_core.testing.cluster.link import Channel, Latency
-from task_manager_core.testing.cluster.effects import Fact
-from task_manager_core.testing.cluster.cluster import Declare, Life, World
 
 _TOLD = frozenset({"campaign", "commit", "put", "settle", "release", "reap"})
 """The operations that a chronicle is written of."""

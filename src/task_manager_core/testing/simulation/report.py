@@ -12,8 +12,8 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.task import Task
 from task_manager_core.testing.simulation.faults import Fault
-from task_manager_core.testing.simulation.overlaps import Overlap, PileUp, gathered, meetings, meetings_between
 from task_manager_core.testing.simulation.naming import TaskName, the_task
+from task_manager_core.testing.simulation.overlaps import Overlap, PileUp, gathered, meetings, meetings_between
 
 ON_TIME = timedelta(0)
 

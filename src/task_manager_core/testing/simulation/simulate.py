@@ -13,18 +13,18 @@ from task_manager_core.domain.policy import NodePolicy, Retention
 from task_manager_core.domain.recurrence import calendar_instant
 from task_manager_core.domain.task import Task
 from task_manager_core.ports import OpenBackend
+from task_manager_core.testing.cluster.clock import START
+from task_manager_core.testing.cluster.cluster import World
+from task_manager_core.testing.cluster.decider import Decider
+from task_manager_core.testing.cluster.link import Latency
+from task_manager_core.testing.cluster.run import run_simulation, sim_loop
+from task_manager_core.testing.cluster.trace import Trace
 from task_manager_core.testing.simulation.durations import Bodies, bodies_of, fill
 from task_manager_core.testing.simulation.execution_log import Chronicle
 from task_manager_core.testing.simulation.faults import Fault
-from task_manager_core.testing.simulation.report import Circumstances, Report
-from task_manager_core.testing.simulation.recorded_cluster import Stage, Strikes, first_slot
 from task_manager_core.testing.simulation.pacing import TidalNode, Tide
-from task_manager_core.testing.cluster.link import Latency
-from task_manager_core.testing.cluster.clock import START
-from task_manager_core.testing.cluster.decider import Decider
-from task_manager_core.testing.cluster.run import run_simulation, sim_loop
-from task_manager_core.testing.cluster.trace import Trace
-from task_manager_core.testing.cluster.cluster import World
+from task_manager_core.testing.simulation.recorded_cluster import Stage, Strikes, first_slot
+from task_manager_core.testing.simulation.report import Circumstances, Report
 
 MONTH = timedelta(days=30)
 CALM = timedelta(hours=1)

@@ -10,6 +10,7 @@ from task_manager_core.domain.planning import Advance
 from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Expired, Retried, RunState, Settlement, Succeeded
 from task_manager_core.testing.campaign.checkers.checker import Checker
+from task_manager_core.testing.campaign.model import Account, Execution, Ledger, Standing
 from task_manager_core.testing.cluster.clock import local_clock
 from task_manager_core.testing.cluster.effects import (
     Claimed,
@@ -22,7 +23,6 @@ from task_manager_core.testing.cluster.effects import (
     Settled,
     SettlementRefused,
 )
-from task_manager_core.testing.campaign.model import Account, Execution, Ledger, Standing
 
 
 class OneAttempt(Checker):

@@ -6,8 +6,8 @@ from typing import ClassVar, NoReturn
 
 from task_manager_core.domain.events import Event
 from task_manager_core.domain.observation import Snapshot
-from task_manager_core.testing.cluster.effects import Fact
 from task_manager_core.testing.campaign.model import Execution, Ledger
+from task_manager_core.testing.cluster.effects import Fact
 from task_manager_core.testing.cluster.violation import Violation
 
 

@@ -9,8 +9,8 @@ from task_manager_core.domain.observation import LiveRun, Snapshot
 from task_manager_core.domain.run import Run, RunState
 from task_manager_core.ports import Enqueued
 from task_manager_core.testing.campaign.checkers.checker import Checker
-from task_manager_core.testing.cluster.effects import ClaimsGiven, Decided, Fact, Requested, RequestRefused
 from task_manager_core.testing.campaign.model import Books, Ledger, Standing
+from task_manager_core.testing.cluster.effects import ClaimsGiven, Decided, Fact, Requested, RequestRefused
 
 
 class Conservation(Checker):

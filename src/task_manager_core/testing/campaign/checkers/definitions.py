@@ -11,6 +11,7 @@ from task_manager_core.domain.planning import Advance
 from task_manager_core.domain.run import Claim, Succeeded
 from task_manager_core.ports import Changes
 from task_manager_core.testing.campaign.checkers.checker import Checker
+from task_manager_core.testing.campaign.model import Account, Ledger
 from task_manager_core.testing.cluster.effects import (
     Claimed,
     Decided,
@@ -20,7 +21,6 @@ from task_manager_core.testing.cluster.effects import (
     WriteConflicted,
     Written,
 )
-from task_manager_core.testing.campaign.model import Account, Ledger
 
 
 class NothingWhileOff(Checker):

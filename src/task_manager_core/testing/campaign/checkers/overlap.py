@@ -6,8 +6,8 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.run import RunState
 from task_manager_core.ports import Enqueued
 from task_manager_core.testing.campaign.checkers.checker import Checker
-from task_manager_core.testing.cluster.effects import Claimed, Decided, Fact, Requested
 from task_manager_core.testing.campaign.model import Execution, Ledger
+from task_manager_core.testing.cluster.effects import Claimed, Decided, Fact, Requested
 
 
 class NoOverlap(Checker):

@@ -7,8 +7,8 @@ from datetime import datetime
 from task_manager_core.domain.identity import RunId
 from task_manager_core.domain.planning import Advance
 from task_manager_core.testing.campaign.checkers.checker import Checker
-from task_manager_core.testing.cluster.effects import AgendaRead, Decided, Fact, Written
 from task_manager_core.testing.campaign.model import Account, Ledger, slots_of
+from task_manager_core.testing.cluster.effects import AgendaRead, Decided, Fact, Written
 
 
 class OneVerdictPerSlot(Checker):

@@ -6,6 +6,7 @@ from task_manager_core.domain.events import Event, TermEnded, TermWon
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import TRANSITIONS, Stage, Term, Turn
 from task_manager_core.testing.campaign.checkers.checker import Checker
+from task_manager_core.testing.campaign.model import Ledger
 from task_manager_core.testing.cluster.effects import (
     BidRefused,
     Fact,
@@ -16,7 +17,6 @@ from task_manager_core.testing.cluster.effects import (
     WriteAccepted,
     WriteRefused,
 )
-from task_manager_core.testing.campaign.model import Ledger
 
 
 class OneTerm(Checker):
