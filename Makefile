@@ -79,10 +79,10 @@ redis: $(READY) ## Start the Redis or Valkey of the tests in the foreground (POR
 	@exec $(BIN)/python -m tests.redis_server --port $(PORT)
 
 simulate: $(READY) ## Simulate the cluster with faults, a few minutes of histories, always the same ones
-	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest tests/simulation -m "not hunt"
+	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest tests/campaign tests/cluster tests/simulation -m "not hunt"
 
 simulate-long: $(READY) ## Simulate the cluster with faults for a night, new histories every time
-	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/simulation -m ""
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/campaign tests/cluster tests/simulation -m ""
 
 bench: $(READY) ## Measure this project beside its peers, a quarter of an hour (ONLY=A,C PEERS=taskiq,arq: a part)
 	$(BIN)/python -m tests.benchmarks.compare --only '$(ONLY)' --peers '$(PEERS)'

@@ -15,11 +15,11 @@ from task_manager_core.application.wishes import Wishes
 from task_manager_core.domain.errors import DuplicateGroup, GroupNotFound
 from task_manager_core.domain.events import CatalogueChanged, Event
 from task_manager_core.domain.identity import FunctionKey, TaskKey
-from task_manager_core.domain.task import StoredTask
-from task_manager_core.domain.task import Task as CoreTask
+from task_manager_core.domain.task import TaskDefinition as CoreTask
+from task_manager_core.domain.task import VersionedDefinition
 
 
-class Roster:
+class GroupRegistry:
     """Listens to its groups and, as an observer, to the store.
 
     Laws: what code asks for reaches the store once; a dynamic task that was written there and removed by somebody else
@@ -63,17 +63,19 @@ class Roster:
             self.added(group, task)
         group.attach(self)
         if self._node is not None:
-            keys = [stored.task.key for stored in self._node.definitions if stored.task.key.group == group.name]
+            keys = [
+                stored.definition.key for stored in self._node.definitions if stored.definition.key.group == group.name
+            ]
             self._learn(self._node.definitions, keys)
 
     def translate(self, task: Task) -> CoreTask:
         """The definition of a task of one of our groups. Errors: DefinitionError."""
         return task.definition(self.group(task.group).defaults(self._defaults))
 
-    def shown(self, stored: StoredTask) -> Task:
+    def shown(self, stored: VersionedDefinition) -> Task:
         """A stored definition as its group shows it."""
-        group = self._groups.get(stored.task.key.group)
-        return Task.of(stored, None if group is None else group.function_registry.get(stored.task.function))
+        group = self._groups.get(stored.definition.key.group)
+        return Task.of(stored, None if group is None else group.function_registry.get(stored.definition.function))
 
     # -- what a group tells -------------------------------------------------------------------------------------------
 
@@ -116,7 +118,7 @@ class Roster:
     def find(self, group: TaskGroup, name: str) -> Task | None:
         stored = self._stored.get(group.name, {}).get(name)
         task = self._wishes.expected(TaskKey(group.name, name), stored)
-        return self._as_added(StoredTask(task=task, version=0)) if isinstance(task, CoreTask) else task
+        return self._as_added(VersionedDefinition(definition=task, version=0)) if isinstance(task, CoreTask) else task
 
     # -- the life of a node -------------------------------------------------------------------------------------------
 
@@ -143,20 +145,20 @@ class Roster:
     def _learn(self, definitions: Definitions, keys: Sequence[TaskKey]) -> None:
         for key in keys:
             stored = definitions.get(key)
-            if stored is None or not stored.task.dynamic:
+            if stored is None or not stored.definition.dynamic:
                 self._stored.get(key.group, {}).pop(key.name, None)
             elif key.group in self._groups:
                 self._stored.setdefault(key.group, {})[key.name] = self._as_added(stored)
 
-    def _as_added(self, stored: StoredTask) -> Task:
+    def _as_added(self, stored: VersionedDefinition) -> Task:
         """The very object that code got, if that is what code added."""
-        added = self._added.get(stored.task.key)
-        return added[0] if added is not None and added[1] == stored.task else self.shown(stored)
+        added = self._added.get(stored.definition.key)
+        return added[0] if added is not None and added[1] == stored.definition else self.shown(stored)
 
     def _forget(self, keys: Sequence[TaskKey]) -> None:
         for key in keys:
             self._stored.get(key.group, {}).pop(key.name, None)
-            if not self._wishes.concern(key):
+            if not self._wishes.is_pending(key):
                 self._added.pop(key, None)
 
     def _wake(self) -> None:

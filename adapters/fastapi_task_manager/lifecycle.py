@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from fastapi_task_manager.config import OperationalConfig
 from fastapi_task_manager.errors import ForeignLoopError, NotRunningError
-from fastapi_task_manager.group_registry import Roster
+from fastapi_task_manager.group_registry import GroupRegistry
 from fastapi_task_manager.observers.logs import logger_of
-from fastapi_task_manager.runtime import Life
+from fastapi_task_manager.runtime import NodeRuntime
 from fastapi_task_manager.schema.health import HealthResponse
 from task_manager_core.application.node import Node
 from task_manager_core.ports import Observer, OpenBackend
@@ -21,7 +21,7 @@ NO_LIFESPAN = (
 """What is told of a manager that joined an application and was never started."""
 
 
-class Lives:
+class ManagerLifecycle:
     """The one owner of a manager's state:
 
         STOPPED --start--> STARTING --first pass--> RUNNING --stop--> STOPPING --store closed--> STOPPED
@@ -34,13 +34,18 @@ class Lives:
     """
 
     def __init__(
-        self, *, config: OperationalConfig, open_backend: OpenBackend, roster: Roster, observers: Sequence[Observer]
+        self,
+        *,
+        config: OperationalConfig,
+        open_backend: OpenBackend,
+        roster: GroupRegistry,
+        observers: Sequence[Observer],
     ) -> None:
         self._config = config
         self._open_backend = open_backend
         self._roster = roster
         self._observers = tuple(observers)
-        self._life: Life | None = None
+        self._life: NodeRuntime | None = None
         self._holders: set[object] = set()
         self.joined = False
         """Is there an application whose lifespan starts it?"""
@@ -63,7 +68,7 @@ class Lives:
         while (life := self._life_here()) is not None and life.ending:
             await life.gone()
         if life is None:
-            life = self._life = Life(
+            life = self._life = NodeRuntime(
                 config=self._config, open_backend=self._open_backend, roster=self._roster, observers=self._observers
             )
         await life.begun()
@@ -84,7 +89,7 @@ class Lives:
             self._holders.discard(holder)
             raise
 
-    async def let_go(self, holder: object) -> None:
+    async def release(self, holder: object) -> None:
         """Stop, unless another one holds it. Errors: as for `stop`."""
         self._holders.discard(holder)
         if not self._holders:
@@ -107,13 +112,13 @@ class Lives:
             reason=reason,
         )
 
-    def asked(self) -> None:
+    def on_request(self) -> None:
         """A request has reached the application. Its lifespan should have started the manager before."""
         if self._life is None and not self._told:
             self._told = True
             logger_of("runner").warning("the task manager is not running and executes nothing: %s", NO_LIFESPAN)
 
-    def _life_here(self) -> Life | None:
+    def _life_here(self) -> NodeRuntime | None:
         """The life that has not ended, which only its own event loop can be asked about."""
         life = self._life
         if life is None or life.over:

@@ -14,7 +14,7 @@ from task_manager_core.domain.identity import TaskKey, check_name
 from task_manager_core.domain.policy import LONGEST_TIME, CatchUp, CatchUpMode, Overlap, RetryPolicy
 from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task as CoreTask
+from task_manager_core.domain.task import TaskDefinition as CoreTask
 
 LONGEST_SECONDS = LONGEST_TIME // timedelta(seconds=1)
 MOST_RETRIES = 1_000_000

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from fastapi_task_manager.config import OperationalConfig
 from fastapi_task_manager.errors import StartInterruptedError, StartTimedOutError
-from fastapi_task_manager.group_registry import Roster
+from fastapi_task_manager.group_registry import GroupRegistry
 from fastapi_task_manager.observers.fanout import Fanout
 from fastapi_task_manager.observers.logs import LogObserver, logger_of
 from fastapi_task_manager.signals import END_SIGNALS, Listener
@@ -28,7 +28,7 @@ ECHO_SECONDS = 1.0
 """A second signal within this time is the first one once more: a terminal and a supervisor send one each."""
 
 
-class Life:
+class NodeRuntime:
     """Begins and ends once.
 
     Law: one task of its own is all of it. That task opens the store, runs the node, stops it and closes the store, in
@@ -36,7 +36,12 @@ class Life:
     """
 
     def __init__(
-        self, *, config: OperationalConfig, open_backend: OpenBackend, roster: Roster, observers: Sequence[Observer]
+        self,
+        *,
+        config: OperationalConfig,
+        open_backend: OpenBackend,
+        roster: GroupRegistry,
+        observers: Sequence[Observer],
     ) -> None:
         self._config = config
         self._open_backend = open_backend
@@ -101,7 +106,7 @@ class Life:
             await self.gone()
         except asyncio.CancelledError:
             if self.node is not None:
-                self.node.hurry()
+                self.node.force_stop()
             await self.gone()
             raise
         if self._works and self._error is not None:
@@ -113,7 +118,7 @@ class Life:
         if node is None:
             return False, "the store is being opened"
         try:
-            await node.control.reach(ANSWER_SECONDS)
+            await node.control.ping(ANSWER_SECONDS)
         except TimeoutError:
             return False, f"the store did not answer within {ANSWER_SECONDS:g} s"
         except Exception as error:  # noqa: BLE001 - a health check reports whatever is wrong, and never fails itself
@@ -160,7 +165,7 @@ class Life:
                 self._begun.set()
             await self._watch()
         except asyncio.CancelledError:
-            node.hurry()  # The event loop is being closed: what executes has been interrupted as well.
+            node.force_stop()  # The event loop is being closed: what executes has been interrupted as well.
             raise
         finally:
             self._asked.set()
@@ -196,7 +201,7 @@ class Life:
             await node.stop()
         except asyncio.CancelledError:
             # The same: it interrupts all its tasks once, and then waits for them.
-            node.hurry()
+            node.force_stop()
             await node.stop()
             raise
         finally:
@@ -221,7 +226,7 @@ class Life:
             node.leave()
         else:
             logger_of("runner").info("%s was told to end once more: it hands back what runs", node.id)
-            node.hurry()
+            node.force_stop()
             self._asked.set()
 
     def _over(self, owner: asyncio.Task[None]) -> None:

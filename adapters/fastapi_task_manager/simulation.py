@@ -17,16 +17,16 @@ from fastapi_task_manager.task_manager import TaskManager
 from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import DefinitionError, DuplicateGroup
 from task_manager_core.domain.identity import FunctionKey
-from task_manager_core.domain.task import Task as CoreTask
+from task_manager_core.domain.task import TaskDefinition as CoreTask
 from task_manager_core.ports import OpenBackend
 from task_manager_core.testing.cluster.clock import START
 from task_manager_core.testing.simulation import (
     REAL,
-    Bodies,
-    Ending,
+    Durations,
     Execution,
+    ExecutionStatus,
     Fault,
-    Overlap,
+    OverlapInterval,
     PileUp,
     PlannedRun,
     Report,
@@ -36,8 +36,8 @@ from task_manager_core.testing.simulation import (
     outage,
     partition,
     pause,
-    rehearse,
     rolling_deploy,
+    simulate_registry,
     stop,
     store_down,
 )
@@ -45,11 +45,11 @@ from task_manager_memory import MemoryStore
 
 __all__ = [
     "REAL",
-    "Bodies",
-    "Ending",
+    "Durations",
     "Execution",
+    "ExecutionStatus",
     "Fault",
-    "Overlap",
+    "OverlapInterval",
     "PileUp",
     "PlannedRun",
     "Report",
@@ -72,7 +72,7 @@ def simulate(
     start: datetime = START,
     duration: timedelta = timedelta(days=30),
     faults: Sequence[Fault] = (),
-    durations: Bodies | None = None,
+    durations: Durations | None = None,
     *,
     config: OperationalConfig | None = None,
     backend: OpenBackend | None = None,
@@ -109,7 +109,7 @@ def simulate(
         config = manager_or_groups.config if isinstance(manager_or_groups, TaskManager) else OperationalConfig()
     _check_config(config)
     registry, dynamic = _contents(groups, config.defaults())
-    return rehearse(
+    return simulate_registry(
         registry,
         open_backend=MemoryStore().open if backend is None else backend,
         dynamic=dynamic,

@@ -12,8 +12,8 @@ from fastapi_task_manager.options import Defaults, Options, flag, name_list, tex
 from task_manager_core.application.registry import Function
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
-from task_manager_core.domain.task import StoredTask, canonical_kwargs
-from task_manager_core.domain.task import Task as CoreTask
+from task_manager_core.domain.task import TaskDefinition as CoreTask
+from task_manager_core.domain.task import VersionedDefinition, canonical_kwargs
 
 TaskFunction = Callable[..., object]
 
@@ -159,9 +159,9 @@ class Task:
         return Task(group=self.group, name=self.name, function_name=self.function_name)
 
     @classmethod
-    def of(cls, stored: StoredTask, function: TaskFunction | None) -> Task:
+    def of(cls, stored: VersionedDefinition, function: TaskFunction | None) -> Task:
         """What a stored definition says."""
-        task = stored.task
+        task = stored.definition
         return cls(
             group=task.key.group,
             name=task.key.name,

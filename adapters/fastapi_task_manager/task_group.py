@@ -18,7 +18,7 @@ from task_manager_core.domain.errors import (
     UnknownFunction,
 )
 from task_manager_core.domain.identity import check_name
-from task_manager_core.domain.task import StoredTask
+from task_manager_core.domain.task import VersionedDefinition
 from task_manager_core.domain.zone import load_zone
 
 F = TypeVar("F", bound=TaskFunction)
@@ -303,12 +303,12 @@ class TaskGroup:
         self._check([task])
         return task
 
-    def redraft(self, stored: StoredTask, changes: Mapping[str, Any]) -> Task:
+    def redraft(self, stored: VersionedDefinition, changes: Mapping[str, Any]) -> Task:
         """A checked dynamic task: what is stored, with some words said anew. Takes the arguments of `draft`."""
         task = self._callable(Task.of(stored, None).changed(**changes))
         said = [word for word in ("retry_backoff", "retry_backoff_max") if word in changes]
         if len(said) == 1 and changes[said[0]] is not None:
-            task = task.with_backoff_beside(stored.task.retry, said[0])
+            task = task.with_backoff_beside(stored.definition.retry, said[0])
         if "tags" in changes:
             task = self._tagged(task)
         task.definition(self.defaults(Defaults()))

@@ -9,8 +9,8 @@ from weakref import WeakSet
 from fastapi_task_manager.backends import configured_backend
 from fastapi_task_manager.config import Config, OperationalConfig
 from fastapi_task_manager.declaration_args import Expression, Kwargs
-from fastapi_task_manager.group_registry import Roster
-from fastapi_task_manager.lifecycle import Lives
+from fastapi_task_manager.group_registry import GroupRegistry
+from fastapi_task_manager.lifecycle import ManagerLifecycle
 from fastapi_task_manager.lifespans import join
 from fastapi_task_manager.options import TaskOptions
 from fastapi_task_manager.schema.health import HealthResponse
@@ -56,8 +56,8 @@ class TaskManager:
         if config is None:
             config = Config.model_validate({}) if backend is None else OperationalConfig()
         self._config = config
-        self._roster = Roster(config.defaults())
-        self._lives = Lives(
+        self._roster = GroupRegistry(config.defaults())
+        self._lives = ManagerLifecycle(
             config=config,
             open_backend=configured_backend(config) if backend is None else backend,
             roster=self._roster,
@@ -209,7 +209,7 @@ class TaskManager:
             TaskManagerError: The store is not available.
         """
         stored = await self.control.current(TaskKey(group_name, name))
-        if not stored.task.dynamic:
+        if not stored.definition.dynamic:
             raise TaskIsStatic(group_name, name, "changed")
         if expected_version not in (None, stored.version):
             raise VersionConflict(group_name, name, expected_version, stored.version)

@@ -8,11 +8,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from task_manager_core.domain.policy import Retention
 from task_manager_core.ports import Backend, Capabilities, Clock
 from task_manager_memory.catalogue import MemoryCatalogue
-from task_manager_memory.dispatch import MemorySchedule
+from task_manager_memory.dispatch import MemoryDispatch
 from task_manager_memory.history import MemoryHistory
 from task_manager_memory.leadership import MemoryLeadership
-from task_manager_memory.membership import MemoryAttendance
-from task_manager_memory.notifier import MemorySignals
+from task_manager_memory.membership import MemoryMembership
+from task_manager_memory.notifier import MemoryNotifier
 from task_manager_memory.run_queue import MemoryRunQueue
 from task_manager_memory.state import State, StateCopy
 
@@ -38,11 +38,11 @@ class MemoryStore:
             capabilities=Capabilities(durable=False),
             leadership=MemoryLeadership(state),
             catalogue=MemoryCatalogue(state),
-            schedule=MemorySchedule(state),
+            dispatch=MemoryDispatch(state),
             queue=MemoryRunQueue(state),
             history=MemoryHistory(state),
-            attendance=MemoryAttendance(state),
-            signals=MemorySignals(state),
+            membership=MemoryMembership(state),
+            notifier=MemoryNotifier(state),
         )
 
     def copy_state(self) -> StateCopy:

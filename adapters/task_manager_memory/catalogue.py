@@ -9,9 +9,9 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Skipped
 from task_manager_core.domain.run import AttemptRecord
-from task_manager_core.domain.task import StoredTask
-from task_manager_core.ports import Changes, Conflict, Definition
-from task_manager_memory.state import Entry, State
+from task_manager_core.domain.task import VersionedDefinition
+from task_manager_core.ports import Changes, Conflict, DefinitionWrite
+from task_manager_memory.state import State, TaskEntry
 
 SKIPS_KEPT = 100
 
@@ -20,38 +20,38 @@ class MemoryCatalogue:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+    async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
         return tuple(self._put(definition) for definition in definitions)
 
-    def _put(self, definition: Definition) -> int | Conflict:
-        state, task = self._state, definition.task
+    def _put(self, definition: DefinitionWrite) -> int | Conflict:
+        state, task = self._state, definition.definition
         entry = state.entries.get(task.key)
         if entry is not None and entry.task == task and not entry.retired:
             return entry.version
         if definition.expected != (0 if entry is None else entry.version):
             return Conflict(0 if entry is None else entry.version)
         skipped = definition.skipped
-        if entry is not None and skipped and (entry.plan is None or entry.plan.slot != skipped[0].first):
+        if entry is not None and skipped and (entry.next_slot is None or entry.next_slot.slot != skipped[0].first):
             return Conflict(entry.version)
-        if entry is not None and definition.replan and definition.plan:
+        if entry is not None and definition.replan and definition.next_slot:
             passed = state.now() if entry.decided is None else max(state.now(), entry.decided)
-            if definition.plan.slot <= passed:
+            if definition.next_slot.slot <= passed:
                 return Conflict(entry.version)
         version = self._next_version(task.key)
         if entry is None:
-            entry = state.entries[task.key] = Entry(
+            entry = state.entries[task.key] = TaskEntry(
                 task=task,
                 version=version,
-                plan=definition.plan,
+                next_slot=definition.next_slot,
                 records=deque[AttemptRecord](maxlen=state.retention.runs),
                 skips=deque[Skipped](maxlen=SKIPS_KEPT),
             )
         else:
             entry.task, entry.version, entry.retired = task, version, False
             if definition.replan:
-                entry.plan = definition.plan
+                entry.next_slot = definition.next_slot
         entry.skip(skipped)
-        state.signal.ring()
+        state.signal.notify()
         return version
 
     def _next_version(self, key: TaskKey) -> int:
@@ -71,7 +71,7 @@ class MemoryCatalogue:
         for key in sorted(removed):
             self._next_version(key)
         if removed:
-            state.signal.ring()
+            state.signal.notify()
         return removed
 
     async def load(self, since: int) -> Changes | None:
@@ -86,7 +86,7 @@ class MemoryCatalogue:
             incarnation=state.incarnation,
             complete=touched is None,
             changed=tuple(
-                StoredTask(task=entry.task, version=entry.version)
+                VersionedDefinition(definition=entry.task, version=entry.version)
                 for entry in sorted(entries, key=lambda entry: entry.version)
                 if touched is None or entry.version > since
             ),
@@ -113,5 +113,5 @@ class MemoryCatalogue:
             self._next_version(entry.task.key)
             entry.retired = True
         if retired:
-            self._state.signal.ring()
+            self._state.signal.notify()
         return frozenset(entry.task.key for entry in retired)

@@ -6,21 +6,21 @@ from collections.abc import Collection, Sequence
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
-from task_manager_core.domain.planning import Advance, Agenda, DueTask, Plan
+from task_manager_core.domain.planning import Agenda, DueTask, NextSlot, SlotDecision
 from task_manager_core.domain.run import RunState
-from task_manager_memory.state import Entry, Place, State
+from task_manager_memory.state import RunEntry, State, TaskEntry
 
 
-class MemorySchedule:
+class MemoryDispatch:
     def __init__(self, state: State) -> None:
         self._state = state
 
     async def agenda(self, limit: int, skip: int = 0) -> Agenda:
         now = self._state.now()
-        planned: list[tuple[Plan, Entry]] = [
-            (entry.plan, entry)
+        planned: list[tuple[NextSlot, TaskEntry]] = [
+            (entry.next_slot, entry)
             for entry in self._state.entries.values()
-            if entry.plan is not None and not entry.retired
+            if entry.next_slot is not None and not entry.retired
         ]
         planned.sort(key=lambda pair: (pair[0].due_at, pair[1].task.key))
         due = [(plan, entry) for plan, entry in planned if plan.due_at <= now]
@@ -43,18 +43,18 @@ class MemorySchedule:
             next_due=planned[len(due)][0].due_at if len(due) < len(planned) else None,
         )
 
-    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+    async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         if not self._state.reigns(term):
             return Fenced()
         return tuple(self._commit(decision) for decision in decisions)
 
-    def _commit(self, decision: Advance) -> bool:
+    def _commit(self, decision: SlotDecision) -> bool:
         entry = self._state.entries.get(decision.key)
-        if entry is None or entry.plan is None or entry.retired:
+        if entry is None or entry.next_slot is None or entry.retired:
             return False
-        if (entry.version, entry.plan.slot) != (decision.version, decision.slot):
+        if (entry.version, entry.next_slot.slot) != (decision.version, decision.slot):
             return False
-        fire, hold = decision.fire, decision.hold
+        fire, hold = decision.dispatch, decision.hold
         if (fire or hold) and entry.paused:
             return False
         if fire and (entry.retrying or (fire[0].exclusive and (entry.live or entry.held))):
@@ -62,12 +62,12 @@ class MemorySchedule:
         if hold and (entry.held or not (entry.live or fire)):
             return False
         for run in fire:
-            place = entry.live[run.id] = Place(run=run, state=RunState.QUEUED)
+            place = entry.live[run.id] = RunEntry(run=run, state=RunState.QUEUED)
             self._state.to_queue(place)
         if hold:
-            entry.held.append(Place(run=hold, state=RunState.HELD))
+            entry.held.append(RunEntry(run=hold, state=RunState.HELD))
         entry.skip(decision.skipped)
-        entry.plan, entry.decided = decision.plan, decision.last or entry.decided
+        entry.next_slot, entry.decided = decision.next_slot, decision.last or entry.decided
         return True
 
     async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:

@@ -10,7 +10,7 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.observation import Snapshot, TaskView
 from task_manager_core.domain.planning import Skipped
 from task_manager_core.domain.run import AttemptRecord
-from task_manager_memory.state import Entry, State
+from task_manager_memory.state import State, TaskEntry
 
 
 class MemoryHistory:
@@ -51,12 +51,12 @@ class MemoryHistory:
         )
 
 
-def _view(entry: Entry, shown: Callable[[datetime], datetime]) -> TaskView:
+def _view(entry: TaskEntry, shown: Callable[[datetime], datetime]) -> TaskView:
     places = (*entry.live.values(), *entry.held)
     return TaskView(
         key=entry.task.key,
         version=entry.version,
-        plan=entry.plan,
+        next_slot=entry.next_slot,
         decided=entry.decided,
         paused=entry.paused,
         resumed_at=entry.resumed_at,

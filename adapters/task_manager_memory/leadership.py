@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.leadership import Held, Term
+from task_manager_core.domain.leadership import HeldByOther, Term
 from task_manager_memory.state import State
 
 
@@ -13,13 +13,13 @@ class MemoryLeadership:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | Held:
+    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
         state = self._state
         now = state.steady()
         if state.term is not None and now < state.lease_ends:
             if state.term.holder == candidate:
                 return state.term
-            return Held(state.term.holder, state.lease_ends - now)
+            return HeldByOther(state.term.holder, state.lease_ends - now)
         state.term = Term(candidate, state.next_number(state.term.token if state.term else 0))
         state.lease_ends = now + ttl
         return state.term
@@ -34,5 +34,5 @@ class MemoryLeadership:
         if not self._state.reigns(term):
             return False
         self._state.lease_ends = self._state.steady()
-        self._state.signal.ring()
+        self._state.signal.notify()
         return True

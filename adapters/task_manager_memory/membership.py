@@ -9,7 +9,7 @@ from task_manager_core.domain.observation import Presence
 from task_manager_memory.state import State
 
 
-class MemoryAttendance:
+class MemoryMembership:
     def __init__(self, state: State) -> None:
         self._state = state
 

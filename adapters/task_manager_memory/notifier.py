@@ -7,7 +7,7 @@ from datetime import timedelta
 from task_manager_memory.state import State
 
 
-class MemorySignals:
+class MemoryNotifier:
     def __init__(self, state: State) -> None:
         self._state = state
 

@@ -12,7 +12,7 @@ from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Retried, Run, RunState, Settlement
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension
-from task_manager_memory.state import Place, State
+from task_manager_memory.state import RunEntry, State
 
 
 class MemoryRunQueue:
@@ -38,9 +38,9 @@ class MemoryRunQueue:
             return Enqueued.DUPLICATE
         entry.remember(run.id, self._state.steady() + memory, asked)
         if run.exclusive and (entry.live or entry.held):
-            entry.held.append(Place(run=run, state=RunState.HELD))
+            entry.held.append(RunEntry(run=run, state=RunState.HELD))
             return Enqueued.HELD
-        place = entry.live[run.id] = Place(run=run, state=RunState.QUEUED)
+        place = entry.live[run.id] = RunEntry(run=run, state=RunState.QUEUED)
         self._state.to_queue(place)
         return Enqueued.QUEUED
 
@@ -143,7 +143,7 @@ class MemoryRunQueue:
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
         answers = tuple(self._cancel(key, run) for key, run in runs)
         if Cancelling.REQUESTED in answers:
-            self._state.signal.ring()
+            self._state.signal.notify()
         return answers
 
     def _cancel(self, key: TaskKey, run: RunId) -> Cancelling:
@@ -166,7 +166,7 @@ class MemoryRunQueue:
             self._state.end(place)
         return Cancelling.CANCELLED
 
-    async def hasten(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
+    async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         named, left = set(keys), {run for _, run in spared}
         waiting = self._state.waiting.values()
         chosen = [place for place in waiting if place.run.task in named and place.run.id not in left]

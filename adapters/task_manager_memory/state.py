@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.observation import LiveRun, Presence
-from task_manager_core.domain.planning import Plan, Skipped, SkipReason
+from task_manager_core.domain.planning import NextSlot, Skipped, SkipReason
 from task_manager_core.domain.policy import Priority, Retention
 from task_manager_core.domain.run import AttemptRecord, Claim, Run, RunState
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import CHANGES_REMEMBERED, Clock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,7 +29,7 @@ _HELD = (
 
 
 @dataclass(slots=True, kw_only=True)
-class Place:
+class RunEntry:
     """Where a live run stands. `token` is that of its last claim; `beat` and `due_at` are steady instants."""
 
     run: Run
@@ -71,18 +71,18 @@ class Place:
 
 
 @dataclass(slots=True, kw_only=True)
-class Entry:
+class TaskEntry:
     """A task and everything that belongs to it."""
 
-    task: Task
+    task: TaskDefinition
     version: int
-    plan: Plan | None
+    next_slot: NextSlot | None
     decided: datetime | None = None
     paused: bool = False
     resumed_at: datetime | None = None
     retired: bool = False
-    live: dict[RunId, Place] = field(default_factory=dict[RunId, Place])
-    held: deque[Place] = field(default_factory=deque[Place])
+    live: dict[RunId, RunEntry] = field(default_factory=dict[RunId, RunEntry])
+    held: deque[RunEntry] = field(default_factory=deque[RunEntry])
     requests: dict[RunId, tuple[datetime, str]] = field(default_factory=dict[RunId, tuple[datetime, str]])
     """Until when each run that was asked for is remembered, and what was asked."""
     requests_end: list[tuple[datetime, str]] = field(default_factory=list[tuple[datetime, str]])
@@ -108,7 +108,7 @@ class Entry:
                 del self.requests[over]
         return self.requests[run][1] if run in self.requests else None
 
-    def place(self, run: RunId) -> Place | None:
+    def place(self, run: RunId) -> RunEntry | None:
         return self.live.get(run) or next((place for place in self.held if place.run.id == run), None)
 
     @property
@@ -116,13 +116,13 @@ class Entry:
         return sum(place.retrying for place in self.live.values())
 
 
-class Bell:
+class Condition:
     """Wakes all waiters at once. Holds nothing of an event loop, so a store may outlive the loop it was used in."""
 
     def __init__(self) -> None:
         self._waiters: list[asyncio.Future[None]] = []
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done() and not waiter.get_loop().is_closed():
@@ -161,18 +161,18 @@ class State:
         self._clock = clock
         self._began = self.now() - _milliseconds(clock.monotonic())
         self.retention = retention
-        self.wake = Bell()
-        self.signal = Bell()
-        self.entries: dict[TaskKey, Entry] = {}
+        self.wake = Condition()
+        self.signal = Condition()
+        self.entries: dict[TaskKey, TaskEntry] = {}
         self.version = 0
         self.changes: deque[tuple[int, TaskKey]] = deque(maxlen=CHANGES_REMEMBERED)
         """The newest versions, each with the task that it is about."""
         self.incarnation = 0
         self.term: Term | None = None
         self.lease_ends = _EPOCH
-        self.queued: dict[Priority, dict[RunId, Place]] = {priority: {} for priority in Priority}
-        self.claimed: dict[RunId, Place] = {}
-        self.waiting: dict[RunId, Place] = {}
+        self.queued: dict[Priority, dict[RunId, RunEntry]] = {priority: {} for priority in Priority}
+        self.claimed: dict[RunId, RunEntry] = {}
+        self.waiting: dict[RunId, RunEntry] = {}
         self.instants: list[tuple[datetime, int, RunId]] = []
         """A heap of when the waiting runs are due. An instant stays in it when its run no longer waits for it."""
         self.present: dict[NodeId, tuple[Presence, datetime]] = {}
@@ -188,8 +188,8 @@ class State:
         chosen = State(self._clock, self.retention).copy() if held is None else held
         for name, value in copy.deepcopy(chosen.held).items():
             setattr(self, name, value)
-        self.wake.ring()
-        self.signal.ring()
+        self.wake.notify()
+        self.signal.notify()
 
     def now(self) -> datetime:
         now = self._clock.now()
@@ -216,13 +216,13 @@ class State:
 
     # -- the places of a run ------------------------------------------------------------------------------------------
 
-    def to_queue(self, place: Place) -> None:
+    def to_queue(self, place: RunEntry) -> None:
         """Queue a run, at the end of the line."""
         place.state, place.worker, place.due_at, place.retrying = RunState.QUEUED, None, None, False
         self.queued[place.run.priority][place.run.id] = place
-        self.wake.ring()
+        self.wake.notify()
 
-    def to_waiting(self, place: Place, due_at: datetime, *, retrying: bool) -> None:
+    def to_waiting(self, place: RunEntry, due_at: datetime, *, retrying: bool) -> None:
         place.state, place.worker, place.due_at, place.retrying = RunState.WAITING, None, due_at, retrying
         self.waiting[place.run.id] = place
         self._number += 1
@@ -230,7 +230,7 @@ class State:
         if len(self.instants) > 2 * len(self.waiting) + 100:
             self.instants = [one for one in self.instants if self._waits(one)]
             heapq.heapify(self.instants)
-        self.wake.ring()
+        self.wake.notify()
 
     def _waits(self, instant: tuple[datetime, int, RunId]) -> bool:
         due_at, _, run = instant
@@ -249,12 +249,12 @@ class State:
             self.to_queue(self.waiting.pop(self.instants[0][2]))
         return following
 
-    def take(self, place: Place) -> None:
+    def take(self, place: RunEntry) -> None:
         """Take a live run out of the place where it stands."""
         for line in (*self.queued.values(), self.claimed, self.waiting):
             line.pop(place.run.id, None)
 
-    def end(self, place: Place) -> None:
+    def end(self, place: RunEntry) -> None:
         """A run has ended: forget its place and let the next held run go."""
         self.take(place)
         entry = self.entries.get(place.run.task)
@@ -266,7 +266,7 @@ class State:
             entry.live[following.run.id] = following
             self.to_queue(following)
 
-    def holder(self, claim: Claim) -> Place | None:
+    def holder(self, claim: Claim) -> RunEntry | None:
         """The place of a claim that still holds its run."""
         place = self.claimed.get(claim.run.id)
         return place if place is not None and (place.token, place.worker) == (claim.token, claim.worker) else None

@@ -10,13 +10,13 @@ from task_manager_core.ports import Backend, Capabilities, Clock, OpenBackend
 from task_manager_redis.aside import Aside
 from task_manager_redis.catalogue import RedisCatalogue
 from task_manager_redis.client import RedisClient
-from task_manager_redis.dispatch import RedisSchedule
+from task_manager_redis.dispatch import RedisDispatch
 from task_manager_redis.driver import check
 from task_manager_redis.history import RedisHistory
 from task_manager_redis.leadership import RedisLeadership
-from task_manager_redis.membership import RedisAttendance
-from task_manager_redis.notifier import RedisSignals
-from task_manager_redis.promotion_timer import Alarm
+from task_manager_redis.membership import RedisMembership
+from task_manager_redis.notifier import RedisNotifier
+from task_manager_redis.promotion_timer import PromotionTimer
 from task_manager_redis.run_queue import RedisRunQueue
 from task_manager_redis.settings import RedisSettings
 
@@ -36,18 +36,18 @@ def redis_backend(settings: RedisSettings) -> OpenBackend:
 @asynccontextmanager
 async def open_on(client: RedisClient) -> AsyncGenerator[Backend]:
     """The ports over one client, which is closed in the end. Connects to nothing: the verbs do."""
-    alarm, aside = Alarm(client), Aside()
+    alarm, aside = PromotionTimer(client), Aside()
     try:
         yield Backend(
             name="redis",
             capabilities=Capabilities(durable=True),
             leadership=RedisLeadership(client),
             catalogue=RedisCatalogue(client, aside),
-            schedule=RedisSchedule(client, aside),
+            dispatch=RedisDispatch(client, aside),
             queue=RedisRunQueue(client, alarm, aside),
             history=RedisHistory(client, aside),
-            attendance=RedisAttendance(client),
-            signals=RedisSignals(client),
+            membership=RedisMembership(client),
+            notifier=RedisNotifier(client),
             unreadable=aside.take,
         )
     finally:

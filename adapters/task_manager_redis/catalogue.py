@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
-from task_manager_core.domain.planning import Plan, Skipped
-from task_manager_core.domain.task import StoredTask
-from task_manager_core.ports import Changes, Conflict, Definition, codec
+from task_manager_core.domain.planning import NextSlot, Skipped
+from task_manager_core.domain.task import VersionedDefinition
+from task_manager_core.ports import Changes, Conflict, DefinitionWrite, codec
 from task_manager_core.ports.codec import milliseconds
 from task_manager_redis.aside import Aside
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
@@ -31,7 +31,7 @@ class RedisCatalogue:
         self._client = client
         self._aside = aside
 
-    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+    async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
         answers: list[int | Conflict] = []
         for _, arguments in batches(definitions, TASKS_PER_SCRIPT, _definition):
             found = numbers(await self._client.run(_PUT, *arguments))
@@ -97,7 +97,7 @@ class _Found:
     """What the pages of a reading say, each row instead of an earlier one about the same task."""
 
     def __init__(self) -> None:
-        self.changed: dict[TaskKey, StoredTask] = {}
+        self.changed: dict[TaskKey, VersionedDefinition] = {}
         self.removed: set[TaskKey] = set()
         self.retired: set[TaskKey] = set()
         self.unreadable: set[TaskKey] = set()
@@ -114,22 +114,22 @@ class _Found:
         if body is None:
             return  # The reader knows it, or an earlier page has told it.
         try:
-            self.changed[key] = StoredTask(task=codec.decode_task(body), version=number(version))
+            self.changed[key] = VersionedDefinition(definition=codec.decode_task(body), version=number(version))
             self.unreadable.discard(key)
         except BackendCorrupt:
             self.changed.pop(key, None)
             self.unreadable.add(key)
 
 
-def _definition(definition: Definition) -> list[Argument]:
+def _definition(definition: DefinitionWrite) -> list[Argument]:
     """One definition as the arguments of its script."""
     skipped = definition.skipped
     return [
-        encode_task(definition.task.key),
+        encode_task(definition.definition.key),
         definition.expected,
         int(definition.replan),
-        *plan_arguments(definition.plan),
-        codec.encode_task(definition.task),
+        *plan_arguments(definition.next_slot),
+        codec.encode_task(definition.definition),
         milliseconds(skipped[0].first) if skipped else "",
         len(skipped),
         *skip_arguments(skipped),
@@ -140,7 +140,7 @@ def task_argument(key: TaskKey) -> tuple[Argument]:
     return (encode_task(key),)
 
 
-def plan_arguments(plan: Plan | None) -> tuple[Argument, Argument]:
+def plan_arguments(plan: NextSlot | None) -> tuple[Argument, Argument]:
     return ("", "") if plan is None else (milliseconds(plan.slot), milliseconds(plan.due_at))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
-from task_manager_core.domain.planning import Advance, Agenda, DueTask
+from task_manager_core.domain.planning import Agenda, DueTask, SlotDecision
 from task_manager_core.domain.run import Run
 from task_manager_core.ports.codec import encode_run, milliseconds
 from task_manager_redis.aside import Aside
@@ -24,7 +24,7 @@ _PAUSE = script("pause")
 _RESUME = script("resume")
 
 
-class RedisSchedule:
+class RedisDispatch:
     def __init__(self, client: RedisClient, aside: Aside) -> None:
         self._client = client
         self._aside = aside
@@ -43,7 +43,7 @@ class RedisSchedule:
         name = text(task)
         return self._aside.read(f"the state of {shown(name)}", lambda: _due(decode_task(name), state))
 
-    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+    async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         kept: list[bool] = []
         # Also without decisions: the answer says whether the term is over.
         for _, arguments in batches(decisions, TASKS_PER_SCRIPT, _decision) if decisions else (((), ()),):
@@ -81,20 +81,20 @@ def _due(key: TaskKey, state: Sequence[Reply]) -> DueTask:
     )
 
 
-def _decision(decision: Advance) -> list[Argument]:
+def _decision(decision: SlotDecision) -> list[Argument]:
     """One decision as the arguments of its script."""
     held = () if decision.hold is None else (decision.hold,)
     return [
         encode_task(decision.key),
         decision.version,
         milliseconds(decision.slot),
-        *plan_arguments(decision.plan),
+        *plan_arguments(decision.next_slot),
         "" if decision.last is None else milliseconds(decision.last),
-        int(bool(decision.fire) and decision.fire[0].exclusive),
-        len(decision.fire),
+        int(bool(decision.dispatch) and decision.dispatch[0].exclusive),
+        len(decision.dispatch),
         len(held),
         len(decision.skipped),
-        *(argument for run in (*decision.fire, *held) for argument in _run(run)),
+        *(argument for run in (*decision.dispatch, *held) for argument in _run(run)),
         *skip_arguments(decision.skipped),
     ]
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
-from task_manager_core.domain.planning import Plan, Skipped, SkipReason
+from task_manager_core.domain.planning import NextSlot, Skipped, SkipReason
 from task_manager_core.domain.run import AttemptRecord, RunState
 from task_manager_core.ports.codec import decode_presence, decode_record, decode_skipped, instant
 from task_manager_redis.aside import Aside
@@ -146,7 +146,7 @@ class RedisHistory:
         return TaskView(
             key=key,
             version=number(version),
-            plan=None if slot == "" else read(f"the plan of {key}", partial(_plan, slot, due)),
+            next_slot=None if slot == "" else read(f"the plan of {key}", partial(_plan, slot, due)),
             decided=None if decided == "" else read(f"the last decided slot of {key}", partial(moment, decided)),
             paused=paused == "1",
             resumed_at=None if resumed_at == "" else read(f"the end of a pause of {key}", partial(moment, resumed_at)),
@@ -167,8 +167,8 @@ def _alone(name: str) -> tuple[Argument]:
     return (name,)
 
 
-def _plan(slot: Reply, due: Reply) -> Plan:
-    return Plan(slot=moment(slot), due_at=moment(due))
+def _plan(slot: Reply, due: Reply) -> NextSlot:
+    return NextSlot(slot=moment(slot), due_at=moment(due))
 
 
 def _count(reason: str, count: str) -> tuple[SkipReason, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.leadership import Held, Term
+from task_manager_core.domain.leadership import HeldByOther, Term
 from task_manager_core.ports.codec import span
 from task_manager_redis.client import RedisClient
 from task_manager_redis.replies import number, row, text
@@ -21,12 +21,12 @@ class RedisLeadership:
     def __init__(self, client: RedisClient) -> None:
         self._client = client
 
-    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | Held:
+    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
         answer = await self._client.run(_CAMPAIGN, candidate.value, ttl // _MILLISECOND)
         holder, token, left = row(answer, 3)
         if text(holder) == candidate.value:
             return Term(candidate, number(token))
-        return Held(NodeId(text(holder)), span(number(left)))
+        return HeldByOther(NodeId(text(holder)), span(number(left)))
 
     async def renew(self, term: Term, ttl: timedelta) -> bool:
         return await self._client.run(_RENEW, term.holder.value, term.token, ttl // _MILLISECOND) == 1

@@ -15,7 +15,7 @@ _ANNOUNCE = script("announce")
 _DEPART = script("depart")
 
 
-class RedisAttendance:
+class RedisMembership:
     def __init__(self, client: RedisClient) -> None:
         self._client = client
         self._told: dict[NodeId, Presence] = {}

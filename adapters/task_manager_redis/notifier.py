@@ -9,7 +9,7 @@ from task_manager_redis.client import RedisClient
 _MOST = 1000
 
 
-class RedisSignals:
+class RedisNotifier:
     def __init__(self, client: RedisClient) -> None:
         self._client = client
         # What was rung before the first wait ends it at once, which is allowed; it cannot be missed, which is better.

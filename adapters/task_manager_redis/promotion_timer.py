@@ -19,10 +19,10 @@ from task_manager_redis.scripts import script
 LOOKING = timedelta(minutes=1)
 """Who blocks looks again after this long, so that no alarm has to be set for longer."""
 
-_PROMOTE = script("promote")
+_PROMOTE = script("promote_due")
 
 
-class Alarm:
+class PromotionTimer:
     """One timer, for the earliest instant."""
 
     def __init__(self, client: RedisClient) -> None:

@@ -24,7 +24,7 @@ from task_manager_redis.client import RedisClient
 from task_manager_redis.dispatch import slot_argument
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode, encode, encode_run_id, encode_task, shown
-from task_manager_redis.promotion_timer import LOOKING, Alarm
+from task_manager_redis.promotion_timer import LOOKING, PromotionTimer
 from task_manager_redis.replies import Reply, items, member, number, numbers, row, text, texts
 from task_manager_redis.scripts import script
 from task_manager_redis.sweeping import sweep
@@ -49,7 +49,7 @@ _RELEASE = script("release")
 _REAP = script("reap")
 _MEND = script("mend")
 _CANCEL = script("cancel")
-_HASTEN = script("hasten")
+_PROMOTE = script("promote")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class _Attempt:
 
 
 class RedisRunQueue:
-    def __init__(self, client: RedisClient, alarm: Alarm, aside: Aside) -> None:
+    def __init__(self, client: RedisClient, alarm: PromotionTimer, aside: Aside) -> None:
         self._client = client
         self._alarm = alarm
         self._aside = aside
@@ -244,7 +244,7 @@ class RedisRunQueue:
             answers += [member(Cancelling, answer) for answer in items(await self._client.run(_CANCEL, *arguments))]
         return tuple(answers)
 
-    async def hasten(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
+    async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         count = 0
         left: dict[TaskKey, list[str]] = {}
         for key, run in spared:
@@ -254,7 +254,7 @@ class RedisRunQueue:
             at, began, kind, cursor = 0, "", "retry", "0"
             while at < len(some):
                 place = began, kind, cursor, len(runs), *runs, *names[at:]
-                step = row(await self._client.run(_HASTEN, HASTENED_PER_SCRIPT, BYTES_PER_SCRIPT, *place), 5)
+                step = row(await self._client.run(_PROMOTE, HASTENED_PER_SCRIPT, BYTES_PER_SCRIPT, *place), 5)
                 count, at = count + number(step[0]), at + number(step[2])
                 began, kind, cursor = text(step[1]), text(step[3]), text(step[4])
         return count

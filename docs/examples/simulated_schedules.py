@@ -1,6 +1,6 @@
 """A month of an application's tasks in seconds, with things that go wrong, drawn as a page for the browser.
 
-python docs/examples/simulated_schedules.py rehearsal.html
+python docs/examples/simulated_schedules.py simulation.html
 """
 
 import sys
@@ -81,7 +81,7 @@ def stock_time(slot: datetime) -> timedelta:
     return timedelta(seconds=30)
 
 
-def rehearsal(duration: timedelta = timedelta(days=30)) -> Report:
+def simulated_month(duration: timedelta = timedelta(days=30)) -> Report:
     return simulate(
         [nightly, shop],
         config=OperationalConfig(concurrent_tasks=2),
@@ -109,7 +109,7 @@ def rehearsal(duration: timedelta = timedelta(days=30)) -> Report:
 
 
 if __name__ == "__main__":
-    found = rehearsal()
+    found = simulated_month()
     print(found.summary())
     if len(sys.argv) > 1:
         Path(sys.argv[1]).write_text(found.to_html(), encoding="utf-8")

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 
 from sqlite_file import UNREADABLE_PAUSE, File, claim_of, due_of, key_of, line_of, live_of, ms, patiently, stored_of
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
-from task_manager_core.domain.leadership import Fenced, Held, Term
+from task_manager_core.domain.leadership import Fenced, HeldByOther, Term
 from task_manager_core.domain.observation import Presence, Snapshot, TaskView
-from task_manager_core.domain.planning import Advance, Agenda, Plan, Skipped, SkipReason
+from task_manager_core.domain.planning import Agenda, NextSlot, Skipped, SkipReason, SlotDecision
 from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Retried, Run, Settlement
-from task_manager_core.domain.task import StoredTask
+from task_manager_core.domain.task import VersionedDefinition
 from task_manager_core.ports import (
     REQUEST_MEMORY,
     AskedOtherwise,
@@ -38,7 +38,7 @@ from task_manager_core.ports import (
     Changes,
     Clock,
     Conflict,
-    Definition,
+    DefinitionWrite,
     Enqueued,
     Extension,
     codec,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 class Store(File):
     # -- leadership ---------------------------------------------------------------------------------------------------
 
-    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | Held:
+    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
         with self.transaction():
             term = self._term()
             if term is None:
@@ -61,7 +61,7 @@ class Store(File):
                 self._do("INSERT INTO lease VALUES (?, ?, ?)", candidate.value, term.token, self._steady + ms(ttl))
             elif term.holder != candidate:
                 [lease] = self._do("SELECT ends FROM lease")
-                return Held(term.holder, span(lease["ends"] - self._steady))
+                return HeldByOther(term.holder, span(lease["ends"] - self._steady))
             return term
 
     async def renew(self, term: Term, ttl: timedelta) -> bool:
@@ -81,27 +81,31 @@ class Store(File):
 
     # -- catalogue ----------------------------------------------------------------------------------------------------
 
-    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+    async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
         with self.transaction():
             return tuple(map(self._put, definitions))
 
-    def _put(self, new: Definition) -> int | Conflict:
-        key, old = new.task.key, self._task(new.task.key)
+    def _put(self, new: DefinitionWrite) -> int | Conflict:
+        key, old = new.definition.key, self._task(new.definition.key)
         stands: int = old["version"] if old else 0
-        if old and not old["retired"] and stored_of(old) == StoredTask(task=new.task, version=stands):
+        if (
+            old
+            and not old["retired"]
+            and stored_of(old) == VersionedDefinition(definition=new.definition, version=stands)
+        ):
             return stands
         if new.expected != stands or (old and new.skipped and old["slot"] != milliseconds(new.skipped[0].first)):
             return Conflict(stands)
         passed = max(self._now, old["decided"] or 0) if old else 0
-        if old and new.replan and new.plan and milliseconds(new.plan.slot) <= passed:
+        if old and new.replan and new.next_slot and milliseconds(new.next_slot.slot) <= passed:
             return Conflict(stands)
         if old is None:
             self._do("INSERT INTO tasks (grp, name) VALUES (?, ?)", key.group, key.name)
-        version, text = self._changed(key), codec.encode_task(new.task)
+        version, text = self._changed(key), codec.encode_task(new.definition)
         change = "UPDATE tasks SET definition = ?, version = ?, retired = 0 WHERE grp = ? AND name = ? RETURNING id"
         [row] = self._do(change, text, version, key.group, key.name)
         if old is None or new.replan:
-            self._plan(row["id"], new.plan)
+            self._plan(row["id"], new.next_slot)
         self._skip(row["id"], new.skipped)
         return version
 
@@ -160,12 +164,12 @@ class Store(File):
                 next_due=None if later["due_at"] is None else instant(later["due_at"]),
             )
 
-    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+    async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         with self.transaction():
             return tuple(map(self._commit, decisions)) if self._term() == term else Fenced()
 
-    def _commit(self, decision: Advance) -> bool:
-        task, fire, hold = self._task(decision.key), decision.fire, decision.hold
+    def _commit(self, decision: SlotDecision) -> bool:
+        task, fire, hold = self._task(decision.key), decision.dispatch, decision.hold
         if task is None or task["retired"]:
             return False
         if (task["version"], task["slot"]) != (decision.version, milliseconds(decision.slot)):
@@ -181,7 +185,7 @@ class Store(File):
         if hold:
             self._admit(task["id"], hold, "held")
         self._skip(task["id"], decision.skipped)
-        self._plan(task["id"], decision.plan)
+        self._plan(task["id"], decision.next_slot)
         if decision.last:
             self._do("UPDATE tasks SET decided = ? WHERE id = ?", milliseconds(decision.last), task["id"])
         return True
@@ -312,7 +316,7 @@ class Store(File):
         self._end(row)
         return Cancelling.CANCELLED
 
-    async def hasten(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
+    async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         with self.transaction():
             self._asked(keys)
             waiting = self._do("SELECT id FROM runs WHERE state = 'waiting' AND task IN (SELECT id FROM existing)")
@@ -357,11 +361,11 @@ class Store(File):
     def _view(self, key: TaskKey, row: sqlite3.Row) -> TaskView:
         runs = self._do("SELECT * FROM runs WHERE task = ? ORDER BY state = 'held', rowid", row["id"])
         skipped = self._do("SELECT * FROM skipped WHERE task = ?", row["id"])
-        plan = None if row["slot"] is None else Plan(slot=instant(row["slot"]), due_at=instant(row["due_at"]))
+        plan = None if row["slot"] is None else NextSlot(slot=instant(row["slot"]), due_at=instant(row["due_at"]))
         return TaskView(
             key=key,
             version=row["version"],
-            plan=plan,
+            next_slot=plan,
             decided=None if row["decided"] is None else instant(row["decided"]),
             paused=bool(row["paused"]),
             resumed_at=None if row["resumed_at"] is None else instant(row["resumed_at"]),
@@ -401,11 +405,11 @@ async def open_file(path: str | Path, *, clock: Clock, retention: Retention) -> 
             capabilities=Capabilities(durable=True),
             leadership=one,
             catalogue=one,
-            schedule=one,
+            dispatch=one,
             queue=one,
             history=one,
-            attendance=one,
-            signals=one,
+            membership=one,
+            notifier=one,
             unreadable=one.unreadable,
         )
     finally:

@@ -15,10 +15,10 @@ from task_manager_core.domain.errors import BackendCorrupt, BackendMisconfigured
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.observation import LiveRun
-from task_manager_core.domain.planning import DueTask, Plan, Skipped
+from task_manager_core.domain.planning import DueTask, NextSlot, Skipped
 from task_manager_core.domain.policy import Priority, Retention
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Run, RunState
-from task_manager_core.domain.task import StoredTask
+from task_manager_core.domain.task import VersionedDefinition
 from task_manager_core.ports import CHANGES_REMEMBERED, Clock, codec
 from task_manager_core.ports.codec import instant, milliseconds, span
 
@@ -193,7 +193,7 @@ class File:
             self._do("INSERT INTO asked VALUES (?, ?)", key.group, key.name)
         return frozenset(key_of(row) for row in self._do(statement, *values))
 
-    def _plan(self, task: int, plan: Plan | None) -> None:
+    def _plan(self, task: int, plan: NextSlot | None) -> None:
         slot, due_at = (milliseconds(plan.slot), milliseconds(plan.due_at)) if plan else (None, None)
         self._do("UPDATE tasks SET slot = ?, due_at = ? WHERE id = ?", slot, due_at, task)
 
@@ -266,10 +266,10 @@ def key_of(row: sqlite3.Row) -> TaskKey:
     return TaskKey(row["grp"], row["name"])
 
 
-def stored_of(row: sqlite3.Row) -> StoredTask | None:
+def stored_of(row: sqlite3.Row) -> VersionedDefinition | None:
     """None: a newer version of the library wrote what this one cannot read. It must not hide the other definitions."""
     try:
-        return StoredTask(task=codec.decode_task(row["definition"]), version=row["version"])
+        return VersionedDefinition(definition=codec.decode_task(row["definition"]), version=row["version"])
     except BackendCorrupt:
         return None
 

@@ -20,12 +20,12 @@ from task_manager_core.domain.errors import (
     VersionConflict,
 )
 from task_manager_core.domain.identity import RunId, TaskKey
-from task_manager_core.domain.planning import Plan, SkipReason
+from task_manager_core.domain.planning import NextSlot, SkipReason
 from task_manager_core.domain.policy import Overlap
 from task_manager_core.domain.run import AttemptStatus, RunState
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import StoredTask, Task
-from task_manager_core.ports import Definition, Enqueued
+from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
+from task_manager_core.ports import DefinitionWrite, Enqueued
 from tests.application.world import KEY, MINUTE, NOON, SECOND, Process, Trouble, World, a_task, live, queued, statuses
 
 HOURLY = Schedule.every(timedelta(hours=1))
@@ -39,7 +39,9 @@ def report_failure(number: int = 0) -> None:
     raise ValueError(number)
 
 
-def a_report(name: str = "task", *, schedule: Schedule = HOURLY, kwargs: dict[str, object] | None = None) -> Task:
+def a_report(
+    name: str = "task", *, schedule: Schedule = HOURLY, kwargs: dict[str, object] | None = None
+) -> TaskDefinition:
     return a_task(name, schedule=schedule, kwargs=kwargs, dynamic=True, function="report")
 
 
@@ -68,10 +70,10 @@ async def test_filters_that_are_given_must_all_match(world: World, selection: Se
     for name, tags in (("a", ("red",)), ("b", ("red", "blue")), ("c", ())):
         process.declares(replace(a_task(name), tags=tags))
     await process.node.registrar.tick()
-    assert [stored.task.key.name for stored in process.node.control.select(selection)] == names
+    assert [stored.definition.key.name for stored in process.node.control.select(selection)] == names
     process.wire.calls.clear()
-    seen, snapshot = await process.node.control.look(process.node.control.select(selection))
-    assert [status.task.key.name for status in seen] == names
+    seen, snapshot = await process.node.control.list_tasks(process.node.control.select(selection))
+    assert [status.definition.key.name for status in seen] == names
     assert [status.view for status in seen] == list(snapshot.tasks)
     assert process.wire.calls == ["snapshot"]
 
@@ -130,10 +132,10 @@ async def test_a_task_removed_elsewhere_cannot_be_explained(world: World) -> Non
 
 async def test_a_store_that_answers_is_told_from_one_that_does_not(world: World) -> None:
     process = await a_process(world)
-    await process.node.control.reach(within=10.0)
+    await process.node.control.ping(within=10.0)
     process.wire.away = True
     with pytest.raises(BackendUnavailable):
-        await process.node.control.reach(within=10.0)
+        await process.node.control.ping(within=10.0)
 
 
 # --- triggering ------------------------------------------------------------------------------------------------------
@@ -270,7 +272,7 @@ async def test_resetting_lets_waiting_retries_go_now(world: World) -> None:
 
     process = await queued(world, fails)
     await process.work()
-    assert await process.node.control.reset([KEY, NOWHERE]) == 1
+    assert await process.node.control.reset_retry([KEY, NOWHERE]) == 1
     assert [run.state for run in await live(world)] == [RunState.QUEUED]
 
 
@@ -285,7 +287,7 @@ async def test_many_tasks_cost_as_many_round_trips_as_one(world: World) -> None:
     await process.node.control.pause(keys)
     await process.node.control.resume(keys)
     await process.node.control.clear(keys)
-    assert process.wire.calls == ["enqueue", "hasten", "pause", "resume", "clear"]
+    assert process.wire.calls == ["enqueue", "promote", "pause", "resume", "clear"]
 
 
 # --- adding, changing, removing --------------------------------------------------------------------------------------
@@ -295,12 +297,12 @@ async def test_an_added_task_is_known_at_once_and_waits_for_its_first_slot(world
     process = await a_process(world)
     added = await process.node.control.add(a_report())
     assert process.node.definitions.get(KEY) == added
-    (status,), _ = await process.node.control.look(process.node.control.select(Selection(name="task")))
-    assert status.view.plan == Plan(slot=NOON + timedelta(hours=1), due_at=NOON + timedelta(hours=1))
+    (status,), _ = await process.node.control.list_tasks(process.node.control.select(Selection(name="task")))
+    assert status.view.next_slot == NextSlot(slot=NOON + timedelta(hours=1), due_at=NOON + timedelta(hours=1))
 
 
 @pytest.mark.parametrize("again", [a_report(), a_report(kwargs={"number": 1})])
-async def test_a_name_is_taken_when_the_store_says_so(world: World, again: Task) -> None:
+async def test_a_name_is_taken_when_the_store_says_so(world: World, again: TaskDefinition) -> None:
     """Also by an addition whose answer got lost, by another process, and by an equal request that overlaps."""
     process, other = await a_process(world), await a_process(world, "other")
     process.wire.trouble("put", Trouble.LOST_REPLY)
@@ -311,7 +313,7 @@ async def test_a_name_is_taken_when_the_store_says_so(world: World, again: Task)
             await one.node.control.add(again)
     await other.node.control.remove(KEY)
     answers = await asyncio.gather(*(process.node.control.add(a_report()) for _ in range(3)), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [StoredTask, DuplicateTask, DuplicateTask]
+    assert [type(answer) for answer in answers] == [VersionedDefinition, DuplicateTask, DuplicateTask]
 
 
 async def test_a_dynamic_task_needs_a_registered_function_that_accepts_its_arguments(world: World) -> None:
@@ -337,9 +339,9 @@ async def test_a_change_keeps_pause_history_and_live_runs_and_fires_nothing_at_o
     world.clock.advance(SECOND)
     changed = await control.change(a_report(schedule=Schedule.every(MINUTE)), added.version)
     assert changed.version > added.version
-    (status,), _ = await control.look(control.select(Selection()))
+    (status,), _ = await control.list_tasks(control.select(Selection()))
     assert status.view.paused
-    assert status.view.plan == Plan(slot=NOON + MINUTE, due_at=NOON + MINUTE)
+    assert status.view.next_slot == NextSlot(slot=NOON + MINUTE, due_at=NOON + MINUTE)
     assert [run.state for run in status.view.live] == [RunState.QUEUED]
     assert len(await control.history(KEY, 10)) == 1
 
@@ -361,7 +363,7 @@ async def test_a_change_without_an_answer_is_repeated_with_the_same_arguments(wo
     with pytest.raises(BackendUnavailable):
         await process.node.control.change(a_report(kwargs={"number": 1}), added.version)
     changed = await process.node.control.change(a_report(kwargs={"number": 1}), added.version)
-    assert (changed.task.kwargs, process.node.definitions.get(KEY)) == ('{"number":1}', changed)
+    assert (changed.definition.kwargs, process.node.definitions.get(KEY)) == ('{"number":1}', changed)
 
 
 async def test_a_slot_decided_while_a_schedule_is_changed_makes_the_change_look_again(world: World) -> None:
@@ -371,7 +373,7 @@ async def test_a_slot_decided_while_a_schedule_is_changed_makes_the_change_look_
     await leader.reign(after=MINUTE)
     process.wire.between("snapshot", leader.node.scheduler.tick)
     await process.node.control.change(a_report(schedule=HOURLY), added.version)
-    (status,), _ = await process.node.control.look(process.node.control.select(Selection()))
+    (status,), _ = await process.node.control.list_tasks(process.node.control.select(Selection()))
     assert (status.view.skipped, [run.slot for run in status.view.live]) == ({}, [NOON + MINUTE])
 
 
@@ -426,7 +428,7 @@ async def test_a_static_task_that_is_retired_can_be_removed_and_comes_back_with_
     assert term is not None
     await world.backend.catalogue.retire(term, [KEY])
     removed = await leader.node.control.remove(KEY)
-    assert removed.task == a_task()
+    assert removed.definition == a_task()
     with pytest.raises(TaskNotFound):
         await leader.node.control.remove(KEY)
     again = world.process("again").declares(a_task())
@@ -449,6 +451,6 @@ async def test_of_two_removals_one_finds_the_task(world: World) -> None:
 
 async def test_a_definition_of_another_process_can_be_removed_before_the_next_poll(world: World) -> None:
     process = await a_process(world)
-    await world.backend.catalogue.put([Definition(task=a_report(), expected=0, replan=True)])
+    await world.backend.catalogue.put([DefinitionWrite(definition=a_report(), expected=0, replan=True)])
     await process.node.control.remove(KEY)
     assert (await world.backend.history.snapshot()).tasks == ()

@@ -81,12 +81,12 @@ async def test_one_change_costs_the_same_whatever_the_number_of_tasks(what: str)
                 await control.add(a_task("new", schedule=YEARLY, dynamic=True, function="dynamic"))
             elif what == "change":
                 stored = control.definition(first)
-                await control.change(replace(stored.task, description="new"), stored.version)
+                await control.change(replace(stored.definition, description="new"), stored.version)
             else:
                 await control.remove(first)
             costs.append(await steps(leader.node.registrar.tick))
-            known = {stored.task.key for stored in leader.node.definitions}
-            assert known == {stored.task.key for stored in other.node.definitions}
+            known = {stored.definition.key for stored in leader.node.definitions}
+            assert known == {stored.definition.key for stored in other.node.definitions}
     assert costs[0] == costs[1]
     assert costs[0] > 0
 
@@ -98,8 +98,8 @@ async def test_to_select_one_task_is_to_look_it_up() -> None:
             control = (await a_leader_of(world, tasks)).node.control
             list(control.select(Selection()))  # Once after so many changes they are sorted.
             costs.append(await steps(partial(control.select, Selection(group="group", name="0"))))
-            assert [one.task.key.name for one in control.select(Selection(group="group", name="0"))] == ["0"]
-            assert [one.task.key.name for one in control.select(Selection(name="0"))] == ["0"]
+            assert [one.definition.key.name for one in control.select(Selection(group="group", name="0"))] == ["0"]
+            assert [one.definition.key.name for one in control.select(Selection(name="0"))] == ["0"]
             assert len(control.select(Selection(group="group"))) == tasks
             assert control.select(Selection(group="group", name="none")) == ()
             assert control.select(Selection(group="", name="x" * 10_000)) == ()
@@ -120,8 +120,8 @@ async def test_tasks_come_in_the_order_of_their_keys_however_they_came(world: Wo
             await process.node.control.add(a_task(name, schedule=YEARLY, dynamic=True, function="dynamic"))
             expected.add(name)
         if step % 7 == 0:
-            assert [stored.task.key.name for stored in process.node.definitions] == sorted(expected)
-    assert [stored.task.key.name for stored in process.node.definitions] == sorted(expected)
+            assert [stored.definition.key.name for stored in process.node.definitions] == sorted(expected)
+    assert [stored.definition.key.name for stored in process.node.definitions] == sorted(expected)
 
 
 async def test_a_version_that_a_store_gives_out_again_is_doubted(world: World) -> None:
@@ -144,7 +144,7 @@ async def test_a_version_that_a_store_gives_out_again_is_doubted(world: World) -
     await leader.reign(after=MINUTE)
     await leader.node.scheduler.tick()
     await leader.node.registrar.tick()
-    assert [stored.task.key.name for stored in leader.node.definitions] == ["a", "b", "c", "new"]
+    assert [stored.definition.key.name for stored in leader.node.definitions] == ["a", "b", "c", "new"]
 
 
 class Forgetful:
@@ -174,7 +174,7 @@ async def test_a_reader_that_comes_to_another_number_of_tasks_reads_everything(w
     await writer.node.control.remove(TaskKey("group", "one"))
     catalogue.readings.clear()
     await reader.node.registrar.tick()
-    assert {stored.task.key for stored in reader.node.definitions} == {KEY, TaskKey("group", "two")}
+    assert {stored.definition.key for stored in reader.node.definitions} == {KEY, TaskKey("group", "two")}
     assert [since == 0 for since in catalogue.readings] == [False, True]
     await reader.node.registrar.tick()
     assert catalogue.readings[-1] == writer.node.definitions.version

@@ -11,7 +11,7 @@ from task_manager_core.application.elector import Elector
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import TermEnded, TermWon, WriteFenced
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.leadership import Held, Term, Turn
+from task_manager_core.domain.leadership import HeldByOther, LeadershipTransition, Term
 from task_manager_core.testing import Recorder
 from tests.application.world import POLICY, SECOND, Trouble, Wire, World
 
@@ -39,7 +39,7 @@ class Candidate:
         return await self.elector.tick()
 
     @property
-    def turns(self) -> list[Turn]:
+    def turns(self) -> list[LeadershipTransition]:
         return [ended.turn for ended in self.events.of(TermEnded)]
 
 
@@ -92,7 +92,7 @@ async def test_a_pause_longer_than_trust_forgets_the_term_before_any_request(a: 
     await a.elector.tick()
     a.world.clock.advance(LEASE)
     assert a.elector.trusted() is None
-    assert a.turns == [Turn.EXPIRED]
+    assert a.turns == [LeadershipTransition.EXPIRED]
     await a.elector.tick()
     assert a.wire.calls[:2] == ["campaign", "campaign"]
 
@@ -100,14 +100,14 @@ async def test_a_pause_longer_than_trust_forgets_the_term_before_any_request(a: 
 async def test_an_elector_that_slept_steps_down_by_itself(a: Candidate) -> None:
     await a.elector.tick()
     assert await a.later(LEASE) == 0.0
-    assert (a.turns, a.wire.calls) == ([Turn.EXPIRED], ["campaign"])
+    assert (a.turns, a.wire.calls) == ([LeadershipTransition.EXPIRED], ["campaign"])
 
 
 async def test_trust_ends_before_anybody_else_can_be_granted_a_term(a: Candidate, b: Candidate) -> None:
     await a.elector.tick()
     for _ in range(int(LEASE / SECOND)):
         assert (a.elector.trusted() is None) or isinstance(
-            await a.world.backend.leadership.campaign(NodeId("b"), LEASE), Held
+            await a.world.backend.leadership.campaign(NodeId("b"), LEASE), HeldByOther
         )
         a.world.clock.advance(SECOND)
     assert a.elector.trusted() is None
@@ -121,7 +121,7 @@ async def test_a_renewal_that_the_store_refuses_ends_the_term(a: Candidate, worl
     assert term is not None
     await world.backend.leadership.resign(term)
     await a.later(HEARTBEAT)
-    assert (a.elector.trusted(), a.turns) == (None, [Turn.LOST])
+    assert (a.elector.trusted(), a.turns) == (None, [LeadershipTransition.LOST])
 
 
 async def test_a_fenced_write_ends_the_term_at_once_and_a_fenced_old_term_does_not(a: Candidate) -> None:
@@ -131,7 +131,7 @@ async def test_a_fenced_write_ends_the_term_at_once_and_a_fenced_old_term_does_n
     a.elector.fenced(Term(NodeId("a"), term.token - 1), "commit")
     assert a.elector.trusted() == term
     a.elector.fenced(term, "commit")
-    assert (a.elector.trusted(), a.turns) == (None, [Turn.LOST])
+    assert (a.elector.trusted(), a.turns) == (None, [LeadershipTransition.LOST])
     assert [fenced.operation for fenced in a.events.of(WriteFenced)] == ["commit", "commit"]
 
 
@@ -146,7 +146,7 @@ async def test_equal_tokens_of_two_holders_are_two_terms(a: Candidate) -> None:
 async def test_who_resigns_is_followed_at_once(a: Candidate, b: Candidate) -> None:
     await a.elector.tick()
     await a.elector.resign()
-    assert (a.elector.trusted(), a.turns) == (None, [Turn.RESIGNED])
+    assert (a.elector.trusted(), a.turns) == (None, [LeadershipTransition.RESIGNED])
     await b.elector.tick()
     assert b.elector.trusted() is not None
     await a.elector.resign()
@@ -190,7 +190,7 @@ async def test_a_renewal_that_arrives_when_its_trust_is_over_ends_the_term(a: Ca
     await a.elector.tick()
     a.wire.between("renew", slow)
     await a.later(HEARTBEAT)
-    assert (a.elector.trusted(), a.turns) == (None, [Turn.EXPIRED])
+    assert (a.elector.trusted(), a.turns) == (None, [LeadershipTransition.EXPIRED])
 
 
 @pytest.mark.parametrize("how", ["expired", "fenced"])

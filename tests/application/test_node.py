@@ -27,7 +27,7 @@ from task_manager_core.domain.events import (
     ValueSetAside,
 )
 from task_manager_core.domain.events import TickFailed as Failed
-from task_manager_core.domain.leadership import Turn
+from task_manager_core.domain.leadership import LeadershipTransition
 from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.run import AttemptStatus, RunState
 from task_manager_core.domain.schedule import Schedule
@@ -124,7 +124,7 @@ async def test_the_follower_takes_over_as_soon_as_the_leader_has_resigned(world:
     async with alive(*processes):
         leader, follower = sorted(processes, key=lambda process: not process.node.leads)
         await leader.node.stop()
-        assert leader.events.one(TermEnded).turn is Turn.RESIGNED
+        assert leader.events.one(TermEnded).turn is LeadershipTransition.RESIGNED
         await wait_until_async(lambda: follower.node.leads, "the follower leads", timeout=2.0)
         world.clock.advance(SECOND)
         await wait_until_async(lambda: follower.events.of(RunSettled), "its first run")
@@ -266,7 +266,7 @@ async def test_a_second_signal_ends_faster_and_no_dirtier(world: World) -> None:
         await wait_until_async(lambda: steps.began == 1, "the run has started")
         stopping = asyncio.ensure_future(process.node.stop())
         await wait_until_async(lambda: "resign" in process.wire.calls, "the resignation")
-        process.node.hurry()
+        process.node.force_stop()
         async with asyncio.timeout(SOON.total_seconds()):
             await stopping
     assert [(run.state, run.failures) for run in await live(world)] == [(RunState.QUEUED, 0)]

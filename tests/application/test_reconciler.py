@@ -13,7 +13,7 @@ from task_manager_core.application.reconciler import CLAIMS_PER_STEP, RECOVERY
 from task_manager_core.domain.errors import BackendCorrupt, BackendError, BackendUnavailable
 from task_manager_core.domain.events import ClaimReaped, FindingMade, TermEnded, WriteFenced
 from task_manager_core.domain.identity import NodeId, TaskKey
-from task_manager_core.domain.leadership import Turn
+from task_manager_core.domain.leadership import LeadershipTransition
 from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray
 from task_manager_core.domain.run import AttemptStatus, RunState
@@ -168,7 +168,7 @@ async def test_a_living_node_that_cannot_be_read_keeps_its_tasks_and_its_claims(
     await newer.node.registrar.tick()
     leader = await seen.process("leader").lead()
     await newer.backend.queue.claim(newer.id, 1, timedelta(0))
-    await newer.backend.attendance.depart(newer.id)
+    await newer.backend.membership.depart(newer.id)
     history.unreadable = frozenset({newer.id})
     await leader.node.reconciler.tick()
     for _ in range(3):
@@ -187,7 +187,10 @@ async def test_a_deposed_leader_reaps_nothing(world: World) -> None:
     assert term is not None
     await world.backend.leadership.resign(term)
     assert await leader.node.reconciler.tick() is None
-    assert (leader.events.one(WriteFenced).operation, leader.events.one(TermEnded).turn) == ("reap", Turn.LOST)
+    assert (leader.events.one(WriteFenced).operation, leader.events.one(TermEnded).turn) == (
+        "reap",
+        LeadershipTransition.LOST,
+    )
 
 
 # --- strays ----------------------------------------------------------------------------------------------------------
@@ -197,7 +200,7 @@ async def test_a_task_that_no_living_process_declares_for_long_is_retired(world:
     old = world.process("old").declares(a_task())
     await old.node.registrar.tick()
     leader = await world.process("leader").lead()
-    await old.backend.attendance.depart(old.id)
+    await old.backend.membership.depart(old.id)
     await looks(leader)
     assert not await retired(world)
     await looks(leader)
@@ -213,7 +216,7 @@ async def test_a_stray_is_one_for_no_longer_because_the_clock_was_set_back(world
     old = world.process("old").declares(a_task())
     await old.node.registrar.tick()
     leader = await world.process("leader").lead()
-    await old.backend.attendance.depart(old.id)
+    await old.backend.membership.depart(old.id)
     await looks(leader)
     world.clock.set_wall(world.clock.now() - timedelta(days=1))
     await looks(leader)
@@ -248,7 +251,7 @@ async def test_a_stray_of_an_earlier_reign_is_looked_at_twice_again(world: World
     old = world.process("old").declares(a_task())
     await old.node.registrar.tick()
     leader = await world.process("leader").lead()
-    await old.backend.attendance.depart(old.id)
+    await old.backend.membership.depart(old.id)
     await looks(leader)
     await leader.node.elector.resign()
     await looks(leader)
@@ -261,7 +264,7 @@ async def test_a_leader_deposed_during_its_look_retires_nothing(world: World) ->
     old = world.process("old").declares(a_task())
     await old.node.registrar.tick()
     leader = await world.process("leader").lead()
-    await old.backend.attendance.depart(old.id)
+    await old.backend.membership.depart(old.id)
     await looks(leader, after=MINUTE)
     await leader.reign(after=PRESENCE)
     term = leader.node.elector.trusted()
@@ -280,7 +283,7 @@ async def test_trust_that_ends_during_the_look_retires_nothing(world: World) -> 
     old = world.process("old").declares(a_task())
     await old.node.registrar.tick()
     leader = await world.process("leader").lead()
-    await old.backend.attendance.depart(old.id)
+    await old.backend.membership.depart(old.id)
     await looks(leader, after=MINUTE)
 
     async def suspended() -> None:
@@ -333,7 +336,7 @@ async def test_when_a_node_has_gone_its_orphans_are_looked_for_until_they_are_ov
     await worker.backend.queue.claim(worker.id, 1, timedelta(0))
     await leader.node.reconciler.tick()
     assert [made for made in leader.events.of(FindingMade) if isinstance(made.finding, Orphaned)] == []
-    await worker.backend.attendance.depart(worker.id)
+    await worker.backend.membership.depart(worker.id)
     for _ in range(2):
         leader.events.clear()
         await leader.node.reconciler.tick()

@@ -14,11 +14,11 @@ from task_manager_core.domain.errors import BackendUnavailable, TaskNotFound
 from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, StoreSetBack
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.observation import TaskView
-from task_manager_core.domain.planning import Plan, SkipReason
+from task_manager_core.domain.planning import NextSlot, SkipReason
 from task_manager_core.domain.run import RunState
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
-from task_manager_core.ports import Catalogue, Changes, Definition
+from task_manager_core.domain.task import TaskDefinition
+from task_manager_core.ports import Catalogue, Changes, DefinitionWrite
 from tests.application.world import KEY, MINUTE, NOON, SECOND, Process, Trouble, World, a_task, live
 
 HOURLY = Schedule.every(timedelta(hours=1))
@@ -26,8 +26,8 @@ MINUTELY = Schedule.every(MINUTE)
 OTHER = TaskKey("group", "other")
 
 
-def at(instant_after_noon: timedelta) -> Plan:
-    return Plan(slot=NOON + instant_after_noon, due_at=NOON + instant_after_noon)
+def at(instant_after_noon: timedelta) -> NextSlot:
+    return NextSlot(slot=NOON + instant_after_noon, due_at=NOON + instant_after_noon)
 
 
 async def view(world: World, key: TaskKey = KEY) -> TaskView | None:
@@ -35,16 +35,16 @@ async def view(world: World, key: TaskKey = KEY) -> TaskView | None:
     return tasks[0] if tasks else None
 
 
-async def stored(world: World) -> dict[TaskKey, Task]:
+async def stored(world: World) -> dict[TaskKey, TaskDefinition]:
     changes = await world.backend.catalogue.load(-1)
     assert changes is not None
-    return {one.task.key: one.task for one in changes.changed}
+    return {one.definition.key: one.definition for one in changes.changed}
 
 
-async def plan(world: World, key: TaskKey = KEY) -> Plan | None:
+async def plan(world: World, key: TaskKey = KEY) -> NextSlot | None:
     found = await view(world, key)
     assert found is not None
-    return found.plan
+    return found.next_slot
 
 
 async def ticks(*processes: Process, rounds: int = 3) -> None:
@@ -117,8 +117,8 @@ class Illegible:
         changes = await self._catalogue.load(since)
         if changes is None:
             return None
-        read = tuple(one for one in changes.changed if one.task.key not in self.keys)
-        return replace(changes, changed=read, unreadable=self.keys & {one.task.key for one in changes.changed})
+        read = tuple(one for one in changes.changed if one.definition.key not in self.keys)
+        return replace(changes, changed=read, unreadable=self.keys & {one.definition.key for one in changes.changed})
 
 
 @pytest.mark.parametrize("silence", [SECOND, 3 * MINUTE])
@@ -175,7 +175,7 @@ async def test_a_changed_schedule_begins_after_now_and_its_undecided_slots_are_o
     await ticks(world.process("new").declares(a_task(schedule=HOURLY)))
     found = await view(world)
     assert found is not None
-    assert (found.plan, found.skipped) == (at(timedelta(hours=1)), {SkipReason.DELETED: 3})
+    assert (found.next_slot, found.skipped) == (at(timedelta(hours=1)), {SkipReason.DELETED: 3})
 
 
 async def test_a_schedule_that_changes_after_the_clock_was_set_back_begins_after_what_was_decided(world: World) -> None:
@@ -205,7 +205,7 @@ async def test_a_slot_decided_between_reading_and_writing_is_not_given_up_too(wo
     await ticks(new)
     found = await view(world)
     assert found is not None
-    assert (found.plan, found.skipped) == (at(timedelta(hours=1)), {})
+    assert (found.next_slot, found.skipped) == (at(timedelta(hours=1)), {})
     assert [run.slot for run in found.live] == [NOON + MINUTE]
 
 
@@ -222,7 +222,7 @@ async def test_a_retired_task_comes_back_with_whoever_declares_it_and_its_silenc
     await ticks(process)
     found = await view(world)
     assert found is not None
-    assert (found.retired, found.plan, found.skipped) == (False, at(3 * MINUTE), {SkipReason.DELETED: 2})
+    assert (found.retired, found.next_slot, found.skipped) == (False, at(3 * MINUTE), {SkipReason.DELETED: 2})
 
 
 async def test_a_long_silence_is_counted_up_to_the_moment_of_writing(world: World) -> None:
@@ -242,7 +242,7 @@ async def test_a_long_silence_is_counted_up_to_the_moment_of_writing(world: Worl
     await ticks(process, rounds=1)
     found = await view(world)
     assert found is not None
-    assert (found.retired, found.plan, found.skipped) == (False, at(4501 * SECOND), {SkipReason.DELETED: 4500})
+    assert (found.retired, found.next_slot, found.skipped) == (False, at(4501 * SECOND), {SkipReason.DELETED: 4500})
 
 
 # --- a store that forgets --------------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ async def test_a_lost_task_does_not_go_on_with_a_slot_of_an_older_schedule(world
     await ticks(leader)
     found = await view(world)
     assert found is not None
-    assert (found.plan, found.skipped) == (following, {})
+    assert (found.next_slot, found.skipped) == (following, {})
 
 
 async def test_what_was_dispatched_after_a_leaders_time_is_not_called_lost_by_it(world: World) -> None:
@@ -297,7 +297,7 @@ async def test_what_was_dispatched_after_a_leaders_time_is_not_called_lost_by_it
     await ticks(process)
     found = await view(world)
     assert found is not None
-    assert (found.plan, found.skipped) == (at(5 * MINUTE), {})
+    assert (found.next_slot, found.skipped) == (at(5 * MINUTE), {})
 
 
 async def paused(world: World, *keys: TaskKey) -> list[bool]:
@@ -324,12 +324,12 @@ async def looked(process: Process) -> None:
 async def test_a_wiped_store_gets_the_pauses_back_that_the_leader_has_seen(world: World, how: str) -> None:
     if how == "seen by the first look":
         await ticks(world.process("other").declares(a_task()))
-        await world.backend.schedule.pause([KEY])
+        await world.backend.dispatch.pause([KEY])
     process = await leading(world)
     if how == "asked here":
         await process.node.control.pause([KEY])
     elif how != "seen by the first look":
-        await world.backend.schedule.pause([KEY])
+        await world.backend.dispatch.pause([KEY])
         await process.reign(after=MINUTE)
         await (process.node.scheduler.tick() if how == "seen at a slot" else looked(process))
     world.store.restore_state(None)
@@ -362,7 +362,7 @@ async def test_a_pause_that_somebody_ended_before_the_wipe_is_not_written_again(
     keys = [KEY, TaskKey("group", "task 1"), TaskKey("group", "task 2")]
     await process.node.control.pause(keys)
     await process.node.control.resume(keys[:1])
-    await world.backend.schedule.resume(keys[1:2])
+    await world.backend.dispatch.resume(keys[1:2])
     await looked(process)
     world.store.restore_state(None)
     await ticks(process)
@@ -414,9 +414,9 @@ async def test_a_look_costs_the_same_however_many_tasks_are_paused(
 ) -> None:
     monkeypatch.setattr(reconciler, "PAUSES_PER_LOOK", 2)
     process = await leading(world, tasks=5)
-    keys = [stored.task.key for stored in process.node.definitions]
+    keys = [stored.definition.key for stored in process.node.definitions]
     await process.node.control.pause(keys)
-    await world.backend.schedule.resume(keys)
+    await world.backend.dispatch.resume(keys)
     for left in (3, 1, 0):
         await looked(process)
         assert len(process.node.definitions.some_paused(9)) == left
@@ -450,7 +450,7 @@ async def test_a_node_learns_what_others_write_and_remove(world: World) -> None:
     await ticks(reader, writer)
     added = await writer.node.control.add(a_task(dynamic=True, function="report"))
     await ticks(reader)
-    assert reader.node.definitions.at(KEY, added.version) == added.task
+    assert reader.node.definitions.at(KEY, added.version) == added.definition
     assert reader.node.definitions.at(KEY, added.version - 1) is None
     await writer.node.control.remove(KEY)
     await ticks(reader)
@@ -464,7 +464,9 @@ async def test_callers_at_once_share_one_reading_that_began_after_they_asked(wor
     """Requests of the API read beside the loop. Else an older answer could arrive last, and look like a loss."""
     process = world.process().declares(a_task())
     await ticks(process)
-    first, second = (Definition(task=a_task(name, dynamic=True), expected=0, replan=True) for name in ("1st", "2nd"))
+    first, second = (
+        DefinitionWrite(definition=a_task(name, dynamic=True), expected=0, replan=True) for name in ("1st", "2nd")
+    )
     await world.backend.catalogue.put([first])
     callers: list[asyncio.Task[None]] = []
 
@@ -476,9 +478,13 @@ async def test_callers_at_once_share_one_reading_that_began_after_they_asked(wor
     process.wire.between("load", meanwhile)
     process.wire.calls.clear()
     await process.node.registrar.refresh()
-    assert {stored.task.key for stored in process.node.definitions} == {KEY, first.task.key}
+    assert {stored.definition.key for stored in process.node.definitions} == {KEY, first.definition.key}
     await asyncio.gather(*callers)
-    assert {stored.task.key for stored in process.node.definitions} == {KEY, first.task.key, second.task.key}
+    assert {stored.definition.key for stored in process.node.definitions} == {
+        KEY,
+        first.definition.key,
+        second.definition.key,
+    }
     assert process.wire.calls == ["load", "load"]
 
 
@@ -498,7 +504,7 @@ async def test_a_reading_that_failed_or_was_given_up_is_nobody_elses_answer(worl
     process.wire.between("load", given_up)
     first, second = (asyncio.ensure_future(refresh()) for _ in range(2))
     await second
-    assert (first.cancelled(), {stored.task.key for stored in process.node.definitions}) == (True, {KEY, OTHER})
+    assert (first.cancelled(), {stored.definition.key for stored in process.node.definitions}) == (True, {KEY, OTHER})
 
 
 async def test_a_living_node_announces_itself_before_it_counts_as_gone(world: World) -> None:
@@ -527,11 +533,11 @@ async def test_a_new_declaration_is_announced_at_once(world: World) -> None:
 # --- what the code asks for while it runs ----------------------------------------------------------------------------
 
 
-def dynamic(*, schedule: Schedule = MINUTELY) -> Task:
+def dynamic(*, schedule: Schedule = MINUTELY) -> TaskDefinition:
     return a_task(schedule=schedule, dynamic=True)
 
 
-def wished(process: Process) -> tuple[list[TaskKey], list[Task]]:
+def wished(process: Process) -> tuple[list[TaskKey], list[TaskDefinition]]:
     wishes = process.node.registrar.wishes
     return list(wishes.removals), list(wishes.additions.values())
 
@@ -619,7 +625,9 @@ async def test_of_two_additions_at_once_the_first_stays(world: World, here: bool
     process = world.process()
 
     async def somebody_else() -> None:
-        await world.backend.catalogue.put([Definition(task=dynamic(schedule=HOURLY), expected=0, replan=True)])
+        await world.backend.catalogue.put(
+            [DefinitionWrite(definition=dynamic(schedule=HOURLY), expected=0, replan=True)]
+        )
         if here:
             await process.node.registrar.refresh()
 

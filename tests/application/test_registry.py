@@ -14,7 +14,7 @@ from task_manager_core.application.context import RunContext as Renamed
 from task_manager_core.application.registry import AnyFunction, Function, Registry
 from task_manager_core.domain.errors import DuplicateFunction, DuplicateTask, InvalidArguments
 from task_manager_core.domain.identity import FunctionKey, TaskKey
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from tests.application.world import a_task, nothing
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def test_a_function_is_registered_once_and_again_only_as_itself() -> None:
     assert (registry.functions, registry.function(FunctionKey("group", "g"))) == (frozenset({key}), None)
 
 
-def called(registry: Registry, task: Task) -> AnyFunction | None:
+def called(registry: Registry, task: TaskDefinition) -> AnyFunction | None:
     function = registry.function_of(task.run_of_request("r", 1))
     return None if function is None else function.call
 

@@ -12,7 +12,7 @@ from task_manager_core.application.scheduler import LOOK_AGAIN, TASKS_PER_COMMIT
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import GapFound, SlotsDecided, TermEnded, WriteFenced
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
-from task_manager_core.domain.leadership import Turn
+from task_manager_core.domain.leadership import LeadershipTransition
 from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.policy import CatchUp, CatchUpMode, NodePolicy, Overlap
 from task_manager_core.domain.run import RunState
@@ -48,7 +48,7 @@ async def test_a_slot_is_dispatched_when_it_is_due_and_not_before(world: World) 
     world.clock.advance(timedelta(milliseconds=1))
     await leader.node.scheduler.tick()
     assert await live(world) == [(NOON + MINUTE, RunState.QUEUED)]
-    assert leader.events.one(SlotsDecided).advance.fire[0].id == RunId.of_slot(KEY, NOON + MINUTE)
+    assert leader.events.one(SlotsDecided).advance.dispatch[0].id == RunId.of_slot(KEY, NOON + MINUTE)
     await leader.node.scheduler.tick()
     assert len(await live(world)) == 1
 
@@ -96,7 +96,7 @@ async def test_a_deposed_leader_dispatches_nothing_and_knows_it_is_deposed(world
     assert leader.node.leads
     await leader.node.scheduler.tick()
     assert leader.events.one(WriteFenced).operation == "commit"
-    assert leader.events.one(TermEnded).turn is Turn.LOST
+    assert leader.events.one(TermEnded).turn is LeadershipTransition.LOST
     assert await live(world) == []
     assert await leader.node.scheduler.tick() is None
 
@@ -111,7 +111,7 @@ async def test_trust_is_asked_again_before_every_commit(world: World) -> None:
     leader.wire.between("agenda", suspended)
     await leader.node.scheduler.tick()
     assert "commit" not in leader.wire.calls
-    assert leader.events.one(TermEnded).turn is Turn.EXPIRED
+    assert leader.events.one(TermEnded).turn is LeadershipTransition.EXPIRED
 
 
 async def test_a_commit_whose_reply_was_lost_is_not_repeated_as_another(world: World) -> None:
@@ -129,7 +129,7 @@ async def test_a_decision_that_was_overtaken_is_made_again(world: World) -> None
     world.clock.advance(SECOND)
 
     async def disable() -> None:
-        await world.backend.schedule.pause([KEY])
+        await world.backend.dispatch.pause([KEY])
 
     leader.wire.between("agenda", disable)
     await leader.node.scheduler.tick()
@@ -216,7 +216,7 @@ class Illegible:
         changes = await self._catalogue.load(since)
         if changes is None:
             return None
-        read = tuple(one for one in changes.changed if one.task.key == KEY)
+        read = tuple(one for one in changes.changed if one.definition.key == KEY)
         return replace(changes, changed=read, unreadable=changes.keys - {KEY})
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from task_manager_core.application.unknown_runs import GIVEN_BACK_PER_SECOND, SPARE, Strangers
+from task_manager_core.application.unknown_runs import GIVEN_BACK_PER_SECOND, SPARE, UnknownRuns
 from task_manager_core.domain.identity import RunId
 
 WORKERS = 3
@@ -25,7 +25,7 @@ class Queue:
         self.now = 0.0
         self.queued = deque(RunId(f"{number}") for number in range(runs))
         self.resting: list[tuple[float, str]] = []
-        self.workers = [Strangers(PAUSE) for _ in range(WORKERS)]
+        self.workers = [UnknownRuns(PAUSE) for _ in range(WORKERS)]
         self.given_back = 0
         self._turn = 0
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from task_manager_core.application.wishes import Wishes
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from tests.application.world import KEY, a_task
 
 OLD, NEW = a_task(dynamic=True, kwargs={"age": "old"}), a_task(dynamic=True, kwargs={"age": "new"})
 
 
-def sights(wishes: Wishes) -> tuple[Task | None, Task | None]:
+def sights(wishes: Wishes) -> tuple[TaskDefinition | None, TaskDefinition | None]:
     """What code expects if the last reading showed nothing, and if it showed the old task."""
     return wishes.expected(KEY, None), wishes.expected(KEY, OLD)
 
@@ -35,14 +35,14 @@ def test_an_answer_stays_in_sight_until_a_reading_that_began_after_it() -> None:
     before = wishes.answered()
     wishes.added(NEW)
     wishes.read(before)
-    assert (sights(wishes), wishes.concern(KEY)) == ((NEW, NEW), False)
+    assert (sights(wishes), wishes.is_pending(KEY)) == ((NEW, NEW), False)
     wishes.read(wishes.answered())
     assert (sights(wishes), wishes.unread()) == ((None, OLD), set())
     wishes.remove(KEY)
     before = wishes.answered()
     wishes.removed(dict(wishes.removals))
     wishes.read(before)
-    assert (sights(wishes), wishes.concern(KEY)) == ((None, None), False)
+    assert (sights(wishes), wishes.is_pending(KEY)) == ((None, None), False)
     wishes.read(wishes.answered())
     assert (sights(wishes), wishes.unread()) == ((None, OLD), set())
 

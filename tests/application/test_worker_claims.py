@@ -15,7 +15,7 @@ from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, 
 from task_manager_core.domain.identity import NodeId, RunId
 from task_manager_core.domain.policy import LeadershipPolicy, NodePolicy, Retention, WorkerPolicy
 from task_manager_core.domain.run import AttemptStatus, RunState
-from task_manager_core.ports import Cancelling, Definition
+from task_manager_core.ports import Cancelling, DefinitionWrite
 from task_manager_core.testing import ManualClock
 from task_manager_memory import MemoryStore
 from tests.application.world import (
@@ -337,7 +337,7 @@ class PassingClock(ManualClock):
 async def test_a_run_that_falls_due_while_a_claim_begins_to_wait_does_not_wait_with_it(pause: int) -> None:
     worker = NodeId("worker")
     async with MemoryStore().open(clock=PassingClock(), retention=Retention()) as store:
-        await store.catalogue.put([Definition(task=a_task(), expected=0, replan=True)])
+        await store.catalogue.put([DefinitionWrite(definition=a_task(), expected=0, replan=True)])
         await store.queue.enqueue([a_task().run_of_request("r", 1)])
         claims = await store.queue.claim(worker, 1, timedelta(0))
         await store.queue.release(claims, timedelta(milliseconds=pause), started=False)

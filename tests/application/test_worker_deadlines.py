@@ -11,13 +11,13 @@ from task_manager_core.application.registry import AnyFunction
 from task_manager_core.domain.events import RunReleased, RunSettled, RunStarted
 from task_manager_core.domain.policy import Overlap
 from task_manager_core.domain.run import AttemptStatus, RunState
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from tests.application.world import KEY, MINUTE, SECOND, Process, World, a_task, live, queued, statuses
 
 URGENT = a_task(start_deadline=SECOND)
 
 
-async def dispatched(world: World, call: AnyFunction, task: Task = URGENT) -> Process:
+async def dispatched(world: World, call: AnyFunction, task: TaskDefinition = URGENT) -> Process:
     """A process that has dispatched a slot of the task, on time, and executed nothing."""
     process = await world.process().declares(task, call).lead()
     await process.reign(after=MINUTE)

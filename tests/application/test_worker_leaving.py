@@ -21,7 +21,7 @@ NOW = timedelta(0)
 
 async def left(process: Process, *, grace: float = 1.0) -> None:
     process.node.worker.accepting = False
-    await process.node.worker.hand_back(grace)
+    await process.node.worker.release_running(grace)
 
 
 @pytest.mark.parametrize("steps", [Steps, lambda: Steps(swallow=True), lambda: Steps(error=ValueError("oh"))])
@@ -46,7 +46,7 @@ async def test_what_a_closing_event_loop_interrupts_is_handed_back_and_has_not_f
     attempt.cancel()
     await asyncio.wait({attempt})
     await asyncio.sleep(0)
-    await process.node.worker.hand_back()
+    await process.node.worker.release_running()
     assert (steps.interrupted, process.node.worker.running) == (1, 0)
     assert [(run.state, run.attempt, run.failures) for run in await live(world)] == [(RunState.QUEUED, 2, 0)]
 

@@ -29,7 +29,7 @@ from task_manager_core.domain.policy import (
 )
 from task_manager_core.domain.run import AttemptStatus
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task, canonical_kwargs
+from task_manager_core.domain.task import TaskDefinition, canonical_kwargs
 from task_manager_core.ports import Backend
 from task_manager_core.testing import ManualClock, Recorder
 from task_manager_memory import MemoryStore
@@ -74,8 +74,8 @@ def a_task(
     run_on_start: bool = False,
     dynamic: bool = False,
     function: str | None = None,
-) -> Task:
-    return Task(
+) -> TaskDefinition:
+    return TaskDefinition(
         key=TaskKey("group", name),
         schedule=schedule,
         function=function or name,
@@ -166,11 +166,11 @@ class Process:
             backend,
             leadership=through(backend.leadership),
             catalogue=through(backend.catalogue),
-            schedule=through(backend.schedule),
+            dispatch=through(backend.dispatch),
             queue=through(backend.queue),
             history=through(backend.history),
-            attendance=through(backend.attendance),
-            signals=through(backend.signals),
+            membership=through(backend.membership),
+            notifier=through(backend.notifier),
         )
         self.id = NodeId(name)
         self.node = Node(
@@ -184,7 +184,7 @@ class Process:
             logger=LOGGER,
         )
 
-    def declares(self, task: Task, call: AnyFunction = nothing) -> Process:
+    def declares(self, task: TaskDefinition, call: AnyFunction = nothing) -> Process:
         self.registry.declare(task, call)
         return self
 
@@ -270,7 +270,7 @@ async def started(process: Process) -> None:
 
 
 async def queued(
-    world: World, call: AnyFunction, task: Task | None = None, *, runs: int = 1, policy: NodePolicy = POLICY
+    world: World, call: AnyFunction, task: TaskDefinition | None = None, *, runs: int = 1, policy: NodePolicy = POLICY
 ) -> Process:
     """A process that declares a task and has been asked to run it."""
     process = world.process(policy=policy).declares(task or a_task(), call)

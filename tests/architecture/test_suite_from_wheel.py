@@ -57,7 +57,7 @@ def test_the_store_is_found_where_the_command_is_given(site: Path, tmp_path: Pat
             SUITE,
             "--backend=my_store:open_backend",
             "-k",
-            "attendance",
+            "membership",
         ],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(site)},

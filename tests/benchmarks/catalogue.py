@@ -16,8 +16,8 @@ from task_manager_core.application.registry import Registry
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.policy import NodePolicy, Retention
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
-from task_manager_core.ports import Backend, Definition
+from task_manager_core.domain.task import TaskDefinition
+from task_manager_core.ports import Backend, DefinitionWrite
 from task_manager_core.testing import Recorder
 from task_manager_redis import RedisSettings, redis_backend
 from tests.redis_server import RedisServer
@@ -53,7 +53,7 @@ async def _cpu(step: Callable[[], Awaitable[object]]) -> float:
 async def _measured(server: RedisServer, size: int) -> dict[str, float]:
     registry, now = Registry(), SystemClock().now()
     tasks = [
-        Task(key=TaskKey("bench", f"{number}"), schedule=Schedule.at(now + 24 * HOUR), function="nothing")
+        TaskDefinition(key=TaskKey("bench", f"{number}"), schedule=Schedule.at(now + 24 * HOUR), function="nothing")
         for number in range(size)
     ]
     for task in tasks:
@@ -74,8 +74,8 @@ async def _measured(server: RedisServer, size: int) -> dict[str, float]:
 
         async def one_change() -> None:
             stored = node.control.definition(TaskKey("bench", "7"))
-            changed = replace(stored.task, description=f"{stored.version}")
-            await writer.put([Definition(task=changed, expected=stored.version, replan=False)])
+            changed = replace(stored.definition, description=f"{stored.version}")
+            await writer.put([DefinitionWrite(definition=changed, expected=stored.version, replan=False)])
             await node.registrar.refresh()
 
         async def selected() -> None:

@@ -14,12 +14,12 @@ from itertools import cycle
 
 from task_manager_core.domain.backoff import Backoff
 from task_manager_core.domain.identity import NodeId, TaskKey
-from task_manager_core.domain.planning import DueTask, advance, first_plan
+from task_manager_core.domain.planning import DueTask, decide_slots, first_slot
 from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.preview import upcoming
 from task_manager_core.domain.run import Claim, Settlement, Succeeded
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports.codec import (
     decode_record,
     decode_run,
@@ -34,7 +34,7 @@ SECONDS = 0.2
 REPEATS = 5
 PREVIEWED = 10
 
-TASK = Task(
+TASK = TaskDefinition(
     key=TaskKey("reports", "nightly"),
     schedule=Schedule.cron("30 2 * * *", timezone="Europe/Rome"),
     function="reports.nightly",
@@ -64,11 +64,11 @@ def _first_sight() -> Callable[[], object]:
 
 
 def _decided(expression: str, *, late: timedelta = timedelta(0)) -> Callable[[], object]:
-    task = Task(key=TaskKey("reports", expression), schedule=Schedule.cron(expression), function="f")
-    plan = first_plan(task, NOW)
+    task = TaskDefinition(key=TaskKey("reports", expression), schedule=Schedule.cron(expression), function="f")
+    plan = first_slot(task, NOW)
     assert plan is not None
     due = DueTask(key=task.key, version=1, slot=plan.slot, due_at=plan.due_at)
-    return lambda: advance(task, due, plan.slot + late)
+    return lambda: decide_slots(task, due, plan.slot + late)
 
 
 def _parts() -> Iterator[tuple[str, Callable[[], object]]]:

@@ -20,8 +20,8 @@ from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.recurrence import Cron
 from task_manager_core.domain.run import Retried, Settlement
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
-from task_manager_core.ports import REPEAT_MEMORY, Backend, Definition
+from task_manager_core.domain.task import TaskDefinition
+from task_manager_core.ports import REPEAT_MEMORY, Backend, DefinitionWrite
 from task_manager_redis import RedisSettings, redis_backend
 from tests.redis_server import RedisServer
 
@@ -65,9 +65,9 @@ class Rows:
         return [head, *rows]
 
 
-def _task() -> Task:
+def _task() -> TaskDefinition:
     cron = Cron(expression=CronExpression.parse("0 0 1 1 *"))
-    return Task(key=TaskKey("bench", "task"), schedule=Schedule(rules=(cron,)), function="nothing")
+    return TaskDefinition(key=TaskKey("bench", "task"), schedule=Schedule(rules=(cron,)), function="nothing")
 
 
 async def growth(server: RedisServer, sizes: Sequence[int] = SIZES) -> None:
@@ -85,9 +85,9 @@ async def growth(server: RedisServer, sizes: Sequence[int] = SIZES) -> None:
 async def _runs(backend: Backend, rows: Rows, size: int) -> None:
     """So many runs of one task wait; then they are queued."""
     task = _task()
-    [version] = await backend.catalogue.put([Definition(task=task, expected=0, replan=True, plan=None)])
+    [version] = await backend.catalogue.put([DefinitionWrite(definition=task, expected=0, replan=True, next_slot=None)])
     assert isinstance(version, int)
-    now = (await backend.schedule.agenda(0)).now
+    now = (await backend.dispatch.agenda(0)).now
     term = await backend.leadership.campaign(NODE, HOUR)
     assert isinstance(term, Term)
     for first in range(0, size, AT_ONCE):
@@ -102,11 +102,11 @@ async def _runs(backend: Backend, rows: Rows, size: int) -> None:
     async def trigger(name: str) -> None:
         run = task.run_of_request(name, version, None)
         await backend.queue.enqueue([run], memory=REPEAT_MEMORY)
-        await backend.queue.hasten([task.key], [(task.key, run.id)])
+        await backend.queue.promote([task.key], [(task.key, run.id)])
 
     async def look() -> None:
         await backend.queue.claim(NODE, 10, timedelta(0))
-        await backend.schedule.agenda(100)
+        await backend.dispatch.agenda(100)
         await backend.queue.reap(term, HOUR, 500)
         await backend.history.snapshot(())
 

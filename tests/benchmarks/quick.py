@@ -30,12 +30,12 @@ from task_manager_core.domain.cron import CronExpression
 from task_manager_core.domain.events import Event, RunSettled, RunStarted
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
-from task_manager_core.domain.planning import Plan, advance
+from task_manager_core.domain.planning import NextSlot, decide_slots
 from task_manager_core.domain.policy import NodePolicy, Retention, WorkerPolicy
 from task_manager_core.domain.recurrence import Cron
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
-from task_manager_core.ports import Backend, Definition
+from task_manager_core.domain.task import TaskDefinition
+from task_manager_core.ports import Backend, DefinitionWrite
 from task_manager_redis import RedisSettings, redis_backend
 from tests.benchmarks.catalogue import catalogue
 from tests.benchmarks.growth import growth
@@ -124,9 +124,9 @@ class Watch:
                 pass
 
 
-def _task(number: int) -> Task:
+def _task(number: int) -> TaskDefinition:
     cron = Cron(expression=CronExpression.parse("0 0 1 1 *"))
-    return Task(key=TaskKey("bench", f"task-{number}"), schedule=Schedule(rules=(cron,)), function="nothing")
+    return TaskDefinition(key=TaskKey("bench", f"task-{number}"), schedule=Schedule(rules=(cron,)), function="nothing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,17 +263,19 @@ async def commit(server: RedisServer) -> None:
 
 async def _commit(backend: Backend, size: int, calls: int) -> float:
     """Seconds for each slot, with deciding and without reading the agenda."""
-    now = (await backend.schedule.agenda(0)).now
+    now = (await backend.dispatch.agenda(0)).now
     tasks = {task.key: task for task in (_task(TASKS + number) for number in range(size * calls))}
-    plan = Plan(slot=now, due_at=now)
-    await backend.catalogue.put([Definition(task=one, expected=0, replan=True, plan=plan) for one in tasks.values()])
+    plan = NextSlot(slot=now, due_at=now)
+    await backend.catalogue.put(
+        [DefinitionWrite(definition=one, expected=0, replan=True, next_slot=plan) for one in tasks.values()]
+    )
     term = await backend.leadership.campaign(NodeId("bench"), timedelta(minutes=10))
     assert isinstance(term, Term)
-    agenda = await backend.schedule.agenda(len(tasks))
+    agenda = await backend.dispatch.agenda(len(tasks))
     began = time.perf_counter()
     for first in range(0, len(tasks), size):
-        decisions = [advance(tasks[due.key], due, agenda.now) for due in agenda.due[first : first + size]]
-        kept = await backend.schedule.commit(term, decisions)
+        decisions = [decide_slots(tasks[due.key], due, agenda.now) for due in agenda.due[first : first + size]]
+        kept = await backend.dispatch.commit(term, decisions)
         assert not isinstance(kept, Fenced)
         assert all(kept)
     return (time.perf_counter() - began) / len(tasks)

@@ -15,9 +15,9 @@ from task_manager_core.application.registry import Registry
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing.campaign.checkers import Checker, every_checker
-from task_manager_core.testing.cluster.cluster import World
+from task_manager_core.testing.cluster.cluster import SimCluster
 from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.cluster.run import run_simulation
 from task_manager_memory import MemoryStore
@@ -27,12 +27,14 @@ TASKS = 20
 HORIZON = 600.0
 # Every ten seconds each: two runs start each second.
 TASKS_OF_ALL = tuple(
-    Task(key=TaskKey("g", f"t{number:02}"), schedule=Schedule.every(timedelta(seconds=10)), function=f"t{number:02}")
+    TaskDefinition(
+        key=TaskKey("g", f"t{number:02}"), schedule=Schedule.every(timedelta(seconds=10)), function=f"t{number:02}"
+    )
     for number in range(TASKS)
 )
 
 
-def _declare(world: World, machine: str, registry: Registry) -> None:
+def _declare(world: SimCluster, machine: str, registry: Registry) -> None:
     async def work(context: RunContext) -> None:
         execution = world.begin(machine, context, exclusive=False)
         await asyncio.sleep(0.5)
@@ -44,11 +46,13 @@ def _declare(world: World, machine: str, registry: Registry) -> None:
 
 def _measure(title: str, policy: NodePolicy, checkers: tuple[Checker, ...]) -> None:
     async def main() -> int:
-        async with World(open_backend=MemoryStore().open, declare=_declare, policy=policy, checkers=checkers) as world:
+        async with SimCluster(
+            open_backend=MemoryStore().open, declare=_declare, policy=policy, checkers=checkers
+        ) as world:
             for number in range(NODES):
                 world.boot(f"w{number}")
             await world.sleep(HORIZON)
-            return len(world.ledger.executions)
+            return len(world.model.executions)
 
     started = time.perf_counter()
     result = run_simulation(main, Decider(1))

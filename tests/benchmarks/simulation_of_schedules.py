@@ -9,8 +9,8 @@ from datetime import timedelta
 from task_manager_core.application.registry import Registry
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
-from task_manager_core.testing.simulation import Fault, kill, rehearse
+from task_manager_core.domain.task import TaskDefinition
+from task_manager_core.testing.simulation import Fault, kill, simulate_registry
 from task_manager_memory import MemoryStore
 
 MIXED = {"*/5 * * * *": 2, "*/15 * * * *": 5, "7 * * * *": 10, "30 */6 * * *": 8, "0 2 * * *": 20, "30 3 * * 1": 5}
@@ -31,10 +31,10 @@ def _measure(title: str, crons: dict[str, int], faults: tuple[Fault, ...]) -> No
     for cron, count in crons.items():
         for _ in range(count):
             key = TaskKey("bench", f"t{number:02}")
-            registry.declare(Task(key=key, schedule=Schedule.cron(cron), function=key.name), _nothing)
+            registry.declare(TaskDefinition(key=key, schedule=Schedule.cron(cron), function=key.name), _nothing)
             number += 1
     wall, cpu = time.perf_counter(), time.process_time()
-    report = rehearse(
+    report = simulate_registry(
         registry, open_backend=MemoryStore().open, duration=DURATION, faults=faults, durations=timedelta(seconds=20)
     )
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

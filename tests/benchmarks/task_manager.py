@@ -25,7 +25,7 @@ class Dispatches:
         self.at: list[float] = []
 
     def notice(self, event: Event) -> None:
-        if isinstance(event, SlotsDecided) and event.advance.fire:
+        if isinstance(event, SlotsDecided) and event.advance.dispatch:
             self.at.append(time.time())
 
 
@@ -112,7 +112,7 @@ class TaskManagerDriver:
         await self._manager.control.trigger([TaskKey(GROUP, "numbered")], f"numbered {number}", {"number": number})
 
     async def left(self) -> int:
-        statuses, _ = await self._manager.control.look(self._manager.control.select(Selection()))
+        statuses, _ = await self._manager.control.list_tasks(self._manager.control.select(Selection()))
         return sum(len(status.view.live) for status in statuses)
 
     async def facts(self) -> dict[str, Any]:

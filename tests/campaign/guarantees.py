@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from multiprocessing import Pool
 from pathlib import Path
 
-from task_manager_core.testing.campaign.campaign import simulate
+from task_manager_core.testing.campaign.campaign import run_plan
 from task_manager_core.testing.campaign.checkers import CHECKERS, Violation
 from task_manager_core.testing.campaign.liveness import Liveness
-from task_manager_core.testing.cluster.drawing import random_plan
+from task_manager_core.testing.campaign.random_plans import random_plan
 from task_manager_memory import MemoryStore
 from tests.campaign.mutants import MUTANTS, Mutant
 
@@ -46,7 +46,7 @@ class Found:
 def broken_by(number: int) -> str | None:
     """The invariant that a random plan breaks, with the defects that are switched on."""
     try:
-        simulate(random_plan(number), MemoryStore, keep_lines=0)
+        run_plan(random_plan(number), MemoryStore, keep_lines=0)
     except Violation as violation:
         return violation.invariant
     return None

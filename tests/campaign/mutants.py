@@ -15,32 +15,31 @@ from typing import Any
 
 from task_manager_core.application import control
 from task_manager_core.application.elector import Elector
-from task_manager_core.application.executor import Caller
+from task_manager_core.application.executor import Executor
 from task_manager_core.application.registrar import Registrar
 from task_manager_core.application.registry import Function, Registry
 from task_manager_core.application.worker import Worker
 from task_manager_core.domain import identity, planning
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
-from task_manager_core.domain.leadership import Fenced, Held, Term, Turn
+from task_manager_core.domain.leadership import Fenced, HeldByOther, LeadershipTransition, Term
 from task_manager_core.domain.observation import TaskView
-from task_manager_core.domain.planning import Advance, DueTask, plan_after
-from task_manager_core.domain.planning import Plan as NextSlot
+from task_manager_core.domain.planning import DueTask, NextSlot, SlotDecision, next_slot_after
 from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement, Succeeded
-from task_manager_core.domain.task import StoredTask, Task
-from task_manager_core.ports import REQUEST_MEMORY, Definition, Enqueued, Extension
-from task_manager_core.testing.campaign.faults import Fault, FaultKind, Point
+from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
+from task_manager_core.ports import REQUEST_MEMORY, DefinitionWrite, Enqueued, Extension
+from task_manager_core.testing.campaign.faults import Injection, InjectionKind, Point
 from task_manager_core.testing.campaign.plan import Plan, TaskPlan
 from task_manager_core.testing.cluster.clock import local_clock
 from task_manager_core.testing.cluster.link import Side
 from task_manager_core.testing.cluster.process import ENVIRONMENT
 from task_manager_core.testing.cluster.run import sim_loop
 from task_manager_memory.catalogue import MemoryCatalogue
-from task_manager_memory.dispatch import MemorySchedule
+from task_manager_memory.dispatch import MemoryDispatch
 from task_manager_memory.leadership import MemoryLeadership
 from task_manager_memory.run_queue import MemoryRunQueue
-from task_manager_memory.state import Entry, Place, State
+from task_manager_memory.state import RunEntry, State, TaskEntry
 
 SHORT = timedelta(milliseconds=5)
 SOON = timedelta(milliseconds=50)
@@ -77,15 +76,15 @@ class Mutant:
         return self.defect.replace(" ", "-")
 
 
-def at(operation: str, nth: int, kind: FaultKind, *, after: bool = False, **more: Any) -> Fault:
-    return Fault(kind=kind, at=Point(operation, nth, Side.AFTER if after else Side.BEFORE), **more)
+def at(operation: str, nth: int, kind: InjectionKind, *, after: bool = False, **more: Any) -> Injection:
+    return Injection(kind=kind, at=Point(operation, nth, Side.AFTER if after else Side.BEFORE), **more)
 
 
-def then(second: float, kind: FaultKind, **more: Any) -> Fault:
-    return Fault(kind=kind, at=second, **more)
+def then(second: float, kind: InjectionKind, **more: Any) -> Injection:
+    return Injection(kind=kind, at=second, **more)
 
 
-def plan(*tasks: TaskPlan, faults: Sequence[Fault] = (), **more: Any) -> Plan:
+def plan(*tasks: TaskPlan, faults: Sequence[Injection] = (), **more: Any) -> Plan:
     return Plan(tasks=tasks or (TaskPlan(every=2.0), TaskPlan(every=3.0)), faults=tuple(faults), **more)
 
 
@@ -93,51 +92,51 @@ def plan(*tasks: TaskPlan, faults: Sequence[Fault] = (), **more: Any) -> Plan:
 
 
 def _publish_apart(_original: object) -> object:
-    async def commit(self: MemorySchedule, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+    async def commit(self: MemoryDispatch, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         if not self._state.reigns(term):
             return Fenced()
         answers: list[bool] = []
         for decision in decisions:
             entry = self._state.entries.get(decision.key)
-            before = entry.plan if entry else None
+            before = entry.next_slot if entry else None
             answers.append(self._commit(decision))
             if entry and answers[-1]:
-                following, entry.plan = entry.plan, before
+                following, entry.next_slot = entry.next_slot, before
                 await asyncio.sleep(SHORT.total_seconds())
-                entry.plan = following
+                entry.next_slot = following
         return tuple(answers)
 
     return commit
 
 
 def _no_fence_on_dispatch(_original: object) -> object:
-    async def commit(self: MemorySchedule, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...]:
+    async def commit(self: MemoryDispatch, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...]:
         return tuple(self._commit(decision) for decision in decisions)
 
     return commit
 
 
 def _overlap_checked_outside(_original: object) -> object:
-    def _commit(self: MemorySchedule, decision: Advance) -> bool:
+    def _commit(self: MemoryDispatch, decision: SlotDecision) -> bool:
         entry = self._state.entries.get(decision.key)
-        if entry is None or entry.plan is None or entry.retired or entry.paused:
+        if entry is None or entry.next_slot is None or entry.retired or entry.paused:
             return False
-        if (entry.version, entry.plan.slot) != (decision.version, decision.slot):
+        if (entry.version, entry.next_slot.slot) != (decision.version, decision.slot):
             return False
-        for run in decision.fire:
-            place = entry.live[run.id] = Place(run=run, state=RunState.QUEUED)
+        for run in decision.dispatch:
+            place = entry.live[run.id] = RunEntry(run=run, state=RunState.QUEUED)
             self._state.to_queue(place)
         if decision.hold:
-            entry.held.append(Place(run=decision.hold, state=RunState.HELD))
+            entry.held.append(RunEntry(run=decision.hold, state=RunState.HELD))
         entry.skip(decision.skipped)
-        entry.plan = decision.plan
+        entry.next_slot = decision.next_slot
         return True
 
     return _commit
 
 
 def _pause_lapses(original: Any) -> object:
-    async def pause(self: MemorySchedule, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+    async def pause(self: MemoryDispatch, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         found: frozenset[TaskKey] = await original(self, keys)
 
         async def lapse() -> None:
@@ -153,7 +152,7 @@ def _pause_lapses(original: Any) -> object:
 
 
 def _pause_replayed(_original: object) -> object:
-    async def resume(self: MemorySchedule, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+    async def resume(self: MemoryDispatch, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         found = [self._state.entries[key] for key in keys if key in self._state.entries]
         for entry in found:
             entry.paused = False
@@ -170,15 +169,15 @@ def _expired_claim_started(_original: object) -> object:
 
 
 def _next_from_now(original: Any) -> object:
-    def _due_slots(task: Task, due: DueTask, now: datetime) -> tuple[list[object], NextSlot | None]:
+    def _due_slots(task: TaskDefinition, due: DueTask, now: datetime) -> tuple[list[object], NextSlot | None]:
         slots, _ = original(task, due, now)
-        return slots[:1], plan_after(task, now)
+        return slots[:1], next_slot_after(task, now)
 
     return _due_slots
 
 
 def _decided_slots_forgotten(original: Any) -> object:
-    def _commit(self: MemorySchedule, decision: Advance) -> bool:
+    def _commit(self: MemoryDispatch, decision: SlotDecision) -> bool:
         kept: bool = original(self, decision)
         if decision.key in self._state.entries:
             self._state.entries[decision.key].decided = None
@@ -210,12 +209,12 @@ def _renew_by_get_and_set(_original: object) -> object:
 
 
 def _judged_by_client_clock(_original: object) -> object:
-    async def campaign(self: MemoryLeadership, candidate: NodeId, ttl: timedelta) -> Term | Held:
+    async def campaign(self: MemoryLeadership, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
         state, now = self._state, local_clock.get().now()
         if state.term is not None and now < state.lease_ends:
             if state.term.holder == candidate:
                 return state.term
-            return Held(state.term.holder, state.lease_ends - now)
+            return HeldByOther(state.term.holder, state.lease_ends - now)
         state.term = Term(candidate, state.next_number(state.term.token if state.term else 0))
         state.lease_ends = now + ttl
         return state.term
@@ -231,9 +230,9 @@ def _resignation_ignored(_original: object) -> object:
 
 
 def _token_reset(original: Any) -> object:
-    async def campaign(self: MemoryLeadership, candidate: NodeId, ttl: timedelta) -> Term | Held:
+    async def campaign(self: MemoryLeadership, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
         before = self._state.term
-        answer: Term | Held = await original(self, candidate, ttl)
+        answer: Term | HeldByOther = await original(self, candidate, ttl)
         if isinstance(answer, Term) and answer != before:
             answer = self._state.term = Term(candidate, before.token + 1 if before else 1)
         return answer
@@ -261,7 +260,7 @@ def _step_down_on_error(original: Any) -> object:
             rest: float | None = await original(self)
         except BackendError:
             if self._reign is not None:
-                self._end(Turn.LOST)
+                self._end(LeadershipTransition.LOST)
             raise
         return rest
 
@@ -361,7 +360,7 @@ def _lost_is_a_failure(original: Any) -> object:
 
 
 def _losses_forgotten(original: Any) -> object:
-    def to_waiting(self: State, place: Place, due_at: datetime, *, retrying: bool) -> None:
+    def to_waiting(self: State, place: RunEntry, due_at: datetime, *, retrying: bool) -> None:
         place.losses = 0
         original(self, place, due_at, retrying=retrying)
 
@@ -429,7 +428,7 @@ def _namesake_called(_original: object) -> object:
 
 
 def _timeout_doubled(original: Any) -> object:
-    async def _within(self: Caller, limit: float | None, work: object) -> None:
+    async def _within(self: Executor, limit: float | None, work: object) -> None:
         await original(self, None if limit is None else 2 * limit, work)
 
     return _within
@@ -451,7 +450,7 @@ def _started_runs_expire(_original: object) -> object:
 
 
 def _deadline_doubled(original: Any) -> object:
-    def _start_by(self: Task, opens_at: datetime) -> datetime | None:
+    def _start_by(self: TaskDefinition, opens_at: datetime) -> datetime | None:
         start_by: datetime | None = original(self, opens_at)
         return None if start_by is None or self.start_deadline is None else start_by + self.start_deadline
 
@@ -462,7 +461,7 @@ def _deadline_doubled(original: Any) -> object:
 
 
 def _trims(original: Any) -> object:
-    def to_queue(self: State, place: Place) -> None:
+    def to_queue(self: State, place: RunEntry) -> None:
         original(self, place)
         line = self.queued[place.run.priority]
         while len(line) > 2:
@@ -472,15 +471,15 @@ def _trims(original: Any) -> object:
 
 
 def _retry_at_next_slot(original: Any) -> object:
-    def to_waiting(self: State, place: Place, due_at: datetime, *, retrying: bool) -> None:
-        following = self.entries[place.run.task].plan
+    def to_waiting(self: State, place: RunEntry, due_at: datetime, *, retrying: bool) -> None:
+        following = self.entries[place.run.task].next_slot
         original(self, place, following.due_at if retrying and following else due_at, retrying=retrying)
 
     return to_waiting
 
 
 def _held_forgotten(_original: object) -> object:
-    def end(self: State, place: Place) -> None:
+    def end(self: State, place: RunEntry) -> None:
         self.take(place)
         entry = self.entries.get(place.run.task)
         if entry is not None:
@@ -576,19 +575,21 @@ def _no_fence_on_retire(original: Any) -> object:
 
 def _change_fires_at_once(original: Any) -> object:
     async def changed_definition(
-        schedule: object, stored: StoredTask, task: Task, view: TaskView | None, now: datetime
-    ) -> Definition:
-        definition: Definition = await original(schedule, stored, task, view, now)
+        schedule: object, stored: VersionedDefinition, task: TaskDefinition, view: TaskView | None, now: datetime
+    ) -> DefinitionWrite:
+        definition: DefinitionWrite = await original(schedule, stored, task, view, now)
         return (
-            replace(definition, plan=NextSlot(slot=now + SOON, due_at=now + SOON)) if definition.replan else definition
+            replace(definition, next_slot=NextSlot(slot=now + SOON, due_at=now + SOON))
+            if definition.replan
+            else definition
         )
 
     return changed_definition
 
 
 def _versions_unchecked(original: Any) -> object:
-    def _put(self: MemoryCatalogue, definition: Definition) -> Any:
-        entry: Entry | None = self._state.entries.get(definition.task.key)
+    def _put(self: MemoryCatalogue, definition: DefinitionWrite) -> Any:
+        entry: TaskEntry | None = self._state.entries.get(definition.definition.key)
         return original(self, replace(definition, expected=entry.version if entry else 0))
 
     return _put
@@ -600,7 +601,7 @@ ONE = TaskPlan(every=4.0, duration=1.0, overlap="skip")
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         defect="publish and next slot apart",
-        owner=MemorySchedule,
+        owner=MemoryDispatch,
         name="commit",
         replacement=_publish_apart,
         breaks="I5",
@@ -612,15 +613,15 @@ MUTANTS: tuple[Mutant, ...] = (
         name="renew",
         replacement=_renew_by_get_and_set,
         breaks="I3",
-        plan=plan(faults=[at("renew", 3, FaultKind.PAUSE, length=2.001)]),
+        plan=plan(faults=[at("renew", 3, InjectionKind.PAUSE, length=2.001)]),
     ),
     Mutant(
         defect="no fence on dispatch",
-        owner=MemorySchedule,
+        owner=MemoryDispatch,
         name="commit",
         replacement=_no_fence_on_dispatch,
         breaks="I4",
-        plan=plan(faults=[at("commit", 3, FaultKind.PAUSE, length=5.0)]),
+        plan=plan(faults=[at("commit", 3, InjectionKind.PAUSE, length=5.0)]),
     ),
     Mutant(
         defect="no fence on reap",
@@ -630,7 +631,7 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="I4",
         plan=plan(
             TaskPlan(every=2.0, duration=3.0),
-            faults=[then(5.5, FaultKind.KILL, machine=1), at("reap", 3, FaultKind.PAUSE, length=5.0)],
+            faults=[then(5.5, InjectionKind.KILL, machine=1), at("reap", 3, InjectionKind.PAUSE, length=5.0)],
         ),
     ),
     Mutant(
@@ -651,31 +652,31 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         defect="pause with a time to live",
-        owner=MemorySchedule,
+        owner=MemoryDispatch,
         name="pause",
         replacement=_pause_lapses,
         breaks="I10",
-        plan=plan(faults=[then(3.0, FaultKind.DISABLE)]),
+        plan=plan(faults=[then(3.0, InjectionKind.DISABLE)]),
     ),
     Mutant(
         defect="pause is replayed",
         random=False,
-        owner=MemorySchedule,
+        owner=MemoryDispatch,
         name="resume",
         replacement=_pause_replayed,
         breaks="I10",
         plan=plan(
             TaskPlan(every=2.0),
             faults=[
-                then(3.0, FaultKind.DISABLE, machine=1),
-                then(4.5, FaultKind.KILL),
-                then(7.0, FaultKind.ENABLE, machine=1),
+                then(3.0, InjectionKind.DISABLE, machine=1),
+                then(4.5, InjectionKind.KILL),
+                then(7.0, InjectionKind.ENABLE, machine=1),
             ],
         ),
     ),
     Mutant(
         defect="timeout doubled",
-        owner=Caller,
+        owner=Executor,
         name="_within",
         replacement=_timeout_doubled,
         breaks="I7",
@@ -699,7 +700,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         defect="start deadline doubled",
-        owner=Task,
+        owner=TaskDefinition,
         name="_start_by",
         replacement=_deadline_doubled,
         breaks="I13",
@@ -751,7 +752,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="enqueue",
         replacement=_arguments_not_compared,
         breaks="I12",
-        plan=plan(TaskPlan(every=8.0), faults=[then(3.0, FaultKind.TRIGGER, amount=1.0)]),
+        plan=plan(TaskPlan(every=8.0), faults=[then(3.0, InjectionKind.TRIGGER, amount=1.0)]),
     ),
     Mutant(
         defect="requests outlive their removed task",
@@ -762,11 +763,11 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plan(
             TaskPlan(every=8.0, dynamic=True),
             faults=[
-                then(3.0, FaultKind.TRIGGER, amount=1.0),
-                then(6.0, FaultKind.REMOVE),
-                then(9.0, FaultKind.TRIGGER, amount=1.0),
-                then(12.0, FaultKind.ADD),
-                then(15.0, FaultKind.TRIGGER, amount=1.0),
+                then(3.0, InjectionKind.TRIGGER, amount=1.0),
+                then(6.0, InjectionKind.REMOVE),
+                then(9.0, InjectionKind.TRIGGER, amount=1.0),
+                then(12.0, InjectionKind.ADD),
+                then(15.0, InjectionKind.TRIGGER, amount=1.0),
             ],
         ),
         random=False,
@@ -787,7 +788,7 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="I7",
         plan=plan(
             TaskPlan(every=6.0, duration=4.0),
-            faults=[then(6.5 * nth, FaultKind.PAUSE, machine=nth - 1, length=6.0) for nth in (1, 2, 3)],
+            faults=[then(6.5 * nth, InjectionKind.PAUSE, machine=nth - 1, length=6.0) for nth in (1, 2, 3)],
         ),
     ),
     Mutant(
@@ -798,7 +799,7 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="I5",
         plan=plan(
             TaskPlan(every=2.0, duration=5.0),
-            faults=[then(9.05, FaultKind.CUT, machine=machine, length=3.4) for machine in (1, 2)],
+            faults=[then(9.05, InjectionKind.CUT, machine=machine, length=3.4) for machine in (1, 2)],
         ),
     ),
     Mutant(
@@ -807,15 +808,15 @@ MUTANTS: tuple[Mutant, ...] = (
         name="_due_slots",
         replacement=_next_from_now,
         breaks="I2",
-        plan=plan(faults=[then(4.5, FaultKind.DOWN, length=6.0)]),
+        plan=plan(faults=[then(4.5, InjectionKind.DOWN, length=6.0)]),
     ),
     Mutant(
         defect="overlap checked outside the step",
-        owner=MemorySchedule,
+        owner=MemoryDispatch,
         name="_commit",
         replacement=_overlap_checked_outside,
         breaks="I6",
-        plan=plan(ONE, faults=[at("commit", nth, FaultKind.TRIGGER) for nth in (2, 3)]),
+        plan=plan(ONE, faults=[at("commit", nth, InjectionKind.TRIGGER) for nth in (2, 3)]),
     ),
     Mutant(
         defect="expired claim started again",
@@ -823,7 +824,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="_alive",
         replacement=_expired_claim_started,
         breaks="I5",
-        plan=plan(TaskPlan(duration=10.0, overlap="skip"), faults=[then(4.2, FaultKind.DOWN, length=4.0)]),
+        plan=plan(TaskPlan(duration=10.0, overlap="skip"), faults=[then(4.2, InjectionKind.DOWN, length=4.0)]),
     ),
     Mutant(
         defect="token reset by a wipe",
@@ -831,7 +832,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="campaign",
         replacement=_token_reset,
         breaks="I3",
-        plan=plan(faults=[then(5.0, FaultKind.WIPE)]),
+        plan=plan(faults=[then(5.0, InjectionKind.WIPE)]),
     ),
     Mutant(
         defect="lease judged by the client's clock",
@@ -839,7 +840,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="campaign",
         replacement=_judged_by_client_clock,
         breaks="I3",
-        plan=plan(faults=[then(3.0, FaultKind.JUMP, machine=1, amount=60.0)]),
+        plan=plan(faults=[then(3.0, InjectionKind.JUMP, machine=1, amount=60.0)]),
     ),
     Mutant(
         defect="resignation keeps the lease",
@@ -847,7 +848,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="resign",
         replacement=_resignation_ignored,
         breaks="I3",
-        plan=plan(faults=[then(5.0, FaultKind.STOP)]),
+        plan=plan(faults=[then(5.0, InjectionKind.STOP)]),
     ),
     Mutant(
         defect="trust counted from the reply",
@@ -858,8 +859,8 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plan(
             *[TaskPlan(every=1.0, slot_jitter=1.0)] * 3,
             faults=[
-                at("renew", 5, FaultKind.PAUSE, after=True, length=1.5),
-                *(at("renew", nth, FaultKind.ERROR) for nth in range(6, 16)),
+                at("renew", 5, InjectionKind.PAUSE, after=True, length=1.5),
+                *(at("renew", nth, InjectionKind.ERROR) for nth in range(6, 16)),
             ],
         ),
     ),
@@ -871,7 +872,7 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="I4",
         plan=plan(
             *[TaskPlan(every=1.0, slot_jitter=1.0)] * 3,
-            faults=[at("agenda", 10, FaultKind.PAUSE, after=True, length=5.0)],
+            faults=[at("agenda", 10, InjectionKind.PAUSE, after=True, length=5.0)],
         ),
     ),
     Mutant(
@@ -880,7 +881,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="tick",
         replacement=_step_down_on_error,
         breaks="I4",
-        plan=plan(faults=[at("renew", 3, FaultKind.ERROR)]),
+        plan=plan(faults=[at("renew", 3, InjectionKind.ERROR)]),
     ),
     Mutant(
         defect="success recorded as failure",
@@ -888,7 +889,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="settle",
         replacement=_statistics_decide,
         breaks="I7",
-        plan=plan(faults=[at("settle", 1, FaultKind.ERROR)]),
+        plan=plan(faults=[at("settle", 1, InjectionKind.ERROR)]),
     ),
     Mutant(
         defect="lengths measured by the clock",
@@ -896,12 +897,12 @@ MUTANTS: tuple[Mutant, ...] = (
         name="steady",
         replacement=_lengths_by_the_clock,
         breaks="I3",
-        plan=plan(faults=[then(5.0, FaultKind.KILL), then(5.5, FaultKind.SET_BACK, amount=30.0)]),
+        plan=plan(faults=[then(5.0, InjectionKind.KILL), then(5.5, InjectionKind.SET_BACK, amount=30.0)]),
     ),
     Mutant(
         defect="decided slots planned again by a clock that was set back",
         random=False,
-        owner=MemorySchedule,
+        owner=MemoryDispatch,
         name="_commit",
         replacement=_decided_slots_forgotten,
         breaks="I1",
@@ -909,8 +910,8 @@ MUTANTS: tuple[Mutant, ...] = (
             TaskPlan(every=1.0),
             TaskPlan(every=2.0, dynamic=True),
             faults=[
-                then(8.2, FaultKind.SET_BACK, amount=5.0),
-                *(then(second, FaultKind.CHANGE, task=1) for second in (8.5, 9.0)),
+                then(8.2, InjectionKind.SET_BACK, amount=5.0),
+                *(then(second, InjectionKind.CHANGE, task=1) for second in (8.5, 9.0)),
             ],
         ),
     ),
@@ -928,7 +929,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="next_token",
         replacement=_token_of_what_is_held,
         breaks="I5",
-        plan=plan(LONG, faults=[then(4.3, FaultKind.REWIND, length=1.0)]),
+        plan=plan(LONG, faults=[then(4.3, InjectionKind.REWIND, length=1.0)]),
     ),
     Mutant(
         defect="lost reply of a claim forgotten",
@@ -938,7 +939,9 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="I8",
         plan=plan(
             TaskPlan(every=1.0),
-            faults=[at("claim", nth, FaultKind.LOSE, machine=machine) for nth in (3, 5, 7) for machine in (0, 1, 2)],
+            faults=[
+                at("claim", nth, InjectionKind.LOSE, machine=machine) for nth in (3, 5, 7) for machine in (0, 1, 2)
+            ],
         ),
     ),
     Mutant(
@@ -947,7 +950,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="reap",
         replacement=_lost_without_attempt,
         breaks="I8",
-        plan=plan(LONG, faults=[then(6.0, FaultKind.KILL, machine=machine, length=2.0) for machine in (0, 1)]),
+        plan=plan(LONG, faults=[then(6.0, InjectionKind.KILL, machine=machine, length=2.0) for machine in (0, 1)]),
     ),
     Mutant(
         defect="a lost worker is a failure",
@@ -955,7 +958,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="reap",
         replacement=_lost_is_a_failure,
         breaks="I8",
-        plan=plan(LONG, faults=[then(6.0, FaultKind.KILL, machine=machine, length=2.0) for machine in (0, 1)]),
+        plan=plan(LONG, faults=[then(6.0, InjectionKind.KILL, machine=machine, length=2.0) for machine in (0, 1)]),
     ),
     Mutant(
         defect="losses forgotten by a retry",
@@ -965,7 +968,7 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="I8",
         plan=plan(
             replace(LONG, failures=2),
-            faults=[then(6.0, FaultKind.KILL, machine=machine, length=2.0) for machine in (0, 1)],
+            faults=[then(6.0, InjectionKind.KILL, machine=machine, length=2.0) for machine in (0, 1)],
         ),
     ),
     Mutant(
@@ -976,7 +979,7 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="I9",
         plan=plan(
             replace(LONG, max_lost_attempts=0),
-            faults=[then(6.0, FaultKind.KILL, machine=machine, length=2.0) for machine in (0, 1)],
+            faults=[then(6.0, InjectionKind.KILL, machine=machine, length=2.0) for machine in (0, 1)],
         ),
     ),
     Mutant(
@@ -1002,7 +1005,10 @@ MUTANTS: tuple[Mutant, ...] = (
         replacement=_removed_runs_stay,
         breaks="I5",
         plan=plan(
-            LONG, LONG, TaskPlan(every=2.0, duration=5.0, dynamic=True), faults=[then(9.5, FaultKind.REMOVE, task=2)]
+            LONG,
+            LONG,
+            TaskPlan(every=2.0, duration=5.0, dynamic=True),
+            faults=[then(9.5, InjectionKind.REMOVE, task=2)],
         ),
     ),
     Mutant(
@@ -1013,7 +1019,10 @@ MUTANTS: tuple[Mutant, ...] = (
         replacement=_removals_untold,
         breaks="I11",
         plan=plan(
-            LONG, LONG, TaskPlan(every=2.0, duration=5.0, dynamic=True), faults=[then(9.5, FaultKind.REMOVE, task=2)]
+            LONG,
+            LONG,
+            TaskPlan(every=2.0, duration=5.0, dynamic=True),
+            faults=[then(9.5, InjectionKind.REMOVE, task=2)],
         ),
     ),
     Mutant(
@@ -1026,7 +1035,7 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plan(
             TaskPlan(),
             TaskPlan(every=2.0, only=2),
-            faults=[then(1.0, FaultKind.KILL, machine=2), at("retire", 1, FaultKind.PAUSE, length=5.0)],
+            faults=[then(1.0, InjectionKind.KILL, machine=2), at("retire", 1, InjectionKind.PAUSE, length=5.0)],
             duration=40.0,
         ),
     ),
@@ -1036,7 +1045,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="changed_definition",
         replacement=_change_fires_at_once,
         breaks="I2",
-        plan=plan(TaskPlan(), TaskPlan(dynamic=True), faults=[then(5.3, FaultKind.CHANGE, task=1)]),
+        plan=plan(TaskPlan(), TaskPlan(dynamic=True), faults=[then(5.3, InjectionKind.CHANGE, task=1)]),
     ),
     Mutant(
         defect="definitions overwritten unseen",
@@ -1048,7 +1057,7 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plan(
             TaskPlan(),
             TaskPlan(dynamic=True),
-            faults=[then(5.3, FaultKind.CHANGE, task=1, machine=machine) for machine in (0, 1)],
+            faults=[then(5.3, InjectionKind.CHANGE, task=1, machine=machine) for machine in (0, 1)],
         ),
     ),
 )

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from task_manager_core.testing.campaign.campaign import EVERYTHING, simulate
-from task_manager_core.testing.campaign.faults import Fault, FaultKind, Point
+from task_manager_core.testing.campaign.campaign import EVERYTHING, run_plan
+from task_manager_core.testing.campaign.faults import Injection, InjectionKind, Point
 from task_manager_core.testing.campaign.plan import Plan, TaskPlan
 from task_manager_core.testing.campaign.strategies import calm_plans, plans
 from task_manager_memory import MemoryStore
@@ -20,18 +20,22 @@ PLANS = {"dev": 40, "ci": 400, "nightly": 6000}.get(PROFILE, 40)
 
 # Sights that are rare among random plans, each with a plan that shows it.
 RARE: dict[str, Plan] = {
-    "fenced write": Plan(faults=(Fault(kind=FaultKind.PAUSE, at=Point("commit", 2), length=5.0),)),
+    "fenced write": Plan(faults=(Injection(kind=InjectionKind.PAUSE, at=Point("commit", 2), length=5.0),)),
     "skipped: deleted": Plan(
         tasks=(TaskPlan(), TaskPlan(every=2.0, dynamic=True)),
-        faults=(Fault(kind=FaultKind.KILL, at=5.0), Fault(kind=FaultKind.CHANGE, at=6.5, machine=1, task=1)),
+        faults=(
+            Injection(kind=InjectionKind.KILL, at=5.0),
+            Injection(kind=InjectionKind.CHANGE, at=6.5, machine=1, task=1),
+        ),
     ),
     "overtaken decision": Plan(
-        tasks=(TaskPlan(overlap="skip", duration=1.0),), faults=(Fault(kind=FaultKind.TRIGGER, at=Point("commit", 2)),)
+        tasks=(TaskPlan(overlap="skip", duration=1.0),),
+        faults=(Injection(kind=InjectionKind.TRIGGER, at=Point("commit", 2)),),
     ),
-    "cancelled run": Plan(tasks=(TaskPlan(duration=3.0),), faults=(Fault(kind=FaultKind.CANCEL, at=5.0),)),
+    "cancelled run": Plan(tasks=(TaskPlan(duration=3.0),), faults=(Injection(kind=InjectionKind.CANCEL, at=5.0),)),
     "expired run": Plan(tasks=(TaskPlan(every=2.0, duration=5.0, overlap="buffer_one", deadline=2.0),)),
     "skipped: deadline": Plan(
-        tasks=(TaskPlan(every=2.0, deadline=3.0),), faults=(Fault(kind=FaultKind.DOWN, at=5.0, length=8.0),)
+        tasks=(TaskPlan(every=2.0, deadline=3.0),), faults=(Injection(kind=InjectionKind.DOWN, at=5.0, length=8.0),)
     ),
 }
 
@@ -43,7 +47,7 @@ def campaign(strategy: st.SearchStrategy[Plan], examples: int, *chosen: Plan) ->
     """
     seen: Counter[str] = Counter()
     for plan in chosen:
-        seen.update(simulate(plan, MemoryStore).seen)
+        seen.update(run_plan(plan, MemoryStore).seen)
 
     @settings(
         max_examples=examples,
@@ -54,7 +58,7 @@ def campaign(strategy: st.SearchStrategy[Plan], examples: int, *chosen: Plan) ->
     )
     @given(strategy)
     def no_invariant_breaks(plan: Plan) -> None:
-        seen.update(simulate(plan, MemoryStore).seen)
+        seen.update(run_plan(plan, MemoryStore).seen)
         seen["plans"] += 1
 
     no_invariant_breaks()
@@ -63,7 +67,7 @@ def campaign(strategy: st.SearchStrategy[Plan], examples: int, *chosen: Plan) ->
 
 @pytest.mark.parametrize("sight", RARE)
 def test_a_rare_sight_is_shown_by_its_plan(sight: str) -> None:
-    assert simulate(RARE[sight], MemoryStore).seen[sight] > 0
+    assert run_plan(RARE[sight], MemoryStore).seen[sight] > 0
 
 
 def test_no_invariant_breaks_in_calm_weather() -> None:

@@ -15,17 +15,17 @@ from task_manager_core.application import attempt, loop
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.worker import Worker
 from task_manager_core.domain.identity import RunId, TaskKey
-from task_manager_core.domain.planning import Plan as NextSlot
+from task_manager_core.domain.planning import NextSlot
 from task_manager_core.domain.run import Claim, Expired, Settlement
-from task_manager_core.domain.task import Task
-from task_manager_core.testing.campaign.campaign import simulate
+from task_manager_core.domain.task import TaskDefinition
+from task_manager_core.testing.campaign.campaign import run_plan
 from task_manager_core.testing.campaign.checkers import Violation
 from task_manager_core.testing.campaign.checkers.attempts import OneAttempt, OneOutcome
 from task_manager_core.testing.campaign.checkers.slots import NoSilentGap
-from task_manager_core.testing.campaign.faults import Fault, FaultKind, Point
-from task_manager_core.testing.campaign.model import Execution, Ledger
+from task_manager_core.testing.campaign.faults import Injection, InjectionKind, Point
+from task_manager_core.testing.campaign.model import ClusterModel, ModelExecution
 from task_manager_core.testing.campaign.plan import Plan, TaskPlan
-from task_manager_core.testing.cluster.effects import AgendaRead, Fact
+from task_manager_core.testing.cluster.effects import AgendaRead, Effect
 from task_manager_core.testing.cluster.failures import SimBudget
 from task_manager_core.testing.cluster.link import Side
 from task_manager_memory import MemoryStore
@@ -51,7 +51,7 @@ def _equal_rests(_original: object) -> object:
 
 
 def _starts_never_forgotten(_original: object) -> object:
-    def begun(self: OneAttempt, execution: Execution, ledger: Ledger) -> None:
+    def begun(self: OneAttempt, execution: ModelExecution, ledger: ClusterModel) -> None:
         again = (execution.run, execution.token, execution.node) in ledger.executions
         self.require(not again, f"{execution.run} was started twice")
 
@@ -74,14 +74,14 @@ def _changes_for_strangers(_original: object) -> object:
 
 
 def _threads_have_no_timeout(original: Any) -> object:
-    def _truthful(self: OneOutcome, settlement: Settlement, ledger: Ledger) -> None:
+    def _truthful(self: OneOutcome, settlement: Settlement, ledger: ClusterModel) -> None:
         original(self, replace(settlement, duration=timedelta(0)), ledger)
 
     return _truthful
 
 
 def _executions_never_forgotten(original: Any) -> object:
-    def _truthful(self: OneOutcome, settlement: Settlement, ledger: Ledger) -> None:
+    def _truthful(self: OneOutcome, settlement: Settlement, ledger: ClusterModel) -> None:
         original(self, settlement, ledger)
         begun = (settlement.claim.run.id, settlement.claim.token, ledger.node) in ledger.executions
         self.require(not begun or not isinstance(settlement.outcome, Expired), "what was executed has expired")
@@ -90,7 +90,7 @@ def _executions_never_forgotten(original: Any) -> object:
 
 
 def _agenda_unread(original: Any) -> object:
-    def judge(self: NoSilentGap, fact: Fact, ledger: Ledger) -> None:
+    def judge(self: NoSilentGap, fact: Effect, ledger: ClusterModel) -> None:
         if not isinstance(fact, AgendaRead):
             original(self, fact, ledger)
 
@@ -98,7 +98,7 @@ def _agenda_unread(original: Any) -> object:
 
 
 def _plans_outlive_their_schedule(_original: object) -> object:
-    def _plan_of(self: Definitions, task: Task) -> NextSlot | None:
+    def _plan_of(self: Definitions, task: TaskDefinition) -> NextSlot | None:
         return self._plans[task.key][1] if task.key in self._plans else None
 
     return _plan_of
@@ -115,7 +115,7 @@ FOUND: dict[str, Mutant] = {
         breaks=SPINNING,
         plan=Plan(
             tasks=(TaskPlan(every=10.0, duration=3.0, run_on_start=True),),
-            faults=(Fault(kind=FaultKind.DRIFT, at=0.2, amount=-0.08),),
+            faults=(Injection(kind=InjectionKind.DRIFT, at=0.2, amount=-0.08),),
         ),
     ),
     # With equal pauses two workers handed a run that they do not know to each other, past the one that does.
@@ -133,7 +133,7 @@ FOUND: dict[str, Mutant] = {
                 TaskPlan(every=6.0, overlap="skip", priority="high", duration=5.0, max_retries=1, run_on_start=True),
                 TaskPlan(every=6.0, cron=True, catch_up="all", priority="high", duration=1.0, backoff=3.0, only=1),
             ),
-            faults=(Fault(kind=FaultKind.PAUSE, at=Point("claim", 2, Side.BEFORE), machine=1, length=8.0),),
+            faults=(Injection(kind=InjectionKind.PAUSE, at=Point("claim", 2, Side.BEFORE), machine=1, length=8.0),),
             tiny=True,
         ),
     ),
@@ -149,8 +149,8 @@ FOUND: dict[str, Mutant] = {
         plan=Plan(
             tasks=(TaskPlan(), TaskPlan(), TaskPlan(run_on_start=True), TaskPlan(run_on_start=True)),
             faults=(
-                Fault(kind=FaultKind.SLOW, at=1.1, length=2.0, amount=0.1),
-                Fault(kind=FaultKind.REWIND, at=Point("settle", 1, Side.BEFORE), length=2.0),
+                Injection(kind=InjectionKind.SLOW, at=1.1, length=2.0, amount=0.1),
+                Injection(kind=InjectionKind.REWIND, at=Point("settle", 1, Side.BEFORE), length=2.0),
             ),
         ),
     ),
@@ -169,15 +169,15 @@ FOUND: dict[str, Mutant] = {
                 TaskPlan(every=10.0, cron=True, duration=0.0, run_on_start=True),
             ),
             faults=(
-                Fault(kind=FaultKind.SLOW, at=11.3, length=2.0, amount=0.1),
-                Fault(kind=FaultKind.ERROR, at=17.2),
-                Fault(kind=FaultKind.DEAF, at=6.3, machine=2, length=1.0),
-                Fault(kind=FaultKind.ENABLE, at=0.0),
-                Fault(kind=FaultKind.ERROR, at=0.1),
-                Fault(kind=FaultKind.PAUSE, at=1.1, length=8.0),
-                Fault(kind=FaultKind.ENABLE, at=1.1),
-                Fault(kind=FaultKind.PAUSE, at=19.8, length=4.0),
-                Fault(kind=FaultKind.REWIND, at=Point("commit", 7, Side.AFTER), machine=2, length=2.0),
+                Injection(kind=InjectionKind.SLOW, at=11.3, length=2.0, amount=0.1),
+                Injection(kind=InjectionKind.ERROR, at=17.2),
+                Injection(kind=InjectionKind.DEAF, at=6.3, machine=2, length=1.0),
+                Injection(kind=InjectionKind.ENABLE, at=0.0),
+                Injection(kind=InjectionKind.ERROR, at=0.1),
+                Injection(kind=InjectionKind.PAUSE, at=1.1, length=8.0),
+                Injection(kind=InjectionKind.ENABLE, at=1.1),
+                Injection(kind=InjectionKind.PAUSE, at=19.8, length=4.0),
+                Injection(kind=InjectionKind.REWIND, at=Point("commit", 7, Side.AFTER), machine=2, length=2.0),
             ),
             seed=90,
         ),
@@ -193,10 +193,10 @@ FOUND: dict[str, Mutant] = {
             plan=Plan(
                 tasks=(TaskPlan(), TaskPlan(every=2.0, dynamic=True), TaskPlan(every=2.0, dynamic=True)),
                 faults=(
-                    Fault(kind=FaultKind.REMOVE, at=2.5, task=2),
-                    Fault(kind=FaultKind.CHANGE, at=5.3, task=1),
-                    Fault(kind=FaultKind.REWIND, at=8.0, length=4.0),
-                    Fault(kind=FaultKind.ADD, at=7.985 + delay / 1000, task=2, machine=1),
+                    Injection(kind=InjectionKind.REMOVE, at=2.5, task=2),
+                    Injection(kind=InjectionKind.CHANGE, at=5.3, task=1),
+                    Injection(kind=InjectionKind.REWIND, at=8.0, length=4.0),
+                    Injection(kind=InjectionKind.ADD, at=7.985 + delay / 1000, task=2, machine=1),
                 ),
                 duration=12.0,
             ),
@@ -212,7 +212,9 @@ FOUND: dict[str, Mutant] = {
         breaks="I7",
         plan=Plan(
             tasks=(TaskPlan(), TaskPlan(sync=True, timeout=2.0)),
-            faults=tuple(Fault(kind=FaultKind.BLOCK, at=3.0, machine=machine, length=4.0) for machine in range(3)),
+            faults=tuple(
+                Injection(kind=InjectionKind.BLOCK, at=3.0, machine=machine, length=4.0) for machine in range(3)
+            ),
             duration=8.0,
         ),
     ),
@@ -226,8 +228,8 @@ FOUND: dict[str, Mutant] = {
         plan=Plan(
             tasks=(TaskPlan(every=8.0, deadline=1.0),),
             faults=(
-                Fault(kind=FaultKind.REWIND, at=8.7, length=0.5),
-                Fault(kind=FaultKind.ERROR, at=Point("claim", 10, Side.BEFORE)),
+                Injection(kind=InjectionKind.REWIND, at=8.7, length=0.5),
+                Injection(kind=InjectionKind.ERROR, at=Point("claim", 10, Side.BEFORE)),
             ),
             duration=12.0,
         ),
@@ -239,7 +241,7 @@ FOUND: dict[str, Mutant] = {
         name="judge",
         replacement=_agenda_unread,
         breaks="I2",
-        plan=Plan(faults=(Fault(kind=FaultKind.SET_BACK, at=Point("commit", 2, Side.BEFORE), amount=30.0),)),
+        plan=Plan(faults=(Injection(kind=InjectionKind.SET_BACK, at=Point("commit", 2, Side.BEFORE), amount=30.0),)),
     ),
     "a task that the store lost does not go on with a slot of its older schedule": Mutant(
         defect="the slots that a leader gave a task outlive its schedule",
@@ -249,7 +251,7 @@ FOUND: dict[str, Mutant] = {
         breaks="I2",
         plan=Plan(
             tasks=(TaskPlan(every=6.0, cron=True, dynamic=True),),
-            faults=(Fault(kind=FaultKind.CHANGE, at=7.0), Fault(kind=FaultKind.WIPE, at=10.8)),
+            faults=(Injection(kind=InjectionKind.CHANGE, at=7.0), Injection(kind=InjectionKind.WIPE, at=10.8)),
             duration=12.0,
         ),
     ),
@@ -260,11 +262,11 @@ every_plan = pytest.mark.parametrize("found", FOUND.values(), ids=list(FOUND))
 
 @every_plan
 def test_what_was_found_stays_mended(found: Mutant) -> None:
-    assert simulate(found.plan, MemoryStore, max_steps=STEPS).steps < STEPS / 2
+    assert run_plan(found.plan, MemoryStore, max_steps=STEPS).steps < STEPS / 2
 
 
 @every_plan
 def test_its_defect_brings_it_back(found: Mutant) -> None:
     with found.switched_on(), pytest.raises((Violation, SimBudget)) as caught:
-        simulate(found.plan, MemoryStore, keep_lines=0, max_steps=STEPS)
+        run_plan(found.plan, MemoryStore, keep_lines=0, max_steps=STEPS)
     assert (caught.value.invariant if isinstance(caught.value, Violation) else SPINNING) == found.breaks

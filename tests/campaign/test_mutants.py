@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from task_manager_core.testing.campaign.campaign import simulate
+from task_manager_core.testing.campaign.campaign import run_plan
 from task_manager_core.testing.campaign.checkers import Violation
 from task_manager_memory import MemoryStore
 from tests.campaign.guarantees import found, hunt
@@ -21,14 +21,14 @@ def test_there_are_many_of_them() -> None:
 @every_mutant
 def test_a_directed_plan_kills_it(mutant: Mutant) -> None:
     with mutant.switched_on(), pytest.raises(Violation) as caught:
-        simulate(mutant.plan, MemoryStore)
+        run_plan(mutant.plan, MemoryStore)
     assert caught.value.invariant == mutant.breaks
 
 
 @pytest.mark.control
 @every_mutant
 def test_the_directed_plan_is_harmless_without_it(mutant: Mutant) -> None:
-    simulate(mutant.plan, MemoryStore)
+    run_plan(mutant.plan, MemoryStore)
 
 
 @pytest.mark.hunt

@@ -8,69 +8,77 @@ import pytest
 
 from task_manager_core.application.elector import Elector
 from task_manager_core.domain import leadership
-from task_manager_core.domain.leadership import Stage, Turn
-from task_manager_core.domain.run import TRANSITIONS, RunState, RunTurn
-from task_manager_core.testing.campaign.campaign import simulate
+from task_manager_core.domain.leadership import LeadershipState, LeadershipTransition
+from task_manager_core.domain.run import TRANSITIONS, RunState, RunTransition
+from task_manager_core.testing.campaign.campaign import run_plan
 from task_manager_core.testing.campaign.checkers import Violation
-from task_manager_core.testing.campaign.faults import Fault, FaultKind
+from task_manager_core.testing.campaign.faults import Injection, InjectionKind
 from task_manager_core.testing.campaign.plan import Plan, TaskPlan
 from task_manager_memory import MemoryStore
 
-NOTHING = Fault(kind=FaultKind.ERROR, at=1.0)
+NOTHING = Injection(kind=InjectionKind.ERROR, at=1.0)
 
 
-def cancel(run: int, at: float) -> tuple[Fault, ...]:
+def cancel(run: int, at: float) -> tuple[Injection, ...]:
     """Cancel the n-th live run of the task: the place of the fault in the plan chooses it."""
-    return (*[NOTHING] * run, Fault(kind=FaultKind.CANCEL, at=at))
+    return (*[NOTHING] * run, Injection(kind=InjectionKind.CANCEL, at=at))
 
 
 CALM = Plan(duration=8.0)
 FAILING = Plan(tasks=(TaskPlan(failures=2, max_retries=1, backoff=3.0),), duration=8.0)
 EXCLUSIVE = TaskPlan(every=2.0, duration=5.0, overlap="buffer_one")
-MOVES: dict[tuple[RunState, RunTurn], Plan] = {
-    (RunState.HELD, RunTurn.FREED): Plan(tasks=(EXCLUSIVE,), duration=8.0),
-    (RunState.HELD, RunTurn.CANCELLED): Plan(tasks=(EXCLUSIVE,), faults=cancel(1, 5.0), duration=8.0),
-    (RunState.QUEUED, RunTurn.CLAIMED): CALM,
-    (RunState.QUEUED, RunTurn.CANCELLED): Plan(
+MOVES: dict[tuple[RunState, RunTransition], Plan] = {
+    (RunState.HELD, RunTransition.FREED): Plan(tasks=(EXCLUSIVE,), duration=8.0),
+    (RunState.HELD, RunTransition.CANCELLED): Plan(tasks=(EXCLUSIVE,), faults=cancel(1, 5.0), duration=8.0),
+    (RunState.QUEUED, RunTransition.CLAIMED): CALM,
+    (RunState.QUEUED, RunTransition.CANCELLED): Plan(
         machines=1, tasks=(TaskPlan(every=1.0, duration=5.0),), faults=cancel(2, 4.5), duration=8.0
     ),
-    (RunState.RUNNING, RunTurn.SUCCEEDED): CALM,
-    (RunState.RUNNING, RunTurn.RETRIED): FAILING,
-    (RunState.RUNNING, RunTurn.EXHAUSTED): FAILING,
-    (RunState.RUNNING, RunTurn.CANCELLED): Plan(tasks=(TaskPlan(duration=3.0),), faults=cancel(0, 5.0), duration=8.0),
-    (RunState.RUNNING, RunTurn.EXPIRED): Plan(tasks=(replace(EXCLUSIVE, deadline=2.0),), duration=12.0),
-    (RunState.RUNNING, RunTurn.RELEASED): Plan(
+    (RunState.RUNNING, RunTransition.SUCCEEDED): CALM,
+    (RunState.RUNNING, RunTransition.RETRIED): FAILING,
+    (RunState.RUNNING, RunTransition.EXHAUSTED): FAILING,
+    (RunState.RUNNING, RunTransition.CANCELLED): Plan(
+        tasks=(TaskPlan(duration=3.0),), faults=cancel(0, 5.0), duration=8.0
+    ),
+    (RunState.RUNNING, RunTransition.EXPIRED): Plan(tasks=(replace(EXCLUSIVE, deadline=2.0),), duration=12.0),
+    (RunState.RUNNING, RunTransition.RELEASED): Plan(
         machines=1,
         tasks=(TaskPlan(duration=5.0),),
-        faults=(Fault(kind=FaultKind.STOP, at=4.5, length=5.0),),
+        faults=(Injection(kind=InjectionKind.STOP, at=4.5, length=5.0),),
         duration=12.0,
     ),
-    (RunState.RUNNING, RunTurn.POSTPONED): Plan(tasks=(TaskPlan(only=1),), duration=12.0),
-    (RunState.RUNNING, RunTurn.LOST): Plan(
+    (RunState.RUNNING, RunTransition.POSTPONED): Plan(tasks=(TaskPlan(only=1),), duration=12.0),
+    (RunState.RUNNING, RunTransition.LOST): Plan(
         machines=1,
         tasks=(TaskPlan(duration=3.0),),
-        faults=(Fault(kind=FaultKind.KILL, at=5.0, length=1.0),),
+        faults=(Injection(kind=InjectionKind.KILL, at=5.0, length=1.0),),
         duration=12.0,
     ),
-    (RunState.WAITING, RunTurn.DUE): FAILING,
-    (RunState.WAITING, RunTurn.CANCELLED): Plan(tasks=FAILING.tasks, faults=cancel(0, 6.0), duration=8.0),
+    (RunState.WAITING, RunTransition.DUE): FAILING,
+    (RunState.WAITING, RunTransition.CANCELLED): Plan(tasks=FAILING.tasks, faults=cancel(0, 6.0), duration=8.0),
 }
 
-REIGNS: dict[tuple[Stage, Turn], Plan] = {
-    (Stage.FOLLOWER, Turn.WON): CALM,
-    (Stage.LEADER, Turn.LOST): Plan(faults=(Fault(kind=FaultKind.WIPE, at=3.0),), duration=8.0),
-    (Stage.LEADER, Turn.EXPIRED): Plan(faults=(Fault(kind=FaultKind.PAUSE, at=3.0, length=4.0),), duration=8.0),
-    (Stage.LEADER, Turn.RESIGNED): Plan(faults=(Fault(kind=FaultKind.STOP, at=3.0),), duration=8.0),
+REIGNS: dict[tuple[LeadershipState, LeadershipTransition], Plan] = {
+    (LeadershipState.FOLLOWER, LeadershipTransition.WON): CALM,
+    (LeadershipState.LEADER, LeadershipTransition.LOST): Plan(
+        faults=(Injection(kind=InjectionKind.WIPE, at=3.0),), duration=8.0
+    ),
+    (LeadershipState.LEADER, LeadershipTransition.EXPIRED): Plan(
+        faults=(Injection(kind=InjectionKind.PAUSE, at=3.0, length=4.0),), duration=8.0
+    ),
+    (LeadershipState.LEADER, LeadershipTransition.RESIGNED): Plan(
+        faults=(Injection(kind=InjectionKind.STOP, at=3.0),), duration=8.0
+    ),
 }
 
 
-def named(line: tuple[RunState, RunTurn] | tuple[Stage, Turn]) -> str:
+def named(line: tuple[RunState, RunTransition] | tuple[LeadershipState, LeadershipTransition]) -> str:
     return f"{line[0].value}-{line[1].value}"
 
 
 def broken_by(plan: Plan) -> str:
     with pytest.raises(Violation) as caught:
-        simulate(plan, MemoryStore)
+        run_plan(plan, MemoryStore)
     return caught.value.invariant
 
 
@@ -81,7 +89,7 @@ def test_every_line_of_the_tables_has_a_plan_that_needs_it() -> None:
 
 @pytest.mark.parametrize("move", MOVES, ids=named)
 def test_a_store_that_moves_a_run_as_the_table_does_not_know_breaks_i8(
-    move: tuple[RunState, RunTurn], monkeypatch: pytest.MonkeyPatch
+    move: tuple[RunState, RunTransition], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(TRANSITIONS, move)
     assert broken_by(MOVES[move]) == "I8"
@@ -89,7 +97,7 @@ def test_a_store_that_moves_a_run_as_the_table_does_not_know_breaks_i8(
 
 @pytest.mark.parametrize("move", MOVES, ids=named)
 def test_a_store_that_puts_a_run_elsewhere_than_the_table_breaks_i8(
-    move: tuple[RunState, RunTurn], monkeypatch: pytest.MonkeyPatch
+    move: tuple[RunState, RunTransition], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = RunState.QUEUED if TRANSITIONS[move] is RunState.WAITING else RunState.WAITING
     monkeypatch.setitem(TRANSITIONS, move, elsewhere)
@@ -98,20 +106,25 @@ def test_a_store_that_puts_a_run_elsewhere_than_the_table_breaks_i8(
 
 @pytest.mark.parametrize("turn", REIGNS, ids=named)
 def test_a_node_that_turns_as_the_table_does_not_know_breaks_i4(
-    turn: tuple[Stage, Turn], monkeypatch: pytest.MonkeyPatch
+    turn: tuple[LeadershipState, LeadershipTransition], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(leadership.TRANSITIONS, turn)
     assert broken_by(REIGNS[turn]) == "I4"
 
 
 def test_a_node_that_forgets_a_term_and_does_not_say_so_breaks_i4(monkeypatch: pytest.MonkeyPatch) -> None:
-    def _end(self: Elector, turn: Turn) -> None:
+    def _end(self: Elector, turn: LeadershipTransition) -> None:
         self._reign = None
 
     monkeypatch.setattr(Elector, "_end", _end)
-    assert broken_by(Plan(machines=1, faults=REIGNS[Stage.LEADER, Turn.EXPIRED].faults, duration=8.0)) == "I4"
+    assert (
+        broken_by(
+            Plan(machines=1, faults=REIGNS[LeadershipState.LEADER, LeadershipTransition.EXPIRED].faults, duration=8.0)
+        )
+        == "I4"
+    )
 
 
 @pytest.mark.parametrize("plan", [*MOVES.values(), *REIGNS.values()], ids=[*map(named, MOVES), *map(named, REIGNS)])
 def test_each_plan_is_harmless_with_the_tables_as_they_stand(plan: Plan) -> None:
-    simulate(plan, MemoryStore)
+    run_plan(plan, MemoryStore)

@@ -16,23 +16,23 @@ from task_manager_core.application.registry import Registry
 from task_manager_core.domain.events import RunSettled, RunStarted, TermWon
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing import Recorder
-from task_manager_core.testing.campaign.campaign import replay_line, simulate
+from task_manager_core.testing.campaign.campaign import replay_line, run_plan
 from task_manager_core.testing.campaign.checkers import every_checker
-from task_manager_core.testing.campaign.faults import MEANING, Fault, FaultKind
+from task_manager_core.testing.campaign.faults import MEANING, Injection, InjectionKind
 from task_manager_core.testing.campaign.plan import POLICY, Plan, TaskPlan
 from task_manager_core.testing.cluster.clock import START, SimClock
-from task_manager_core.testing.cluster.cluster import World
+from task_manager_core.testing.cluster.cluster import SimCluster
 from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.cluster.run import run_simulation
 from task_manager_memory import MemoryStore
 
 ROOT = Path(__file__).parent.parent.parent
-TASK = Task(key=TaskKey("g", "t"), schedule=Schedule.every(timedelta(seconds=10)), function="t")
+TASK = TaskDefinition(key=TaskKey("g", "t"), schedule=Schedule.every(timedelta(seconds=10)), function="t")
 
 
-def declare(world: World, machine: str, registry: Registry) -> None:
+def declare(world: SimCluster, machine: str, registry: Registry) -> None:
     async def work(context: RunContext) -> None:
         execution = world.begin(machine, context, exclusive=False)
         await asyncio.sleep(2.0)
@@ -41,12 +41,12 @@ def declare(world: World, machine: str, registry: Registry) -> None:
     registry.declare(TASK, work)
 
 
-def cluster(script: Callable[[World], Awaitable[None]], machines: int = 3) -> Recorder:
+def cluster(script: Callable[[SimCluster], Awaitable[None]], machines: int = 3) -> Recorder:
     recorder = Recorder()
 
     async def main() -> None:
         store = MemoryStore()
-        async with World(
+        async with SimCluster(
             open_backend=store.open,
             declare=declare,
             policy=POLICY,
@@ -64,7 +64,7 @@ def cluster(script: Callable[[World], Awaitable[None]], machines: int = 3) -> Re
 
 
 def test_production_nodes_run_a_schedule_in_virtual_time() -> None:
-    async def script(world: World) -> None:
+    async def script(world: SimCluster) -> None:
         await world.sleep(95.0)
 
     events = cluster(script)
@@ -75,23 +75,23 @@ def test_production_nodes_run_a_schedule_in_virtual_time() -> None:
 
 
 def test_a_killed_leader_is_followed_by_another() -> None:
-    async def script(world: World) -> None:
+    async def script(world: SimCluster) -> None:
         await world.sleep(5.0)
         leader = next(life for life in world.alive() if life.node.leads)
         world.kill(leader.machine, restart_after=1.0)
         await world.sleep(20.0)
         assert leader.name not in {life.name for life in world.alive()}
-        assert world.life(leader.machine) is not None
+        assert world.process(leader.machine) is not None
 
     assert len(cluster(script).of(TermWon)) == 2
 
 
 def test_a_stopped_machine_leaves_and_comes_back() -> None:
-    async def script(world: World) -> None:
+    async def script(world: SimCluster) -> None:
         await world.sleep(11.0)
         world.stop("w0", restart_after=1.0)
         await world.sleep(10.0)
-        life = world.life("w0")
+        life = world.process("w0")
         assert life is not None
         assert life.name == "w0#2"
 
@@ -99,26 +99,26 @@ def test_a_stopped_machine_leaves_and_comes_back() -> None:
 
 
 def test_a_machine_that_stands_still_does_nothing() -> None:
-    async def script(world: World) -> None:
+    async def script(world: SimCluster) -> None:
         await world.sleep(1.0)
-        calls = world.lives["w1"].channel.calls.total()
+        calls = world.processes["w1"].link.calls.total()
         world.pause("w1", 10.0)
         await world.sleep(9.0)
-        assert world.lives["w1"].channel.calls.total() == calls
+        assert world.processes["w1"].link.calls.total() == calls
         await world.sleep(3.0)
-        assert world.lives["w1"].channel.calls.total() > calls
+        assert world.processes["w1"].link.calls.total() > calls
 
     cluster(script)
 
 
 def test_a_store_that_is_set_back_gets_its_older_books_back() -> None:
-    async def script(world: World) -> None:
+    async def script(world: SimCluster) -> None:
         await world.sleep(12.0)
         copy = world.copy_store()
-        decided = len(world.ledger.books.accounts[TASK.key].verdicts)
+        decided = len(world.model.store.accounts[TASK.key].verdicts)
         await world.sleep(20.0)
         world.restore_store(copy)
-        assert len(world.ledger.books.accounts[TASK.key].verdicts) == decided
+        assert len(world.model.store.accounts[TASK.key].verdicts) == decided
         await world.sleep(20.0)
 
     cluster(script)
@@ -138,18 +138,18 @@ def test_clocks_jump_and_drift_apart_from_true_time() -> None:
 
 
 def test_every_kind_of_fault_has_a_meaning() -> None:
-    assert MEANING.keys() == set(FaultKind)
+    assert MEANING.keys() == set(InjectionKind)
 
 
-@pytest.mark.parametrize("kind", FaultKind, ids=lambda kind: kind.value)
-def test_one_fault_of_each_kind_is_survived(kind: FaultKind) -> None:
-    fault = Fault(kind=kind, at=6.2, task=1, length=4.0, amount=0.05)
+@pytest.mark.parametrize("kind", InjectionKind, ids=lambda kind: kind.value)
+def test_one_fault_of_each_kind_is_survived(kind: InjectionKind) -> None:
+    fault = Injection(kind=kind, at=6.2, task=1, length=4.0, amount=0.05)
     plan = Plan(tasks=(TaskPlan(every=3.0), TaskPlan(every=2.0, dynamic=True)), faults=(fault,), duration=14.0)
-    assert simulate(plan, MemoryStore).seen[f"fault: {kind.value}"] >= 1
+    assert run_plan(plan, MemoryStore).seen[f"fault: {kind.value}"] >= 1
 
 
 def test_one_line_replays_a_plan() -> None:
-    plan = Plan(faults=(Fault(kind=FaultKind.KILL, at=3.0, length=1.0),), seed=3, duration=6.0)
+    plan = Plan(faults=(Injection(kind=InjectionKind.KILL, at=3.0, length=1.0),), seed=3, duration=6.0)
     command = [sys.executable, "-m", "task_manager_core.testing.campaign.replay", plan.text()]
     assert replay_line(plan).startswith("python -m task_manager_core.testing.campaign.replay")
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from task_manager_core.testing.campaign.campaign import simulate
-from task_manager_core.testing.campaign.faults import Fault, FaultKind, Point
+from task_manager_core.testing.campaign.campaign import run_plan
+from task_manager_core.testing.campaign.faults import Injection, InjectionKind, Point
 from task_manager_core.testing.campaign.plan import Plan, TaskPlan
 from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.cluster.link import Side
@@ -37,8 +37,8 @@ def numbered(number: int) -> Plan:
         for _ in range(chance.between(2, 5))
     )
     faults = tuple(
-        Fault(
-            kind=chance.pick(list(FaultKind)),
+        Injection(
+            kind=chance.pick(list(InjectionKind)),
             at=chance.between(10, 180) / 10
             if chance.happens(2)
             else Point(chance.pick(OPERATIONS), chance.between(1, 15), chance.pick(list(Side))),
@@ -53,7 +53,7 @@ def numbered(number: int) -> Plan:
 
 
 def hashes() -> list[str]:
-    return [simulate(numbered(number), MemoryStore).trace_hash for number in range(PLANS)]
+    return [run_plan(numbered(number), MemoryStore).trace_hash for number in range(PLANS)]
 
 
 def test_a_plan_has_one_history_whatever_the_hash_seed() -> None:

@@ -25,8 +25,8 @@ def test_the_laws_are_found() -> None:
         numbers = [law.number for law in laws_of(port)]
         assert numbers == list(range(1, len(numbers) + 1))
         assert len(numbers) > 1
-    assert laws_of("schedule")[8].sentence == "A pause has no end of its own."
-    assert laws_of("schedule")[9].sentence.endswith("resuming an active task does nothing.")
+    assert laws_of("dispatch")[8].sentence == "A pause has no end of its own."
+    assert laws_of("dispatch")[9].sentence.endswith("resuming an active task does nothing.")
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: f"{law.port}-{law.number}")

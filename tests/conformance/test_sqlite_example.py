@@ -62,7 +62,7 @@ async def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path:
     async with open_here() as backend:
         changes = await backend.catalogue.load(0)
         assert changes is not None
-        assert [stored.task for stored in changes.changed] == [task()]
+        assert [stored.definition for stored in changes.changed] == [task()]
         assert await backend.queue.claim(NodeId("worker"), 10, NOTHING, known=()) == (claim,)
 
 
@@ -73,7 +73,7 @@ async def test_a_definition_that_nobody_can_read_hides_no_other(tmp_path: Path) 
             other.execute("""UPDATE tasks SET definition = '{"v": 1000}' WHERE name = 'newer'""")
         changes = await backend.catalogue.load(0)
         assert changes is not None
-        assert [stored.task for stored in changes.changed] == [task("known")]
+        assert [stored.definition for stored in changes.changed] == [task("known")]
         assert (changes.unreadable, len(changes.keys)) == (frozenset({key("newer")}), 2)
 
 

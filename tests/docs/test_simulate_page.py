@@ -40,12 +40,12 @@ def test_the_test_of_the_page_passes_and_fails_for_a_longer_export() -> None:
 def test_the_example_writes_a_page(tmp_path: Path) -> None:
     sys.path.insert(0, str(ROOT / "docs/examples"))
     try:
-        import rehearsal
+        import simulated_schedules
     finally:
         sys.path.pop(0)
-    report = rehearsal.rehearsal(timedelta(days=4))
+    report = simulated_schedules.simulated_month(timedelta(days=4))
     assert len(report.lost("export")) == 1
     assert not report.overlaps("export", "backup")
     assert {skip.reason.value for skip in report.skips("prices")} == {"overlap"}
-    assert not report.troubles
+    assert not report.errors
     (tmp_path / "page.html").write_text(report.to_html())

@@ -11,11 +11,11 @@ from task_manager_core.domain.explain import ReasonCode, due_of, explain
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
-from task_manager_core.domain.planning import Plan, advance
+from task_manager_core.domain.planning import NextSlot, decide_slots
 from task_manager_core.domain.policy import Overlap
 from task_manager_core.domain.run import RunState
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SLOT = NOW + timedelta(minutes=5)
@@ -23,8 +23,10 @@ KEY = TaskKey("group", "task")
 NODE = NodeId("node")
 
 
-def task(overlap: Overlap = Overlap.ALLOW, *, dynamic: bool = False) -> Task:
-    return Task(key=KEY, schedule=Schedule.cron("*/5 * * * *"), function="work", overlap=overlap, dynamic=dynamic)
+def task(overlap: Overlap = Overlap.ALLOW, *, dynamic: bool = False) -> TaskDefinition:
+    return TaskDefinition(
+        key=KEY, schedule=Schedule.cron("*/5 * * * *"), function="work", overlap=overlap, dynamic=dynamic
+    )
 
 
 def run(state: RunState, *, retrying: bool = False, due_at: datetime | None = None) -> LiveRun:
@@ -41,10 +43,10 @@ def run(state: RunState, *, retrying: bool = False, due_at: datetime | None = No
 
 
 def seen(
-    *live: LiveRun, plan: Plan | None = None, ended: bool = False, paused: bool = False, retired: bool = False
+    *live: LiveRun, plan: NextSlot | None = None, ended: bool = False, paused: bool = False, retired: bool = False
 ) -> TaskView:
-    chosen = None if ended else plan or Plan(slot=SLOT, due_at=SLOT)
-    return TaskView(key=KEY, version=7, plan=chosen, paused=paused, retired=retired, live=live)
+    chosen = None if ended else plan or NextSlot(slot=SLOT, due_at=SLOT)
+    return TaskView(key=KEY, version=7, next_slot=chosen, paused=paused, retired=retired, live=live)
 
 
 def snapshot(
@@ -87,7 +89,7 @@ def snapshot(
         ),
         (
             Overlap.ALLOW,
-            replace(seen(plan=Plan(slot=NOW, due_at=NOW)), resumed_at=NOW),
+            replace(seen(plan=NextSlot(slot=NOW, due_at=NOW)), resumed_at=NOW),
             [ReasonCode.SKIPS],
         ),
         (Overlap.ALLOW, seen(run(RunState.WAITING, due_at=SLOT)), [ReasonCode.HANDED_BACK, ReasonCode.DISPATCHES]),
@@ -122,9 +124,9 @@ def test_no_worker_is_missed_while_a_living_node_cannot_be_understood() -> None:
 def test_the_explanation_is_the_decision(overlap: Overlap, paused: bool, live: tuple[LiveRun, ...]) -> None:
     """Whatever is explained about the next slot is what `advance` decides about it."""
     view = seen(*live, paused=paused)
-    decision = advance(task(overlap), due_of(view), SLOT)
+    decision = decide_slots(task(overlap), due_of(view), SLOT)
     last = explain(task(overlap), view, snapshot(view)).reasons[-1].code
-    expected = ReasonCode.DISPATCHES if decision.fire else ReasonCode.HOLDS if decision.hold else ReasonCode.SKIPS
+    expected = ReasonCode.DISPATCHES if decision.dispatch else ReasonCode.HOLDS if decision.hold else ReasonCode.SKIPS
     assert last is expected
 
 

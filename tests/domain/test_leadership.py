@@ -11,16 +11,16 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import (
     TRANSITIONS,
     Campaign,
-    Held,
-    Reign,
+    HeldByOther,
+    LeadershipState,
+    LeadershipTransition,
     Renew,
     Rest,
-    Stage,
     StepDown,
     Term,
-    Turn,
+    TrustedTerm,
+    bid_delay,
     decide,
-    patience,
 )
 from task_manager_core.domain.policy import LeadershipPolicy
 
@@ -30,8 +30,8 @@ TERM = Term(NodeId("a"), 7)
 instants = st.floats(0, 1e6)
 
 
-def granted(asked_at: float) -> Reign:
-    return Reign.granted(TERM, asked_at=asked_at, policy=POLICY)
+def granted(asked_at: float) -> TrustedTerm:
+    return TrustedTerm.granted(TERM, asked_at=asked_at, policy=POLICY)
 
 
 def test_without_a_term_a_node_campaigns() -> None:
@@ -88,13 +88,15 @@ def test_equal_tokens_of_two_holders_are_two_terms() -> None:
 def test_a_follower_waits_until_the_lease_could_be_free_at_most_the_retry_interval(milliseconds: int) -> None:
     """Invariant: 10 ms ≤ patience ≤ retry interval, so neither a busy loop nor a sleep without end."""
     remaining = timedelta(milliseconds=milliseconds)
-    wait = patience(Held(NodeId("b"), remaining), POLICY)
+    wait = bid_delay(HeldByOther(NodeId("b"), remaining), POLICY)
     assert timedelta(milliseconds=10) <= wait <= POLICY.retry_interval
     if timedelta(milliseconds=10) <= remaining <= POLICY.retry_interval:
         assert wait == remaining
 
 
 def test_a_follower_becomes_leader_in_one_way_and_a_leader_follower_in_three() -> None:
-    assert {turn for stage, turn in TRANSITIONS if stage is Stage.FOLLOWER} == {Turn.WON}
-    assert {turn for stage, turn in TRANSITIONS if stage is Stage.LEADER} == set(Turn) - {Turn.WON}
+    assert {turn for stage, turn in TRANSITIONS if stage is LeadershipState.FOLLOWER} == {LeadershipTransition.WON}
+    assert {turn for stage, turn in TRANSITIONS if stage is LeadershipState.LEADER} == set(LeadershipTransition) - {
+        LeadershipTransition.WON
+    }
     assert all(stage is not after for (stage, _), after in TRANSITIONS.items())

@@ -13,21 +13,21 @@ from task_manager_core.domain.errors import InvalidPolicy
 from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.planning import (
     SLOTS_PER_DECISION,
-    Advance,
     DueTask,
-    Plan,
+    NextSlot,
     Skipped,
     SkipReason,
-    advance,
-    first_plan,
-    given_up,
-    plan_after,
+    SlotDecision,
+    abandoned_slots,
+    decide_slots,
+    first_slot,
+    next_slot_after,
 )
 from task_manager_core.domain.policy import LONGEST_TIME, CatchUp, CatchUpMode, Overlap
 from task_manager_core.domain.preview import upcoming
 from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap, Rule
 from task_manager_core.domain.schedule import LONGEST_JITTER, Schedule
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 
 KEY = TaskKey("g", "n")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -48,8 +48,8 @@ def a_task(
     grace: timedelta = 2 * SECOND,
     start_deadline: timedelta | None = None,
     run_on_start: bool = False,
-) -> Task:
-    return Task(
+) -> TaskDefinition:
+    return TaskDefinition(
         key=KEY,
         schedule=schedule,
         function="f",
@@ -83,28 +83,28 @@ def due(
     )
 
 
-def opening(task: Task, state: DueTask, now: datetime) -> dict[datetime, datetime]:
+def opening(task: TaskDefinition, state: DueTask, now: datetime) -> dict[datetime, datetime]:
     """Every slot that is due, with the instant from which it could be dispatched: after all slots before it."""
     opens_at = state.due_at
     found = {state.slot: opens_at}
-    plan = plan_after(task, state.slot)
+    plan = next_slot_after(task, state.slot)
     while plan is not None and plan.due_at <= now:
         opens_at = found[plan.slot] = max(plan.due_at, opens_at)
-        plan = plan_after(task, plan.slot)
+        plan = next_slot_after(task, plan.slot)
     return found
 
 
-def fired(decision: Advance) -> list[datetime]:
-    return [run.slot for run in decision.fire if run.slot is not None]
+def fired(decision: SlotDecision) -> list[datetime]:
+    return [run.slot for run in decision.dispatch if run.slot is not None]
 
 
-def skipped(task: Task, decision: Advance) -> list[tuple[datetime, SkipReason]]:
+def skipped(task: TaskDefinition, decision: SlotDecision) -> list[tuple[datetime, SkipReason]]:
     """Every skipped slot: the ranges, walked."""
     found: list[tuple[datetime, SkipReason]] = []
     for skip in decision.skipped:
         slots = [skip.first]
         while slots[-1] < skip.last:
-            plan = plan_after(task, slots[-1])
+            plan = next_slot_after(task, slots[-1])
             assert plan is not None
             slots.append(plan.slot)
         assert (slots[-1], len(slots)) == (skip.last, skip.count)
@@ -112,14 +112,14 @@ def skipped(task: Task, decision: Advance) -> list[tuple[datetime, SkipReason]]:
     return found
 
 
-def worked_off(task: Task, state: DueTask, now: datetime) -> list[Advance]:
+def worked_off(task: TaskDefinition, state: DueTask, now: datetime) -> list[SlotDecision]:
     """Decide until nothing is due, as a scheduler whose store keeps every decision and whose runs end at once."""
-    decisions: list[Advance] = []
-    plan: Plan | None = Plan(slot=state.slot, due_at=state.due_at)
+    decisions: list[SlotDecision] = []
+    plan: NextSlot | None = NextSlot(slot=state.slot, due_at=state.due_at)
     while plan is not None and (not decisions or plan.due_at <= now):
-        decision = advance(task, due(plan.slot, plan.due_at), now)
+        decision = decide_slots(task, due(plan.slot, plan.due_at), now)
         decisions.append(decision)
-        plan = decision.plan
+        plan = decision.next_slot
     return decisions
 
 
@@ -133,7 +133,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> tuple[Task, DueTask, datetime]:
+def situations(draw: st.DrawFn) -> tuple[TaskDefinition, DueTask, datetime]:
     task = a_task(
         draw(schedules()),
         overlap=draw(st.sampled_from(Overlap)),
@@ -162,41 +162,41 @@ def situations(draw: st.DrawFn) -> tuple[Task, DueTask, datetime]:
 
 @given(situations())
 @settings(max_examples=200)
-def test_every_due_slot_is_accounted_for_exactly_once(situation: tuple[Task, DueTask, datetime]) -> None:
+def test_every_due_slot_is_accounted_for_exactly_once(situation: tuple[TaskDefinition, DueTask, datetime]) -> None:
     """Invariant: the slots from the first to the next plan are fired, held or skipped, each once; none is beyond."""
     task, state, now = situation
-    decision = advance(task, state, now)
+    decision = decide_slots(task, state, now)
     held = [decision.hold.slot] if decision.hold is not None and decision.hold.slot is not None else []
     accounted = sorted([*fired(decision), *held, *(slot for slot, _ in skipped(task, decision))])
-    expected, plan = [state.slot], plan_after(task, state.slot)
-    while plan is not None and (decision.plan is None or plan.slot < decision.plan.slot):
+    expected, plan = [state.slot], next_slot_after(task, state.slot)
+    while plan is not None and (decision.next_slot is None or plan.slot < decision.next_slot.slot):
         expected.append(plan.slot)
-        plan = plan_after(task, plan.slot)
+        plan = next_slot_after(task, plan.slot)
     assert accounted == expected
     assert decision.slots == len(expected) <= SLOTS_PER_DECISION
-    assert (decision.plan and decision.plan.slot) == (plan and plan.slot)
+    assert (decision.next_slot and decision.next_slot.slot) == (plan and plan.slot)
     assert all(task.schedule.due_at(KEY, slot) <= now for slot in expected[1:])
 
 
 @given(situations())
 def test_a_decision_leaves_due_slots_only_when_it_accounts_for_a_full_step(
-    situation: tuple[Task, DueTask, datetime],
+    situation: tuple[TaskDefinition, DueTask, datetime],
 ) -> None:
     """Invariant: either nothing is due afterwards, or at least 1000 minus the catch-up limit slots were decided."""
     task, state, now = situation
-    decision = advance(task, state, now)
-    if decision.plan is not None and decision.plan.due_at <= now:
+    decision = decide_slots(task, state, now)
+    if decision.next_slot is not None and decision.next_slot.due_at <= now:
         assert decision.slots >= SLOTS_PER_DECISION - task.catch_up.limit
 
 
 @given(situations())
 def test_nothing_is_dispatched_while_paused_nor_of_the_time_of_a_pause(
-    situation: tuple[Task, DueTask, datetime],
+    situation: tuple[TaskDefinition, DueTask, datetime],
 ) -> None:
     """Invariant: paused, nothing runs; resumed, no slot up to the resumption runs; both are recorded as paused."""
     task, state, now = situation
-    decision = advance(task, state, now)
-    dispatched = [run.slot for run in (*decision.fire, decision.hold) if run is not None]
+    decision = decide_slots(task, state, now)
+    dispatched = [run.slot for run in (*decision.dispatch, decision.hold) if run is not None]
     if state.paused:
         assert not dispatched
         assert {reason for _, reason in skipped(task, decision)} == {SkipReason.PAUSED}
@@ -208,37 +208,41 @@ def test_nothing_is_dispatched_while_paused_nor_of_the_time_of_a_pause(
 
 
 @given(situations())
-def test_an_exclusive_task_never_fires_two_nor_beside_a_live_run(situation: tuple[Task, DueTask, datetime]) -> None:
+def test_an_exclusive_task_never_fires_two_nor_beside_a_live_run(
+    situation: tuple[TaskDefinition, DueTask, datetime],
+) -> None:
     """Invariant: without overlap at most one run is dispatched and one held, and neither where there is no room."""
     task, state, now = situation
-    decision = advance(task, state, now)
+    decision = decide_slots(task, state, now)
     if task.overlap is Overlap.ALLOW:
         assert decision.hold is None
         return
-    assert len(decision.fire) <= (1 if state.live == state.held == 0 else 0)
+    assert len(decision.dispatch) <= (1 if state.live == state.held == 0 else 0)
     if decision.hold is not None:
         assert task.overlap is Overlap.BUFFER_ONE
         assert state.held == 0
-        assert state.live or decision.fire
+        assert state.live or decision.dispatch
 
 
 @given(situations())
-def test_nothing_is_dispatched_while_a_retry_waits(situation: tuple[Task, DueTask, datetime]) -> None:
+def test_nothing_is_dispatched_while_a_retry_waits(situation: tuple[TaskDefinition, DueTask, datetime]) -> None:
     """Invariant: with a waiting retry every slot is skipped."""
     task, state, now = situation
     if state.retrying:
-        decision = advance(task, state, now)
-        assert (decision.fire, decision.hold) == ((), None)
+        decision = decide_slots(task, state, now)
+        assert (decision.dispatch, decision.hold) == ((), None)
 
 
 @given(situations())
-def test_a_decision_is_a_pure_function_of_what_it_was_asked(situation: tuple[Task, DueTask, datetime]) -> None:
+def test_a_decision_is_a_pure_function_of_what_it_was_asked(
+    situation: tuple[TaskDefinition, DueTask, datetime],
+) -> None:
     """Invariant: equal arguments, equal decision: two leaders name the same runs."""
-    assert advance(*situation) == advance(*situation)
+    assert decide_slots(*situation) == decide_slots(*situation)
 
 
 @st.composite
-def situations_at_a_deadline(draw: st.DrawFn) -> tuple[Task, DueTask, datetime, timedelta]:
+def situations_at_a_deadline(draw: st.DrawFn) -> tuple[TaskDefinition, DueTask, datetime, timedelta]:
     """Nothing keeps slots from running but their deadline, which one of them meets, or misses by less than twice."""
     deadline = draw(st.sampled_from([SECOND, MINUTE, 10 * MINUTE]))
     schedule = Schedule.every(
@@ -253,11 +257,11 @@ def situations_at_a_deadline(draw: st.DrawFn) -> tuple[Task, DueTask, datetime, 
         grace=draw(st.sampled_from([timedelta(0), 2 * SECOND, HOUR])),
         start_deadline=deadline,
     )
-    plan = plan_after(task, NOON)
+    plan = next_slot_after(task, NOON)
     assert plan is not None
     state, opens_at = due(plan.slot, plan.due_at), plan.due_at
     for _ in range(draw(st.integers(0, 10))):
-        plan = plan_after(task, plan.slot)
+        plan = next_slot_after(task, plan.slot)
         assert plan is not None
         opens_at = max(opens_at, plan.due_at)
     instant = timedelta(milliseconds=1)
@@ -268,15 +272,15 @@ def situations_at_a_deadline(draw: st.DrawFn) -> tuple[Task, DueTask, datetime, 
 @given(situations_at_a_deadline())
 @settings(max_examples=200)
 def test_no_slot_runs_that_is_later_than_its_start_deadline(
-    situation: tuple[Task, DueTask, datetime, timedelta],
+    situation: tuple[TaskDefinition, DueTask, datetime, timedelta],
 ) -> None:
     """Invariant: a slot is skipped for its deadline if and only if now is more than that after the instant from which
     it could be dispatched; the run of any other may start until exactly then."""
     task, state, now, deadline = situation
-    opens_at, decision = opening(task, state, now), advance(task, state, now)
+    opens_at, decision = opening(task, state, now), decide_slots(task, state, now)
     late = {slot for slot, opened in opens_at.items() if now - opened > deadline}
     assert {slot for slot, reason in skipped(task, decision) if reason is SkipReason.DEADLINE} == late
-    dispatched = [*decision.fire, *([decision.hold] if decision.hold is not None else [])]
+    dispatched = [*decision.dispatch, *([decision.hold] if decision.hold is not None else [])]
     for run in dispatched:
         assert run.slot is not None
         assert run.slot not in late
@@ -285,7 +289,7 @@ def test_no_slot_runs_that_is_later_than_its_start_deadline(
 
 
 @st.composite
-def situations_at_a_catch_up(draw: st.DrawFn) -> tuple[Task, DueTask, datetime]:
+def situations_at_a_catch_up(draw: st.DrawFn) -> tuple[TaskDefinition, DueTask, datetime]:
     """Nothing keeps slots from running but their catch-up policy; one of them meets its grace or its window, or misses
     it by less than twice."""
     grace = draw(st.sampled_from([SECOND, 10 * SECOND, MINUTE]))
@@ -301,7 +305,7 @@ def situations_at_a_catch_up(draw: st.DrawFn) -> tuple[Task, DueTask, datetime]:
         limit=draw(st.sampled_from([1, 2, 5, 500])),
         grace=grace,
     )
-    plan = plan_after(task, NOON)
+    plan = next_slot_after(task, NOON)
     assert plan is not None
     bound, instant = draw(st.sampled_from([grace, window])), timedelta(milliseconds=1)
     beside = draw(st.sampled_from([-bound / 2, -instant, timedelta(0), instant, bound / 2, bound]))
@@ -310,7 +314,9 @@ def situations_at_a_catch_up(draw: st.DrawFn) -> tuple[Task, DueTask, datetime]:
 
 @given(situations_at_a_catch_up())
 @settings(max_examples=200)
-def test_a_slot_is_caught_up_as_its_grace_window_and_limit_say(situation: tuple[Task, DueTask, datetime]) -> None:
+def test_a_slot_is_caught_up_as_its_grace_window_and_limit_say(
+    situation: tuple[TaskDefinition, DueTask, datetime],
+) -> None:
     """Invariant: a slot runs if now is at most the grace after the instant from which it could be dispatched. Of the
     others LATEST runs the newest where no other slot runs, NONE none, ALL the newest of the window up to its limit."""
     task, state, now = situation
@@ -322,14 +328,16 @@ def test_a_slot_is_caught_up_as_its_grace_window_and_limit_say(situation: tuple[
         CatchUpMode.NONE: [],
         CatchUpMode.ALL: [slot for slot in missed if late[slot] <= task.catch_up.window][-task.catch_up.limit :],
     }
-    decision = advance(task, state, now)
+    decision = decide_slots(task, state, now)
     assert fired(decision) == sorted([*in_time, *caught_up[task.catch_up.mode]])
     assert {reason for _, reason in skipped(task, decision)} <= {SkipReason.CATCH_UP}
 
 
 @given(situations())
 @settings(max_examples=30)
-def test_catching_up_runs_what_the_policy_says_over_all_steps(situation: tuple[Task, DueTask, datetime]) -> None:
+def test_catching_up_runs_what_the_policy_says_over_all_steps(
+    situation: tuple[TaskDefinition, DueTask, datetime],
+) -> None:
     """Invariant: of the slots later than grace LATEST runs at most one, NONE none, ALL at most its limit."""
     task, state, now = situation
     opens_at = opening(task, state, now)
@@ -347,33 +355,33 @@ def test_catching_up_runs_what_the_policy_says_over_all_steps(situation: tuple[T
 
 
 def test_a_slot_in_time_is_fired_and_the_next_one_planned() -> None:
-    decision = advance(a_task(), due(), NOON + SECOND)
-    assert [run.id for run in decision.fire] == [RunId.of_slot(KEY, NOON)]
-    assert decision.fire[0].version == 1
-    assert (decision.skipped, decision.plan) == ((), Plan(slot=NOON + MINUTE, due_at=NOON + MINUTE))
+    decision = decide_slots(a_task(), due(), NOON + SECOND)
+    assert [run.id for run in decision.dispatch] == [RunId.of_slot(KEY, NOON)]
+    assert decision.dispatch[0].version == 1
+    assert (decision.skipped, decision.next_slot) == ((), NextSlot(slot=NOON + MINUTE, due_at=NOON + MINUTE))
 
 
 def test_after_an_outage_the_latest_missed_slot_runs_and_the_others_are_one_record() -> None:
-    decision = advance(a_task(), due(), NOON + 10 * MINUTE + 30 * SECOND)
+    decision = decide_slots(a_task(), due(), NOON + 10 * MINUTE + 30 * SECOND)
     assert fired(decision) == [NOON + 10 * MINUTE]
     assert decision.skipped == (Skipped(first=NOON, last=NOON + 9 * MINUTE, count=10, reason=SkipReason.CATCH_UP),)
 
 
 def test_no_missed_slot_runs_when_a_newer_one_is_in_time() -> None:
-    assert fired(advance(a_task(), due(), NOON + 10 * MINUTE + SECOND)) == [NOON + 10 * MINUTE]
+    assert fired(decide_slots(a_task(), due(), NOON + 10 * MINUTE + SECOND)) == [NOON + 10 * MINUTE]
 
 
 @pytest.mark.parametrize("mode", CatchUpMode)
 def test_every_slot_within_grace_runs_whatever_the_mode(mode: CatchUpMode) -> None:
     task = a_task(Schedule.every(SECOND), mode=mode, grace=5 * SECOND)
-    assert len(fired(advance(task, due(), NOON + 5 * SECOND))) == 6
+    assert len(fired(decide_slots(task, due(), NOON + 5 * SECOND))) == 6
 
 
 def test_all_runs_the_newest_of_the_window_up_to_its_limit() -> None:
     now = NOON + 60 * MINUTE + 30 * SECOND
-    windowed = advance(a_task(mode=CatchUpMode.ALL, window=10 * MINUTE), due(), now)
+    windowed = decide_slots(a_task(mode=CatchUpMode.ALL, window=10 * MINUTE), due(), now)
     assert fired(windowed) == [NOON + n * MINUTE for n in range(51, 61)]
-    limited = advance(a_task(mode=CatchUpMode.ALL, limit=3), due(), now)
+    limited = decide_slots(a_task(mode=CatchUpMode.ALL, limit=3), due(), now)
     assert fired(limited) == [NOON + n * MINUTE for n in (58, 59, 60)]
 
 
@@ -390,16 +398,16 @@ def test_an_outage_of_thousands_of_slots_is_worked_off_in_steps(mode: CatchUpMod
 
 
 def test_a_late_slot_is_skipped_by_its_deadline_before_catching_up_is_asked() -> None:
-    decision = advance(a_task(start_deadline=10 * SECOND), due(), NOON + 30 * SECOND)
+    decision = decide_slots(a_task(start_deadline=10 * SECOND), due(), NOON + 30 * SECOND)
     assert [skip.reason for skip in decision.skipped] == [SkipReason.DEADLINE]
 
 
 def test_jitter_does_not_eat_the_start_deadline() -> None:
     task = a_task(Schedule.every(DAY, jitter=HOUR), start_deadline=SECOND, mode=CatchUpMode.ALL, window=MINUTE)
-    slot = plan_after(task, NOON)
+    slot = next_slot_after(task, NOON)
     assert slot is not None
     assert slot.due_at > slot.slot + MINUTE
-    assert fired(advance(task, due(slot.slot, slot.due_at), slot.due_at)) == [slot.slot]
+    assert fired(decide_slots(task, due(slot.slot, slot.due_at), slot.due_at)) == [slot.slot]
 
 
 @pytest.mark.parametrize("mode", CatchUpMode)
@@ -408,20 +416,20 @@ def test_a_punctual_leader_skips_nothing_however_long_the_jitter(mode: CatchUpMo
     """A slot with little jitter waits for the one before it, which has more, and is not late for that."""
     schedule = Schedule.every(timedelta(seconds=interval), jitter=timedelta(seconds=jitter))
     task = a_task(schedule, mode=mode, start_deadline=SECOND)
-    plan, dispatched = plan_after(task, NOON), 0
+    plan, dispatched = next_slot_after(task, NOON), 0
     while plan is not None and dispatched < 5000:
-        decision = advance(task, due(plan.slot, plan.due_at), plan.due_at + timedelta(milliseconds=100))
+        decision = decide_slots(task, due(plan.slot, plan.due_at), plan.due_at + timedelta(milliseconds=100))
         assert decision.skipped == ()
-        dispatched += len(decision.fire)
-        plan = decision.plan
+        dispatched += len(decision.dispatch)
+        plan = decision.next_slot
 
 
 def test_a_pause_that_ended_before_a_slot_fell_due_does_not_skip_it() -> None:
     task = a_task(Schedule.every(DAY, jitter=HOUR))
-    plan = plan_after(task, NOON)
+    plan = next_slot_after(task, NOON)
     assert plan is not None
     state = due(plan.slot, plan.due_at, resumed_at=plan.slot + SECOND)
-    assert fired(advance(task, state, plan.due_at)) == [plan.slot]
+    assert fired(decide_slots(task, state, plan.due_at)) == [plan.slot]
 
 
 def test_all_runs_its_limit_of_missed_slots_and_the_punctual_ones() -> None:
@@ -432,91 +440,93 @@ def test_all_runs_its_limit_of_missed_slots_and_the_punctual_ones() -> None:
 
 def test_a_slot_waits_for_its_jitter() -> None:
     task = a_task(Schedule.every(MINUTE, jitter=30 * SECOND))
-    plan = plan_after(task, NOON)
+    plan = next_slot_after(task, NOON)
     assert plan is not None
     assert plan.slot < plan.due_at < plan.slot + 30 * SECOND
-    assert advance(task, due(), plan.due_at - timedelta(milliseconds=1)).plan == plan
+    assert decide_slots(task, due(), plan.due_at - timedelta(milliseconds=1)).next_slot == plan
 
 
 def test_the_last_slot_of_a_schedule_leaves_no_plan() -> None:
-    decision = advance(a_task(Schedule.at(NOON)), due(), NOON)
-    assert (fired(decision), decision.plan) == ([NOON], None)
+    decision = decide_slots(a_task(Schedule.at(NOON)), due(), NOON)
+    assert (fired(decision), decision.next_slot) == ([NOON], None)
 
 
 def test_a_waiting_retry_makes_the_slot_a_backoff_and_not_an_overlap() -> None:
-    decision = advance(a_task(overlap=Overlap.BUFFER_ONE), due(live=1, retrying=1), NOON)
+    decision = decide_slots(a_task(overlap=Overlap.BUFFER_ONE), due(live=1, retrying=1), NOON)
     assert [skip.reason for skip in decision.skipped] == [SkipReason.BACKOFF]
 
 
 def test_of_the_slots_beside_a_live_run_the_first_is_held_and_the_others_overlap() -> None:
     task = a_task(Schedule.every(SECOND), overlap=Overlap.BUFFER_ONE)
-    decision = advance(task, due(live=1), NOON + 2 * SECOND)
+    decision = decide_slots(task, due(live=1), NOON + 2 * SECOND)
     assert decision.hold is not None
     assert decision.hold.slot == NOON
     assert [(skip.count, skip.reason) for skip in decision.skipped] == [(2, SkipReason.OVERLAP)]
-    again = advance(task, due(live=1, held=1), NOON)
+    again = decide_slots(task, due(live=1, held=1), NOON)
     assert (again.hold, [skip.reason for skip in again.skipped]) == (None, [SkipReason.OVERLAP])
-    skipping = advance(a_task(overlap=Overlap.SKIP), due(live=1), NOON)
+    skipping = decide_slots(a_task(overlap=Overlap.SKIP), due(live=1), NOON)
     assert (skipping.hold, [skip.reason for skip in skipping.skipped]) == (None, [SkipReason.OVERLAP])
 
 
 def test_the_slots_before_a_resumption_are_paused_and_those_after_it_run() -> None:
     state = due(resumed_at=NOON + SECOND)
-    decision = advance(a_task(Schedule.every(SECOND)), state, NOON + 2 * SECOND)
+    decision = decide_slots(a_task(Schedule.every(SECOND)), state, NOON + 2 * SECOND)
     assert fired(decision) == [NOON + 2 * SECOND]
     assert [(skip.count, skip.reason) for skip in decision.skipped] == [(2, SkipReason.PAUSED)]
 
 
 def test_a_new_task_waits_for_its_first_slot_unless_it_runs_on_start() -> None:
     now = NOON + 30 * SECOND
-    assert first_plan(a_task(), now) == Plan(slot=NOON + MINUTE, due_at=NOON + MINUTE)
-    assert first_plan(a_task(run_on_start=True), now) == Plan(slot=now, due_at=now)
-    assert first_plan(a_task(Schedule.at(NOON)), now) is None
+    assert first_slot(a_task(), now) == NextSlot(slot=NOON + MINUTE, due_at=NOON + MINUTE)
+    assert first_slot(a_task(run_on_start=True), now) == NextSlot(slot=now, due_at=now)
+    assert first_slot(a_task(Schedule.at(NOON)), now) is None
 
 
 def test_a_start_off_the_schedule_is_one_slot_and_the_rhythm_follows() -> None:
     start = NOON + 30 * SECOND
-    decision = advance(a_task(run_on_start=True), due(start), start)
-    assert (fired(decision), decision.plan) == ([start], Plan(slot=NOON + MINUTE, due_at=NOON + MINUTE))
+    decision = decide_slots(a_task(run_on_start=True), due(start), start)
+    assert (fired(decision), decision.next_slot) == ([start], NextSlot(slot=NOON + MINUTE, due_at=NOON + MINUTE))
 
 
 @given(schedules(), st.integers(0, 900))
 def test_what_is_given_up_is_every_slot_from_the_plan_to_now(schedule: Schedule, seconds: int) -> None:
     """Invariant: given up slots and a plan made at now leave no gap, also where jitter has not let a slot fall due."""
     task, now = a_task(schedule), NOON + seconds * SECOND
-    plan = plan_after(task, NOON - SECOND)
-    lost, following = given_up(task, plan, now, SkipReason.DELETED)
-    slots = [slot for slot, _ in skipped(task, Advance(key=KEY, version=1, slot=NOON, skipped=(lost,) if lost else ()))]
+    plan = next_slot_after(task, NOON - SECOND)
+    lost, following = abandoned_slots(task, plan, now, SkipReason.DELETED)
+    slots = [
+        slot for slot, _ in skipped(task, SlotDecision(key=KEY, version=1, slot=NOON, skipped=(lost,) if lost else ()))
+    ]
     walked: list[datetime] = []
     while plan is not None and plan.slot <= now:
         walked.append(plan.slot)
-        plan = plan_after(task, plan.slot)
+        plan = next_slot_after(task, plan.slot)
     assert slots == walked
-    assert plan == following == plan_after(task, now)
+    assert plan == following == next_slot_after(task, now)
 
 
 def test_a_schedule_that_has_ended_gives_nothing_up() -> None:
-    assert given_up(a_task(), None, NOON, SkipReason.STORE_LOST) == (None, None)
+    assert abandoned_slots(a_task(), None, NOON, SkipReason.STORE_LOST) == (None, None)
 
 
 def test_what_is_given_up_is_counted_in_steps() -> None:
     task, now = a_task(Schedule.every(SECOND)), NOON + 1500 * SECOND
-    first, plan = given_up(task, Plan(slot=NOON, due_at=NOON), now, SkipReason.DELETED)
-    second, plan = given_up(task, plan, now, SkipReason.DELETED)
+    first, plan = abandoned_slots(task, NextSlot(slot=NOON, due_at=NOON), now, SkipReason.DELETED)
+    second, plan = abandoned_slots(task, plan, now, SkipReason.DELETED)
     assert [step and (step.first, step.count) for step in (first, second)] == [
         (NOON, SLOTS_PER_DECISION),
         (NOON + SLOTS_PER_DECISION * SECOND, 501),
     ]
-    assert plan == Plan(slot=now + SECOND, due_at=now + SECOND)
+    assert plan == NextSlot(slot=now + SECOND, due_at=now + SECOND)
 
 
 def test_a_run_on_start_that_nobody_dispatches_within_the_grace_is_a_missed_slot_like_any_other() -> None:
     """A new task may have to wait for a leader: with NONE its first run is then given up."""
     for late, mode, runs in ((2, CatchUpMode.NONE, 1), (3, CatchUpMode.NONE, 0), (3, CatchUpMode.LATEST, 1)):
         task = a_task(run_on_start=True, mode=mode)
-        assert first_plan(task, NOON) == Plan(slot=NOON, due_at=NOON)
-        decided = advance(task, due(), NOON + late * SECOND)
-        assert len(decided.fire) == runs
+        assert first_slot(task, NOON) == NextSlot(slot=NOON, due_at=NOON)
+        decided = decide_slots(task, due(), NOON + late * SECOND)
+        assert len(decided.dispatch) == runs
         assert [skip.reason for skip in decided.skipped] == [SkipReason.CATCH_UP] * (1 - runs)
 
 
@@ -560,7 +570,7 @@ def rules_near_an_end(draw: st.DrawFn) -> Rule:
 
 
 @st.composite
-def tasks_near_an_end(draw: st.DrawFn) -> Task:
+def tasks_near_an_end(draw: st.DrawFn) -> TaskDefinition:
     try:
         schedule = Schedule(
             rules=(draw(rules_near_an_end()),),
@@ -582,12 +592,14 @@ def tasks_near_an_end(draw: st.DrawFn) -> Task:
 
 
 @given(tasks_near_an_end(), PRESENT, PRESENT)
-def test_no_definition_that_is_accepted_leads_out_of_the_calendar(task: Task, seen: datetime, now: datetime) -> None:
+def test_no_definition_that_is_accepted_leads_out_of_the_calendar(
+    task: TaskDefinition, seen: datetime, now: datetime
+) -> None:
     """Invariant: whatever a definition names and whenever somebody looks, every rule has an answer."""
     upcoming(task.schedule, seen, 3)
-    plan = first_plan(task, seen)
+    plan = first_slot(task, seen)
     for _ in range(3):
         if plan is None:
             return
-        given_up(task, plan, min(now, plan.slot + MINUTE), SkipReason.DELETED)
-        plan = advance(task, due(plan.slot, plan.due_at), max(now, plan.due_at)).plan
+        abandoned_slots(task, plan, min(now, plan.slot + MINUTE), SkipReason.DELETED)
+        plan = decide_slots(task, due(plan.slot, plan.due_at), max(now, plan.due_at)).next_slot

@@ -8,11 +8,11 @@ import pytest
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
-from task_manager_core.domain.planning import Plan
+from task_manager_core.domain.planning import NextSlot
 from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray, diagnose, undeclared
 from task_manager_core.domain.run import RunState
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 
 KEY = TaskKey("g", "n")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -20,8 +20,8 @@ PATIENCE = timedelta(seconds=5)
 RUN = RunId("r")
 
 
-def a_task(*, dynamic: bool = False) -> Task:
-    return Task(key=KEY, schedule=Schedule.every(timedelta(minutes=1)), function="f", dynamic=dynamic)
+def a_task(*, dynamic: bool = False) -> TaskDefinition:
+    return TaskDefinition(key=KEY, schedule=Schedule.every(timedelta(minutes=1)), function="f", dynamic=dynamic)
 
 
 def node(name: str, *declared: TaskKey) -> Presence:
@@ -29,15 +29,15 @@ def node(name: str, *declared: TaskKey) -> Presence:
 
 
 def view(*live: LiveRun, retired: bool = False, late: timedelta | None = None) -> TaskView:
-    plan = None if late is None else Plan(slot=NOW - late, due_at=NOW - late)
-    return TaskView(key=KEY, version=1, plan=plan, retired=retired, live=live)
+    plan = None if late is None else NextSlot(slot=NOW - late, due_at=NOW - late)
+    return TaskView(key=KEY, version=1, next_slot=plan, retired=retired, live=live)
 
 
 def running(worker: NodeId | None, state: RunState = RunState.RUNNING) -> LiveRun:
     return LiveRun(run=RUN, slot=NOW, state=state, attempt=1, failures=0, worker=worker)
 
 
-def findings(seen: TaskView, *nodes: Presence, task: Task | None = None) -> tuple[object, ...]:
+def findings(seen: TaskView, *nodes: Presence, task: TaskDefinition | None = None) -> tuple[object, ...]:
     snapshot = Snapshot(now=NOW, term=None, tasks=(seen,), nodes=nodes)
     return diagnose(snapshot, {} if task is None else {KEY: task}, PATIENCE)
 
@@ -57,7 +57,7 @@ def test_a_static_task_that_no_living_node_declares_is_a_stray() -> None:
     ids=["declared by one of them", "dynamic", "retired already", "not learnt yet"],
 )
 def test_a_task_that_is_declared_dynamic_retired_or_unknown_is_no_stray(
-    seen: TaskView, nodes: tuple[Presence, ...], task: Task | None
+    seen: TaskView, nodes: tuple[Presence, ...], task: TaskDefinition | None
 ) -> None:
     assert findings(seen, *nodes, task=task) == ()
 

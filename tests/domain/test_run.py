@@ -13,8 +13,8 @@ from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
 from task_manager_core.domain.run import (
     STATUS_OF_OUTCOME,
     TERMINAL,
+    TRANSITION_OF_OUTCOME,
     TRANSITIONS,
-    TURN_OF_OUTCOME,
     AttemptStatus,
     Cancelled,
     Claim,
@@ -25,7 +25,7 @@ from task_manager_core.domain.run import (
     Retried,
     Run,
     RunState,
-    RunTurn,
+    RunTransition,
     Settlement,
     Succeeded,
 )
@@ -74,26 +74,26 @@ def test_a_new_run_can_reach_every_state_but_held_which_is_a_beginning() -> None
 
 def test_every_state_and_every_turn_is_in_the_table() -> None:
     assert {state for state, _ in TRANSITIONS} | set(TRANSITIONS.values()) == set(RunState)
-    assert {turn for _, turn in TRANSITIONS} == set(RunTurn)
+    assert {turn for _, turn in TRANSITIONS} == set(RunTransition)
 
 
 def test_only_a_running_attempt_succeeds_fails_or_is_retried() -> None:
     outcomes = {
-        RunTurn.SUCCEEDED,
-        RunTurn.RETRIED,
-        RunTurn.EXHAUSTED,
-        RunTurn.EXPIRED,
-        RunTurn.LOST,
-        RunTurn.RELEASED,
-        RunTurn.POSTPONED,
+        RunTransition.SUCCEEDED,
+        RunTransition.RETRIED,
+        RunTransition.EXHAUSTED,
+        RunTransition.EXPIRED,
+        RunTransition.LOST,
+        RunTransition.RELEASED,
+        RunTransition.POSTPONED,
     }
     assert {state for state, turn in TRANSITIONS if turn in outcomes} == {RunState.RUNNING}
 
 
 def test_every_live_run_can_be_cancelled() -> None:
     live = {state for state in RunState if state not in TERMINAL}
-    assert {state for state, turn in TRANSITIONS if turn is RunTurn.CANCELLED} == live
-    assert {TRANSITIONS[state, RunTurn.CANCELLED] for state in live} == {RunState.CANCELLED}
+    assert {state for state, turn in TRANSITIONS if turn is RunTransition.CANCELLED} == live
+    assert {TRANSITIONS[state, RunTransition.CANCELLED] for state in live} == {RunState.CANCELLED}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_run_is_exclusive_unless_overlap_is_allowed(overlap: Overlap, exclusiv
 
 
 def test_every_outcome_has_one_status_and_losing_a_claim_is_no_outcome() -> None:
-    assert set(STATUS_OF_OUTCOME) == set(TURN_OF_OUTCOME) == set(get_args(Outcome))
+    assert set(STATUS_OF_OUTCOME) == set(TRANSITION_OF_OUTCOME) == set(get_args(Outcome))
     assert {*STATUS_OF_OUTCOME.values(), AttemptStatus.LOST} == set(AttemptStatus)
 
 

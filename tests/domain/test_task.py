@@ -18,8 +18,8 @@ from task_manager_core.domain.task import (
     LONGEST_DESCRIPTION,
     LONGEST_KWARGS,
     MOST_TAGS,
-    StoredTask,
-    Task,
+    TaskDefinition,
+    VersionedDefinition,
     canonical_kwargs,
 )
 
@@ -42,8 +42,8 @@ def a_task(
     tags: tuple[str, ...] = (),
     timeout: timedelta | None = None,
     start_deadline: timedelta | None = None,
-) -> Task:
-    return Task(
+) -> TaskDefinition:
+    return TaskDefinition(
         key=KEY,
         schedule=HOURLY,
         function=function,
@@ -165,11 +165,11 @@ def test_tags_are_counted_before_they_are_read() -> None:
 def test_a_definition_within_the_limits_is_kept_as_it_is() -> None:
     task = a_task(description="two\nlines", tags=("a", "b"), timeout=LONGEST_TIME, start_deadline=LONGEST_TIME)
     assert (task.description, task.tags, task.timeout) == ("two\nlines", ("a", "b"), LONGEST_TIME)
-    assert StoredTask(task=task, version=3).task is task
+    assert VersionedDefinition(definition=task, version=3).definition is task
 
 
 def test_the_run_of_a_slot_carries_all_that_a_worker_needs() -> None:
-    task = Task(
+    task = TaskDefinition(
         key=KEY,
         schedule=HOURLY,
         function="f",

@@ -19,7 +19,7 @@ from task_manager_core.domain.policy import LONGEST_TIME, CatchUp, CatchUpMode, 
 from task_manager_core.domain.recurrence import At, Every, Fold, Gap, Rule
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, Run
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import codec
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -81,7 +81,7 @@ def retries(draw: st.DrawFn) -> RetryPolicy:
 
 
 tasks = st.builds(
-    Task,
+    TaskDefinition,
     key=keys,
     schedule=schedules(),
     function=names,
@@ -234,7 +234,7 @@ def test_texts_that_break_the_reader_of_json_are_corrupt(kind: str, text: str) -
     ],
 )
 def test_a_member_of_the_wrong_kind_is_never_read_as_another_value(path: tuple[str | int, ...], junk: object) -> None:
-    task = Task(key=TaskKey("g", "n"), schedule=Schedule.at(EPOCH), function="f")
+    task = TaskDefinition(key=TaskKey("g", "n"), schedule=Schedule.at(EPOCH), function="f")
     tree = json.loads(codec.encode_task(task))
     place = tree
     for step in path[:-1]:
@@ -253,14 +253,14 @@ def test_a_presence_with_names_that_nobody_could_give_is_corrupt(members: dict[s
 
 @pytest.mark.parametrize("retry", ["[" * 100_000, "{", "[]", '{"initial":0}'])
 def test_a_run_with_a_broken_retry_policy_is_corrupt(retry: str) -> None:
-    run = Task(key=TaskKey("g", "n"), schedule=Schedule.at(EPOCH), function="f").run_of_request("r", 1)
+    run = TaskDefinition(key=TaskKey("g", "n"), schedule=Schedule.at(EPOCH), function="f").run_of_request("r", 1)
     tree = {**json.loads(codec.encode_run(run)), "retry": retry}
     with pytest.raises(BackendCorrupt):
         codec.decode_run(json.dumps(tree))
 
 
 def test_a_run_that_was_written_before_runs_could_expire_never_does() -> None:
-    run = Task(key=TaskKey("g", "n"), schedule=Schedule.at(EPOCH), function="f").run_of_slot(EPOCH, 1)
+    run = TaskDefinition(key=TaskKey("g", "n"), schedule=Schedule.at(EPOCH), function="f").run_of_slot(EPOCH, 1)
     text = codec.encode_run(run)
     assert "start_by" not in text
     assert codec.decode_run(text) == run
@@ -270,7 +270,9 @@ def test_a_run_that_was_written_before_runs_could_expire_never_does() -> None:
 def test_whole_and_broken_numbers_of_one_value_are_one_text() -> None:
     def text(multiplier: float) -> str:
         retry = RetryPolicy(multiplier=multiplier)
-        return codec.encode_task(Task(key=TaskKey("g", "n"), schedule=Schedule.at(EPOCH), function="f", retry=retry))
+        return codec.encode_task(
+            TaskDefinition(key=TaskKey("g", "n"), schedule=Schedule.at(EPOCH), function="f", retry=retry)
+        )
 
     assert text(2) == text(2.0)
 

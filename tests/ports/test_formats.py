@@ -19,11 +19,11 @@ from task_manager_core.domain.planning import Skipped, SkipReason
 from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import codec
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-TASK = Task(
+TASK = TaskDefinition(
     key=TaskKey("g", "n"),
     schedule=Schedule.cron("0 12 * * *", jitter=timedelta(seconds=5)),
     function="f",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from task_manager_core.domain.policy import NodePolicy
-from task_manager_core.testing.simulation.pacing import TidalNode, Tide
+from task_manager_core.testing.simulation.pacing import PacedNode, Pacing
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
@@ -24,9 +24,9 @@ class Now:
         return self.seconds
 
 
-def a_tide() -> tuple[Tide, Now]:
+def a_tide() -> tuple[Pacing, Now]:
     now = Now()
-    return Tide(now, calm=HOUR, settling=90 * SECOND), now
+    return Pacing(now, calm=HOUR, settling=90 * SECOND), now
 
 
 def test_a_rest_is_long_when_nothing_will_happen() -> None:
@@ -82,7 +82,7 @@ def test_a_tidal_policy_is_the_configured_one_in_a_window_and_keeps_what_is_no_r
     tide, now = a_tide()
     tide.expect(0.0)
     policy = NodePolicy()
-    tidal = TidalNode(policy, tide)
+    tidal = PacedNode(policy, tide)
     names = ("poll_interval", "refresh_interval", "reconciliation_interval", "signal_wait", "presence_ttl")
     assert [getattr(tidal, name) for name in names] == [getattr(policy, name) for name in names]
     assert tidal.leadership.lease == policy.leadership.lease

@@ -16,8 +16,8 @@ from task_manager_core.application.registry import Registry
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import NodePolicy, Overlap, WorkerPolicy
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
-from task_manager_core.testing.simulation import Report, during, kill, pause, rehearse
+from task_manager_core.domain.task import TaskDefinition
+from task_manager_core.testing.simulation import Report, during, kill, pause, simulate_registry
 from task_manager_core.testing.simulation.summary import shown
 from task_manager_memory import MemoryStore
 
@@ -62,10 +62,12 @@ def report() -> Report:
     for name, cron in (("often", "*/20 * * * *"), ("nightly", "0 2 * * *"), (HOSTILE, "0 * * * *")):
         key = TaskKey("group", name.replace("\u2028", ""))
         registry.declare(
-            Task(key=key, schedule=Schedule.cron(cron), function="work", overlap=Overlap.SKIP, description=HOSTILE),
+            TaskDefinition(
+                key=key, schedule=Schedule.cron(cron), function="work", overlap=Overlap.SKIP, description=HOSTILE
+            ),
             nothing,
         )
-    return rehearse(
+    return simulate_registry(
         registry,
         open_backend=MemoryStore().open,
         start=START,
@@ -133,7 +135,7 @@ def test_the_columns_hold_every_execution(data: dict[str, Any], report: Report) 
         assert began == [execution.began for execution in executions]
         assert [data["lives"][worker] for worker in unrolled(drawn["worker"])] == [one.worker for one in executions]
         assert [data["endings"][ending] for ending in unrolled(drawn["ending"])] == [
-            one.ending.value for one in executions
+            one.status.value for one in executions
         ]
         assert [START + timedelta(milliseconds=slot) for slot, _ in drawn["skips"]] == [
             skip.slot for skip in story.skipped
@@ -146,7 +148,7 @@ def test_the_columns_hold_every_execution(data: dict[str, Any], report: Report) 
 def test_the_findings_count_what_the_report_finds(data: dict[str, Any], report: Report) -> None:
     counts = {finding["title"]: finding["count"] for finding in data["findings"]}
     assert [drawn["dispatched"] for drawn in data["tasks"]] == [len(story.runs) for story in report.stories]
-    assert counts["Faults without an occasion"] == len(report.never) == 1
+    assert counts["Faults without an occasion"] == len(report.unused_faults) == 1
     assert counts["Faults"] == len(report.marks) == 2
     assert counts["Lost with a worker"] == len(report.lost()) == 1
     assert counts["Failed attempts"] == len(report.failures()) > 0
@@ -160,8 +162,8 @@ def test_the_page_says_what_never_began() -> None:
     registry = Registry()
     for name, cron in (("hog", "5 1 * * *"), ("often", "*/20 * * * *")):
         key = TaskKey("group", name)
-        registry.declare(Task(key=key, schedule=Schedule.cron(cron), function="work"), nothing)
-    report = rehearse(
+        registry.declare(TaskDefinition(key=key, schedule=Schedule.cron(cron), function="work"), nothing)
+    report = simulate_registry(
         registry,
         open_backend=MemoryStore().open,
         policy=NodePolicy(worker=WorkerPolicy(concurrency=1)),
@@ -190,8 +192,8 @@ def test_the_page_shows_an_expired_run_like_a_skipped_slot() -> None:
     for name, cron, deadline in (("hog", "0 0 * * *", None), ("urgent", "*/20 * * * *", timedelta(minutes=5))):
         key = TaskKey("group", name)
         schedule = Schedule.cron(cron)
-        registry.declare(Task(key=key, schedule=schedule, function="work", start_deadline=deadline), nothing)
-    report = rehearse(
+        registry.declare(TaskDefinition(key=key, schedule=schedule, function="work", start_deadline=deadline), nothing)
+    report = simulate_registry(
         registry,
         open_backend=MemoryStore().open,
         policy=NodePolicy(worker=WorkerPolicy(concurrency=1)),
@@ -214,8 +216,8 @@ def test_a_month_of_equal_runs_takes_little_room() -> None:
 
     registry = Registry()
     key = TaskKey("group", "often")
-    registry.declare(Task(key=key, schedule=Schedule.cron("*/5 * * * *"), function="work"), nothing)
-    report = rehearse(registry, open_backend=MemoryStore().open, start=START, duration=timedelta(days=3))
+    registry.declare(TaskDefinition(key=key, schedule=Schedule.cron("*/5 * * * *"), function="work"), nothing)
+    report = simulate_registry(registry, open_backend=MemoryStore().open, start=START, duration=timedelta(days=3))
     empty = replace(report, stories=tuple(replace(story, runs=()) for story in report.stories))
     assert len(report.runs()) == 3 * 288
     assert len(report.to_html()) - len(empty.to_html()) < 5000

@@ -27,15 +27,15 @@ from task_manager_core.domain.policy import (
     WorkerPolicy,
 )
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing.cluster.failures import SimLeak
 from task_manager_core.testing.cluster.link import Latency
 from task_manager_core.testing.simulation import (
     REAL,
-    Bodies,
     Duration,
+    Durations,
     During,
-    Ending,
+    ExecutionStatus,
     Fault,
     Report,
     during,
@@ -43,8 +43,8 @@ from task_manager_core.testing.simulation import (
     outage,
     partition,
     pause,
-    rehearse,
     rolling_deploy,
+    simulate_registry,
     stop,
     store_down,
 )
@@ -63,8 +63,10 @@ GIVEN_BACK = timedelta(seconds=9 + 30 + 9 + 5)
 """A claim, one reconciliation, and the same for a leader that died with its worker."""
 
 
-def task(name: str, cron: str, overlap: Overlap = Overlap.BUFFER_ONE, **said: Any) -> Task:
-    return Task(key=TaskKey("group", name), schedule=Schedule.cron(cron), function=name, overlap=overlap, **said)
+def task(name: str, cron: str, overlap: Overlap = Overlap.BUFFER_ONE, **said: Any) -> TaskDefinition:
+    return TaskDefinition(
+        key=TaskKey("group", name), schedule=Schedule.cron(cron), function=name, overlap=overlap, **said
+    )
 
 
 async def nothing() -> None:
@@ -72,10 +74,10 @@ async def nothing() -> None:
 
 
 def rehearsed(
-    *tasks: Task,
+    *tasks: TaskDefinition,
     duration: timedelta = DAY,
     faults: tuple[Fault, ...] = (),
-    durations: Bodies | None = None,
+    durations: Durations | None = None,
     calm: timedelta = HOUR,
     seed: int | None = None,
     workers: int = 3,
@@ -84,7 +86,7 @@ def rehearsed(
     registry = Registry()
     for one in tasks:
         registry.declare(one, nothing)
-    return rehearse(
+    return simulate_registry(
         registry,
         open_backend=MemoryStore().open,
         policy=policy,
@@ -116,9 +118,9 @@ def test_every_slot_of_the_period_runs_on_time_when_nothing_goes_wrong() -> None
     assert [run.slot for run in report.runs("often")] == list(report.planned("often"))
     assert report.planned() == tuple(sorted(run.slot for run in report.runs()))
     assert report.lateness() == timedelta(0)
-    assert {execution.ending for execution in report.executions()} == {Ending.SUCCEEDED}
+    assert {execution.status for execution in report.executions()} == {ExecutionStatus.SUCCEEDED}
     assert {execution.duration for execution in report.executions()} == {SECOND}
-    assert [*report.skips(), *report.unfinished(), *report.undecided(), *report.troubles, *report.lost()] == []
+    assert [*report.skips(), *report.unfinished(), *report.undecided(), *report.errors, *report.lost()] == []
     assert len(report.leaders) == 1
 
 
@@ -131,7 +133,7 @@ def test_the_same_arguments_give_the_same_report() -> None:
 
 def test_long_rests_change_nothing_while_nothing_goes_wrong() -> None:
     slow = task("slow", "*/7 * * * *", overlap=Overlap.SKIP)
-    lengths: Bodies = {"slow": lambda slot: slot.minute * MINUTE / 2 + 13 * SECOND, "often": 4 * MINUTE}
+    lengths: Durations = {"slow": lambda slot: slot.minute * MINUTE / 2 + 13 * SECOND, "often": 4 * MINUTE}
     long, configured = (
         rehearsed(slow, OFTEN, SPARE, duration=HOUR, durations=lengths, calm=calm, policy=SLOWER)
         for calm in (HOUR, timedelta(0))
@@ -141,7 +143,7 @@ def test_long_rests_change_nothing_while_nothing_goes_wrong() -> None:
     ]
     assert long.skips() == configured.skips()
     assert len(long.skips("slow")) > 3
-    assert long.circumstances.steps < configured.circumstances.steps / 10
+    assert long.settings.steps < configured.settings.steps / 10
 
 
 # -- faults ------------------------------------------------------------------------------------------------------------
@@ -152,7 +154,7 @@ def test_a_run_whose_worker_dies_is_run_again_as_soon_as_it_would_be_in_producti
     report = rehearsed(EXPORT, faults=(kill(during("export", after=after)),), durations=20 * MINUTE)
     (run,) = report.runs("export")
     lost, again = run.executions
-    assert (lost.ending, again.ending) == (Ending.LOST, Ending.SUCCEEDED)
+    assert (lost.status, again.status) == (ExecutionStatus.LOST, ExecutionStatus.SUCCEEDED)
     assert lost.duration == after
     assert lost.ended is not None
     assert timedelta(0) < again.began - lost.ended <= GIVEN_BACK
@@ -195,7 +197,7 @@ def test_a_worker_that_stands_still_goes_on_beside_the_one_that_took_over() -> N
         EXPORT, faults=(pause(during("export", after=MINUTE), lasting=5 * MINUTE),), durations=20 * MINUTE
     )
     (overlap,) = report.overlaps("export")
-    assert (overlap.first.ending, overlap.second.ending) == (Ending.LOST, Ending.SUCCEEDED)
+    assert (overlap.first.status, overlap.second.status) == (ExecutionStatus.LOST, ExecutionStatus.SUCCEEDED)
     assert overlap.first.worker != overlap.second.worker
     assert 5 * MINUTE - GIVEN_BACK <= overlap.lasting <= 5 * MINUTE
     assert overlap.lasting == overlap.ended - overlap.began
@@ -212,7 +214,7 @@ def test_a_worker_that_is_cut_off_loses_its_run() -> None:
 def test_a_worker_that_stops_in_order_hands_its_run_back() -> None:
     report = rehearsed(EXPORT, faults=(stop(during("export", after=MINUTE)),), durations=20 * MINUTE)
     first, second = report.executions("export")
-    assert (first.ending, second.ending) == (Ending.HANDED_BACK, Ending.SUCCEEDED)
+    assert (first.status, second.status) == (ExecutionStatus.RELEASED, ExecutionStatus.SUCCEEDED)
     assert first.duration == MINUTE + timedelta(seconds=30)  # the default shutdown_timeout
     assert second.began - first.began <= MINUTE + timedelta(seconds=32)
 
@@ -259,7 +261,7 @@ def test_slots_that_nobody_decided_about_are_told() -> None:
 def test_a_fault_during_a_run_that_has_ended_has_no_occasion(fault: Callable[[During], Fault]) -> None:
     late = fault(during("export", nth=2, after=6 * MINUTE))
     report = rehearsed(EXPORT, duration=3 * DAY, durations=5 * MINUTE, faults=(late,))
-    assert report.never == (late,)
+    assert report.unused_faults == (late,)
     assert not report.marks
     assert f"{late.kind.value} during run 2 of export, 0:06:00 after it began" in report.summary()
 
@@ -289,7 +291,7 @@ def test_the_first_slot_of_a_task_that_runs_on_start_is_the_start(dynamic: bool)
     else:
         registry.declare(both, work)
     first = during("both", nth=1, after=MINUTE)
-    report = rehearse(
+    report = simulate_registry(
         registry,
         open_backend=MemoryStore().open,
         dynamic=[both] if dynamic else [],
@@ -307,13 +309,13 @@ def test_no_slot_lies_before_the_start() -> None:
     registry = Registry()
     registry.declare(OFTEN, nothing)
     for later, first in ((timedelta(0), START), (timedelta(microseconds=1), START + 5 * MINUTE)):
-        report = rehearse(registry, open_backend=MemoryStore().open, start=START + later, duration=59 * MINUTE)
+        report = simulate_registry(registry, open_backend=MemoryStore().open, start=START + later, duration=59 * MINUTE)
         assert report.planned("often")[0] == first
         assert [run.slot for run in report.runs("often")] == list(report.planned("often"))
 
 
 def test_a_run_that_never_began_is_late_until_the_end() -> None:
-    hog = Task(key=TaskKey("group", "hog"), schedule=Schedule.at(START), function="hog")
+    hog = TaskDefinition(key=TaskKey("group", "hog"), schedule=Schedule.at(START), function="hog")
     report = rehearsed(
         hog,
         task("backup", "1 * * * *", overlap=Overlap.ALLOW),
@@ -372,7 +374,7 @@ def test_a_fault_is_over_when_it_is_over_and_one_without_effect_had_no_occasion(
     faults: tuple[Fault, ...], over: list[datetime | None], without_effect: int
 ) -> None:
     report = rehearsed(EXPORT, workers=1, duration=3 * HOUR, durations=40 * MINUTE, faults=faults, policy=ONE_PLACE)
-    assert len(report.never) == without_effect
+    assert len(report.unused_faults) == without_effect
     for mark, expected in zip(report.marks, over, strict=True):
         assert (mark.until is None) == (expected is None)
         if mark.until is not None and expected is not None:
@@ -394,7 +396,7 @@ def test_a_start_in_a_zone_that_changes_its_clock_is_its_instant(day: datetime) 
         registry = Registry()
         registry.declare(OFTEN, nothing)
         faults = (kill(14 * HOUR, restart_after=MINUTE), *rolling_deploy(start, workers=3, every=6 * HOUR))
-        return rehearse(registry, open_backend=MemoryStore().open, start=start, duration=DAY, faults=faults)
+        return simulate_registry(registry, open_backend=MemoryStore().open, start=start, duration=DAY, faults=faults)
 
     assert of(rome) == of(day)
     assert len(of(rome).runs()) == 288
@@ -409,7 +411,7 @@ def test_long_heartbeats_do_not_make_a_rehearsal_slow() -> None:
     )
     patient, usual = (rehearsed(EXPORT, duration=DAY, policy=policy) for policy in (slow, NodePolicy()))
     assert patient.runs() == usual.runs()
-    assert patient.circumstances.steps < 2 * usual.circumstances.steps
+    assert patient.settings.steps < 2 * usual.settings.steps
 
 
 def test_a_fault_without_an_occasion_is_told() -> None:
@@ -421,7 +423,7 @@ def test_a_fault_without_an_occasion_is_told() -> None:
         kill(HOUR, worker=2),
     )
     report = rehearsed(EXPORT, OFTEN, faults=faults)
-    assert set(report.never) == set(faults[:4])
+    assert set(report.unused_faults) == set(faults[:4])
     assert [mark.who for mark in report.marks] == [("w2",)]
 
 
@@ -430,7 +432,7 @@ def test_whatever_the_order_and_the_way_to_the_store_every_slot_is_accounted_for
     registry = Registry()
     for one in (EXPORT, OFTEN, SPARE):
         registry.declare(one, nothing)
-    report = rehearse(
+    report = simulate_registry(
         registry,
         open_backend=MemoryStore().open,
         start=START,
@@ -453,7 +455,7 @@ def test_whatever_the_order_and_the_way_to_the_store_every_slot_is_accounted_for
         assert not {run.slot for run in story.runs} & {skip.slot for skip in story.skipped}
     assert len(report.lost("export")) == 1
     assert not report.overlaps("export")
-    assert not report.troubles
+    assert not report.errors
 
 
 def test_a_run_that_waits_for_a_place_past_its_start_deadline_expires_and_is_no_late_run() -> None:
@@ -469,7 +471,7 @@ def test_a_run_that_waits_for_a_place_past_its_start_deadline_expires_and_is_no_
     assert report.expired("long") == ()
     expired = report.expired()
     assert len(expired) >= 7
-    assert {run.ending for run in expired} == {Ending.EXPIRED}
+    assert {run.status for run in expired} == {ExecutionStatus.EXPIRED}
     assert [run.executions for run in expired] == [()] * len(expired)
     assert report.unfinished() == ()
     assert report.lateness("urgent") <= 2 * MINUTE
@@ -488,10 +490,14 @@ def test_what_stands_in_for_a_function_may_fail_and_is_retried() -> None:
 
     retry = RetryPolicy(initial=10 * SECOND, maximum=20 * SECOND, max_retries=2)
     report = rehearsed(task("flaky", "0 * * * *", retry=retry), durations=sometimes)
-    (run,) = [run for run in report.runs() if run.ending is not Ending.SUCCEEDED]
+    (run,) = [run for run in report.runs() if run.status is not ExecutionStatus.SUCCEEDED]
     assert run.slot == START + 3 * HOUR
-    assert run.ending is Ending.FAILED
-    assert [one.ending for one in run.executions] == [Ending.RETRIED, Ending.RETRIED, Ending.FAILED]
+    assert run.status is ExecutionStatus.FAILED
+    assert [one.status for one in run.executions] == [
+        ExecutionStatus.RETRIED,
+        ExecutionStatus.RETRIED,
+        ExecutionStatus.FAILED,
+    ]
     assert [one.began - run.slot for one in run.executions] == [0 * SECOND, 10 * SECOND, 30 * SECOND]
     assert [one.error for one in report.failures()] == ["ConnectionError: away"] * 3
 
@@ -540,7 +546,7 @@ def test_a_real_function_may_be_interrupted_from_the_keyboard_and_may_exit() -> 
 
         registry = Registry()
         registry.declare(task("export", "0 2 * * *", retry=RetryPolicy(max_retries=0)), raises)
-        return rehearse(registry, open_backend=MemoryStore().open, start=START, duration=DAY, durations=REAL)
+        return simulate_registry(registry, open_backend=MemoryStore().open, start=START, duration=DAY, durations=REAL)
 
     with pytest.raises(KeyboardInterrupt):
         real(KeyboardInterrupt)
@@ -552,7 +558,7 @@ def test_a_timeout_is_a_failure() -> None:
         task("slow", "0 12 * * *", timeout=MINUTE, retry=RetryPolicy(max_retries=0)), durations=2 * MINUTE
     )
     (execution,) = report.failures("slow")
-    assert (execution.ending, execution.duration) == (Ending.FAILED, MINUTE)
+    assert (execution.status, execution.duration) == (ExecutionStatus.FAILED, MINUTE)
     assert "timed out" in str(execution.error)
 
 
@@ -570,8 +576,8 @@ def test_real_functions_run_in_virtual_time() -> None:
     registry.declare(task("sync", "0 6 * * *"), at_once)
     registry.register(FunctionKey("group", "at_once"), at_once)
     dynamic = task("dynamic", "0 7 * * *", dynamic=True)
-    dynamic = Task(key=dynamic.key, schedule=dynamic.schedule, function="at_once", dynamic=True)
-    report = rehearse(
+    dynamic = TaskDefinition(key=dynamic.key, schedule=dynamic.schedule, function="at_once", dynamic=True)
+    report = simulate_registry(
         registry, open_backend=MemoryStore().open, dynamic=[dynamic], start=START, duration=DAY, durations=REAL
     )
     assert seen == [(START + HOUR, 2), "at once", "at once"]
@@ -585,7 +591,9 @@ def test_a_real_function_cannot_leave_the_simulation() -> None:
     registry = Registry()
     registry.declare(EXPORT, calls_home)
     with pytest.raises(SimLeak):
-        rehearse(registry, open_backend=MemoryStore().open, start=START, duration=DAY, durations={"export": REAL})
+        simulate_registry(
+            registry, open_backend=MemoryStore().open, start=START, duration=DAY, durations={"export": REAL}
+        )
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
@@ -626,7 +634,7 @@ def test_what_cannot_be_is_refused(ask: Callable[[], object], words: str) -> Non
 
 
 def test_a_name_of_two_tasks_needs_its_group() -> None:
-    other = Task(key=TaskKey("other", "export"), schedule=EXPORT.schedule, function="export")
+    other = TaskDefinition(key=TaskKey("other", "export"), schedule=EXPORT.schedule, function="export")
     with pytest.raises(DefinitionError, match="several: group/export, other/export"):
         rehearsed(EXPORT, other, durations={"export": SECOND})
     report = rehearsed(EXPORT, other, durations={"other/export": 3 * SECOND})

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.leadership import Held, Term
+from task_manager_core.domain.leadership import HeldByOther, Term
 from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import Claim
 from task_manager_core.ports import Capabilities, Clock, Leadership, RunQueue
@@ -26,9 +26,9 @@ class _Generous:
 
     inner: Leadership
 
-    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | Held:
+    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
         answer = await self.inner.campaign(candidate, ttl)
-        return Term(candidate, 1) if isinstance(answer, Held) else answer
+        return Term(candidate, 1) if isinstance(answer, HeldByOther) else answer
 
     async def renew(self, term: Term, ttl: timedelta) -> bool:
         return await self.inner.renew(term, ttl)
@@ -43,7 +43,7 @@ class _Backwards:
     def __init__(self, inner: RunQueue) -> None:
         self._inner = inner
         self.enqueue, self.extend, self.settle, self.release = inner.enqueue, inner.extend, inner.settle, inner.release
-        self.reap, self.cancel, self.hasten = inner.reap, inner.cancel, inner.hasten
+        self.reap, self.cancel, self.promote = inner.reap, inner.cancel, inner.promote
 
     async def claim(
         self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
@@ -76,6 +76,6 @@ class _Unwritten:
 async def only_leadership(*, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:
     """What the author of a store has after the first hour."""
     async with open_backend(clock=clock, retention=retention) as backend:
-        ports = ("catalogue", "schedule", "queue", "history", "attendance", "signals")
+        ports = ("catalogue", "dispatch", "queue", "history", "membership", "notifier")
         unwritten: Any = dict.fromkeys(ports, _Unwritten())
         yield replace(backend, **unwritten)

@@ -15,7 +15,7 @@ from task_manager_core.testing.conformance import clock_harness
 from task_manager_core.testing.conformance.cli_target import opener
 from task_manager_core.testing.conformance.laws import laws_of
 from task_manager_core.testing.conformance.model import compare
-from task_manager_core.testing.conformance.plugin import Verdict, verdict_of
+from task_manager_core.testing.conformance.plugin import LawResult, verdict_of
 from task_manager_core.testing.conformance.sequences import chosen
 from task_manager_core.testing.conformance.store import Store
 from task_manager_memory import open_backend
@@ -42,7 +42,7 @@ def judge(folder: Path, backend: str, *options: str) -> subprocess.CompletedProc
 
 
 def test_the_summary_names_the_laws_that_hold_the_broken_and_those_not_judged(tmp_path: Path) -> None:
-    ran = judge(tmp_path, "tests.testing.broken_stores:generous", "-k", "term or token or lease or attendance")
+    ran = judge(tmp_path, "tests.testing.broken_stores:generous", "-k", "term or token or lease or membership")
     lines = [line.strip() for line in ran.stdout.splitlines()]
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert "laws of TestBackend" in ran.stdout
@@ -56,7 +56,7 @@ def test_the_summary_names_the_laws_that_hold_the_broken_and_those_not_judged(tm
 
 
 def test_a_store_whose_names_collide_turns_a_law_red(tmp_path: Path) -> None:
-    ran = judge(tmp_path, "tests.testing.broken.colliding:sqlite", "-k", "backend_1. or attendance")
+    ran = judge(tmp_path, "tests.testing.broken.colliding:sqlite", "-k", "backend_1. or membership")
     lines = [line.strip() for line in ran.stdout.splitlines()]
     assert ran.returncode == 1, ran.stdout + ran.stderr
     at = lines.index("✗ 1. Two tasks or two nodes whose names differ share nothing, however alike they look.")
@@ -75,7 +75,7 @@ def test_leadership_is_judged_before_anything_else_is_written(tmp_path: Path) ->
 async def test_a_verb_that_hangs_says_which_it_was() -> None:
     [hung] = [broken for broken in BROKEN if broken.mistake == "a verb never answers"]
     [error] = await failures(hung.open_harness, hung.killed_by)
-    assert str(error).startswith("queue.hasten has not answered for 0.5 s")
+    assert str(error).startswith("queue.promote has not answered for 0.5 s")
 
 
 async def test_a_verb_that_waits_is_met_at_every_instant_that_somebody_asks_for() -> None:
@@ -91,13 +91,13 @@ async def test_a_verb_that_waits_is_met_at_every_instant_that_somebody_asks_for(
 @pytest.mark.parametrize("configuration", ["[pytest]", "[pytest]\nfilterwarnings = error"])
 def test_the_command_warns_of_nothing(tmp_path: Path, configuration: str) -> None:
     (tmp_path / "pytest.ini").write_text(configuration)
-    ran = judge(tmp_path, "task_manager_memory:open_backend", "-p", "no:valkey", "-k", "attendance")
+    ran = judge(tmp_path, "task_manager_memory:open_backend", "-p", "no:valkey", "-k", "membership")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "warning" not in ran.stdout + ran.stderr
 
 
 def test_the_command_works_where_this_project_configures_pytest() -> None:
-    ran = judge(ROOT, "task_manager_memory:open_backend", "-k", "attendance")
+    ran = judge(ROOT, "task_manager_memory:open_backend", "-k", "membership")
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
@@ -150,7 +150,7 @@ async def test_the_comparison_finds_where_two_stores_part() -> None:
 
 
 def test_a_law_holds_when_every_test_of_it_passed() -> None:
-    assert verdict_of(["passed", "passed"]) is Verdict.HOLDS
-    assert verdict_of(["passed", "failed", "skipped"]) is Verdict.BROKEN
-    assert verdict_of(["passed", "skipped"]) is Verdict.NOT_JUDGED
-    assert verdict_of([]) is Verdict.NOT_JUDGED
+    assert verdict_of(["passed", "passed"]) is LawResult.HOLDS
+    assert verdict_of(["passed", "failed", "skipped"]) is LawResult.BROKEN
+    assert verdict_of(["passed", "skipped"]) is LawResult.NOT_JUDGED
+    assert verdict_of([]) is LawResult.NOT_JUDGED

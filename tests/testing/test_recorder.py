@@ -6,13 +6,13 @@ import pytest
 
 from task_manager_core.domain.events import TermEnded, TermWon, TickRecovered
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.leadership import Term, Turn
+from task_manager_core.domain.leadership import LeadershipTransition, Term
 from task_manager_core.ports import Observer
 from task_manager_core.testing import Recorder
 
 NODE = NodeId("node")
 WON = TermWon(node=NODE, term=Term(NODE, 1))
-ENDED = TermEnded(node=NODE, term=Term(NODE, 1), turn=Turn.RESIGNED)
+ENDED = TermEnded(node=NODE, term=Term(NODE, 1), turn=LeadershipTransition.RESIGNED)
 
 
 def test_it_keeps_events_in_order() -> None:

@@ -19,7 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.types import Message, Receive
 
-from fastapi_task_manager.api.rejection import TurnedAway
+from fastapi_task_manager.api.rejection import RequestRejected
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ _BODY = "body_of_the_request"
 _JSON = re.compile(r"application/(?:[^;\s]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 
 
-class BodyRefused(TurnedAway):
+class BodyRefused(RequestRejected):
     """A body that is not read: too long, too slow, or not JSON."""
 
 

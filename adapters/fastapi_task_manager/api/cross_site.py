@@ -11,14 +11,14 @@ from collections.abc import Iterator
 
 from fastapi import Request
 
-from fastapi_task_manager.api.rejection import TurnedAway
+from fastapi_task_manager.api.rejection import RequestRejected
 from fastapi_task_manager.origins import DEFAULT_PORTS
 
 _OWN = frozenset({"same-origin", "none"})
 """`none`: a person typed it."""
 
 
-class ForeignSite(TurnedAway):
+class ForeignSite(RequestRejected):
     """A request that acts, from a page of another origin."""
 
     def __init__(self, origin: str | None) -> None:

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi_task_manager.api.action_log import Acting
 from fastapi_task_manager.api.bodies import reads
 from fastapi_task_manager.api.dependencies import KeyInPath, OnlyKnownParameters, possible_key
-from fastapi_task_manager.api.errors import bounded, refusals
-from fastapi_task_manager.api.responses import shown_dynamic_task
+from fastapi_task_manager.api.errors import error_responses, with_store_timeout
+from fastapi_task_manager.api.responses import dynamic_task_response
 from fastapi_task_manager.schema.task import (
     ChangeDynamicTaskRequest,
     CreateDynamicTaskRequest,
@@ -31,34 +31,34 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
     @router.post(
         "/tasks",
         dependencies=[OnlyKnownParameters],
-        responses=refusals(
+        responses=error_responses(
             _400="A value is refused: an unknown function, a bad cron expression; `field` names it.",
             _404="There is no such group.",
             _409="A task of this name exists.",
         ),
     )
     @reads(CreateDynamicTaskRequest)
-    @bounded
+    @with_store_timeout
     async def create(body: CreateDynamicTaskRequest, action: Acting, response: Response) -> DynamicTaskResponse:
         """Add a dynamic task. It waits for its first slot."""
         if body.name is not None:
             with suppress(DefinitionError):  # of an impossible name, which is refused below
                 action.concerns([TaskKey(body.task_group_name, body.name)])
-        task = await manager.add_dynamic_task(**body.said())
+        task = await manager.add_dynamic_task(**body.given())
         action.concerns([TaskKey(task.group, task.name)])
         return _with_version(response, task)
 
     @router.put(
         "/tasks/{task_group_name}/{task_name:path}",
         dependencies=[OnlyKnownParameters],
-        responses=refusals(
+        responses=error_responses(
             _400="A value is refused, or the task is static.",
             _404="There is no such task.",
             _409="Its version is not the one of If-Match, or somebody else changed it at the same moment.",
         ),
     )
     @reads(ChangeDynamicTaskRequest)
-    @bounded
+    @with_store_timeout
     async def change(
         body: ChangeDynamicTaskRequest,
         key: KeyInPath,
@@ -76,15 +76,17 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
         """Change a dynamic task. What is left out stays; pause and history stay; nothing fires at once."""
         action.concerns([key])
         expected = None if if_match in (None, "*") else int(if_match.strip('"'))
-        task = await manager.change_dynamic_task(key.group, key.name, expected_version=expected, **body.said())
+        task = await manager.change_dynamic_task(key.group, key.name, expected_version=expected, **body.given())
         return _with_version(response, task)
 
     @router.delete(
         "/tasks",
         dependencies=[OnlyKnownParameters],
-        responses=refusals(_400="The task is static, and a living process declares it.", _404="There is no such task."),
+        responses=error_responses(
+            _400="The task is static, and a living process declares it.", _404="There is no such task."
+        ),
     )
-    @bounded
+    @with_store_timeout
     async def remove(
         task_group_name: Annotated[str, Query(description="Group of the task")],
         task_name: Annotated[str, Query(description="Name of the task")],
@@ -94,9 +96,9 @@ def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
         gone."""
         key = possible_key(task_group_name, task_name)
         action.concerns([key])
-        return shown_dynamic_task(await manager.remove_dynamic_task(key.group, key.name))
+        return dynamic_task_response(await manager.remove_dynamic_task(key.group, key.name))
 
 
 def _with_version(response: Response, task: Task) -> DynamicTaskResponse:
     response.headers["ETag"] = f'"{task.version}"'
-    return shown_dynamic_task(task)
+    return dynamic_task_response(task)

@@ -39,7 +39,7 @@ async def action_filters(
     return Selection(group=task_group_name, name=task_name, tag=tag)
 
 
-def said(selection: Selection) -> dict[str, str | None]:
+def given(selection: Selection) -> dict[str, str | None]:
     """The filters of an action, as the request wrote them."""
     return {"task_group_name": selection.group, "task_name": selection.name, "tag": selection.tag}
 

@@ -18,8 +18,8 @@ from starlette.exceptions import HTTPException
 from fastapi_task_manager.api.action_log import acts, log_action, log_turned_away
 from fastapi_task_manager.api.bodies import refuse_other_than_json
 from fastapi_task_manager.api.cross_site import refuse_foreign_site
-from fastapi_task_manager.api.loop_lag import Pulse
-from fastapi_task_manager.api.rejection import TurnedAway
+from fastapi_task_manager.api.loop_lag import LoopLag
+from fastapi_task_manager.api.rejection import RequestRejected
 from fastapi_task_manager.api.requests import ManagedRequest
 from fastapi_task_manager.errors import ProcessBusyError
 from fastapi_task_manager.schema.error import ErrorResponse
@@ -69,7 +69,7 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 Refusals = dict[int | str, dict[str, Any]]
 
 
-def refusals(**reasons: str) -> Refusals:
+def error_responses(**reasons: str) -> Refusals:
     """Documentation of refusals: `refusals(_404="No task matches.")`. 503 is possible everywhere."""
     described = {int(code.removeprefix("_")): reason for code, reason in reasons.items()}
     described[503] = "The store is not available, or the manager is not running."
@@ -92,12 +92,12 @@ def turned_away(*, with_body: bool) -> Refusals:
 async def store_time(rows: int = 0) -> AsyncGenerator[None]:
     """The store has a few seconds, and as many more for every ROWS_PER_STEP rows that are read. Errors:
     BackendUnavailable when they are over; ProcessBusyError when it is this process that had no time."""
-    pulse, seconds = Pulse(), STORE_SECONDS * (1 + rows // ROWS_PER_STEP)
+    pulse, seconds = LoopLag(), STORE_SECONDS * (1 + rows // ROWS_PER_STEP)
     try:
         async with asyncio.timeout(seconds):
             yield
     except (TimeoutError, BackendUnavailable) as error:
-        if pulse.is_weak:
+        if pulse.is_too_high:
             raise ProcessBusyError(
                 f"its event loop stood still for {pulse.standing:.1f} of {pulse.seconds:.1f} s, and the store's answer "
                 "could not be heard"
@@ -109,7 +109,7 @@ async def store_time(rows: int = 0) -> AsyncGenerator[None]:
         pulse.stop()
 
 
-def bounded(endpoint: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+def with_store_timeout(endpoint: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """The same endpoint, for which the store has a few seconds."""
 
     @wraps(endpoint)
@@ -143,7 +143,7 @@ class ManagedRoute(APIRoute):
                 response, reason = _refusal(error), _reason_of(error)
             except RequestValidationError as error:
                 response, reason = _unreadable(error), _unreadable_parts(error)
-            except TurnedAway as error:
+            except RequestRejected as error:
                 response = JSONResponse({"detail": _utf8(error.detail), "field": None}, error.status_code)
                 reason = error.detail
             except HTTPException as error:

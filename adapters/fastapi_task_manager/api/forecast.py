@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from fastapi_task_manager.api.limiter import SLICE_SECONDS, Lane
-from fastapi_task_manager.api.responses import shown_upcoming
+from fastapi_task_manager.api.limiter import SLICE_SECONDS, Limiter
+from fastapi_task_manager.api.responses import upcoming_response
 from fastapi_task_manager.schema.schedule import UpcomingResponse
 from task_manager_core.domain.preview import Upcoming
 
@@ -23,11 +23,11 @@ class Forecasts:
     """All searches of one manager, in turns."""
 
     def __init__(self) -> None:
-        self._lane = Lane("previews", width=16, waiting=64, patience=2.0, rest=SLICE_SECONDS)
+        self._lane = Limiter("previews", width=16, waiting=64, patience=2.0, rest=SLICE_SECONDS)
 
     async def answer(self, search: Iterator[Upcoming | None], start: datetime, count: int) -> UpcomingResponse:
         """The first `count` slots that the search finds. Errors: ProcessBusyError."""
-        async with self._lane.place():
+        async with self._lane.admit():
             found = _Found(search, count)
             deadline = asyncio.get_running_loop().time() + LONGEST_SECONDS
             while not found.complete and found.steps < MOST_STEPS:
@@ -35,7 +35,7 @@ class Forecasts:
                 if asyncio.get_running_loop().time() >= deadline:
                     break
         reached = found.slots[-1].slot if found.slots else start
-        return shown_upcoming(found.slots, stopped_at=None if found.complete else reached)
+        return upcoming_response(found.slots, stopped_at=None if found.complete else reached)
 
 
 class _Found:

@@ -18,7 +18,7 @@ T = TypeVar("T")
 SLICE_SECONDS = 0.005
 
 
-class Lane:
+class Limiter:
     """At most `width` requests at once; `waiting` more wait their turn for `patience` seconds, and the others hear that
     the process is busy. 503 and not 429: the limit is the process's and no caller's, and another process may be free.
 
@@ -37,7 +37,7 @@ class Lane:
         self._slices = asyncio.Lock()
 
     @asynccontextmanager
-    async def place(self) -> AsyncGenerator[None]:
+    async def admit(self) -> AsyncGenerator[None]:
         """A place among those who compute. Errors: ProcessBusyError."""
         self._enter_loop()
         if self._waiting >= self._most_waiting:

@@ -8,7 +8,7 @@ BEAT_SECONDS = 0.05
 MOST_STANDING_SECONDS = 1.0
 
 
-class Pulse:
+class LoopLag:
     """A timer that should go off twenty times a second, and how late it was each time.
 
     A store cannot be blamed for an answer that stood in a socket while the event loop did something else.
@@ -33,7 +33,7 @@ class Pulse:
         return self._late + max(self._loop.time() - self._beat_at, 0.0)
 
     @property
-    def is_weak(self) -> bool:
+    def is_too_high(self) -> bool:
         """Did the loop stand still for more than half of the time, and long enough for an answer to be missed?"""
         return self.standing > max(self.seconds / 2, MOST_STANDING_SECONDS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.exceptions import HTTPException
 
 
-class TurnedAway(HTTPException):
+class RequestRejected(HTTPException):
     """FastAPI passes an HTTPException on, also where it reads a body; the route answers it."""
 
     def __init__(self, status: int, reason: str) -> None:

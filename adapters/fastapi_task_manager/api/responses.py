@@ -30,8 +30,8 @@ from task_manager_core.domain.preview import Upcoming
 from task_manager_core.domain.run import AttemptRecord
 
 
-def shown_task(status: TaskStatus) -> TaskDetailed:
-    task, view = status.task, status.view
+def task_response(status: TaskStatus) -> TaskDetailed:
+    task, view = status.definition, status.view
     retry = _next_retry(view.live)
     return TaskDetailed(
         task_group_name=task.key.group,
@@ -46,7 +46,7 @@ def shown_task(status: TaskStatus) -> TaskDetailed:
         allow_parallel=task.overlap is Overlap.ALLOW,
         kwargs=json.loads(task.kwargs),
         function_name=task.function,
-        next_run=None if view.plan is None else view.plan.due_at,
+        next_run=None if view.next_slot is None else view.next_slot.due_at,
         is_active=not view.paused and not view.retired,
         is_running=view.running,
         retry_after=None if retry is None else retry.due_at,
@@ -69,7 +69,7 @@ def _next_retry(live: Iterable[LiveRun]) -> LiveRun | None:
     return min(waiting, key=lambda pair: pair[0])[1] if waiting else None
 
 
-def shown_run(record: AttemptRecord) -> TaskRun:
+def run_response(record: AttemptRecord) -> TaskRun:
     failure = record.failure
     return TaskRun(
         run_date=record.started_at,
@@ -85,19 +85,19 @@ def shown_run(record: AttemptRecord) -> TaskRun:
     )
 
 
-def shown_skips(skipped: Skipped) -> SkippedSlots:
+def skips_response(skipped: Skipped) -> SkippedSlots:
     return SkippedSlots(first=skipped.first, last=skipped.last, count=skipped.count, reason=skipped.reason.value)
 
 
-def shown_action(keys: Iterable[TaskKey]) -> TaskActionResponse:
+def action_response(keys: Iterable[TaskKey]) -> TaskActionResponse:
     affected = [AffectedTask(task_group=key.group, task=key.name) for key in sorted(set(keys))]
     return TaskActionResponse(affected_tasks=affected, count=len(affected))
 
 
-def shown_runs(runs: Iterable[tuple[TaskKey, str, str]]) -> TaskRunsResponse:
+def runs_response(runs: Iterable[tuple[TaskKey, str, str]]) -> TaskRunsResponse:
     """Runs as (task, run id, what became of it)."""
     listed = list(runs)
-    action = shown_action(key for key, _, _ in listed)
+    action = action_response(key for key, _, _ in listed)
     return TaskRunsResponse(
         affected_tasks=action.affected_tasks,
         count=action.count,
@@ -107,7 +107,7 @@ def shown_runs(runs: Iterable[tuple[TaskKey, str, str]]) -> TaskRunsResponse:
     )
 
 
-def shown_dynamic_task(task: Task) -> DynamicTaskResponse:
+def dynamic_task_response(task: Task) -> DynamicTaskResponse:
     return DynamicTaskResponse(
         task_group_name=task.group,
         task_name=task.name,
@@ -118,12 +118,12 @@ def shown_dynamic_task(task: Task) -> DynamicTaskResponse:
     )
 
 
-def shown_upcoming(slots: Iterable[Upcoming], stopped_at: datetime | None) -> UpcomingResponse:
+def upcoming_response(slots: Iterable[Upcoming], stopped_at: datetime | None) -> UpcomingResponse:
     shown = [UpcomingSlot(utc=slot.slot, local=slot.local, note=slot.note) for slot in slots]
     return UpcomingResponse(upcoming=shown, stopped_at=stopped_at)
 
 
-def shown_explanation(key: TaskKey, explanation: Explanation) -> TaskExplanation:
+def explanation_response(key: TaskKey, explanation: Explanation) -> TaskExplanation:
     return TaskExplanation(
         task_group_name=key.group,
         task_name=key.name,

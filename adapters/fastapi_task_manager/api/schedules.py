@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 
 from fastapi_task_manager.api.bodies import reads
 from fastapi_task_manager.api.dependencies import KeyInPath, OnlyKnownParameters
-from fastapi_task_manager.api.errors import refusals
+from fastapi_task_manager.api.errors import error_responses
 from fastapi_task_manager.api.forecast import Forecasts
 from fastapi_task_manager.schema.schedule import PreviewRequest, UpcomingResponse
 from task_manager_core.domain.cron import CronExpression
@@ -29,7 +29,7 @@ def add_schedule_routes(router: APIRouter, manager: TaskManager) -> None:
     @router.get(
         "/tasks/{task_group_name}/{task_name:path}/upcoming",
         dependencies=[OnlyKnownParameters],
-        responses=refusals(_404="There is no such task."),
+        responses=error_responses(_404="There is no such task."),
     )
     async def upcoming_of_task(
         key: KeyInPath,
@@ -37,12 +37,12 @@ def add_schedule_routes(router: APIRouter, manager: TaskManager) -> None:
     ) -> UpcomingResponse:
         """The coming slots of a task, with what daylight saving does to them."""
         stored, start = manager.control.definition(key), _now()
-        return await forecasts.answer(search(stored.task.schedule, start), start, count)
+        return await forecasts.answer(search(stored.definition.schedule, start), start, count)
 
     @router.post(
         "/schedules/preview",
         dependencies=[OnlyKnownParameters],
-        responses=refusals(_400="A value is refused; `field` names it."),
+        responses=error_responses(_400="A value is refused; `field` names it."),
     )
     @reads(PreviewRequest)
     async def preview(body: PreviewRequest) -> UpcomingResponse:

@@ -9,13 +9,13 @@ from typing import TypeVar
 from fastapi import Response
 from pydantic import BaseModel
 
-from fastapi_task_manager.api.limiter import Lane
+from fastapi_task_manager.api.limiter import Limiter
 from task_manager_core.application.control import Selection
 
 T = TypeVar("T")
 
 
-async def written(lane: Lane, show: Callable[[T], BaseModel], items: Iterable[T]) -> str:
+async def write_list(lane: Limiter, show: Callable[[T], BaseModel], items: Iterable[T]) -> str:
     """The list of these items in JSON."""
     left = iter(items)
 
@@ -33,24 +33,24 @@ async def written(lane: Lane, show: Callable[[T], BaseModel], items: Iterable[T]
     return f"[{','.join(pieces)}]"
 
 
-def an_object(**parts: str) -> str:
+def json_object(**parts: str) -> str:
     """Of parts that are JSON already."""
     return "{" + ",".join(f'"{name}":{part}' for name, part in parts.items()) + "}"
 
 
-def as_answer(json: str, beside: Response) -> Response:
+def json_response(json: str, beside: Response) -> Response:
     """With the headers that dependencies have put beside it, as FastAPI adds them to what it writes itself."""
     answer = Response(json, media_type="application/json")
     answer.headers.raw.extend(beside.headers.raw)
     return answer
 
 
-class Lists:
+class SharedLists:
     """Lists of tasks, one at a time. All who ask for the same while it waits for its turn get the same reading."""
 
-    def __init__(self, write: Callable[[Lane, Selection], Awaitable[str]]) -> None:
+    def __init__(self, write: Callable[[Limiter, Selection], Awaitable[str]]) -> None:
         self._write = write
-        self._lane = Lane("lists of tasks", width=1, waiting=64, patience=15.0)
+        self._lane = Limiter("lists of tasks", width=1, waiting=64, patience=15.0)
         self._coming: dict[tuple[asyncio.AbstractEventLoop, Selection], asyncio.Task[str]] = {}
 
     async def of(self, selection: Selection) -> str:
@@ -64,7 +64,7 @@ class Lists:
 
     async def _next(self, key: tuple[asyncio.AbstractEventLoop, Selection]) -> str:
         try:
-            async with self._lane.place():
+            async with self._lane.admit():
                 del self._coming[key]  # it is read now: a later request wants a later reading
                 return await self._write(self._lane, key[1])
         finally:

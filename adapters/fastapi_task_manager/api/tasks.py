@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query, Response
 
 from fastapi_task_manager.api.dependencies import Filters, KeyInPath, OnlyKnownParameters
-from fastapi_task_manager.api.errors import bounded, refusals, store_time
-from fastapi_task_manager.api.limiter import Lane
-from fastapi_task_manager.api.responses import shown_explanation, shown_run, shown_skips, shown_task
-from fastapi_task_manager.api.streaming import Lists, an_object, as_answer, written
+from fastapi_task_manager.api.errors import error_responses, store_time, with_store_timeout
+from fastapi_task_manager.api.limiter import Limiter
+from fastapi_task_manager.api.responses import explanation_response, run_response, skips_response, task_response
+from fastapi_task_manager.api.streaming import SharedLists, json_object, json_response, write_list
 from fastapi_task_manager.schema.explanation import TaskExplanation
 from fastapi_task_manager.schema.task import TaskDetailed, TaskStatistics
 from task_manager_core.application.control import Selection
@@ -25,25 +25,27 @@ SKIPS_SHOWN = 100
 def add_task_routes(router: APIRouter, manager: TaskManager) -> None:
     """GET /tasks, and of one task its statistics and the explanation of its next run."""
 
-    async def write_tasks(lane: Lane, selection: Selection) -> str:
+    async def write_tasks(lane: Limiter, selection: Selection) -> str:
         stored = manager.control.select(selection)
         async with store_time(len(stored)):
-            statuses, _ = await manager.control.look(stored)
-        return await written(lane, shown_task, statuses)
+            statuses, _ = await manager.control.list_tasks(stored)
+        return await write_list(lane, task_response, statuses)
 
-    lists = Lists(write_tasks)
-    histories = Lane("histories", width=4, waiting=64, patience=15.0)
+    lists = SharedLists(write_tasks)
+    histories = Limiter("histories", width=4, waiting=64, patience=15.0)
 
-    @router.get("/tasks", response_model=list[TaskDetailed], dependencies=[OnlyKnownParameters], responses=refusals())
+    @router.get(
+        "/tasks", response_model=list[TaskDetailed], dependencies=[OnlyKnownParameters], responses=error_responses()
+    )
     async def tasks(selection: Filters, response: Response) -> Response:
         """All tasks that match, of every process on this store."""
-        return as_answer(await lists.of(selection), response)
+        return json_response(await lists.of(selection), response)
 
     @router.get(
         "/tasks/{task_group_name}/{task_name:path}/statistics",
         dependencies=[OnlyKnownParameters],
         response_model=TaskStatistics,
-        responses=refusals(_404="There is no such task."),
+        responses=error_responses(_404="There is no such task."),
     )
     async def statistics(
         key: KeyInPath,
@@ -51,25 +53,25 @@ def add_task_routes(router: APIRouter, manager: TaskManager) -> None:
         limit: Annotated[int, Query(ge=1, le=1_000_000, description="Most runs to answer, the newest")] = 1_000_000,
     ) -> Response:
         """What happened to a task, newest first: every attempt with its outcome, and the skipped slots."""
-        async with histories.place():
+        async with histories.admit():
             most = min(limit, manager.config.statistics_history_runs)
             async with store_time(most):
                 runs = await manager.control.history(key, most)
                 skips = await manager.control.skips(key, SKIPS_SHOWN)
-            answer = an_object(
+            answer = json_object(
                 task_group_name=json.dumps(key.group),
                 task_name=json.dumps(key.name),
-                runs=await written(histories, shown_run, runs),
-                skipped=await written(histories, shown_skips, skips),
+                runs=await write_list(histories, run_response, runs),
+                skipped=await write_list(histories, skips_response, skips),
             )
-        return as_answer(answer, response)
+        return json_response(answer, response)
 
     @router.get(
         "/tasks/{task_group_name}/{task_name:path}/explain",
         dependencies=[OnlyKnownParameters],
-        responses=refusals(_404="There is no such task."),
+        responses=error_responses(_404="There is no such task."),
     )
-    @bounded
+    @with_store_timeout
     async def explain(key: KeyInPath) -> TaskExplanation:
         """Why the task runs next when it does, or does not run."""
-        return shown_explanation(key, await manager.control.explain(key))
+        return explanation_response(key, await manager.control.explain(key))

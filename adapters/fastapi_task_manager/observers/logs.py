@@ -110,7 +110,7 @@ def _log_definitions(event: CatalogueChanged | DefinitionKept | ValueSetAside) -
 def _log_scheduling(event: SlotsDecided | GapFound) -> None:
     match event:
         case SlotsDecided(advance=advance):
-            for run in advance.fire:
+            for run in advance.dispatch:
                 _coordinator.debug("dispatched %s: %s", _run(advance.key, run.id), _slot(run.slot))
             if advance.hold is not None:
                 _coordinator.debug("holding %s: %s", _run(advance.key, advance.hold.id), _slot(advance.hold.slot))

@@ -214,7 +214,7 @@ class _DynamicTask(Body):
         default=None, description="Slots that are later than these seconds are skipped; runs that wait longer expire"
     )
 
-    def said(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         """What the request says, and nothing that it leaves open."""
         return self.model_dump(exclude_unset=True)
 
@@ -226,7 +226,7 @@ class CreateDynamicTaskRequest(_DynamicTask):
     function_name: str = Field(description="A function that the group registers")
     name: str | None = Field(default=None, description="Default: the function's name and a suffix")
 
-    def said(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         words = self.model_dump(exclude_unset=True, exclude_none=True)
         return {"group_name" if word == "task_group_name" else word: value for word, value in words.items()}
 
@@ -236,7 +236,7 @@ class ChangeDynamicTaskRequest(_DynamicTask):
 
     function_name: str | None = Field(default=None, description="Another function that the group registers")
 
-    def said(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         words = self.model_dump(exclude_unset=True)
         if words.get("function_name", "") is None:
             del words["function_name"]

@@ -21,13 +21,13 @@ def key_of(claim: Claim) -> AttemptKey:
     return claim.run.id, claim.token
 
 
-class Ending(Enum):
+class Interruption(Enum):
     """Why we interrupted an attempt ourselves. LEAVING: its worker leaves, and will hand it back."""
 
     LOST = "lost"
     CANCELLED = "cancelled"
     LEAVING = "leaving"
-    HANDED_BACK = "handed back"
+    RELEASED = "handed back"
 
 
 @dataclass(slots=True, eq=False)
@@ -40,16 +40,16 @@ class Attempt:
     began: float
     context: RunContext | None
     task: asyncio.Task[BaseException | None] | None = None
-    ending: Ending | None = None
+    interruption: Interruption | None = None
 
     @property
     def key(self) -> AttemptKey:
         return key_of(self.claim)
 
-    def interrupt(self, ending: Ending) -> None:
+    def interrupt(self, ending: Interruption) -> None:
         """Stop the attempt, unless it was stopped before or has ended by itself."""
-        if self.ending is None and (self.task is None or not self.task.done()):
-            self.ending = ending
+        if self.interruption is None and (self.task is None or not self.task.done()):
+            self.interruption = ending
             if self.context is not None:
                 self.context.cancelled.set()
             if self.task is not None:

@@ -27,17 +27,17 @@ from task_manager_core.domain.errors import (
 from task_manager_core.domain.explain import Explanation, explain
 from task_manager_core.domain.identity import FunctionKey, RunId, TaskKey, fingerprint
 from task_manager_core.domain.observation import Snapshot, TaskView
-from task_manager_core.domain.planning import Plan, Skipped, first_plan
+from task_manager_core.domain.planning import NextSlot, Skipped, first_slot
 from task_manager_core.domain.recurrence import At
 from task_manager_core.domain.run import AttemptRecord
-from task_manager_core.domain.task import StoredTask, Task, canonical_kwargs
+from task_manager_core.domain.task import TaskDefinition, VersionedDefinition, canonical_kwargs
 from task_manager_core.ports import (
     REQUEST_MEMORY,
     AskedOtherwise,
     Backend,
     Cancelling,
     Conflict,
-    Definition,
+    DefinitionWrite,
     Enqueued,
 )
 
@@ -53,7 +53,7 @@ class Selection:
     name: str | None = None
     tag: str | None = None
 
-    def matches(self, task: Task) -> bool:
+    def matches(self, task: TaskDefinition) -> bool:
         return (
             (self.group is None or task.key.group == self.group)
             and (self.name is None or task.key.name == self.name)
@@ -65,7 +65,7 @@ class Selection:
 class TaskStatus:
     """A definition with its state. `version` is that of the definition, which `view` may be ahead of."""
 
-    task: Task
+    definition: TaskDefinition
     version: int
     view: TaskView
 
@@ -89,30 +89,31 @@ class Control:
         self._registrar = registrar
         self._adding: WeakValueDictionary[TaskKey, asyncio.Lock] = WeakValueDictionary()
 
-    def select(self, selection: Selection) -> tuple[StoredTask, ...]:
+    def select(self, selection: Selection) -> tuple[VersionedDefinition, ...]:
         """The definitions that match, as this node knows them. Errors: BackendUnavailable before it knows any."""
         found = self._loaded().named(selection.group, selection.name)
-        return tuple(stored for stored in found if selection.matches(stored.task))
+        return tuple(stored for stored in found if selection.matches(stored.definition))
 
-    def definition(self, key: TaskKey) -> StoredTask:
+    def definition(self, key: TaskKey) -> VersionedDefinition:
         """The definition of a task. Errors: TaskNotFound; BackendUnavailable as for `select`."""
         stored = self._loaded().get(key)
         if stored is None:
             raise TaskNotFound(key.group, key.name)
         return stored
 
-    async def current(self, key: TaskKey) -> StoredTask:
+    async def current(self, key: TaskKey) -> VersionedDefinition:
         """The same as the store holds it now, with what code asked for a moment ago. Errors: as for `definition`."""
-        await self._registrar.grant(key)
+        await self._registrar.flush(key)
         await self._registrar.refresh()
         return self.definition(key)
 
-    async def look(self, selected: Iterable[StoredTask]) -> tuple[tuple[TaskStatus, ...], Snapshot]:
+    async def list_tasks(self, selected: Iterable[VersionedDefinition]) -> tuple[tuple[TaskStatus, ...], Snapshot]:
         """Selected tasks with their state, and the reading they come from."""
-        known = {stored.task.key: stored for stored in selected}
+        known = {stored.definition.key: stored for stored in selected}
         snapshot = await self._backend.history.snapshot(list(known))
         statuses = tuple(
-            TaskStatus(task=known[view.key].task, version=known[view.key].version, view=view) for view in snapshot.tasks
+            TaskStatus(definition=known[view.key].definition, version=known[view.key].version, view=view)
+            for view in snapshot.tasks
         )
         return statuses, snapshot
 
@@ -122,7 +123,7 @@ class Control:
         snapshot = await self._backend.history.snapshot([key])
         if not snapshot.tasks:
             raise TaskNotFound(key.group, key.name)
-        return explain(stored.task, snapshot.tasks[0], snapshot)
+        return explain(stored.definition, snapshot.tasks[0], snapshot)
 
     async def history(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         """The newest attempts of a task. Errors: TaskNotFound."""
@@ -135,19 +136,19 @@ class Control:
         return await self._backend.history.skips(key, limit)
 
     async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        found = await self._backend.schedule.pause(keys)
+        found = await self._backend.dispatch.pause(keys)
         for key in found:
             self._definitions.saw(key, paused=True)
         return found
 
     async def resume(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        found = await self._backend.schedule.resume(keys)
+        found = await self._backend.dispatch.resume(keys)
         self._definitions.resumed(found)
         return found
 
-    async def reset(self, keys: Collection[TaskKey]) -> int:
+    async def reset_retry(self, keys: Collection[TaskKey]) -> int:
         """End backoffs: waiting retries go now."""
-        return await self._backend.queue.hasten(keys)
+        return await self._backend.queue.promote(keys)
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         return await self._backend.history.clear(keys)
@@ -166,7 +167,7 @@ class Control:
         """
         stored = [self.definition(key) for key in keys]
         text = None if kwargs is None else canonical_kwargs(kwargs)
-        runs = [one.task.run_of_request(request, one.version, text) for one in stored]
+        runs = [one.definition.run_of_request(request, one.version, text) for one in stored]
         for run in runs:
             function = self._registry.function_of(run)
             if kwargs is not None and function is not None:
@@ -175,7 +176,7 @@ class Control:
         if isinstance(answers, AskedOtherwise):
             raise RequestReused(request, tuple(str(run.task) for run in runs if run.id in answers.runs))
         # A worker may have started and failed a run by now, and its backoff is its own.
-        await self._backend.queue.hasten(keys, [(run.task, run.id) for run in runs])
+        await self._backend.queue.promote(keys, [(run.task, run.id) for run in runs])
         return tuple(
             Triggered(key=run.task, run=run.id, enqueued=answer) for run, answer in zip(runs, answers, strict=True)
         )
@@ -183,74 +184,74 @@ class Control:
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
         return await self._backend.queue.cancel(runs)
 
-    async def add(self, task: Task) -> StoredTask:
+    async def add(self, task: TaskDefinition) -> VersionedDefinition:
         """Write a new dynamic task; every node knows it within a poll.
 
         Errors: UnknownFunction, InvalidArguments, DuplicateTask; DefinitionError for a name that looks like another;
         InvalidPolicy for a schedule without a slot to come.
         """
         task.check_names()
-        self.check(task)
+        self.validate(task)
         # A store answers the same definition twice with its version: of two equal requests one at a time may ask.
         async with self._adding.setdefault(task.key, asyncio.Lock()):
-            await self._registrar.grant(task.key)
+            await self._registrar.flush(task.key)
             await self._registrar.refresh()
             if self._definitions.get(task.key) is not None:
                 raise DuplicateTask(task.key.group, task.key.name)
-            now = (await self._backend.schedule.agenda(0)).now
-            plan = _refuse_ended(task, first_plan(task, now))
-            definition = Definition(task=task, expected=0, replan=True, plan=plan)
+            now = (await self._backend.dispatch.agenda(0)).now
+            plan = _refuse_ended(task, first_slot(task, now))
+            definition = DefinitionWrite(definition=task, expected=0, replan=True, next_slot=plan)
             (answer,) = await self._backend.catalogue.put([definition])
             if isinstance(answer, Conflict):
                 raise DuplicateTask(task.key.group, task.key.name)
             await self._registrar.refresh()
-            return StoredTask(task=task, version=answer)
+            return VersionedDefinition(definition=task, version=answer)
 
-    async def change(self, task: Task, expected: int) -> StoredTask:
+    async def change(self, task: TaskDefinition, expected: int) -> VersionedDefinition:
         """Replace a definition; pause, history and live runs stay, and nothing fires at once.
 
         Errors: UnknownFunction, InvalidArguments, TaskNotFound, VersionConflict; InvalidPolicy as for `add`.
         """
-        self.check(task)
+        self.validate(task)
         await self._registrar.refresh()
         stored = self.definition(task.key)
         for _ in range(CHANGE_ATTEMPTS):
-            if stored.task == task:
+            if stored.definition == task:
                 return stored
             if stored.version != expected:
                 break
             snapshot = await self._backend.history.snapshot([task.key])
             view = snapshot.tasks[0] if snapshot.tasks else None
-            definition = await changed_definition(self._backend.schedule, stored, task, view, snapshot.now)
+            definition = await changed_definition(self._backend.dispatch, stored, task, view, snapshot.now)
             if definition.replan:
-                _refuse_ended(task, definition.plan)
+                _refuse_ended(task, definition.next_slot)
             (answer,) = await self._backend.catalogue.put([definition])
             await self._registrar.refresh()
             if not isinstance(answer, Conflict):
-                return StoredTask(task=task, version=answer)
+                return VersionedDefinition(definition=task, version=answer)
             stored = self.definition(task.key)
         raise VersionConflict(task.key.group, task.key.name, expected, stored.version)
 
-    async def remove(self, key: TaskKey) -> StoredTask:
+    async def remove(self, key: TaskKey) -> VersionedDefinition:
         """Remove a dynamic task, or a static one that is retired, with all its state; the answer is the removed
         definition.
 
         Errors: TaskNotFound, TaskIsStatic.
         """
         stored = await self.current(key)
-        if not stored.task.dynamic and not self._definitions.is_retired(key):
+        if not stored.definition.dynamic and not self._definitions.is_retired(key):
             raise TaskIsStatic(key.group, key.name, "removed")
         if not await self._backend.catalogue.remove([key]):
             raise TaskNotFound(key.group, key.name)
         await self._registrar.refresh()
         return stored
 
-    async def reach(self, within: float) -> None:
+    async def ping(self, within: float) -> None:
         """Ask the store for nothing. Errors: TimeoutError; whatever the store raises."""
         async with asyncio.timeout(within):
-            await self._backend.schedule.agenda(0)
+            await self._backend.dispatch.agenda(0)
 
-    def check(self, task: Task) -> None:
+    def validate(self, task: TaskDefinition) -> None:
         """Refuse a dynamic task whose function is not registered or does not accept its arguments."""
         function = self._registry.function(FunctionKey(task.key.group, task.function))
         if function is None:
@@ -263,7 +264,7 @@ class Control:
         return self._definitions
 
 
-def _refuse_ended(task: Task, plan: Plan | None) -> Plan:
+def _refuse_ended(task: TaskDefinition, plan: NextSlot | None) -> NextSlot:
     """Code may go on declaring what is over; whoever asks for it now has made a mistake."""
     if plan is None:
         field = "run_at" if any(isinstance(rule, At) for rule in task.schedule.rules) else "end_at"

@@ -10,9 +10,9 @@ from itertools import islice, takewhile
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.observation import TaskView
-from task_manager_core.domain.planning import Plan
+from task_manager_core.domain.planning import NextSlot
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import StoredTask, Task
+from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 from task_manager_core.ports import Changes
 
 MOST_PLACED = 100
@@ -31,7 +31,7 @@ class Loss:
     """
 
     wiped: bool
-    tasks: tuple[tuple[Task, Plan | None], ...]
+    tasks: tuple[tuple[TaskDefinition, NextSlot | None], ...]
     paused: frozenset[TaskKey]
 
 
@@ -49,13 +49,13 @@ class Definitions:
         """What to read from: `version`, or 0 if what is known may be wrong."""
         self._doubted: dict[TaskKey, int] = {}
         self._incarnation = 0
-        self._plans: dict[TaskKey, tuple[Schedule, Plan | None]] = {}
+        self._plans: dict[TaskKey, tuple[Schedule, NextSlot | None]] = {}
         self._paused: dict[TaskKey, None] = {}
         self._follows = False
         """Has somebody else begun to lead since the last reading?"""
         self.lost_pauses: set[TaskKey] = set()
         """To be written again."""
-        self._tasks: dict[TaskKey, StoredTask] = {}
+        self._tasks: dict[TaskKey, VersionedDefinition] = {}
         self._retired: set[TaskKey] = set()
         self._unreadable: set[TaskKey] = set()
         self._unnamed = 0
@@ -70,11 +70,11 @@ class Definitions:
         self.touched: set[TaskKey] = set()
         """The tasks of which something changed; the registrar takes them out when it has looked at them."""
 
-    def __iter__(self) -> Iterator[StoredTask]:
+    def __iter__(self) -> Iterator[VersionedDefinition]:
         """In the order of their keys."""
         return iter([self._tasks[key] for key in self._ordered()])
 
-    def named(self, group: str | None, name: str | None) -> list[StoredTask]:
+    def named(self, group: str | None, name: str | None) -> list[VersionedDefinition]:
         """Those of this group and this name, None for any, in the order of their keys."""
         if group is not None and name is not None:
             try:
@@ -103,13 +103,13 @@ class Definitions:
         self._moved.clear()
         return self._order
 
-    def get(self, key: TaskKey) -> StoredTask | None:
+    def get(self, key: TaskKey) -> VersionedDefinition | None:
         return self._tasks.get(key)
 
-    def at(self, key: TaskKey, version: int) -> Task | None:
+    def at(self, key: TaskKey, version: int) -> TaskDefinition | None:
         """The definition of this very version, or None if this node has yet to learn it."""
         stored = self._tasks.get(key)
-        return stored.task if stored is not None and stored.version == version else None
+        return stored.definition if stored is not None and stored.version == version else None
 
     def is_retired(self, key: TaskKey) -> bool:
         return key in self._retired
@@ -118,7 +118,7 @@ class Definitions:
         """Does the store hold a definition that this release cannot read?"""
         return key in self._unreadable
 
-    def planned(self, key: TaskKey, version: int, plan: Plan | None) -> None:
+    def planned(self, key: TaskKey, version: int, plan: NextSlot | None) -> None:
         """Remember the next slot that this node, as the leader, gave a task by this version of its definition."""
         task = self.at(key, version)
         if task is None:
@@ -165,14 +165,14 @@ class Definitions:
         if self._incarnation == 0 or (same and changes.version >= self.version):
             return None
         standing = changes.keys
-        gone = (stored.task for key, stored in self._tasks.items() if key not in standing)
+        gone = (stored.definition for key, stored in self._tasks.items() if key not in standing)
         return Loss(
             wiped=not same,
             tasks=tuple((task, self._plan_of(task)) for task in gone),
             paused=frozenset(self._paused),
         )
 
-    def _plan_of(self, task: Task) -> Plan | None:
+    def _plan_of(self, task: TaskDefinition) -> NextSlot | None:
         """The next slot that this node gave the task, unless its schedule was changed since."""
         schedule, plan = self._plans.get(task.key, (task.schedule, None))
         return plan if schedule == task.schedule else None
@@ -222,10 +222,12 @@ class Definitions:
             del self._tasks[key]
             self._plans.pop(key, None)
             self._paused.pop(key, None)
-        changed = tuple(stored.task.key for stored in changes.changed if self._tasks.get(stored.task.key) != stored)
+        changed = tuple(
+            stored.definition.key for stored in changes.changed if self._tasks.get(stored.definition.key) != stored
+        )
         self._moved.update(removed, (key for key in changed if key not in self._tasks))
-        self._tasks.update((stored.task.key, stored) for stored in changes.changed)
-        read = {stored.task.key for stored in changes.changed}
+        self._tasks.update((stored.definition.key, stored) for stored in changes.changed)
+        read = {stored.definition.key for stored in changes.changed}
         was_off = self._retired & (read | gone | changes.unreadable), self._unreadable & (read | gone)
         touched = {*changed, *gone, *changes.unreadable, *was_off[0], *was_off[1], *(changes.retired - self._retired)}
         self._retired -= was_off[0]
@@ -242,7 +244,7 @@ class Definitions:
             return
         for key in keys:
             stored = self._tasks.get(key)
-            if stored is None or stored.task.dynamic or key in self._retired:
+            if stored is None or stored.definition.dynamic or key in self._retired:
                 self.scheduled.discard(key)
             else:
                 self.scheduled.add(key)

@@ -9,15 +9,15 @@ from task_manager_core.domain.events import TermEnded, TermWon, WriteFenced
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import (
     Campaign,
-    Held,
-    Reign,
+    HeldByOther,
+    LeadershipTransition,
     Renew,
     Rest,
     StepDown,
     Term,
-    Turn,
+    TrustedTerm,
+    bid_delay,
     decide,
-    patience,
 )
 from task_manager_core.domain.policy import LeadershipPolicy
 from task_manager_core.ports import Clock, Leadership, Observer
@@ -34,7 +34,7 @@ class Elector:
         self._policy = policy
         self._clock = clock
         self._observer = observer
-        self._reign: Reign | None = None
+        self._reign: TrustedTerm | None = None
         self._maybe_held = False
         """May the store hold a lease of ours that began before our next request?"""
         self.on_won: Callable[[], None] = lambda: None
@@ -44,14 +44,14 @@ class Elector:
     def trusted(self) -> Term | None:
         """The term of this node if it still trusts it; a term beyond its trust is forgotten here and now."""
         if self._reign is not None and not self._reign.trusted(self._clock.monotonic()):
-            self._end(Turn.EXPIRED)
+            self._end(LeadershipTransition.EXPIRED)
         return None if self._reign is None else self._reign.term
 
     def fenced(self, term: Term, operation: str) -> None:
         """The store refused a write of this term: it is over, whatever the clock says."""
         self._observer.notice(WriteFenced(node=self._node, term=term, operation=operation))
         if self._reign is not None and self._reign.term == term:
-            self._end(Turn.LOST)
+            self._end(LeadershipTransition.LOST)
 
     async def tick(self) -> float | None:
         asked_at = self._clock.monotonic()
@@ -60,7 +60,7 @@ class Elector:
             case Rest(seconds):
                 return seconds
             case StepDown():
-                self._end(Turn.EXPIRED)
+                self._end(LeadershipTransition.EXPIRED)
                 return 0.0
             case Renew(term):
                 renewed = await self._leadership.renew(term, self._policy.lease)
@@ -69,7 +69,7 @@ class Elector:
                 if renewed:
                     self._begin(term, asked_at)
                 else:
-                    self._end(Turn.LOST)
+                    self._end(LeadershipTransition.LOST)
                 return 0.0
             case Campaign():
                 return await self._campaign(asked_at)
@@ -81,10 +81,10 @@ class Elector:
         and trust counts from there."""
         older, self._maybe_held = self._maybe_held, True
         answer = await self._leadership.campaign(self._node, self._policy.lease)
-        if isinstance(answer, Held):
+        if isinstance(answer, HeldByOther):
             self._maybe_held = False
             self.on_other()
-            return patience(answer, self._policy).total_seconds()
+            return bid_delay(answer, self._policy).total_seconds()
         if older:
             asked_at = self._clock.monotonic()
             if not await self._leadership.renew(answer, self._policy.lease):
@@ -97,7 +97,7 @@ class Elector:
         """Give the term up, so that somebody else leads at once."""
         if self._reign is not None:
             term = self._reign.term
-            self._end(Turn.RESIGNED)
+            self._end(LeadershipTransition.RESIGNED)
             await self._leadership.resign(term)
             self._maybe_held = False
         elif self._maybe_held:  # A request for it was cut off, or its answer came too late.
@@ -106,10 +106,10 @@ class Elector:
                 await self._leadership.resign(answer)
 
     def _begin(self, term: Term, asked_at: float) -> None:
-        reign = Reign.granted(term, asked_at=asked_at, policy=self._policy)
+        reign = TrustedTerm.granted(term, asked_at=asked_at, policy=self._policy)
         if not reign.trusted(self._clock.monotonic()):
             if self._reign is not None:
-                self._end(Turn.EXPIRED)
+                self._end(LeadershipTransition.EXPIRED)
             return
         new = self._reign is None
         self._reign = reign
@@ -117,8 +117,8 @@ class Elector:
             self._observer.notice(TermWon(node=self._node, term=term))
             self.on_won()
 
-    def _end(self, turn: Turn) -> None:
+    def _end(self, turn: LeadershipTransition) -> None:
         assert self._reign is not None
         term, self._reign = self._reign.term, None
-        self._maybe_held = turn is not Turn.LOST
+        self._maybe_held = turn is not LeadershipTransition.LOST
         self._observer.notice(TermEnded(node=self._node, term=term, turn=turn))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from task_manager_core.application.attempt import Attempt, Ending
+from task_manager_core.application.attempt import Attempt, Interruption
 from task_manager_core.application.failure import RunTimedOut
 from task_manager_core.application.registry import Function
 from task_manager_core.application.threads import DaemonThreads
@@ -18,7 +18,7 @@ from task_manager_core.ports import Clock
 _Returned: TypeAlias = tuple[object, BaseException | None]
 
 
-class Caller:
+class Executor:
     """Law: what a function raises is an answer, whatever it is; CancelledError comes only of an interruption."""
 
     def __init__(self, clock: Clock) -> None:
@@ -75,12 +75,12 @@ class Caller:
             if timer is not None:
                 timer.cancel()
         if _ended_by_itself(attempt, result):
-            attempt.ending = None
+            attempt.interruption = None
         if error is not None:
             return error
         if limit is not None and self._clock.monotonic() - attempt.began > limit:
             raise RunTimedOut(f"took longer than {limit:g} s; a thread cannot be interrupted")
-        if attempt.ending is not None:
+        if attempt.interruption is not None:
             raise asyncio.CancelledError
         await self._within(limit, result)
         return None
@@ -88,7 +88,9 @@ class Caller:
 
 def _ended_by_itself(attempt: Attempt, result: object) -> bool:
     """Did the function of a thread end in time to be settled, without knowing that its worker leaves?"""
-    return attempt.ending is Ending.LEAVING and attempt.context is None and not isinstance(result, Awaitable)
+    return (
+        attempt.interruption is Interruption.LEAVING and attempt.context is None and not isinstance(result, Awaitable)
+    )
 
 
 async def _returned(work: asyncio.Future[_Returned], attempt: Attempt) -> _Returned:
@@ -96,7 +98,7 @@ async def _returned(work: asyncio.Future[_Returned], attempt: Attempt) -> _Retur
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        if attempt.ending is None:
+        if attempt.interruption is None:
             raise
     return await asyncio.shield(work)
 

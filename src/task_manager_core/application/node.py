@@ -67,7 +67,7 @@ class Node:
         )
         self.scheduler = Scheduler(
             node=node,
-            schedule=backend.schedule,
+            schedule=backend.dispatch,
             elector=self.elector,
             definitions=self.definitions,
             policy=policy,
@@ -150,7 +150,7 @@ class Node:
 
     async def _watch(self) -> float | None:
         began, wait = self._clock.monotonic(), self._policy.signal_wait
-        await self._backend.signals.wait(wait)
+        await self._backend.notifier.wait(wait)
         for name in ("elector", "heartbeat"):
             self._loops[name].wake()
         if self._clock.monotonic() - began < wait.total_seconds():
@@ -176,7 +176,7 @@ class Node:
         for loop in self._loops.values():
             loop.start()
 
-    def hurry(self) -> None:
+    def force_stop(self) -> None:
         """Somebody asked a second time: interrupt at once what still executes, to be handed back by the stop."""
         self._hurry.set()
         self.worker.break_off()
@@ -209,11 +209,11 @@ class Node:
         await self.worker.drain(self._hurry, self._policy.shutdown_timeout)
         assert self._leaving is not None
         await asyncio.wait({self._leaving})
-        await self._step("hand back", self.worker.hand_back())
+        await self._step("hand back", self.worker.release_running())
         for name in ("settlements", "heartbeat", "signals", "registrar"):
             await self._loops[name].finish(within=0.1)
         await self._step("flush", self.worker.flush())
-        await self._step("depart", self._backend.attendance.depart(self.id), within=COURTESY_SECONDS)
+        await self._step("depart", self._backend.membership.depart(self.id), within=COURTESY_SECONDS)
 
     async def _step(self, name: str, step: Awaitable[None], within: float | None = None) -> None:
         """A step of the stop, bounded: a store that is away must not keep a process from ending."""

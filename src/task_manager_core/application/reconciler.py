@@ -86,7 +86,7 @@ class Reconciler:
         patience = max(self._policy.poll_interval * 10, timedelta(seconds=5))
         strays: list[TaskKey] = []
         stored = (self._definitions.get(view.key) for view in snapshot.tasks)
-        tasks = {one.task.key: one.task for one in stored if one is not None}
+        tasks = {one.definition.key: one.definition for one in stored if one is not None}
         for finding in diagnose(snapshot, tasks, patience):
             match finding:
                 case Stray(key=key):
@@ -118,7 +118,7 @@ class Reconciler:
         return found
 
     async def _suspects(self, frame: Snapshot) -> frozenset[TaskKey]:
-        agenda = await self._backend.schedule.agenda(SUSPECTS_PER_LOOK)
+        agenda = await self._backend.dispatch.agenda(SUSPECTS_PER_LOOK)
         due = frozenset(due.key for due in agenda.due)
         return due if frame.unreadable else due | self._strays_among(frame.nodes)
 

@@ -6,64 +6,71 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
-from task_manager_core.application.abandoned_slots import given_up_by_now
+from task_manager_core.application.abandoned_slots import abandoned_until_now
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.registry import Registry
 from task_manager_core.application.wishes import Wishes
 from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, StoreSetBack
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.observation import Presence, TaskView
-from task_manager_core.domain.planning import SLOTS_PER_DECISION, Plan, Skipped, SkipReason, first_plan, plan_after
+from task_manager_core.domain.planning import (
+    SLOTS_PER_DECISION,
+    NextSlot,
+    Skipped,
+    SkipReason,
+    first_slot,
+    next_slot_after,
+)
 from task_manager_core.domain.policy import NodePolicy
-from task_manager_core.domain.task import StoredTask, Task
+from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 from task_manager_core.ports import (
-    Attendance,
     Backend,
     Catalogue,
     Changes,
     Clock,
     Conflict,
-    Definition,
+    DefinitionWrite,
+    Dispatch,
     History,
+    Membership,
     Observer,
-    Schedule,
 )
 
 ANNOUNCEMENTS_PER_TTL = 3
 
 
 async def changed_definition(
-    schedule: Schedule, stored: StoredTask, task: Task, view: TaskView | None, now: datetime
-) -> Definition:
+    schedule: Dispatch, stored: VersionedDefinition, task: TaskDefinition, view: TaskView | None, now: datetime
+) -> DefinitionWrite:
     """Replace a definition whose task stands as `view` shows. Another schedule begins after now; the slots of the old
     one that nobody decided about are given up, on the record."""
-    if stored.task.schedule == task.schedule:
-        return Definition(task=task, expected=stored.version, replan=False)
+    if stored.definition.schedule == task.schedule:
+        return DefinitionWrite(definition=task, expected=stored.version, replan=False)
     return await _replanned(schedule, stored, task, view, now)
 
 
 async def _replanned(
-    schedule: Schedule, stored: StoredTask, task: Task, view: TaskView | None, now: datetime
-) -> Definition:
-    plan, decided = (None, None) if view is None else (view.plan, view.decided)
-    skipped, now = await given_up_by_now(schedule, stored.task, plan, now, SkipReason.DELETED)
+    schedule: Dispatch, stored: VersionedDefinition, task: TaskDefinition, view: TaskView | None, now: datetime
+) -> DefinitionWrite:
+    plan, decided = (None, None) if view is None else (view.next_slot, view.decided)
+    skipped, now = await abandoned_until_now(schedule, stored.definition, plan, now, SkipReason.DELETED)
     following = _new_plan(task, decided, now)
-    return Definition(task=task, expected=stored.version, replan=True, plan=following, skipped=skipped)
+    return DefinitionWrite(definition=task, expected=stored.version, replan=True, next_slot=following, skipped=skipped)
 
 
-def _instead_of(view: TaskView, task: Task, now: datetime) -> Definition:
+def _instead_of(view: TaskView, task: TaskDefinition, now: datetime) -> DefinitionWrite:
     """Replace a definition that this release cannot read. Of its schedule only the next slot is known: if that is due,
     it is given up on the record, for itself and for those after it that nobody here can name."""
     skipped: tuple[Skipped, ...] = ()
-    if view.plan is not None and view.plan.slot <= now:
-        skipped = (Skipped(first=view.plan.slot, last=view.plan.slot, count=1, reason=SkipReason.DELETED),)
+    if view.next_slot is not None and view.next_slot.slot <= now:
+        skipped = (Skipped(first=view.next_slot.slot, last=view.next_slot.slot, count=1, reason=SkipReason.DELETED),)
     following = _new_plan(task, view.decided, now)
-    return Definition(task=task, expected=view.version, replan=True, plan=following, skipped=skipped)
+    return DefinitionWrite(definition=task, expected=view.version, replan=True, next_slot=following, skipped=skipped)
 
 
-def _new_plan(task: Task, decided: datetime | None, now: datetime) -> Plan | None:
+def _new_plan(task: TaskDefinition, decided: datetime | None, now: datetime) -> NextSlot | None:
     """After now, and after the last slot that was decided, which lies ahead when the store's clock was set back."""
-    return plan_after(task, now if decided is None else max(now, decided))
+    return next_slot_after(task, now if decided is None else max(now, decided))
 
 
 class Registrar:
@@ -90,9 +97,9 @@ class Registrar:
         self._node = node
         self._service = service
         self._catalogue: Catalogue = backend.catalogue
-        self._schedule: Schedule = backend.schedule
+        self._schedule: Dispatch = backend.dispatch
         self._history: History = backend.history
-        self._attendance: Attendance = backend.attendance
+        self._attendance: Membership = backend.membership
         self._registry = registry
         self._definitions = definitions
         self._policy = policy
@@ -107,7 +114,7 @@ class Registrar:
         self._presence: Presence | None = None
         self._presented = -1
         """The revision of the registry of which `_presence` tells."""
-        self._lost: dict[TaskKey, tuple[Task, Plan | None]] = {}
+        self._lost: dict[TaskKey, tuple[TaskDefinition, NextSlot | None]] = {}
         self.wishes = Wishes()
         self._turn = asyncio.Lock()
         self._reading = asyncio.Lock()
@@ -127,9 +134,9 @@ class Registrar:
         await self._write_all()
         return self._policy.refresh_interval.total_seconds()
 
-    async def grant(self, key: TaskKey) -> None:
+    async def flush(self, key: TaskKey) -> None:
         """Write now what the code asked for about this task: somebody asks for more."""
-        if self.wishes.concern(key):
+        if self.wishes.is_pending(key):
             await self._write_all()
 
     async def _write_all(self) -> None:
@@ -229,7 +236,7 @@ class Registrar:
         if tasks:
             snapshot = await self._history.snapshot(list(tasks))
             views = {view.key: view for view in snapshot.tasks}
-            batch: list[Definition] = []
+            batch: list[DefinitionWrite] = []
             for key, task in tasks.items():
                 definition = await self._definition(task, views.get(key), snapshot.now)
                 batch.append(definition)
@@ -251,29 +258,29 @@ class Registrar:
             for key in found:
                 self._definitions.saw(key, paused=True)
 
-    async def _put(self, batch: list[Definition]) -> None:
+    async def _put(self, batch: list[DefinitionWrite]) -> None:
         answers = await self._catalogue.put(batch)
         for definition, answer in zip(batch, answers, strict=True):
-            self._lost.pop(definition.task.key, None)
+            self._lost.pop(definition.definition.key, None)
             if not isinstance(answer, Conflict):
-                self._written.add(definition.task.key)
-                self.wishes.added(definition.task)
+                self._written.add(definition.definition.key)
+                self.wishes.added(definition.definition)
 
-    def _additions(self) -> list[Task]:
+    def _additions(self) -> list[TaskDefinition]:
         """The dynamic tasks to be created. Those that exist are no wish any more; a static one of the name gives way,
         since nobody but code can have written it."""
-        missing: list[Task] = []
+        missing: list[TaskDefinition] = []
         for task in tuple(self.wishes.additions.values()):
             stored, unreadable = self._definitions.get(task.key), self._definitions.is_unreadable(task.key)
-            if not unreadable and (stored is None or not stored.task.dynamic):
+            if not unreadable and (stored is None or not stored.definition.dynamic):
                 missing.append(task)
                 continue
             self.wishes.kept(task)
-            if stored is None or stored.task != task:
+            if stored is None or stored.definition != task:
                 self._observer.notice(DefinitionKept(node=self._node, key=task.key))
         return missing
 
-    def _look_for_missing(self) -> dict[TaskKey, Task]:
+    def _look_for_missing(self) -> dict[TaskKey, TaskDefinition]:
         """The declared tasks that have to be written. Only those are looked at that are new, that were missing, or of
         which something has changed in the store."""
         news = self._registry.declared_after(self._declared)
@@ -288,27 +295,27 @@ class Registrar:
         self._missing = set(missing)
         return missing
 
-    def _is_missing(self, key: TaskKey, task: Task) -> bool:
+    def _is_missing(self, key: TaskKey, task: TaskDefinition) -> bool:
         stored = self._definitions.get(key)
-        if stored is not None and stored.task == task:
+        if stored is not None and stored.definition == task:
             self._written.add(key)  # Or somebody did for it: what another version writes from now on is newer.
         absent = stored is None and not self._definitions.is_unreadable(key)
         return absent or self._definitions.is_retired(key) or key not in self._written
 
-    async def _definition(self, task: Task, view: TaskView | None, now: datetime) -> Definition:
+    async def _definition(self, task: TaskDefinition, view: TaskView | None, now: datetime) -> DefinitionWrite:
         """A new task waits for its first slot, a lost one goes on from now, a known one is changed."""
         if task.key in self._lost:
             _, last = self._lost[task.key]
-            skipped, now = await given_up_by_now(self._schedule, task, last, now, SkipReason.STORE_LOST)
-            following = last if last is not None and last.slot > now else plan_after(task, now)
-            return Definition(task=task, expected=0, replan=True, plan=following, skipped=skipped)
+            skipped, now = await abandoned_until_now(self._schedule, task, last, now, SkipReason.STORE_LOST)
+            following = last if last is not None and last.slot > now else next_slot_after(task, now)
+            return DefinitionWrite(definition=task, expected=0, replan=True, next_slot=following, skipped=skipped)
         if view is not None and self._definitions.is_unreadable(task.key):
             return _instead_of(view, task, now)
         stored = self._definitions.get(task.key)
         wished = self.wishes.additions.get(task.key) is task
-        if stored is None or (wished and stored.task.dynamic):
+        if stored is None or (wished and stored.definition.dynamic):
             # A wish makes no change of what somebody else has added since it was looked at.
-            return Definition(task=task, expected=0, replan=True, plan=first_plan(task, now))
+            return DefinitionWrite(definition=task, expected=0, replan=True, next_slot=first_slot(task, now))
         if self._definitions.is_retired(task.key):
             return await _replanned(self._schedule, stored, task, view, now)
         return await changed_definition(self._schedule, stored, task, view, now)

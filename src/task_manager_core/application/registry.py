@@ -15,7 +15,7 @@ from task_manager_core.application.context import RunContext
 from task_manager_core.domain.errors import DefinitionError, DuplicateFunction, DuplicateTask, InvalidArguments
 from task_manager_core.domain.identity import FunctionKey, TaskKey, check_name
 from task_manager_core.domain.run import Run
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 
 AnyFunction = Callable[..., object]
 
@@ -116,8 +116,8 @@ class Registry:
     def __init__(self) -> None:
         self._functions: dict[FunctionKey, Function] = {}
         self._named: set[FunctionKey] = set()
-        self._static: dict[TaskKey, tuple[Task, Function]] = {}
-        self._in_order: list[Task] = []
+        self._static: dict[TaskKey, tuple[TaskDefinition, Function]] = {}
+        self._in_order: list[TaskDefinition] = []
         self.revision = 0
         """Another one with every function and every declaration."""
 
@@ -127,15 +127,15 @@ class Registry:
         return frozenset(self._functions)
 
     @property
-    def declared(self) -> dict[TaskKey, Task]:
+    def declared(self) -> dict[TaskKey, TaskDefinition]:
         """The static tasks of this process."""
         return {key: task for key, (task, _) in self._static.items()}
 
-    def declared_after(self, number: int) -> list[Task]:
+    def declared_after(self, number: int) -> list[TaskDefinition]:
         """The static tasks that were declared after the first so many."""
         return self._in_order[number:]
 
-    def declaration(self, key: TaskKey) -> Task | None:
+    def declaration(self, key: TaskKey) -> TaskDefinition | None:
         """The static task of this key."""
         declared = self._static.get(key)
         return None if declared is None else declared[0]
@@ -156,7 +156,7 @@ class Registry:
         self.revision += 1
         return function
 
-    def declare(self, task: Task, call: AnyFunction) -> None:
+    def declare(self, task: TaskDefinition, call: AnyFunction) -> None:
         """Declare a static task with its own function, which has to accept the arguments of the task."""
         if task.key in self._static:
             raise DuplicateTask(task.key.group, task.key.name)

@@ -12,9 +12,9 @@ from task_manager_core.application.elector import Elector
 from task_manager_core.domain.events import GapFound, SlotsDecided
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Fenced
-from task_manager_core.domain.planning import Advance, Agenda, advance
+from task_manager_core.domain.planning import Agenda, SlotDecision, decide_slots
 from task_manager_core.domain.policy import NodePolicy
-from task_manager_core.ports import Observer, Schedule
+from task_manager_core.ports import Dispatch, Observer
 
 TASKS_PER_COMMIT = 100
 """A commit of this many decisions keeps a store busy for a few milliseconds."""
@@ -33,7 +33,7 @@ class Scheduler:
         self,
         *,
         node: NodeId,
-        schedule: Schedule,
+        schedule: Dispatch,
         elector: Elector,
         definitions: Definitions,
         policy: NodePolicy,
@@ -60,11 +60,11 @@ class Scheduler:
         for due in agenda.due:
             self._definitions.saw(due.key, paused=due.paused)
         passed = self._pass_over_unknown(agenda)
-        kept: list[Advance] = []
-        batch: list[Advance] = []
+        kept: list[SlotDecision] = []
+        batch: list[SlotDecision] = []
         slots = 0
         for task, due in known:
-            decision = advance(task, due, agenda.now)
+            decision = decide_slots(task, due, agenda.now)
             batch.append(decision)
             slots += decision.slots
             if slots >= SLOTS_PER_COMMIT or len(batch) == TASKS_PER_COMMIT:
@@ -110,16 +110,16 @@ class Scheduler:
         self._skip += passed
         return passed
 
-    def _rest(self, agenda: Agenda, kept: list[Advance]) -> float:
+    def _rest(self, agenda: Agenda, kept: list[SlotDecision]) -> float:
         """Until the next instant that anything is due, which the decisions of this tick have moved; at most a poll."""
-        instants = [decision.plan.due_at for decision in kept if decision.plan is not None]
+        instants = [decision.next_slot.due_at for decision in kept if decision.next_slot is not None]
         if agenda.next_due is not None:
             instants.append(agenda.next_due)
         poll = self._policy.poll_interval
         left = (min(instants, default=agenda.now + poll) - agenda.now).total_seconds()
         return min(max(left, 0.001), poll.total_seconds())
 
-    async def _commit(self, batch: list[Advance]) -> list[Advance]:
+    async def _commit(self, batch: list[SlotDecision]) -> list[SlotDecision]:
         """Commit under the term as it is trusted at this moment; the answer holds what the store kept."""
         term = self._elector.trusted()
         if term is None or not batch:
@@ -130,11 +130,11 @@ class Scheduler:
             return []
         kept = [decision for decision, accepted in zip(batch, answer, strict=True) if accepted]
         for decision in kept:
-            self._definitions.planned(decision.key, decision.version, decision.plan)
+            self._definitions.planned(decision.key, decision.version, decision.next_slot)
             self._observer.notice(SlotsDecided(node=self._node, advance=decision))
         return kept
 
-    def _report_gap(self, late: list[Advance], now: datetime) -> None:
+    def _report_gap(self, late: list[SlotDecision], now: datetime) -> None:
         if late:
             self._observer.notice(
                 GapFound(
@@ -142,7 +142,7 @@ class Scheduler:
                     since=min(decision.slot for decision in late),
                     until=now,
                     tasks=len(late),
-                    dispatched=sum(len(decision.fire) + (decision.hold is not None) for decision in late),
+                    dispatched=sum(len(decision.dispatch) + (decision.hold is not None) for decision in late),
                     skipped=sum(skip.count for decision in late for skip in decision.skipped),
                 )
             )

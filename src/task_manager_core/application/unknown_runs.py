@@ -16,7 +16,7 @@ MOST_PASSED_ON = 10_000
 """So many runs are remembered in a round. What is beyond them rests as if it had come round."""
 
 
-class Strangers:
+class UnknownRuns:
     """Law: in each round a run meets every worker that waits, once. The rounds of many runs are longer, so that what
     they cost does not grow with their number.
 

@@ -6,7 +6,7 @@ from itertools import count
 from typing import TypeVar
 
 from task_manager_core.domain.identity import TaskKey
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 
 T = TypeVar("T")
 
@@ -22,11 +22,11 @@ class Wishes:
     def __init__(self) -> None:
         self.removals: dict[TaskKey, int] = {}
         """Each with a number of its own, since a task may be asked away again while its removal is on the way."""
-        self.additions: dict[TaskKey, Task] = {}
-        self._answered: dict[TaskKey, tuple[int, Task | None]] = {}
+        self.additions: dict[TaskKey, TaskDefinition] = {}
+        self._answered: dict[TaskKey, tuple[int, TaskDefinition | None]] = {}
         self._numbers = count(1)
 
-    def add(self, task: Task) -> None:
+    def add(self, task: TaskDefinition) -> None:
         """Create this dynamic task, unless the store holds one of its name."""
         self.additions[task.key] = task
 
@@ -34,18 +34,18 @@ class Wishes:
         self.additions.pop(key, None)
         self.removals[key] = next(self._numbers)
 
-    def concern(self, key: TaskKey) -> bool:
+    def is_pending(self, key: TaskKey) -> bool:
         return key in self.additions or key in self.removals
 
     # -- the registrar's side -----------------------------------------------------------------------------------------
 
-    def added(self, task: Task) -> None:
+    def added(self, task: TaskDefinition) -> None:
         """The store holds it. A wish that has changed meanwhile stands."""
         if self.additions.get(task.key) is task:
             self._answered[task.key] = next(self._numbers), task
             self.additions.pop(task.key, None)
 
-    def kept(self, task: Task) -> None:
+    def kept(self, task: TaskDefinition) -> None:
         """The store holds another task of this name, which stays."""
         if self.additions.get(task.key) is task:
             self.additions.pop(task.key, None)
@@ -73,7 +73,7 @@ class Wishes:
         """The tasks about which the last reading of the store is not the last word."""
         return {*list(self._answered), *list(self.removals), *list(self.additions)}
 
-    def expected(self, key: TaskKey, read: T | None) -> T | Task | None:
+    def expected(self, key: TaskKey, read: T | None) -> T | TaskDefinition | None:
         """The dynamic task of this key once every wish is granted; `read` is the one of the last reading."""
         _, answer = self._answered.get(key, (0, read))
         standing = None if key in self.removals else answer

@@ -13,12 +13,12 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Literal, assert_never
 
-from task_manager_core.application.attempt import Attempt, AttemptKey, Ending, Finished, key_of
+from task_manager_core.application.attempt import Attempt, AttemptKey, Finished, Interruption, key_of
 from task_manager_core.application.context import ContextLogger, RunContext
-from task_manager_core.application.executor import Caller
+from task_manager_core.application.executor import Executor
 from task_manager_core.application.failure import WorkerLost, class_names, failure_of
 from task_manager_core.application.registry import Function, Registry
-from task_manager_core.application.unknown_runs import Strangers
+from task_manager_core.application.unknown_runs import UnknownRuns
 from task_manager_core.domain.backoff import Backoff, GiveUp, RetryAfter
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, RunStarted
@@ -60,8 +60,8 @@ class Worker:
         self._clock = clock
         self._observer = observer
         self._logger = logger
-        self._caller = Caller(clock)
-        self._strangers = Strangers(policy.unknown_function_pause)
+        self._caller = Executor(clock)
+        self._strangers = UnknownRuns(policy.unknown_function_pause)
         self._active: dict[AttemptKey, Attempt] = {}
         self._finished: list[Finished] = []
         self._unsure = False
@@ -113,7 +113,9 @@ class Worker:
             if key_of(claim) in here:
                 continue
             if claim.run.id in executing:
-                executing[claim.run.id].interrupt(Ending.LOST)  # Another claim on its run was given: its own is over.
+                executing[claim.run.id].interrupt(
+                    Interruption.LOST
+                )  # Another claim on its run was given: its own is over.
             if self.accepting and claim.expired(self._clock.now()):
                 self._expire(claim)  # Whoever knows the function: nobody executes it any more.
             elif not self.accepting or function is None:
@@ -216,13 +218,13 @@ class Worker:
         What an interrupted task returns or raises says nothing: it may have swallowed the interruption in the middle of
         its work, or tripped over it.
         """
-        if attempt.ending is None and task.cancelled() and task.cancelling() and not self.accepting:
-            attempt.ending = Ending.LEAVING  # Interrupted by somebody else: the event loop is being closed.
-        if attempt.ending is Ending.LEAVING or attempt.ending is Ending.HANDED_BACK:
+        if attempt.interruption is None and task.cancelled() and task.cancelling() and not self.accepting:
+            attempt.interruption = Interruption.LEAVING  # Interrupted by somebody else: the event loop is being closed.
+        if attempt.interruption is Interruption.LEAVING or attempt.interruption is Interruption.RELEASED:
             return  # hand_back gives it back, or has done so: it is somebody else's now
         del self._active[attempt.key]
         try:
-            self._conclude(attempt, attempt.ending, task)
+            self._conclude(attempt, attempt.interruption, task)
         finally:
             if not self._active:
                 self._drained.set()
@@ -231,7 +233,7 @@ class Worker:
     def _conclude(
         self,
         attempt: Attempt,
-        ending: Literal[Ending.LOST, Ending.CANCELLED] | None,
+        ending: Literal[Interruption.LOST, Interruption.CANCELLED] | None,
         task: asyncio.Task[BaseException | None],
     ) -> None:
         match ending:
@@ -239,10 +241,10 @@ class Worker:
                 error = asyncio.CancelledError("the task cancelled itself") if task.cancelled() else task.result()
                 outcome = Succeeded() if error is None else self._after_failure(attempt.claim, error)
                 self._finish(self._settlement(attempt, outcome, error), error)
-            case Ending.CANCELLED:
+            case Interruption.CANCELLED:
                 error = None if task.cancelled() else task.result()
                 self._finish(self._settlement(attempt, Cancelled(), error), error)
-            case Ending.LOST:
+            case Interruption.LOST:
                 self._observer.notice(ClaimLost(node=self._node, claim=attempt.claim))
             case _:
                 assert_never(ending)
@@ -301,11 +303,11 @@ class Worker:
         claims = self._claims()
         if claims:
             extension = await self._queue.extend(claims, self._policy.claim_ttl)
-            self._interrupt(extension.lost, Ending.LOST)
-            self._interrupt(extension.cancelling, Ending.CANCELLED)
+            self._interrupt(extension.lost, Interruption.LOST)
+            self._interrupt(extension.cancelling, Interruption.CANCELLED)
         return self._policy.heartbeat.total_seconds()
 
-    def _interrupt(self, claims: Collection[Claim], ending: Ending) -> None:
+    def _interrupt(self, claims: Collection[Claim], ending: Interruption) -> None:
         for attempt in list(self._active.values()) if claims else ():  # in their order: a set's differs by process
             if attempt.claim in claims:
                 attempt.interrupt(ending)
@@ -331,9 +333,9 @@ class Worker:
     def break_off(self) -> None:
         """Interrupt what still executes, to be handed back."""
         for attempt in list(self._active.values()):
-            attempt.interrupt(Ending.LEAVING)
+            attempt.interrupt(Interruption.LEAVING)
 
-    async def hand_back(self, grace: float = 1.0) -> None:
+    async def release_running(self, grace: float = 1.0) -> None:
         """Interrupt what still executes and give it back to the queue: another worker may start it at once."""
         attempts = list(self._active.values())
         self.break_off()
@@ -345,7 +347,7 @@ class Worker:
             claims = [attempt.claim for attempt in left]
             lost = await self._queue.release(claims, timedelta(0), started=True)
             for attempt in left:
-                attempt.ending = Ending.HANDED_BACK  # also one that was interrupted before, for another reason
+                attempt.interruption = Interruption.RELEASED  # also one that was interrupted before, for another reason
                 self._active.pop(attempt.key, None)
             self._notice_released(claims, lost, "shutting down")
 

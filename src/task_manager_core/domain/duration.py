@@ -10,7 +10,7 @@ Length = float | timedelta
 """Seconds, or a timedelta."""
 
 
-def length(field: str, value: object, must: str = "must be a timedelta or a number of seconds") -> timedelta:
+def duration(field: str, value: object, must: str = "must be a timedelta or a number of seconds") -> timedelta:
     """The length. Errors: DefinitionError for anything else, and for one below zero."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:

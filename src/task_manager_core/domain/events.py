@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import NodeId, TaskKey
-from task_manager_core.domain.leadership import Term, Turn
-from task_manager_core.domain.planning import Advance
+from task_manager_core.domain.leadership import LeadershipTransition, Term
+from task_manager_core.domain.planning import SlotDecision
 from task_manager_core.domain.reconciliation import Finding
 from task_manager_core.domain.run import Claim, Settlement
 
@@ -25,7 +25,7 @@ class TermEnded:
 
     node: NodeId
     term: Term
-    turn: Turn
+    turn: LeadershipTransition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class SlotsDecided:
     """The store accepted a decision."""
 
     node: NodeId
-    advance: Advance
+    advance: SlotDecision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

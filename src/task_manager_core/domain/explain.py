@@ -13,9 +13,9 @@ from datetime import datetime
 from enum import Enum
 
 from task_manager_core.domain.observation import LiveRun, Snapshot, TaskView
-from task_manager_core.domain.planning import Advance, DueTask, SkipReason, advance
+from task_manager_core.domain.planning import DueTask, SkipReason, SlotDecision, decide_slots
 from task_manager_core.domain.run import RunState
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 
 
 class ReasonCode(Enum):
@@ -51,17 +51,17 @@ class Explanation:
     reasons: tuple[Reason, ...]
 
 
-def explain(task: Task, view: TaskView, snapshot: Snapshot) -> Explanation:
+def explain(task: TaskDefinition, view: TaskView, snapshot: Snapshot) -> Explanation:
     """The ordered reasons, from the state that a snapshot shows."""
     return Explanation(
-        next_slot=None if view.plan is None else view.plan.slot,
-        due_at=None if view.plan is None else view.plan.due_at,
+        next_slot=None if view.next_slot is None else view.next_slot.slot,
+        due_at=None if view.next_slot is None else view.next_slot.due_at,
         reasons=tuple(_reasons(task, view, snapshot)),
     )
 
 
-def _reasons(task: Task, view: TaskView, snapshot: Snapshot) -> Iterator[Reason]:
-    if view.plan is None:
+def _reasons(task: TaskDefinition, view: TaskView, snapshot: Snapshot) -> Iterator[Reason]:
+    if view.next_slot is None:
         yield Reason(code=ReasonCode.ENDED, text="the schedule has no slot left")
     if view.retired:
         yield Reason(code=ReasonCode.RETIRED, text="no living process declares this static task: it is not scheduled")
@@ -73,11 +73,11 @@ def _reasons(task: Task, view: TaskView, snapshot: Snapshot) -> Iterator[Reason]
         yield Reason(code=ReasonCode.NO_WORKER, text=f"no living process can call {task.function!r}: runs stay queued")
     for run in view.live:
         yield _of_run(task, run, snapshot)
-    if view.plan is not None and not view.retired:
+    if view.next_slot is not None and not view.retired:
         yield _of_decision(task, view, snapshot)
 
 
-def _of_run(task: Task, run: LiveRun, snapshot: Snapshot) -> Reason:
+def _of_run(task: TaskDefinition, run: LiveRun, snapshot: Snapshot) -> Reason:
     name = f"run {run.run} (attempt {run.attempt})"
     match run.state:
         case RunState.RUNNING:
@@ -100,7 +100,7 @@ def _of_run(task: Task, run: LiveRun, snapshot: Snapshot) -> Reason:
             return Reason(code=ReasonCode.QUEUED, text=f"{name} is queued: {queue}{_expiry(task, run, snapshot.now)}")
 
 
-def _expiry(task: Task, run: LiveRun, now: datetime) -> str:
+def _expiry(task: TaskDefinition, run: LiveRun, now: datetime) -> str:
     """As the task is defined now: a snapshot shows no run as it was dispatched."""
     start_by = None if run.slot is None or run.attempt > 1 else task.run_of_slot(run.slot, 0).start_by
     if start_by is None:
@@ -110,17 +110,19 @@ def _expiry(task: Task, run: LiveRun, now: datetime) -> str:
     return f"; it expires unless it is started by {_show(start_by)}"
 
 
-def _of_decision(task: Task, view: TaskView, snapshot: Snapshot) -> Reason:
+def _of_decision(task: TaskDefinition, view: TaskView, snapshot: Snapshot) -> Reason:
     """What the scheduler would decide about the next slot if what lives now still lived when it is due."""
-    assert view.plan is not None
-    decision = advance(task, due_of(view), max(snapshot.now, view.plan.due_at))
-    slot = _show(view.plan.slot)
-    run = task.run_of_slot(view.plan.slot, view.version)
-    if any(run.id == dispatched.id for dispatched in decision.fire):
-        return Reason(code=ReasonCode.DISPATCHES, text=f"slot {slot} will be dispatched at {_show(view.plan.due_at)}")
+    assert view.next_slot is not None
+    decision = decide_slots(task, due_of(view), max(snapshot.now, view.next_slot.due_at))
+    slot = _show(view.next_slot.slot)
+    run = task.run_of_slot(view.next_slot.slot, view.version)
+    if any(run.id == dispatched.id for dispatched in decision.dispatch):
+        return Reason(
+            code=ReasonCode.DISPATCHES, text=f"slot {slot} will be dispatched at {_show(view.next_slot.due_at)}"
+        )
     if decision.hold is not None and decision.hold.id == run.id:
         return Reason(code=ReasonCode.HOLDS, text=f"slot {slot} will be held if the live run has not ended")
-    reason = _skip_reason(decision, view.plan.slot)
+    reason = _skip_reason(decision, view.next_slot.slot)
     return Reason(
         code=ReasonCode.SKIPS, text=f"slot {slot} will be skipped{_CONDITIONS.get(reason, '')}: {reason.value}"
     )
@@ -132,20 +134,20 @@ _CONDITIONS = {
 }
 
 
-def _skip_reason(decision: Advance, slot: datetime) -> SkipReason:
+def _skip_reason(decision: SlotDecision, slot: datetime) -> SkipReason:
     return next(skip.reason for skip in decision.skipped if skip.first <= slot <= skip.last)
 
 
 def due_of(view: TaskView) -> DueTask:
     """What an agenda would say of a task that looks like this when its next slot is due. A retry that goes before waits
     no longer."""
-    assert view.plan is not None
-    due_at = view.plan.due_at
+    assert view.next_slot is not None
+    due_at = view.next_slot.due_at
     held = sum(run.state is RunState.HELD for run in view.live)
     return DueTask(
         key=view.key,
         version=view.version,
-        slot=view.plan.slot,
+        slot=view.next_slot.slot,
         due_at=due_at,
         paused=view.paused,
         resumed_at=view.resumed_at,

@@ -37,7 +37,7 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldByOther:
     """The answer to a bid while somebody else's lease lives."""
 
     holder: NodeId
@@ -49,14 +49,14 @@ class Fenced:
     """The store's answer to a write that carried a stale term: nothing was changed."""
 
 
-class Stage(Enum):
+class LeadershipState(Enum):
     """What a node is."""
 
     FOLLOWER = "follower"
     LEADER = "leader"
 
 
-class Turn(Enum):
+class LeadershipTransition(Enum):
     """What changes a stage."""
 
     WON = "won"
@@ -65,16 +65,16 @@ class Turn(Enum):
     RESIGNED = "resigned"
 
 
-TRANSITIONS: dict[tuple[Stage, Turn], Stage] = {
-    (Stage.FOLLOWER, Turn.WON): Stage.LEADER,
-    (Stage.LEADER, Turn.LOST): Stage.FOLLOWER,
-    (Stage.LEADER, Turn.EXPIRED): Stage.FOLLOWER,
-    (Stage.LEADER, Turn.RESIGNED): Stage.FOLLOWER,
+TRANSITIONS: dict[tuple[LeadershipState, LeadershipTransition], LeadershipState] = {
+    (LeadershipState.FOLLOWER, LeadershipTransition.WON): LeadershipState.LEADER,
+    (LeadershipState.LEADER, LeadershipTransition.LOST): LeadershipState.FOLLOWER,
+    (LeadershipState.LEADER, LeadershipTransition.EXPIRED): LeadershipState.FOLLOWER,
+    (LeadershipState.LEADER, LeadershipTransition.RESIGNED): LeadershipState.FOLLOWER,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Reign:
+class TrustedTerm:
     """A term with the local instants that bound its use. Instants are seconds of the node's monotonic clock."""
 
     term: Term
@@ -82,7 +82,7 @@ class Reign:
     renew_at: float
 
     @classmethod
-    def granted(cls, term: Term, *, asked_at: float, policy: LeadershipPolicy) -> Reign:
+    def granted(cls, term: Term, *, asked_at: float, policy: LeadershipPolicy) -> TrustedTerm:
         """The reign after a grant or renewal whose request was sent at `asked_at`."""
         return cls(
             term=term,
@@ -120,7 +120,7 @@ class Rest:
     seconds: float
 
 
-def decide(reign: Reign | None, now: float) -> Campaign | Renew | StepDown | Rest:
+def decide(reign: TrustedTerm | None, now: float) -> Campaign | Renew | StepDown | Rest:
     """The next step of an elector at the local monotonic instant `now`."""
     if reign is None:
         return Campaign()
@@ -131,6 +131,6 @@ def decide(reign: Reign | None, now: float) -> Campaign | Renew | StepDown | Res
     return Rest(reign.renew_at - now)
 
 
-def patience(held: Held, policy: LeadershipPolicy) -> timedelta:
+def bid_delay(held: HeldByOther, policy: LeadershipPolicy) -> timedelta:
     """How long a follower waits before its next bid: until the lease could be free, at most the retry interval."""
     return min(max(held.remaining, timedelta(milliseconds=10)), policy.retry_interval)

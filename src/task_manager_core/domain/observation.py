@@ -8,9 +8,9 @@ from datetime import datetime
 
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Term
-from task_manager_core.domain.planning import Plan, SkipReason
+from task_manager_core.domain.planning import NextSlot, SkipReason
 from task_manager_core.domain.run import RunState
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class TaskView:
 
     key: TaskKey
     version: int
-    plan: Plan | None
+    next_slot: NextSlot | None
     decided: datetime | None = None
     paused: bool = False
     resumed_at: datetime | None = None
@@ -65,7 +65,7 @@ class Presence:
     tasks: frozenset[TaskKey]
     functions: frozenset[FunctionKey]
 
-    def can_execute(self, task: Task) -> bool:
+    def can_execute(self, task: TaskDefinition) -> bool:
         return (
             (FunctionKey(task.key.group, task.function) in self.functions) if task.dynamic else task.key in self.tasks
         )

@@ -19,7 +19,7 @@ from typing import assert_never
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap
 from task_manager_core.domain.run import Run
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 
 SLOTS_PER_DECISION = 1000
 """A long outage of a frequent task is worked off in steps of this many slots, so that no step blocks a process."""
@@ -48,7 +48,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class NextSlot:
     """The next slot of a task and the instant (slot + jitter) from which it may be dispatched."""
 
     slot: datetime
@@ -85,7 +85,7 @@ class Agenda:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advance:
+class SlotDecision:
     """The decision about the due slots of one task.
 
     Valid only while the task is at `version` with next slot `slot`, is not paused (if anything is dispatched), and its
@@ -95,47 +95,49 @@ class Advance:
     key: TaskKey
     version: int
     slot: datetime
-    fire: tuple[Run, ...] = ()
+    dispatch: tuple[Run, ...] = ()
     hold: Run | None = None
     skipped: tuple[Skipped, ...] = ()
-    plan: Plan | None = None
+    next_slot: NextSlot | None = None
 
     @property
     def last(self) -> datetime | None:
         """The last slot that this decision accounts for."""
-        runs = self.fire if self.hold is None else (*self.fire, self.hold)
+        runs = self.dispatch if self.hold is None else (*self.dispatch, self.hold)
         slots = [run.slot for run in runs if run.slot is not None]
         return max((*slots, *(skip.last for skip in self.skipped)), default=None)
 
     @property
     def slots(self) -> int:
         """How many slots this decision accounts for."""
-        return len(self.fire) + (self.hold is not None) + sum(skip.count for skip in self.skipped)
+        return len(self.dispatch) + (self.hold is not None) + sum(skip.count for skip in self.skipped)
 
 
-def plan_after(task: Task, instant: datetime) -> Plan | None:
+def next_slot_after(task: TaskDefinition, instant: datetime) -> NextSlot | None:
     """The first slot after an instant, or None when the schedule has ended."""
     slot = task.schedule.next_after(instant)
-    return None if slot is None else Plan(slot=slot, due_at=task.schedule.due_at(task.key, slot))
+    return None if slot is None else NextSlot(slot=slot, due_at=task.schedule.due_at(task.key, slot))
 
 
-def first_plan(task: Task, now: datetime) -> Plan | None:
+def first_slot(task: TaskDefinition, now: datetime) -> NextSlot | None:
     """The plan of a task that nobody has seen before: its first slot to come, or `now` if it runs on start.
 
     A task that runs on start does so within the bounds of its schedule only.
     """
     if task.run_on_start and task.schedule.holds(now):
-        return Plan(slot=now, due_at=now)
-    return plan_after(task, now)
+        return NextSlot(slot=now, due_at=now)
+    return next_slot_after(task, now)
 
 
-def given_up(task: Task, plan: Plan | None, now: datetime, reason: SkipReason) -> tuple[Skipped | None, Plan | None]:
+def abandoned_slots(
+    task: TaskDefinition, plan: NextSlot | None, now: datetime, reason: SkipReason
+) -> tuple[Skipped | None, NextSlot | None]:
     """The slots up to `now` that nobody will decide about, because their schedule or their store is gone: at most a
     step of them, and the plan that follows."""
     slots: list[datetime] = []
     while plan is not None and plan.slot <= now and len(slots) < SLOTS_PER_DECISION:
         slots.append(plan.slot)
-        plan = plan_after(task, plan.slot)
+        plan = next_slot_after(task, plan.slot)
     if not slots:
         return None, plan
     return Skipped(first=slots[0], last=slots[-1], count=len(slots), reason=reason), plan
@@ -164,7 +166,7 @@ class _Sorting:
         self.left = [one for one in self.left if one.slot not in self.skipped]
 
 
-def advance(task: Task, due: DueTask, now: datetime) -> Advance:
+def decide_slots(task: TaskDefinition, due: DueTask, now: datetime) -> SlotDecision:
     """Decide about every slot of the task that is due at the store's `now`."""
     slots, plan = _due_slots(task, due, now)
     slots, plan, more = _step(task, slots, plan, now)
@@ -184,41 +186,41 @@ def advance(task: Task, due: DueTask, now: datetime) -> Advance:
     fire, hold, overlapping = _room(task.overlap, sorting.left, due)
     sorting.skip(overlapping, SkipReason.OVERLAP)
 
-    return Advance(
+    return SlotDecision(
         key=task.key,
         version=due.version,
         slot=due.slot,
-        fire=tuple(task.run_of_slot(one.slot, due.version, one.opens_at) for one in fire),
+        dispatch=tuple(task.run_of_slot(one.slot, due.version, one.opens_at) for one in fire),
         hold=None if hold is None else task.run_of_slot(hold.slot, due.version, hold.opens_at),
         skipped=_ranges([one.slot for one in slots], sorting.skipped),
-        plan=plan,
+        next_slot=plan,
     )
 
 
-def _due_slots(task: Task, due: DueTask, now: datetime) -> tuple[list[_DueSlot], Plan | None]:
+def _due_slots(task: TaskDefinition, due: DueTask, now: datetime) -> tuple[list[_DueSlot], NextSlot | None]:
     """The due slots from the next one on, at most a step of them, and the plan that follows."""
     slots: list[_DueSlot] = []
     opens_at = due.due_at
-    plan: Plan | None = Plan(slot=due.slot, due_at=due.due_at)
+    plan: NextSlot | None = NextSlot(slot=due.slot, due_at=due.due_at)
     while plan is not None and len(slots) < SLOTS_PER_DECISION and (not slots or plan.due_at <= now):
         opens_at = max(opens_at, plan.due_at)
         slots.append(_DueSlot(slot=plan.slot, due_at=plan.due_at, opens_at=opens_at))
-        plan = plan_after(task, plan.slot)
+        plan = next_slot_after(task, plan.slot)
     if plan is not None and plan.due_at < opens_at:
-        plan = Plan(slot=plan.slot, due_at=opens_at)
+        plan = NextSlot(slot=plan.slot, due_at=opens_at)
     return slots, plan
 
 
 def _step(
-    task: Task, slots: list[_DueSlot], plan: Plan | None, now: datetime
-) -> tuple[list[_DueSlot], Plan | None, bool]:
+    task: TaskDefinition, slots: list[_DueSlot], plan: NextSlot | None, now: datetime
+) -> tuple[list[_DueSlot], NextSlot | None, bool]:
     """Of a full step of missed slots leave the newest for the next step, which alone knows whether they are the newest
     of all; the last answer is whether some were left."""
     if len(slots) < SLOTS_PER_DECISION or plan is None or not _missed(task.catch_up, slots[-1], now):
         return slots, plan, False
     keep = task.catch_up.limit
     first = slots[-keep]
-    return slots[:-keep], Plan(slot=first.slot, due_at=first.opens_at), True
+    return slots[:-keep], NextSlot(slot=first.slot, due_at=first.opens_at), True
 
 
 def _missed(policy: CatchUp, one: _DueSlot, now: datetime) -> bool:

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.observation import Presence, Snapshot
 from task_manager_core.domain.run import RunState
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ def undeclared(scheduled: Collection[TaskKey], living: Iterable[Presence]) -> fr
     return frozenset(scheduled).difference(*(node.tasks for node in living))
 
 
-def diagnose(snapshot: Snapshot, tasks: Mapping[TaskKey, Task], patience: timedelta) -> tuple[Finding, ...]:
+def diagnose(snapshot: Snapshot, tasks: Mapping[TaskKey, TaskDefinition], patience: timedelta) -> tuple[Finding, ...]:
     """Name what is wrong. `patience`: how late a slot may be before it is worth a word.
 
     While a living node cannot be understood, no task is a stray: that node may declare it.
@@ -65,8 +65,8 @@ def diagnose(snapshot: Snapshot, tasks: Mapping[TaskKey, Task], patience: timede
         unknown = snapshot.unreadable or any(view.key in node.tasks for node in snapshot.nodes)
         if task is not None and not task.dynamic and not view.retired and not unknown:
             findings.append(Stray(key=view.key))
-        if view.plan is not None and not view.retired and snapshot.now - view.plan.due_at > patience:
-            findings.append(Overdue(key=view.key, slot=view.plan.slot, late=snapshot.now - view.plan.due_at))
+        if view.next_slot is not None and not view.retired and snapshot.now - view.next_slot.due_at > patience:
+            findings.append(Overdue(key=view.key, slot=view.next_slot.slot, late=snapshot.now - view.next_slot.due_at))
         findings.extend(
             Orphaned(key=view.key, run=run.run, worker=run.worker)
             for run in view.live

@@ -45,7 +45,7 @@ class RunState(Enum):
     EXPIRED = "expired"
 
 
-class RunTurn(Enum):
+class RunTransition(Enum):
     """What moves a run."""
 
     FREED = "freed"
@@ -63,21 +63,21 @@ class RunTurn(Enum):
 
 TERMINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.EXPIRED})
 
-TRANSITIONS: dict[tuple[RunState, RunTurn], RunState] = {
-    (RunState.HELD, RunTurn.FREED): RunState.QUEUED,
-    (RunState.HELD, RunTurn.CANCELLED): RunState.CANCELLED,
-    (RunState.QUEUED, RunTurn.CLAIMED): RunState.RUNNING,
-    (RunState.QUEUED, RunTurn.CANCELLED): RunState.CANCELLED,
-    (RunState.RUNNING, RunTurn.SUCCEEDED): RunState.SUCCEEDED,
-    (RunState.RUNNING, RunTurn.RETRIED): RunState.WAITING,
-    (RunState.RUNNING, RunTurn.EXHAUSTED): RunState.FAILED,
-    (RunState.RUNNING, RunTurn.CANCELLED): RunState.CANCELLED,
-    (RunState.RUNNING, RunTurn.EXPIRED): RunState.EXPIRED,
-    (RunState.RUNNING, RunTurn.RELEASED): RunState.QUEUED,
-    (RunState.RUNNING, RunTurn.POSTPONED): RunState.WAITING,
-    (RunState.RUNNING, RunTurn.LOST): RunState.QUEUED,
-    (RunState.WAITING, RunTurn.DUE): RunState.QUEUED,
-    (RunState.WAITING, RunTurn.CANCELLED): RunState.CANCELLED,
+TRANSITIONS: dict[tuple[RunState, RunTransition], RunState] = {
+    (RunState.HELD, RunTransition.FREED): RunState.QUEUED,
+    (RunState.HELD, RunTransition.CANCELLED): RunState.CANCELLED,
+    (RunState.QUEUED, RunTransition.CLAIMED): RunState.RUNNING,
+    (RunState.QUEUED, RunTransition.CANCELLED): RunState.CANCELLED,
+    (RunState.RUNNING, RunTransition.SUCCEEDED): RunState.SUCCEEDED,
+    (RunState.RUNNING, RunTransition.RETRIED): RunState.WAITING,
+    (RunState.RUNNING, RunTransition.EXHAUSTED): RunState.FAILED,
+    (RunState.RUNNING, RunTransition.CANCELLED): RunState.CANCELLED,
+    (RunState.RUNNING, RunTransition.EXPIRED): RunState.EXPIRED,
+    (RunState.RUNNING, RunTransition.RELEASED): RunState.QUEUED,
+    (RunState.RUNNING, RunTransition.POSTPONED): RunState.WAITING,
+    (RunState.RUNNING, RunTransition.LOST): RunState.QUEUED,
+    (RunState.WAITING, RunTransition.DUE): RunState.QUEUED,
+    (RunState.WAITING, RunTransition.CANCELLED): RunState.CANCELLED,
 }
 
 
@@ -179,12 +179,12 @@ STATUS_OF_OUTCOME: dict[type[Outcome], AttemptStatus] = {
     Expired: AttemptStatus.EXPIRED,
 }
 
-TURN_OF_OUTCOME: dict[type[Outcome], RunTurn] = {
-    Succeeded: RunTurn.SUCCEEDED,
-    Retried: RunTurn.RETRIED,
-    Exhausted: RunTurn.EXHAUSTED,
-    Cancelled: RunTurn.CANCELLED,
-    Expired: RunTurn.EXPIRED,
+TRANSITION_OF_OUTCOME: dict[type[Outcome], RunTransition] = {
+    Succeeded: RunTransition.SUCCEEDED,
+    Retried: RunTransition.RETRIED,
+    Exhausted: RunTransition.EXHAUSTED,
+    Cancelled: RunTransition.CANCELLED,
+    Expired: RunTransition.EXPIRED,
 }
 
 

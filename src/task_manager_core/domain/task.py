@@ -82,7 +82,7 @@ def _is_list(value: object) -> TypeGuard[Sequence[object]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class TaskDefinition:
     """A definition.
 
     `kwargs` is the canonical JSON text of an object. `dynamic` tasks live in the store until removed; static ones are
@@ -167,8 +167,8 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredTask:
+class VersionedDefinition:
     """A definition as the catalogue holds it. Versions strictly increase over all tasks of a store."""
 
-    task: Task
+    definition: TaskDefinition
     version: int

@@ -7,13 +7,13 @@ An exception means "unknown": asking again with the same arguments is always saf
 """
 
 from task_manager_core.ports.backend import Backend, Capabilities, OpenBackend
-from task_manager_core.ports.catalogue import CHANGES_REMEMBERED, Catalogue, Changes, Conflict, Definition
+from task_manager_core.ports.catalogue import CHANGES_REMEMBERED, Catalogue, Changes, Conflict, DefinitionWrite
 from task_manager_core.ports.clock import Clock
-from task_manager_core.ports.dispatch import Schedule
+from task_manager_core.ports.dispatch import Dispatch
 from task_manager_core.ports.history import History
 from task_manager_core.ports.leadership import Leadership
-from task_manager_core.ports.membership import Attendance
-from task_manager_core.ports.notifier import Signals
+from task_manager_core.ports.membership import Membership
+from task_manager_core.ports.notifier import Notifier
 from task_manager_core.ports.observer import Observer
 from task_manager_core.ports.run_queue import (
     REPEAT_MEMORY,
@@ -30,7 +30,6 @@ __all__ = [
     "REPEAT_MEMORY",
     "REQUEST_MEMORY",
     "AskedOtherwise",
-    "Attendance",
     "Backend",
     "Cancelling",
     "Capabilities",
@@ -38,14 +37,15 @@ __all__ = [
     "Changes",
     "Clock",
     "Conflict",
-    "Definition",
+    "DefinitionWrite",
+    "Dispatch",
     "Enqueued",
     "Extension",
     "History",
     "Leadership",
+    "Membership",
+    "Notifier",
     "Observer",
     "OpenBackend",
     "RunQueue",
-    "Schedule",
-    "Signals",
 ]

@@ -14,11 +14,11 @@ from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.policy import Retention
 from task_manager_core.ports.catalogue import Catalogue
 from task_manager_core.ports.clock import Clock
-from task_manager_core.ports.dispatch import Schedule
+from task_manager_core.ports.dispatch import Dispatch
 from task_manager_core.ports.history import History
 from task_manager_core.ports.leadership import Leadership
-from task_manager_core.ports.membership import Attendance
-from task_manager_core.ports.notifier import Signals
+from task_manager_core.ports.membership import Membership
+from task_manager_core.ports.notifier import Notifier
 from task_manager_core.ports.run_queue import RunQueue
 
 
@@ -60,11 +60,11 @@ class Backend:
     capabilities: Capabilities
     leadership: Leadership
     catalogue: Catalogue
-    schedule: Schedule
+    dispatch: Dispatch
     queue: RunQueue
     history: History
-    attendance: Attendance
-    signals: Signals
+    membership: Membership
+    notifier: Notifier
     unreadable: Callable[[], Collection[BackendCorrupt]] = _nothing
 
 

@@ -8,12 +8,12 @@ from typing import Protocol
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
-from task_manager_core.domain.planning import Plan, Skipped
-from task_manager_core.domain.task import StoredTask, Task
+from task_manager_core.domain.planning import NextSlot, Skipped
+from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Definition:
+class DefinitionWrite:
     """A definition to be written.
 
     `expected` is the version that the writer has seen, 0 for none. With `replan` the next slot becomes `plan` (None:
@@ -21,10 +21,10 @@ class Definition:
     gives up, the first of them the stored next slot.
     """
 
-    task: Task
+    definition: TaskDefinition
     expected: int
     replan: bool
-    plan: Plan | None = None
+    next_slot: NextSlot | None = None
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -56,7 +56,7 @@ class Changes:
     version: int
     incarnation: int
     complete: bool
-    changed: tuple[StoredTask, ...]
+    changed: tuple[VersionedDefinition, ...]
     retired: frozenset[TaskKey]
     total: int
     removed: frozenset[TaskKey] = frozenset()
@@ -65,7 +65,7 @@ class Changes:
     @property
     def keys(self) -> frozenset[TaskKey]:
         """The tasks that exist as far as these changes tell: all of them in a complete reading."""
-        return frozenset(stored.task.key for stored in self.changed) | self.retired | self.unreadable
+        return frozenset(stored.definition.key for stored in self.changed) | self.retired | self.unreadable
 
 
 class Catalogue(Protocol):
@@ -91,7 +91,7 @@ class Catalogue(Protocol):
         a reader at a version that the store has forgotten, or never gave out, gets a complete reading.
     """
 
-    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+    async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
         """Write definitions, each on its own; the answer is its version. Errors: BackendUnavailable."""
         ...
 

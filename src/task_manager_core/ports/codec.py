@@ -22,7 +22,7 @@ from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap, Prior
 from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap, Rule
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, Run
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports.reader import VERSION, Reader, instant, is_list, milliseconds, span
 
 __all__ = [
@@ -66,7 +66,7 @@ def _dump(value: Mapping[str, Json]) -> str:
 # -- definitions ------------------------------------------------------------------------------------------------------
 
 
-def encode_task(task: Task) -> str:
+def encode_task(task: TaskDefinition) -> str:
     return _dump(
         {
             "group": task.key.group,
@@ -94,11 +94,11 @@ def encode_task(task: Task) -> str:
 
 
 @lru_cache(maxsize=65536)
-def decode_task(text: str) -> Task:
+def decode_task(text: str) -> TaskDefinition:
     reader = Reader.of("a definition", text)
     catch_up = reader.inner("catch_up")
     try:
-        return Task(
+        return TaskDefinition(
             key=TaskKey(reader.text("group"), reader.text("name")),
             schedule=_read_schedule(reader.inner("schedule")),
             function=reader.text("function"),

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
-from task_manager_core.domain.planning import Advance, Agenda
+from task_manager_core.domain.planning import Agenda, SlotDecision
 
 
-class Schedule(Protocol):
+class Dispatch(Protocol):
     """Laws:
 
     1. The agenda shows tasks whose next slot is due by the store's time, the earliest first, at most `limit` after the
@@ -32,7 +32,7 @@ class Schedule(Protocol):
         """Read what is due. Errors: BackendUnavailable."""
         ...
 
-    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+    async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         """Keep decisions, each on its own; False for one that was overtaken. Errors: BackendUnavailable."""
         ...
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.leadership import Held, Term
+from task_manager_core.domain.leadership import HeldByOther, Term
 
 
 class Leadership(Protocol):
@@ -23,7 +23,7 @@ class Leadership(Protocol):
     8. A lease ends after its length, also if the store's clock is set back meanwhile.
     """
 
-    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | Held:
+    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
         """Ask for a term of `ttl`. Errors: BackendUnavailable."""
         ...
 

@@ -9,7 +9,7 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.observation import Presence
 
 
-class Attendance(Protocol):
+class Membership(Protocol):
     """Laws:
 
     1. A node is among the living of a snapshot until `ttl` after its last announcement, or until it departs.

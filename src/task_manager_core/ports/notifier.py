@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Protocol
 
 
-class Signals(Protocol):
+class Notifier(Protocol):
     """Laws:
 
     1. A waiter returns soon after a resignation, a change of the catalogue or a request to cancel.

@@ -70,7 +70,7 @@ class RunQueue(Protocol):
     10. Each claim brings a fencing token of its own; within a run they strictly increase.
     11. Cancelling a run that nobody runs ends it at once; for a running one the worker learns it with its next
         extension.
-    12. Hastening makes waiting runs claimable now.
+    12. Promoting makes waiting runs claimable now.
     13. A run that somebody wants cancelled is not tried again: a retry, a release or a lost claim ends it.
     14. Claims of a worker that it does not know (their reply was lost) are given again when it says what it knows.
     15. A request under the id of a remembered run that asks for something else is refused whole: none of its runs is
@@ -135,7 +135,7 @@ class RunQueue(Protocol):
         """Cancel runs, each on its own. Errors: BackendUnavailable."""
         ...
 
-    async def hasten(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
+    async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         """Let the waiting runs of these tasks go now, in any order, all but the spared ones; the answer counts them.
 
         Errors: BackendUnavailable.

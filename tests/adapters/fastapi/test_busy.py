@@ -20,7 +20,7 @@ from fastapi_task_manager.api import errors as refusals
 from fastapi_task_manager.api import forecast
 from fastapi_task_manager.api import limiter as lanes
 from fastapi_task_manager.api import loop_lag as pulse
-from fastapi_task_manager.api.limiter import Lane
+from fastapi_task_manager.api.limiter import Limiter
 from fastapi_task_manager.errors import ProcessBusyError
 from fastapi_task_manager.schema.task import TaskDetailed, TaskStatistics
 from task_manager_core.domain.observation import Snapshot
@@ -143,10 +143,10 @@ async def counting() -> AsyncGenerator[Callable[[], int]]:
 
 
 async def test_a_lane_lets_so_many_in_so_many_wait_and_sends_the_others_away() -> None:
-    lane, entered, leave = Lane("things", width=2, waiting=1, patience=60), [0], asyncio.Event()
+    lane, entered, leave = Limiter("things", width=2, waiting=1, patience=60), [0], asyncio.Event()
 
     async def visit() -> None:
-        async with lane.place():
+        async with lane.admit():
             entered[0] += 1
             await leave.wait()
 
@@ -160,20 +160,20 @@ async def test_a_lane_lets_so_many_in_so_many_wait_and_sends_the_others_away() -
 
 
 async def test_a_wait_in_a_lane_ends() -> None:
-    lane = Lane("things", width=1, waiting=1, patience=0.01)
-    async with lane.place():
+    lane = Limiter("things", width=1, waiting=1, patience=0.01)
+    async with lane.admit():
         with pytest.raises(ProcessBusyError):
-            async with lane.place():
+            async with lane.admit():
                 pass
-    async with lane.place():
+    async with lane.admit():
         pass
 
 
 def test_a_lane_serves_one_event_loop_after_the_other() -> None:
-    lane = Lane("things", width=1, waiting=5, patience=60)
+    lane = Limiter("things", width=1, waiting=5, patience=60)
 
     async def visit() -> None:
-        async with lane.place():
+        async with lane.admit():
             await lane.slice(lambda _: None)
 
     async def visits() -> None:

@@ -288,7 +288,7 @@ def _setter(event: asyncio.Event) -> Callable[[], None]:
 
 
 def _stored(manager: TaskManager) -> set[str]:
-    return {stored.task.key.name for stored in manager.control.select(Selection())}
+    return {stored.definition.key.name for stored in manager.control.select(Selection())}
 
 
 async def test_a_manager_that_runs_is_refused_a_second_event_loop() -> None:

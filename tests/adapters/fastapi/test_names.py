@@ -8,11 +8,11 @@ import pytest
 
 from fastapi_task_manager import TaskGroup
 from task_manager_core.domain.identity import TaskKey
-from task_manager_core.domain.planning import first_plan
+from task_manager_core.domain.planning import first_slot
 from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
-from task_manager_core.ports import Definition
+from task_manager_core.domain.task import TaskDefinition
+from task_manager_core.ports import DefinitionWrite
 from task_manager_core.testing import ManualClock
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import answer, build, serving
@@ -73,11 +73,11 @@ async def test_what_an_older_version_stored_is_shown_runs_and_can_be_changed_and
     store = MemoryStore()
     async with store.open(clock=(clock := ManualClock()), retention=Retention()) as backend:
         for name in UNCLEAR:
-            task = Task(
+            task = TaskDefinition(
                 key=TaskKey("g", name), schedule=Schedule.cron("0 0 1 1 *"), function="f", tags=(name,), dynamic=True
             )
-            plan = first_plan(task, clock.now())
-            await backend.catalogue.put([Definition(task=task, expected=0, replan=True, plan=plan)])
+            plan = first_slot(task, clock.now())
+            await backend.catalogue.put([DefinitionWrite(definition=task, expected=0, replan=True, next_slot=plan)])
     ran: list[int] = []
     group = TaskGroup("g")
     group.register_function("f")(lambda: ran.append(1))

@@ -18,7 +18,7 @@ from fastapi_task_manager.clock import SystemClock
 from fastapi_task_manager.signals import END_SIGNALS, MOST_LINKS, EndSignals, Listener
 from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, RunStarted, TermEnded
 from task_manager_core.domain.identity import TaskKey
-from task_manager_core.domain.leadership import Turn
+from task_manager_core.domain.leadership import LeadershipTransition
 from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import RunState, Succeeded
 from task_manager_core.testing import Recorder
@@ -113,7 +113,7 @@ async def test_at_the_signal_the_node_resigns_and_claims_no_more_and_what_runs_g
     async with programs() as [one]:
         send(number)
         await wait_until_async(lambda: one.events.of(TermEnded), "it has resigned")
-        assert one.events.one(TermEnded).turn is Turn.RESIGNED
+        assert one.events.one(TermEnded).turn is LeadershipTransition.RESIGNED
         assert one.manager.is_running
         health = await one.manager.health_check()
         assert (health.status, health.is_leader) == ("unhealthy", False)
@@ -278,7 +278,7 @@ async def test_off_the_main_thread_no_handler_is_installed_and_the_lifespan_does
             assert signal.getsignal(signal.SIGTERM) is server
             one.door.set()
             await one.manager.stop()
-            assert one.events.one(TermEnded).turn is Turn.RESIGNED
+            assert one.events.one(TermEnded).turn is LeadershipTransition.RESIGNED
 
     await asyncio.to_thread(asyncio.run, program())
     assert signal.getsignal(signal.SIGTERM) is server

@@ -67,7 +67,7 @@ def test_a_manager_is_simulated_with_its_configuration_and_does_not_notice() -> 
     assert not manager.is_running
     assert not report.overlaps()
     assert report.lateness("backup__2") > 50 * MINUTE
-    assert report.circumstances.places == 1
+    assert report.settings.places == 1
     # Whatever is added later reaches the manager alone.
     group.add_task("@hourly", name="later")(lambda: None)
 

@@ -39,7 +39,7 @@ class MovedRedis:
         self.client.shift -= delta // _MILLISECOND
 
     async def now(self) -> datetime:
-        return (await self.backend.schedule.agenda(0)).now
+        return (await self.backend.dispatch.agenda(0)).now
 
     async def wipe(self) -> Backend:
         """Lose everything, as a FLUSHALL does."""

@@ -50,7 +50,7 @@ async def test_forgotten_scripts_are_taught_again(own_redis_server: RedisServer,
             lambda: store.settle(claim),
             lambda: store.enqueue(run(task(), "2")),
             store.claim,
-            store.picture,
+            store.state,
         ):
             client.script_flush()
             assert await verb()
@@ -199,7 +199,7 @@ async def test_a_restart_that_nobody_noticed_costs_nothing(own_redis_server: Red
 async def test_who_waits_learns_of_the_death(own_redis_server: RedisServer, store: Store) -> None:
     waiting = [
         asyncio.ensure_future(store.queue.claim(WORKER, 10, HOUR)),
-        asyncio.ensure_future(store.signals.wait(HOUR)),
+        asyncio.ensure_future(store.notifier.wait(HOUR)),
     ]
     with own_redis_server.client() as client:
         await wait_until_async(lambda: client.info("clients")["blocked_clients"] == 2, "both wait")
@@ -228,7 +228,7 @@ async def test_those_who_wait_starve_nobody(store: Store) -> None:
     waiting: list[asyncio.Task[object]] = []
     for number in range(100):
         waiting.append(asyncio.create_task(store.queue.claim(NodeId(f"{number}"), 10, HOUR)))
-        waiting.append(asyncio.create_task(store.signals.wait(HOUR)))
+        waiting.append(asyncio.create_task(store.notifier.wait(HOUR)))
     for _ in range(10):
         await asyncio.gather(*(store.now() for _ in range(20)))  # each has the time of one request
     for waiter in waiting:

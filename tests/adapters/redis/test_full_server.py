@@ -83,16 +83,16 @@ async def test_a_full_server_keeps_the_leader_the_living_and_the_readers(store: 
     await store.define(exclusive(), await store.slot(-SECOND))
     await store.define(task("other"))
     await store.settle(await store.take(run(exclusive(), "waits")), Retried(HOUR))
-    await store.attendance.announce(presence("node"), TTL)
+    await store.membership.announce(presence("node"), TTL)
     term = await store.lead(ttl=TTL)
     server.config_set("maxmemory", 1)
     server.delete("{tests}:due")
     for _ in range(2):
         assert await store.leadership.renew(term, TTL)
-        await store.attendance.announce(presence("node"), TTL)
-        await store.attendance.announce(presence("another"), TTL)
+        await store.membership.announce(presence("node"), TTL)
+        await store.membership.announce(presence("another"), TTL)
         assert {view.key for view in (await store.history.snapshot()).tasks} == {key(), key("other")}
-        assert [due.key for due in (await store.schedule.agenda(10)).due] == [key()]
+        assert [due.key for due in (await store.dispatch.agenda(10)).due] == [key()]
         changes = await store.catalogue.load(0)
         assert changes is not None
         assert changes.keys == {key(), key("other")}
@@ -103,7 +103,7 @@ async def test_a_full_server_keeps_the_leader_the_living_and_the_readers(store: 
     term = await store.lead()
     await store.advance(HOUR)
     assert (await store.states(key())).popitem()[1] is RunState.QUEUED
-    await store.attendance.depart(WORKER)
+    await store.membership.depart(WORKER)
     assert await store.catalogue.remove([key()]) == {key()}
 
 

@@ -130,12 +130,12 @@ async def cancel(store: Store) -> Verb:
     return lambda: store.queue.cancel(unwanted)
 
 
-async def hasten(store: Store) -> Verb:
+async def promote(store: Store) -> Verb:
     await store.define(task())
     claims = [await store.take(one) for one in runs(task(), 2)]
     await store.settle(claims[0], Retried(HOUR))
     await store.release(claims[1], HOUR)
-    return lambda: store.queue.hasten([key()])
+    return lambda: store.queue.promote([key()])
 
 
 async def claim(store: Store) -> Verb:
@@ -192,13 +192,13 @@ async def remove(store: Store) -> Verb:
 
 async def pause(store: Store) -> Verb:
     await store.define(task())
-    return lambda: store.schedule.pause([key()])
+    return lambda: store.dispatch.pause([key()])
 
 
 async def resume(store: Store) -> Verb:
     await store.define(task())
-    await store.schedule.pause([key()])
-    return lambda: store.schedule.resume([key()])
+    await store.dispatch.pause([key()])
+    return lambda: store.dispatch.resume([key()])
 
 
 async def clear(store: Store) -> Verb:
@@ -212,11 +212,11 @@ async def campaign(store: Store) -> Verb:
 
 
 async def announce(store: Store) -> Verb:
-    return lambda: store.attendance.announce(presence(WORKER.value), HOUR)
+    return lambda: store.membership.announce(presence(WORKER.value), HOUR)
 
 
 SCENES: tuple[Scene, ...] = (
-    *(enqueue, hold, settle, retry, release, pause_a_run, extend, reap, cancel, hasten, claim),
+    *(enqueue, hold, settle, retry, release, pause_a_run, extend, reap, cancel, promote, claim),
     *(commit, commit_and_hold, put, change, retire, remove, pause, resume, clear, campaign, announce),
 )
 
@@ -224,17 +224,17 @@ SCENES: tuple[Scene, ...] = (
 async def outcome(store: Store) -> object:
     """What stands in the end, without what depends on time: after every claim that was left over has been reaped."""
     term = (await store.term()) or await store.lead()
-    before = await store.picture()
-    due = [one.key for one in (await store.schedule.agenda(10)).due]
+    before = await store.state()
+    due = [one.key for one in (await store.dispatch.agenda(10)).due]
     await store.advance(2 * TTL)
     while await store.reap(term, TTL):
         pass
     claims = await store.claim(NodeId("last"))
     lost = await store.queue.settle([settlement(claim) for claim in claims])
-    after = await store.picture()
+    after = await store.state()
     return (
         [
-            (view.key, view.plan is None, view.paused, view.resumed_at is None, view.retired, set(view.skipped))
+            (view.key, view.next_slot is None, view.paused, view.resumed_at is None, view.retired, set(view.skipped))
             for view in before.tasks
         ],
         due,
@@ -244,7 +244,7 @@ async def outcome(store: Store) -> object:
         [(view.key, [(live.run, live.state, live.attempt) for live in view.live]) for view in after.tasks],
         {of: {(line.run, line.status, line.attempt) for line in lines} for of, lines in after.records.items()},
         after.queued,
-        await store.queue.hasten([view.key for view in after.tasks]),
+        await store.queue.promote([view.key for view in after.tasks]),
         {(claim.run.id, claim.attempt) for claim in await store.claim(NodeId("last"))},
     )
 

@@ -18,7 +18,7 @@ from task_manager_core.domain.observation import Presence
 from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import Exhausted, Retried, RunState
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import Cancelling
 from task_manager_core.testing.conformance.factories import (
     HOUR,
@@ -66,7 +66,7 @@ async def workout(store: Store, worker: NodeId = WORKER, groups: tuple[str, ...]
     for group in groups:
         low, high = exclusive("low", group), task("high", group, priority=Priority.HIGH)
         versions = [await store.define(of, at) for of in (low, high, task("retired", group), task("removed", group))]
-        await store.attendance.announce(
+        await store.membership.announce(
             Presence(
                 node=worker,
                 service="service",
@@ -77,7 +77,7 @@ async def workout(store: Store, worker: NodeId = WORKER, groups: tuple[str, ...]
             HOUR,
         )
         await store.enqueue(run(task("removed", group)))
-        await store.schedule.agenda(10)
+        await store.dispatch.agenda(10)
         slots = [at + number * timedelta(seconds=1) for number in range(5)]
         first, second = (low.run_of_slot(slot, versions[0]) for slot in slots[:2])
         fires = [high.run_of_slot(slot, versions[1]) for slot in slots]
@@ -95,12 +95,12 @@ async def workout(store: Store, worker: NodeId = WORKER, groups: tuple[str, ...]
         await store.enqueue(run(low, "held"))
         await store.advance(TTL)
         await store.reap(term, TTL, 1)
-        await store.schedule.pause([low.key])
-        await store.schedule.resume([low.key])
-        await store.schedule.pause([low.key])
+        await store.dispatch.pause([low.key])
+        await store.dispatch.resume([low.key])
+        await store.dispatch.pause([low.key])
         await store.catalogue.retire(term, [task("retired", group).key])
         await store.catalogue.remove([task("removed", group).key])
-    await store.picture()
+    await store.state()
 
 
 async def test_only_statistics_and_requests_expire(look: Look) -> None:
@@ -149,7 +149,7 @@ async def test_a_removed_task_leaves_nothing(look: Look) -> None:
     before = look.names()
     await workout(look.store)
     await look.store.catalogue.remove([TaskKey("group", name) for name in ("low", "high", "retired")])
-    await look.store.attendance.depart(WORKER)
+    await look.store.membership.depart(WORKER)
     assert await look.store.claim() == ()
     left = [name for name in look.names() if name not in before and ":requested:" not in name]
     assert left == []
@@ -163,14 +163,16 @@ async def test_a_hundred_odd_names_share_nothing(look: Look) -> None:
     names = {"".join(chance.choices(letters, k=chance.randint(1, 3))) for _ in range(400)}
     keys = [TaskKey(*pair) for pair in zip(sorted(names)[:100], sorted(names)[100:200], strict=True)]
     store, term, at = look.store, await look.store.lead(), await look.store.slot(-MINUTE)
-    tasks = [Task(key=key, schedule=task().schedule, function="function", description=str(key)) for key in keys]
+    tasks = [
+        TaskDefinition(key=key, schedule=task().schedule, function="function", description=str(key)) for key in keys
+    ]
     for number, of in enumerate(tasks):
         version = await store.define(of, at)
         skips = [skipped(at, count=number + 1, last=at, reason=SkipReason.OVERLAP)]
         assert await store.kept(term, decision(of, version, at, skips=skips, then=at + HOUR))
         await store.enqueue(run(of))
         if number % 2:
-            await store.schedule.pause([of.key])
+            await store.dispatch.pause([of.key])
     claims = await store.claim()
     assert [claim.run.task for claim in claims] == keys
     for claim in claims[::3]:
@@ -183,7 +185,9 @@ async def test_a_hundred_odd_names_share_nothing(look: Look) -> None:
         assert [live.state for live in view.live] == ([] if number % 3 == 0 else [RunState.RUNNING])
     changes = await store.catalogue.load(0)
     assert changes is not None
-    assert {stored.task.key: stored.task.description for stored in changes.changed} == {key: str(key) for key in keys}
+    assert {stored.definition.key: stored.definition.description for stored in changes.changed} == {
+        key: str(key) for key in keys
+    }
     assert changes.keys == set(keys)
 
 
@@ -201,15 +205,15 @@ async def test_more_tasks_than_one_script_takes(look: Look) -> None:
     assert len((await store.history.snapshot(sorted(keys)[:333])).tasks) == 333
     changes = await store.catalogue.load(0)
     assert changes is not None
-    assert {stored.task for stored in changes.changed} == set(tasks)
+    assert {stored.definition for stored in changes.changed} == set(tasks)
     versions = [stored.version for stored in changes.changed]
     assert versions == sorted(set(versions))
     again = await store.catalogue.load(versions[250])
     assert again is not None
     assert [stored.version for stored in again.changed] == versions[251:]
     assert (again.complete, again.total) == (False, 501)
-    assert await store.schedule.pause(keys) == keys
-    assert await store.schedule.resume(keys) == keys
+    assert await store.dispatch.pause(keys) == keys
+    assert await store.dispatch.resume(keys) == keys
     cancelled = await store.queue.cancel([(of.key, run(of).id) for of in tasks])
     assert set(cancelled) == {Cancelling.CANCELLED}
     assert await store.history.clear(keys) == keys

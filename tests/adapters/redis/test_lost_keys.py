@@ -101,7 +101,7 @@ async def goes_on(store: Store, lost: str, *, unreadable: bool = False) -> None:
     assert {of.key for of in tasks} <= changes.keys, lost
     assert {of.key for of in tasks} <= {view.key for view in (await store.history.snapshot()).tasks}, lost
     await store.advance(2 * HOUR)
-    assert {of.key for of in tasks} <= {due.key for due in (await store.schedule.agenda(10)).due}, lost
+    assert {of.key for of in tasks} <= {due.key for due in (await store.dispatch.agenda(10)).due}, lost
     term = await store.lead()
     for _ in range(5):
         await store.reap(term, TTL)
@@ -133,7 +133,7 @@ async def test_a_lost_definition_is_missing_for_everybody_and_comes_back_to_its_
     assert [view.key for view in (await store.history.snapshot()).tasks] == [key("two")]
     assert await store.settle(claim, Retried(HOUR))
     assert await store.enqueue(run(task("one"), "2")) == (Enqueued.UNKNOWN_TASK,)
-    assert [due.key for due in (await store.schedule.agenda(10)).due] == [key("two")]
+    assert [due.key for due in (await store.dispatch.agenda(10)).due] == [key("two")]
     changes = await store.catalogue.load(versions[-1])
     assert changes is not None
     assert (changes.complete, changes.removed, changes.total) == (False, frozenset({key("one")}), 1)
@@ -157,11 +157,11 @@ async def test_the_agenda_that_is_lost_is_there_with_the_next_look(store: Store,
     for each in ("one", "two"):
         await store.define(task(each), slot)
     server.delete(ours("due"))
-    await store.schedule.agenda(10)
-    assert [due.key for due in (await store.schedule.agenda(10)).due] == [key("one"), key("two")]
+    await store.dispatch.agenda(10)
+    assert [due.key for due in (await store.dispatch.agenda(10)).due] == [key("one"), key("two")]
     server.zrem(ours("due"), encode_task(key("one")))
     await store.history.snapshot(())
-    assert [due.key for due in (await store.schedule.agenda(10)).due] == [key("one"), key("two")]
+    assert [due.key for due in (await store.dispatch.agenda(10)).due] == [key("one"), key("two")]
 
 
 async def test_what_is_left_of_a_lost_definition_can_be_removed(store: Store, server: redis.Redis) -> None:
@@ -187,13 +187,13 @@ async def test_versions_increase_although_the_last_one_is_lost(store: Store, ser
 # -- runs -------------------------------------------------------------------------------------------------------------
 
 
-async def test_hastening_finds_what_waits_without_its_index(store: Store, server: redis.Redis) -> None:
+async def test_promoting_finds_what_waits_without_its_index(store: Store, server: redis.Redis) -> None:
     """The agenda finds it only for a task that is due."""
     await store.define(task())
     claim = await store.take(run(task()))
     assert await store.settle(claim, Retried(HOUR))
     server.delete(ours("waiting"))
-    assert await store.queue.hasten([key()]) == 1
+    assert await store.queue.promote([key()]) == 1
     [again] = await store.claim()
     assert (again.run, again.attempt) == (claim.run, 2)
 
@@ -349,4 +349,4 @@ async def test_one_task_without_a_definition_does_not_stop_the_others(store: Sto
     for name in ("one", "two"):
         await store.define(task(name), slot)
     server.delete(ours("task", encode_task(key("one"))))
-    assert [due.key.name for due in (await store.schedule.agenda(10)).due] == ["two"]
+    assert [due.key.name for due in (await store.dispatch.agenda(10)).due] == ["two"]

@@ -73,12 +73,12 @@ async def test_nothing_of_a_removed_task_can_be_had_before_it_is_swept(moved: Mo
     mine, stays, queued = await filled(store)
     await removed_without_a_sweep(moved)
     assert [view.key for view in (await store.history.snapshot()).tasks] == [OTHER.key]
-    assert [due.key for due in (await store.schedule.agenda(10)).due] == [OTHER.key]
+    assert [due.key for due in (await store.dispatch.agenda(10)).due] == [OTHER.key]
     assert not await store.alive(mine, TTL)
     assert not await store.settle(mine)
     assert not await store.release(mine)
     assert await store.queue.cancel([(OF.key, queued[0].id)]) == (Cancelling.NOT_LIVE,)
-    assert await store.queue.hasten([OF.key]) == 0
+    assert await store.queue.promote([OF.key]) == 0
     assert await store.enqueue(run(OF, "new")) == (Enqueued.UNKNOWN_TASK,)
     assert await store.queue.claim(WORKER, 10, HOUR, known=[stays]) == ()
     await store.advance(2 * HOUR)

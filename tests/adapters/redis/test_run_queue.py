@@ -181,7 +181,7 @@ async def test_what_a_newer_release_says_of_a_run_stays_with_it(store: Store, se
         [claim] = await store.claim()
         assert (claim.attempt, claim.failures, claim.losses) == (number + 1, 0, number)
     assert await store.settle(claim, Retried(HOUR))
-    await store.queue.hasten([key()])
+    await store.queue.promote([key()])
     [claim] = await store.claim()
     place = server.hget(live, name)
     assert isinstance(place, str)
@@ -232,12 +232,12 @@ async def test_the_history_is_exactly_as_long_as_it_may_be(store: Store, server:
 async def test_a_presence_is_sent_once_and_again_when_the_store_lost_it(store: Store, server: redis.Redis) -> None:
     here = presence(WORKER.value)
     for _ in range(3):
-        await store.attendance.announce(here, TTL)
+        await store.membership.announce(here, TTL)
         assert await store.living() == [WORKER.value]
     server.flushall()
-    await store.attendance.announce(here, TTL)
+    await store.membership.announce(here, TTL)
     assert await store.living() == [WORKER.value]
     await store.advance(TTL)
     assert await store.living() == []
-    await store.attendance.announce(here, TTL)
+    await store.membership.announce(here, TTL)
     assert await store.living() == [WORKER.value]

@@ -195,7 +195,7 @@ async def test_of_a_plan_that_is_half_damaged_the_other_half_stands(
         await store.define(task(name), slot)
     server.hset(ours("task", "group/one"), field, "tomorrow")
     for _ in range(2):
-        due = (await store.schedule.agenda(10)).due
+        due = (await store.dispatch.agenda(10)).due
         assert [(one.key.name, one.slot, one.due_at) for one in due] == [("one", slot, slot), ("two", slot, slot)]
     assert said(moved) == ["the next slot of group/one: slot or due instant is none: the other one stands for both"]
 
@@ -205,15 +205,15 @@ async def test_a_plan_that_is_none_stops_the_agenda_of_no_other(moved: MovedRedi
     slot = await store.slot()
     versions = [await store.define(task(name), slot) for name in ("one", "two", "three")]
     server.hset(ours("task", "group/one"), mapping={"slot": "tomorrow", "due": ""})
-    await store.schedule.agenda(2)
-    assert {due.key.name for due in (await store.schedule.agenda(2)).due} == {"two", "three"}
+    await store.dispatch.agenda(2)
+    assert {due.key.name for due in (await store.dispatch.agenda(2)).due} == {"two", "three"}
     assert said(moved) == [
         "the next slot of group/one: it is no instant: the task is not scheduled until it gets another one"
     ]
-    assert (await store.view(key("one"))).plan is None
+    assert (await store.view(key("one"))).next_slot is None
     at = slot + HOUR
     await store.catalogue.put([definition(task("one", description="d"), expected=versions[0], slot=at)])
-    assert (await store.view(key("one"))).plan is not None
+    assert (await store.view(key("one"))).next_slot is not None
 
 
 async def test_a_version_that_is_none_is_no_task_until_it_is_written(store: Store, server: Any) -> None:
@@ -221,7 +221,7 @@ async def test_a_version_that_is_none_is_no_task_until_it_is_written(store: Stor
     for name in ("one", "two"):
         await store.define(task(name), slot)
     server.hset(ours("task", "group/one"), "version", "first")
-    assert [due.key.name for due in (await store.schedule.agenda(10)).due] == ["two"]
+    assert [due.key.name for due in (await store.dispatch.agenda(10)).due] == ["two"]
     assert [view.key.name for view in (await store.history.snapshot()).tasks] == ["two"]
     changes = await store.catalogue.load(0)
     assert changes is not None

@@ -45,7 +45,7 @@ async def work(store: Store) -> None:
     for one in (of, high):
         await store.define(one)
     waiting = asyncio.ensure_future(store.queue.claim(WORKER, 10, HOUR))
-    await store.picture()
+    await store.state()
     await store.enqueue(run(of))
     async with asyncio.timeout(10):
         [claim] = await waiting
@@ -53,7 +53,7 @@ async def work(store: Store) -> None:
     assert await store.alive(claim, TTL)
     assert await store.settle(claim)
     assert [one.run for one in await store.claim()] == [run(high), run(of, "held")]
-    await store.signals.wait(NOTHING)
+    await store.notifier.wait(NOTHING)
     assert len((await store.history.snapshot()).tasks) == 2
     await store.catalogue.remove([of.key, high.key])
 
@@ -168,11 +168,11 @@ async def test_a_slot_that_moves_to_another_node_is_a_pause(known: bool) -> None
             await store.define(of)
             assert await store.settle(await store.take(run(of, "1")))
             claim = await store.take(run(of, "2"))
-            before, keys = await store.picture(), set(source.keys())
-            await store.signals.wait(NOTHING)  # what has rung already
+            before, keys = await store.state(), set(source.keys())
+            await store.notifier.wait(NOTHING)  # what has rung already
             waiting = [
                 asyncio.ensure_future(store.queue.claim(NodeId("waits"), 10, HOUR)),
-                asyncio.ensure_future(store.signals.wait(HOUR)),
+                asyncio.ensure_future(store.notifier.wait(HOUR)),
             ]
             await wait_until_async(lambda: source.info("clients")["blocked_clients"] == 2, "both wait")
 
@@ -203,7 +203,7 @@ async def test_a_slot_that_moves_to_another_node_is_a_pause(known: bool) -> None
                 return await store.leadership.renew(term, TTL)
 
             await wait_until_async(moved, "the slot has moved", 10, ignore=BackendUnavailable)
-            assert await store.picture() == before
+            assert await store.state() == before
             assert await store.settle(claim)
             await store.enqueue(run(of, "3"))
             await store.define(task("rings"))
@@ -259,7 +259,7 @@ async def test_a_failover_is_a_pause(tmp_path: Path) -> None:
                 [claim] = await store.claim(limit=1)
                 with primary.client() as client:
                     client.execute_command("WAIT", 1, 1000)
-                waiting = asyncio.ensure_future(store.signals.wait(HOUR))
+                waiting = asyncio.ensure_future(store.notifier.wait(HOUR))
                 await store.now()
                 await asyncio.to_thread(primary.kill)
 

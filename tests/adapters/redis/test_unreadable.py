@@ -95,7 +95,7 @@ def said(moved: MovedRedis) -> list[str]:
 @spoiled
 async def test_a_presence_beside_ours(moved: MovedRedis, store: Store, server: Any, spoil: Spoil) -> None:
     for name in ("ours", "theirs"):
-        await store.attendance.announce(presence(name, tasks=frozenset({key(name)})), HOUR)
+        await store.membership.announce(presence(name, tasks=frozenset({key(name)})), HOUR)
     text = server.hget("{tests}:presences", "text theirs")
     assert isinstance(text, bytes)
     server.hset("{tests}:presences", mapping={"text theirs": spoil.apply(text), "digest theirs": "another"})
@@ -104,7 +104,7 @@ async def test_a_presence_beside_ours(moved: MovedRedis, store: Store, server: A
         assert [node.node.value for node in snapshot.nodes] == ["ours", *(["theirs"] if spoil.readable else [])]
         assert snapshot.unreadable == (frozenset() if spoil.readable else {NodeId("theirs")})
     assert said(moved) == ([] if spoil.readable else ["the presence of theirs"])
-    await store.attendance.depart(NodeId("theirs"))
+    await store.membership.depart(NodeId("theirs"))
     assert (await store.history.snapshot(())).unreadable == frozenset()
 
 
@@ -121,7 +121,7 @@ async def test_a_definition_beside_ours(store: Store, server: Any, spoil: Spoil)
     changes = await store.catalogue.load(0)
     assert changes is not None
     assert changes.keys == {key("ours"), key()}
-    assert {one.task.key for one in changes.changed} == {key("ours"), *({key()} if spoil.readable else ())}
+    assert {one.definition.key for one in changes.changed} == {key("ours"), *({key()} if spoil.readable else ())}
     assert changes.unreadable == (frozenset() if spoil.readable else {key()})
     assert len((await store.history.snapshot()).tasks) == 2
 
@@ -254,7 +254,7 @@ async def everything(store: Store, worker: NodeId, name: str) -> None:
     of, term, at = exclusive(name), await store.lead(worker), await store.slot(-HOUR)
     version = await store.define(of, at)
     assert await store.kept(term, decision(of, version, at, skips=[skipped(at)], then=at + 2 * HOUR))
-    await store.attendance.announce(replace(presence(worker.value), tasks=frozenset({of.key})), HOUR)
+    await store.membership.announce(replace(presence(worker.value), tasks=frozenset({of.key})), HOUR)
     assert await store.settle(await store.take(run(of, "ends"), worker), Exhausted())
     assert await store.settle(await store.take(run(of, "fails"), worker), Retried(HOUR))
     await store.enqueue(run(of, "held"))
@@ -285,7 +285,7 @@ async def test_two_releases_beside_each_other(
     assert [[live.state for live in view.live] for view in snapshot.tasks] == 2 * [[RunState.WAITING, RunState.HELD]]
     changes = await store.catalogue.load(0)
     assert changes is not None
-    assert [one.task.key for one in changes.changed] == [key("ours")]
+    assert [one.definition.key for one in changes.changed] == [key("ours")]
     assert changes.unreadable == {key("theirs")}
     assert [len(await store.records(key(name))) for name in ("ours", "theirs")] == [2, 0]
     assert [len(await store.history.skips(key(name), 10)) for name in ("ours", "theirs")] == [1, 0]
@@ -295,7 +295,7 @@ async def test_two_releases_beside_each_other(
     assert claim.run == run(exclusive("ours"), "fails")
     await store.advance(TTL)
     assert await store.reap(term, TTL) == (claim,)
-    assert {due.key for due in (await store.schedule.agenda(10)).due} == {key("ours"), key("theirs")}
+    assert {due.key for due in (await store.dispatch.agenda(10)).due} == {key("ours"), key("theirs")}
     assert said(moved) == [
         "the presence of other",
         "a line of the history of group/theirs",

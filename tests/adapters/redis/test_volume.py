@@ -18,7 +18,7 @@ from task_manager_core.application.failure import LONGEST_MESSAGE, LONGEST_TRACE
 from task_manager_core.domain.identity import RunId
 from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import Exhausted, Failure, Retried, Succeeded
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import Enqueued
 from task_manager_core.testing.conformance.factories import (
     HOUR,
@@ -87,10 +87,10 @@ async def test_who_comes_after_many_held_runs_costs_what_he_always_does(store: S
         await store.enqueue(*runs(of, held, "before"))
         assert len(await store.live(of.key)) == held
 
-        async def request(of: Task = of, numbers: Iterator[int] = numbers) -> object:
+        async def request(of: TaskDefinition = of, numbers: Iterator[int] = numbers) -> object:
             return await store.enqueue(run(of, f"{next(numbers)}"))
 
-        async def cancel(of: Task = of, numbers: Iterator[int] = numbers) -> object:
+        async def cancel(of: TaskDefinition = of, numbers: Iterator[int] = numbers) -> object:
             return await store.queue.cancel([(of.key, run(of, f"{next(numbers) - TRIES}").id)])
 
         requests.append(await cost(server, request))
@@ -100,7 +100,7 @@ async def test_who_comes_after_many_held_runs_costs_what_he_always_does(store: S
     assert cancellations[1] < FACTOR * cancellations[0]
 
 
-async def test_a_retry_is_hastened_without_a_look_at_what_is_queued(store: Store, server: redis.Redis) -> None:
+async def test_a_retry_is_promoted_without_a_look_at_what_is_queued(store: Store, server: redis.Redis) -> None:
     await store.define(task("other"))
     assert await store.settle(await store.take(run(task("other"))), Retried(HOUR))
     costs: list[int] = []
@@ -110,13 +110,13 @@ async def test_a_retry_is_hastened_without_a_look_at_what_is_queued(store: Store
         claim = await store.take(run(of, "waits"))
         await store.enqueue(*runs(of, queued))
         assert await store.settle(claim, Retried(HOUR))
-        assert await store.queue.hasten([of.key]) == 1
-        costs.append(await cost(server, partial(store.queue.hasten, [of.key])))
+        assert await store.queue.promote([of.key]) == 1
+        costs.append(await cost(server, partial(store.queue.promote, [of.key])))
         await store.catalogue.remove([of.key])
     assert costs[1] < FACTOR * costs[0]
 
 
-async def test_many_waiting_runs_are_hastened_in_steps_and_never_met_again(
+async def test_many_waiting_runs_are_promoted_in_steps_and_never_met_again(
     moved: MovedRedis, store: Store, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripts: list[int] = []
@@ -134,7 +134,7 @@ async def test_many_waiting_runs_are_hastened_in_steps_and_never_met_again(
         claims = await store.claim()
         await store.queue.settle([settlement(claim, Retried(HOUR)) for claim in claims[::2]])
         await store.queue.release(claims[1::2], HOUR, started=True)
-    again = partial(store.queue.hasten, [of.key])
+    again = partial(store.queue.promote, [of.key])
     run_script = moved.client.run
     with monkeypatch.context() as patch:
         patch.setattr(moved.client, "run", counted)
@@ -142,11 +142,11 @@ async def test_many_waiting_runs_are_hastened_in_steps_and_never_met_again(
     assert len(scripts) >= MANY / HASTENED_PER_SCRIPT
     assert max(scripts) <= 1.2 * HASTENED_PER_SCRIPT
     assert await again() == 0
-    assert await cost(server, again) < FACTOR * await cost(server, partial(store.queue.hasten, [key("none")]))
+    assert await cost(server, again) < FACTOR * await cost(server, partial(store.queue.promote, [key("none")]))
     assert len(await store.claim(limit=MANY)) == MANY
 
 
-async def test_a_run_that_comes_back_amid_a_hastening_waits(
+async def test_a_run_that_comes_back_amid_a_promoting_waits(
     moved: MovedRedis, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of, given_back = task(), set[RunId]()
@@ -157,7 +157,7 @@ async def test_a_run_that_comes_back_amid_a_hastening_waits(
 
     async def given_back_amid(script: Script, *arguments: Argument) -> Reply:
         answer = await run_script(script, *arguments)
-        if script.name == "hasten":
+        if script.name == "promote":
             claims = await store.claim()
             given_back.update(claim.run.id for claim in claims)
             await store.queue.release(claims, HOUR, started=True)
@@ -166,7 +166,7 @@ async def test_a_run_that_comes_back_amid_a_hastening_waits(
     monkeypatch.setattr("task_manager_redis.run_queue.HASTENED_PER_SCRIPT", 20)
     with monkeypatch.context() as patch:
         patch.setattr(moved.client, "run", given_back_amid)
-        assert await store.queue.hasten([of.key]) == MANY // 10
+        assert await store.queue.promote([of.key]) == MANY // 10
     assert len(given_back) == MANY // 10
     assert await store.claim() == ()
     assert {live.attempt for live in await store.live(of.key)} == {3}
@@ -206,7 +206,7 @@ async def test_whoever_keeps_what_he_holds_does_not_queue_behind_those_who_look(
 async def test_what_a_node_says_of_itself_is_told_to_each_reader_once(store: Store, server: redis.Redis) -> None:
     nodes = [presence(f"node {number}", tasks=frozenset(map(key, map(str, range(MANY))))) for number in range(5)]
     for node in nodes:
-        await store.attendance.announce(node, HOUR)
+        await store.membership.announce(node, HOUR)
 
     async def told() -> int:
         """In bytes."""
@@ -217,9 +217,9 @@ async def test_what_a_node_says_of_itself_is_told_to_each_reader_once(store: Sto
     whole = await told()
     assert await told() < whole / FACTOR
     nodes[3] = presence("node 3", tasks=frozenset(map(key, map(str, range(MANY // 2)))))
-    await store.attendance.announce(nodes[3], HOUR)
+    await store.membership.announce(nodes[3], HOUR)
     assert whole / FACTOR < await told() < whole / 4
-    await store.attendance.depart(nodes.pop().node)
+    await store.membership.depart(nodes.pop().node)
     assert await told() < whole / FACTOR
 
 

@@ -40,11 +40,11 @@ def sqlite(store: type[sqlite_backend.Store]) -> OpenHarness:
                     capabilities=Capabilities(durable=True),
                     leadership=one,
                     catalogue=one,
-                    schedule=one,
+                    dispatch=one,
                     queue=one,
                     history=one,
-                    attendance=one,
-                    signals=one,
+                    membership=one,
+                    notifier=one,
                 )
 
             async def advance(delta: timedelta) -> None:

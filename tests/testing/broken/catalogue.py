@@ -8,7 +8,7 @@ from typing import Any
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
-from task_manager_core.ports import Changes, Conflict, Definition
+from task_manager_core.ports import Changes, Conflict, DefinitionWrite
 from task_manager_memory.catalogue import MemoryCatalogue
 from tests.testing.broken.making import BrokenStore, memory, round_trip
 
@@ -62,16 +62,16 @@ class _CountsWhatIsActive(MemoryCatalogue):
 class _VersionsOutOfOrder(MemoryCatalogue):
     """A sequence gives out the versions, and each writer's transaction ends when it ends."""
 
-    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+    async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
         taken = self._state.version = self._state.next_number(self._state.version)
         await round_trip()
         answers: list[int | Conflict] = []
         for definition in definitions:
             answer = self._put(definition)
             if isinstance(answer, int) and answer > taken:
-                self._state.changes.remove((answer, definition.task.key))
-                self._state.changes.append((taken, definition.task.key))
-                self._state.entries[definition.task.key].version = answer = taken
+                self._state.changes.remove((answer, definition.definition.key))
+                self._state.changes.append((taken, definition.definition.key))
+                self._state.entries[definition.definition.key].version = answer = taken
                 taken = self._state.version = self._state.next_number(self._state.version)
             answers.append(answer)
         changes = sorted(self._state.changes)
@@ -84,8 +84,8 @@ class _VersionsOutOfOrder(MemoryCatalogue):
 class _PoliciesNotCompared(MemoryCatalogue):
     """What stands already is looked for by the columns that the author has."""
 
-    def _put(self, definition: Definition) -> int | Conflict:
-        entry, new = self._state.entries.get(definition.task.key), definition.task
+    def _put(self, definition: DefinitionWrite) -> int | Conflict:
+        entry, new = self._state.entries.get(definition.definition.key), definition.definition
         if entry is not None and not entry.retired:
             same = (entry.task.schedule, entry.task.function, entry.task.kwargs, entry.task.description)
             if same == (new.schedule, new.function, new.kwargs, new.description):
@@ -96,8 +96,8 @@ class _PoliciesNotCompared(MemoryCatalogue):
 class _NewPlanNewRow(MemoryCatalogue):
     """A new plan begins with what a new row begins with."""
 
-    def _put(self, definition: Definition) -> int | Conflict:
-        entry = self._state.entries.get(definition.task.key)
+    def _put(self, definition: DefinitionWrite) -> int | Conflict:
+        entry = self._state.entries.get(definition.definition.key)
         answer = super()._put(definition)
         if entry is not None and definition.replan and answer == entry.version:
             entry.resumed_at = None
@@ -105,8 +105,8 @@ class _NewPlanNewRow(MemoryCatalogue):
 
 
 class _NewPlanForgetsWishes(MemoryCatalogue):
-    def _put(self, definition: Definition) -> int | Conflict:
-        entry = self._state.entries.get(definition.task.key)
+    def _put(self, definition: DefinitionWrite) -> int | Conflict:
+        entry = self._state.entries.get(definition.definition.key)
         before = entry.version if entry else 0
         answer = super()._put(definition)
         if entry is not None and definition.replan and answer != before:
@@ -118,30 +118,32 @@ class _NewPlanForgetsWishes(MemoryCatalogue):
 class _WritesWholeRows(MemoryCatalogue):
     """A definition is written with the state that was read beside it."""
 
-    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+    async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
         rows = {
-            one.task.key: (entry.plan, entry.paused, entry.resumed_at)
+            one.definition.key: (entry.next_slot, entry.paused, entry.resumed_at)
             for one in definitions
-            if (entry := self._state.entries.get(one.task.key))
+            if (entry := self._state.entries.get(one.definition.key))
         }
         await round_trip()
         answers = await super().put(definitions)
         for definition, answer in zip(definitions, answers, strict=True):
-            entry = self._state.entries.get(definition.task.key)
-            if entry is None or definition.task.key not in rows or isinstance(answer, Conflict):
+            entry = self._state.entries.get(definition.definition.key)
+            if entry is None or definition.definition.key not in rows or isinstance(answer, Conflict):
                 continue
-            plan, entry.paused, entry.resumed_at = rows[definition.task.key]
+            plan, entry.paused, entry.resumed_at = rows[definition.definition.key]
             if not definition.replan:
-                entry.plan = plan
+                entry.next_slot = plan
         return answers
 
 
 class _RemovalUndone(MemoryCatalogue):
     """Writes the row that it has read, also when it is gone meanwhile."""
 
-    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+    async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
         rows = {
-            one.task.key: entry for one in definitions if (entry := self._state.entries.get(one.task.key)) is not None
+            one.definition.key: entry
+            for one in definitions
+            if (entry := self._state.entries.get(one.definition.key)) is not None
         }
         await round_trip()
         for key, entry in rows.items():
@@ -152,9 +154,9 @@ class _RemovalUndone(MemoryCatalogue):
 class _OnlyAPage(MemoryCatalogue):
     """Writes the first hundred definitions of a call, and says that it wrote all."""
 
-    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
+    async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
         answers = await super().put(definitions[:100])
-        return answers + tuple(self._next_version(definition.task.key) for definition in definitions[100:])
+        return answers + tuple(self._next_version(definition.definition.key) for definition in definitions[100:])
 
 
 class _Unfenced(MemoryCatalogue):
@@ -165,14 +167,14 @@ class _Unfenced(MemoryCatalogue):
             self._next_version(entry.task.key)
             entry.retired = True
         if retired:
-            self._state.signal.ring()
+            self._state.signal.notify()
         return frozenset(entry.task.key for entry in retired)
 
 
 class _RetirementWritesRows(MemoryCatalogue):
     async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
         rows: dict[TaskKey, tuple[Any, ...]] = {
-            key: (entry.plan, entry.paused, entry.resumed_at)
+            key: (entry.next_slot, entry.paused, entry.resumed_at)
             for key in keys
             if (entry := self._state.entries.get(key)) is not None
         }
@@ -180,20 +182,24 @@ class _RetirementWritesRows(MemoryCatalogue):
         answer = await super().retire(term, keys)
         for key in frozenset() if isinstance(answer, Fenced) else answer:
             entry = self._state.entries[key]
-            entry.plan, entry.paused, entry.resumed_at = rows[key]
+            entry.next_slot, entry.paused, entry.resumed_at = rows[key]
         return answer
 
 
 class _LostUpdate(MemoryCatalogue):
     """The version is compared where the row is read, and not where it is written."""
 
-    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
-        stood = {one.task.key: entry.version for one in definitions if (entry := self._state.entries.get(one.task.key))}
+    async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
+        stood = {
+            one.definition.key: entry.version
+            for one in definitions
+            if (entry := self._state.entries.get(one.definition.key))
+        }
         await round_trip()
         return tuple(
             self._put(
-                replace(one, expected=self._state.entries[one.task.key].version)
-                if one.task.key in self._state.entries and stood.get(one.task.key, 0) == one.expected
+                replace(one, expected=self._state.entries[one.definition.key].version)
+                if one.definition.key in self._state.entries and stood.get(one.definition.key, 0) == one.expected
                 else one
             )
             for one in definitions

@@ -7,42 +7,42 @@ from datetime import timedelta
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
-from task_manager_core.domain.planning import Advance, Agenda
+from task_manager_core.domain.planning import Agenda, SlotDecision
 from task_manager_core.domain.run import Run
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Enqueued
-from task_manager_memory.dispatch import MemorySchedule
+from task_manager_memory.dispatch import MemoryDispatch
 from task_manager_memory.run_queue import MemoryRunQueue
 from tests.testing.broken.making import BrokenStore, memory, round_trip, silence
 
 
-class _PauseWritesRows(MemorySchedule):
+class _PauseWritesRows(MemoryDispatch):
     async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        plans = {key: entry.plan for key in keys if (entry := self._state.entries.get(key))}
+        plans = {key: entry.next_slot for key in keys if (entry := self._state.entries.get(key))}
         await round_trip()
         for key, plan in plans.items():
             if key in self._state.entries:
-                self._state.entries[key].plan = plan
+                self._state.entries[key].next_slot = plan
         return await super().pause(keys)
 
 
-class _ResumptionWritesRows(MemorySchedule):
+class _ResumptionWritesRows(MemoryDispatch):
     async def resume(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        plans = {key: entry.plan for key in keys if (entry := self._state.entries.get(key))}
+        plans = {key: entry.next_slot for key in keys if (entry := self._state.entries.get(key))}
         await round_trip()
         for key, plan in plans.items():
             if key in self._state.entries:
-                self._state.entries[key].plan = plan
+                self._state.entries[key].next_slot = plan
         return await super().resume(keys)
 
 
-class _ReadsAllThenWrites(MemorySchedule):
+class _ReadsAllThenWrites(MemoryDispatch):
     """What a decision was made for is compared for the whole batch, then the batch is written."""
 
-    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+    async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         answer = await super().commit(term, decisions)
         if isinstance(answer, Fenced):
             return answer
-        kept: dict[TaskKey, Advance] = {}
+        kept: dict[TaskKey, SlotDecision] = {}
         answers: list[bool] = []
         for decision, accepted in zip(decisions, answer, strict=True):
             if accepted:
@@ -54,16 +54,16 @@ class _ReadsAllThenWrites(MemorySchedule):
         return tuple(answers)
 
 
-class _DispatchesQuietly(MemorySchedule):
-    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+class _DispatchesQuietly(MemoryDispatch):
+    async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         with silence(self._state):
             return await super().commit(term, decisions)
 
 
-class _RoomSeenBefore(MemorySchedule):
+class _RoomSeenBefore(MemoryDispatch):
     """Room for an exclusive run is looked for before the step that queues it."""
 
-    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+    async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         if not self._state.reigns(term):
             return Fenced()
         room = {
@@ -84,12 +84,12 @@ class _RoomSeenBefore(MemorySchedule):
         return tuple(answers)
 
 
-class _NothingSkipped(MemorySchedule):
+class _NothingSkipped(MemoryDispatch):
     async def agenda(self, limit: int, skip: int = 0) -> Agenda:
         return await super().agenda(limit)
 
 
-class _LimitBeforeFilter(MemorySchedule):
+class _LimitBeforeFilter(MemoryDispatch):
     """Takes the first rows of the index, and then drops the retired ones."""
 
     async def agenda(self, limit: int, skip: int = 0) -> Agenda:
@@ -106,10 +106,10 @@ class _LimitBeforeFilter(MemorySchedule):
         )
 
 
-class _FencedAtTheBeginning(MemorySchedule):
+class _FencedAtTheBeginning(MemoryDispatch):
     """The term is compared when the verb begins."""
 
-    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+    async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         if not self._state.reigns(term):
             return Fenced()
         answers: list[bool] = []
@@ -119,8 +119,8 @@ class _FencedAtTheBeginning(MemorySchedule):
         return tuple(answers)
 
 
-class _PausedSeenBefore(MemorySchedule):
-    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
+class _PausedSeenBefore(MemoryDispatch):
+    async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         paused = {
             decision.key: entry.paused for decision in decisions if (entry := self._state.entries.get(decision.key))
         }
@@ -159,33 +159,33 @@ class _EnqueuesAmid(MemoryRunQueue):
 BROKEN = (
     BrokenStore(
         mistake="a pause writes back a plan that has moved",
-        law="schedule 9",
+        law="dispatch 9",
         killed_by="test_a_pause_or_its_end_undoes_no_other_change",
-        open_harness=memory(schedule=_PauseWritesRows),
+        open_harness=memory(dispatch=_PauseWritesRows),
     ),
     BrokenStore(
         mistake="a resumption writes back a plan that has moved",
-        law="schedule 9",
+        law="dispatch 9",
         killed_by="test_a_pause_or_its_end_undoes_no_other_change",
-        open_harness=memory(schedule=_ResumptionWritesRows),
+        open_harness=memory(dispatch=_ResumptionWritesRows),
     ),
     BrokenStore(
         mistake="a decision that a batch holds twice is kept twice",
         law="backend 5",
         killed_by="test_a_decision_that_a_batch_holds_twice_is_kept_once",
-        open_harness=memory(schedule=_ReadsAllThenWrites),
+        open_harness=memory(dispatch=_ReadsAllThenWrites),
     ),
     BrokenStore(
         mistake="a dispatch wakes no waiting worker",
         law="run_queue 3",
         killed_by="test_a_waiting_worker_gets_the_run_that_is_dispatched",
-        open_harness=memory(schedule=_DispatchesQuietly),
+        open_harness=memory(dispatch=_DispatchesQuietly),
     ),
     BrokenStore(
         mistake="a dispatch sees its room before its step",
-        law="schedule 4",
+        law="dispatch 4",
         killed_by="test_a_slot_and_a_request_do_not_overlap",
-        open_harness=memory(schedule=_RoomSeenBefore),
+        open_harness=memory(dispatch=_RoomSeenBefore),
     ),
     BrokenStore(
         mistake="a request sees its room before its step",
@@ -195,26 +195,26 @@ BROKEN = (
     ),
     BrokenStore(
         mistake="every look at the agenda begins with the first task",
-        law="schedule 1",
+        law="dispatch 1",
         killed_by="test_the_agenda_shows_what_is_due",
-        open_harness=memory(schedule=_NothingSkipped),
+        open_harness=memory(dispatch=_NothingSkipped),
     ),
     BrokenStore(
         mistake="retired tasks use up the limit of the agenda",
-        law="schedule 1",
+        law="dispatch 1",
         killed_by="test_what_is_not_due_takes_no_place_on_the_agenda",
-        open_harness=memory(schedule=_LimitBeforeFilter),
+        open_harness=memory(dispatch=_LimitBeforeFilter),
     ),
     BrokenStore(
         mistake="the fence is compared when a commit begins",
-        law="schedule 7",
+        law="dispatch 7",
         killed_by="test_nothing_is_written_after_the_resignation_was_answered",
-        open_harness=memory(schedule=_FencedAtTheBeginning),
+        open_harness=memory(dispatch=_FencedAtTheBeginning),
     ),
     BrokenStore(
         mistake="a dispatch sees the pause before its step",
-        law="schedule 3",
+        law="dispatch 3",
         killed_by="test_nothing_is_dispatched_after_the_pause_was_answered",
-        open_harness=memory(schedule=_PausedSeenBefore),
+        open_harness=memory(dispatch=_PausedSeenBefore),
     ),
 )

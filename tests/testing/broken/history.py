@@ -13,9 +13,9 @@ from task_manager_core.domain.planning import Skipped
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Settlement
 from task_manager_memory.catalogue import MemoryCatalogue
 from task_manager_memory.history import MemoryHistory
-from task_manager_memory.membership import MemoryAttendance
+from task_manager_memory.membership import MemoryMembership
 from task_manager_memory.run_queue import MemoryRunQueue
-from task_manager_memory.state import Entry, State
+from task_manager_memory.state import State, TaskEntry
 from tests.testing.broken.making import BrokenStore, memory, round_trip
 
 
@@ -82,11 +82,11 @@ class _NamesTheLastWorker(MemoryRunQueue):
 
 class _ClearsWholeRows(MemoryHistory):
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        rows = {key: (entry.plan, entry.paused) for key in keys if (entry := self._state.entries.get(key))}
+        rows = {key: (entry.next_slot, entry.paused) for key in keys if (entry := self._state.entries.get(key))}
         await round_trip()
         for key, (plan, paused) in rows.items():
             if key in self._state.entries:
-                self._state.entries[key].plan, self._state.entries[key].paused = plan, paused
+                self._state.entries[key].next_slot, self._state.entries[key].paused = plan, paused
         return await super().clear(keys)
 
 
@@ -101,7 +101,7 @@ class _SnapshotsOneByOne(MemoryHistory):
         return replace(frame, tasks=tuple(sorted(views, key=lambda view: view.key)))
 
 
-class _Merges(MemoryAttendance):
+class _Merges(MemoryMembership):
     """What a node said before is kept beside its last word."""
 
     async def announce(self, presence: Presence, ttl: timedelta) -> None:
@@ -111,7 +111,7 @@ class _Merges(MemoryAttendance):
         await super().announce(presence, ttl)
 
 
-class _LongestWord(MemoryAttendance):
+class _LongestWord(MemoryMembership):
     async def announce(self, presence: Presence, ttl: timedelta) -> None:
         before = self._state.present.get(presence.node)
         await super().announce(presence, ttl)
@@ -119,7 +119,7 @@ class _LongestWord(MemoryAttendance):
             self._state.present[presence.node] = (presence, max(before[1], self._state.present[presence.node][1]))
 
 
-class _CountsOverwritten(Entry):
+class _CountsOverwritten(TaskEntry):
     __slots__ = ()
 
     def skip(self, skipped: Iterable[Skipped]) -> None:
@@ -128,7 +128,7 @@ class _CountsOverwritten(Entry):
             self.skipped[skip.reason] = skip.count
 
 
-class _CountsOfARange(Entry):
+class _CountsOfARange(TaskEntry):
     """A range counts as one."""
 
     __slots__ = ()
@@ -139,12 +139,12 @@ class _CountsOfARange(Entry):
             self.skipped[skip.reason] += 1
 
 
-def _with(entry: type[Entry]) -> type[MemoryCatalogue]:
+def _with(entry: type[TaskEntry]) -> type[MemoryCatalogue]:
     class Catalogue(MemoryCatalogue):
         def _put(self, definition):  # type: ignore[no-untyped-def]
             answer = super()._put(definition)
-            if definition.task.key in self._state.entries:
-                self._state.entries[definition.task.key].__class__ = entry
+            if definition.definition.key in self._state.entries:
+                self._state.entries[definition.definition.key].__class__ = entry
             return answer
 
     return Catalogue
@@ -195,15 +195,15 @@ BROKEN = (
     ),
     BrokenStore(
         mistake="functions of an earlier word are kept",
-        law="attendance 2",
+        law="membership 2",
         killed_by="test_the_last_word_counts",
-        open_harness=memory(attendance=_Merges),
+        open_harness=memory(membership=_Merges),
     ),
     BrokenStore(
         mistake="the longest word counts",
-        law="attendance 2",
+        law="membership 2",
         killed_by="test_the_last_word_counts",
-        open_harness=memory(attendance=_LongestWord),
+        open_harness=memory(membership=_LongestWord),
     ),
     BrokenStore(
         mistake="a lost skip count",

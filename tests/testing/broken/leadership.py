@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.leadership import Held, Term
+from task_manager_core.domain.leadership import HeldByOther, Term
 from task_manager_memory.leadership import MemoryLeadership
 from task_manager_memory.state import State
 from tests.testing.broken.making import BrokenStore, memory, round_trip
@@ -31,11 +31,11 @@ class _ReadsThenRenews(MemoryLeadership):
 
 
 class _ReadsThenCampaigns(MemoryLeadership):
-    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | Held:
+    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
         term, ends = self._state.term, self._state.lease_ends
         await round_trip()
         if term is not None and self._state.now() < ends:
-            return term if term.holder == candidate else Held(term.holder, ends - self._state.now())
+            return term if term.holder == candidate else HeldByOther(term.holder, ends - self._state.now())
         self._state.term = Term(candidate, self._state.next_number(term.token if term else 0))
         self._state.lease_ends = self._state.now() + ttl
         return self._state.term

@@ -11,13 +11,13 @@ from task_manager_core.domain.policy import Retention
 from task_manager_core.ports import Backend, Capabilities, Clock
 from task_manager_core.testing.conformance import Harness, clock_harness
 from task_manager_memory.catalogue import MemoryCatalogue
-from task_manager_memory.dispatch import MemorySchedule
+from task_manager_memory.dispatch import MemoryDispatch
 from task_manager_memory.history import MemoryHistory
 from task_manager_memory.leadership import MemoryLeadership
-from task_manager_memory.membership import MemoryAttendance
-from task_manager_memory.notifier import MemorySignals
+from task_manager_memory.membership import MemoryMembership
+from task_manager_memory.notifier import MemoryNotifier
 from task_manager_memory.run_queue import MemoryRunQueue
-from task_manager_memory.state import Bell, State
+from task_manager_memory.state import Condition, State
 
 PATIENCE = 0.5
 """Seconds: a test that waits for what never comes should fail soon here."""
@@ -43,11 +43,11 @@ def memory(
     state: type[State] = State,
     leadership: type[MemoryLeadership] = MemoryLeadership,
     catalogue: type[MemoryCatalogue] = MemoryCatalogue,
-    schedule: type[MemorySchedule] = MemorySchedule,
+    dispatch: type[MemoryDispatch] = MemoryDispatch,
     queue: type[MemoryRunQueue] = MemoryRunQueue,
     history: type[MemoryHistory] = MemoryHistory,
-    attendance: type[MemoryAttendance] = MemoryAttendance,
-    signals: type[MemorySignals] = MemorySignals,
+    membership: type[MemoryMembership] = MemoryMembership,
+    notifier: type[MemoryNotifier] = MemoryNotifier,
 ) -> OpenHarness:
     """The memory store with some of its parts exchanged."""
 
@@ -59,11 +59,11 @@ def memory(
             capabilities=Capabilities(durable=False),
             leadership=leadership(held),
             catalogue=catalogue(held),
-            schedule=schedule(held),
+            dispatch=dispatch(held),
             queue=queue(held),
             history=history(held),
-            attendance=attendance(held),
-            signals=signals(held),
+            membership=membership(held),
+            notifier=notifier(held),
         )
 
     @asynccontextmanager
@@ -82,7 +82,7 @@ async def round_trip() -> None:
 @contextmanager
 def silence(state: State) -> Generator[None]:
     """Queue runs, and wake no worker that waits for one."""
-    bell, state.wake = state.wake, Bell()
+    bell, state.wake = state.wake, Condition()
     try:
         yield
     finally:

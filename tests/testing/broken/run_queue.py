@@ -11,7 +11,7 @@ from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension
 from task_manager_memory.run_queue import MemoryRunQueue
-from task_manager_memory.state import Place, State
+from task_manager_memory.state import RunEntry, State
 from tests.testing.broken.making import BrokenStore, memory, round_trip
 
 PAGE = 100
@@ -106,7 +106,7 @@ class _TakesThenTells(MemoryRunQueue):
 class _FreesAtAnyEnd(State):
     """The end of one run frees the next held one, whatever else lives."""
 
-    def end(self, place: Place) -> None:
+    def end(self, place: RunEntry) -> None:
         entry = self.entries.get(place.run.task)
         self.take(place)
         if entry is None:
@@ -162,10 +162,10 @@ class _EnqueuesTwice(MemoryRunQueue):
 
 
 class _HastensTwice(MemoryRunQueue):
-    async def hasten(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
+    async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         left = [run for _, run in spared]
         waiting = [place.run.task for place in self._state.waiting.values() if place.run.id not in left]
-        await super().hasten(keys, spared)
+        await super().promote(keys, spared)
         return sum(waiting.count(key) for key in keys)
 
 
@@ -343,7 +343,7 @@ class _ReadsThenCancels(MemoryRunQueue):
 class _JumpsTheLine(State):
     """A run that comes back takes the place that it had."""
 
-    def to_queue(self, place: Place) -> None:
+    def to_queue(self, place: RunEntry) -> None:
         again = place.token > 0
         super().to_queue(place)
         if again:
@@ -440,7 +440,7 @@ BROKEN = (
         open_harness=memory(queue=_EnqueuesTwice),
     ),
     BrokenStore(
-        mistake="a task hastened twice in a call is counted twice",
+        mistake="a task promoted twice in a call is counted twice",
         law="backend 5",
         killed_by="test_what_a_batch_names_twice_is_there_once",
         open_harness=memory(queue=_HastensTwice),

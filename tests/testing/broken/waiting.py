@@ -12,7 +12,7 @@ from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import Claim
 from task_manager_core.ports import Clock
 from task_manager_memory.run_queue import MemoryRunQueue
-from task_manager_memory.state import Bell, State
+from task_manager_memory.state import Condition, State
 from tests.testing.broken.making import BrokenStore, memory, silence
 
 
@@ -36,9 +36,9 @@ class _SleepsThroughAnInstant(MemoryRunQueue):
 class _WaitsForALock(MemoryRunQueue):
     """A lock that nobody gives back."""
 
-    async def hasten(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
+    async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         await asyncio.get_running_loop().create_future()
-        return await super().hasten(keys, spared)
+        return await super().promote(keys, spared)
 
 
 class _ReleasesQuietly(MemoryRunQueue):
@@ -53,10 +53,10 @@ class _ReapsQuietly(MemoryRunQueue):
             return await super().reap(term, ttl, limit)
 
 
-class _WakesOne(Bell):
+class _WakesOne(Condition):
     """A ring wakes the first who waits, whatever becomes of him."""
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         if self._waiters:
             waiter = self._waiters.pop(0)
             if not waiter.done():
@@ -69,12 +69,12 @@ class _OneIsWoken(State):
         self.wake = _WakesOne()
 
 
-class _OncePerBatch(Bell):
+class _OncePerBatch(Condition):
     """A batch of runs wakes one worker: bells within one step are one."""
 
     _rung = False
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         if self._rung or not self._waiters:
             return
         self._rung = True
@@ -103,7 +103,7 @@ BROKEN = (
     BrokenStore(
         mistake="a verb never answers",
         law="run_queue 12",
-        killed_by="test_hastened_runs_come_now",
+        killed_by="test_promoted_runs_come_now",
         open_harness=memory(queue=_WaitsForALock),
     ),
     BrokenStore(
@@ -138,7 +138,7 @@ BROKEN = (
     ),
     BrokenStore(
         mistake="a signal wakes one waiter",
-        law="signals 1",
+        law="notifier 1",
         killed_by="test_all_waiters_are_woken",
         open_harness=memory(state=_OneSignal),
     ),

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 from task_manager_core.application import reconciler, scheduler, worker
 from task_manager_core.testing.campaign.checkers import Violation, every_checker
-from task_manager_core.testing.campaign.coverage import SIGHTS
-from task_manager_core.testing.campaign.faults import Fault, FaultKind
+from task_manager_core.testing.campaign.coverage import COVERAGE_GOALS
+from task_manager_core.testing.campaign.faults import Injection, InjectionKind
 from task_manager_core.testing.campaign.injector import Injector
 from task_manager_core.testing.campaign.liveness import Liveness
 from task_manager_core.testing.campaign.plan import POLICY, Plan
 from task_manager_core.testing.campaign.workload import declaring
-from task_manager_core.testing.cluster.cluster import World
+from task_manager_core.testing.cluster.cluster import SimCluster
 from task_manager_core.testing.cluster.loop import DEFAULT_BUDGET
 from task_manager_core.testing.cluster.run import run_simulation
 from task_manager_core.testing.cluster.stores import SimStore
 
-EVERYTHING = (*SIGHTS, *(f"fault: {kind.value}" for kind in FaultKind), "fault: tiny")
+EVERYTHING = (*COVERAGE_GOALS, *(f"fault: {kind.value}" for kind in InjectionKind), "fault: tiny")
 """What a campaign has to have seen."""
 
 FOREVER = 1e9
@@ -28,7 +28,7 @@ FOREVER = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class PlanResult:
     """What a simulated plan came to, when no invariant was broken."""
 
     trace_hash: str
@@ -38,15 +38,15 @@ class Verdict:
     timeline: tuple[str, ...]
 
 
-def simulate(
+def run_plan(
     plan: Plan, make_store: Callable[[], SimStore], *, keep_lines: int = 60, max_steps: int = DEFAULT_BUDGET
-) -> Verdict:
+) -> PlanResult:
     """Run a plan. Raises `Violation` with its timeline and a line that replays it; `SimBudget` after `max_steps`."""
     injector = Injector(plan.faults, plan.tasks)
 
-    async def main() -> World:
+    async def main() -> SimCluster:
         store = make_store()
-        world = World(
+        world = SimCluster(
             open_backend=store.open,
             declare=declaring(plan.tasks, injector),
             policy=POLICY,
@@ -70,7 +70,7 @@ def simulate(
     world = result.value
     if plan.tiny:
         world.coverage.note("fault: tiny")
-    return Verdict(
+    return PlanResult(
         trace_hash=result.trace_hash,
         seen=world.coverage.seen,
         steps=result.steps,
@@ -84,11 +84,11 @@ def replay_line(plan: Plan) -> str:
     return f"python -m task_manager_core.testing.campaign.replay '{plan.text()}'"
 
 
-async def _live(world: World, plan: Plan, injector: Injector) -> None:
+async def _live(world: SimCluster, plan: Plan, injector: Injector) -> None:
     for machine in range(plan.machines):
         world.boot(f"w{machine}")
     born = [
-        Fault(kind=FaultKind.ADD, at=1.5, task=index, machine=index % plan.machines)
+        Injection(kind=InjectionKind.ADD, at=1.5, task=index, machine=index % plan.machines)
         for index, task in enumerate(plan.tasks)
         if task.dynamic
     ]
@@ -100,20 +100,20 @@ async def _live(world: World, plan: Plan, injector: Injector) -> None:
     await Liveness(world, core).watch()
 
 
-def _heal(world: World, plan: Plan) -> list[str]:
+def _heal(world: SimCluster, plan: Plan) -> list[str]:
     """All machines but the broken ones work again; these stay cut off, every other of them also standing still."""
     core: list[str] = []
-    world.store_weather.down_until = 0.0
+    world.store_faults.down_until = 0.0
     for number in range(plan.machines):
         machine = f"w{number}"
-        life = world.life(machine)
+        life = world.process(machine)
         if number in plan.broken and len(plan.broken) < plan.machines:
-            world.weather[machine].requests_lost_until = world.weather[machine].replies_lost_until = FOREVER
+            world.link_faults[machine].requests_lost_until = world.link_faults[machine].replies_lost_until = FOREVER
             if number % 2:
                 world.pause(machine, FOREVER)
             continue
         core.append(machine)
-        world.weather[machine].clear()
+        world.link_faults[machine].clear()
         if life is not None and life.stopping:
             world.kill(machine)
             life = None

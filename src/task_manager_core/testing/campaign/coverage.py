@@ -13,8 +13,8 @@ from task_manager_core.testing.cluster.effects import (
     CancelAnswered,
     ClaimsGiven,
     Decided,
+    Effect,
     ExtensionRefused,
-    Fact,
     Granted,
     Overtaken,
     Reaped,
@@ -30,7 +30,7 @@ from task_manager_core.testing.cluster.effects import (
     Written,
 )
 
-SIGHTS = (
+COVERAGE_GOALS = (
     "takeover",
     "fenced write",
     "lost claim",
@@ -60,7 +60,7 @@ class Coverage:
     def note(self, sight: str) -> None:
         self.seen[sight] += 1
 
-    def fact(self, fact: Fact) -> None:  # noqa: C901, PLR0912 - one line for each sight
+    def fact(self, fact: Effect) -> None:  # noqa: C901, PLR0912 - one line for each sight
         match fact:
             case Granted(term=term):
                 if self._term is not None and self._term.holder != term.holder:
@@ -78,12 +78,12 @@ class Coverage:
                 self.note("claim given again")
             case Overtaken():
                 self.note("overtaken decision")
-            case Decided(advance=advance):
+            case Decided(decision=advance):
                 for skip in advance.skipped:
                     self.note(f"skipped: {skip.reason.value}")
                 if advance.hold is not None:
                     self.note("held run")
-            case Written(definition=definition):
+            case Written(write=definition):
                 for skip in definition.skipped:
                     self.note(f"skipped: {skip.reason.value}")
             case WriteConflicted():

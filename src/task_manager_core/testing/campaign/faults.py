@@ -12,7 +12,7 @@ from enum import Enum
 from task_manager_core.testing.cluster.link import Side
 
 
-class FaultKind(Enum):
+class InjectionKind(Enum):
     """Everything that can happen. The last group is what people do meanwhile."""
 
     SLOW = "slow"
@@ -44,42 +44,42 @@ class FaultKind(Enum):
 
 PEOPLE = frozenset(
     {
-        FaultKind.DISABLE,
-        FaultKind.ENABLE,
-        FaultKind.TRIGGER,
-        FaultKind.CANCEL,
-        FaultKind.RESET,
-        FaultKind.ADD,
-        FaultKind.CHANGE,
-        FaultKind.REMOVE,
+        InjectionKind.DISABLE,
+        InjectionKind.ENABLE,
+        InjectionKind.TRIGGER,
+        InjectionKind.CANCEL,
+        InjectionKind.RESET,
+        InjectionKind.ADD,
+        InjectionKind.CHANGE,
+        InjectionKind.REMOVE,
     }
 )
 
-MEANING: dict[FaultKind, str] = {
-    FaultKind.SLOW: "messages take `amount` seconds longer for `length` seconds",
-    FaultKind.ERROR: "one operation fails before any effect",
-    FaultKind.LOSE: "one operation takes effect and its reply is lost",
-    FaultKind.CUT: "partition: nothing gets through for `length` seconds",
-    FaultKind.MUTE: "one-way partition: requests are lost for `length` seconds",
-    FaultKind.DEAF: "one-way partition: replies are lost for `length` seconds",
-    FaultKind.KILL: "kill -9, and a new life after `length` seconds (0: none)",
-    FaultKind.PAUSE: "the process stands still for `length` seconds",
-    FaultKind.BLOCK: "the next function that the machine calls blocks its event loop for `length` seconds",
-    FaultKind.JUMP: "the wall clock jumps by `amount` seconds",
-    FaultKind.DRIFT: "both clocks run at 1 + `amount` from now on",
-    FaultKind.STOP: "graceful stop, and a new life after `length` seconds (0: none)",
-    FaultKind.DOWN: "the store is away for `length` seconds",
-    FaultKind.WIPE: "the store loses everything",
-    FaultKind.REWIND: "the store falls back to what it held `length` seconds before, or before this operation",
-    FaultKind.SET_BACK: "the store's clock is set back by `amount` seconds (forward, if negative)",
-    FaultKind.DISABLE: "somebody disables a task, and enables it after `length` seconds (0: does not)",
-    FaultKind.ENABLE: "somebody enables a task",
-    FaultKind.TRIGGER: "somebody triggers a task",
-    FaultKind.CANCEL: "somebody cancels a live run of a task",
-    FaultKind.RESET: "somebody ends the backoff of a task",
-    FaultKind.ADD: "somebody adds a dynamic task",
-    FaultKind.CHANGE: "somebody gives a dynamic task another schedule",
-    FaultKind.REMOVE: "somebody removes a dynamic task",
+MEANING: dict[InjectionKind, str] = {
+    InjectionKind.SLOW: "messages take `amount` seconds longer for `length` seconds",
+    InjectionKind.ERROR: "one operation fails before any effect",
+    InjectionKind.LOSE: "one operation takes effect and its reply is lost",
+    InjectionKind.CUT: "partition: nothing gets through for `length` seconds",
+    InjectionKind.MUTE: "one-way partition: requests are lost for `length` seconds",
+    InjectionKind.DEAF: "one-way partition: replies are lost for `length` seconds",
+    InjectionKind.KILL: "kill -9, and a new life after `length` seconds (0: none)",
+    InjectionKind.PAUSE: "the process stands still for `length` seconds",
+    InjectionKind.BLOCK: "the next function that the machine calls blocks its event loop for `length` seconds",
+    InjectionKind.JUMP: "the wall clock jumps by `amount` seconds",
+    InjectionKind.DRIFT: "both clocks run at 1 + `amount` from now on",
+    InjectionKind.STOP: "graceful stop, and a new life after `length` seconds (0: none)",
+    InjectionKind.DOWN: "the store is away for `length` seconds",
+    InjectionKind.WIPE: "the store loses everything",
+    InjectionKind.REWIND: "the store falls back to what it held `length` seconds before, or before this operation",
+    InjectionKind.SET_BACK: "the store's clock is set back by `amount` seconds (forward, if negative)",
+    InjectionKind.DISABLE: "somebody disables a task, and enables it after `length` seconds (0: does not)",
+    InjectionKind.ENABLE: "somebody enables a task",
+    InjectionKind.TRIGGER: "somebody triggers a task",
+    InjectionKind.CANCEL: "somebody cancels a live run of a task",
+    InjectionKind.RESET: "somebody ends the backoff of a task",
+    InjectionKind.ADD: "somebody adds a dynamic task",
+    InjectionKind.CHANGE: "somebody gives a dynamic task another schedule",
+    InjectionKind.REMOVE: "somebody removes a dynamic task",
 }
 
 
@@ -93,10 +93,10 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Injection:
     """One thing that happens. `machine` and `task` are indices into the plan; `length` and `amount` as in MEANING."""
 
-    kind: FaultKind
+    kind: InjectionKind
     at: float | Point
     machine: int = 0
     task: int = 0
@@ -129,7 +129,7 @@ class Fault:
         return {"kind": self.kind.value, "at": at, **numbers}
 
     @classmethod
-    def of(cls, data: Mapping[str, object]) -> Fault:
+    def of(cls, data: Mapping[str, object]) -> Injection:
         """The inverse of `data`."""
         match data["at"]:
             case [str(operation), int(nth), str(side)]:
@@ -137,7 +137,7 @@ class Fault:
             case other:
                 at = number(other)
         return cls(
-            kind=FaultKind(data["kind"]),
+            kind=InjectionKind(data["kind"]),
             at=at,
             machine=int(number(data.get("machine", 0))),
             task=int(number(data.get("task", 0))),

@@ -12,8 +12,8 @@ from datetime import timedelta
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.run import RunState
 from task_manager_core.testing.campaign.checkers import Violation
-from task_manager_core.testing.campaign.model import Standing
-from task_manager_core.testing.cluster.cluster import World
+from task_manager_core.testing.campaign.model import RunModel
+from task_manager_core.testing.cluster.cluster import SimCluster
 
 SLACK = 1.6
 """Seconds: a request that was on its way to nowhere, and latencies."""
@@ -35,7 +35,7 @@ class Liveness:
 
     invariant = "L"
 
-    def __init__(self, world: World, core: Collection[str]) -> None:
+    def __init__(self, world: SimCluster, core: Collection[str]) -> None:
         self._world = world
         self._core = tuple(core)
         self._policy = world.policy_of(self._core[0])
@@ -61,7 +61,7 @@ class Liveness:
 
     def _reigning(self) -> Term | None:
         self._world.look_at_the_clock()
-        return self._world.ledger.books.reigning()
+        return self._world.model.store.reigning()
 
     def _leader(self) -> Term:
         term = self._reigning()
@@ -82,7 +82,7 @@ class Liveness:
         refresh = self._policy.refresh_interval.total_seconds()
         if self._world.time < self._healed_at + LOOP_PATIENCE + refresh + poll + SLACK:
             return
-        books = self._world.ledger.books
+        books = self._world.model.store
         latest = books.clock - timedelta(seconds=poll + SLACK)
         for key, account in books.accounts.items():
             if account.plan is not None and not account.retired and account.plan.due_at < latest:
@@ -93,7 +93,7 @@ class Liveness:
         wait = self._policy.worker.claim_ttl + self._policy.reconciliation_interval
         if self._world.time < self._healed_at + LOOP_PATIENCE + wait.total_seconds() + SLACK:
             return
-        books = self._world.ledger.books
+        books = self._world.model.store
         for standing in books.standings():
             if standing.state is RunState.RUNNING and books.at - standing.beat > wait + timedelta(seconds=SLACK):
                 self._fail(f"the claim on {standing.run.task} {standing.run.id} ended and nobody put it back")
@@ -101,20 +101,20 @@ class Liveness:
     async def _drain(self) -> None:
         """Every run ends when no new ones come."""
         world = self._world
-        keys = list(world.ledger.books.accounts)
+        keys = list(world.model.store.accounts)
         await world.on(self._core[0], lambda node: node.control.pause(keys))
         progress, since, began = -1, world.time, world.time
         while self._left() and world.time < began + LONGEST_DRAIN:
             await world.sleep(0.5)
-            done = len(world.ledger.executions) + len(world.ledger.books.ended)
+            done = len(world.model.executions) + len(world.model.store.ended)
             if done != progress:
                 progress, since = done, world.time
             if world.time - since > STUCK:
                 left = ", ".join(f"{one.run.task} {one.run.slot} {one.state.value}" for one in self._left())
                 self._fail(f"nothing began or ended for {STUCK:g} s, and these runs live: {left}")
 
-    def _left(self) -> list[Standing]:
+    def _left(self) -> list[RunModel]:
         """The runs that the core can execute."""
-        ledger = self._world.ledger
+        ledger = self._world.model
         core = [ledger.known[life.node.id] for life in self._world.alive() if life.machine in self._core]
-        return [one for one in ledger.books.standings() if any(known.covers(one.run) for known in core)]
+        return [one for one in ledger.store.standings() if any(known.covers(one.run) for known in core)]

@@ -12,17 +12,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
-from task_manager_core.domain.leadership import Stage, Term
-from task_manager_core.domain.planning import Plan, Skipped
-from task_manager_core.domain.run import TERMINAL, TRANSITIONS, Claim, Run, RunState, RunTurn
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.leadership import LeadershipState, Term
+from task_manager_core.domain.planning import NextSlot, Skipped
+from task_manager_core.domain.run import TERMINAL, TRANSITIONS, Claim, Run, RunState, RunTransition
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing.cluster.violation import Violation
 
 LONGEST_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True, kw_only=True)
-class Standing:
+class RunModel:
     """A live run as it must stand. `claim` is set while it runs."""
 
     run: Run
@@ -48,27 +48,27 @@ class Standing:
         """Does it wait for an instant that has come?"""
         return self.state is RunState.WAITING and self.due_at is not None and self.due_at <= at
 
-    def turn(self, turn: RunTurn, due_at: datetime | None = None) -> None:
+    def turn(self, turn: RunTransition, due_at: datetime | None = None) -> None:
         """Go where the table of `domain.run` says. `due_at` is the end of a wait."""
         following = TRANSITIONS.get((self.state, turn))
         if following is None:
             raise Violation("I8", f"{self.run.task} {self.run.id} is {self.state.value} and was {turn.value}")
-        self.state, self.claim, self.due_at, self.retrying = following, None, due_at, turn is RunTurn.RETRIED
+        self.state, self.claim, self.due_at, self.retrying = following, None, due_at, turn is RunTransition.RETRIED
 
 
 @dataclass(slots=True, kw_only=True)
-class Account:
+class TaskModel:
     """A task as it must stand. `verdicts` has what was decided about each slot: a word for a dispatch, or a reason;
     `requests` what was asked of each remembered run."""
 
-    task: Task
+    task: TaskDefinition
     version: int
-    plan: Plan | None
+    plan: NextSlot | None
     paused: bool = False
     resumed_at: datetime | None = None
     retired: bool = False
-    live: dict[RunId, Standing] = field(default_factory=dict[RunId, Standing])
-    held: list[Standing] = field(default_factory=list[Standing])
+    live: dict[RunId, RunModel] = field(default_factory=dict[RunId, RunModel])
+    held: list[RunModel] = field(default_factory=list[RunModel])
     verdicts: dict[datetime, str] = field(default_factory=dict[datetime, str])
     requests: dict[RunId, str] = field(default_factory=dict[RunId, str])
 
@@ -79,7 +79,7 @@ class Account:
             return self.plan.due_at
         return self.task.schedule.due_at(self.task.key, slot)
 
-    def copy(self) -> Account:
+    def copy(self) -> TaskModel:
         return replace(
             self,
             live={run: replace(standing) for run, standing in self.live.items()},
@@ -89,7 +89,7 @@ class Account:
         )
 
 
-def slots_of(account: Account, skipped: Collection[Skipped]) -> dict[datetime, str]:
+def slots_of(account: TaskModel, skipped: Collection[Skipped]) -> dict[datetime, str]:
     """The slots that skips name, walked along the schedule."""
     found: dict[datetime, str] = {}
     for skip in skipped:
@@ -103,7 +103,7 @@ def slots_of(account: Account, skipped: Collection[Skipped]) -> dict[datetime, s
 
 
 @dataclass(slots=True)
-class Books:
+class StoreModel:
     """One incarnation of the store. `at` is the time by which lengths are measured, `clock` what the store's clock
     says, which can be set back; `leases` has the end of every lease."""
 
@@ -112,11 +112,11 @@ class Books:
     version: int = 0
     term: Term | None = None
     lease_ends: datetime = LONGEST_AGO
-    accounts: dict[TaskKey, Account] = field(default_factory=dict[TaskKey, Account])
+    accounts: dict[TaskKey, TaskModel] = field(default_factory=dict[TaskKey, TaskModel])
     ended: dict[RunId, str] = field(default_factory=dict[RunId, str])
     leases: dict[Term, datetime] = field(default_factory=dict[Term, datetime])
 
-    def copy(self) -> Books:
+    def copy(self) -> StoreModel:
         accounts = {key: account.copy() for key, account in self.accounts.items()}
         return replace(self, accounts=accounts, ended=dict(self.ended), leases={})
 
@@ -128,14 +128,14 @@ class Books:
         """The live term."""
         return self.term if self.term is not None and self.at < self.lease_ends else None
 
-    def standing(self, key: TaskKey, run: RunId) -> Standing | None:
+    def standing(self, key: TaskKey, run: RunId) -> RunModel | None:
         account = self.accounts.get(key)
         if account is None:
             return None
         found = account.live.get(run)
         return found or next((standing for standing in account.held if standing.run.id == run), None)
 
-    def held_by(self, claim: Claim) -> Standing | None:
+    def held_by(self, claim: Claim) -> RunModel | None:
         """The run that this claim still holds."""
         standing = self.standing(claim.run.task, claim.run.id)
         return standing if standing is not None and standing.holds(claim) else None
@@ -145,19 +145,19 @@ class Books:
         account = self.accounts.get(run.task)
         return None if account is None else account.requests.get(run.id)
 
-    def standings(self) -> Iterator[Standing]:
+    def standings(self) -> Iterator[RunModel]:
         """Every live run, held ones too."""
         for account in self.accounts.values():
             yield from account.live.values()
             yield from account.held
 
-    def turn(self, standing: Standing, turn: RunTurn, due_at: datetime | None = None) -> None:
+    def turn(self, standing: RunModel, turn: RunTransition, due_at: datetime | None = None) -> None:
         """Move a run. When it has ended, the next held one goes."""
         standing.turn(turn, due_at)
         if standing.state in TERMINAL:
             self._end(standing)
 
-    def _end(self, standing: Standing) -> None:
+    def _end(self, standing: RunModel) -> None:
         run = standing.run
         self.ended[run.id] = standing.state.value
         account = self.accounts.get(run.task)
@@ -168,12 +168,12 @@ class Books:
         account.live.pop(run.id, None)
         if account.held and not account.live:
             freed = account.held.pop(0)
-            freed.turn(RunTurn.FREED)
+            freed.turn(RunTransition.FREED)
             account.live[freed.run.id] = freed
 
 
 @dataclass(slots=True, kw_only=True)
-class Execution:
+class ModelExecution:
     """A function of the user at work, or what became of it: `ended` is None, "returned", "raised" or "cancelled", and
     `took` how long it waited for time until it returned."""
 
@@ -188,7 +188,7 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class DeclaredByNode:
     """What a life can execute: the runs of the static tasks that it declares, and of dynamic ones by their function."""
 
     tasks: frozenset[TaskKey]
@@ -199,7 +199,7 @@ class Known:
 
 
 @dataclass(slots=True, kw_only=True)
-class Ledger:
+class ClusterModel:
     """The books of the present incarnation and the facts that outlive it. `claim_ttl` is every worker's,
     `node` the life whose operation is being judged. `begun` has the attempts that were started since their claim was
     given: a store that was set back forgets what came of them. `claimed` has the greatest token ever given for a run.
@@ -208,7 +208,7 @@ class Ledger:
 
     claim_ttl: timedelta
     node: str = ""
-    books: Books = field(default_factory=Books)
+    store: StoreModel = field(default_factory=StoreModel)
     greatest_token: int = 0
     greatest_version: int = 0
     stood_at: dict[int, dict[TaskKey, tuple[int, bool]]] = field(
@@ -218,25 +218,27 @@ class Ledger:
     names: dict[RunId, tuple[TaskKey, datetime | None]] = field(
         default_factory=dict[RunId, tuple[TaskKey, datetime | None]]
     )
-    stages: dict[NodeId, Stage] = field(default_factory=dict[NodeId, Stage])
-    known: dict[NodeId, Known] = field(default_factory=dict[NodeId, Known])
-    executions: dict[tuple[RunId, int, str], Execution] = field(default_factory=dict[tuple[RunId, int, str], Execution])
+    stages: dict[NodeId, LeadershipState] = field(default_factory=dict[NodeId, LeadershipState])
+    known: dict[NodeId, DeclaredByNode] = field(default_factory=dict[NodeId, DeclaredByNode])
+    executions: dict[tuple[RunId, int, str], ModelExecution] = field(
+        default_factory=dict[tuple[RunId, int, str], ModelExecution]
+    )
     begun: set[tuple[RunId, int, str]] = field(default_factory=set[tuple[RunId, int, str]])
 
     @property
     def at(self) -> datetime:
         """The time by which lengths are measured."""
-        return self.books.at
+        return self.store.at
 
     @property
     def clock(self) -> datetime:
         """What the store's clock says: the time of slots."""
-        return self.books.clock
+        return self.store.clock
 
-    def begin_again(self, books: Books | None = None) -> None:
+    def begin_again(self, books: StoreModel | None = None) -> None:
         """The store was wiped, or set back to the state that these books describe."""
-        self.books = Books() if books is None else books.copy()
+        self.store = StoreModel() if books is None else books.copy()
         self.begun.clear()
 
-    def executing(self, key: TaskKey) -> list[Execution]:
+    def executing(self, key: TaskKey) -> list[ModelExecution]:
         return [one for one in self.executions.values() if one.task == key and one.ended is None]

@@ -20,8 +20,8 @@ from task_manager_core.domain.policy import (
     WorkerPolicy,
 )
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task
-from task_manager_core.testing.campaign.faults import Fault, number
+from task_manager_core.domain.task import TaskDefinition
+from task_manager_core.testing.campaign.faults import Injection, number
 from task_manager_core.testing.cluster.decider import Decider
 
 POLICY = NodePolicy(
@@ -75,9 +75,9 @@ class TaskPlan:
             return Schedule.cron(f"*/{int(every)} * * * * *", jitter=timedelta(seconds=self.slot_jitter))
         return Schedule.every(timedelta(seconds=every), jitter=timedelta(seconds=self.slot_jitter))
 
-    def task(self, index: int, later: int = 0) -> Task:
+    def task(self, index: int, later: int = 0) -> TaskDefinition:
         """The definition of the task at this place of the plan; `later` seconds are added to its interval."""
-        return Task(
+        return TaskDefinition(
             key=key_of(index),
             schedule=self.schedule(later),
             function=f"work{index}" if self.dynamic else SHARED,
@@ -116,7 +116,7 @@ class Plan:
 
     machines: int = 3
     tasks: tuple[TaskPlan, ...] = (TaskPlan(),)
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[Injection, ...] = ()
     seed: int | None = None
     deviations: tuple[tuple[int, int], ...] = ()
     duration: float = 25.0
@@ -142,7 +142,7 @@ class Plan:
             raise ValueError("a plan is a JSON object")
         values: dict[str, object] = dict(data)
         values["tasks"] = tuple(_task(one) for one in _objects(data.get("tasks", [])))
-        values["faults"] = tuple(Fault.of(one) for one in _objects(data.get("faults", [])))
+        values["faults"] = tuple(Injection.of(one) for one in _objects(data.get("faults", [])))
         for name in ("deviations", "broken"):
             if name in values:
                 values[name] = _tuple(values[name])

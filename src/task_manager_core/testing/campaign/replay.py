@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import fields
 
 from task_manager_core.domain.errors import DefinitionError
-from task_manager_core.testing.campaign.campaign import simulate
+from task_manager_core.testing.campaign.campaign import run_plan
 from task_manager_core.testing.campaign.checkers import Violation
-from task_manager_core.testing.campaign.faults import Fault
+from task_manager_core.testing.campaign.faults import Injection
 from task_manager_core.testing.campaign.plan import Plan
 from task_manager_core.testing.cluster.stores import SimStore
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     write = sys.stdout.write
     write("\n".join(plan.lines()) + "\n")
     try:
-        verdict = simulate(plan, make_store, keep_lines=options.lines)
+        verdict = run_plan(plan, make_store, keep_lines=options.lines)
     except Violation as violation:
         notes: list[str] = getattr(violation, "__notes__", [])
         write("\n".join([*notes, str(violation)]) + "\n")
@@ -64,7 +64,7 @@ def _plan(parser: argparse.ArgumentParser, text: str) -> Plan:
         asked, understood = given.get(name, []), kept[name]
         if len(asked) != len(understood):
             parser.error(f"argument plan: {name} must be a list of objects")
-    known = {field.name for field in fields(Fault)}
+    known = {field.name for field in fields(Injection)}
     for fault in given.get("faults", []):
         if unknown := sorted(fault.keys() - known):
             parser.error(f"argument plan: a fault has no {', '.join(unknown)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from task_manager_core.testing.campaign.plan import Plan
-from task_manager_core.testing.cluster.drawing import draw_calm_plan, draw_plan
+from task_manager_core.testing.campaign.random_plans import draw_calm_plan, draw_plan
 
 try:
     from hypothesis import strategies as st

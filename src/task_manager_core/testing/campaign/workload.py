@@ -9,11 +9,11 @@ from datetime import timedelta
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.registry import Registry
 from task_manager_core.domain.identity import FunctionKey
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing.campaign.injector import Injector
-from task_manager_core.testing.campaign.model import Execution
+from task_manager_core.testing.campaign.model import ModelExecution
 from task_manager_core.testing.campaign.plan import TaskPlan
-from task_manager_core.testing.cluster.cluster import Declare, World
+from task_manager_core.testing.cluster.cluster import Declare, SimCluster
 from task_manager_core.testing.cluster.violation import Violation
 
 
@@ -24,7 +24,7 @@ class PlannedFailure(Exception):
 def declaring(tasks: Sequence[TaskPlan], injector: Injector) -> Declare:
     """Declares the planned tasks on every machine that knows them; dynamic ones only get their function."""
 
-    def declare(world: World, machine: str, registry: Registry) -> None:
+    def declare(world: SimCluster, machine: str, registry: Registry) -> None:
         for index, plan in enumerate(tasks):
             if plan.only is not None and machine != f"w{plan.only}":
                 continue
@@ -39,7 +39,9 @@ def declaring(tasks: Sequence[TaskPlan], injector: Injector) -> Declare:
     return declare
 
 
-def _begin(world: World, machine: str, plan: TaskPlan, task: Task, context: RunContext) -> Execution:
+def _begin(
+    world: SimCluster, machine: str, plan: TaskPlan, task: TaskDefinition, context: RunContext
+) -> ModelExecution:
     """Say that the function of this task is called; for a run of this task, one would think."""
     if context.task != task.key:
         violation = Violation("I11", f"a run of {context.task} was executed by the function of {task.key}")
@@ -49,7 +51,7 @@ def _begin(world: World, machine: str, plan: TaskPlan, task: Task, context: RunC
 
 
 def _async(
-    world: World, machine: str, plan: TaskPlan, task: Task, injector: Injector
+    world: SimCluster, machine: str, plan: TaskPlan, task: TaskDefinition, injector: Injector
 ) -> Callable[..., Awaitable[None]]:
     async def work(context: RunContext, order: int = 0) -> None:  # noqa: ARG001 - what a request may ask
         execution, began = _begin(world, machine, plan, task, context), world.time
@@ -71,7 +73,7 @@ def _async(
     return work
 
 
-def _sync(world: World, machine: str, plan: TaskPlan, task: Task) -> Callable[..., None]:
+def _sync(world: SimCluster, machine: str, plan: TaskPlan, task: TaskDefinition) -> Callable[..., None]:
     def work(context: RunContext, order: int = 0) -> None:  # noqa: ARG001 - as above
         execution = _begin(world, machine, plan, task, context)
         if context.attempt <= plan.failures:

@@ -22,10 +22,10 @@ from task_manager_core.domain.policy import NodePolicy, Retention
 from task_manager_core.ports import Backend, Observer, OpenBackend
 from task_manager_core.testing.campaign.checkers import Checker, Violation
 from task_manager_core.testing.campaign.coverage import Coverage
-from task_manager_core.testing.campaign.model import Books, Execution, Known, Ledger
+from task_manager_core.testing.campaign.model import ClusterModel, DeclaredByNode, ModelExecution, StoreModel
 from task_manager_core.testing.cluster.clock import START, SimClock, StoreClock, local_clock
-from task_manager_core.testing.cluster.effects import Fact
-from task_manager_core.testing.cluster.link import Channel, Happening, Latency, Side, StoreWeather, Weather
+from task_manager_core.testing.cluster.effects import Effect
+from task_manager_core.testing.cluster.link import Action, Latency, Link, LinkFaults, Side, StoreFaults
 from task_manager_core.testing.cluster.ports import wrapped
 from task_manager_core.testing.cluster.process import ENVIRONMENT
 from task_manager_core.testing.cluster.run import sim_loop
@@ -41,10 +41,10 @@ DEFAULT_POLICY = NodePolicy()
 DEFAULT_RETENTION = Retention()
 DEFAULT_LATENCY = Latency()
 
-Declare = Callable[["World", str, Registry], None]
+Declare = Callable[["SimCluster", str, Registry], None]
 """Fills the registry of one life: (world, machine, registry). Called at every boot."""
 
-Points = Callable[[Channel, str, int, Side], Collection[Happening]]
+Points = Callable[[Link, str, int, Side], Collection[Action]]
 """What a plan wants to happen at the n-th call of an operation by a machine, before or after its effect."""
 
 _LOGGER = logging.getLogger("task_manager_core.testing.cluster.quiet")
@@ -53,13 +53,13 @@ _LOGGER.propagate = False
 
 
 @dataclass(slots=True, eq=False)
-class Life:
+class SimProcess:
     """One process from its boot to its end. `machine` is "w0", `name` is "w0", "w0#2", …"""
 
     machine: str
     name: str
     clock: SimClock
-    channel: Channel
+    link: Link
     node: Node
     stopping: bool = False
 
@@ -68,14 +68,14 @@ class Life:
 class _Ear:
     """What a node's observer is."""
 
-    world: World
+    world: SimCluster
     life: str
 
     def notice(self, event: Event) -> None:
         self.world.noticed(self.life, event)
 
 
-class World:
+class SimCluster:
     """A cluster of machines over one store. Made and used inside `run_simulation`:
 
         async def main() -> None:
@@ -110,9 +110,9 @@ class World:
     ) -> None:
         self.loop = sim_loop()
         self.store_clock = StoreClock(self.loop.time, start)
-        self.lives: dict[str, Life] = {}
-        self.weather: dict[str, Weather] = {}
-        self.store_weather = StoreWeather()
+        self.processes: dict[str, SimProcess] = {}
+        self.link_faults: dict[str, LinkFaults] = {}
+        self.store_faults = StoreFaults()
         self.coverage = Coverage()
         self.timeline = Timeline(keep_lines)
         self.checkers = tuple(checkers)
@@ -131,7 +131,7 @@ class World:
         self._births: Counter[str] = Counter()
         self._opened = AsyncExitStack()
         self._backend: Backend | None = None
-        self.ledger = Ledger(claim_ttl=self.policy_of("w0").worker.claim_ttl)
+        self.model = ClusterModel(claim_ttl=self.policy_of("w0").worker.claim_ttl)
 
     async def __aenter__(self) -> Self:
         opening = self._open_backend(clock=self.store_clock, retention=self._retention)
@@ -161,22 +161,22 @@ class World:
 
     # -- machines ------------------------------------------------------------------------------------------------------
 
-    def boot(self, machine: str) -> Life:
+    def boot(self, machine: str) -> SimProcess:
         """Start the next life of a machine."""
-        alive = self.lives.get(machine)
+        alive = self.processes.get(machine)
         assert alive is None or self.loop.is_dead(alive.name), f"{machine} is alive"
         self._births[machine] += 1
         births = self._births[machine]
         name = machine if births == 1 else f"{machine}#{births}"
         clock = SimClock(self.loop.time, self._start) if alive is None else alive.clock
-        channel = Channel(
-            slot=machine,
+        channel = Link(
+            machine=machine,
             name=name,
             loop=self.loop,
             watcher=self,
             latency=self._latency,
-            weather=self.weather.setdefault(machine, Weather()),
-            store=self.store_weather,
+            faults=self.link_faults.setdefault(machine, LinkFaults()),
+            store=self.store_faults,
             timeout=self._timeout,
             calls=self._calls.setdefault(machine, Counter()),
         )
@@ -192,23 +192,23 @@ class World:
             observer=_Ear(self, name),
             logger=_LOGGER,
         )
-        self.ledger.known[node.id] = Known(tasks=frozenset(registry.declared), functions=registry.functions)
-        life = self.lives[machine] = Life(machine=machine, name=name, clock=clock, channel=channel, node=node)
+        self.model.known[node.id] = DeclaredByNode(tasks=frozenset(registry.declared), functions=registry.functions)
+        life = self.processes[machine] = SimProcess(machine=machine, name=name, clock=clock, link=channel, node=node)
         self.loop.spawn(name, _started(node, clock))
         self.tell(name, "boots")
         return life
 
-    def life(self, machine: str) -> Life | None:
+    def process(self, machine: str) -> SimProcess | None:
         """The present life of a machine, None if it is dead."""
-        life = self.lives.get(machine)
+        life = self.processes.get(machine)
         return None if life is None or self.loop.is_dead(life.name) else life
 
-    def alive(self) -> list[Life]:
-        return [life for life in self.lives.values() if not self.loop.is_dead(life.name)]
+    def alive(self) -> list[SimProcess]:
+        return [life for life in self.processes.values() if not self.loop.is_dead(life.name)]
 
     def kill(self, machine: str, restart_after: float | None = None) -> None:
         """Kill -9, and boot again later if asked."""
-        life = self.life(machine)
+        life = self.process(machine)
         if life is None:
             return
         self.tell(life.name, "is killed")
@@ -216,20 +216,20 @@ class World:
         if restart_after is not None:
             self.later(restart_after, lambda: self._reboot(machine))
 
-    def _bury(self, life: Life) -> None:
+    def _bury(self, life: SimProcess) -> None:
         self.loop.kill(life.name)
-        life.channel.close()
-        for execution in self.ledger.executions.values():
+        life.link.close()
+        for execution in self.model.executions.values():
             if execution.node == life.name and execution.ended is None:
                 execution.ended = "died"
 
     def _reboot(self, machine: str) -> None:
-        if self.life(machine) is None:
+        if self.process(machine) is None:
             self.boot(machine)
 
     def pause(self, machine: str, seconds: float) -> None:
         """Let a machine stand still for a while."""
-        life = self.life(machine)
+        life = self.process(machine)
         if life is None or self.loop.is_paused(life.name):
             return
         self.tell(life.name, f"stands still for {seconds:g} s")
@@ -238,7 +238,7 @@ class World:
 
     def stop(self, machine: str, restart_after: float | None = None) -> None:
         """Ask a machine to leave in order, and boot again later if asked."""
-        life = self.life(machine)
+        life = self.process(machine)
         if life is None or life.stopping:
             return
         life.stopping = True
@@ -249,7 +249,7 @@ class World:
             self.later(0.0, gone)
 
         def gone() -> None:
-            if self.life(machine) is not life:
+            if self.process(machine) is not life:
                 return
             self.tell(life.name, "has left")
             self._bury(life)
@@ -269,7 +269,7 @@ class World:
 
     async def on(self, machine: str, work: Callable[[Node], Coroutine[Any, Any, T]], within: float = 5.0) -> T | None:
         """Run something on a machine, as a request that it serves; None if it is dead or does not answer in time."""
-        life = self.life(machine)
+        life = self.process(machine)
         if life is None:
             return None
         served = self.loop.spawn(life.name, work(life.node))
@@ -280,24 +280,24 @@ class World:
 
     def store_down(self, seconds: float) -> None:
         self.tell("store", f"is down for {seconds:g} s")
-        self.store_weather.down_until = max(self.store_weather.down_until, self.time + seconds)
+        self.store_faults.down_until = max(self.store_faults.down_until, self.time + seconds)
 
     def look_at_the_clock(self) -> None:
         """What is judged next happens now."""
-        self.ledger.books.at, self.ledger.books.clock = self.store_clock.steady(), self.store_clock.now()
+        self.model.store.at, self.model.store.clock = self.store_clock.steady(), self.store_clock.now()
 
-    def copy_store(self) -> tuple[object, Books]:
+    def copy_store(self) -> tuple[object, StoreModel]:
         """The state of the store and of the books."""
         assert self._store is not None, "this world's store cannot be copied"
-        return self._store.copy_state(), self.ledger.books.copy()
+        return self._store.copy_state(), self.model.store.copy()
 
-    def restore_store(self, copy: tuple[object, Books] | None) -> None:
+    def restore_store(self, copy: tuple[object, StoreModel] | None) -> None:
         """Set the store back, as a failover that lost writes does; None wipes it."""
         assert self._store is not None, "this world's store cannot be restored"
         self.tell("store", "is wiped" if copy is None else "is set back to an older state")
         self._store.restore_state(None if copy is None else copy[0])
-        self.store_weather.down_until = max(self.store_weather.down_until, self.time + CHANGE_OVER)
-        self.ledger.begin_again(None if copy is None else copy[1])
+        self.store_faults.down_until = max(self.store_faults.down_until, self.time + CHANGE_OVER)
+        self.model.begin_again(None if copy is None else copy[1])
 
     # -- watching ------------------------------------------------------------------------------------------------------
 
@@ -309,10 +309,10 @@ class World:
         violation.add_note("\n".join(self.timeline.lines()))
         self.loop.fail(violation)
 
-    def observe(self, channel: Channel, operation: str, facts: Iterable[Fact]) -> None:
+    def observe(self, channel: Link, operation: str, facts: Iterable[Effect]) -> None:
         if not self.checkers:
             return
-        ledger = self.ledger
+        ledger = self.model
         ledger.node, news = channel.name, False
         self.look_at_the_clock()
         try:
@@ -320,10 +320,10 @@ class World:
                 self.tell(channel.name, fact)
                 for checker in self.checkers:
                     checker.judge(fact, ledger)
-                fact.enter(ledger.books)
+                fact.enter(ledger.store)
                 self.coverage.fact(fact)
                 news = True
-            if news and not any(standing.returns(ledger.at) for standing in ledger.books.standings()):
+            if news and not any(standing.returns(ledger.at) for standing in ledger.store.standings()):
                 # Looking would move a run whose instant has come, and hide that nobody else does.
                 self._compare()
         except Violation as violation:
@@ -334,9 +334,9 @@ class World:
     def _compare(self) -> None:
         snapshot = _at_once(self.backend.history.snapshot())
         for checker in self.checkers:
-            checker.compare(snapshot, self.ledger)
+            checker.compare(snapshot, self.model)
 
-    def at_point(self, channel: Channel, operation: str, nth: int, side: Side) -> Collection[Happening]:
+    def at_point(self, channel: Link, operation: str, nth: int, side: Side) -> Collection[Action]:
         return () if self.points is None else self.points(channel, operation, nth, side)
 
     def noticed(self, life: str, event: Event) -> None:
@@ -352,16 +352,16 @@ class World:
                 if not isinstance(event.error, (BackendError, TimeoutError)):
                     raise Violation("code", f"{event.service} of {life} raised {event.error!r}")
             for checker in self.checkers:
-                checker.noticed(event, self.ledger)
+                checker.noticed(event, self.model)
         except Violation as violation:
             self.fail(violation)
             raise
 
     # -- what executes -------------------------------------------------------------------------------------------------
 
-    def begin(self, machine: str, context: RunContext, *, exclusive: bool) -> Execution:
+    def begin(self, machine: str, context: RunContext, *, exclusive: bool) -> ModelExecution:
         """A function of the user is called: for the functions that `declare` declares. Set `ended` when it ends."""
-        execution = Execution(
+        execution = ModelExecution(
             node=context.worker.value,
             task=context.task,
             run=context.run_id,
@@ -373,13 +373,13 @@ class World:
         self.look_at_the_clock()
         try:
             for checker in self.checkers:
-                checker.begun(execution, self.ledger)
+                checker.begun(execution, self.model)
         except Violation as violation:
             self.fail(violation)
             raise
         key = (context.run_id, context.fencing_token, context.worker.value)
-        self.ledger.executions[key] = execution
-        self.ledger.begun.add(key)
+        self.model.executions[key] = execution
+        self.model.begun.add(key)
         return execution
 
 

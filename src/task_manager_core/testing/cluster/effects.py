@@ -11,18 +11,18 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
-from task_manager_core.domain.leadership import Held, Term
-from task_manager_core.domain.planning import Advance, Agenda
-from task_manager_core.domain.run import TURN_OF_OUTCOME, Claim, Retried, Run, RunState, RunTurn, Settlement
-from task_manager_core.ports import Cancelling, Changes, Definition, Enqueued
-from task_manager_core.testing.campaign.model import Account, Books, Standing, slots_of
+from task_manager_core.domain.leadership import HeldByOther, Term
+from task_manager_core.domain.planning import Agenda, SlotDecision
+from task_manager_core.domain.run import TRANSITION_OF_OUTCOME, Claim, Retried, Run, RunState, RunTransition, Settlement
+from task_manager_core.ports import Cancelling, Changes, DefinitionWrite, Enqueued
+from task_manager_core.testing.campaign.model import RunModel, StoreModel, TaskModel, slots_of
 
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
     """An answer that changes nothing in the books."""
 
-    def enter(self, books: Books) -> None: ...
+    def enter(self, books: StoreModel) -> None: ...
 
 
 # -- leadership -------------------------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ class Granted:
     term: Term
     ttl: timedelta
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         if books.reigning() != self.term:
             books.reign(self.term, books.at + self.ttl)
 
@@ -41,7 +41,7 @@ class Granted:
 @dataclass(frozen=True, slots=True)
 class BidRefused(Nothing):
     candidate: NodeId
-    held: Held
+    held: HeldByOther
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Renewed:
     term: Term
     ttl: timedelta
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         books.reign(self.term, books.at + self.ttl)
 
 
@@ -62,7 +62,7 @@ class RenewalRefused(Nothing):
 class Resigned:
     term: Term
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         books.reign(self.term, books.at)
 
 
@@ -102,33 +102,33 @@ class AgendaRead(Nothing):
 @dataclass(frozen=True, slots=True)
 class Decided:
     term: Term
-    advance: Advance
+    decision: SlotDecision
 
-    def enter(self, books: Books) -> None:
-        advance, account = self.advance, books.accounts[self.advance.key]
-        for run in advance.fire:
-            account.live[run.id] = Standing(run=run, state=RunState.QUEUED)
+    def enter(self, books: StoreModel) -> None:
+        advance, account = self.decision, books.accounts[self.decision.key]
+        for run in advance.dispatch:
+            account.live[run.id] = RunModel(run=run, state=RunState.QUEUED)
             if run.slot is not None:
                 account.verdicts[run.slot] = "dispatched"
         if advance.hold is not None:
-            account.held.append(Standing(run=advance.hold, state=RunState.HELD))
+            account.held.append(RunModel(run=advance.hold, state=RunState.HELD))
             if advance.hold.slot is not None:
                 account.verdicts[advance.hold.slot] = "dispatched"
         account.verdicts.update(slots_of(account, advance.skipped))
-        account.plan = advance.plan
+        account.plan = advance.next_slot
 
 
 @dataclass(frozen=True, slots=True)
 class Overtaken(Nothing):
     term: Term
-    advance: Advance
+    advance: SlotDecision
 
 
 @dataclass(frozen=True, slots=True)
 class Paused:
     key: TaskKey
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         books.accounts[self.key].paused = True
 
 
@@ -136,7 +136,7 @@ class Paused:
 class Resumed:
     key: TaskKey
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         account = books.accounts[self.key]
         if account.paused:
             account.paused, account.resumed_at = False, books.clock
@@ -147,28 +147,28 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    definition: Definition
+    write: DefinitionWrite
     version: int
 
-    def enter(self, books: Books) -> None:
-        task, account = self.definition.task, books.accounts.get(self.definition.task.key)
+    def enter(self, books: StoreModel) -> None:
+        task, account = self.write.definition, books.accounts.get(self.write.definition.key)
         if account is not None and account.version == self.version:
             return
         books.version = max(books.version, self.version)
         if account is None:
-            account = Account(task=task, version=self.version, plan=self.definition.plan)
+            account = TaskModel(task=task, version=self.version, plan=self.write.next_slot)
             books.accounts[task.key] = account
-            account.verdicts.update(slots_of(account, self.definition.skipped))
+            account.verdicts.update(slots_of(account, self.write.skipped))
             return
-        account.verdicts.update(slots_of(account, self.definition.skipped))
+        account.verdicts.update(slots_of(account, self.write.skipped))
         account.task, account.version, account.retired = task, self.version, False
-        if self.definition.replan:
-            account.plan = self.definition.plan
+        if self.write.replan:
+            account.plan = self.write.next_slot
 
 
 @dataclass(frozen=True, slots=True)
 class WriteConflicted(Nothing):
-    definition: Definition
+    definition: DefinitionWrite
     found: int
 
 
@@ -176,7 +176,7 @@ class WriteConflicted(Nothing):
 class Removed:
     key: TaskKey
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         account = books.accounts.pop(self.key)
         for run in (*account.live.values(), *account.held):
             books.ended[run.run.id] = "removed"
@@ -187,7 +187,7 @@ class Retired:
     term: Term
     key: TaskKey
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         books.accounts[self.key].retired = True
 
 
@@ -206,13 +206,13 @@ class Requested:
     answer: Enqueued
     asked: str
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         if self.answer in {Enqueued.QUEUED, Enqueued.HELD}:
             books.accounts[self.run.task].requests[self.run.id] = self.asked
         if self.answer is Enqueued.QUEUED:
-            books.accounts[self.run.task].live[self.run.id] = Standing(run=self.run, state=RunState.QUEUED)
+            books.accounts[self.run.task].live[self.run.id] = RunModel(run=self.run, state=RunState.QUEUED)
         elif self.answer is Enqueued.HELD:
-            books.accounts[self.run.task].held.append(Standing(run=self.run, state=RunState.HELD))
+            books.accounts[self.run.task].held.append(RunModel(run=self.run, state=RunState.HELD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,13 +228,13 @@ class RequestRefused(Nothing):
 class Claimed:
     claim: Claim
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         standing = books.standing(self.claim.run.task, self.claim.run.id)
         if standing is None or standing.holds(self.claim):
             return
         if standing.returns(books.at):
-            books.turn(standing, RunTurn.DUE)
-        books.turn(standing, RunTurn.CLAIMED)
+            books.turn(standing, RunTransition.DUE)
+        books.turn(standing, RunTransition.CLAIMED)
         standing.claim, standing.beat = self.claim, books.at
 
 
@@ -254,7 +254,7 @@ class Extended:
     ttl: timedelta
     cancelling: bool
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         if (standing := books.held_by(self.claim)) is not None:
             standing.beat = books.at
 
@@ -269,17 +269,17 @@ class ExtensionRefused(Nothing):
 class Settled:
     settlement: Settlement
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         standing, outcome = books.held_by(self.settlement.claim), self.settlement.outcome
         if standing is None:
             return
         if isinstance(outcome, Retried) and standing.cancelling:
-            books.turn(standing, RunTurn.CANCELLED)
+            books.turn(standing, RunTransition.CANCELLED)
         elif isinstance(outcome, Retried):
             standing.attempt, standing.failures = standing.attempt + 1, standing.failures + 1
-            books.turn(standing, RunTurn.RETRIED, books.at + outcome.delay)
+            books.turn(standing, RunTransition.RETRIED, books.at + outcome.delay)
         else:
-            books.turn(standing, TURN_OF_OUTCOME[type(outcome)])
+            books.turn(standing, TRANSITION_OF_OUTCOME[type(outcome)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,17 +293,17 @@ class Released:
     delay: timedelta
     started: bool
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         if (standing := books.held_by(self.claim)) is None:
             return
         if standing.cancelling:
-            books.turn(standing, RunTurn.CANCELLED)
+            books.turn(standing, RunTransition.CANCELLED)
             return
         standing.attempt += self.started
         if self.delay > timedelta(0):
-            books.turn(standing, RunTurn.POSTPONED, books.at + self.delay)
+            books.turn(standing, RunTransition.POSTPONED, books.at + self.delay)
         else:
-            books.turn(standing, RunTurn.RELEASED)
+            books.turn(standing, RunTransition.RELEASED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,14 +317,14 @@ class Reaped:
     claim: Claim
     ttl: timedelta
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         if (standing := books.held_by(self.claim)) is None:
             return
         if standing.cancelling:
-            books.turn(standing, RunTurn.CANCELLED)
+            books.turn(standing, RunTransition.CANCELLED)
             return
         standing.attempt, standing.losses = standing.attempt + 1, standing.losses + 1
-        books.turn(standing, RunTurn.LOST)
+        books.turn(standing, RunTransition.LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,28 +333,28 @@ class CancelAnswered:
     run: RunId
     answer: Cancelling
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         if (standing := books.standing(self.key, self.run)) is None:
             return
         if self.answer is Cancelling.REQUESTED:
             standing.cancelling = True
         elif self.answer is Cancelling.CANCELLED:
-            books.turn(standing, RunTurn.CANCELLED)
+            books.turn(standing, RunTransition.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
-class Hastened:
+class Promoted:
     key: TaskKey
     spared: frozenset[RunId]
 
-    def enter(self, books: Books) -> None:
+    def enter(self, books: StoreModel) -> None:
         account = books.accounts.get(self.key)
         for standing in () if account is None else account.live.values():
             if standing.state is RunState.WAITING and standing.run.id not in self.spared:
-                books.turn(standing, RunTurn.DUE)
+                books.turn(standing, RunTransition.DUE)
 
 
-Fact: TypeAlias = (
+Effect: TypeAlias = (
     Granted
     | BidRefused
     | Renewed
@@ -385,5 +385,5 @@ Fact: TypeAlias = (
     | ReleaseRefused
     | Reaped
     | CancelAnswered
-    | Hastened
+    | Promoted
 )

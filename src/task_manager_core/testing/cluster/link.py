@@ -17,13 +17,13 @@ from typing import Any, Protocol, TypeVar
 
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.leadership import Term
-from task_manager_core.testing.cluster.effects import Fact, Sent
+from task_manager_core.testing.cluster.effects import Effect, Sent
 from task_manager_core.testing.cluster.loop import SimLoop
 from task_manager_core.testing.cluster.process import SimTask
 
 T = TypeVar("T")
 
-Happening = Callable[[], Awaitable[None]]
+Action = Callable[[], Awaitable[None]]
 
 GOLDEN = 0.618033988749895
 """Its multiples are spread over the unit interval as evenly as can be."""
@@ -52,7 +52,7 @@ class Latency:
 
 
 @dataclass(slots=True)
-class Weather:
+class LinkFaults:
     """What is wrong with one node's way to the store. Instants are virtual seconds."""
 
     requests_lost_until: float = 0.0
@@ -68,7 +68,7 @@ class Weather:
 
 
 @dataclass(slots=True)
-class StoreWeather:
+class StoreFaults:
     """What is wrong with the store itself."""
 
     down_until: float = 0.0
@@ -77,26 +77,26 @@ class StoreWeather:
 class Watcher(Protocol):
     """Who hears of every operation, and whom code points of a plan belong to."""
 
-    def observe(self, channel: Channel, operation: str, facts: Iterable[Fact]) -> None:
+    def observe(self, channel: Link, operation: str, facts: Iterable[Effect]) -> None:
         """An operation took effect, in this very step."""
         ...
 
-    def at_point(self, channel: Channel, operation: str, nth: int, side: Side) -> Collection[Happening]:
+    def at_point(self, channel: Link, operation: str, nth: int, side: Side) -> Collection[Action]:
         """What the plan wants to happen here."""
         ...
 
 
 @dataclass(slots=True, eq=False)
-class Channel:
+class Link:
     """One life's connection. `slot` names the machine, `name` this life of it."""
 
-    slot: str
+    machine: str
     name: str
     loop: SimLoop
     watcher: Watcher
     latency: Latency
-    weather: Weather
-    store: StoreWeather
+    faults: LinkFaults
+    store: StoreFaults
     timeout: float
     calls: Counter[str]
     messages: int = 0
@@ -106,7 +106,7 @@ class Channel:
         self,
         operation: str,
         effect: Callable[[], Coroutine[Any, Any, T]],
-        read: Callable[[T], Iterable[Fact]],
+        read: Callable[[T], Iterable[Effect]],
         *,
         term: Term | None = None,
         waits: bool = False,
@@ -142,7 +142,7 @@ class Channel:
         self.messages += 1
         # Never quite the same, even in a calm run: else one machine of several would win every race.
         delay = self.latency.draw(self.loop) + self.latency.base * (self.messages * GOLDEN % 1.0)
-        return delay + self.weather.slowness if self.loop.time() < self.weather.slow_until else delay
+        return delay + self.faults.slowness if self.loop.time() < self.faults.slow_until else delay
 
     async def _travel(self, delay: float) -> None:
         if delay > 0:  # else nobody comes in between, as with a store in the same process
@@ -151,24 +151,24 @@ class Channel:
     async def _pass_in(self) -> None:
         if self.loop.is_dead(self.name):
             raise BackendUnavailable("this node is dead")
-        if self.loop.time() < self.weather.requests_lost_until:
+        if self.loop.time() < self.faults.requests_lost_until:
             await asyncio.sleep(self.timeout)
             raise BackendUnavailable("the request was lost")
         if self.loop.time() < self.store.down_until:
             raise BackendUnavailable("connection refused")
-        if self.weather.fail_next:
-            self.weather.fail_next = False
+        if self.faults.fail_next:
+            self.faults.fail_next = False
             raise BackendUnavailable("error before any effect")
 
     async def _pass_out(self) -> None:
         now = self.loop.time()
-        lost, self.weather.lose_next = self.weather.lose_next, False
-        if lost or now < self.weather.replies_lost_until or now < self.store.down_until:
+        lost, self.faults.lose_next = self.faults.lose_next, False
+        if lost or now < self.faults.replies_lost_until or now < self.store.down_until:
             await asyncio.sleep(self.timeout)
             raise BackendUnavailable("the reply was lost")
 
     async def _inside_store(
-        self, operation: str, effect: Callable[[], Coroutine[Any, Any, T]], read: Callable[[T], Iterable[Fact]]
+        self, operation: str, effect: Callable[[], Coroutine[Any, Any, T]], read: Callable[[T], Iterable[Effect]]
     ) -> T:
         async def serve() -> T:
             result = await effect()

@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 from task_manager_core.testing.cluster.failures import SimBudget, SimDeadlock, Unhandled
 from task_manager_core.testing.cluster.process import (
     ENVIRONMENT,
-    Process,
+    LoopProcess,
     SimFuture,
     SimTask,
     SimTimer,
@@ -86,12 +86,12 @@ class SimLoop(SealedLoop):
         self._draw_number = count(1).__next__
         self._now = 0.0
         self._stamp = repr(self._now)
-        self._timers: list[tuple[float, int, SimTimer, Process, str]] = []
+        self._timers: list[tuple[float, int, SimTimer, LoopProcess, str]] = []
         self._timer_order = count()
         self._cancelled_timers = 0
-        self._acting = Process(ENVIRONMENT)
+        self._acting = LoopProcess(ENVIRONMENT)
         self._nodes = {ENVIRONMENT: self._acting}
-        self._able: list[Process] = []
+        self._able: list[LoopProcess] = []
         self.trace = Trace(keep=keep_lines)
 
     # --- nodes -------------------------------------------------------------------------------------------------------
@@ -150,17 +150,17 @@ class SimLoop(SealedLoop):
         """The node whose step is running, or ran last."""
         return self._acting.name
 
-    def _known(self, name: str) -> Process:
+    def _known(self, name: str) -> LoopProcess:
         if name not in self._nodes:
             msg = f"no node {name!r} was ever spawned; there are {', '.join(map(repr, self._nodes))}"
             raise ValueError(msg)
         return self._nodes[name]
 
-    def _node_of(self, context: contextvars.Context | None) -> Process:
+    def _node_of(self, context: contextvars.Context | None) -> LoopProcess:
         name = node.get() if context is None else context.get(node, ENVIRONMENT)
-        return self._nodes.get(name) or self._nodes.setdefault(name, Process(name))
+        return self._nodes.get(name) or self._nodes.setdefault(name, LoopProcess(name))
 
-    def _unlist(self, unable: Process) -> None:
+    def _unlist(self, unable: LoopProcess) -> None:
         if unable.listed:
             unable.listed = False
             self._able.remove(unable)
@@ -263,7 +263,7 @@ class SimLoop(SealedLoop):
             msg = f"a plain callable was expected, got {callback!r}"
             raise TypeError(msg)
 
-    def _enqueue(self, owner: Process, handle: asyncio.Handle, label: str) -> None:
+    def _enqueue(self, owner: LoopProcess, handle: asyncio.Handle, label: str) -> None:
         if owner.dead:
             return
         owner.queue.append((handle, label))

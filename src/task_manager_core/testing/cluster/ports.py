@@ -7,66 +7,66 @@ from dataclasses import replace
 from datetime import timedelta
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
-from task_manager_core.domain.leadership import Fenced, Held, Term
+from task_manager_core.domain.leadership import Fenced, HeldByOther, Term
 from task_manager_core.domain.observation import Presence, Snapshot
-from task_manager_core.domain.planning import Advance, Agenda, Skipped
+from task_manager_core.domain.planning import Agenda, Skipped, SlotDecision
 from task_manager_core.domain.run import AttemptRecord, Claim, Run, Settlement
 from task_manager_core.ports import (
     REQUEST_MEMORY,
     AskedOtherwise,
-    Attendance,
     Backend,
     Cancelling,
     Catalogue,
     Changes,
     Conflict,
-    Definition,
+    DefinitionWrite,
+    Dispatch,
     Enqueued,
     Extension,
     History,
     Leadership,
+    Membership,
+    Notifier,
     RunQueue,
-    Schedule,
-    Signals,
 )
 from task_manager_core.testing.cluster import effects as facts
-from task_manager_core.testing.cluster.effects import Fact
-from task_manager_core.testing.cluster.link import Channel
+from task_manager_core.testing.cluster.effects import Effect
+from task_manager_core.testing.cluster.link import Link
 
 
-def wrapped(backend: Backend, channel: Channel) -> Backend:
+def wrapped(backend: Backend, channel: Link) -> Backend:
     """The same store as one node sees it."""
     return replace(
         backend,
         leadership=SimLeadership(backend.leadership, channel),
         catalogue=SimCatalogue(backend.catalogue, channel),
-        schedule=SimSchedule(backend.schedule, channel),
+        dispatch=SimDispatch(backend.dispatch, channel),
         queue=SimRunQueue(backend.queue, channel),
         history=SimHistory(backend.history, channel),
-        attendance=SimAttendance(backend.attendance, channel),
-        signals=SimSignals(backend.signals, channel),
+        membership=SimMembership(backend.membership, channel),
+        notifier=SimNotifier(backend.notifier, channel),
     )
 
 
 class SimLeadership:
-    def __init__(self, inner: Leadership, channel: Channel) -> None:
+    def __init__(self, inner: Leadership, channel: Link) -> None:
         self._inner = inner
         self._channel = channel
 
-    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | Held:
-        def read(answer: Term | Held) -> Iterator[Fact]:
-            yield facts.BidRefused(candidate, answer) if isinstance(answer, Held) else facts.Granted(answer, ttl)
+    async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
+        def read(answer: Term | HeldByOther) -> Iterator[Effect]:
+            yield facts.BidRefused(candidate, answer) if isinstance(answer, HeldByOther) else facts.Granted(answer, ttl)
 
         return await self._channel.call("campaign", lambda: self._inner.campaign(candidate, ttl), read)
 
     async def renew(self, term: Term, ttl: timedelta) -> bool:
-        def read(renewed: bool) -> Iterator[Fact]:  # noqa: FBT001 - the answer of the port
+        def read(renewed: bool) -> Iterator[Effect]:  # noqa: FBT001 - the answer of the port
             yield facts.Renewed(term, ttl) if renewed else facts.RenewalRefused(term)
 
         return await self._channel.call("renew", lambda: self._inner.renew(term, ttl), read)
 
     async def resign(self, term: Term) -> bool:
-        def read(resigned: bool) -> Iterator[Fact]:  # noqa: FBT001 - the answer of the port
+        def read(resigned: bool) -> Iterator[Effect]:  # noqa: FBT001 - the answer of the port
             if resigned:
                 yield facts.Resigned(term)
 
@@ -74,12 +74,12 @@ class SimLeadership:
 
 
 class SimCatalogue:
-    def __init__(self, inner: Catalogue, channel: Channel) -> None:
+    def __init__(self, inner: Catalogue, channel: Link) -> None:
         self._inner = inner
         self._channel = channel
 
-    async def put(self, definitions: Sequence[Definition]) -> tuple[int | Conflict, ...]:
-        def read(answers: tuple[int | Conflict, ...]) -> Iterator[Fact]:
+    async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
+        def read(answers: tuple[int | Conflict, ...]) -> Iterator[Effect]:
             for definition, answer in zip(definitions, answers, strict=True):
                 if isinstance(answer, Conflict):
                     yield facts.WriteConflicted(definition, answer.found)
@@ -89,19 +89,19 @@ class SimCatalogue:
         return await self._channel.call("put", lambda: self._inner.put(definitions), read)
 
     async def remove(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        def read(removed: frozenset[TaskKey]) -> Iterator[Fact]:
+        def read(removed: frozenset[TaskKey]) -> Iterator[Effect]:
             return (facts.Removed(key) for key in sorted(removed))
 
         return await self._channel.call("remove", lambda: self._inner.remove(keys), read)
 
     async def load(self, since: int) -> Changes | None:
-        def read(changes: Changes | None) -> Iterator[Fact]:
+        def read(changes: Changes | None) -> Iterator[Effect]:
             yield facts.Loaded(since, changes)
 
         return await self._channel.call("load", lambda: self._inner.load(since), read)
 
     async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
-        def read(answer: frozenset[TaskKey] | Fenced) -> Iterator[Fact]:
+        def read(answer: frozenset[TaskKey] | Fenced) -> Iterator[Effect]:
             if isinstance(answer, Fenced):
                 yield facts.WriteRefused(term, "retire")
                 return
@@ -112,19 +112,19 @@ class SimCatalogue:
         return await self._channel.call("retire", lambda: self._inner.retire(term, keys), read, term=term)
 
 
-class SimSchedule:
-    def __init__(self, inner: Schedule, channel: Channel) -> None:
+class SimDispatch:
+    def __init__(self, inner: Dispatch, channel: Link) -> None:
         self._inner = inner
         self._channel = channel
 
     async def agenda(self, limit: int, skip: int = 0) -> Agenda:
-        def read(agenda: Agenda) -> Iterator[Fact]:
+        def read(agenda: Agenda) -> Iterator[Effect]:
             yield facts.AgendaRead(agenda, limit)
 
         return await self._channel.call("agenda", lambda: self._inner.agenda(limit, skip), read)
 
-    async def commit(self, term: Term, decisions: Sequence[Advance]) -> tuple[bool, ...] | Fenced:
-        def read(answer: tuple[bool, ...] | Fenced) -> Iterator[Fact]:
+    async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
+        def read(answer: tuple[bool, ...] | Fenced) -> Iterator[Effect]:
             if isinstance(answer, Fenced):
                 yield facts.WriteRefused(term, "commit")
                 return
@@ -135,27 +135,27 @@ class SimSchedule:
         return await self._channel.call("commit", lambda: self._inner.commit(term, decisions), read, term=term)
 
     async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        def read(paused: frozenset[TaskKey]) -> Iterator[Fact]:
+        def read(paused: frozenset[TaskKey]) -> Iterator[Effect]:
             return (facts.Paused(key) for key in sorted(paused))
 
         return await self._channel.call("pause", lambda: self._inner.pause(keys), read)
 
     async def resume(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        def read(resumed: frozenset[TaskKey]) -> Iterator[Fact]:
+        def read(resumed: frozenset[TaskKey]) -> Iterator[Effect]:
             return (facts.Resumed(key) for key in sorted(resumed))
 
         return await self._channel.call("resume", lambda: self._inner.resume(keys), read)
 
 
 class SimRunQueue:
-    def __init__(self, inner: RunQueue, channel: Channel) -> None:
+    def __init__(self, inner: RunQueue, channel: Link) -> None:
         self._inner = inner
         self._channel = channel
 
     async def enqueue(
         self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
-        def read(answers: tuple[Enqueued, ...] | AskedOtherwise) -> Iterator[Fact]:
+        def read(answers: tuple[Enqueued, ...] | AskedOtherwise) -> Iterator[Effect]:
             if isinstance(answers, AskedOtherwise):
                 yield facts.RequestRefused(tuple(runs), asked, answers.runs)
                 return
@@ -167,7 +167,7 @@ class SimRunQueue:
     async def claim(
         self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
     ) -> tuple[Claim, ...]:
-        def read(claims: tuple[Claim, ...]) -> Iterator[Fact]:
+        def read(claims: tuple[Claim, ...]) -> Iterator[Effect]:
             if known is not None:
                 yield facts.ClaimsGiven(worker, tuple(known), claims, limit)
             for claim in claims:
@@ -181,7 +181,7 @@ class SimRunQueue:
         )
 
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
-        def read(extension: Extension) -> Iterator[Fact]:
+        def read(extension: Extension) -> Iterator[Effect]:
             for claim in claims:
                 if claim in extension.lost:
                     yield facts.ExtensionRefused(claim, ttl)
@@ -191,21 +191,21 @@ class SimRunQueue:
         return await self._channel.call("extend", lambda: self._inner.extend(claims, ttl), read)
 
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
-        def read(lost: frozenset[Claim]) -> Iterator[Fact]:
+        def read(lost: frozenset[Claim]) -> Iterator[Effect]:
             for one in settlements:
                 yield facts.SettlementRefused(one) if one.claim in lost else facts.Settled(one)
 
         return await self._channel.call("settle", lambda: self._inner.settle(settlements), read)
 
     async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
-        def read(lost: frozenset[Claim]) -> Iterator[Fact]:
+        def read(lost: frozenset[Claim]) -> Iterator[Effect]:
             for claim in claims:
                 yield facts.ReleaseRefused(claim) if claim in lost else facts.Released(claim, delay, started)
 
         return await self._channel.call("release", lambda: self._inner.release(claims, delay, started=started), read)
 
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
-        def read(answer: tuple[Claim, ...] | Fenced) -> Iterator[Fact]:
+        def read(answer: tuple[Claim, ...] | Fenced) -> Iterator[Effect]:
             if isinstance(answer, Fenced):
                 yield facts.WriteRefused(term, "reap")
                 return
@@ -216,28 +216,28 @@ class SimRunQueue:
         return await self._channel.call("reap", lambda: self._inner.reap(term, ttl, limit), read, term=term)
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
-        def read(answers: tuple[Cancelling, ...]) -> Iterator[Fact]:
+        def read(answers: tuple[Cancelling, ...]) -> Iterator[Effect]:
             for (key, run), answer in zip(runs, answers, strict=True):
                 yield facts.CancelAnswered(key, run, answer)
 
         return await self._channel.call("cancel", lambda: self._inner.cancel(runs), read)
 
-    async def hasten(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
-        def read(count: int) -> Iterator[Fact]:
+    async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
+        def read(count: int) -> Iterator[Effect]:
             if count:
                 left = frozenset(run for _, run in spared)
-                yield from (facts.Hastened(key, left) for key in keys)
+                yield from (facts.Promoted(key, left) for key in keys)
 
-        return await self._channel.call("hasten", lambda: self._inner.hasten(keys, spared), read)
+        return await self._channel.call("promote", lambda: self._inner.promote(keys, spared), read)
 
 
-def _unread(_answer: object) -> tuple[Fact, ...]:
+def _unread(_answer: object) -> tuple[Effect, ...]:
     """An answer without news for the books."""
     return ()
 
 
 class SimHistory:
-    def __init__(self, inner: History, channel: Channel) -> None:
+    def __init__(self, inner: History, channel: Link) -> None:
         self._inner = inner
         self._channel = channel
 
@@ -254,8 +254,8 @@ class SimHistory:
         return await self._channel.call("snapshot", lambda: self._inner.snapshot(keys), _unread)
 
 
-class SimAttendance:
-    def __init__(self, inner: Attendance, channel: Channel) -> None:
+class SimMembership:
+    def __init__(self, inner: Membership, channel: Link) -> None:
         self._inner = inner
         self._channel = channel
 
@@ -266,8 +266,8 @@ class SimAttendance:
         await self._channel.call("depart", lambda: self._inner.depart(node), _unread)
 
 
-class SimSignals:
-    def __init__(self, inner: Signals, channel: Channel) -> None:
+class SimNotifier:
+    def __init__(self, inner: Notifier, channel: Link) -> None:
         self._inner = inner
         self._channel = channel
 

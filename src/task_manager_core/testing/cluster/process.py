@@ -82,7 +82,7 @@ class SimTimer(asyncio.TimerHandle):
     held: bool
 
 
-class Process:
+class LoopProcess:
     """A node as the loop sees it. What it cannot do any more after a kill is the loop's business."""
 
     __slots__ = ("_sweep_at", "dead", "listed", "name", "paused", "queue", "tasks")

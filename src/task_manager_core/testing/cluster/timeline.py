@@ -12,10 +12,10 @@ from typing import TypeGuard
 
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Term
-from task_manager_core.domain.planning import Advance, Agenda
+from task_manager_core.domain.planning import Agenda, SlotDecision
 from task_manager_core.domain.run import Claim, Run, Settlement
-from task_manager_core.domain.task import Task
-from task_manager_core.ports import Definition
+from task_manager_core.domain.task import TaskDefinition
+from task_manager_core.ports import DefinitionWrite
 
 
 class Timeline:
@@ -49,7 +49,7 @@ def _value(value: object) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for
             return f"{value.total_seconds():g}s"
         case Enum():
             return str(value.value)
-        case Task():
+        case TaskDefinition():
             return f"{value.key} ({value.schedule.expression})"
         case TaskKey() | NodeId() | FunctionKey():
             return str(value)
@@ -63,22 +63,22 @@ def _value(value: object) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for
             return f"{_value(value.run)} attempt {value.attempt} token {value.token} of {value.worker}"
         case Settlement():
             return f"{_value(value.claim)}: {_value(value.outcome)}"
-        case Advance():
+        case SlotDecision():
             return _advance(value)
         case Agenda():
             return f"{len(value.due)} due" + (f": {', '.join(str(due.key) for due in value.due)}" if value.due else "")
-        case Definition():
-            return f"{value.task.key} expecting {value.expected}, next {_value(value.plan)}"
+        case DefinitionWrite():
+            return f"{value.definition.key} expecting {value.expected}, next {_value(value.next_slot)}"
         case _:
             return _record(value)
 
 
-def _advance(advance: Advance) -> str:
+def _advance(advance: SlotDecision) -> str:
     parts = [f"{advance.key} from {_value(advance.slot)}"]
-    parts += [f"fire {_value(run.slot)}" for run in advance.fire]
+    parts += [f"fire {_value(run.slot)}" for run in advance.dispatch]
     parts += [f"hold {_value(advance.hold.slot)}"] if advance.hold is not None else []
     parts += [f"skip {skip.count} as {skip.reason.value}" for skip in advance.skipped]
-    parts += [f"next {_value(advance.plan.slot)}" if advance.plan is not None else "no next"]
+    parts += [f"next {_value(advance.next_slot.slot)}" if advance.next_slot is not None else "no next"]
     return ", ".join(parts)
 
 

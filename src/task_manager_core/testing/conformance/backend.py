@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from task_manager_core.domain.identity import NodeId, TaskKey
-from task_manager_core.domain.leadership import Held
+from task_manager_core.domain.leadership import HeldByOther
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import AttemptStatus, Exhausted, Retried
 from task_manager_core.ports import Cancelling, Enqueued, Extension
@@ -97,7 +97,7 @@ class BackendLaws(Contract):
             if number % 2:
                 assert await store.settle(claim, Exhausted())
             if number % 3 == 0:
-                assert await store.schedule.pause([of.key]) == {of.key}
+                assert await store.dispatch.pause([of.key]) == {of.key}
             if number % 5 == 0:
                 skips = [skipped(slot, count=number + 1)]
                 assert await store.kept(term, decision(of, version, slot, skips=skips, then=slot + 2 * HOUR))
@@ -127,7 +127,7 @@ class BackendLaws(Contract):
                 continue
             assert (await store.history.snapshot([other])).tasks == (), other
             assert await store.catalogue.remove([other]) == frozenset(), other
-            assert await store.schedule.pause([other]) == frozenset(), other
+            assert await store.dispatch.pause([other]) == frozenset(), other
             assert await store.history.clear([other]) == frozenset(), other
         assert not (await store.view(key("b", "a"))).paused
 
@@ -139,9 +139,9 @@ class BackendLaws(Contract):
             term = await store.lead(node, TTL)
             for other in nodes:
                 answer = await store.leadership.campaign(other, TTL)
-                assert answer == term if other == node else isinstance(answer, Held), (node, other)
+                assert answer == term if other == node else isinstance(answer, HeldByOther), (node, other)
             assert await store.leadership.resign(term)
-            await store.attendance.announce(presence(node.value, functions=frozenset({f"{number}"})), TTL)
+            await store.membership.announce(presence(node.value, functions=frozenset({f"{number}"})), TTL)
         living = (await store.history.snapshot(())).nodes
         assert [(one.node, {function.name for function in one.functions}) for one in living] == [
             (node, {f"{number}"}) for number, node in sorted(enumerate(nodes), key=lambda named: named[1])
@@ -153,7 +153,7 @@ class BackendLaws(Contract):
             assert claim.worker == node
             assert await store.queue.claim(node, 10, NOTHING, known=()) == (claim,)
             assert not await store.settle(replace(claim, worker=nodes[nodes.index(node) - 1])), node
-            await store.attendance.depart(node)
+            await store.membership.depart(node)
             assert len((await store.history.snapshot(())).nodes) == len(nodes) - nodes.index(node) - 1
         assert await store.queue.settle([settlement(claim) for [claim] in claims.values()]) == frozenset()
 
@@ -165,8 +165,8 @@ class BackendLaws(Contract):
             await store.advance(timedelta(microseconds=123_457))
             assert (await store.now()).microsecond % 1000 == 0
             assert (await store.history.snapshot()).now.microsecond % 1000 == 0
-            await store.schedule.pause([key()])
-            await store.schedule.resume([key()])
+            await store.dispatch.pause([key()])
+            await store.dispatch.resume([key()])
             await store.settle(await store.take(run(task(), f"{number}")), Retried(ODD))
             view = await store.view(key())
             assert await store.queue.cancel([(key(), run(task(), f"{number}").id)]) == (Cancelling.CANCELLED,)
@@ -198,9 +198,9 @@ class BackendLaws(Contract):
             ask = await player.call(step)
             await ask()
             if step.verb in REPEATABLE:
-                before = await store.picture()
+                before = await store.state()
                 await ask()
-                assert await store.picture() == before, step
+                assert await store.state() == before, step
 
     @law("backend", 7)
     async def test_what_does_not_exist_changes_nothing(self, store: Store) -> None:
@@ -209,40 +209,40 @@ class BackendLaws(Contract):
         version, slot = await store.define(known, await store.slot(-MINUTE)), await store.slot(-MINUTE)
         claim = await store.take(run(known))
         over = replace(claim, run=run(unknown), token=claim.token + 1)
-        before = await store.picture()
+        before = await store.state()
 
         for keys in ([], [unknown.key]):
             assert await store.catalogue.remove(keys) == frozenset()
             assert await store.catalogue.retire(term, keys) == frozenset()
-            assert await store.schedule.pause(keys) == frozenset()
-            assert await store.schedule.resume(keys) == frozenset()
+            assert await store.dispatch.pause(keys) == frozenset()
+            assert await store.dispatch.resume(keys) == frozenset()
             assert await store.history.clear(keys) == frozenset()
-            assert await store.queue.hasten(keys) == 0
+            assert await store.queue.promote(keys) == 0
             assert (await store.history.snapshot(keys)).tasks == ()
         for claims in ([], [over]):
             assert await store.queue.extend(claims, TTL) == Extension(frozenset(claims), frozenset())
             assert await store.queue.settle([settlement(one) for one in claims]) == frozenset(claims)
             assert await store.queue.release(claims, NOTHING, started=False) == frozenset(claims)
         assert await store.catalogue.put([]) == ()
-        assert await store.schedule.commit(term, []) == ()
-        assert await store.schedule.commit(term, [decision(unknown, version, slot, then=slot + HOUR)]) == (False,)
+        assert await store.dispatch.commit(term, []) == ()
+        assert await store.dispatch.commit(term, [decision(unknown, version, slot, then=slot + HOUR)]) == (False,)
         assert await store.enqueue() == ()
         assert await store.enqueue(run(unknown)) == (Enqueued.UNKNOWN_TASK,)
         assert await store.queue.cancel([]) == ()
         assert await store.queue.cancel([(unknown.key, run(unknown).id)]) == (Cancelling.NOT_LIVE,)
         assert await store.records(unknown.key) == ()
         assert await store.history.skips(unknown.key, 10) == ()
-        await store.attendance.depart(NodeId("unknown"))
-        assert await store.picture() == before
+        await store.membership.depart(NodeId("unknown"))
+        assert await store.state() == before
         assert await store.catalogue.load(version) is None
 
     @law("backend", 7)
     async def test_the_answer_names_what_exists(self, store: Store) -> None:
         await store.define(task("a"))
         await store.define(task("b"))
-        assert await store.schedule.pause([key("a"), key("unknown")]) == {key("a")}
+        assert await store.dispatch.pause([key("a"), key("unknown")]) == {key("a")}
         assert not (await store.view(key("b"))).paused
-        assert await store.schedule.resume([key("a"), key("b"), key("unknown")]) == {key("a"), key("b")}
+        assert await store.dispatch.resume([key("a"), key("b"), key("unknown")]) == {key("a"), key("b")}
         assert await store.history.clear([key("b"), key("unknown")]) == {key("b")}
         assert await store.catalogue.remove([key("unknown"), key("a")]) == {key("a")}
 
@@ -250,7 +250,7 @@ class BackendLaws(Contract):
     async def test_a_verb_that_waits_answers_at_the_end_of_its_wait(self, store: Store) -> None:
         """A verb answers in time, also amid others; one that waits answers at the end of its wait."""
         assert await store.queue.claim(NodeId("worker"), 10, timedelta(milliseconds=20)) == ()
-        await store.signals.wait(timedelta(milliseconds=20))
+        await store.notifier.wait(timedelta(milliseconds=20))
 
     @law("backend", 8)
     async def test_batches_in_opposite_orders_do_not_wait_for_each_other_for_ever(self, store: Store) -> None:
@@ -267,10 +267,10 @@ class BackendLaws(Contract):
             claims = await store.claim()
             later = [run(of, f"{number} later") for of in tasks]
             await asyncio.gather(
-                store.schedule.commit(term, decisions),
-                store.schedule.commit(term, decisions[::-1]),
-                store.schedule.pause(keys),
-                store.schedule.resume(keys[::-1]),
+                store.dispatch.commit(term, decisions),
+                store.dispatch.commit(term, decisions[::-1]),
+                store.dispatch.pause(keys),
+                store.dispatch.resume(keys[::-1]),
                 store.queue.extend(claims, TTL),
                 store.queue.extend(claims[::-1], TTL),
                 store.queue.settle([settlement(claim, Retried(HOUR)) for claim in claims[:5]]),
@@ -278,7 +278,7 @@ class BackendLaws(Contract):
                 store.queue.enqueue(later),
                 store.queue.enqueue(later[::-1]),
                 store.queue.cancel([(claim.run.task, claim.run.id) for claim in claims[::-1]]),
-                store.queue.hasten(keys),
+                store.queue.promote(keys),
                 store.queue.reap(term, HOUR, 100),
                 store.history.clear(keys[::-1]),
                 store.history.snapshot(),

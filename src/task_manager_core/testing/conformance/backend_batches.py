@@ -11,7 +11,7 @@ import pytest
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.run import AttemptStatus, Claim, Retried, Run, RunState
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import Cancelling, Enqueued, Extension
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
@@ -43,7 +43,7 @@ class Crowd:
 
     store: Store
     term: Term
-    tasks: Sequence[Task]
+    tasks: Sequence[TaskDefinition]
     runs: Sequence[Run]
     claims: Sequence[Claim]
 
@@ -83,13 +83,13 @@ class BackendBatches(Contract):
         assert await store.reap(crowd.term, TTL, MANY) == ()
         assert await store.queue.release(crowd.claims, HOUR, started=True) == frozenset()
         assert await crowd.states() == [RunState.WAITING] * MANY
-        assert await store.queue.hasten(keys) == MANY
+        assert await store.queue.promote(keys) == MANY
         claims = await store.claim(limit=MANY)
         assert {(claim.run.task, claim.attempt) for claim in claims} == {(key, 2) for key in keys}
 
-        assert await store.schedule.pause(keys) == keys
+        assert await store.dispatch.pause(keys) == keys
         assert all(view.paused for view in (await store.history.snapshot()).tasks)
-        assert await store.schedule.resume(keys) == keys
+        assert await store.dispatch.resume(keys) == keys
         assert not any(view.paused for view in (await store.history.snapshot()).tasks)
         assert await store.history.clear(keys) == keys
         assert await store.catalogue.retire(crowd.term, keys) == keys
@@ -152,7 +152,7 @@ class BackendBatches(Contract):
                 ),
                 "skip": decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR),
             }[of.key.name]
-            assert await store.schedule.commit(term, [chosen, chosen]) == (True, False), of.key
+            assert await store.dispatch.commit(term, [chosen, chosen]) == (True, False), of.key
             view = await store.view(of.key)
             assert len(view.live) == {"fire": 1, "hold": 2, "skip": 0}[of.key.name]
             assert view.skipped == ({SkipReason.CATCH_UP: 1} if of.key.name == "skip" else {})
@@ -195,7 +195,7 @@ class BackendBatches(Contract):
     async def test_what_a_batch_names_twice_is_there_once(self, store: Store) -> None:
         await store.define(task("hasty"))
         await store.settle(await store.take(run(task("hasty"))), Retried(HOUR))
-        assert await store.queue.hasten([key("hasty"), key("hasty")]) == 1
+        assert await store.queue.promote([key("hasty"), key("hasty")]) == 1
         claims = await store.claim()
         assert [claim.run for claim in claims] == [run(task("hasty"))]
         twice = [*claims, *claims]

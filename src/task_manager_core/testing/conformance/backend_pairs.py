@@ -20,7 +20,7 @@ from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.observation import LiveRun, Snapshot
 from task_manager_core.domain.planning import Agenda
 from task_manager_core.domain.run import Claim, Outcome, Retried, Run, Succeeded
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import Changes, Conflict
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
@@ -56,7 +56,7 @@ class Scene:
 
     store: Store
     term: Term
-    of: Task
+    of: TaskDefinition
     version: int
     slot: datetime
     names: Mapping[RunId, str]
@@ -88,7 +88,9 @@ class Scene:
         tasks = [
             (
                 view.version > self.version,
-                None if view.plan is None else (self.since(view.plan.slot), self.since(view.plan.due_at)),
+                None
+                if view.next_slot is None
+                else (self.since(view.next_slot.slot), self.since(view.next_slot.due_at)),
                 (view.paused, view.resumed_at is not None, view.retired),
                 sorted(map(self.lived, view.live), key=str),
                 dict(view.skipped),
@@ -107,7 +109,7 @@ class Scene:
     def learnt(self, changes: Changes | None) -> object:
         if changes is None:
             return None
-        changed = [(stored.task.description, stored.version > self.version) for stored in changes.changed]
+        changed = [(stored.definition.description, stored.version > self.version) for stored in changes.changed]
         return changed, len(changes.keys), len(changes.removed), len(changes.retired)
 
     async def looked(self) -> object:
@@ -115,13 +117,13 @@ class Scene:
         store, key = self.store, self.of.key
         seen = (
             self.stood(await store.history.snapshot()),
-            self.planned(await store.schedule.agenda(10)),
+            self.planned(await store.dispatch.agenda(10)),
             self.learnt(await store.catalogue.load(0)),
             [(self.name(line.run), line.attempt, line.status.value) for line in await store.records(key)],
             [(self.since(one.first), one.count, one.reason.value) for one in await store.history.skips(key, 10)],
             await _extend(self),
         )
-        await store.queue.hasten([key])
+        await store.queue.promote([key])
         return *seen, self.shown(await store.claim(OTHER)), self.shown(await store.queue.claim(WORKER, 9, NOTHING, []))
 
 
@@ -130,15 +132,15 @@ class Scene:
 _NUMBERS = count()
 
 
-async def _begun(store: Store, of: Task) -> Scene:
+async def _begun(store: Store, of: TaskDefinition) -> Scene:
     """A task with a due slot, a line, a skip, and a pause that has ended."""
     term, slot = await store.lead(), await store.slot(-MINUTE)
     lost = skipped(slot - HOUR, last=slot - 2 * MINUTE, count=59)
     [version] = await store.catalogue.put([definition(of, slot=slot, skips=[lost])])
     assert isinstance(version, int)
     assert await store.settle(await store.take(run(of, "settled")))
-    await store.schedule.pause([of.key])
-    await store.schedule.resume([of.key])
+    await store.dispatch.pause([of.key])
+    await store.dispatch.resume([of.key])
     names = {run(of, request).id: request for request in ("running", "held", "retried", "queued", "new")}
     names[of.run_of_slot(slot, version).id] = "of the slot"
     return Scene(store=store, term=term, of=of, version=version, slot=slot, names=names)
@@ -164,7 +166,7 @@ async def crowded(store: Store) -> Scene:
     assert await store.settle(await store.take(run(scene.of, "retried")), Retried(HOUR))
     claim, queued = await store.take(run(scene.of, "running")), run(scene.of, "queued")
     await store.enqueue(queued)
-    await store.schedule.pause([scene.of.key])
+    await store.dispatch.pause([scene.of.key])
     return replace(scene, claim=claim, asked=run(scene.of, "retried"))
 
 
@@ -192,7 +194,7 @@ async def _commit(scene: Scene, what: str) -> object:
         "hold": decision(of, version, slot, hold=dispatched, then=then),
         "skip": decision(of, version, slot, skips=[skipped(slot)], then=then),
     }[what]
-    return await scene.store.schedule.commit(scene.term, [one])
+    return await scene.store.dispatch.commit(scene.term, [one])
 
 
 async def _extend(scene: Scene) -> object:
@@ -235,7 +237,7 @@ async def _looked_at(scene: Scene) -> object:
 
 
 async def _agenda_of(scene: Scene) -> object:
-    return scene.planned(await scene.store.schedule.agenda(10))
+    return scene.planned(await scene.store.dispatch.agenda(10))
 
 
 async def _loaded(scene: Scene) -> object:
@@ -247,8 +249,8 @@ VERBS: dict[str, Ask] = {
     "replan": lambda scene: _put(scene, replan=True),
     "remove": lambda scene: _counted(scene.store.catalogue.remove([scene.of.key])),
     "retire": _retire,
-    "pause": lambda scene: _counted(scene.store.schedule.pause([scene.of.key])),
-    "resume": lambda scene: _counted(scene.store.schedule.resume([scene.of.key])),
+    "pause": lambda scene: _counted(scene.store.dispatch.pause([scene.of.key])),
+    "resume": lambda scene: _counted(scene.store.dispatch.resume([scene.of.key])),
     "clear": lambda scene: _counted(scene.store.history.clear([scene.of.key])),
     "fire": lambda scene: _commit(scene, "fire"),
     "hold": lambda scene: _commit(scene, "hold"),
@@ -264,7 +266,7 @@ VERBS: dict[str, Ask] = {
     "reap": _reap,
     "cancel": lambda scene: _cancel(scene, None if scene.claim is None else scene.claim.run.id),
     "cancel the other": lambda scene: _cancel(scene, None if scene.asked is None else scene.asked.id),
-    "hasten": lambda scene: scene.store.queue.hasten([scene.of.key]),
+    "promote": lambda scene: scene.store.queue.promote([scene.of.key]),
     "resign": lambda scene: scene.store.leadership.resign(scene.term),
     "look": _looked_at,
     "read the agenda": _agenda_of,
@@ -292,7 +294,7 @@ STAGED: dict[str, tuple[Callable[[Store], Awaitable[Scene]], tuple[str, ...]]] =
         crowded,
         (
             *("describe", "replan", "remove", "resume", "clear", "fire", "enqueue", "claim", "extend", "retry"),
-            *("put off", "cancel", "cancel the other", "hasten", "look", "read the agenda"),
+            *("put off", "cancel", "cancel the other", "promote", "look", "read the agenda"),
         ),
     ),
 }

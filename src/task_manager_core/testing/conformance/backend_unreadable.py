@@ -85,8 +85,8 @@ class BackendUnreadable(Contract):
             assert changes is not None
             assert changes.keys == {key("plain"), key("marked")}
             assert changes.unreadable <= {key("marked")}
-            assert {one.task.key for one in changes.changed} == changes.keys - changes.unreadable
-            assert {due.key for due in (await store.schedule.agenda(10)).due} == changes.keys
+            assert {one.definition.key for one in changes.changed} == changes.keys - changes.unreadable
+            assert {due.key for due in (await store.dispatch.agenda(10)).due} == changes.keys
             assert {view.key for view in (await store.history.snapshot()).tasks} == changes.keys
 
     @law("backend", 9)
@@ -102,14 +102,14 @@ class BackendUnreadable(Contract):
 
     @law("backend", 9)
     async def test_a_node_whose_presence_cannot_be_read_is_among_the_living(self, store: Store) -> None:
-        await store.attendance.announce(presence("plain"), HOUR)
-        await store.attendance.announce(presence("marked", functions=frozenset({MARK})), HOUR)
+        await store.membership.announce(presence("plain"), HOUR)
+        await store.membership.announce(presence("marked", functions=frozenset({MARK})), HOUR)
         with a_later_release_wrote_the_marked():
             snapshot = await store.history.snapshot()
         nodes = frozenset(node.node for node in snapshot.nodes)
         assert snapshot.unreadable <= {NodeId("marked")}
         assert NodeId("plain") in nodes
         assert nodes | snapshot.unreadable == {NodeId("plain"), NodeId("marked")}
-        await store.attendance.depart(NodeId("marked"))
+        await store.membership.depart(NodeId("marked"))
         snapshot = await store.history.snapshot(())
         assert ([node.node.value for node in snapshot.nodes], snapshot.unreadable) == (["plain"], frozenset())

@@ -7,8 +7,8 @@ from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.policy import Overlap
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import StoredTask, Task
-from task_manager_core.ports import Cancelling, Changes, Conflict, Definition, Enqueued
+from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
+from task_manager_core.ports import Cancelling, Changes, Conflict, DefinitionWrite, Enqueued
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     DAY,
@@ -36,7 +36,7 @@ async def load(store: Store, since: int = 0) -> Changes:
     return changes
 
 
-async def written(store: Store, change: Definition) -> int:
+async def written(store: Store, change: DefinitionWrite) -> int:
     [version] = await store.catalogue.put([change])
     assert isinstance(version, int)
     return version
@@ -47,7 +47,7 @@ class Reader:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._tasks: dict[TaskKey, StoredTask] = {}
+        self._tasks: dict[TaskKey, VersionedDefinition] = {}
         self._retired: frozenset[TaskKey] = frozenset()
         self.version = 0
 
@@ -60,17 +60,17 @@ class Reader:
             return
         if changes.complete:
             self._tasks, self._retired = {}, frozenset()
-        self._tasks |= {stored.task.key: stored for stored in changes.changed}
+        self._tasks |= {stored.definition.key: stored for stored in changes.changed}
         self._tasks = {key: stored for key, stored in self._tasks.items() if key not in changes.removed}
         self._retired = (self._retired - changes.keys - changes.removed) | changes.retired
         self.version = changes.version
         assert len(self._tasks) == changes.total
 
-    def knows(self) -> tuple[dict[TaskKey, StoredTask], frozenset[TaskKey]]:
+    def knows(self) -> tuple[dict[TaskKey, VersionedDefinition], frozenset[TaskKey]]:
         return self._tasks, self._retired
 
     @classmethod
-    async def of_everything(cls, store: Store) -> tuple[dict[TaskKey, StoredTask], frozenset[TaskKey]]:
+    async def of_everything(cls, store: Store) -> tuple[dict[TaskKey, VersionedDefinition], frozenset[TaskKey]]:
         """What a process knows that looks for the first time."""
         reader = cls(store)
         await reader.look()
@@ -101,14 +101,14 @@ class CatalogueLaws(Contract):
         """A definition is written only if the stored version is the expected one; otherwise nothing of it changes."""
         slot = await store.slot(HOUR)
         version = await store.define(task(), slot)
-        before = await store.picture()
+        before = await store.state()
 
         for expected in (0, version - 1, version + 1):
             change = definition(task(description="new"), expected=expected, slot=slot + HOUR)
             assert await store.catalogue.put([change]) == (Conflict(version),)
         assert await store.catalogue.put([definition(task("absent"), expected=version)]) == (Conflict(0),)
-        assert await store.picture() == before
-        assert [stored.task for stored in (await load(store)).changed] == [task()]
+        assert await store.state() == before
+        assert [stored.definition for stored in (await load(store)).changed] == [task()]
 
         assert await written(store, definition(task(description="new"), expected=version)) > version
 
@@ -118,11 +118,11 @@ class CatalogueLaws(Contract):
         expected."""
         slot = await store.slot(HOUR)
         version = await store.define(task(), slot)
-        before = await store.picture()
+        before = await store.state()
         for expected in (0, version, version - 1, version + 1):
             same = definition(task(), expected=expected, slot=slot + HOUR)
             assert await store.catalogue.put([same, same]) == (version, version)
-        assert await store.picture() == before
+        assert await store.state() == before
         assert await store.catalogue.load(version) is None
 
     @law("catalogue", 4)
@@ -134,14 +134,14 @@ class CatalogueLaws(Contract):
         assert await store.settle(await store.take(run(of, "settled")))
         claim = await store.take(run(of, "running"))
         assert await store.enqueue(run(of, "held")) == (Enqueued.HELD,)
-        await store.schedule.pause([of.key])
-        before = await store.picture()
+        await store.dispatch.pause([of.key])
+        before = await store.state()
 
-        change = Task(key=of.key, schedule=Schedule.every(HOUR), function="another", overlap=Overlap.SKIP)
+        change = TaskDefinition(key=of.key, schedule=Schedule.every(HOUR), function="another", overlap=Overlap.SKIP)
         newer = await written(store, definition(change, expected=version, slot=slot + DAY))
-        after = await store.picture()
+        after = await store.state()
         [view], [earlier] = after.tasks, before.tasks
-        assert (view.version, view.plan) == (newer, plan(slot + DAY))
+        assert (view.version, view.next_slot) == (newer, plan(slot + DAY))
         assert (view.paused, view.live, view.skipped) == (True, earlier.live, earlier.skipped)
         assert (after.records, after.skips) == (before.records, before.skips)
         assert await store.settle(claim)
@@ -165,14 +165,14 @@ class CatalogueLaws(Contract):
         for number, (replan, wanted, expected) in enumerate(steps):
             change = definition(task(description=f"{number}"), expected=version, slot=wanted, replan=replan)
             version = await written(store, change)
-            assert (await store.view(key())).plan == (None if expected is None else plan(expected)), number
+            assert (await store.view(key())).next_slot == (None if expected is None else plan(expected)), number
         assert (await store.view(key())).skipped == {}
 
         skips = [skipped(slot, last=slot + HOUR, count=61), skipped(slot + DAY, reason=SkipReason.DELETED)]
         change = definition(task(), expected=version, slot=slot + 2 * DAY, skips=skips)
         await written(store, change)
         view = await store.view(key())
-        assert (view.plan, view.skipped) == (
+        assert (view.next_slot, view.skipped) == (
             plan(slot + 2 * DAY),
             {SkipReason.CATCH_UP: 61, SkipReason.DELETED: 1},
         )
@@ -190,7 +190,7 @@ class CatalogueLaws(Contract):
         assert await store.settle(await store.take(run(of, "settled")))
         claim = await store.take(run(of, "running"))
         assert await store.enqueue(run(of, "held")) == (Enqueued.HELD,)
-        await store.schedule.pause([of.key])
+        await store.dispatch.pause([of.key])
 
         assert await store.catalogue.remove([of.key, key("unknown")]) == {of.key}
         assert (await store.history.snapshot()).tasks == ()
@@ -216,16 +216,18 @@ class CatalogueLaws(Contract):
         version."""
         a, b = await store.define(task("a")), await store.define(task("b"))
         changes = await load(store)
-        assert [(stored.task, stored.version) for stored in changes.changed] == [(task("a"), a), (task("b"), b)]
+        assert [(stored.definition, stored.version) for stored in changes.changed] == [(task("a"), a), (task("b"), b)]
         assert (changes.version, changes.keys, changes.retired) == (b, frozenset({key("a"), key("b")}), frozenset())
         assert await store.catalogue.load(b) is None
 
         changes = await load(store, a)
-        assert [stored.task for stored in changes.changed] == [task("b")]
+        assert [stored.definition for stored in changes.changed] == [task("b")]
 
         newer = await written(store, definition(task("a", description="new"), expected=a))
         changes = await load(store, b)
-        assert [(stored.task, stored.version) for stored in changes.changed] == [(task("a", description="new"), newer)]
+        assert [(stored.definition, stored.version) for stored in changes.changed] == [
+            (task("a", description="new"), newer)
+        ]
 
         await store.catalogue.remove([key("a")])
         changes = await load(store, newer)
@@ -238,7 +240,7 @@ class CatalogueLaws(Contract):
         of, slot, term = task(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
         assert await store.catalogue.retire(term, [of.key, key("unknown")]) == frozenset({of.key})
-        agenda = await store.schedule.agenda(10)
+        agenda = await store.dispatch.agenda(10)
         assert (agenda.due, agenda.next_due) == ((), None)
         changes = await load(store, version)
         assert (changes.keys, changes.retired) == (frozenset({of.key}), frozenset({of.key}))
@@ -259,13 +261,13 @@ class CatalogueLaws(Contract):
         await store.define(task())
         older = await store.lead(NodeId("older"), TTL)
         await store.advance(TTL)
-        before = await store.picture()
+        before = await store.state()
         assert await store.catalogue.retire(older, [key()]) == Fenced()
 
         term = await store.lead(LEADER, TTL)
         for stale in (older, Term(LEADER, term.token - 1), Term(LEADER, term.token + 1), Term(WORKER, term.token)):
             assert await store.catalogue.retire(stale, [key()]) == Fenced(), stale
-        assert (await store.picture()).tasks == before.tasks
+        assert (await store.state()).tasks == before.tasks
         assert await store.catalogue.retire(term, [key()]) == frozenset({key()})
 
     @law("catalogue", 10)
@@ -297,14 +299,14 @@ class CatalogueLaws(Contract):
         version = await store.define(task(), slot)
         change = definition(task(description="new"), expected=version, slot=slot + DAY, skips=[skipped(slot)])
         assert await store.kept(term, decision(task(), version, slot, skips=[skipped(slot)], then=slot + HOUR))
-        before = await store.picture()
+        before = await store.state()
         assert await store.catalogue.put([change]) == (Conflict(version),)
-        assert await store.picture() == before
+        assert await store.state() == before
 
         slot += HOUR
         change = definition(task(description="new"), expected=version, slot=slot + DAY, skips=[skipped(slot)])
         assert await written(store, change) > version
-        assert (await store.view(key())).plan == plan(slot + DAY)
+        assert (await store.view(key())).next_slot == plan(slot + DAY)
         assert len(await store.history.skips(key(), 10)) == 2
 
     @law("catalogue", 12)
@@ -317,9 +319,9 @@ class CatalogueLaws(Contract):
         await store.advance(MINUTE)
         fired = decision(task(), version, slot, fire=[task().run_of_slot(slot, version)], then=slot + HOUR)
         assert await store.kept(term, fired)
-        before = await store.picture()
+        before = await store.state()
         assert await store.catalogue.put([change]) == (Conflict(version),)
-        assert await store.picture() == before
+        assert await store.state() == before
         again = definition(task(description="new"), expected=version, slot=slot + HOUR)
         assert await written(store, again) > version
 
@@ -335,11 +337,11 @@ class CatalogueLaws(Contract):
         assert await store.kept(term, decided)
         assert (await store.view(key())).decided == slot - MINUTE
         await store.set_back(30 * MINUTE)
-        before = await store.picture()
+        before = await store.state()
         for again in (slot - 10 * MINUTE, slot - MINUTE):
             change = definition(task(description="new"), expected=version, slot=again)
             assert await store.catalogue.put([change]) == (Conflict(version),), again
-        assert await store.picture() == before
+        assert await store.state() == before
         later = definition(task(description="new"), expected=version, slot=slot)
         newer = await written(store, later)
         assert (await store.view(key())).decided == slot - MINUTE
@@ -370,31 +372,3 @@ class CatalogueLaws(Contract):
             incarnation = (await load(store)).incarnation
             assert incarnation not in {0, *seen}
             seen.add(incarnation)
-
-    @law("catalogue", 14)
-    async def test_a_reader_learns_the_changes_alone(self, store: Store) -> None:
-        """A reader at one of the last CHANGES_REMEMBERED versions learns the changes alone, whatever the number of
-        tasks; a reader at a version that the store has forgotten, or never gave out, gets a complete reading."""
-        term, names = await store.lead(), ("changed", "removed", "retired", "back", "again", "still")
-        versions = [await store.define(task(name)) for name in names]
-        await store.catalogue.retire(term, [key("back"), key("still")])
-        known = (await load(store)).version
-        await written(store, definition(task("changed", description="new"), expected=versions[0]))
-        await store.catalogue.remove([key("removed"), key("again")])
-        await store.catalogue.retire(term, [key("retired")])
-        await written(store, definition(task("back"), expected=(await store.view(key("back"))).version))
-        await store.define(task("again"))
-        await store.define(task("short-lived"))
-        await store.catalogue.remove([key("short-lived")])
-
-        changes = await load(store, known)
-        assert (changes.complete, changes.total) == (False, 5)
-        assert {stored.task.key for stored in changes.changed} == {key("changed"), key("back"), key("again")}
-        assert changes.removed - {key("short-lived")} == {key("removed")}
-        assert changes.retired == {key("retired")}
-        assert not changes.unreadable
-        for since in (0, -1, versions[0] - 1, changes.version + 1, changes.version + 1_000_000):
-            everything = await load(store, since)
-            assert (everything.complete, everything.total, everything.removed) == (True, 5, frozenset()), since
-            assert everything.keys == {key(name) for name in names if name != "removed"}
-            assert everything.retired == {key("retired"), key("still")}

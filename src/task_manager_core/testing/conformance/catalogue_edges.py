@@ -13,7 +13,7 @@ from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap, Prior
 from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap
 from task_manager_core.domain.run import Retried
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task, canonical_kwargs
+from task_manager_core.domain.task import TaskDefinition, canonical_kwargs
 from task_manager_core.ports import CHANGES_REMEMBERED, Cancelling, Conflict, Enqueued
 from task_manager_core.testing.conformance.catalogue import Reader, load, written
 from task_manager_core.testing.conformance.contract import Contract
@@ -54,9 +54,9 @@ class CatalogueEdges(Contract):
         slot = await store.slot(HOUR)
         changes = [definition(task("a"), slot=slot), definition(task("b"), slot=slot)]
         versions = await store.catalogue.put(changes)
-        before = await store.picture()
+        before = await store.state()
         assert await store.catalogue.put(changes) == versions
-        assert await store.picture() == before
+        assert await store.state() == before
 
     @law("catalogue", 3)
     async def test_a_change_of_any_part_is_a_change(self, store: Store) -> None:
@@ -75,15 +75,15 @@ class CatalogueEdges(Contract):
             "run_on_start": True,
             "dynamic": True,
         }
-        assert {field.name for field in fields(Task)} == {"key", *changes}
+        assert {field.name for field in fields(TaskDefinition)} == {"key", *changes}
         stands, version = task(), await store.define(task())
         for name, value in changes.items():
             for change in (replace(task(), **{name: value}), task()):  # type: ignore[arg-type]  # one of each
                 newer = await written(store, definition(change, expected=version, replan=False))
                 assert newer > version, name
                 [stored] = (await load(store, version)).changed
-                assert (stored.task, stored.version) == (change, newer), name
-                stands, version = stored.task, newer
+                assert (stored.definition, stored.version) == (change, newer), name
+                stands, version = stored.definition, newer
         assert stands == task()
 
     @law("catalogue", 4)
@@ -96,29 +96,29 @@ class CatalogueEdges(Contract):
         claim = await store.take(run(of, "unwanted"))
         await store.enqueue(run(of, "queued"), run(exclusive(), "held"))
         await store.queue.cancel([(of.key, claim.run.id)])
-        await store.schedule.pause([of.key])
-        await store.schedule.resume([of.key])
-        before = await store.picture()
+        await store.dispatch.pause([of.key])
+        await store.dispatch.resume([of.key])
+        before = await store.state()
 
         then = slot + DAY if replan else slot
         changed = task(description="new", priority=Priority.HIGH)
         newer = await written(store, definition(changed, expected=version, slot=then, replan=replan))
-        after = await store.picture()
+        after = await store.state()
         [view], [earlier] = after.tasks, before.tasks
-        assert view == replace(earlier, version=newer, plan=plan(then))
+        assert view == replace(earlier, version=newer, next_slot=plan(then))
         assert replace(after, tasks=before.tasks) == before
         assert (await store.queue.extend([claim], TTL)).cancelling == {claim}
         for request in ("retried", "released", "unwanted", "queued"):
             assert await store.enqueue(run(of, request)) == (Enqueued.DUPLICATE,)
-        assert await store.queue.hasten([of.key]) == 2
+        assert await store.queue.promote([of.key]) == 2
         assert {claimed.run.priority for claimed in await store.claim()} == {Priority.LOW}
 
     @law("catalogue", 4)
     async def test_a_change_keeps_when_the_last_pause_ended(self, store: Store) -> None:
         slot = await store.slot(-MINUTE)
         version = await store.define(task(), slot)
-        await store.schedule.pause([key()])
-        await store.schedule.resume([key()])
+        await store.dispatch.pause([key()])
+        await store.dispatch.resume([key()])
         before = await store.due(key())
         await written(store, definition(task(description="new"), expected=version, replan=False))
         after = await store.due(key())
@@ -137,7 +137,7 @@ class CatalogueEdges(Contract):
         await store.enqueue(run(of, "queued"))
         assert await store.catalogue.remove([of.key]) == {of.key}
         assert await store.catalogue.remove([of.key]) == frozenset()
-        assert await store.queue.hasten([of.key]) == 0
+        assert await store.queue.promote([of.key]) == 0
         await store.advance(HOUR)
         assert await store.reap(term, TTL) == ()
         assert await store.queue.claim(WORKER, 10, timedelta(0), known=()) == ()
@@ -157,7 +157,7 @@ class CatalogueEdges(Contract):
     async def test_a_reader_from_before_a_wipe_learns_everything(self, store: Store) -> None:
         await store.define(task("a"))
         changes = await load(store, (await load(store)).version + 1_000_000)
-        assert [stored.task for stored in changes.changed] == [task("a")]
+        assert [stored.definition for stored in changes.changed] == [task("a")]
 
     @law("catalogue", 14)
     async def test_a_reader_from_long_ago_learns_everything(self, store: Store) -> None:
@@ -184,7 +184,7 @@ class CatalogueEdges(Contract):
             Every(interval=timedelta(seconds=90), phase=timedelta(seconds=30)),
             At(instants=(STARTED, STARTED + DAY)),
         )
-        full = Task(
+        full = TaskDefinition(
             key=key("full"),
             schedule=Schedule(rules=rules, start_at=STARTED, end_at=STARTED + 100 * DAY, jitter=MINUTE),
             function="fünction: {odd}",
@@ -210,16 +210,16 @@ class CatalogueEdges(Contract):
         )
         await store.define(full)
         await store.define(task("plain"))
-        assert [stored.task for stored in (await load(store)).changed] == [full, task("plain")]
+        assert [stored.definition for stored in (await load(store)).changed] == [full, task("plain")]
 
     @law("catalogue", 8)
     async def test_retiring_again_changes_nothing(self, store: Store) -> None:
         term = await store.lead()
         await store.define(task())
         assert await store.catalogue.retire(term, [key()]) == frozenset({key()})
-        before, known = await store.picture(), (await load(store)).version
+        before, known = await store.state(), (await load(store)).version
         assert await store.catalogue.retire(term, [key()]) == frozenset()
-        assert await store.picture() == before
+        assert await store.state() == before
         assert await store.catalogue.load(known) is None
 
     @law("catalogue", 8)
@@ -232,27 +232,27 @@ class CatalogueEdges(Contract):
         claim = await store.take(run(of, "retried"))
         assert await store.settle(claim, Retried(DAY))
         await store.enqueue(run(of, "held"))
-        await store.schedule.pause([of.key])
+        await store.dispatch.pause([of.key])
         if not paused:
-            await store.schedule.resume([of.key])
-        before = await store.picture()
+            await store.dispatch.resume([of.key])
+        before = await store.state()
 
         await store.catalogue.retire(term, [of.key])
-        retired = await store.picture()
+        retired = await store.state()
         [view], [earlier] = retired.tasks, before.tasks
         assert view == replace(earlier, retired=True, version=view.version)
         assert replace(retired, tasks=before.tasks) == before
-        assert (await store.schedule.agenda(10)).next_due is None
+        assert (await store.dispatch.agenda(10)).next_due is None
         assert await store.enqueue(run(of, "asked for")) == (Enqueued.HELD,)
         assert await store.queue.cancel([(of.key, run(of, "asked for").id)]) == (Cancelling.CANCELLED,)
-        retired = await store.picture()
+        retired = await store.state()
 
         await written(store, definition(of, expected=view.version, replan=False))
-        back = await store.picture()
+        back = await store.state()
         assert back.tasks == (replace(earlier, version=back.tasks[0].version),)
         assert replace(back, tasks=retired.tasks) == retired
-        assert (await store.schedule.agenda(10)).next_due == slot + HOUR
-        assert await store.queue.hasten([of.key]) == 1
+        assert (await store.dispatch.agenda(10)).next_due == slot + HOUR
+        assert await store.queue.promote([of.key]) == 1
         [claim] = await store.claim()
         assert await store.settle(claim)
         assert [freed.run for freed in await store.claim()] == [run(of, "held")]
@@ -261,7 +261,7 @@ class CatalogueEdges(Contract):
     async def test_many_definitions_are_written_at_once(self, store: Store) -> None:
         many = [task(f"task {number}") for number in range(300)]
         versions = await store.catalogue.put([definition(of) for of in many])
-        assert [stored.task for stored in (await load(store)).changed] == many
+        assert [stored.definition for stored in (await load(store)).changed] == many
         assert [stored.version for stored in (await load(store)).changed] == list(versions)
         assert len(await store.catalogue.remove([of.key for of in many])) == 300
 
@@ -271,7 +271,7 @@ class CatalogueEdges(Contract):
         lost = skipped(slot - HOUR, last=slot - MINUTE, count=60, reason=SkipReason.STORE_LOST)
         assert await written(store, definition(task(), slot=slot + HOUR, skips=[lost])) > 0
         view = await store.view(key())
-        assert (view.plan, view.skipped) == (plan(slot + HOUR), {SkipReason.STORE_LOST: 60})
+        assert (view.next_slot, view.skipped) == (plan(slot + HOUR), {SkipReason.STORE_LOST: 60})
         assert await store.history.skips(key(), 10) == (lost,)
 
     @law("catalogue", 12)
@@ -281,10 +281,10 @@ class CatalogueEdges(Contract):
         await store.advance(HOUR)
         late = definition(task(description="new"), expected=version, slot=slot, jitter=HOUR)
         assert await store.catalogue.put([late]) == (Conflict(version),)
-        assert (await store.view(key())).plan == plan(slot)
+        assert (await store.view(key())).next_slot == plan(slot)
         in_time = definition(task(description="new"), expected=version, slot=slot + HOUR, jitter=MINUTE + ODD)
         assert await written(store, in_time) > version
-        assert (await store.view(key())).plan == plan(slot + HOUR, MINUTE + ODD)
+        assert (await store.view(key())).next_slot == plan(slot + HOUR, MINUTE + ODD)
 
     @law("catalogue", 11)
     async def test_a_schedule_that_has_ended_has_no_slots_to_give_up(self, store: Store) -> None:
@@ -293,3 +293,31 @@ class CatalogueEdges(Contract):
         change = definition(task(description="new"), expected=version, slot=slot + HOUR, skips=[skipped(slot)])
         assert await store.catalogue.put([change]) == (Conflict(version),)
         assert (await store.view(key())).skipped == {}
+
+    @law("catalogue", 14)
+    async def test_a_reader_learns_the_changes_alone(self, store: Store) -> None:
+        """A reader at one of the last CHANGES_REMEMBERED versions learns the changes alone, whatever the number of
+        tasks; a reader at a version that the store has forgotten, or never gave out, gets a complete reading."""
+        term, names = await store.lead(), ("changed", "removed", "retired", "back", "again", "still")
+        versions = [await store.define(task(name)) for name in names]
+        await store.catalogue.retire(term, [key("back"), key("still")])
+        known = (await load(store)).version
+        await written(store, definition(task("changed", description="new"), expected=versions[0]))
+        await store.catalogue.remove([key("removed"), key("again")])
+        await store.catalogue.retire(term, [key("retired")])
+        await written(store, definition(task("back"), expected=(await store.view(key("back"))).version))
+        await store.define(task("again"))
+        await store.define(task("short-lived"))
+        await store.catalogue.remove([key("short-lived")])
+
+        changes = await load(store, known)
+        assert (changes.complete, changes.total) == (False, 5)
+        assert {stored.definition.key for stored in changes.changed} == {key("changed"), key("back"), key("again")}
+        assert changes.removed - {key("short-lived")} == {key("removed")}
+        assert changes.retired == {key("retired")}
+        assert not changes.unreadable
+        for since in (0, -1, versions[0] - 1, changes.version + 1, changes.version + 1_000_000):
+            everything = await load(store, since)
+            assert (everything.complete, everything.total, everything.removed) == (True, 5, frozenset()), since
+            assert everything.keys == {key(name) for name in names if name != "removed"}
+            assert everything.retired == {key("retired"), key("still")}

@@ -10,7 +10,7 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.run import Retried, RunState
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import Enqueued
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
@@ -37,7 +37,7 @@ from task_manager_core.testing.conformance.store import Store, near
 class Due:
     """A task with a due slot, and decisions about it."""
 
-    def __init__(self, store: Store, of: Task, version: int, slot: datetime, term: Term) -> None:
+    def __init__(self, store: Store, of: TaskDefinition, version: int, slot: datetime, term: Term) -> None:
         self.store, self.of, self.version, self.slot, self.term = store, of, version, slot, term
         self.then = slot + HOUR
         self.run = of.run_of_slot(slot, version)
@@ -46,13 +46,13 @@ class Due:
         self.hold = decision(of, version, slot, hold=self.run, then=self.then)
 
     @classmethod
-    async def given(cls, store: Store, of: Task) -> Due:
+    async def given(cls, store: Store, of: TaskDefinition) -> Due:
         slot, term = await store.slot(-MINUTE), await store.lead()
         return cls(store, of, await store.define(of, slot), slot, term)
 
 
 class ScheduleLaws(Contract):
-    @law("schedule", 1)
+    @law("dispatch", 1)
     async def test_the_agenda_shows_what_is_due(self, store: Store) -> None:
         """The agenda shows tasks whose next slot is due by the store's time, the earliest first, at most `limit` after
         the first `skip` of them."""
@@ -65,28 +65,28 @@ class ScheduleLaws(Contract):
         await store.define(task("now"), slot)
         await store.catalogue.put([definition(task("ended"), slot=None)])
 
-        agenda = await store.schedule.agenda(100)
+        agenda = await store.dispatch.agenda(100)
         assert [due.key.name for due in agenda.due] == ["first", "second", "third", "now"]
         assert [due.slot for due in agenda.due] == [slot - DAY, slot - HOUR, slot - MINUTE, slot]
         assert agenda.next_due == slot + HOUR
         assert near(agenda.now, slot)
-        assert [due.key.name for due in (await store.schedule.agenda(2)).due] == ["first", "second"]
-        assert [due.key.name for due in (await store.schedule.agenda(1)).due] == ["first"]
-        assert (await store.schedule.agenda(0)).due == ()
+        assert [due.key.name for due in (await store.dispatch.agenda(2)).due] == ["first", "second"]
+        assert [due.key.name for due in (await store.dispatch.agenda(1)).due] == ["first"]
+        assert (await store.dispatch.agenda(0)).due == ()
         for skip, names in enumerate((["first", "second"], ["second", "third"], ["third", "now"], ["now"], [])):
-            agenda = await store.schedule.agenda(2, skip)
+            agenda = await store.dispatch.agenda(2, skip)
             assert [due.key.name for due in agenda.due] == names
             assert agenda.next_due == slot + HOUR
 
         await store.advance(HOUR)
-        agenda = await store.schedule.agenda(100)
+        agenda = await store.dispatch.agenda(100)
         assert [due.key.name for due in agenda.due] == ["first", "second", "third", "now", "soon"]
         assert agenda.next_due == slot + 2 * HOUR
         assert near(agenda.now, slot + HOUR)
         await store.advance(HOUR)
-        assert (await store.schedule.agenda(100)).next_due is None
+        assert (await store.dispatch.agenda(100)).next_due is None
 
-    @law("schedule", 2)
+    @law("dispatch", 2)
     async def test_a_decision_takes_effect_whole_or_not_at_all(self, store: Store) -> None:
         """A decision is kept only if version and next slot are the ones it was made for; it then takes effect whole:
         runs are queued or held, skips recorded, the next slot advanced, in one step."""
@@ -100,17 +100,17 @@ class ScheduleLaws(Contract):
             one = decision(of, version, slot, fire=[first], hold=second, skips=skips, then=due.then)
             return await store.kept(due.term, one)
 
-        before = await store.picture()
+        before = await store.state()
         assert not await whole(due.version - 1, due.slot)
         assert not await whole(due.version + 1, due.slot)
         assert not await whole(due.version, due.slot - SECOND)
         assert not await whole(due.version, due.slot + SECOND)
         assert not await store.kept(due.term, decision(task("unknown"), due.version, due.slot, then=due.then))
-        assert await store.picture() == before
+        assert await store.state() == before
 
         assert await whole(due.version, due.slot)
         view = await store.view(of.key)
-        assert view.plan == plan(due.then)
+        assert view.next_slot == plan(due.then)
         assert {live.run: live.state for live in view.live} == {first.id: RunState.QUEUED, second.id: RunState.HELD}
         assert {live.run: live.slot for live in view.live} == {first.id: slots[0], second.id: slots[1]}
         assert view.skipped == {SkipReason.OVERLAP: 2}
@@ -118,23 +118,23 @@ class ScheduleLaws(Contract):
         [claim] = await store.claim()
         assert (claim.run, claim.attempt, claim.failures) == (first, 1, 0)
 
-    @law("schedule", 3)
+    @law("dispatch", 3)
     async def test_nothing_is_dispatched_while_paused(self, store: Store) -> None:
         """A decision that dispatches or holds is not kept while the task is paused."""
         due = await Due.given(store, exclusive())
         claim = await store.take(run(due.of, "running"))
-        assert await store.schedule.pause([key()]) == {key()}
-        before = await store.picture()
+        assert await store.dispatch.pause([key()]) == {key()}
+        before = await store.state()
         assert not await store.kept(due.term, due.hold)
         assert await store.settle(claim)
         assert not await store.kept(due.term, due.fire)
-        assert (await store.view(key())).plan == before.tasks[0].plan
+        assert (await store.view(key())).next_slot == before.tasks[0].next_slot
         assert await store.claim() == ()
 
         assert await store.kept(due.term, due.skip)
-        assert (await store.view(key())).plan == plan(due.then)
+        assert (await store.view(key())).next_slot == plan(due.then)
 
-    @law("schedule", 4)
+    @law("dispatch", 4)
     @pytest.mark.parametrize("place", ["queued", "running", "waiting", "held"])
     async def test_an_exclusive_run_needs_an_empty_task(self, store: Store, place: str) -> None:
         """A decision that dispatches an exclusive run is not kept while the task has live or held runs."""
@@ -146,66 +146,66 @@ class ScheduleLaws(Contract):
                 await store.release(claim, HOUR)
         if place == "held":
             assert await store.enqueue(run(due.of, "second")) == (Enqueued.HELD,)
-        before = await store.picture()
+        before = await store.state()
         assert not await store.kept(due.term, due.fire)
-        assert await store.picture() == before
+        assert await store.state() == before
 
-    @law("schedule", 5)
+    @law("dispatch", 5)
     async def test_one_run_is_held_and_only_behind_another(self, store: Store) -> None:
         """A decision that holds a run is not kept while another run is held, nor when nothing would be left to wait
         for."""
         due = await Due.given(store, exclusive())
-        before = await store.picture()
+        before = await store.state()
         assert not await store.kept(due.term, due.hold)
-        assert await store.picture() == before
+        assert await store.state() == before
 
         claim = await store.take(run(due.of, "running"))
         assert await store.kept(due.term, due.hold)
         assert await store.states(key()) == {claim.run.id.value: RunState.RUNNING, due.run.id.value: RunState.HELD}
 
-        before = await store.picture()
+        before = await store.state()
         other = due.of.run_of_slot(due.then, due.version)
         another = decision(due.of, due.version, due.then, hold=other, then=due.then + HOUR)
         assert not await store.kept(due.term, another)
-        assert await store.picture() == before
+        assert await store.state() == before
         assert await store.settle(claim)
         assert [claim.run for claim in await store.claim()] == [due.run]
         assert await store.kept(due.term, another)
 
-    @law("schedule", 6)
+    @law("dispatch", 6)
     async def test_nothing_is_dispatched_while_a_retry_waits(self, store: Store) -> None:
         """A decision that dispatches is not kept while a retry of the task waits."""
         due = await Due.given(store, task())
         await store.settle(await store.take(run(due.of, "retried")), Retried(HOUR))
-        before = await store.picture()
+        before = await store.state()
         assert not await store.kept(due.term, due.fire)
-        assert await store.picture() == before
+        assert await store.state() == before
 
         await store.advance(HOUR)
         [retry] = await store.claim()
         assert await store.kept(due.term, due.fire)
         assert await store.settle(retry)
 
-    @law("schedule", 7)
+    @law("dispatch", 7)
     async def test_a_stale_term_commits_nothing(self, store: Store) -> None:
         """Every decision is fenced by the term; with a stale one nothing changes."""
         slot = await store.slot(-MINUTE)
         due = Due(store, task(), await store.define(task(), slot), slot, await store.lead(NodeId("older"), TTL))
         await store.advance(TTL)
-        assert await store.schedule.commit(due.term, [due.fire]) == Fenced()
+        assert await store.dispatch.commit(due.term, [due.fire]) == Fenced()
 
         term = await store.lead(LEADER, TTL)
-        before = await store.picture()
+        before = await store.state()
         for stale in (due.term, Term(LEADER, term.token - 1), Term(LEADER, term.token + 1), Term(WORKER, term.token)):
-            assert await store.schedule.commit(stale, [due.fire]) == Fenced(), stale
-            assert await store.schedule.commit(stale, [due.skip]) == Fenced(), stale
-        assert await store.picture() == before
+            assert await store.dispatch.commit(stale, [due.fire]) == Fenced(), stale
+            assert await store.dispatch.commit(stale, [due.skip]) == Fenced(), stale
+        assert await store.state() == before
 
         await store.leadership.resign(term)
-        assert await store.schedule.commit(term, [due.fire]) == Fenced()
+        assert await store.dispatch.commit(term, [due.fire]) == Fenced()
         assert await store.kept(await store.lead(), due.fire)
 
-    @law("schedule", 8)
+    @law("dispatch", 8)
     async def test_a_repeated_commit_changes_nothing(self, store: Store) -> None:
         """Repeating a commit changes nothing more."""
         slot, term = await store.slot(-MINUTE), await store.lead()
@@ -217,25 +217,25 @@ class ScheduleLaws(Contract):
             decision(a, of_a.version, slot, fire=[of_a.run], skips=[skipped(slot - SECOND)], then=slot + HOUR),
             decision(b, of_b.version, slot, fire=[of_b.run], hold=behind, then=slot + HOUR),
         ]
-        assert await store.schedule.commit(term, decisions) == (True, True)
-        before = await store.picture()
-        await store.schedule.commit(term, decisions)
-        await store.schedule.commit(term, decisions * 2)
-        assert await store.picture() == before
+        assert await store.dispatch.commit(term, decisions) == (True, True)
+        before = await store.state()
+        await store.dispatch.commit(term, decisions)
+        await store.dispatch.commit(term, decisions * 2)
+        assert await store.state() == before
         claims = await store.claim()
         assert [claim.run for claim in claims] == [of_a.run, of_b.run]
         for claim in claims:
             assert await store.settle(claim)
-        after = await store.picture()
-        await store.schedule.commit(term, decisions)
-        assert await store.picture() == after
+        after = await store.state()
+        await store.dispatch.commit(term, decisions)
+        assert await store.state() == after
 
-    @law("schedule", 9)
+    @law("dispatch", 9)
     async def test_a_pause_lasts(self, store: Store) -> None:
         """A pause has no end of its own."""
         due = await Due.given(store, task())
-        assert await store.schedule.pause([key()]) == {key()}
-        assert await store.schedule.pause([key()]) == {key()}
+        assert await store.dispatch.pause([key()]) == {key()}
+        assert await store.dispatch.pause([key()]) == {key()}
         await store.advance(1000 * DAY)
         assert (await store.view(key())).paused
         shown = await store.due(key())
@@ -243,20 +243,20 @@ class ScheduleLaws(Contract):
         assert shown.paused
         assert not await store.kept(due.term, due.fire)
 
-    @law("schedule", 10)
+    @law("dispatch", 10)
     async def test_a_resumption_is_remembered(self, store: Store) -> None:
         """Resuming remembers its instant, so that slots of the pause are not replayed; resuming an active task does
         nothing."""
         await Due.given(store, task())
-        assert await store.schedule.resume([key()]) == {key()}
+        assert await store.dispatch.resume([key()]) == {key()}
         shown = await store.due(key())
         assert shown is not None
         assert (shown.paused, shown.resumed_at) == (False, None)
 
-        await store.schedule.pause([key()])
+        await store.dispatch.pause([key()])
         await store.advance(HOUR)
         resumed = await store.now()
-        assert await store.schedule.resume([key()]) == {key()}
+        assert await store.dispatch.resume([key()]) == {key()}
         shown = await store.due(key())
         assert shown is not None
         assert shown.resumed_at is not None
@@ -267,5 +267,5 @@ class ScheduleLaws(Contract):
         assert near(shown.resumed_at, resumed)
 
         await store.advance(HOUR)
-        assert await store.schedule.resume([key()]) == {key()}
+        assert await store.dispatch.resume([key()]) == {key()}
         assert await store.due(key()) == shown

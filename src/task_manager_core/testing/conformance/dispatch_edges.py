@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from task_manager_core.domain.planning import Plan
+from task_manager_core.domain.planning import NextSlot
 from task_manager_core.domain.run import Retried
-from task_manager_core.ports import Definition
+from task_manager_core.ports import DefinitionWrite
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.dispatch import Due
 from task_manager_core.testing.conformance.factories import (
@@ -29,31 +29,35 @@ from task_manager_core.testing.conformance.store import Store
 
 
 class ScheduleEdges(Contract):
-    @law("schedule", 1)
+    @law("dispatch", 1)
     async def test_a_slot_with_jitter_is_due_when_its_jitter_has_passed(self, store: Store) -> None:
         slot = await store.slot()
         await store.catalogue.put(
-            [Definition(task=task(), expected=0, replan=True, plan=Plan(slot=slot, due_at=slot + MINUTE))]
+            [
+                DefinitionWrite(
+                    definition=task(), expected=0, replan=True, next_slot=NextSlot(slot=slot, due_at=slot + MINUTE)
+                )
+            ]
         )
-        agenda = await store.schedule.agenda(10)
+        agenda = await store.dispatch.agenda(10)
         assert (agenda.due, agenda.next_due) == ((), slot + MINUTE)
-        assert (await store.view(key())).plan == Plan(slot=slot, due_at=slot + MINUTE)
+        assert (await store.view(key())).next_slot == NextSlot(slot=slot, due_at=slot + MINUTE)
         await store.advance(MINUTE)
-        [due] = (await store.schedule.agenda(10)).due
+        [due] = (await store.dispatch.agenda(10)).due
         assert (due.slot, due.due_at) == (slot, slot + MINUTE)
 
-    @law("schedule", 1)
+    @law("dispatch", 1)
     async def test_the_agenda_is_ordered_by_when_slots_are_due(self, store: Store) -> None:
         slot = await store.slot(-HOUR)
         for name, offset, jitter in (("a", 0, 30), ("b", 10, 0), ("c", 5, 10), ("later", 20, 50), ("last", 45, 30)):
             one = definition(task(name), slot=slot + offset * MINUTE, jitter=jitter * MINUTE)
             await store.catalogue.put([one])
         for limit in range(5):
-            agenda = await store.schedule.agenda(limit)
+            agenda = await store.dispatch.agenda(limit)
             assert [due.key.name for due in agenda.due] == ["b", "c", "a"][:limit]
             assert agenda.next_due == slot + 70 * MINUTE
 
-    @law("schedule", 1)
+    @law("dispatch", 1)
     async def test_what_is_not_due_takes_no_place_on_the_agenda(self, store: Store) -> None:
         slot, term = await store.slot(-HOUR), await store.lead()
         retired = [task(f"retired {number}") for number in range(10)]
@@ -62,25 +66,25 @@ class ScheduleEdges(Contract):
         await store.define(task("later"), slot + DAY)
         await store.catalogue.retire(term, [of.key for of in retired])
         for limit in range(4):
-            agenda = await store.schedule.agenda(limit)
+            agenda = await store.dispatch.agenda(limit)
             assert [due.key.name for due in agenda.due] == ["a", "b"][:limit]
             assert agenda.next_due == slot + DAY
 
-    @law("schedule", 2)
+    @law("dispatch", 2)
     async def test_the_plan_of_a_decision_is_kept_with_its_jitter(self, store: Store) -> None:
         due = await Due.given(store, task())
         slot = due.slot + 3 * MINUTE + ODD
         skip = decision(due.of, due.version, due.slot, skips=[skipped(due.slot)], then=slot, jitter=MINUTE + ODD)
         assert await store.kept(due.term, skip)
-        assert (await store.view(key())).plan == plan(slot, MINUTE + ODD)
-        assert (await store.schedule.agenda(10)).next_due == slot + MINUTE + ODD
+        assert (await store.view(key())).next_slot == plan(slot, MINUTE + ODD)
+        assert (await store.dispatch.agenda(10)).next_due == slot + MINUTE + ODD
         await store.advance(5 * MINUTE)
         shown = await store.due(key())
         assert shown is not None
         assert (shown.slot, shown.due_at) == (slot, slot + MINUTE + ODD)
         assert await store.kept(due.term, decision(due.of, due.version, slot, skips=[skipped(slot)]))
 
-    @law("schedule", 1)
+    @law("dispatch", 1)
     async def test_the_agenda_shows_what_the_decision_needs(self, store: Store) -> None:
         of, slot = exclusive(), await store.slot(-MINUTE)
         version = await store.define(of, slot)
@@ -92,12 +96,12 @@ class ScheduleEdges(Contract):
         assert (due.live, due.held, due.retrying) == (1, 1, 0)
 
         await store.settle(claim, Retried(HOUR))
-        await store.schedule.pause([of.key])
+        await store.dispatch.pause([of.key])
         due = await store.due(of.key)
         assert due is not None
         assert (due.live, due.held, due.retrying, due.paused) == (1, 1, 1, True)
 
-    @law("schedule", 2)
+    @law("dispatch", 2)
     async def test_one_decision_that_was_overtaken_keeps_no_other_from_being_kept(self, store: Store) -> None:
         slot, term = await store.slot(-MINUTE), await store.lead()
         tasks = [task(name) for name in "abc"]
@@ -107,37 +111,37 @@ class ScheduleEdges(Contract):
             decision(of, version, slot, fire=[of.run_of_slot(slot, version)], then=slot + HOUR)
             for of, version in zip(tasks, versions, strict=True)
         ]
-        assert await store.schedule.commit(term, decisions) == (True, False, True)
+        assert await store.dispatch.commit(term, decisions) == (True, False, True)
         assert [claim.run.task.name for claim in await store.claim()] == ["a", "c"]
-        assert [due.key.name for due in (await store.schedule.agenda(10)).due] == ["b"]
+        assert [due.key.name for due in (await store.dispatch.agenda(10)).due] == ["b"]
 
-    @law("schedule", 2)
+    @law("dispatch", 2)
     async def test_a_decision_for_an_older_definition_is_not_kept(self, store: Store) -> None:
         due = await Due.given(store, task())
         change = definition(task(description="new"), expected=due.version, replan=False)
         assert isinstance((await store.catalogue.put([change]))[0], int)
         for one in (due.fire, due.skip):
             assert not await store.kept(due.term, one)
-        assert (await store.view(key())).plan == plan(due.slot)
+        assert (await store.view(key())).next_slot == plan(due.slot)
 
-    @law("schedule", 2)
+    @law("dispatch", 2)
     async def test_a_schedule_that_has_ended_takes_no_decision_any_more(self, store: Store) -> None:
         due = await Due.given(store, task())
         last = decision(due.of, due.version, due.slot, fire=[due.run], then=None)
         assert await store.kept(due.term, last)
-        assert (await store.view(key())).plan is None
+        assert (await store.view(key())).next_slot is None
         assert not await store.kept(due.term, last)
         assert len(await store.claim()) == 1
-        assert (await store.schedule.agenda(10)).next_due is None
+        assert (await store.dispatch.agenda(10)).next_due is None
 
-    @law("schedule", 2)
+    @law("dispatch", 2)
     async def test_a_retired_task_takes_no_decision(self, store: Store) -> None:
         due = await Due.given(store, task())
         await store.catalogue.retire(due.term, [key()])
         assert not await store.kept(due.term, due.fire)
         assert await store.claim() == ()
 
-    @law("schedule", 4)
+    @law("dispatch", 4)
     async def test_an_exclusive_run_is_dispatched_when_the_other_has_ended(self, store: Store) -> None:
         due = await Due.given(store, exclusive())
         claim = await store.take(run(due.of, "first"))
@@ -146,7 +150,7 @@ class ScheduleEdges(Contract):
         assert await store.kept(due.term, due.fire)
         assert [claim.run for claim in await store.claim()] == [due.run]
 
-    @law("schedule", 4)
+    @law("dispatch", 4)
     async def test_runs_that_may_overlap_are_dispatched_beside_others(self, store: Store) -> None:
         due = await Due.given(store, replace(task(), start_deadline=HOUR))  # which the runs bring along
         await store.take(run(due.of, "running"))
@@ -156,7 +160,7 @@ class ScheduleEdges(Contract):
         assert await store.kept(due.term, decision(due.of, due.version, due.slot, fire=fired, then=due.then))
         assert [claim.run for claim in await store.claim()] == [run(due.of, "queued"), *fired]
 
-    @law("schedule", 5)
+    @law("dispatch", 5)
     async def test_a_run_is_held_behind_the_one_that_is_dispatched_with_it(self, store: Store) -> None:
         due = await Due.given(store, exclusive())
         behind = due.of.run_of_slot(due.slot + SECOND, due.version)
@@ -167,49 +171,49 @@ class ScheduleEdges(Contract):
         assert await store.settle(claim)
         assert [claim.run for claim in await store.claim()] == [behind]
 
-    @law("schedule", 6)
+    @law("dispatch", 6)
     async def test_slots_are_skipped_while_a_retry_waits(self, store: Store) -> None:
         due = await Due.given(store, task())
         await store.settle(await store.take(run(due.of, "retried")), Retried(HOUR))
         assert await store.kept(due.term, due.skip)
 
-    @law("schedule", 6)
+    @law("dispatch", 6)
     async def test_a_run_that_was_given_back_blocks_no_dispatch(self, store: Store) -> None:
         due = await Due.given(store, task())
         await store.release(await store.take(run(due.of, "released")), HOUR)
         assert await store.kept(due.term, due.fire)
 
-    @law("schedule", 6)
-    async def test_a_hastened_retry_blocks_no_dispatch(self, store: Store) -> None:
+    @law("dispatch", 6)
+    async def test_a_promoted_retry_blocks_no_dispatch(self, store: Store) -> None:
         due = await Due.given(store, task())
         await store.settle(await store.take(run(due.of, "retried")), Retried(HOUR))
-        assert await store.queue.hasten([key()]) == 1
+        assert await store.queue.promote([key()]) == 1
         assert len(await store.claim()) == 1
         assert await store.kept(due.term, due.fire)
 
-    @law("schedule", 10)
+    @law("dispatch", 10)
     async def test_a_new_pause_keeps_when_the_last_one_ended(self, store: Store) -> None:
         await Due.given(store, task())
         await store.advance(ODD)
-        await store.schedule.pause([key()])
+        await store.dispatch.pause([key()])
         before = await store.now()
-        await store.schedule.resume([key()])
+        await store.dispatch.resume([key()])
         resumed_at = (await store.view(key())).resumed_at
         assert resumed_at is not None
         assert before <= resumed_at <= await store.now()
-        await store.schedule.pause([key()])
+        await store.dispatch.pause([key()])
         shown = await store.due(key())
         assert shown is not None
         assert (shown.paused, shown.resumed_at) == (True, resumed_at)
 
-    @law("schedule", 10)
+    @law("dispatch", 10)
     async def test_a_task_that_was_resumed_is_dispatched_again(self, store: Store) -> None:
         due = await Due.given(store, task())
-        await store.schedule.pause([key()])
-        await store.schedule.resume([key()])
+        await store.dispatch.pause([key()])
+        await store.dispatch.resume([key()])
         assert await store.kept(due.term, due.fire)
 
-    @law("schedule", 2)
+    @law("dispatch", 2)
     async def test_many_decisions_are_committed_at_once(self, store: Store) -> None:
         slot, term = await store.slot(-MINUTE), await store.lead()
         tasks = [task(f"task {number:03}") for number in range(100)]
@@ -219,10 +223,10 @@ class ScheduleEdges(Contract):
             for of, version in zip(tasks, versions, strict=True)
             if isinstance(version, int)
         ]
-        assert await store.schedule.commit(term, [due.fire for due in dues]) == (True,) * 100
+        assert await store.dispatch.commit(term, [due.fire for due in dues]) == (True,) * 100
         assert [claim.run for claim in await store.claim()] == [due.run for due in dues]
 
-    @law("schedule", 2)
+    @law("dispatch", 2)
     async def test_many_slots_of_one_task_are_one_decision(self, store: Store) -> None:
         due = await Due.given(store, task())
         fired = [due.of.run_of_slot(due.slot + number * SECOND, due.version) for number in range(500)]

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 from task_manager_core.domain.identity import FunctionKey, NodeId, TaskKey
 from task_manager_core.domain.observation import Presence
-from task_manager_core.domain.planning import Advance, Plan, Skipped, SkipReason
+from task_manager_core.domain.planning import NextSlot, Skipped, SkipReason, SlotDecision
 from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
 from task_manager_core.domain.run import Claim, Failure, Outcome, Run, Settlement, Succeeded
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.domain.task import Task, canonical_kwargs
-from task_manager_core.ports import Definition
+from task_manager_core.domain.task import TaskDefinition, canonical_kwargs
+from task_manager_core.ports import DefinitionWrite
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -48,8 +48,8 @@ def task(
     kwargs: Mapping[str, object] | None = None,
     retry: RetryPolicy = _RETRY,
     schedule: Schedule | None = None,
-) -> Task:
-    return Task(
+) -> TaskDefinition:
+    return TaskDefinition(
         key=TaskKey(group, name),
         schedule=Schedule.every(MINUTE) if schedule is None else schedule,
         function="function",
@@ -61,45 +61,45 @@ def task(
     )
 
 
-def exclusive(name: str = "task", group: str = "group") -> Task:
+def exclusive(name: str = "task", group: str = "group") -> TaskDefinition:
     """A task whose runs do not overlap."""
     return task(name, group, overlap=Overlap.BUFFER_ONE)
 
 
 def definition(
-    of: Task,
+    of: TaskDefinition,
     *,
     expected: int = 0,
     slot: datetime | None = None,
     jitter: timedelta = NOTHING,
     replan: bool = True,
     skips: Sequence[Skipped] = (),
-) -> Definition:
+) -> DefinitionWrite:
     """A definition to be written; its next slot is `slot`, and the slots before it are given up."""
-    return Definition(
-        task=of,
+    return DefinitionWrite(
+        definition=of,
         expected=expected,
         replan=replan,
-        plan=None if slot is None else plan(slot, jitter),
+        next_slot=None if slot is None else plan(slot, jitter),
         skipped=tuple(skips),
     )
 
 
-def run(of: Task, request: str = "request", *, kwargs: str | None = None, version: int = 1) -> Run:
+def run(of: TaskDefinition, request: str = "request", *, kwargs: str | None = None, version: int = 1) -> Run:
     """The run that a request asks for."""
     return of.run_of_request(request, version, kwargs)
 
 
-def runs(of: Task, count: int, prefix: str = "request") -> tuple[Run, ...]:
+def runs(of: TaskDefinition, count: int, prefix: str = "request") -> tuple[Run, ...]:
     return tuple(run(of, f"{prefix} {number}") for number in range(count))
 
 
-def plan(slot: datetime, jitter: timedelta = NOTHING) -> Plan:
-    return Plan(slot=slot, due_at=slot + jitter)
+def plan(slot: datetime, jitter: timedelta = NOTHING) -> NextSlot:
+    return NextSlot(slot=slot, due_at=slot + jitter)
 
 
 def decision(
-    of: Task,
+    of: TaskDefinition,
     version: int,
     slot: datetime,
     *,
@@ -108,16 +108,16 @@ def decision(
     skips: Sequence[Skipped] = (),
     then: datetime | None = None,
     jitter: timedelta = NOTHING,
-) -> Advance:
+) -> SlotDecision:
     """A decision about the due slots of a task; its next slot is `then`."""
-    return Advance(
+    return SlotDecision(
         key=of.key,
         version=version,
         slot=slot,
-        fire=tuple(fire),
+        dispatch=tuple(fire),
         hold=hold,
         skipped=tuple(skips),
-        plan=None if then is None else plan(then, jitter),
+        next_slot=None if then is None else plan(then, jitter),
     )
 
 

@@ -172,17 +172,22 @@ class HistoryContract(Contract):
         assert await store.kept(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
         claim = await store.take(run(of, "running"))
         await store.enqueue(run(of, "held"))
-        await store.schedule.pause([of.key])
-        before = await store.picture()
+        await store.dispatch.pause([of.key])
+        before = await store.state()
 
         assert await store.history.clear([of.key, key("unknown")]) == {of.key}
-        after = await store.picture()
+        after = await store.state()
         assert (after.records[of.key], after.skips[of.key]) == ((), ())
         assert after.records[key("other")] == before.records[key("other")]
         [earlier] = [view for view in before.tasks if view.key == of.key]
         [view] = [view for view in after.tasks if view.key == of.key]
         assert view.skipped == {}
-        assert (view.version, view.plan, view.paused, view.live) == (version, plan(slot + HOUR), True, earlier.live)
+        assert (view.version, view.next_slot, view.paused, view.live) == (
+            version,
+            plan(slot + HOUR),
+            True,
+            earlier.live,
+        )
 
         assert await store.history.clear([of.key]) == {of.key}
         assert await store.history.clear([]) == frozenset()
@@ -199,11 +204,11 @@ class HistoryContract(Contract):
         await store.release(await store.take(run(of, "released")), HOUR)
         await store.take(run(of, "running"))
         await store.enqueue(run(of, "queued"))
-        await store.schedule.pause([of.key])
-        await store.schedule.resume([of.key])
-        before, due = await store.picture(), await store.due(of.key)
+        await store.dispatch.pause([of.key])
+        await store.dispatch.resume([of.key])
+        before, due = await store.state(), await store.due(of.key)
         assert await store.history.clear([of.key]) == {of.key}
-        assert await store.picture() == replace(before, records={of.key: ()})
+        assert await store.state() == replace(before, records={of.key: ()})
         assert await store.due(of.key) == due
         for request in ("settled", "retried", "released", "running", "queued"):
             assert await store.enqueue(run(of, request)) == (Enqueued.DUPLICATE,)
@@ -232,7 +237,7 @@ class HistoryContract(Contract):
         of, slot, term = task("a"), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
         other = await store.define(exclusive("b"), slot)
-        await store.attendance.announce(presence("node"), TTL)
+        await store.membership.announce(presence("node"), TTL)
         fired = of.run_of_slot(slot, version)
         assert await store.kept(term, decision(of, version, slot, fire=[fired], then=slot + HOUR))
         [running] = await store.claim()
@@ -240,14 +245,20 @@ class HistoryContract(Contract):
         await store.release(await store.take(run(of, "released")), 2 * HOUR, started=True)
         await store.enqueue(run(of, "queued"), run(exclusive("b"), "first"), run(exclusive("b"), "second"))
         await store.queue.cancel([(of.key, running.run.id)])
-        await store.schedule.pause([key("b")])
+        await store.dispatch.pause([key("b")])
 
         snapshot = await store.history.snapshot()
         a, b = snapshot.tasks
         assert (snapshot.term, snapshot.nodes, snapshot.queued) == (term, (presence("node"),), 2)
         assert near(snapshot.now, slot + MINUTE)
-        assert (a.key, a.version, a.plan, a.paused, a.retired) == (of.key, version, plan(slot + HOUR), False, False)
-        assert (b.key, b.version, b.plan, b.paused, b.retired) == (key("b"), other, plan(slot), True, False)
+        assert (a.key, a.version, a.next_slot, a.paused, a.retired) == (
+            of.key,
+            version,
+            plan(slot + HOUR),
+            False,
+            False,
+        )
+        assert (b.key, b.version, b.next_slot, b.paused, b.retired) == (key("b"), other, plan(slot), True, False)
 
         lives = {live.run: live for live in a.live}
         assert len(lives) == len(a.live) == 4
@@ -340,9 +351,9 @@ class HistoryContract(Contract):
         of = exclusive()
         await store.define(of)
         await store.enqueue(run(of, "first"), run(of, "second"))
-        before = await store.picture()
+        before = await store.state()
         for _ in range(3):
-            assert await store.picture() == before
+            assert await store.state() == before
         [claim] = await store.claim(NodeId("worker"))
         assert claim.attempt == 1
         assert await store.settle(claim, Succeeded())

@@ -9,24 +9,24 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from task_manager_core.ports import (
-    Attendance,
     Backend,
     Catalogue,
+    Dispatch,
     History,
     Leadership,
+    Membership,
+    Notifier,
     RunQueue,
-    Schedule,
-    Signals,
 )
 
 PORTS: dict[str, type] = {
     "leadership": Leadership,
     "catalogue": Catalogue,
-    "schedule": Schedule,
+    "dispatch": Dispatch,
     "run_queue": RunQueue,
     "history": History,
-    "attendance": Attendance,
-    "signals": Signals,
+    "membership": Membership,
+    "notifier": Notifier,
     "backend": Backend,
 }
 """The ports with numbered laws, by the name of their file."""

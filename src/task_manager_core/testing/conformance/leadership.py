@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.leadership import Held, Term
+from task_manager_core.domain.leadership import HeldByOther, Term
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import HOUR, ODD, SECOND, TTL
 from task_manager_core.testing.conformance.laws import law
@@ -25,13 +25,13 @@ class LeadershipContract(Contract):
         term = await store.lead(A, TTL)
 
         held = await store.leadership.campaign(B, TTL)
-        assert isinstance(held, Held)
+        assert isinstance(held, HeldByOther)
         assert held.holder == A
         assert TTL - SLACK < held.remaining <= TTL
 
         await store.advance(TTL - 10 * SECOND)
         held = await store.leadership.campaign(B, TTL)
-        assert isinstance(held, Held)
+        assert isinstance(held, HeldByOther)
         assert 10 * SECOND - SLACK < held.remaining <= 10 * SECOND
         assert await store.leads(term)
 
@@ -97,7 +97,7 @@ class LeadershipContract(Contract):
             await store.advance(TTL - 10 * SECOND)
             assert await store.leadership.renew(term, TTL)
             held = await store.leadership.campaign(B, TTL)
-            assert isinstance(held, Held)
+            assert isinstance(held, HeldByOther)
             assert TTL - SLACK < held.remaining <= TTL
         await store.advance(TTL)
         assert await store.leader() is None
@@ -113,7 +113,7 @@ class LeadershipContract(Contract):
         for _ in range(2):
             held = await store.leadership.campaign(B, TTL)
             ran = timedelta(seconds=time() - before, milliseconds=1)
-            assert isinstance(held, Held)
+            assert isinstance(held, HeldByOther)
             assert ttl - ran <= held.remaining <= ttl
             await store.advance(ttl - 10 * SECOND)
             before = time()
@@ -181,7 +181,7 @@ class LeadershipContract(Contract):
             assert not await store.leadership.renew(other, 10 * TTL), other
             assert not await store.leadership.resign(other), other
             held = await store.leadership.campaign(B, TTL)
-            assert isinstance(held, Held), other
+            assert isinstance(held, HeldByOther), other
             assert held.remaining <= 10 * SECOND, other
         assert await store.leads(term)
 
@@ -211,11 +211,11 @@ class LeadershipContract(Contract):
         await store.set_back(HOUR)
         assert await store.leads(term)
         held = await store.leadership.campaign(B, TTL)
-        assert isinstance(held, Held)
+        assert isinstance(held, HeldByOther)
         assert held.remaining <= TTL / 2 + SLACK
         assert await store.leadership.renew(term, TTL)
         await store.advance(TTL - SLACK)
-        assert isinstance(await store.leadership.campaign(B, TTL), Held)
+        assert isinstance(await store.leadership.campaign(B, TTL), HeldByOther)
         await store.advance(2 * SLACK)
         assert not await store.leadership.renew(term, TTL)
         following = await store.lead(B, TTL)

@@ -10,83 +10,83 @@ from task_manager_core.testing.conformance.store import SLACK, Store
 
 
 class AttendanceContract(Contract):
-    @law("attendance", 1)
+    @law("membership", 1)
     async def test_a_node_lives_until_its_word_ends(self, store: Store) -> None:
         """A node is among the living of a snapshot until `ttl` after its last announcement, or until it departs."""
         for node in ("silent", "speaking", "departing"):
-            await store.attendance.announce(presence(node), TTL)
+            await store.membership.announce(presence(node), TTL)
         assert await store.living() == ["departing", "silent", "speaking"]
-        await store.attendance.depart(NodeId("departing"))
+        await store.membership.depart(NodeId("departing"))
         assert await store.living() == ["silent", "speaking"]
         await store.advance(TTL - 10 * SECOND)
-        await store.attendance.announce(presence("speaking"), TTL)
+        await store.membership.announce(presence("speaking"), TTL)
         assert await store.living() == ["silent", "speaking"]
         await store.advance(10 * SECOND)
         assert await store.living() == ["speaking"]
         await store.advance(TTL - 10 * SECOND)
         assert await store.living() == []
 
-    @law("attendance", 1)
+    @law("membership", 1)
     async def test_a_word_is_kept_to_the_millisecond(self, store: Store) -> None:
         await store.advance(ODD)
         before = await store.now()
-        await store.attendance.announce(presence("node"), TTL + ODD)
+        await store.membership.announce(presence("node"), TTL + ODD)
         await store.advance(TTL)
         assert await store.living() == ["node"] or await store.now() >= before + TTL + ODD
         await store.advance(ODD)
         assert await store.living() == []
 
-    @law("attendance", 1)
+    @law("membership", 1)
     async def test_departing_again_or_unknown_changes_nothing(self, store: Store) -> None:
-        await store.attendance.announce(presence("node"), TTL)
-        await store.attendance.depart(NodeId("unknown"))
+        await store.membership.announce(presence("node"), TTL)
+        await store.membership.depart(NodeId("unknown"))
         assert await store.living() == ["node"]
         for _ in range(2):
-            await store.attendance.depart(NodeId("node"))
+            await store.membership.depart(NodeId("node"))
             assert await store.living() == []
-        await store.attendance.announce(presence("node"), TTL)
+        await store.membership.announce(presence("node"), TTL)
         assert await store.living() == ["node"]
 
-    @law("attendance", 2)
+    @law("membership", 2)
     async def test_the_last_word_counts(self, store: Store) -> None:
         """The last announcement of a node replaces its earlier ones."""
         first = presence("node", tasks=frozenset({key("a"), key("b")}), functions=frozenset({"f", "g"}))
         last = presence("node", tasks=frozenset({key("b"), key("c")}))
         other = presence("other", tasks=frozenset({key("a")}), functions=frozenset({"ƒ: {x}"}))
-        await store.attendance.announce(first, 10 * TTL)
-        await store.attendance.announce(other, TTL)
+        await store.membership.announce(first, 10 * TTL)
+        await store.membership.announce(other, TTL)
         assert (await store.history.snapshot()).nodes == (first, other)
-        await store.attendance.announce(last, TTL)
+        await store.membership.announce(last, TTL)
         assert (await store.history.snapshot()).nodes == (last, other)
-        await store.attendance.announce(last, TTL)
+        await store.membership.announce(last, TTL)
         assert (await store.history.snapshot()).nodes == (last, other)
         await store.advance(TTL)
         assert await store.living() == []
 
-    @law("attendance", 2)
+    @law("membership", 2)
     async def test_a_node_lives_for_as_long_as_its_last_word_says(self, store: Store) -> None:
-        await store.attendance.announce(presence("node"), TTL)
-        await store.attendance.announce(presence("node"), TTL + 10 * MINUTE)
+        await store.membership.announce(presence("node"), TTL)
+        await store.membership.announce(presence("node"), TTL + 10 * MINUTE)
         await store.advance(10 * MINUTE)
         assert await store.living() == ["node"]
 
-    @law("attendance", 2)
+    @law("membership", 2)
     async def test_the_living_are_shown_in_the_order_of_their_names(self, store: Store) -> None:
         for node in ("b", "a", "c", "B"):
-            await store.attendance.announce(presence(node), TTL)
+            await store.membership.announce(presence(node), TTL)
         nodes = (await store.history.snapshot()).nodes
         assert [one.node for one in nodes] == sorted(one.node for one in nodes)
         assert len(nodes) == 4
 
-    @law("attendance", 3)
+    @law("membership", 3)
     async def test_a_node_does_not_live_longer_by_a_clock_that_is_set_back(self, store: Store) -> None:
         """A presence ends after its length, also if the store's clock is set back meanwhile."""
-        await store.attendance.announce(presence("silent"), TTL)
-        await store.attendance.announce(presence("speaking"), TTL)
+        await store.membership.announce(presence("silent"), TTL)
+        await store.membership.announce(presence("speaking"), TTL)
         await store.set_back(HOUR)
         await store.advance(TTL - 10 * SECOND)
         assert await store.living() == ["silent", "speaking"]
-        await store.attendance.announce(presence("speaking"), TTL)
+        await store.membership.announce(presence("speaking"), TTL)
         await store.advance(10 * SECOND + SLACK)
         assert await store.living() == ["speaking"]
         await store.advance(TTL)

@@ -87,7 +87,7 @@ async def look(player: Player) -> dict[str, object]:
     store, origin = player.store, player.origin
     snapshot = await store.history.snapshot()
     assert_conserved(snapshot)
-    agenda = await store.schedule.agenda(EVERYTHING)
+    agenda = await store.dispatch.agenda(EVERYTHING)
     changes = await store.catalogue.load(0)
     versions = sorted({view.version for view in snapshot.tasks})
 
@@ -99,7 +99,7 @@ async def look(player: Player) -> dict[str, object]:
         return live.run, live.slot, live.attempt, live.failures, live.losses, place
 
     def stood(view: TaskView) -> object:
-        state = view.plan, view.decided, view.paused, clocked(view.resumed_at), view.retired
+        state = view.next_slot, view.decided, view.paused, clocked(view.resumed_at), view.retired
         return state, dict(view.skipped), sorted(map(lived, view.live), key=str)
 
     def lined(line: AttemptRecord) -> object:
@@ -121,7 +121,7 @@ async def look(player: Player) -> dict[str, object]:
         },
         "earliest first": [due.due_at for due in agenda.due],
         "next due": agenda.next_due,
-        "definitions": None if changes is None else [stored.task for stored in changes.changed],
+        "definitions": None if changes is None else [stored.definition for stored in changes.changed],
         "keys": None if changes is None else (changes.keys, changes.retired),
         "lines": [[lined(line) for line in await store.history.read(key, EVERYTHING)] for key in KEYS],
         "skips": [await store.history.skips(key, EVERYTHING) for key in KEYS],

@@ -13,7 +13,7 @@ from task_manager_core.testing.conformance.store import Store
 
 
 class SignalsContract(Contract):
-    @law("signals", 1)
+    @law("notifier", 1)
     async def test_waiters_are_woken(self, store: Store) -> None:
         """A waiter returns soon after a resignation, a change of the catalogue or a request to cancel."""
         version = await store.define(task())
@@ -35,9 +35,9 @@ class SignalsContract(Contract):
         for what in (resign, change, cancel):
             assert await store.wakes(what), what.__name__
 
-    @law("signals", 1)
+    @law("notifier", 1)
     async def test_all_waiters_are_woken(self, store: Store) -> None:
-        waiters = [asyncio.ensure_future(store.signals.wait(timedelta(hours=1))) for _ in range(5)]
+        waiters = [asyncio.ensure_future(store.notifier.wait(timedelta(hours=1))) for _ in range(5)]
 
         # Once more than is needed: one of them may not have listened yet. One signal each would not do.
         for _ in range(2):
@@ -48,27 +48,27 @@ class SignalsContract(Contract):
         await asyncio.wait(waiters)
         assert asleep == []
 
-    @law("signals", 2)
+    @law("notifier", 2)
     async def test_a_wait_ends(self, store: Store) -> None:
         """It returns after the timeout at the latest. It may return for nothing, and a signal may get lost: correctness
         never depends on one."""
         async with asyncio.timeout(store.patience):
             for timeout in (0, 1, 20):
-                await store.signals.wait(timedelta(milliseconds=timeout))
-            await asyncio.gather(*(store.signals.wait(timedelta(milliseconds=20)) for _ in range(5)))
+                await store.notifier.wait(timedelta(milliseconds=timeout))
+            await asyncio.gather(*(store.notifier.wait(timedelta(milliseconds=20)) for _ in range(5)))
 
-    @law("signals", 2)
+    @law("notifier", 2)
     async def test_a_wait_is_not_much_longer_than_its_timeout(self, store: Store) -> None:
         async with asyncio.timeout(0.6 + store.patience / 2):
-            await store.signals.wait(timedelta(milliseconds=600))
+            await store.notifier.wait(timedelta(milliseconds=600))
 
-    @law("signals", 2)
+    @law("notifier", 2)
     async def test_a_waiter_may_stop_waiting(self, store: Store) -> None:
-        waiters = [asyncio.ensure_future(store.signals.wait(timedelta(hours=1))) for _ in range(5)]
+        waiters = [asyncio.ensure_future(store.notifier.wait(timedelta(hours=1))) for _ in range(5)]
         await store.listening()
         for waiter in waiters:
             waiter.cancel()
         await asyncio.wait(waiters)
         await store.define(task())
         async with asyncio.timeout(store.patience):
-            await store.signals.wait(timedelta(milliseconds=20))
+            await store.notifier.wait(timedelta(milliseconds=20))

@@ -22,7 +22,7 @@ _MOST_NAMES = 3
 _NEED_A_STORE = {f"{__package__}.{module}" for module in ("test_backend", "test_model")}
 
 
-class Verdict(Enum):
+class LawResult(Enum):
     """What the tests of a law came to. A law that was not judged is not one that holds."""
 
     HOLDS = "✓"
@@ -101,8 +101,8 @@ class _Laws:
         return line
 
 
-def verdict_of(outcomes: list[str]) -> Verdict:
+def verdict_of(outcomes: list[str]) -> LawResult:
     """A law holds when every test of it passed; one that was skipped leaves it open."""
     if "failed" in outcomes:
-        return Verdict.BROKEN
-    return Verdict.HOLDS if outcomes and set(outcomes) == {"passed"} else Verdict.NOT_JUDGED
+        return LawResult.BROKEN
+    return LawResult.HOLDS if outcomes and set(outcomes) == {"passed"} else LawResult.NOT_JUDGED

@@ -41,7 +41,7 @@ class RaceContract(Contract):
         assert {answer for (answer,) in answers} == {version, Conflict(version)}
         assert (await store.view(key())).version == version
 
-    @law("schedule", 2)
+    @law("dispatch", 2)
     async def test_of_many_decisions_about_one_slot_one_is_kept(self, store: Store) -> None:
         of, slot, term = task(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
@@ -72,7 +72,7 @@ class RaceContract(Contract):
             assert await store.settle(claim)
         assert set(ended) == set(many)
 
-    @law("schedule", 4)
+    @law("dispatch", 4)
     async def test_a_slot_and_a_request_do_not_overlap(self, store: Store) -> None:
         of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)

@@ -9,9 +9,9 @@ from functools import partial
 import pytest
 
 from task_manager_core.domain.identity import NodeId, TaskKey
-from task_manager_core.domain.leadership import Held, Term
+from task_manager_core.domain.leadership import HeldByOther, Term
 from task_manager_core.domain.run import Retried
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing.conformance.catalogue import Reader, written
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
@@ -58,11 +58,11 @@ class RaceAmid(Contract):
                 _, successor = await store.amid(repeated, change_hands(), moment)
                 assert await store.leads(successor), (one, moment)
                 held = await store.leadership.campaign(LEADER, TTL)
-                assert isinstance(held, Held)
+                assert isinstance(held, HeldByOther)
                 assert held.remaining <= TTL
                 assert await store.leadership.resign(successor)
 
-    @law("schedule", 7)
+    @law("dispatch", 7)
     @pytest.mark.parametrize("verb", ["commit", "retire", "reap"])
     async def test_nothing_is_written_after_the_resignation_was_answered(self, store: Store, verb: str) -> None:
         slot = await store.slot(-MINUTE)
@@ -78,19 +78,19 @@ class RaceAmid(Contract):
                 for of, version in zip(tasks, versions, strict=True)
             ]
             verbs: dict[str, Callable[[], Awaitable[object]]] = {
-                "commit": partial(store.schedule.commit, term, decisions),
+                "commit": partial(store.dispatch.commit, term, decisions),
                 "retire": partial(store.catalogue.retire, term, [of.key for of in tasks]),
                 "reap": partial(store.queue.reap, term, TTL, 10),
             }
 
             async def resign_and_look(term: Term = term) -> object:
                 assert await store.leadership.resign(term)
-                return await store.picture()
+                return await store.state()
 
             _, seen = await store.amid(verbs[verb](), resign_and_look(), moment)
-            assert await store.picture() == seen, moment
+            assert await store.state() == seen, moment
 
-    @law("schedule", 9)
+    @law("dispatch", 9)
     @pytest.mark.parametrize("other", ["put", "commit"])
     @pytest.mark.parametrize("verb", ["pause", "resume"])
     async def test_a_pause_or_its_end_undoes_no_other_change(self, store: Store, verb: str, other: str) -> None:
@@ -103,16 +103,16 @@ class RaceAmid(Contract):
             skip = decision(of, version, slot, skips=[skipped(slot)], then=moved)
             change: Awaitable[object] = store.catalogue.put([changed]) if other == "put" else store.kept(term, skip)
             if verb == "resume":
-                await store.schedule.pause([of.key])
-            pause = store.schedule.pause([of.key]) if verb == "pause" else store.schedule.resume([of.key])
+                await store.dispatch.pause([of.key])
+            pause = store.dispatch.pause([of.key]) if verb == "pause" else store.dispatch.resume([of.key])
             await (store.amid(change, pause, moment) if swapped else store.amid(pause, change, moment))
             view = await store.view(of.key)
             assert view.paused is (verb == "pause"), (moment, swapped)
             assert (view.version > version) is (other == "put"), (moment, swapped)
             assert bool(view.skipped) is (other == "commit"), (moment, swapped)
-            assert view.plan == plan(moved), (moment, swapped)
+            assert view.next_slot == plan(moved), (moment, swapped)
 
-    @law("schedule", 3)
+    @law("dispatch", 3)
     async def test_nothing_is_dispatched_after_the_pause_was_answered(self, store: Store) -> None:
         slot, term = await store.slot(-MINUTE), await store.lead()
         for moment in store.moments():
@@ -121,11 +121,11 @@ class RaceAmid(Contract):
             fire = decision(of, version, slot, fire=[of.run_of_slot(slot, version)], then=slot + HOUR)
 
             async def pause_and_look(key: TaskKey = of.key) -> object:
-                await store.schedule.pause([key])
-                return await store.picture()
+                await store.dispatch.pause([key])
+                return await store.state()
 
             _, seen = await store.amid(store.kept(term, fire), pause_and_look(), moment)
-            assert await store.picture() == seen, moment
+            assert await store.state() == seen, moment
 
     @law("catalogue", 7)
     @pytest.mark.parametrize("verb", ["add", "change", "remove", "retire", "bring back"])
@@ -157,7 +157,7 @@ class RaceAmid(Contract):
             early, late = task(f"early {moment}"), task(f"late {moment}")
             await reader.look()
 
-            async def write_and_read(late: Task = late) -> None:
+            async def write_and_read(late: TaskDefinition = late) -> None:
                 await store.define(late)
                 await reader.look()
 
@@ -180,7 +180,7 @@ class RaceAmid(Contract):
             assert sum((await store.view(of.key)).skipped.values()) == 1, (moment, swapped)
 
     @law("catalogue", 6)
-    @pytest.mark.parametrize("verb", ["enqueue", "settle", "release", "hasten"])
+    @pytest.mark.parametrize("verb", ["enqueue", "settle", "release", "promote"])
     async def test_nothing_of_a_removed_task_comes_back(self, store: Store, verb: str) -> None:
         of = task()
         for moment in store.moments():
@@ -191,7 +191,7 @@ class RaceAmid(Contract):
                 "enqueue": partial(store.enqueue, run(of, f"late {moment}")),
                 "settle": partial(store.settle, claim, Retried(NOTHING)),
                 "release": partial(store.release, claim),
-                "hasten": partial(store.queue.hasten, [of.key]),
+                "promote": partial(store.queue.promote, [of.key]),
             }
             _, removed = await store.amid(verbs[verb](), store.catalogue.remove([of.key]), moment)
             assert removed == {of.key}
@@ -252,18 +252,18 @@ class RaceAmid(Contract):
             assert await store.settle(claim)
 
     @law("run_queue", 13)
-    @pytest.mark.parametrize("verb", ["retry", "release", "put off", "hasten"])
+    @pytest.mark.parametrize("verb", ["retry", "release", "put off", "promote"])
     async def test_a_run_that_is_cancelled_on_its_way_back_ends(self, store: Store, verb: str) -> None:
         await store.define(task())
         for moment, swapped in meetings(store):
             claim = await store.take(run(task(), f"{moment} {swapped}"))
-            if verb == "hasten":
+            if verb == "promote":
                 await store.settle(claim, Retried(HOUR))
             verbs: dict[str, Callable[[], Awaitable[object]]] = {
                 "retry": partial(store.settle, claim, Retried(NOTHING)),
                 "release": partial(store.release, claim),
                 "put off": partial(store.release, claim, HOUR),
-                "hasten": partial(store.queue.hasten, [key()]),
+                "promote": partial(store.queue.promote, [key()]),
             }
             back, cancel = verbs[verb](), store.queue.cancel([(key(), claim.run.id)])
             await (store.amid(cancel, back, moment) if swapped else store.amid(back, cancel, moment))
@@ -310,9 +310,9 @@ class RaceAmid(Contract):
         for moment, backwards in meetings(store):
             order = tasks[::-1] if backwards else tasks
 
-            async def change(order: list[Task] = order, name: str = f"{moment} {backwards}") -> None:
+            async def change(order: list[TaskDefinition] = order, name: str = f"{moment} {backwards}") -> None:
                 for of in order:
-                    await store.schedule.pause([of.key])
+                    await store.dispatch.pause([of.key])
                     await store.enqueue(run(of, name))
 
             snapshot, _ = await store.amid(store.history.snapshot(), change(), moment)
@@ -321,5 +321,5 @@ class RaceAmid(Contract):
             paused = {view.key: view.paused for view in snapshot.tasks}
             seen = [paused[of.key] for of in order]
             assert seen == sorted(seen, reverse=True), (moment, backwards)
-            await store.schedule.resume([of.key for of in tasks])
+            await store.dispatch.resume([of.key for of in tasks])
             await store.queue.settle([settlement(claim) for claim in await store.claim()])

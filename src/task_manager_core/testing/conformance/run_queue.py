@@ -141,11 +141,11 @@ class RunQueueLaws(Contract):
         await store.advance(TTL)
         assert await store.reap(term, TTL) == (reaped,)
         [again] = await store.claim(OTHER)
-        before = await store.picture()
+        before = await store.state()
         for lost in (late, settled, released, retried, reaped):
             for outcome in (Succeeded(), Exhausted(), Cancelled(), Expired(), Retried(NOTHING)):
                 assert not await store.settle(lost, outcome), (lost, outcome)
-        assert await store.picture() == before
+        assert await store.state() == before
         assert await store.settle(again)
 
     @law("run_queue", 6)
@@ -223,9 +223,9 @@ class RunQueueLaws(Contract):
         fresh = await store.take(run(task(), "fresh"))
         term = await store.lead()
 
-        before = await store.picture()
+        before = await store.state()
         assert await store.queue.reap(older, TTL, 10) == Fenced()
-        assert await store.picture() == before
+        assert await store.state() == before
         assert await store.reap(term, TTL) == (silent,)
         assert await store.reap(term, TTL) == ()
         [line] = await store.records(key())
@@ -260,7 +260,7 @@ class RunQueueLaws(Contract):
             assert await store.settle(claim, Retried(NOTHING))
             claim = await again()
             assert await store.settle(claim, Retried(HOUR))
-            assert await store.queue.hasten([key()]) == 1
+            assert await store.queue.promote([key()]) == 1
             claim = await again()
             await store.advance(TTL)
             assert await store.reap(term, TTL) == (claim,)
@@ -297,18 +297,18 @@ class RunQueueLaws(Contract):
         assert await store.claim() == ()
 
     @law("run_queue", 12)
-    async def test_hastened_runs_come_now(self, store: Store) -> None:
-        """Hastening makes waiting runs claimable now."""
+    async def test_promoted_runs_come_now(self, store: Store) -> None:
+        """Promoting makes waiting runs claimable now."""
         hasty, patient = task("hasty"), task("patient")
         for of in (hasty, patient):
             await store.define(of)
             await store.settle(await store.take(run(of, "retried")), Retried(HOUR))
             await store.release(await store.take(run(of, "released")), 2 * HOUR)
-        assert await store.queue.hasten([hasty.key, key("unknown")]) == 2
+        assert await store.queue.promote([hasty.key, key("unknown")]) == 2
         claims = await store.claim()
         assert {claim.run for claim in claims} == {run(hasty, "retried"), run(hasty, "released")}
         assert {(claim.attempt, claim.failures) for claim in claims} == {(2, 1), (1, 0)}
-        assert await store.queue.hasten([hasty.key]) == 0
+        assert await store.queue.promote([hasty.key]) == 0
         await store.advance(2 * HOUR)
         assert len(await store.claim()) == 2
 

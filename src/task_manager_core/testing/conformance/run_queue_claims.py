@@ -81,7 +81,7 @@ class RunQueueClaims(Contract):
     async def test_nobody_settles_with_anothers_claim(self, store: Store) -> None:
         await store.define(task())
         claim = await store.take(run(task()))
-        before = await store.picture()
+        before = await store.state()
         for forged in (
             replace(claim, worker=OTHER),
             replace(claim, token=claim.token + 1),
@@ -90,7 +90,7 @@ class RunQueueClaims(Contract):
         ):
             assert not await store.settle(forged), forged
             assert not await store.release(forged), forged
-            assert await store.picture() == before
+            assert await store.state() == before
         assert await store.settle(claim)
 
     @law("run_queue", 5)
@@ -114,9 +114,9 @@ class RunQueueClaims(Contract):
         claim = await store.take(run(of))
         await store.enqueue(run(of, "held"))
         assert await store.settle(claim, outcome)
-        before = await store.picture()
+        before = await store.state()
         assert not await store.settle(claim, outcome)
-        assert await store.picture() == before
+        assert await store.state() == before
 
     @law("run_queue", 6)
     async def test_runs_of_many_tasks_are_settled_in_one_step(self, store: Store) -> None:
@@ -139,9 +139,9 @@ class RunQueueClaims(Contract):
         await store.define(task())
         claim = await store.take(run(task()))
         assert await store.release(claim, delay, started=True)
-        before = await store.picture()
+        before = await store.state()
         assert not await store.release(claim, delay, started=True)
-        assert await store.picture() == before
+        assert await store.state() == before
         await store.advance(delay)
         [again] = await store.claim()
         assert (again.attempt, again.failures) == (2, 0)
@@ -206,10 +206,10 @@ class RunQueueClaims(Contract):
         await store.advance(TTL)
         assert await store.queue.reap(older, TTL, 10) == Fenced()
         term = await store.lead()
-        before = await store.picture()
+        before = await store.state()
         for stale in (older, Term(LEADER, term.token - 1), Term(LEADER, term.token + 1), Term(WORKER, term.token)):
             assert await store.queue.reap(stale, TTL, 10) == Fenced(), stale
-        assert await store.picture() == before
+        assert await store.state() == before
         assert await store.reap(term, TTL) == (claim,)
 
     @law("run_queue", 9)
@@ -291,10 +291,10 @@ class RunQueueClaims(Contract):
         await store.define(task())
         claim = await store.take(run(task()))
         await store.settle(claim)
-        before = await store.picture()
+        before = await store.state()
         assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.NOT_LIVE,)
         assert await store.queue.cancel([]) == ()
-        assert await store.picture() == before
+        assert await store.state() == before
 
     @law("run_queue", 11)
     async def test_a_run_to_be_cancelled_ends_when_its_worker_is_found_dead(self, store: Store) -> None:
@@ -308,20 +308,20 @@ class RunQueueClaims(Contract):
         assert [line.run for line in await store.records(of.key)] == [claim.run.id]
         assert [freed.run for freed in await store.claim()] == [run(of, "second")]
 
-    # -- 12: hastening ------------------------------------------------------------------------------------------------
+    # -- 12: promoting ------------------------------------------------------------------------------------------------
 
     @law("run_queue", 12)
-    async def test_hastening_moves_only_what_waits(self, store: Store) -> None:
+    async def test_promoting_moves_only_what_waits(self, store: Store) -> None:
         of = exclusive()
         await store.define(of)
         claim = await store.take(run(of, "running"))
         await store.enqueue(run(of, "held"))
-        before = await store.picture()
-        assert await store.queue.hasten([of.key]) == 0
-        assert await store.queue.hasten([]) == 0
-        assert await store.picture() == before
+        before = await store.state()
+        assert await store.queue.promote([of.key]) == 0
+        assert await store.queue.promote([]) == 0
+        assert await store.state() == before
         await store.settle(claim, Retried(HOUR))
-        assert await store.queue.hasten([of.key]) == 1
-        assert await store.queue.hasten([of.key]) == 0
+        assert await store.queue.promote([of.key]) == 1
+        assert await store.queue.promote([of.key]) == 0
         [claim] = await store.claim()
         assert (claim.run, claim.attempt, claim.failures) == (run(of, "running"), 2, 1)

@@ -57,7 +57,7 @@ class RunQueueLosses(Contract):
             [claim] = await store.claim()
             assert (claim.failures, claim.losses) == (1, 2)
         assert await store.settle(claim, Retried(MINUTE))
-        assert await store.queue.hasten([key()]) == 1
+        assert await store.queue.promote([key()]) == 1
         [claim] = await store.claim()
         await store.queue.cancel([(key(), claim.run.id)])
         [live] = await store.live(key())

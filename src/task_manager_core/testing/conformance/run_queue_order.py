@@ -83,7 +83,7 @@ class RunQueueOrder(Contract):
     @law("run_queue", 1)
     async def test_a_triggered_run_does_not_ask_for_a_pause(self, store: Store) -> None:
         await store.define(task())
-        await store.schedule.pause([key()])
+        await store.dispatch.pause([key()])
         assert await store.enqueue(run(task())) == (Enqueued.QUEUED,)
         assert len(await store.claim()) == 1
 
@@ -238,7 +238,7 @@ class RunQueueOrder(Contract):
         assert [claim.run for claim in await store.claim()] == [run(task(), number) for number in "120"]
 
     @law("run_queue", 3)
-    @pytest.mark.parametrize("back", ["retried", "released", "hastened"])
+    @pytest.mark.parametrize("back", ["retried", "released", "promoted"])
     async def test_a_run_that_waited_keeps_its_priority(self, store: Store, back: str) -> None:
         low, high = task("low"), task("high", priority=Priority.HIGH)
         for of in (low, high):
@@ -246,8 +246,8 @@ class RunQueueOrder(Contract):
         claim = await store.take(run(high, "waited"))
         await (store.release(claim, HOUR) if back == "released" else store.settle(claim, Retried(HOUR)))
         await store.enqueue(run(low, "low"))
-        if back == "hastened":
-            assert await store.queue.hasten([high.key]) == 1
+        if back == "promoted":
+            assert await store.queue.promote([high.key]) == 1
         else:
             await store.advance(HOUR)
         assert [claim.run for claim in await store.claim()] == [run(high, "waited"), run(low, "low")]
@@ -287,16 +287,16 @@ class RunQueueOrder(Contract):
         [claim] = await store.claim()
         assert claim.run == asked
 
-    # -- 12: hastening ------------------------------------------------------------------------------------------------
+    # -- 12: promoting ------------------------------------------------------------------------------------------------
 
     @law("run_queue", 12)
-    async def test_hastening_leaves_what_is_spared(self, store: Store) -> None:
+    async def test_promoting_leaves_what_is_spared(self, store: Store) -> None:
         of, other = task(), task("other")
         for one in (of, other):
             await store.define(one)
             for name in ("first", "second"):
                 await store.settle(await store.take(run(one, name)), Retried(HOUR))
         spared = [(of.key, run(of, "first").id), (key("unknown"), run(task("unknown")).id)]
-        assert await store.queue.hasten([of.key, other.key], spared) == 3
+        assert await store.queue.promote([of.key, other.key], spared) == 3
         claimed = {claim.run for claim in await store.claim()}
         assert claimed == {run(of, "second"), run(other, "first"), run(other, "second")}

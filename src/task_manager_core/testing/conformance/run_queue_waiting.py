@@ -134,11 +134,11 @@ class RunQueueWaiting(Contract):
         assert (again.run, again.attempt) == (run(task()), 2)
 
     @law("run_queue", 12)
-    async def test_a_waiting_worker_gets_the_run_that_is_hastened(self, store: Store) -> None:
+    async def test_a_waiting_worker_gets_the_run_that_is_promoted(self, store: Store) -> None:
         await store.define(task())
         await store.settle(await store.take(run(task())), Retried(HOUR))
         waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
         await store.listening()
-        assert await store.queue.hasten([key()]) == 1
+        assert await store.queue.promote([key()]) == 1
         [claim] = await store.soon(waiting)
         assert claim.attempt == 2

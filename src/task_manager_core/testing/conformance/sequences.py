@@ -15,7 +15,7 @@ from enum import Enum
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.observation import Snapshot
-from task_manager_core.domain.planning import Advance, SkipReason
+from task_manager_core.domain.planning import SkipReason, SlotDecision
 from task_manager_core.domain.policy import Overlap, Priority
 from task_manager_core.domain.run import (
     Cancelled,
@@ -28,7 +28,7 @@ from task_manager_core.domain.run import (
     RunState,
     Succeeded,
 )
-from task_manager_core.domain.task import Task, canonical_kwargs
+from task_manager_core.domain.task import TaskDefinition, canonical_kwargs
 from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.conformance.factories import (
     DAY,
@@ -78,7 +78,7 @@ class Verb(Enum):
     RELEASE = "release"
     REAP = "reap"
     CANCEL = "cancel"
-    HASTEN = "hasten"
+    HASTEN = "promote"
     CLEAR = "clear"
     ANNOUNCE = "announce"
     DEPART = "depart"
@@ -157,7 +157,7 @@ class Player:
         views = (await self.store.history.snapshot([key])).tasks
         if not views:
             return 0, None
-        return views[0].version, None if views[0].plan is None else views[0].plan.slot
+        return views[0].version, None if views[0].next_slot is None else views[0].next_slot.slot
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
@@ -229,9 +229,9 @@ class Player:
         of, term = TASKS[step.what % len(TASKS)], self.term(step.who)
         version, slot = await self.version(of.key)
         one = self.decision(of, version, self.origin + HALF if slot is None else slot, step.how)
-        return lambda: self.store.schedule.commit(term, [one])
+        return lambda: self.store.dispatch.commit(term, [one])
 
-    def decision(self, of: Task, version: int, slot: datetime, how: int) -> Advance:
+    def decision(self, of: TaskDefinition, version: int, slot: datetime, how: int) -> SlotDecision:
         """A decision that may have been overtaken, about up to three slots."""
         first, second, third = (of.run_of_slot(slot + number * SECOND, version) for number in range(3))
         fire: Sequence[Run] = ()
@@ -261,16 +261,16 @@ class Player:
     async def prepare_treat(self, step: Step) -> Ask:
         keys = KEYS if step.how % 4 == 3 else [KEYS[step.what % len(KEYS)]]
         if step.verb is Verb.PAUSE:
-            return lambda: self.store.schedule.pause(keys)
+            return lambda: self.store.dispatch.pause(keys)
         if step.verb is Verb.RESUME:
-            return lambda: self.store.schedule.resume(keys)
+            return lambda: self.store.dispatch.resume(keys)
         if step.verb is Verb.CLEAR:
             return lambda: self.store.history.clear(keys)
-        hastened = await self._with_one_waiting(keys)
-        return lambda: self.store.queue.hasten(hastened)
+        promoted = await self._with_one_waiting(keys)
+        return lambda: self.store.queue.promote(promoted)
 
     async def _with_one_waiting(self, keys: Collection[TaskKey]) -> list[TaskKey]:
-        """As many of these tasks as have one waiting run together: no law orders several that are hastened at once."""
+        """As many of these tasks as have one waiting run together: no law orders several that are promoted at once."""
         chosen: list[TaskKey] = []
         waiting = 0
         for view in (await self.store.history.snapshot(keys)).tasks:
@@ -337,7 +337,7 @@ class Player:
         return {Verb.EXTEND: extend, Verb.RELEASE: release, Verb.SETTLE: settle}[step.verb]
 
     async def prepare_attend(self, step: Step) -> Ask:
-        node, attendance = NODES[step.who % len(NODES)], self.store.attendance
+        node, attendance = NODES[step.who % len(NODES)], self.store.membership
         if step.verb is Verb.DEPART:
             return lambda: attendance.depart(node)
         return lambda: attendance.announce(presence(node.value), self.ttl(step.how))
@@ -348,7 +348,7 @@ class Player:
         """End every live run by the ways a cluster has; the answer names them as they ended."""
         ended: list[Run] = []
         while True:
-            await self.store.queue.hasten(KEYS)
+            await self.store.queue.promote(KEYS)
             claims = [
                 claim
                 for worker in (*NODES, NodeId("drain"))

@@ -11,11 +11,11 @@ from typing import TypeVar
 import pytest
 
 from task_manager_core.domain.identity import NodeId, TaskKey
-from task_manager_core.domain.leadership import Held, Term
+from task_manager_core.domain.leadership import HeldByOther, Term
 from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
-from task_manager_core.domain.planning import Advance, DueTask, Skipped
+from task_manager_core.domain.planning import DueTask, Skipped, SlotDecision
 from task_manager_core.domain.run import AttemptRecord, Claim, Outcome, Run, RunState, Succeeded
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import REQUEST_MEMORY, Backend, Enqueued
 from task_manager_core.testing.conformance.factories import (
     DAY,
@@ -61,7 +61,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class StoreState:
     """All that a store shows, but for its time. Two equal pictures: nothing has changed."""
 
     term: Term | None
@@ -87,16 +87,16 @@ class Store:
     def _reach(self, backend: Backend) -> None:
         self.leadership = _in_time("leadership", backend.leadership, self.patience)
         self.catalogue = _in_time("catalogue", backend.catalogue, self.patience)
-        self.schedule = _in_time("schedule", backend.schedule, self.patience)
+        self.dispatch = _in_time("dispatch", backend.dispatch, self.patience)
         self.queue = _in_time("queue", backend.queue, self.patience)
         self.history = _in_time("history", backend.history, self.patience)
-        self.attendance = _in_time("attendance", backend.attendance, self.patience)
-        self.signals = _in_time("signals", backend.signals, self.patience)
+        self.membership = _in_time("membership", backend.membership, self.patience)
+        self.notifier = _in_time("notifier", backend.notifier, self.patience)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
     async def now(self) -> datetime:
-        return (await self.schedule.agenda(1)).now
+        return (await self.dispatch.agenda(1)).now
 
     async def advance(self, delta: timedelta) -> None:
         await _answer("harness.advance", self._harness.advance(delta), self.patience)
@@ -140,7 +140,7 @@ class Store:
         return {run.run.value: run.state for run in await self.live(key)}
 
     async def due(self, key: TaskKey) -> DueTask | None:
-        agenda = await self.schedule.agenda(EVERYTHING)
+        agenda = await self.dispatch.agenda(EVERYTHING)
         return next((due for due in agenda.due if due.key == key), None)
 
     async def records(self, key: TaskKey) -> tuple[AttemptRecord, ...]:
@@ -152,7 +152,7 @@ class Store:
     async def leader(self) -> NodeId | None:
         """Who leads, found out by a bid: nobody needs a snapshot to write leadership first."""
         answer = await self.leadership.campaign(_STRANGER, SECOND)
-        if isinstance(answer, Held):
+        if isinstance(answer, HeldByOther):
             return answer.holder
         assert await self.leadership.resign(answer)
         return None
@@ -164,10 +164,10 @@ class Store:
     async def living(self) -> list[str]:
         return sorted(presence.node.value for presence in (await self.history.snapshot(())).nodes)
 
-    async def picture(self) -> Picture:
+    async def state(self) -> StoreState:
         snapshot: Snapshot = await self.history.snapshot()
         keys = [view.key for view in snapshot.tasks]
-        return Picture(
+        return StoreState(
             term=snapshot.term,
             tasks=snapshot.tasks,
             nodes=snapshot.nodes,
@@ -183,7 +183,7 @@ class Store:
         assert isinstance(term, Term), f"{node} was refused: {term}"
         return term
 
-    async def define(self, task: Task, slot: datetime | None = None) -> int:
+    async def define(self, task: TaskDefinition, slot: datetime | None = None) -> int:
         """Write a task for the first time, with its next slot (default: in an hour); the answer is its version."""
         slot = await self.slot(HOUR) if slot is None else slot
         [version] = await self.catalogue.put([definition(task, slot=slot)])
@@ -226,9 +226,9 @@ class Store:
         assert isinstance(reaped, tuple), f"{term} is over"
         return reaped
 
-    async def kept(self, term: Term, decision: Advance) -> bool:
+    async def kept(self, term: Term, decision: SlotDecision) -> bool:
         """Commit one decision; False if it was overtaken."""
-        answer = await self.schedule.commit(term, [decision])
+        answer = await self.dispatch.commit(term, [decision])
         assert isinstance(answer, tuple), f"{term} is over"
         [kept] = answer
         return kept
@@ -236,7 +236,7 @@ class Store:
     async def listening(self) -> None:
         """Let what was just started come to wait: a turn of the event loop, and several round trips to a server."""
         await asyncio.sleep(0)
-        await self.picture()
+        await self.state()
 
     async def soon(self, waiting: Awaitable[_WHOLE]) -> _WHOLE:
         """What is waited for has happened and is there at once."""
@@ -270,7 +270,7 @@ class Store:
 
     async def wakes(self, what: Callable[[], Awaitable[object]]) -> bool:
         """Does `what` end the wait for a signal? Done again until it does: the waiter may not listen yet."""
-        waiter = asyncio.ensure_future(self.signals.wait(timedelta(seconds=10 * self.patience)))
+        waiter = asyncio.ensure_future(self.notifier.wait(timedelta(seconds=10 * self.patience)))
         try:
             async with asyncio.timeout(self.patience):
                 while not waiter.done():

@@ -1,6 +1,6 @@
 """A dress rehearsal: the tasks of an application in virtual time, weeks in seconds, with workers that die."""
 
-from task_manager_core.testing.simulation.durations import DEFAULT, REAL, Bodies, Body, Duration
+from task_manager_core.testing.simulation.durations import DEFAULT, REAL, Duration, DurationRule, Durations
 from task_manager_core.testing.simulation.faults import (
     During,
     Fault,
@@ -14,45 +14,45 @@ from task_manager_core.testing.simulation.faults import (
     stop,
     store_down,
 )
-from task_manager_core.testing.simulation.overlaps import Overlap, PileUp
+from task_manager_core.testing.simulation.overlaps import OverlapInterval, PileUp
 from task_manager_core.testing.simulation.report import (
-    Circumstances,
-    Ending,
     Execution,
+    ExecutionStatus,
     Mark,
     PlannedRun,
     Report,
+    Settings,
     SkippedSlot,
-    TaskStory,
+    TaskResult,
 )
-from task_manager_core.testing.simulation.simulate import rehearse
+from task_manager_core.testing.simulation.simulate import simulate_registry
 
 __all__ = [
     "DEFAULT",
     "REAL",
-    "Bodies",
-    "Body",
-    "Circumstances",
     "Duration",
+    "DurationRule",
+    "Durations",
     "During",
-    "Ending",
     "Execution",
+    "ExecutionStatus",
     "Fault",
     "FaultKind",
     "Mark",
-    "Overlap",
+    "OverlapInterval",
     "PileUp",
     "PlannedRun",
     "Report",
+    "Settings",
     "SkippedSlot",
-    "TaskStory",
+    "TaskResult",
     "during",
     "kill",
     "outage",
     "partition",
     "pause",
-    "rehearse",
     "rolling_deploy",
+    "simulate_registry",
     "stop",
     "store_down",
 ]

@@ -10,10 +10,10 @@ from typing import Final, Protocol, TypeGuard
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.registry import Function, Registry, signature_of
-from task_manager_core.domain.duration import Length, length
+from task_manager_core.domain.duration import Length, duration
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import FunctionKey, TaskKey
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing.cluster.run import sim_loop
 from task_manager_core.testing.simulation.naming import the_task
 
@@ -33,34 +33,34 @@ Duration = Length | Callable[[datetime], Length]
 """How long a run takes, or a function of its slot that says so. An Exception that it raises is the failure of the
 attempt; whatever else it raises (KeyboardInterrupt, `pytest.fail`) ends the rehearsal."""
 
-Body = Duration | Real
-Bodies = Body | Mapping[str, Body]
+DurationRule = Duration | Real
+Durations = DurationRule | Mapping[str, DurationRule]
 
-ReadBody = timedelta | Callable[[datetime], object] | Real
+ReadDuration = timedelta | Callable[[datetime], object] | Real
 """The same, read: what a function of the slot answers is read when it does."""
 
 EVERYTHING_ELSE: Final = "*"
 DEFAULT: Final = timedelta(seconds=1)
 
 
-class Entry(Protocol):
+class RecordedExecution(Protocol):
     """An execution that has begun."""
 
     def end(self, error: BaseException | None) -> None: ...
 
 
-Begin = Callable[[RunContext], Entry]
+Begin = Callable[[RunContext], RecordedExecution]
 """Somebody begins to execute."""
 
 
-def bodies_of(keys: Collection[TaskKey], said: Bodies | None) -> dict[TaskKey, ReadBody]:
+def durations_of(keys: Collection[TaskKey], said: Durations | None) -> dict[TaskKey, ReadDuration]:
     """What each task does in a rehearsal. Errors: DefinitionError for names of no task and impossible lengths."""
     if said is None:
         said = DEFAULT
     if _is_by_name(said):
         read = {name: _read(f"durations[{name!r}]", body) for name, body in said.items()}
         rest = read.pop(EVERYTHING_ELSE, DEFAULT)
-        found: dict[TaskKey, ReadBody] = {}
+        found: dict[TaskKey, ReadDuration] = {}
         for name, body in read.items():
             key = the_task(keys, name, "durations")
             if key in found:
@@ -70,15 +70,15 @@ def bodies_of(keys: Collection[TaskKey], said: Bodies | None) -> dict[TaskKey, R
     return dict.fromkeys(keys, _read("durations", said))
 
 
-def _is_by_name(said: Bodies) -> TypeGuard[Mapping[str, Body]]:
+def _is_by_name(said: Durations) -> TypeGuard[Mapping[str, DurationRule]]:
     return isinstance(said, Mapping)
 
 
-def _read(field: str, body: object) -> ReadBody:
+def _read(field: str, body: object) -> ReadDuration:
     if isinstance(body, Real):
         return body
     if not callable(body):
-        return length(field, body, "must be a timedelta, a number of seconds, a function of the slot, or REAL")
+        return duration(field, body, "must be a timedelta, a number of seconds, a function of the slot, or REAL")
     if Function.of(body).is_async:
         raise DefinitionError(
             field, body, "must not be asynchronous: it says how long a run takes, and waits for nothing"
@@ -95,8 +95,8 @@ def _read(field: str, body: object) -> ReadBody:
 def fill(
     target: Registry,
     source: Registry,
-    dynamic: Collection[Task],
-    bodies: Mapping[TaskKey, ReadBody],
+    dynamic: Collection[TaskDefinition],
+    bodies: Mapping[TaskKey, ReadDuration],
     begin: Begin,
 ) -> None:
     """Declare on a machine what the source declares, with functions that say when they begin and end."""
@@ -110,10 +110,10 @@ def fill(
 
 
 def _stand_in(
-    function: Function | None, bodies: Mapping[TaskKey, ReadBody], begin: Begin
+    function: Function | None, bodies: Mapping[TaskKey, ReadDuration], begin: Begin
 ) -> Callable[..., Awaitable[None]]:
-    async def work(rehearsal_context_: RunContext, **arguments: object) -> None:
-        context = rehearsal_context_
+    async def work(simulated_context_: RunContext, **arguments: object) -> None:
+        context = simulated_context_
         entry = begin(context)
         try:
             await _act(function, bodies[context.task], context, arguments)
@@ -125,7 +125,9 @@ def _stand_in(
     return work
 
 
-async def _act(function: Function | None, body: ReadBody, context: RunContext, arguments: dict[str, object]) -> None:
+async def _act(
+    function: Function | None, body: ReadDuration, context: RunContext, arguments: dict[str, object]
+) -> None:
     if isinstance(body, Real):
         await _call(function, context, arguments)
         return
@@ -159,7 +161,7 @@ def _answer(body: Callable[[datetime], object], context: RunContext) -> timedelt
         raise
     field = f"durations[{str(context.task)!r}]"
     try:
-        return length(
+        return duration(
             field, said, f"its function must return a timedelta or a number of seconds, for {context.slot} too"
         )
     except DefinitionError as error:

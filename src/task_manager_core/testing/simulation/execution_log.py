@@ -9,41 +9,41 @@ from datetime import datetime, timedelta
 from task_manager_core.application.context import RunContext
 from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.leadership import Term
-from task_manager_core.domain.planning import Plan, Skipped, SkipReason
+from task_manager_core.domain.planning import NextSlot, Skipped, SkipReason
 from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Expired, Retried, Run, Settlement, Succeeded
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing.cluster import effects as facts
-from task_manager_core.testing.cluster.effects import Fact
+from task_manager_core.testing.cluster.effects import Effect
 from task_manager_core.testing.simulation.report import (
-    Ending,
     Execution,
+    ExecutionStatus,
     PlannedRun,
     SkippedSlot,
-    TaskStory,
+    TaskResult,
 )
 
-Opening = Sequence[tuple[Task, Plan | None]]
+Opening = Sequence[tuple[TaskDefinition, NextSlot | None]]
 """The tasks, each with its first slot of the period."""
 
 _ENDINGS = {
-    Succeeded: Ending.SUCCEEDED,
-    Retried: Ending.RETRIED,
-    Exhausted: Ending.FAILED,
-    Cancelled: Ending.CANCELLED,
-    Expired: Ending.EXPIRED,
+    Succeeded: ExecutionStatus.SUCCEEDED,
+    Retried: ExecutionStatus.RETRIED,
+    Exhausted: ExecutionStatus.FAILED,
+    Cancelled: ExecutionStatus.CANCELLED,
+    Expired: ExecutionStatus.EXPIRED,
 }
 
 
 @dataclass(slots=True, eq=False)
-class OpenEntry:
+class OpenExecution:
     """An execution while it goes on. `ending` is what the store says; who ends without its word was lost."""
 
-    chronicle: Chronicle
+    chronicle: ExecutionLog
     worker: str
     attempt: int
     began: float
     ended: float | None = None
-    ending: Ending | None = None
+    ending: ExecutionStatus | None = None
     error: str | None = None
 
     def end(self, error: BaseException | None) -> None:
@@ -58,19 +58,19 @@ class OpenEntry:
 class _OpenRun:
     run: Run
     held: bool
-    ending: Ending | None = None
-    entries: list[OpenEntry] = field(default_factory=list[OpenEntry])
+    ending: ExecutionStatus | None = None
+    entries: list[OpenExecution] = field(default_factory=list[OpenExecution])
 
 
 @dataclass(slots=True, eq=False)
 class _OpenStory:
-    task: Task
-    plan: Plan | None
+    task: TaskDefinition
+    plan: NextSlot | None
     runs: dict[RunId, _OpenRun] = field(default_factory=dict[RunId, _OpenRun])
     skipped: dict[datetime, SkipReason] = field(default_factory=dict[datetime, SkipReason])
 
 
-class Chronicle:
+class ExecutionLog:
     """`time` is virtual seconds since `begin`. Facts come as they take effect in the store, executions as they go on.
 
     `on_begin` hears of the first execution of each slot, `on_skip` of every slot that is skipped or expires.
@@ -79,13 +79,13 @@ class Chronicle:
     def __init__(self, opening: Opening, begin: datetime, time: Callable[[], float]) -> None:
         self.time = time
         self.leaders: list[tuple[float, str]] = []
-        self.troubles: dict[str, None] = {}
+        self.errors: dict[str, None] = {}
         self.on_begin: Callable[[TaskKey, datetime], None] = lambda _key, _slot: None
         self.on_skip: Callable[[TaskKey, datetime], None] = lambda _key, _slot: None
         self._begin = begin
         self._stories = {task.key: _OpenStory(task, plan) for task, plan in opening}
-        self._entries: dict[tuple[RunId, int], OpenEntry] = {}
-        self._executing: dict[str, list[OpenEntry]] = {}
+        self._entries: dict[tuple[RunId, int], OpenExecution] = {}
+        self._executing: dict[str, list[OpenExecution]] = {}
 
     def instant(self, seconds: float) -> datetime:
         """By the millisecond, like the time of a store."""
@@ -93,9 +93,9 @@ class Chronicle:
 
     # -- executions ---------------------------------------------------------------------------------------------------
 
-    def begin(self, context: RunContext) -> OpenEntry:
+    def begin(self, context: RunContext) -> OpenExecution:
         """A worker calls a function."""
-        entry = OpenEntry(self, context.worker.value, context.attempt, self.time())
+        entry = OpenExecution(self, context.worker.value, context.attempt, self.time())
         self._entries[context.run_id, context.fencing_token] = entry
         going_on = self._executing.setdefault(entry.worker, [])
         going_on[:] = [one for one in going_on if one.ended is None]
@@ -121,25 +121,25 @@ class Chronicle:
 
     # -- facts --------------------------------------------------------------------------------------------------------
 
-    def enter(self, fact: Fact) -> None:
+    def enter(self, fact: Effect) -> None:
         """An operation took effect."""
         match fact:
-            case facts.Decided(advance=advance):
+            case facts.Decided(decision=advance):
                 story = self._stories[advance.key]
-                for run in advance.fire:
+                for run in advance.dispatch:
                     story.runs[run.id] = _OpenRun(run, held=False)
                 if advance.hold is not None:
                     story.runs[advance.hold.id] = _OpenRun(advance.hold, held=True)
                 self._skip(story, advance.skipped)
-                story.plan = advance.plan
-            case facts.Written(definition=definition):
-                self._skip(self._stories[definition.task.key], definition.skipped)
+                story.plan = advance.next_slot
+            case facts.Written(write=definition):
+                self._skip(self._stories[definition.definition.key], definition.skipped)
             case facts.Settled(settlement=settlement):
                 self._settled(settlement)
             case facts.Reaped(claim=claim):
-                self._ended(claim, Ending.LOST)
+                self._ended(claim, ExecutionStatus.LOST)
             case facts.Released(claim=claim, started=True):
-                self._ended(claim, Ending.HANDED_BACK)
+                self._ended(claim, ExecutionStatus.RELEASED)
             case facts.Granted(term=term):
                 self._led(term)
             case _:
@@ -158,14 +158,14 @@ class Chronicle:
     def _settled(self, settlement: Settlement) -> None:
         ending, run = _ENDINGS[type(settlement.outcome)], settlement.claim.run
         entry = self._ended(settlement.claim, ending)
-        if ending is not Ending.RETRIED:
+        if ending is not ExecutionStatus.RETRIED:
             self._stories[run.task].runs[run.id].ending = ending
-        if ending is Ending.EXPIRED and run.slot is not None:
+        if ending is ExecutionStatus.EXPIRED and run.slot is not None:
             self.on_skip(run.task, run.slot)
         if entry is not None and settlement.failure is not None:
             entry.error = f"{settlement.failure.type}: {settlement.failure.message}".rstrip(": ")
 
-    def _ended(self, claim: Claim, ending: Ending) -> OpenEntry | None:
+    def _ended(self, claim: Claim, ending: ExecutionStatus) -> OpenExecution | None:
         entry = self._entries.pop((claim.run.id, claim.token), None)
         if entry is not None:
             entry.ending = ending
@@ -177,25 +177,25 @@ class Chronicle:
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def stories(self, end: datetime) -> tuple[TaskStory, ...]:
+    def results(self, end: datetime) -> tuple[TaskResult, ...]:
         """Everything, as values."""
         return tuple(self._story(self._stories[key], end) for key in sorted(self._stories))
 
-    def _story(self, story: _OpenStory, end: datetime) -> TaskStory:
+    def _story(self, story: _OpenStory, end: datetime) -> TaskResult:
         key, schedule = story.task.key, story.task.schedule
         runs: list[PlannedRun] = []
         for one in story.runs.values():
             slot = one.run.slot
             assert slot is not None, "a rehearsal triggers nothing"
             executions = tuple(self._execution(key, slot, entry) for entry in one.entries)
-            last = executions[-1].ending if executions else Ending.UNFINISHED
+            last = executions[-1].status if executions else ExecutionStatus.UNFINISHED
             runs.append(
                 PlannedRun(
                     task=key,
                     slot=slot,
                     due=schedule.due_at(key, slot),
                     held=one.held,
-                    ending=one.ending or last,
+                    status=one.ending or last,
                     executions=executions,
                 )
             )
@@ -205,7 +205,7 @@ class Chronicle:
         while slot is not None and schedule.due_at(key, slot) < end:
             undecided.append(slot)
             slot = schedule.next_after(slot)
-        return TaskStory(
+        return TaskResult(
             task=story.task,
             runs=tuple(sorted(runs, key=lambda run: run.slot)),
             skipped=tuple(
@@ -214,7 +214,7 @@ class Chronicle:
             undecided=tuple(undecided),
         )
 
-    def _execution(self, key: TaskKey, slot: datetime, entry: OpenEntry) -> Execution:
+    def _execution(self, key: TaskKey, slot: datetime, entry: OpenExecution) -> Execution:
         return Execution(
             task=key,
             slot=slot,
@@ -222,6 +222,6 @@ class Chronicle:
             worker=entry.worker,
             began=self.instant(entry.began),
             ended=None if entry.ended is None else self.instant(entry.ended),
-            ending=entry.ending or Ending.UNFINISHED,
+            status=entry.ending or ExecutionStatus.UNFINISHED,
             error=entry.error,
         )

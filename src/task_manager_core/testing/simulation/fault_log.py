@@ -21,7 +21,7 @@ class _OpenMark:
     away: set[Place]
 
 
-class Marks:
+class FaultLog:
     """A mark is over when nobody is away any more. `now` is the present instant."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:

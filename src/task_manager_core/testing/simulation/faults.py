@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Literal, TypeGuard
 
-from task_manager_core.domain.duration import Length, length
+from task_manager_core.domain.duration import Length, duration
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.recurrence import utc
 from task_manager_core.testing.simulation.naming import TaskName
@@ -45,7 +45,7 @@ class During:
     def __post_init__(self) -> None:
         if not _is_number(self.nth) or self.nth < 1:
             raise DefinitionError("nth", self.nth, "must be a whole number, from 1 on")
-        object.__setattr__(self, "after", length("after", self.after))
+        object.__setattr__(self, "after", duration("after", self.after))
 
     def __str__(self) -> str:
         later = f", {self.after} after it began" if self.after else ""
@@ -88,7 +88,7 @@ class Fault:
 
 def during(task: TaskName, *, nth: int = 1, after: Length = NOTHING) -> During:
     """While the run of the task's `nth` slot executes, `after` its beginning."""
-    return During(task=task, nth=nth, after=length("after", after))
+    return During(task=task, nth=nth, after=duration("after", after))
 
 
 def kill(at: Length | When, *, worker: Target = 0, restart_after: Length | None = None) -> Fault:
@@ -104,22 +104,22 @@ def stop(at: Length | When, *, worker: Target = 0, restart_after: Length | None 
 
 def pause(at: Length | When, *, lasting: Length, worker: Target = 0) -> Fault:
     """The process stands still, as in a long pause of its machine, and then goes on as if nothing had been."""
-    return _fault(FaultKind.PAUSE, at, worker, "lasting", length("lasting", lasting))
+    return _fault(FaultKind.PAUSE, at, worker, "lasting", duration("lasting", lasting))
 
 
 def partition(at: Length | When, *, lasting: Length, worker: Target = 0) -> Fault:
     """Nothing gets through between the worker and the store."""
-    return _fault(FaultKind.PARTITION, at, worker, "lasting", length("lasting", lasting))
+    return _fault(FaultKind.PARTITION, at, worker, "lasting", duration("lasting", lasting))
 
 
 def store_down(at: Length | When, *, lasting: Length) -> Fault:
     """The store refuses everybody, and forgets nothing."""
-    return _fault(FaultKind.STORE_DOWN, at, "all", "lasting", length("lasting", lasting))
+    return _fault(FaultKind.STORE_DOWN, at, "all", "lasting", duration("lasting", lasting))
 
 
 def outage(at: Length | When, *, lasting: Length) -> Fault:
     """All workers die, and come back together."""
-    return _fault(FaultKind.KILL, at, "all", "lasting", length("lasting", lasting))
+    return _fault(FaultKind.KILL, at, "all", "lasting", duration("lasting", lasting))
 
 
 def rolling_deploy(
@@ -130,20 +130,20 @@ def rolling_deploy(
     away: Length = timedelta(seconds=10),
 ) -> tuple[Fault, ...]:
     """One worker after the other is stopped in order and starts again."""
-    first, distance = _when(at), length("every", every)
+    first, distance = _when(at), duration("every", every)
     return tuple(stop(first + number * distance, worker=number, restart_after=away) for number in range(workers))
 
 
 def _fault(kind: FaultKind, at: Length | When, worker: Target, field: str, lasting: Length | None) -> Fault:
     when = at if isinstance(at, During) else _when(at)
-    return Fault(kind=kind, at=when, worker=worker, lasting=None if lasting is None else length(field, lasting))
+    return Fault(kind=kind, at=when, worker=worker, lasting=None if lasting is None else duration(field, lasting))
 
 
 def _when(at: object) -> timedelta | datetime:
     """In UTC: a local zone would count hours of the wrong length."""
     if isinstance(at, datetime):
         return utc("at", at)
-    return length("at", at, "must be a timedelta or a number of seconds since the start, an instant, or during(...)")
+    return duration("at", at, "must be a timedelta or a number of seconds since the start, an instant, or during(...)")
 
 
 def _is_number(value: object) -> TypeGuard[int]:

@@ -25,7 +25,7 @@ T = TypeVar("T", bound=Interval)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overlap(Generic[T]):
+class OverlapInterval(Generic[T]):
     """Two that went on together, from the beginning of the second to the end of the one that ended first."""
 
     first: T
@@ -52,7 +52,7 @@ class PileUp:
         return f"{len(self.tasks)} slots at {self.at:%Y-%m-%d %H:%M:%S}"
 
 
-def meetings(intervals: Sequence[T], end: datetime) -> Iterator[Overlap[T]]:
+def overlaps(intervals: Sequence[T], end: datetime) -> Iterator[OverlapInterval[T]]:
     """Every two of them that have an instant in common; open ones last until `end`. To touch is not to meet."""
     going_on: list[T] = []
     for interval in sorted(intervals, key=lambda one: one.began):
@@ -63,16 +63,18 @@ def meetings(intervals: Sequence[T], end: datetime) -> Iterator[Overlap[T]]:
         going_on.append(interval)
 
 
-def meetings_between(ones: Sequence[T], others: Sequence[T], end: datetime) -> Iterator[Overlap[T]]:
+def overlaps_between(ones: Sequence[T], others: Sequence[T], end: datetime) -> Iterator[OverlapInterval[T]]:
     """The same for one of the ones and one of the others."""
     mine = frozenset(map(id, ones))
-    for overlap in meetings([*ones, *others], end):
+    for overlap in overlaps([*ones, *others], end):
         if (id(overlap.first) in mine) != (id(overlap.second) in mine):
             yield overlap
 
 
-def _overlap(first: T, second: T, end: datetime) -> Overlap[T]:
-    return Overlap(first=first, second=second, began=second.began, ended=min(first.ended or end, second.ended or end))
+def _overlap(first: T, second: T, end: datetime) -> OverlapInterval[T]:
+    return OverlapInterval(
+        first=first, second=second, began=second.began, ended=min(first.ended or end, second.ended or end)
+    )
 
 
 def gathered(slots: Iterable[tuple[datetime, TaskKey]], at_least: int) -> tuple[PileUp, ...]:

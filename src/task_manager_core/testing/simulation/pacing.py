@@ -30,7 +30,7 @@ _put = object.__setattr__
 """The policies are frozen."""
 
 
-class Tide:
+class Pacing:
     """Says how long a rest may be. Instants are virtual seconds; a window is a time with the rests of production."""
 
     def __init__(self, time: Callable[[], float], *, calm: timedelta, settling: timedelta) -> None:
@@ -84,13 +84,13 @@ class Tide:
         return now, opens, opens
 
 
-class TidalLeadership(LeadershipPolicy):
+class PacedLeadership(LeadershipPolicy):
     """Configured intervals, stretched by a tide."""
 
     _policy: LeadershipPolicy
-    _tide: Tide
+    _tide: Pacing
 
-    def __init__(self, policy: LeadershipPolicy, tide: Tide) -> None:
+    def __init__(self, policy: LeadershipPolicy, tide: Pacing) -> None:
         _put(self, "_policy", policy)
         _put(self, "_tide", tide)
 
@@ -103,13 +103,13 @@ class TidalLeadership(LeadershipPolicy):
         return self._tide.rest(self._policy.retry_interval)
 
 
-class TidalWorker(WorkerPolicy):
+class PacedWorker(WorkerPolicy):
     """The same for a worker."""
 
     _policy: WorkerPolicy
-    _tide: Tide
+    _tide: Pacing
 
-    def __init__(self, policy: WorkerPolicy, tide: Tide) -> None:
+    def __init__(self, policy: WorkerPolicy, tide: Pacing) -> None:
         _put(self, "_policy", policy)
         _put(self, "_tide", tide)
         _put(self, "concurrency", policy.concurrency)
@@ -124,17 +124,17 @@ class TidalWorker(WorkerPolicy):
         return self._tide.rest(self._policy.wait)
 
 
-class TidalNode(NodePolicy):
+class PacedNode(NodePolicy):
     """The same for a whole process."""
 
     _policy: NodePolicy
-    _tide: Tide
+    _tide: Pacing
 
-    def __init__(self, policy: NodePolicy, tide: Tide) -> None:
+    def __init__(self, policy: NodePolicy, tide: Pacing) -> None:
         _put(self, "_policy", policy)
         _put(self, "_tide", tide)
-        _put(self, "leadership", TidalLeadership(policy.leadership, tide))
-        _put(self, "worker", TidalWorker(policy.worker, tide))
+        _put(self, "leadership", PacedLeadership(policy.leadership, tide))
+        _put(self, "worker", PacedWorker(policy.worker, tide))
         _put(self, "shutdown_timeout", policy.shutdown_timeout)
 
     @property

@@ -12,29 +12,29 @@ from itertools import groupby
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.planning import SkipReason
-from task_manager_core.testing.simulation.overlaps import Overlap
-from task_manager_core.testing.simulation.report import Ending, Execution, PlannedRun, Report, TaskStory
+from task_manager_core.testing.simulation.overlaps import OverlapInterval
+from task_manager_core.testing.simulation.report import Execution, ExecutionStatus, PlannedRun, Report, TaskResult
 from task_manager_core.testing.simulation.summary import counted, crowds, never_begun, shown, without_outcome
 
 MOST_FINDINGS = 200
 """Of each kind. The report has them all."""
 
-_ENDINGS: list[Ending] = [ending for ending in Ending if ending is not Ending.EXPIRED]
+_ENDINGS: list[ExecutionStatus] = [ending for ending in ExecutionStatus if ending is not ExecutionStatus.EXPIRED]
 """How an execution ends. What expired has none, and is shown like a skipped slot."""
-_REASONS = [*(reason.value for reason in SkipReason), Ending.EXPIRED.value]
+_REASONS = [*(reason.value for reason in SkipReason), ExecutionStatus.EXPIRED.value]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 def page(report: Report) -> str:
     """The template with the data in it. Every text of a user goes through JSON without `<`, or through `escape`."""
-    told = report.circumstances
+    told = report.settings
     tasks, length = counted(len(report.stories), "task"), shown(told.end - told.start)
     title = f"Rehearsal: {tasks}, {length} from {told.start:%Y-%m-%d %H:%M}"
     parts = {
         "TITLE": escape(title),
         "STYLE": _file("page.css"),
-        "SCRIPT": "\n".join(_file(name) for name in ("data.js", "drawing.js", "hands.js")),
+        "SCRIPT": "\n".join(_file(name) for name in ("data.js", "drawing.js", "interaction.js")),
         "SUMMARY": escape(report.summary()),
         "DATA": json.dumps(_data(report), separators=(",", ":")).replace("<", "\\u003c"),
     }
@@ -47,7 +47,7 @@ def _file(name: str) -> str:
 
 
 def _data(report: Report) -> dict[str, object]:
-    told = report.circumstances
+    told = report.settings
     lives = sorted({execution.worker for story in report.stories for execution in story.executions})
     number = {life: at for at, life in enumerate(lives)}
     return {
@@ -76,13 +76,13 @@ def _data(report: Report) -> dict[str, object]:
     }
 
 
-def _task(report: Report, story: TaskStory, number: dict[str, int]) -> dict[str, object]:
+def _task(report: Report, story: TaskResult, number: dict[str, int]) -> dict[str, object]:
     """Columns: what is the same many times over is written once with its count."""
-    start = report.circumstances.start
+    start = report.settings.start
     executions = [(run.slot, run.due, execution) for run in story.runs for execution in run.executions]
     waiting = [run.slot for run in story.expected if not run.executions]
     skipped = [(skip.slot, skip.reason.value) for skip in story.skipped]
-    skipped += [(run.slot, run.ending.value) for run in story.runs if run.ending is Ending.EXPIRED]
+    skipped += [(run.slot, run.status.value) for run in story.runs if run.status is ExecutionStatus.EXPIRED]
     task, slots = story.task, [_ms(slot, start) for slot, _, _ in executions]
     return {
         "group": task.key.group,
@@ -96,7 +96,7 @@ def _task(report: Report, story: TaskStory, number: dict[str, int]) -> dict[str,
         "late": _runs([_ms(execution.began, due) for _, due, execution in executions]),
         "length": _runs([_length(execution) for *_, execution in executions]),
         "worker": _runs([number[execution.worker] for *_, execution in executions]),
-        "ending": _runs([_ENDINGS.index(execution.ending) for *_, execution in executions]),
+        "ending": _runs([_ENDINGS.index(execution.status) for *_, execution in executions]),
         "attempt": _runs([execution.attempt for *_, execution in executions]),
         "errors": {at: execution.error for at, (*_, execution) in enumerate(executions) if execution.error},
         "skips": [[_ms(slot, start), _REASONS.index(reason)] for slot, reason in sorted(skipped)],
@@ -124,7 +124,7 @@ def _runs(numbers: Iterable[int]) -> list[int]:
 
 def _findings(report: Report) -> list[dict[str, object]]:
     """Lists to click through: [from, to, text] each, None if at no instant, with the number of all there are."""
-    start, end = report.circumstances.start, report.circumstances.end
+    start, end = report.settings.start, report.settings.end
 
     def moment(began: datetime, ended: datetime | None, text: object) -> list[object]:
         return [_ms(began, start), _ms(ended or began, start), str(text)]
@@ -132,7 +132,7 @@ def _findings(report: Report) -> list[dict[str, object]]:
     def section(title: str, found: Sequence[list[object]], hint: str) -> dict[str, object]:
         return {"title": title, "hint": hint, "count": len(found), "moments": found[:MOST_FINDINGS]}
 
-    def meeting(overlap: Overlap[Execution]) -> list[object]:
+    def meeting(overlap: OverlapInterval[Execution]) -> list[object]:
         return moment(overlap.began, overlap.ended, f"{overlap.first.task} for {shown(overlap.lasting)}")
 
     def late(run: PlannedRun) -> list[object]:
@@ -149,7 +149,7 @@ def _findings(report: Report) -> list[dict[str, object]]:
         ),
         section(
             "Faults without an occasion",
-            [[None, None, str(fault)] for fault in report.never],
+            [[None, None, str(fault)] for fault in report.unused_faults],
             "asked for, and never struck",
         ),
         section(
@@ -159,7 +159,7 @@ def _findings(report: Report) -> list[dict[str, object]]:
         ),
         section(
             "Failed attempts",
-            [moment(one.began, one.ended, f"{one.task}: {one.error or one.ending.value}") for one in report.failures()],
+            [moment(one.began, one.ended, f"{one.task}: {one.error or one.status.value}") for one in report.failures()],
             "the function raised",
         ),
         section(
@@ -186,7 +186,7 @@ def _findings(report: Report) -> list[dict[str, object]]:
             "Without an outcome",
             [
                 moment(
-                    run.began or run.due, end, f"{run.task}: attempt {run.executions[-1].attempt} {run.ending.value}"
+                    run.began or run.due, end, f"{run.task}: attempt {run.executions[-1].attempt} {run.status.value}"
                 )
                 for run in without_outcome(report)
             ],
@@ -208,14 +208,14 @@ def _findings(report: Report) -> list[dict[str, object]]:
                 moment(pile.at, pile.at, f"{len(pile.tasks)} slots, {often} ×: {_few(pile.tasks)}")
                 for pile, often in crowds(report)
             ],
-            f"more slots than {counted(report.circumstances.places, 'place')} to execute, and how often the same meet",
+            f"more slots than {counted(report.settings.places, 'place')} to execute, and how often the same meet",
         ),
         section(
             "Tasks that execute together",
             [moment(first.began, first.ended, f"{pair}: {often} ×") for pair, first, often in _together(overlaps)],
             "pairs of tasks, how often, and the first time",
         ),
-        section("Troubles", [[None, None, text] for text in report.troubles], "errors that nobody expected"),
+        section("Troubles", [[None, None, text] for text in report.errors], "errors that nobody expected"),
     )
     return [one for one in sections if one["count"]]
 
@@ -229,9 +229,9 @@ def _whom(who: Sequence[str]) -> str:
     return ", ".join(who)
 
 
-def _together(overlaps: Sequence[Overlap[Execution]]) -> list[tuple[str, Overlap[Execution], int]]:
+def _together(overlaps: Sequence[OverlapInterval[Execution]]) -> list[tuple[str, OverlapInterval[Execution], int]]:
     """Every two tasks that met, with the first meeting and their number, most frequent first."""
-    met: dict[tuple[TaskKey, TaskKey], list[Overlap[Execution]]] = {}
+    met: dict[tuple[TaskKey, TaskKey], list[OverlapInterval[Execution]]] = {}
     for overlap in overlaps:
         one, other = sorted((overlap.first.task, overlap.second.task))
         if one != other:

@@ -10,15 +10,15 @@ from itertools import chain
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.planning import SkipReason
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing.simulation.faults import Fault
 from task_manager_core.testing.simulation.naming import TaskName, the_task
-from task_manager_core.testing.simulation.overlaps import Overlap, PileUp, gathered, meetings, meetings_between
+from task_manager_core.testing.simulation.overlaps import OverlapInterval, PileUp, gathered, overlaps, overlaps_between
 
 ON_TIME = timedelta(0)
 
 
-class Ending(Enum):
+class ExecutionStatus(Enum):
     """How an execution ended. LOST: its worker lost the claim (it died, or stood still, or was cut off), and the run
     was put back. HANDED_BACK: its worker stopped in order. UNFINISHED: the rehearsal ended first. EXPIRED is how a run
     ends that was not executed, because no worker claimed it by its start deadline."""
@@ -27,7 +27,7 @@ class Ending(Enum):
     RETRIED = "failed, to be retried"
     FAILED = "failed for good"
     CANCELLED = "cancelled"
-    HANDED_BACK = "handed back"
+    RELEASED = "handed back"
     LOST = "lost with its worker"
     UNFINISHED = "not finished"
     EXPIRED = "expired"
@@ -46,7 +46,7 @@ class Execution:
     worker: str
     began: datetime
     ended: datetime | None
-    ending: Ending
+    status: ExecutionStatus
     error: str | None = None
 
     @property
@@ -56,7 +56,7 @@ class Execution:
     def __str__(self) -> str:
         until = "…" if self.ended is None else f"{self.ended:%H:%M:%S}"
         why = "" if self.error is None else f": {' '.join(self.error.split())}"
-        return f"{self.task} {self.began:%Y-%m-%d %H:%M:%S}–{until} on {self.worker} ({self.ending.value}{why})"
+        return f"{self.task} {self.began:%Y-%m-%d %H:%M:%S}–{until} on {self.worker} ({self.status.value}{why})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class PlannedRun:
     slot: datetime
     due: datetime
     held: bool
-    ending: Ending
+    status: ExecutionStatus
     executions: tuple[Execution, ...]
 
     @property
@@ -93,14 +93,14 @@ class PlannedRun:
     @property
     def lost(self) -> int:
         """How many of its executions were lost with their worker."""
-        return sum(execution.ending is Ending.LOST for execution in self.executions)
+        return sum(execution.status is ExecutionStatus.LOST for execution in self.executions)
 
     def __str__(self) -> str:
         slot = f"{self.task} {self.slot:%Y-%m-%d %H:%M:%S}"
         if not self.executions:
-            return f"{slot} {'expired' if self.ending is Ending.EXPIRED else 'never began'}"
+            return f"{slot} {'expired' if self.status is ExecutionStatus.EXPIRED else 'never began'}"
         last = self.executions[-1]
-        return f"{slot} attempt {last.attempt} {last.ending.value}"
+        return f"{slot} attempt {last.attempt} {last.status.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +128,10 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskStory:
+class TaskResult:
     """One task. `undecided` are slots that nobody had decided about when the rehearsal ended."""
 
-    task: Task
+    task: TaskDefinition
     runs: tuple[PlannedRun, ...]
     skipped: tuple[SkippedSlot, ...]
     undecided: tuple[datetime, ...]
@@ -150,13 +150,15 @@ class TaskStory:
     def expected(self) -> tuple[PlannedRun, ...]:
         """The runs that are to be executed, and each undecided slot as a run that never began."""
         return (
-            *(run for run in self.runs if run.ending is not Ending.EXPIRED),
+            *(run for run in self.runs if run.status is not ExecutionStatus.EXPIRED),
             *map(self._never_begun, self.undecided),
         )
 
     def _never_begun(self, slot: datetime) -> PlannedRun:
         due = self.task.schedule.due_at(self.key, slot)
-        return PlannedRun(task=self.key, slot=slot, due=due, held=False, ending=Ending.UNFINISHED, executions=())
+        return PlannedRun(
+            task=self.key, slot=slot, due=due, held=False, status=ExecutionStatus.UNFINISHED, executions=()
+        )
 
     @property
     def executions(self) -> tuple[Execution, ...]:
@@ -166,7 +168,7 @@ class TaskStory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
+class Settings:
     """Under which a rehearsal took place. `calm` is the longest rest of a node far from any fault, `settling` how long
     after a fault the rests are the configured ones; `steps` is what the simulation took."""
 
@@ -192,20 +194,20 @@ class Report:
     changed nothing; `troubles` are errors that nobody expected: of functions, or of the library.
     """
 
-    circumstances: Circumstances
-    stories: tuple[TaskStory, ...]
+    settings: Settings
+    stories: tuple[TaskResult, ...]
     marks: tuple[Mark, ...]
     leaders: tuple[tuple[datetime, str], ...]
-    never: tuple[Fault, ...]
-    troubles: tuple[str, ...]
-    _by_key: dict[TaskKey, TaskStory] = field(init=False, repr=False, compare=False)
+    unused_faults: tuple[Fault, ...]
+    errors: tuple[str, ...]
+    _by_key: dict[TaskKey, TaskResult] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_key", {story.key: story for story in self.stories})
 
     # -- what was planned, what happened ------------------------------------------------------------------------------
 
-    def story(self, task: TaskName) -> TaskStory:
+    def task(self, task: TaskName) -> TaskResult:
         """Everything about one task. Errors: DefinitionError for a name that is no task's."""
         return self._by_key[the_task(self._by_key, task, "task")]
 
@@ -228,33 +230,35 @@ class Report:
 
     # -- what one would rather not see --------------------------------------------------------------------------------
 
-    def overlaps(self, first: TaskName | None = None, second: TaskName | None = None) -> tuple[Overlap[Execution], ...]:
+    def overlaps(
+        self, first: TaskName | None = None, second: TaskName | None = None
+    ) -> tuple[OverlapInterval[Execution], ...]:
         """The times at which two executions went on together: of two tasks; of one task with itself if only one is
         named; of any two if none is."""
         if first is None:
             everybody = self.executions() if second is None else self.executions(second)
-            return tuple(meetings(everybody, self.circumstances.end))
-        mine, other = self.story(first), self.story(first if second is None else second)
+            return tuple(overlaps(everybody, self.settings.end))
+        mine, other = self.task(first), self.task(first if second is None else second)
         if mine is other:
-            return tuple(meetings(mine.executions, self.circumstances.end))
-        return tuple(meetings_between(mine.executions, other.executions, self.circumstances.end))
+            return tuple(overlaps(mine.executions, self.settings.end))
+        return tuple(overlaps_between(mine.executions, other.executions, self.settings.end))
 
     def lateness(self, task: TaskName | None = None) -> timedelta:
         """How long after the instant it was due the latest run began, or how long it had waited when the rehearsal
         ended. An undecided slot counts as a run that never began."""
-        end = self.circumstances.end
+        end = self.settings.end
         return max((run.late_by(end) for run in self._expected(task)), default=ON_TIME)
 
     def late(self, task: TaskName | None = None, *, by: timedelta = ON_TIME) -> tuple[PlannedRun, ...]:
         """The runs that began more than `by` after they were due, or had not begun that long after. An undecided slot
         counts as a run that never began."""
-        end = self.circumstances.end
+        end = self.settings.end
         return tuple(run for run in self._expected(task) if run.late_by(end) > by)
 
     def failures(self, task: TaskName | None = None) -> tuple[Execution, ...]:
         """The attempts whose function failed, retried or not."""
-        bad = {Ending.RETRIED, Ending.FAILED}
-        return tuple(execution for execution in self.executions(task) if execution.ending in bad)
+        bad = {ExecutionStatus.RETRIED, ExecutionStatus.FAILED}
+        return tuple(execution for execution in self.executions(task) if execution.status in bad)
 
     def retries(self, task: TaskName | None = None) -> tuple[PlannedRun, ...]:
         """The runs that took more than one attempt."""
@@ -262,16 +266,16 @@ class Report:
 
     def lost(self, task: TaskName | None = None) -> tuple[Execution, ...]:
         """The attempts that were lost with their worker, and put back."""
-        return tuple(execution for execution in self.executions(task) if execution.ending is Ending.LOST)
+        return tuple(execution for execution in self.executions(task) if execution.status is ExecutionStatus.LOST)
 
     def expired(self, task: TaskName | None = None) -> tuple[PlannedRun, ...]:
         """The runs that were not executed, because no worker claimed them by their start deadline."""
-        return tuple(run for run in self.runs(task) if run.ending is Ending.EXPIRED)
+        return tuple(run for run in self.runs(task) if run.status is ExecutionStatus.EXPIRED)
 
     def unfinished(self, task: TaskName | None = None) -> tuple[PlannedRun, ...]:
         """The runs without an outcome when the rehearsal ended."""
-        done = {Ending.SUCCEEDED, Ending.FAILED, Ending.CANCELLED, Ending.EXPIRED}
-        return tuple(run for run in self.runs(task) if run.ending not in done)
+        done = {ExecutionStatus.SUCCEEDED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED, ExecutionStatus.EXPIRED}
+        return tuple(run for run in self.runs(task) if run.status not in done)
 
     def undecided(self, task: TaskName | None = None) -> tuple[tuple[TaskKey, datetime], ...]:
         """The slots that nobody had decided about when the rehearsal ended."""
@@ -299,5 +303,5 @@ class Report:
     def _expected(self, task: TaskName | None) -> Iterator[PlannedRun]:
         return (run for story in self._about(task) for run in story.expected)
 
-    def _about(self, task: TaskName | None) -> Iterator[TaskStory]:
-        yield from self.stories if task is None else (self.story(task),)
+    def _about(self, task: TaskName | None) -> Iterator[TaskResult]:
+        yield from self.stories if task is None else (self.task(task),)

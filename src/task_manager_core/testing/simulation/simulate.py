@@ -11,20 +11,20 @@ from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.policy import NodePolicy, Retention
 from task_manager_core.domain.recurrence import calendar_instant
-from task_manager_core.domain.task import Task
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import OpenBackend
 from task_manager_core.testing.cluster.clock import START
-from task_manager_core.testing.cluster.cluster import World
+from task_manager_core.testing.cluster.cluster import SimCluster
 from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.cluster.link import Latency
 from task_manager_core.testing.cluster.run import run_simulation, sim_loop
 from task_manager_core.testing.cluster.trace import Trace
-from task_manager_core.testing.simulation.durations import Bodies, bodies_of, fill
-from task_manager_core.testing.simulation.execution_log import Chronicle
+from task_manager_core.testing.simulation.durations import Durations, durations_of, fill
+from task_manager_core.testing.simulation.execution_log import ExecutionLog
 from task_manager_core.testing.simulation.faults import Fault
-from task_manager_core.testing.simulation.pacing import TidalNode, Tide
-from task_manager_core.testing.simulation.recorded_cluster import Stage, Strikes, first_slot
-from task_manager_core.testing.simulation.report import Circumstances, Report
+from task_manager_core.testing.simulation.pacing import PacedNode, Pacing
+from task_manager_core.testing.simulation.recorded_cluster import FaultScheduler, RecordedCluster, first_slot
+from task_manager_core.testing.simulation.report import Report, Settings
 
 MONTH = timedelta(days=30)
 CALM = timedelta(hours=1)
@@ -50,18 +50,18 @@ class _Untraced(Trace):
     def write(self, time: str, node: str, callback: str) -> None: ...
 
 
-def rehearse(
+def simulate_registry(
     registry: Registry,
     *,
     open_backend: OpenBackend,
-    dynamic: Collection[Task] = (),
+    dynamic: Collection[TaskDefinition] = (),
     policy: NodePolicy | None = None,
     retention: Retention | None = None,
     workers: int = 3,
     start: datetime = START,
     duration: timedelta = MONTH,
     faults: Sequence[Fault] = (),
-    durations: Bodies | None = None,
+    durations: Durations | None = None,
     latency: Latency = _AT_ONCE,
     seed: int | None = None,
     calm: timedelta = CALM,
@@ -84,24 +84,24 @@ def rehearse(
     configured = NodePolicy() if policy is None else policy
     begin, end = start - LEAD, _end(start, duration)
     opening = [(task, first_slot(task, start)) for task in (*registry.declared.values(), *dynamic)]
-    bodies = bodies_of([task.key for task, _ in opening], durations)
+    bodies = durations_of([task.key for task, _ in opening], durations)
     settling = settling_time(configured)
 
     async def main() -> Report:
         loop = sim_loop()
         loop.trace = _Untraced(keep=0)
-        tide = Tide(loop.time, calm=calm, settling=settling)
+        tide = Pacing(loop.time, calm=calm, settling=settling)
         tide.open_until(OPENING.total_seconds())
-        chronicle = Chronicle(opening, begin, loop.time)
+        chronicle = ExecutionLog(opening, begin, loop.time)
 
-        def declare(_world: World, _machine: str, target: Registry) -> None:
+        def declare(_world: SimCluster, _machine: str, target: Registry) -> None:
             fill(target, registry, dynamic, bodies, chronicle.begin)
 
-        async with Stage(
+        async with RecordedCluster(
             chronicle=chronicle,
             open_backend=open_backend,
             declare=declare,
-            policy=TidalNode(configured, tide),
+            policy=PacedNode(configured, tide),
             retention=Retention() if retention is None else retention,
             start=begin,
             latency=latency,
@@ -109,10 +109,10 @@ def rehearse(
             await stage.add(opening)
             for number in range(workers):
                 stage.boot(f"w{number}")
-            strikes = Strikes(stage, tide, opening, begin)
+            strikes = FaultScheduler(stage, tide, opening, begin)
             strikes.plan(faults, start, end)
             await stage.sleep((end - begin - _INSTANT).total_seconds())
-            circumstances = Circumstances(
+            circumstances = Settings(
                 start=start,
                 end=end,
                 workers=workers,
@@ -122,13 +122,13 @@ def rehearse(
                 steps=loop.steps,
             )
             return Report(
-                circumstances=circumstances,
-                stories=chronicle.stories(end),
+                settings=circumstances,
+                stories=chronicle.results(end),
                 marks=strikes.marks.told(),
                 leaders=tuple((chronicle.instant(at), who) for at, who in chronicle.leaders),
-                never=strikes.left(),
-                troubles=(
-                    *chronicle.troubles,
+                unused_faults=strikes.left(),
+                errors=(
+                    *chronicle.errors,
                     *(f"{one.node}: {one.message}: {one.error!r}" for one in loop.unhandled),
                 ),
             )

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.testing.simulation.overlaps import PileUp
-from task_manager_core.testing.simulation.report import Ending, PlannedRun, Report, TaskStory
+from task_manager_core.testing.simulation.report import ExecutionStatus, PlannedRun, Report, TaskResult
 
 LINES_PER_FINDING = 5
 
@@ -19,7 +19,7 @@ def summary(report: Report) -> str:
 
 
 def _head(report: Report) -> Iterator[str]:
-    told = report.circumstances
+    told = report.settings
     yield (
         f"{told.end - told.start} from {told.start:%Y-%m-%d %H:%M:%S %Z} on {counted(told.workers, 'worker')}, "
         f"{counted(told.concurrency, 'run')} at a time on each"
@@ -42,17 +42,17 @@ def _table(report: Report) -> Iterator[str]:
         )
 
 
-def _row(report: Report, story: TaskStory) -> tuple[str, ...]:
-    executions, end = story.executions, report.circumstances.end
-    endings = Counter(execution.ending for execution in executions)
+def _row(report: Report, story: TaskResult) -> tuple[str, ...]:
+    executions, end = story.executions, report.settings.end
+    endings = Counter(execution.status for execution in executions)
     longest = max(((one.ended or end) - one.began for one in executions), default=timedelta(0))
     return (
         str(story.key),
         str(len(story.runs) + len(story.skipped) + len(story.undecided)),
         str(len(story.runs)),
         str(len(story.skipped)),
-        str(endings[Ending.RETRIED] + endings[Ending.FAILED]),
-        str(endings[Ending.LOST]),
+        str(endings[ExecutionStatus.RETRIED] + endings[ExecutionStatus.FAILED]),
+        str(endings[ExecutionStatus.LOST]),
         shown(report.lateness(story.key)),
         shown(longest),
     )
@@ -61,7 +61,7 @@ def _row(report: Report, story: TaskStory) -> tuple[str, ...]:
 def _findings(report: Report) -> Iterator[str]:
     itself = [overlap for overlap in report.overlaps() if overlap.first.task == overlap.second.task]
     yield from _listed("Faults", report.marks)
-    yield from _listed("Faults without an occasion", report.never)
+    yield from _listed("Faults without an occasion", report.unused_faults)
     yield from _listed("Tasks that overlapped themselves", itself)
     yield from _listed("Failed attempts", report.failures())
     yield from _listed("Attempts lost with their worker", report.lost())
@@ -74,7 +74,7 @@ def _findings(report: Report) -> Iterator[str]:
     yield from _listed("Skipped slots", report.skips())
     crowded = [f"{pile}, {often} × the same" for pile, often in crowds(report)]
     yield from _listed("Crowds of more slots than places", crowded)
-    yield from _listed("Troubles", report.troubles)
+    yield from _listed("Troubles", report.errors)
 
 
 def _listed(title: str, found: Sequence[object]) -> Iterator[str]:
@@ -124,7 +124,7 @@ def crowds(report: Report) -> list[tuple[PileUp, int]]:
     """
     first: dict[tuple[TaskKey, ...], PileUp] = {}
     often: Counter[tuple[TaskKey, ...]] = Counter()
-    for pile in report.pile_ups(at_least=max(2, report.circumstances.places + 1)):
+    for pile in report.pile_ups(at_least=max(2, report.settings.places + 1)):
         first.setdefault(pile.tasks, pile)
         often[pile.tasks] += 1
     return [(pile, often[tasks]) for tasks, pile in first.items()]

@@ -1,16 +1,16 @@
 """One small class per invariant. `every_checker()` makes a fresh set for one simulation."""
 
-from task_manager_core.testing.campaign.checkers.attempts import Backoff, OneAttempt, OneOutcome, StartDeadline
+from task_manager_core.testing.campaign.checkers.attempts import BackoffHeld, OneAttempt, OneOutcome, StartDeadline
 from task_manager_core.testing.campaign.checkers.checker import Checker
 from task_manager_core.testing.campaign.checkers.conservation import Conservation, NothingExpires
 from task_manager_core.testing.campaign.checkers.definitions import CurrentDefinition, NothingWhileOff
 from task_manager_core.testing.campaign.checkers.overlap import NoOverlap
-from task_manager_core.testing.campaign.checkers.slots import NoSilentGap, OneVerdictPerSlot
+from task_manager_core.testing.campaign.checkers.slots import NoSilentGap, OneDecisionPerSlot
 from task_manager_core.testing.campaign.checkers.terms import Fencing, OneTerm
 from task_manager_core.testing.cluster.violation import Violation
 
 CHECKERS: tuple[type[Checker], ...] = (
-    OneVerdictPerSlot,
+    OneDecisionPerSlot,
     NoSilentGap,
     OneTerm,
     Fencing,
@@ -18,7 +18,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     NoOverlap,
     OneOutcome,
     Conservation,
-    Backoff,
+    BackoffHeld,
     NothingWhileOff,
     CurrentDefinition,
     NothingExpires,

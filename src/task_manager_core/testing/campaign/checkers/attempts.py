@@ -6,18 +6,18 @@ from datetime import datetime, timedelta
 
 from task_manager_core.domain.events import Event, RunStarted
 from task_manager_core.domain.observation import Snapshot
-from task_manager_core.domain.planning import Advance
+from task_manager_core.domain.planning import SlotDecision
 from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Expired, Retried, RunState, Settlement, Succeeded
 from task_manager_core.testing.campaign.checkers.checker import Checker
-from task_manager_core.testing.campaign.model import Account, Execution, Ledger, Standing
+from task_manager_core.testing.campaign.model import ClusterModel, ModelExecution, RunModel, TaskModel
 from task_manager_core.testing.cluster.clock import local_clock
 from task_manager_core.testing.cluster.effects import (
     Claimed,
     Decided,
+    Effect,
     Extended,
     ExtensionRefused,
-    Fact,
     Reaped,
     Released,
     Settled,
@@ -35,7 +35,7 @@ class OneAttempt(Checker):
     )
     because = "Each claim gets a new token and is compared by it; only heartbeats count, and an expired claim is over."
 
-    def judge(self, fact: Fact, ledger: Ledger) -> None:
+    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
         match fact:
             case Claimed(claim=claim):
                 self._claimed(claim, ledger)
@@ -43,7 +43,7 @@ class OneAttempt(Checker):
                 standing = self._held(claim, "extended", ledger)
                 self.require(ledger.at - standing.beat < ttl, f"{_shown(claim)} expired and was extended")
             case ExtensionRefused(claim=claim, ttl=ttl):
-                held = ledger.books.held_by(claim)
+                held = ledger.store.held_by(claim)
                 self.require(held is None or ledger.at - held.beat >= ttl, f"{_shown(claim)} lives and was called lost")
             case Reaped(claim=claim, ttl=ttl):
                 standing = self._held(claim, "reaped", ledger)
@@ -53,18 +53,18 @@ class OneAttempt(Checker):
             case _:
                 pass
 
-    def begun(self, execution: Execution, ledger: Ledger) -> None:
+    def begun(self, execution: ModelExecution, ledger: ClusterModel) -> None:
         again = (execution.run, execution.token, execution.node) in ledger.begun
         self.require(not again, f"attempt {execution.attempt} of {execution.task} {execution.run} was started twice")
 
-    def _held(self, claim: Claim, verb: str, ledger: Ledger) -> Standing:
-        standing = ledger.books.held_by(claim)
+    def _held(self, claim: Claim, verb: str, ledger: ClusterModel) -> RunModel:
+        standing = ledger.store.held_by(claim)
         if standing is None:
             self.violated(f"{_shown(claim)} was {verb} and does not hold the run")
         return standing
 
-    def _claimed(self, claim: Claim, ledger: Ledger) -> None:
-        standing = ledger.books.standing(claim.run.task, claim.run.id)
+    def _claimed(self, claim: Claim, ledger: ClusterModel) -> None:
+        standing = ledger.store.standing(claim.run.task, claim.run.id)
         if standing is None:
             self.violated(f"{_shown(claim)} was given, and no such run lives")
         if standing.holds(claim):
@@ -94,21 +94,21 @@ class OneOutcome(Checker):
         "interrupted at its timeout, a thread judged by it."
     )
 
-    def judge(self, fact: Fact, ledger: Ledger) -> None:
+    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
         match fact:
             case Settled(settlement=settlement):
                 claim = settlement.claim
-                ended = ledger.books.ended.get(claim.run.id)
+                ended = ledger.store.ended.get(claim.run.id)
                 self.require(ended is None, f"{_shown(claim)} was settled though the run is {ended}")
-                self.require(ledger.books.held_by(claim), f"{_shown(claim)} was settled without holding the run")
+                self.require(ledger.store.held_by(claim), f"{_shown(claim)} was settled without holding the run")
                 self._truthful(settlement, ledger)
             case SettlementRefused(settlement=settlement):
-                held = ledger.books.held_by(settlement.claim)
+                held = ledger.store.held_by(settlement.claim)
                 self.require(held is None, f"{_shown(settlement.claim)} holds its run and could not settle it")
             case _:
                 pass
 
-    def _truthful(self, settlement: Settlement, ledger: Ledger) -> None:
+    def _truthful(self, settlement: Settlement, ledger: ClusterModel) -> None:
         claim = settlement.claim
         execution = ledger.executions.get((claim.run.id, claim.token, ledger.node))
         became = "never called" if execution is None else (execution.ended or "is at work")
@@ -126,14 +126,14 @@ class OneOutcome(Checker):
             case Exhausted():
                 self.require(late or became != "returned", f"{_shown(claim)} failed, but its function {became}")
             case Cancelled():
-                standing = ledger.books.held_by(claim)
+                standing = ledger.store.held_by(claim)
                 self.require(standing and standing.cancelling, f"{_shown(claim)} was cancelled by nobody")
             case Expired():
                 begun = (claim.run.id, claim.token, ledger.node) in ledger.begun
                 self.require(not begun, f"{_shown(claim)} expired, but its function {became}")
 
 
-class Backoff(Checker):
+class BackoffHeld(Checker):
     """A retry comes after its backoff, as often as its policy allows, and does not wait for the next slot."""
 
     invariant = "I9"
@@ -143,31 +143,31 @@ class Backoff(Checker):
     )
     because = "The delay is a pure function of (run, failures), and the store keeps the instant with the run."
 
-    def judge(self, fact: Fact, ledger: Ledger) -> None:
+    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
         match fact:
             case Settled(settlement=Settlement(claim=claim, outcome=Retried(delay=delay))):
                 self._delay(claim, delay)
             case Settled(settlement=Settlement(claim=claim, outcome=Exhausted())):
                 self._given_up(claim, ledger)
-            case Decided(advance=advance) if advance.fire and advance.key in ledger.books.accounts:
+            case Decided(decision=advance) if advance.dispatch and advance.key in ledger.store.accounts:
                 waiting = [
                     standing
-                    for standing in ledger.books.accounts[advance.key].live.values()
+                    for standing in ledger.store.accounts[advance.key].live.values()
                     if standing.retrying and not standing.returns(ledger.at)
                 ]
                 self.require(not waiting, f"{advance.key} was dispatched while a retry waits")
             case _:
                 pass
 
-    def begun(self, execution: Execution, ledger: Ledger) -> None:
-        standing = ledger.books.standing(execution.task, execution.run)
+    def begun(self, execution: ModelExecution, ledger: ClusterModel) -> None:
+        standing = ledger.store.standing(execution.task, execution.run)
         if standing is not None and standing.claim is not None and standing.claim.token == execution.token:
             most, losses = standing.run.retry.max_lost_attempts, standing.losses
             self.require(
                 most is None or losses <= most, f"{execution.task} {execution.run} was started after {losses} losses"
             )
 
-    def _given_up(self, claim: Claim, ledger: Ledger) -> None:
+    def _given_up(self, claim: Claim, ledger: ClusterModel) -> None:
         """By too many failures, and then it was called, or by too many losses, and then it was not."""
         most, failures = claim.run.retry.max_retries, claim.failures + 1
         allowed, losses = claim.run.retry.max_lost_attempts, claim.losses
@@ -190,9 +190,9 @@ class Backoff(Checker):
             f"{_shown(claim)} waits {delay}, not {shortest} to {longest}",
         )
 
-    def compare(self, snapshot: Snapshot, ledger: Ledger) -> None:
+    def compare(self, snapshot: Snapshot, ledger: ClusterModel) -> None:
         for view in snapshot.tasks:
-            account = ledger.books.accounts.get(view.key)
+            account = ledger.store.accounts.get(view.key)
             for run in view.live if account is not None else ():
                 standing = account.live.get(run.run) if account is not None else None
                 if (
@@ -215,26 +215,26 @@ class StartDeadline(Checker):
     )
     because = "The dispatched run carries the instant, and the worker compares it before it starts a first attempt."
 
-    def judge(self, fact: Fact, ledger: Ledger) -> None:
+    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
         match fact:
-            case Decided(advance=advance) if advance.key in ledger.books.accounts:
-                self._dispatched(advance, ledger.books.accounts[advance.key])
+            case Decided(decision=advance) if advance.key in ledger.store.accounts:
+                self._dispatched(advance, ledger.store.accounts[advance.key])
             case Settled(settlement=Settlement(claim=claim, outcome=Expired(), started_at=at)):
                 late = claim.attempt == 1 and claim.run.start_by is not None and at > claim.run.start_by
                 self.require(late, f"{_shown(claim)} expired at {at}, and may start until {claim.run.start_by}")
             case _:
                 pass
 
-    def noticed(self, event: Event, ledger: Ledger) -> None:
+    def noticed(self, event: Event, ledger: ClusterModel) -> None:
         del ledger
         if isinstance(event, RunStarted) and event.claim.attempt == 1:
             claim, at = event.claim, local_clock.get().now()
             late = claim.run.start_by is not None and at > claim.run.start_by
             self.require(not late, f"{_shown(claim)} was started at {at}, after {claim.run.start_by}")
 
-    def _dispatched(self, advance: Advance, account: Account) -> None:
+    def _dispatched(self, advance: SlotDecision, account: TaskModel) -> None:
         """The instant is the definition's distance from when the slot could be dispatched: after those before it."""
-        dispatched = {run.slot: run for run in (*advance.fire, *([advance.hold] if advance.hold else []))}
+        dispatched = {run.slot: run for run in (*advance.dispatch, *([advance.hold] if advance.hold else []))}
         slot: datetime | None = advance.slot
         opens_at = account.due_at(slot)
         while slot is not None and dispatched:

@@ -6,8 +6,8 @@ from typing import ClassVar, NoReturn
 
 from task_manager_core.domain.events import Event
 from task_manager_core.domain.observation import Snapshot
-from task_manager_core.testing.campaign.model import Execution, Ledger
-from task_manager_core.testing.cluster.effects import Fact
+from task_manager_core.testing.campaign.model import ClusterModel, ModelExecution
+from task_manager_core.testing.cluster.effects import Effect
 from task_manager_core.testing.cluster.violation import Violation
 
 
@@ -19,16 +19,16 @@ class Checker:
     because: ClassVar[str]
     """What makes it true: shown in the table of guarantees."""
 
-    def judge(self, fact: Fact, ledger: Ledger) -> None:
+    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
         """A fact, before it is entered."""
 
-    def compare(self, snapshot: Snapshot, ledger: Ledger) -> None:
+    def compare(self, snapshot: Snapshot, ledger: ClusterModel) -> None:
         """The store as it shows itself, after the facts of an operation have been entered."""
 
-    def begun(self, execution: Execution, ledger: Ledger) -> None:
+    def begun(self, execution: ModelExecution, ledger: ClusterModel) -> None:
         """A function of the user is called, before that is entered."""
 
-    def noticed(self, event: Event, ledger: Ledger) -> None:
+    def noticed(self, event: Event, ledger: ClusterModel) -> None:
         """A node says that something happened."""
 
     def violated(self, message: str) -> NoReturn:

@@ -7,15 +7,15 @@ from datetime import timedelta
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.observation import Snapshot
-from task_manager_core.domain.planning import Advance
+from task_manager_core.domain.planning import SlotDecision
 from task_manager_core.domain.run import Claim, Succeeded
 from task_manager_core.ports import Changes
 from task_manager_core.testing.campaign.checkers.checker import Checker
-from task_manager_core.testing.campaign.model import Account, Ledger
+from task_manager_core.testing.campaign.model import ClusterModel, TaskModel
 from task_manager_core.testing.cluster.effects import (
     Claimed,
     Decided,
-    Fact,
+    Effect,
     Loaded,
     Settled,
     WriteConflicted,
@@ -30,36 +30,36 @@ class NothingWhileOff(Checker):
     law = "Nothing is dispatched while a task is disabled or deleted; a pause ends only when somebody ends it."
     because = "`commit` looks at the pause in its own step; a pause is a flag without a time to live."
 
-    def judge(self, fact: Fact, ledger: Ledger) -> None:
+    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
         match fact:
-            case Decided(advance=advance):
-                account = ledger.books.accounts.get(advance.key)
+            case Decided(decision=advance):
+                account = ledger.store.accounts.get(advance.key)
                 if account is None:
                     self.violated(f"{advance.key} is deleted and was scheduled")
                 self._dispatched(advance, account)
             case Claimed(claim=claim):
-                known = claim.run.task in ledger.books.accounts
+                known = claim.run.task in ledger.store.accounts
                 self.require(known, f"{claim.run.task} is deleted and a run of it was claimed")
-            case Written(definition=definition):
-                account = ledger.books.accounts.get(definition.task.key)
+            case Written(write=definition):
+                account = ledger.store.accounts.get(definition.definition.key)
                 fresh = account is None or (account.version != fact.version and definition.replan)
-                plan = definition.plan
+                plan = definition.next_slot
                 early = plan is not None and fresh and plan.due_at < ledger.clock - _LONGEST_WRITE
-                self.require(not early, f"{definition.task.key} was written with {plan} next")
+                self.require(not early, f"{definition.definition.key} was written with {plan} next")
             case _:
                 pass
 
-    def _dispatched(self, advance: Advance, account: Account) -> None:
-        runs = (*advance.fire, *([advance.hold] if advance.hold else []))
+    def _dispatched(self, advance: SlotDecision, account: TaskModel) -> None:
+        runs = (*advance.dispatch, *([advance.hold] if advance.hold else []))
         self.require(not account.retired, f"{advance.key} is retired and was scheduled")
         self.require(not (runs and account.paused), f"{advance.key} is disabled and was dispatched")
         for run in runs:
             replayed = account.resumed_at is not None and account.due_at(run.slot) <= account.resumed_at
             self.require(not replayed, f"{advance.key}: {run.slot} fell into a pause and was dispatched")
 
-    def compare(self, snapshot: Snapshot, ledger: Ledger) -> None:
+    def compare(self, snapshot: Snapshot, ledger: ClusterModel) -> None:
         for view in snapshot.tasks:
-            account = ledger.books.accounts.get(view.key)
+            account = ledger.store.accounts.get(view.key)
             if account is not None and view.paused != account.paused:
                 self.violated(f"{view.key}: disabled is {view.paused}, not {account.paused}")
 
@@ -75,70 +75,72 @@ class CurrentDefinition(Checker):
     law = "The current definition is used; work that a node does not know stays queued for one that does."
     because = "A decision names the version it was made for; a worker hands back what it cannot call."
 
-    def judge(self, fact: Fact, ledger: Ledger) -> None:
+    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
         match fact:
-            case Decided(advance=advance) if advance.key in ledger.books.accounts:
-                self._used(advance, ledger.books.accounts[advance.key])
+            case Decided(decision=advance) if advance.key in ledger.store.accounts:
+                self._used(advance, ledger.store.accounts[advance.key])
             case Settled(settlement=settlement) if isinstance(settlement.outcome, Succeeded):
                 claim = settlement.claim
                 self.require(_knows(claim, ledger), f"{claim.worker} does not know {claim.run.task} and settled it")
-            case Written(definition=definition, version=version):
-                account = ledger.books.accounts.get(definition.task.key)
+            case Written(write=definition, version=version):
+                account = ledger.store.accounts.get(definition.definition.key)
                 if account is not None and account.version == version:
                     return
                 stood = 0 if account is None else account.version
-                self.require(definition.expected == stood, f"{definition.task.key}: {stood} was overwritten unseen")
+                self.require(
+                    definition.expected == stood, f"{definition.definition.key}: {stood} was overwritten unseen"
+                )
                 greatest = ledger.greatest_version
                 self.require(version > greatest, f"version {version} was given after {greatest}")
                 ledger.greatest_version = version
             case WriteConflicted(definition=definition, found=found):
-                account = ledger.books.accounts.get(definition.task.key)
+                account = ledger.store.accounts.get(definition.definition.key)
                 self.require(found == (0 if account is None else account.version), f"{found} does not stand")
             case Loaded():
                 self._learnt(fact, ledger)
             case _:
                 pass
 
-    def _used(self, advance: Advance, account: Account) -> None:
+    def _used(self, advance: SlotDecision, account: TaskModel) -> None:
         versions = (advance.version, account.version)
         self.require(versions[0] == versions[1], f"{advance.key}: {versions[0]} was used while {versions[1]} stands")
-        for run in (*advance.fire, *([advance.hold] if advance.hold else [])):
+        for run in (*advance.dispatch, *([advance.hold] if advance.hold else [])):
             assert run.slot is not None
             right = account.task.run_of_slot(run.slot, account.version)
             right = replace(right, start_by=run.start_by)  # It follows from the slots before it, too: I13 judges it.
             self.require(run == right, f"{advance.key}: {run} does not follow its definition")
 
-    def _learnt(self, fact: Loaded, ledger: Ledger) -> None:
-        accounts = ledger.books.accounts
+    def _learnt(self, fact: Loaded, ledger: ClusterModel) -> None:
+        accounts = ledger.store.accounts
         if fact.changes is None:
             news = [key for key, account in accounts.items() if account.version > fact.since]
             self.require(not news, f"a reader at {fact.since} was told nothing of {news}")
             return
         self._comes_to_what_stands(fact.since, fact.changes, ledger)
-        learnt = {stored.task.key: stored for stored in fact.changes.changed}
+        learnt = {stored.definition.key: stored for stored in fact.changes.changed}
         for key, account in accounts.items():
             stored = learnt.get(key)
             if stored is None:
                 self.require(account.version <= fact.since, f"a reader at {fact.since} was not told of {key}")
             else:
-                same = (stored.task, stored.version) == (account.task, account.version)
+                same = (stored.definition, stored.version) == (account.task, account.version)
                 self.require(same, f"a reader learnt another {key} than the one that stands")
 
-    def _comes_to_what_stands(self, since: int, changes: Changes, ledger: Ledger) -> None:
+    def _comes_to_what_stands(self, since: int, changes: Changes, ledger: ClusterModel) -> None:
         """Every reader at a version knew the same, and what it learns makes of that what stands."""
-        stands = {key: (account.version, account.retired) for key, account in ledger.books.accounts.items()}
+        stands = {key: (account.version, account.retired) for key, account in ledger.store.accounts.items()}
         told: dict[TaskKey, tuple[int, bool]] = {}
         if not changes.complete:
             self.require(since in ledger.stood_at, f"a reader at {since}, which no reader learnt, was told changes")
             told |= {key: known for key, known in ledger.stood_at[since].items() if key not in changes.removed}
         told |= {key: (told[key][0], True) for key in changes.retired if key in told}
-        told |= {one.task.key: (one.version, one.task.key in changes.retired) for one in changes.changed}
+        told |= {one.definition.key: (one.version, one.definition.key in changes.retired) for one in changes.changed}
         self.require(told.keys() == stands.keys(), "a reader learnt other tasks than there are")
         self.require(told == stands, "a reader learnt other versions, or other retired tasks, than there are")
         self.require(changes.total == len(stands), f"a reader was told of {changes.total} tasks")
         ledger.stood_at[changes.version] = stands
 
 
-def _knows(claim: Claim, ledger: Ledger) -> bool:
+def _knows(claim: Claim, ledger: ClusterModel) -> bool:
     known = ledger.known.get(claim.worker)
     return known is None or known.covers(claim.run)

@@ -5,30 +5,30 @@ from __future__ import annotations
 from datetime import datetime
 
 from task_manager_core.domain.identity import RunId
-from task_manager_core.domain.planning import Advance
+from task_manager_core.domain.planning import SlotDecision
 from task_manager_core.testing.campaign.checkers.checker import Checker
-from task_manager_core.testing.campaign.model import Account, Ledger, slots_of
-from task_manager_core.testing.cluster.effects import AgendaRead, Decided, Fact, Written
+from task_manager_core.testing.campaign.model import ClusterModel, TaskModel, slots_of
+from task_manager_core.testing.cluster.effects import AgendaRead, Decided, Effect, Written
 
 
-class OneVerdictPerSlot(Checker):
+class OneDecisionPerSlot(Checker):
     """At most one dispatch per slot, never both dispatched and skipped; the run of a slot has one name."""
 
     invariant = "I1"
     law = "A slot is dispatched at most once, and never both dispatched and skipped."
     because = "`commit` compares the next slot and advances it in the step that queues the run."
 
-    def judge(self, fact: Fact, ledger: Ledger) -> None:
-        if isinstance(fact, Decided) and fact.advance.key in ledger.books.accounts:
-            self._decided(fact.advance, ledger.books.accounts[fact.advance.key], ledger)
+    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
+        if isinstance(fact, Decided) and fact.decision.key in ledger.store.accounts:
+            self._decided(fact.decision, ledger.store.accounts[fact.decision.key], ledger)
 
-    def _decided(self, advance: Advance, account: Account, ledger: Ledger) -> None:
+    def _decided(self, advance: SlotDecision, account: TaskModel, ledger: ClusterModel) -> None:
         seen: dict[datetime, str] = dict(account.verdicts)
-        for run in (*advance.fire, *([advance.hold] if advance.hold else [])):
+        for run in (*advance.dispatch, *([advance.hold] if advance.hold else [])):
             assert run.slot is not None
             self.require(run.slot not in seen, f"{advance.key} {run.slot} was {seen.get(run.slot)}, now dispatched")
             self.require(run.id == RunId.of_slot(run.task, run.slot), f"the run of {run.task} {run.slot} is {run.id}")
-            self.require(run.id not in ledger.books.ended, f"the run of {run.task} {run.slot} has ended already")
+            self.require(run.id not in ledger.store.ended, f"the run of {run.task} {run.slot} has ended already")
             seen[run.slot] = "dispatched"
         for slot, reason in slots_of(account, advance.skipped).items():
             self.require(slot not in seen, f"{advance.key} {slot} was {seen.get(slot)}, now skipped as {reason}")
@@ -48,14 +48,14 @@ class NoSilentGap(Checker):
         self._read_at: dict[str, datetime] = {}
         """By the node: what the store's clock said when it read the agenda. It may be set back before the decision."""
 
-    def judge(self, fact: Fact, ledger: Ledger) -> None:
+    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
         match fact:
             case AgendaRead(agenda=agenda):
                 self._read_at[ledger.node] = agenda.now
-            case Decided(advance=advance) if advance.key in ledger.books.accounts:
-                self._decided(advance, ledger.books.accounts[advance.key], ledger)
-            case Written(definition=definition) if definition.replan:
-                account = ledger.books.accounts.get(definition.task.key)
+            case Decided(decision=advance) if advance.key in ledger.store.accounts:
+                self._decided(advance, ledger.store.accounts[advance.key], ledger)
+            case Written(write=definition) if definition.replan:
+                account = ledger.store.accounts.get(definition.definition.key)
                 if account is not None and account.version != fact.version:
                     self._replanned(fact, account, ledger.clock)
                 if account is None or account.version != fact.version:
@@ -63,16 +63,16 @@ class NoSilentGap(Checker):
             case _:
                 pass
 
-    def _decided(self, advance: Advance, account: Account, ledger: Ledger) -> None:
+    def _decided(self, advance: SlotDecision, account: TaskModel, ledger: ClusterModel) -> None:
         schedule, key = account.task.schedule, advance.key
         planned = None if account.plan is None else account.plan.slot
         self.require(advance.slot == planned, f"{key}: decided from {advance.slot} while {planned} is next")
         verdicts = slots_of(account, advance.skipped)
-        verdicts.update({run.slot: "dispatched" for run in advance.fire if run.slot is not None})
+        verdicts.update({run.slot: "dispatched" for run in advance.dispatch if run.slot is not None})
         if advance.hold is not None and advance.hold.slot is not None:
             verdicts[advance.hold.slot] = "held"
         slot: datetime | None = advance.slot
-        end = None if advance.plan is None else advance.plan.slot
+        end = None if advance.next_slot is None else advance.next_slot.slot
         count, now = 0, max(ledger.clock, self._read_at.get(ledger.node, ledger.clock))
         while slot is not None and (end is None or slot < end):
             self.require(slot in verdicts, f"{key}: nothing was decided about {slot}, and {end} is next")
@@ -83,15 +83,15 @@ class NoSilentGap(Checker):
         self.require(count == len(verdicts) == advance.slots, f"{key}: {advance.slots} decisions for {count} slots")
 
     def _first(self, fact: Written) -> None:
-        task, plan = fact.definition.task, fact.definition.plan
+        task, plan = fact.write.definition, fact.write.next_slot
         if plan is not None and not task.run_on_start:
             is_slot = task.schedule.next_after(plan.slot - _INSTANT) == plan.slot
             self.require(is_slot, f"{task.key}: {plan.slot} is no slot")
 
-    def _replanned(self, fact: Written, account: Account, at: datetime) -> None:
+    def _replanned(self, fact: Written, account: TaskModel, at: datetime) -> None:
         """The new schedule begins where the old one's record ends: in the future, if the clock was set back."""
-        task, plan = fact.definition.task, fact.definition.plan
-        given_up = slots_of(account, fact.definition.skipped)
+        task, plan = fact.write.definition, fact.write.next_slot
+        given_up = slots_of(account, fact.write.skipped)
         slot = None if account.plan is None or account.retired else account.plan.slot
         while slot is not None and slot in given_up:
             slot = account.task.schedule.next_after(slot)

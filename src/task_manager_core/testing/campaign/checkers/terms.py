@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from task_manager_core.domain.events import Event, TermEnded, TermWon
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.leadership import TRANSITIONS, Stage, Term, Turn
+from task_manager_core.domain.leadership import TRANSITIONS, LeadershipState, LeadershipTransition, Term
 from task_manager_core.testing.campaign.checkers.checker import Checker
-from task_manager_core.testing.campaign.model import Ledger
+from task_manager_core.testing.campaign.model import ClusterModel
 from task_manager_core.testing.cluster.effects import (
     BidRefused,
-    Fact,
+    Effect,
     Granted,
     Renewed,
     Resigned,
@@ -26,8 +26,8 @@ class OneTerm(Checker):
     law = "At most one term lives; tokens strictly increase, also after a wipe, and none is issued twice."
     because = "Grant and renewal compare (holder, token) in one step; a token is max(last + 1, store time in ms)."
 
-    def judge(self, fact: Fact, ledger: Ledger) -> None:
-        reigning = ledger.books.reigning()
+    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
+        reigning = ledger.store.reigning()
         match fact:
             case Granted(term=term):
                 if reigning is not None:
@@ -53,8 +53,8 @@ class Fencing(Checker):
     law = "A leader's write carries the live term; with an older one nothing changes, and none is knowingly sent."
     because = "Every such verb compares the term in its own step; trust ends on the local clock before the lease does."
 
-    def judge(self, fact: Fact, ledger: Ledger) -> None:
-        reigning = ledger.books.reigning()
+    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
+        reigning = ledger.store.reigning()
         match fact:
             case WriteAccepted(term=term, operation=operation):
                 self.require(
@@ -63,23 +63,23 @@ class Fencing(Checker):
             case WriteRefused(term=term, operation=operation):
                 self.require(term != reigning, f"{operation} of the live {_shown(term)} was refused")
             case Sent(term=term, operation=operation):
-                ends = ledger.books.leases.get(term)
+                ends = ledger.store.leases.get(term)
                 ended = ends is not None and ledger.at >= ends
                 self.require(not ended, f"{ledger.node} sent {operation} under {_shown(term)}, whose lease had ended")
             case _:
                 pass
 
-    def noticed(self, event: Event, ledger: Ledger) -> None:
+    def noticed(self, event: Event, ledger: ClusterModel) -> None:
         if isinstance(event, TermWon):
-            self._turned(event.node, Turn.WON, ledger)
+            self._turned(event.node, LeadershipTransition.WON, ledger)
         elif isinstance(event, TermEnded):
             self._turned(event.node, event.turn, ledger)
-            forgotten = event.turn is Turn.LOST and ledger.books.reigning() == event.term
+            forgotten = event.turn is LeadershipTransition.LOST and ledger.store.reigning() == event.term
             self.require(not forgotten, f"{event.node} took {_shown(event.term)} for lost, which lives")
 
-    def _turned(self, node: NodeId, turn: Turn, ledger: Ledger) -> None:
+    def _turned(self, node: NodeId, turn: LeadershipTransition, ledger: ClusterModel) -> None:
         """A node goes from stage to stage as the table says."""
-        stage = ledger.stages.get(node, Stage.FOLLOWER)
+        stage = ledger.stages.get(node, LeadershipState.FOLLOWER)
         self.require(
             (stage, turn) in TRANSITIONS, f"{node} was a {stage.value} and says that its term was {turn.value}"
         )

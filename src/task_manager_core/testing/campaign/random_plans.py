@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from task_manager_core.testing.campaign.faults import PEOPLE, Fault, FaultKind, Point
+from task_manager_core.testing.campaign.faults import PEOPLE, Injection, InjectionKind, Point
 from task_manager_core.testing.campaign.plan import MOST_TASKS, Plan, TaskPlan
 from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.cluster.link import Side
@@ -20,25 +20,25 @@ MOST_FAULTS = 10
 SEEDS = 2**16
 
 _SECONDS = (2.0, 1.0, 4.0, 8.0)  # a lease and a claim are 3
-_LENGTHS: dict[FaultKind, tuple[float, ...]] = {
-    FaultKind.SLOW: _SECONDS,
-    FaultKind.CUT: _SECONDS,
-    FaultKind.MUTE: _SECONDS,
-    FaultKind.DEAF: _SECONDS,
-    FaultKind.PAUSE: (4.0, 2.0, 8.0, 1.0),
-    FaultKind.BLOCK: _SECONDS,
-    FaultKind.DOWN: _SECONDS,
-    FaultKind.REWIND: _SECONDS,
-    FaultKind.DISABLE: (2.0, 4.0, 0.0, 8.0),
-    FaultKind.KILL: (2.0, 0.5, 5.0, 0.0),
-    FaultKind.STOP: (2.0, 0.5, 5.0, 0.0),
+_LENGTHS: dict[InjectionKind, tuple[float, ...]] = {
+    InjectionKind.SLOW: _SECONDS,
+    InjectionKind.CUT: _SECONDS,
+    InjectionKind.MUTE: _SECONDS,
+    InjectionKind.DEAF: _SECONDS,
+    InjectionKind.PAUSE: (4.0, 2.0, 8.0, 1.0),
+    InjectionKind.BLOCK: _SECONDS,
+    InjectionKind.DOWN: _SECONDS,
+    InjectionKind.REWIND: _SECONDS,
+    InjectionKind.DISABLE: (2.0, 4.0, 0.0, 8.0),
+    InjectionKind.KILL: (2.0, 0.5, 5.0, 0.0),
+    InjectionKind.STOP: (2.0, 0.5, 5.0, 0.0),
 }
-_AMOUNTS: dict[FaultKind, tuple[float, ...]] = {
-    FaultKind.SLOW: (0.1, 1.0, 4.0),
-    FaultKind.JUMP: (60.0, -60.0, 3.0, -3.0),
-    FaultKind.DRIFT: (0.08, -0.08),
-    FaultKind.TRIGGER: (0.0, 1.0),  # 1: under an id that stands for several requests
-    FaultKind.SET_BACK: (5.0, 2.0, 30.0, -5.0),
+_AMOUNTS: dict[InjectionKind, tuple[float, ...]] = {
+    InjectionKind.SLOW: (0.1, 1.0, 4.0),
+    InjectionKind.JUMP: (60.0, -60.0, 3.0, -3.0),
+    InjectionKind.DRIFT: (0.08, -0.08),
+    InjectionKind.TRIGGER: (0.0, 1.0),  # 1: under an id that stands for several requests
+    InjectionKind.SET_BACK: (5.0, 2.0, 30.0, -5.0),
 }
 
 # How often a machine calls an operation in a plan's time: a code point beyond it never comes.
@@ -63,7 +63,7 @@ _CALLS = {
 
 # What breaks fences comes more often: a process that stands still right before it writes.
 _OPERATIONS = (*_CALLS, "commit", "commit", "commit", "reap", "settle")
-_KINDS = (*FaultKind, FaultKind.PAUSE, FaultKind.PAUSE, FaultKind.PAUSE, FaultKind.KILL)
+_KINDS = (*InjectionKind, InjectionKind.PAUSE, InjectionKind.PAUSE, InjectionKind.PAUSE, InjectionKind.KILL)
 
 
 class Chance(Protocol):
@@ -130,14 +130,14 @@ def draw_task(chance: Chance) -> TaskPlan:
     return task
 
 
-def draw_fault(chance: Chance) -> Fault:
+def draw_fault(chance: Chance) -> Injection:
     """One fault, at an instant or at a code point."""
     kind = chance.pick(_KINDS)
     at: float | Point = chance.between(0, int(DURATION * 10) - 20) / 10
     if chance.pick([False, True]):
         operation = chance.pick(_OPERATIONS)
         at = Point(operation, chance.between(1, _CALLS[operation]), chance.pick(tuple(Side)))
-    return Fault(
+    return Injection(
         kind=kind,
         at=at,
         machine=chance.pick([0, 0, *range(MACHINES)]),  # the first to boot leads, and leaders have more to lose
