@@ -10,13 +10,13 @@ from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Skipped
 from task_manager_core.domain.run import AttemptRecord
 from task_manager_core.domain.task import VersionedDefinition
-from task_manager_core.ports import Changes, Conflict, DefinitionWrite
+from task_manager_core.ports import Catalogue, Changes, Conflict, DefinitionWrite
 from task_manager_memory.state import State, TaskEntry
 
 SKIPS_KEPT = 100
 
 
-class MemoryCatalogue:
+class MemoryCatalogue(Catalogue):
     def __init__(self, state: State) -> None:
         self._state = state
 

@@ -8,10 +8,11 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Agenda, DueTask, NextSlot, SlotDecision
 from task_manager_core.domain.run import RunState
+from task_manager_core.ports import Dispatch
 from task_manager_memory.state import RunEntry, State, TaskEntry
 
 
-class MemoryDispatch:
+class MemoryDispatch(Dispatch):
     def __init__(self, state: State) -> None:
         self._state = state
 

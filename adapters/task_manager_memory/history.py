@@ -10,10 +10,11 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.observation import Snapshot, TaskView
 from task_manager_core.domain.planning import Skipped
 from task_manager_core.domain.run import AttemptRecord
+from task_manager_core.ports import History
 from task_manager_memory.state import State, TaskEntry
 
 
-class MemoryHistory:
+class MemoryHistory(History):
     def __init__(self, state: State) -> None:
         self._state = state
 

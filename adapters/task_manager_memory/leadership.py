@@ -6,10 +6,11 @@ from datetime import timedelta
 
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import HeldByOther, Term
+from task_manager_core.ports import Leadership
 from task_manager_memory.state import State
 
 
-class MemoryLeadership:
+class MemoryLeadership(Leadership):
     def __init__(self, state: State) -> None:
         self._state = state
 

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.observation import Presence
+from task_manager_core.ports import Membership
 from task_manager_memory.state import State
 
 
-class MemoryMembership:
+class MemoryMembership(Membership):
     def __init__(self, state: State) -> None:
         self._state = state
 

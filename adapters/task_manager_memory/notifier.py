@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from task_manager_core.ports import Notifier
 from task_manager_memory.state import State
 
 
-class MemoryNotifier:
+class MemoryNotifier(Notifier):
     def __init__(self, state: State) -> None:
         self._state = state
 

@@ -9,7 +9,7 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import NextSlot, Skipped
 from task_manager_core.domain.task import VersionedDefinition
-from task_manager_core.ports import Changes, Conflict, DefinitionWrite, codec
+from task_manager_core.ports import Catalogue, Changes, Conflict, DefinitionWrite, codec
 from task_manager_core.ports.codec import milliseconds
 from task_manager_redis.aside import Aside
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
@@ -26,7 +26,7 @@ _LOAD = script("load")
 _RETIRE = script("retire")
 
 
-class RedisCatalogue:
+class RedisCatalogue(Catalogue):
     def __init__(self, client: RedisClient, aside: Aside) -> None:
         self._client = client
         self._aside = aside

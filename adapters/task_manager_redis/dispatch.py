@@ -8,6 +8,7 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Agenda, DueTask, SlotDecision
 from task_manager_core.domain.run import Run
+from task_manager_core.ports import Dispatch
 from task_manager_core.ports.codec import encode_run, milliseconds
 from task_manager_redis.aside import Aside
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
@@ -24,7 +25,7 @@ _PAUSE = script("pause")
 _RESUME = script("resume")
 
 
-class RedisDispatch:
+class RedisDispatch(Dispatch):
     def __init__(self, client: RedisClient, aside: Aside) -> None:
         self._client = client
         self._aside = aside

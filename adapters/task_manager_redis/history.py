@@ -14,6 +14,7 @@ from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import NextSlot, Skipped, SkipReason
 from task_manager_core.domain.run import AttemptRecord, RunState
+from task_manager_core.ports import History
 from task_manager_core.ports.codec import decode_presence, decode_record, decode_skipped, instant
 from task_manager_redis.aside import Aside
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
@@ -37,7 +38,7 @@ _CLEAR = script("clear")
 _SNAPSHOT = script("snapshot")
 
 
-class RedisHistory:
+class RedisHistory(History):
     def __init__(self, client: RedisClient, aside: Aside) -> None:
         self._client = client
         self._aside = aside

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import HeldByOther, Term
+from task_manager_core.ports import Leadership
 from task_manager_core.ports.codec import span
 from task_manager_redis.client import RedisClient
 from task_manager_redis.replies import number, row, text
@@ -17,7 +18,7 @@ _RENEW = script("renew")
 _RESIGN = script("resign")
 
 
-class RedisLeadership:
+class RedisLeadership(Leadership):
     def __init__(self, client: RedisClient) -> None:
         self._client = client
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.observation import Presence
+from task_manager_core.ports import Membership
 from task_manager_core.ports.codec import encode_presence
 from task_manager_redis.client import RedisClient
 from task_manager_redis.scripts import script
@@ -15,7 +16,7 @@ _ANNOUNCE = script("announce")
 _DEPART = script("depart")
 
 
-class RedisMembership:
+class RedisMembership(Membership):
     def __init__(self, client: RedisClient) -> None:
         self._client = client
         self._told: dict[NodeId, Presence] = {}

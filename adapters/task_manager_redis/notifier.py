@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from task_manager_core.ports import Notifier
 from task_manager_redis.client import RedisClient
 
 _MOST = 1000
 
 
-class RedisNotifier:
+class RedisNotifier(Notifier):
     def __init__(self, client: RedisClient) -> None:
         self._client = client
         # What was rung before the first wait ends it at once, which is allowed; it cannot be missed, which is better.

@@ -15,7 +15,7 @@ from task_manager_core.domain.errors import BackendCorrupt, BackendUnavailable
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.run import Claim, Retried, Run, Settlement
-from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension
+from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension, RunQueue
 from task_manager_core.ports.codec import decode_run, encode_record, encode_run
 from task_manager_redis.aside import Aside
 from task_manager_redis.batches import BYTES_PER_SCRIPT, RUNS_PER_SCRIPT, TASKS_PER_SCRIPT, batches
@@ -86,7 +86,7 @@ class _Attempt:
         return encode(self.worker.value), self.token, self.task, self.run
 
 
-class RedisRunQueue:
+class RedisRunQueue(RunQueue):
     def __init__(self, client: RedisClient, alarm: PromotionTimer, aside: Aside) -> None:
         self._client = client
         self._alarm = alarm
