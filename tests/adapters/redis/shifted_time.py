@@ -32,7 +32,7 @@ class MovedRedis:
     async def advance(self, delta: timedelta) -> None:
         """Let the store's time pass, and wake whoever waits for an instant that has come."""
         self.client.shift += delta // _MILLISECOND
-        await self.client.run(script("promote"))
+        await self.client.run(script("promote_due"))
 
     async def set_back(self, delta: timedelta) -> None:
         """Set the server's clock back, as an operator does."""
