@@ -10,7 +10,7 @@ import redis
 from redis.typing import EncodableT, FieldT
 
 from task_manager_core.domain.run import Succeeded
-from task_manager_core.testing.conformance.catalogue import Reader, load, written
+from task_manager_core.testing.conformance.catalogue import CatalogueReader, load, written
 from task_manager_core.testing.conformance.factories import definition, key, run, task
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
@@ -38,10 +38,10 @@ def store(moved: MovedRedis) -> Store:
     return Store(Harness(backend=moved.backend, advance=moved.advance))
 
 
-async def a_reader(store: Store) -> Reader:
+async def a_reader(store: Store) -> CatalogueReader:
     for name in ("a", "b", "c"):
         await store.define(task(name))
-    reader = Reader(store)
+    reader = CatalogueReader(store)
     await reader.look()
     return reader
 
@@ -64,7 +64,7 @@ async def test_what_an_older_release_changed_is_learnt_with_everything(
         await store.define(task("d"))
     assert (await load(store, reader.version)).complete
     await reader.look()
-    assert reader.knows() == await Reader.of_everything(store)
+    assert reader.knows() == await CatalogueReader.of_everything(store)
     await store.define(task("e"))
     assert not (await load(store, reader.version)).complete
 
@@ -83,7 +83,7 @@ async def test_a_store_that_was_set_back_and_written_to_is_read_from_the_beginni
     await store.define(task("new"))
     assert (await load(store, reader.version)).complete
     await reader.look()
-    assert reader.knows() == await Reader.of_everything(store)
+    assert reader.knows() == await CatalogueReader.of_everything(store)
     assert reader.knows()[0].keys() == {key(name) for name in ("a", "b", "c", "new")}
 
 
@@ -109,7 +109,7 @@ async def test_many_changes_come_in_pages_and_a_late_page_counts(store: Store) -
     changes = await load(store, reader.version)
     assert (changes.complete, changes.total, len(changes.removed)) == (False, 3 + 225 + 5, 220)
     await reader.look()
-    assert reader.knows() == await Reader.of_everything(store)
+    assert reader.knows() == await CatalogueReader.of_everything(store)
 
 
 async def test_a_long_history_is_read_in_pages(store: Store, server: redis.Redis) -> None:

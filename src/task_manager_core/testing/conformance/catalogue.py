@@ -42,7 +42,7 @@ async def written(store: Store, change: DefinitionWrite) -> int:
     return version
 
 
-class Reader:
+class CatalogueReader:
     """What a process knows that follows the changes."""
 
     def __init__(self, store: Store) -> None:

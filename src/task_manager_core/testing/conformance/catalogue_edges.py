@@ -15,7 +15,7 @@ from task_manager_core.domain.run import Retried
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition, canonical_kwargs
 from task_manager_core.ports import CHANGES_REMEMBERED, Cancelling, Conflict, Enqueued
-from task_manager_core.testing.conformance.catalogue import Reader, load, written
+from task_manager_core.testing.conformance.catalogue import CatalogueReader, load, written
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     DAY,
@@ -162,7 +162,7 @@ class CatalogueEdges(Contract):
     @law("catalogue", 14)
     async def test_a_reader_from_long_ago_learns_everything(self, store: Store) -> None:
         await store.define(task("a"))
-        reader = Reader(store)
+        reader = CatalogueReader(store)
         await reader.look()
         await store.catalogue.remove([key("a")])
         late, many = await store.define(task("b")), [f"task {number}" for number in range(1, CHANGES_REMEMBERED)]
@@ -170,7 +170,7 @@ class CatalogueEdges(Contract):
         assert not (await load(store, late)).complete
         assert (await load(store, reader.version)).complete
         await reader.look()
-        assert reader.knows() == await Reader.of_everything(store)
+        assert reader.knows() == await CatalogueReader.of_everything(store)
 
     @law("catalogue", 7)
     async def test_a_definition_is_read_as_it_was_written(self, store: Store) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.run import AttemptStatus, Retried, Run, Succeeded
 from task_manager_core.ports import Cancelling, Conflict, Enqueued
-from task_manager_core.testing.conformance.catalogue import Reader
+from task_manager_core.testing.conformance.catalogue import CatalogueReader
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     HOUR,
@@ -133,7 +133,7 @@ class RaceContract(Contract):
 
     @law("catalogue", 7)
     async def test_a_reader_that_follows_many_writers_misses_no_change(self, store: Store) -> None:
-        reader, rounds = Reader(store), range(8)
+        reader, rounds = CatalogueReader(store), range(8)
 
         async def write(writer: int) -> None:
             for number in rounds:
@@ -146,4 +146,4 @@ class RaceContract(Contract):
         await asyncio.gather(*writing)
         await reader.look()
         assert len(reader.knows()[0]) == len(RIVALS) * len(rounds)
-        assert reader.knows() == await Reader.of_everything(store)
+        assert reader.knows() == await CatalogueReader.of_everything(store)

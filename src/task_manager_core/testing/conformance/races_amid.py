@@ -12,7 +12,7 @@ from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import HeldByOther, Term
 from task_manager_core.domain.run import Retried
 from task_manager_core.domain.task import TaskDefinition
-from task_manager_core.testing.conformance.catalogue import Reader, written
+from task_manager_core.testing.conformance.catalogue import CatalogueReader, written
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     DAY,
@@ -130,7 +130,7 @@ class RaceAmid(Contract):
     @law("catalogue", 7)
     @pytest.mark.parametrize("verb", ["add", "change", "remove", "retire", "bring back"])
     async def test_a_reader_learns_what_is_written_while_it_reads(self, store: Store, verb: str) -> None:
-        term, reader = await store.lead(), Reader(store)
+        term, reader = await store.lead(), CatalogueReader(store)
         for moment in store.moments():
             of, new = task(f"{moment}"), task(f"{moment}", description="new")
             version = 0 if verb == "add" else await store.define(of)
@@ -148,11 +148,11 @@ class RaceAmid(Contract):
             changes, _ = await store.amid(store.catalogue.load(reader.version), verbs[verb](), moment)
             reader.learn(changes)
             await reader.look()
-            assert reader.knows() == await Reader.of_everything(store), moment
+            assert reader.knows() == await CatalogueReader.of_everything(store), moment
 
     @law("catalogue", 7)
     async def test_changes_become_visible_in_the_order_of_their_versions(self, store: Store) -> None:
-        reader = Reader(store)
+        reader = CatalogueReader(store)
         for moment in store.moments():
             early, late = task(f"early {moment}"), task(f"late {moment}")
             await reader.look()
@@ -163,7 +163,7 @@ class RaceAmid(Contract):
 
             await store.amid(store.define(early), write_and_read(), moment)
             await reader.look()
-            assert reader.knows() == await Reader.of_everything(store), moment
+            assert reader.knows() == await CatalogueReader.of_everything(store), moment
 
     @law("catalogue", 11)
     async def test_a_slot_is_given_up_or_decided_but_not_both(self, store: Store) -> None:
