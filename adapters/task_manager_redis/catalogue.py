@@ -12,7 +12,7 @@ from task_manager_core.domain.task import VersionedDefinition
 from task_manager_core.ports import Catalogue, Changes, Conflict, DefinitionWrite, codec
 from task_manager_core.ports.codec import milliseconds
 from task_manager_redis.aside import Aside
-from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
+from task_manager_redis.batches import BYTES_PER_SCRIPT, TASKS_PER_SCRIPT, batches
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode_task, encode_task
@@ -51,7 +51,9 @@ class RedisCatalogue(Catalogue):
         found, complete = _Found(), False
         after, walked = "", ""
         while True:
-            reply = await self._client.run(_LOAD, 0 if complete else since, after, walked, TASKS_PER_SCRIPT)
+            reply = await self._client.run(
+                _LOAD, 0 if complete else since, after, walked, TASKS_PER_SCRIPT, BYTES_PER_SCRIPT
+            )
             if reply is None:
                 return None
             version, incarnation, everything, next_change, next_task, last, total, rows = row(reply, 8)

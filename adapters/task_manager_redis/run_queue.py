@@ -149,11 +149,17 @@ class RedisRunQueue(RunQueue):
         self, worker: NodeId, limit: int, known: Collection[Claim] | None
     ) -> tuple[list[_Attempt], timedelta]:
         """What can be claimed now, and how long the next waiting run waits."""
-        tokens = [claim.token for claim in known or ()]
-        answer = await self._client.run(_CLAIM, encode(worker.value), limit, int(known is not None), *tokens)
-        following, found, strange = row(answer, 3)
-        self._aside.hear(strange)
-        attempts = [_Attempt.of(worker, one) for one in items(found)]
+        attempts: list[_Attempt] = []
+        tokens: list[Argument] = [claim.token for claim in known or ()]
+        while True:
+            asked = encode(worker.value), limit - len(attempts), int(known is not None), BYTES_PER_SCRIPT
+            following, found, strange, more = row(await self._client.run(_CLAIM, *asked, *tokens), 4)
+            self._aside.hear(strange)
+            new = [_Attempt.of(worker, one) for one in items(found)]
+            attempts += new
+            tokens += [attempt.token for attempt in new]
+            if number(more) == 0:
+                break
         wait = number(following)
         return attempts, timedelta.max if wait < 0 else wait * _MILLISECOND
 
@@ -211,15 +217,26 @@ class RedisRunQueue(RunQueue):
     # -- repairing and steering ---------------------------------------------------------------------------------------
 
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
-        reply = await self._client.run(_REAP, term.holder.value, term.token, ttl // _MILLISECOND, limit)
-        if reply is None:
-            return Fenced()
-        reaped, strange = row(reply, 2)
-        self._aside.hear(strange)
         found: list[Claim | None] = []
-        for claim in items(reaped):
-            worker, *rest = row(claim, 8)
-            found.append(self._read(_Attempt.of(NodeId(decode(text(worker))), rest)))
+        left_out = True
+        while left_out and len(found) < limit:
+            asked = term.holder.value, term.token, ttl // _MILLISECOND, limit - len(found), BYTES_PER_SCRIPT
+            try:
+                reply = await self._client.run(_REAP, *asked)
+            except BackendUnavailable:
+                if not found:
+                    raise
+                break  # What was reaped has to be told.
+            if reply is None:
+                if not found:
+                    return Fenced()
+                break
+            reaped, strange, more = row(reply, 3)
+            self._aside.hear(strange)
+            for claim in items(reaped):
+                worker, *rest = row(claim, 8)
+                found.append(self._read(_Attempt.of(NodeId(decode(text(worker))), rest)))
+            left_out = number(more) == 1
         try:
             await sweep(self._client)
             await self._mend(term)

@@ -1,25 +1,26 @@
 -- Needs runs.
--- ARGV: worker, limit, whether the worker says what it knows (0, 1), then the tokens that it knows.
+-- ARGV: worker, limit, whether the worker says what it knows (0, 1), most bytes of bodies, then the tokens that it knows.
 -- Answer: milliseconds to the next waiting run (-1: none), per claim: token, attempt, failures, losses, task, run, body;
--- and what is strange.
+-- what is strange, and whether more claims should be given again than the bytes allow (0, 1).
 --
 -- The token is given here and not when the run is queued: a failover that loses a claim but not the entry lets the run
 -- be claimed again, and that claim is later by the server's time.
-local MOST_READ = 1000
+local MOST_DEAD, READ_AT_ONCE = 1000, 50
 
-local worker, limit = ARGV[4], tonumber(ARGV[5])
+local worker, limit, most_bytes = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[7])
 local bodies = root .. ':claimed:' .. worker
-local given = {}
+local given, bytes, left_out = {}, 0, false
 despite_full_memory()
 open_streams()
 
 local function give(task, run, place, body)
+  bytes = bytes + #(body or '')
   given[#given + 1] = { place.token, place.attempt, place.failures, place.losses, task, run, body }
 end
 
 local function give_again()
   local known = {}
-  for i = 7, #ARGV do
+  for i = 8, #ARGV do
     known[ARGV[i]] = true
   end
   for _, name in ipairs(redis.call('HKEYS', bodies)) do
@@ -28,19 +29,26 @@ local function give_again()
     if not place or place.state ~= 'c' or place.worker ~= worker then
       redis.call('HDEL', bodies, name) -- Left by a script that stopped half-way.
     elseif #given < limit and not known[place.token] then
+      if bytes >= most_bytes then
+        left_out = true
+        break
+      end
       give(task, run, place, redis.call('HGET', bodies, name))
     end
   end
 end
 
--- Read entries from the head of a stream, until so many of them can be claimed. The answer: those (task, run, place,
+-- Read entries from the head of a stream, until so many of them can be claimed or they are long enough. The answer: those (task, run, place,
 -- body), the ids of all that were read, and whether something may be left.
 local function read(priority, wanted)
-  local taken, ids, last = {}, {}, '-'
-  while #taken < wanted and #ids < MOST_READ do
-    local count = wanted - #taken
+  local taken, ids, last, weight = {}, {}, '-', 0
+  while #taken < wanted and #ids - #taken < MOST_DEAD do
+    local count = math.min(wanted - #taken, READ_AT_ONCE)
     local found = redis.call('XRANGE', streams[priority], last, '+', 'COUNT', count)
     for _, item in ipairs(found) do
+      if bytes + weight >= most_bytes then
+        return taken, ids, true
+      end
       local id, fields = item[1], item[2]
       ids[#ids + 1] = id
       last = '(' .. id
@@ -48,6 +56,7 @@ local function read(priority, wanted)
         local place = place_of(fields[TASK], fields[RUN])
         if place and place.state == 'q' and place.priority == priority and place.id == id then
           taken[#taken + 1] = { fields[TASK], fields[RUN], place, fields[BODY] }
+          weight = weight + #fields[BODY]
         end -- Else the run is elsewhere, or no more, or never was.
       else
         wonder('a stream of runs', 'entry ' .. id .. ' is no run, and was dropped')
@@ -111,4 +120,4 @@ if more then
 else
   redis.call('DEL', bell)
 end
-return { more and 0 or following, given, strange }
+return { more and 0 or following, given, strange, left_out and 1 or 0 }

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import AsyncIterator
 
+import pytest
+import pytest_asyncio
+
+from task_manager_core.testing.conformance.factories import NOTHING, TTL, WORKER, definition, run, task
+from task_manager_core.testing.conformance.harness import Harness
+from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.batches import BYTES_PER_SCRIPT, batches
+from task_manager_redis.client import RedisClient
+from task_manager_redis.driver import Argument
+from task_manager_redis.replies import Reply
+from task_manager_redis.scripts import Script
+from tests.adapters.redis.shifted_time import open_moved
+
+LARGE = '{"text":"' + "x" * 99_000 + '"}'
+MANY = 60
 
 
 def argument_of(text: str) -> tuple[str, int]:
@@ -30,3 +44,52 @@ def test_batches_are_bounded_by_number_and_by_bytes(character: str) -> None:
 
 def test_nothing_makes_no_batch() -> None:
     assert list(batches([], 5, argument_of)) == []
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+def size(reply: Reply) -> int:
+    return sum(map(size, reply)) if isinstance(reply, list) else len(str(reply))
+
+
+@pytest_asyncio.fixture
+async def store(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+    """A store of which no script may answer more than a request has time for."""
+    answer = RedisClient.run
+
+    async def measured(client: RedisClient, verb: Script, *arguments: Argument) -> Reply:
+        reply = await answer(client, verb, *arguments)
+        assert size(reply) < 1.5 * BYTES_PER_SCRIPT, verb.name
+        return reply
+
+    monkeypatch.setattr(RedisClient, "run", measured)
+    async with open_moved(redis_url) as moved:
+        yield Store(Harness(backend=moved.backend, advance=moved.advance))
+
+
+async def test_large_runs_are_claimed_given_again_and_reaped_some_at_a_time(store: Store) -> None:
+    await store.define(task())
+    large = [run(task(), f"{number}", kwargs=LARGE) for number in range(MANY)]
+    await store.enqueue(*large)
+    first = await store.claim(limit=MANY)
+    assert 1 < len(first) < MANY
+    claims = list(first)
+    while new := await store.claim(limit=MANY):
+        claims += new
+    assert {claim.run for claim in claims} == set(large)
+    assert set(await store.queue.claim(WORKER, MANY, NOTHING, known=first[:3])) == set(claims) - set(first[:3])
+    await store.advance(TTL)
+    assert set(await store.reap(await store.lead(), TTL, limit=MANY)) == set(claims)
+
+
+async def test_large_definitions_are_read_some_at_a_time(store: Store) -> None:
+    tasks = [task(f"{number}", kwargs={"text": LARGE}) for number in range(MANY)]
+    await store.catalogue.put([definition(one) for one in tasks[:1]])
+    read = await store.catalogue.load(0)
+    assert read is not None
+    await store.catalogue.put([definition(one) for one in tasks[1:]])
+    for since, expected in ((0, tasks), (read.version, tasks[1:])):
+        changes = await store.catalogue.load(since)
+        assert changes is not None
+        assert {stored.definition.key for stored in changes.changed} == {one.key for one in expected}
