@@ -17,19 +17,19 @@ sent: list[str] = []
 
 
 @group.register_function()
-async def send_report(recipient: str = "everybody") -> None:
+async def send_report(recipient: str = "all members") -> None:
     """Has no schedule of its own."""
     sent.append(recipient)
 
 
-# Before the start and from synchronous code: created when the manager starts, or within a poll. Where the store holds a
-# task of this name, that one stays, so a change of this line does not change it.
+# The manager creates this task when it starts. A call while the manager runs creates its task within a poll. If the store
+# already holds a task of this name, that task stays: a change of this line does not change it.
 group.add_dynamic_task("send_report", "0 6 * * MON", {"recipient": "the board"}, name="board")
 
 
 @app.post("/subscriptions/{recipient}")
 async def subscribe(recipient: str, hour: int = 7) -> None:
-    """From a coroutine: returns when every process can learn of the task."""
+    """Returns when the task is in the store, so that every process can read it."""
     await manager.add_dynamic_task(
         "Reports", "send_report", f"0 {hour} * * *", {"recipient": recipient}, name=f"to {recipient}"
     )
@@ -37,13 +37,13 @@ async def subscribe(recipient: str, hour: int = 7) -> None:
 
 @app.put("/subscriptions/{recipient}")
 async def postpone(recipient: str, hour: int) -> None:
-    """Pause and history stay, and nothing fires at once."""
+    """The change keeps pause and history, and starts no run."""
     await manager.change_dynamic_task("Reports", f"to {recipient}", cron_expression=f"0 {hour} * * *")
 
 
 @app.delete("/subscriptions/{recipient}")
 async def unsubscribe(recipient: str) -> None:
-    """The task is removed with its state and its live runs."""
+    """The removal deletes the task with its state and its live runs."""
     await manager.remove_dynamic_task("Reports", f"to {recipient}")
 
 

@@ -1,4 +1,4 @@
-"""The management API behind a token. Without one it would let everybody run and remove tasks.
+"""The management API behind a token. Without it every caller could run and remove tasks.
 
 MANAGEMENT_TOKEN=… uvicorn --app-dir docs/examples protected_api:app
 """
@@ -34,12 +34,12 @@ async def report() -> None:
     """Runs every hour."""
 
 
-# Any FastAPI dependency will do: every route of the router asks it first, /health included.
+# Any FastAPI dependency works. Every route of the router asks it first, /health included.
 router = manager.get_manager_router(dependencies=[Depends(check_token)])
 app.include_router(router, prefix="/task-manager", tags=["task-manager"])
 
 
 @app.get("/alive")
 async def alive() -> bool:
-    """Open to everybody, and says nothing else."""
+    """Needs no token, and tells nothing else."""
     return await manager.is_healthy()
