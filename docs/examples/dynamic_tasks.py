@@ -22,8 +22,8 @@ async def send_report(recipient: str = "all members") -> None:
     sent.append(recipient)
 
 
-# The manager creates this task when it starts. A call while the manager runs creates its task within a poll. If the store
-# already holds a task of this name, that task stays: a change of this line does not change it.
+# The manager creates this task when it starts. A call while the manager runs creates its task within a poll. If the
+# store already holds a task of this name, that task stays: a change of this line does not change it.
 group.add_dynamic_task("send_report", "0 6 * * MON", {"recipient": "the board"}, name="board")
 
 
