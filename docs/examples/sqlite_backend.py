@@ -105,7 +105,7 @@ class Store(File):
         change = "UPDATE tasks SET definition = ?, version = ?, retired = 0 WHERE grp = ? AND name = ? RETURNING id"
         [row] = self._do(change, text, version, key.group, key.name)
         if old is None or new.replan:
-            self._plan(row["id"], new.next_slot)
+            self._set_next_slot(row["id"], new.next_slot)
         self._skip(row["id"], new.skipped)
         return version
 
@@ -155,7 +155,9 @@ class Store(File):
 
     async def agenda(self, limit: int, skip: int = 0) -> Agenda:
         with self.transaction():
-            due = "SELECT * FROM standing WHERE NOT retired AND due_at <= ? ORDER BY due_at, grp, name LIMIT ? OFFSET ?"
+            due = (
+                "SELECT * FROM task_state WHERE NOT retired AND due_at <= ? ORDER BY due_at, grp, name LIMIT ? OFFSET ?"
+            )
             following = "SELECT min(due_at) AS due_at FROM tasks WHERE NOT retired AND due_at > ?"
             [later] = self._do(following, self._now)
             return Agenda(
@@ -169,23 +171,23 @@ class Store(File):
             return tuple(map(self._commit, decisions)) if self._term() == term else Fenced()
 
     def _commit(self, decision: SlotDecision) -> bool:
-        task, fire, hold = self._task(decision.key), decision.dispatch, decision.hold
+        task, dispatch, hold = self._task(decision.key), decision.dispatch, decision.hold
         if task is None or task["retired"]:
             return False
         if (task["version"], task["slot"]) != (decision.version, milliseconds(decision.slot)):
             return False
-        if (fire or hold) and task["paused"]:
+        if (dispatch or hold) and task["paused"]:
             return False
-        if fire and (task["retrying"] or (fire[0].exclusive and (task["live"] or task["held"]))):
+        if dispatch and (task["retrying"] or (dispatch[0].exclusive and (task["live"] or task["held"]))):
             return False
-        if hold and (task["held"] or not (task["live"] or fire)):
+        if hold and (task["held"] or not (task["live"] or dispatch)):
             return False
-        for run in fire:
+        for run in dispatch:
             self._admit(task["id"], run, "queued")
         if hold:
             self._admit(task["id"], hold, "held")
         self._skip(task["id"], decision.skipped)
-        self._plan(task["id"], decision.next_slot)
+        self._set_next_slot(task["id"], decision.next_slot)
         if decision.last:
             self._do("UPDATE tasks SET decided = ? WHERE id = ?", milliseconds(decision.last), task["id"])
         return True
@@ -361,11 +363,11 @@ class Store(File):
     def _view(self, key: TaskKey, row: sqlite3.Row) -> TaskView:
         runs = self._do("SELECT * FROM runs WHERE task = ? ORDER BY state = 'held', rowid", row["id"])
         skipped = self._do("SELECT * FROM skipped WHERE task = ?", row["id"])
-        plan = None if row["slot"] is None else NextSlot(slot=instant(row["slot"]), due_at=instant(row["due_at"]))
+        next_slot = None if row["slot"] is None else NextSlot(slot=instant(row["slot"]), due_at=instant(row["due_at"]))
         return TaskView(
             key=key,
             version=row["version"],
-            next_slot=plan,
+            next_slot=next_slot,
             decided=None if row["decided"] is None else instant(row["decided"]),
             paused=bool(row["paused"]),
             resumed_at=None if row["resumed_at"] is None else instant(row["resumed_at"]),

@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS nodes (node TEXT PRIMARY KEY, body TEXT, until INTEGE
 CREATE INDEX IF NOT EXISTS runs_by_task ON runs (task, state);
 CREATE INDEX IF NOT EXISTS runs_by_state ON runs (state, low, token);
 CREATE INDEX IF NOT EXISTS lines_by_task ON lines (task, kind, id);
-CREATE VIEW IF NOT EXISTS standing AS SELECT tasks.*,
+CREATE VIEW IF NOT EXISTS task_state AS SELECT tasks.*,
     (SELECT count(*) FROM runs WHERE task = tasks.id AND state <> 'held') AS live,
     (SELECT count(*) FROM runs WHERE task = tasks.id AND state = 'held') AS held,
     (SELECT count(*) FROM runs WHERE task = tasks.id AND retrying) AS retrying FROM tasks;
@@ -182,7 +182,7 @@ class File:
         return Term(NodeId(row["holder"]), row["token"]) if row else None
 
     def _task(self, key: TaskKey) -> sqlite3.Row | None:
-        return self._first("SELECT * FROM standing WHERE grp = ? AND name = ?", key.group, key.name)
+        return self._first("SELECT * FROM task_state WHERE grp = ? AND name = ?", key.group, key.name)
 
     def _asked(
         self, keys: Collection[TaskKey], statement: str = "SELECT * FROM existing", *values: object
@@ -193,8 +193,8 @@ class File:
             self._do("INSERT INTO asked VALUES (?, ?)", key.group, key.name)
         return frozenset(key_of(row) for row in self._do(statement, *values))
 
-    def _plan(self, task: int, plan: NextSlot | None) -> None:
-        slot, due_at = (milliseconds(plan.slot), milliseconds(plan.due_at)) if plan else (None, None)
+    def _set_next_slot(self, task: int, next_slot: NextSlot | None) -> None:
+        slot, due_at = (milliseconds(next_slot.slot), milliseconds(next_slot.due_at)) if next_slot else (None, None)
         self._do("UPDATE tasks SET slot = ?, due_at = ? WHERE id = ?", slot, due_at, task)
 
     def _write(self, task: int, kind: str, body: str, kept: int) -> None:

@@ -40,7 +40,7 @@ class Candidate:
 
     @property
     def turns(self) -> list[LeadershipTransition]:
-        return [ended.turn for ended in self.events.of(TermEnded)]
+        return [ended.transition for ended in self.events.of(TermEnded)]
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ async def test_the_follower_takes_over_as_soon_as_the_leader_has_resigned(world:
     async with alive(*processes):
         leader, follower = sorted(processes, key=lambda process: not process.node.leads)
         await leader.node.stop()
-        assert leader.events.one(TermEnded).turn is LeadershipTransition.RESIGNED
+        assert leader.events.one(TermEnded).transition is LeadershipTransition.RESIGNED
         await wait_until_async(lambda: follower.node.leads, "the follower leads", timeout=2.0)
         world.clock.advance(SECOND)
         await wait_until_async(lambda: follower.events.of(RunSettled), "its first run")

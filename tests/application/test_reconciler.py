@@ -187,7 +187,7 @@ async def test_a_deposed_leader_reaps_nothing(world: World) -> None:
     assert term is not None
     await world.backend.leadership.resign(term)
     assert await leader.node.reconciler.tick() is None
-    assert (leader.events.one(WriteFenced).operation, leader.events.one(TermEnded).turn) == (
+    assert (leader.events.one(WriteFenced).operation, leader.events.one(TermEnded).transition) == (
         "reap",
         LeadershipTransition.LOST,
     )

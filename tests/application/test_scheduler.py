@@ -48,7 +48,7 @@ async def test_a_slot_is_dispatched_when_it_is_due_and_not_before(world: World) 
     world.clock.advance(timedelta(milliseconds=1))
     await leader.node.scheduler.tick()
     assert await live(world) == [(NOON + MINUTE, RunState.QUEUED)]
-    assert leader.events.one(SlotsDecided).advance.dispatch[0].id == RunId.of_slot(KEY, NOON + MINUTE)
+    assert leader.events.one(SlotsDecided).decision.dispatch[0].id == RunId.of_slot(KEY, NOON + MINUTE)
     await leader.node.scheduler.tick()
     assert len(await live(world)) == 1
 
@@ -96,7 +96,7 @@ async def test_a_deposed_leader_dispatches_nothing_and_knows_it_is_deposed(world
     assert leader.node.leads
     await leader.node.scheduler.tick()
     assert leader.events.one(WriteFenced).operation == "commit"
-    assert leader.events.one(TermEnded).turn is LeadershipTransition.LOST
+    assert leader.events.one(TermEnded).transition is LeadershipTransition.LOST
     assert await live(world) == []
     assert await leader.node.scheduler.tick() is None
 
@@ -111,7 +111,7 @@ async def test_trust_is_asked_again_before_every_commit(world: World) -> None:
     leader.wire.between("agenda", suspended)
     await leader.node.scheduler.tick()
     assert "commit" not in leader.wire.calls
-    assert leader.events.one(TermEnded).turn is LeadershipTransition.EXPIRED
+    assert leader.events.one(TermEnded).transition is LeadershipTransition.EXPIRED
 
 
 async def test_a_commit_whose_reply_was_lost_is_not_repeated_as_another(world: World) -> None:

@@ -25,7 +25,7 @@ class Dispatches:
         self.at: list[float] = []
 
     def notice(self, event: Event) -> None:
-        if isinstance(event, SlotsDecided) and event.advance.dispatch:
+        if isinstance(event, SlotsDecided) and event.decision.dispatch:
             self.at.append(time.time())
 
 

@@ -43,9 +43,9 @@ def run(state: RunState, *, retrying: bool = False, due_at: datetime | None = No
 
 
 def seen(
-    *live: LiveRun, plan: NextSlot | None = None, ended: bool = False, paused: bool = False, retired: bool = False
+    *live: LiveRun, next_slot: NextSlot | None = None, ended: bool = False, paused: bool = False, retired: bool = False
 ) -> TaskView:
-    chosen = None if ended else plan or NextSlot(slot=SLOT, due_at=SLOT)
+    chosen = None if ended else next_slot or NextSlot(slot=SLOT, due_at=SLOT)
     return TaskView(key=KEY, version=7, next_slot=chosen, paused=paused, retired=retired, live=live)
 
 
@@ -89,10 +89,10 @@ def snapshot(
         ),
         (
             Overlap.ALLOW,
-            replace(seen(plan=NextSlot(slot=NOW, due_at=NOW)), resumed_at=NOW),
+            replace(seen(next_slot=NextSlot(slot=NOW, due_at=NOW)), resumed_at=NOW),
             [ReasonCode.SKIPS],
         ),
-        (Overlap.ALLOW, seen(run(RunState.WAITING, due_at=SLOT)), [ReasonCode.HANDED_BACK, ReasonCode.DISPATCHES]),
+        (Overlap.ALLOW, seen(run(RunState.WAITING, due_at=SLOT)), [ReasonCode.RELEASED, ReasonCode.DISPATCHES]),
     ],
 )
 def test_each_state_has_its_reasons(overlap: Overlap, view: TaskView, codes: list[ReasonCode]) -> None:

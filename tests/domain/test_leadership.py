@@ -67,15 +67,15 @@ def test_trust_ends_before_the_store_can_grant_a_term_to_anybody_else(
 @given(asked_at=instants, now=instants)
 def test_a_decision_is_a_renewal_only_within_trust(asked_at: float, now: float) -> None:
     """Invariant: Rest before the heartbeat, Renew from it to the end of trust, StepDown after: nothing else."""
-    reign = granted(asked_at)
-    decision = decide(reign, now)
-    if not reign.trusted(now):
+    current = granted(asked_at)
+    decision = decide(current, now)
+    if not current.trusted(now):
         assert decision == StepDown(TERM)
-    elif now >= reign.renew_at:
+    elif now >= current.renew_at:
         assert decision == Renew(TERM)
     else:
         assert isinstance(decision, Rest)
-        assert 0 < decision.seconds <= reign.renew_at - now
+        assert 0 < decision.seconds <= current.renew_at - now
 
 
 def test_equal_tokens_of_two_holders_are_two_terms() -> None:
@@ -95,8 +95,10 @@ def test_a_follower_waits_until_the_lease_could_be_free_at_most_the_retry_interv
 
 
 def test_a_follower_becomes_leader_in_one_way_and_a_leader_follower_in_three() -> None:
-    assert {turn for stage, turn in TRANSITIONS if stage is LeadershipState.FOLLOWER} == {LeadershipTransition.WON}
-    assert {turn for stage, turn in TRANSITIONS if stage is LeadershipState.LEADER} == set(LeadershipTransition) - {
+    assert {transition for state, transition in TRANSITIONS if state is LeadershipState.FOLLOWER} == {
         LeadershipTransition.WON
     }
-    assert all(stage is not after for (stage, _), after in TRANSITIONS.items())
+    assert {transition for state, transition in TRANSITIONS if state is LeadershipState.LEADER} == set(
+        LeadershipTransition
+    ) - {LeadershipTransition.WON}
+    assert all(state is not after for (state, _), after in TRANSITIONS.items())

@@ -87,14 +87,14 @@ def opening(task: TaskDefinition, state: DueTask, now: datetime) -> dict[datetim
     """Every slot that is due, with the instant from which it could be dispatched: after all slots before it."""
     opens_at = state.due_at
     found = {state.slot: opens_at}
-    plan = next_slot_after(task, state.slot)
-    while plan is not None and plan.due_at <= now:
-        opens_at = found[plan.slot] = max(plan.due_at, opens_at)
-        plan = next_slot_after(task, plan.slot)
+    next_slot = next_slot_after(task, state.slot)
+    while next_slot is not None and next_slot.due_at <= now:
+        opens_at = found[next_slot.slot] = max(next_slot.due_at, opens_at)
+        next_slot = next_slot_after(task, next_slot.slot)
     return found
 
 
-def fired(decision: SlotDecision) -> list[datetime]:
+def dispatched_slots(decision: SlotDecision) -> list[datetime]:
     return [run.slot for run in decision.dispatch if run.slot is not None]
 
 
@@ -104,9 +104,9 @@ def skipped(task: TaskDefinition, decision: SlotDecision) -> list[tuple[datetime
     for skip in decision.skipped:
         slots = [skip.first]
         while slots[-1] < skip.last:
-            plan = next_slot_after(task, slots[-1])
-            assert plan is not None
-            slots.append(plan.slot)
+            next_slot = next_slot_after(task, slots[-1])
+            assert next_slot is not None
+            slots.append(next_slot.slot)
         assert (slots[-1], len(slots)) == (skip.last, skip.count)
         found += [(slot, skip.reason) for slot in slots]
     return found
@@ -115,11 +115,11 @@ def skipped(task: TaskDefinition, decision: SlotDecision) -> list[tuple[datetime
 def worked_off(task: TaskDefinition, state: DueTask, now: datetime) -> list[SlotDecision]:
     """Decide until nothing is due, as a scheduler whose store keeps every decision and whose runs end at once."""
     decisions: list[SlotDecision] = []
-    plan: NextSlot | None = NextSlot(slot=state.slot, due_at=state.due_at)
-    while plan is not None and (not decisions or plan.due_at <= now):
-        decision = decide_slots(task, due(plan.slot, plan.due_at), now)
+    next_slot: NextSlot | None = NextSlot(slot=state.slot, due_at=state.due_at)
+    while next_slot is not None and (not decisions or next_slot.due_at <= now):
+        decision = decide_slots(task, due(next_slot.slot, next_slot.due_at), now)
         decisions.append(decision)
-        plan = decision.next_slot
+        next_slot = decision.next_slot
     return decisions
 
 
@@ -163,18 +163,18 @@ def situations(draw: st.DrawFn) -> tuple[TaskDefinition, DueTask, datetime]:
 @given(situations())
 @settings(max_examples=200)
 def test_every_due_slot_is_accounted_for_exactly_once(situation: tuple[TaskDefinition, DueTask, datetime]) -> None:
-    """Invariant: the slots from the first to the next plan are fired, held or skipped, each once; none is beyond."""
+    """Invariant: each slot before the new next slot is dispatched, held or skipped, and only once."""
     task, state, now = situation
     decision = decide_slots(task, state, now)
     held = [decision.hold.slot] if decision.hold is not None and decision.hold.slot is not None else []
-    accounted = sorted([*fired(decision), *held, *(slot for slot, _ in skipped(task, decision))])
-    expected, plan = [state.slot], next_slot_after(task, state.slot)
-    while plan is not None and (decision.next_slot is None or plan.slot < decision.next_slot.slot):
-        expected.append(plan.slot)
-        plan = next_slot_after(task, plan.slot)
+    accounted = sorted([*dispatched_slots(decision), *held, *(slot for slot, _ in skipped(task, decision))])
+    expected, next_slot = [state.slot], next_slot_after(task, state.slot)
+    while next_slot is not None and (decision.next_slot is None or next_slot.slot < decision.next_slot.slot):
+        expected.append(next_slot.slot)
+        next_slot = next_slot_after(task, next_slot.slot)
     assert accounted == expected
     assert decision.slots == len(expected) <= SLOTS_PER_DECISION
-    assert (decision.next_slot and decision.next_slot.slot) == (plan and plan.slot)
+    assert (decision.next_slot and decision.next_slot.slot) == (next_slot and next_slot.slot)
     assert all(task.schedule.due_at(KEY, slot) <= now for slot in expected[1:])
 
 
@@ -257,13 +257,13 @@ def situations_at_a_deadline(draw: st.DrawFn) -> tuple[TaskDefinition, DueTask, 
         grace=draw(st.sampled_from([timedelta(0), 2 * SECOND, HOUR])),
         start_deadline=deadline,
     )
-    plan = next_slot_after(task, NOON)
-    assert plan is not None
-    state, opens_at = due(plan.slot, plan.due_at), plan.due_at
+    next_slot = next_slot_after(task, NOON)
+    assert next_slot is not None
+    state, opens_at = due(next_slot.slot, next_slot.due_at), next_slot.due_at
     for _ in range(draw(st.integers(0, 10))):
-        plan = next_slot_after(task, plan.slot)
-        assert plan is not None
-        opens_at = max(opens_at, plan.due_at)
+        next_slot = next_slot_after(task, next_slot.slot)
+        assert next_slot is not None
+        opens_at = max(opens_at, next_slot.due_at)
     instant = timedelta(milliseconds=1)
     beside = draw(st.sampled_from([-instant, timedelta(0), instant, deadline / 2, deadline - instant, deadline]))
     return task, state, opens_at + deadline + beside, deadline
@@ -305,11 +305,11 @@ def situations_at_a_catch_up(draw: st.DrawFn) -> tuple[TaskDefinition, DueTask, 
         limit=draw(st.sampled_from([1, 2, 5, 500])),
         grace=grace,
     )
-    plan = next_slot_after(task, NOON)
-    assert plan is not None
+    next_slot = next_slot_after(task, NOON)
+    assert next_slot is not None
     bound, instant = draw(st.sampled_from([grace, window])), timedelta(milliseconds=1)
     beside = draw(st.sampled_from([-bound / 2, -instant, timedelta(0), instant, bound / 2, bound]))
-    return task, due(plan.slot, plan.due_at), plan.due_at + bound + beside
+    return task, due(next_slot.slot, next_slot.due_at), next_slot.due_at + bound + beside
 
 
 @given(situations_at_a_catch_up())
@@ -329,7 +329,7 @@ def test_a_slot_is_caught_up_as_its_grace_window_and_limit_say(
         CatchUpMode.ALL: [slot for slot in missed if late[slot] <= task.catch_up.window][-task.catch_up.limit :],
     }
     decision = decide_slots(task, state, now)
-    assert fired(decision) == sorted([*in_time, *caught_up[task.catch_up.mode]])
+    assert dispatched_slots(decision) == sorted([*in_time, *caught_up[task.catch_up.mode]])
     assert {reason for _, reason in skipped(task, decision)} <= {SkipReason.CATCH_UP}
 
 
@@ -344,7 +344,7 @@ def test_catching_up_runs_what_the_policy_says_over_all_steps(
     missed = [
         slot
         for decision in worked_off(task, state, now)
-        for slot in fired(decision)
+        for slot in dispatched_slots(decision)
         if now - opens_at[slot] > task.catch_up.grace
     ]
     most = {CatchUpMode.LATEST: 1, CatchUpMode.NONE: 0, CatchUpMode.ALL: task.catch_up.limit}
@@ -363,26 +363,26 @@ def test_a_slot_in_time_is_fired_and_the_next_one_planned() -> None:
 
 def test_after_an_outage_the_latest_missed_slot_runs_and_the_others_are_one_record() -> None:
     decision = decide_slots(a_task(), due(), NOON + 10 * MINUTE + 30 * SECOND)
-    assert fired(decision) == [NOON + 10 * MINUTE]
+    assert dispatched_slots(decision) == [NOON + 10 * MINUTE]
     assert decision.skipped == (Skipped(first=NOON, last=NOON + 9 * MINUTE, count=10, reason=SkipReason.CATCH_UP),)
 
 
 def test_no_missed_slot_runs_when_a_newer_one_is_in_time() -> None:
-    assert fired(decide_slots(a_task(), due(), NOON + 10 * MINUTE + SECOND)) == [NOON + 10 * MINUTE]
+    assert dispatched_slots(decide_slots(a_task(), due(), NOON + 10 * MINUTE + SECOND)) == [NOON + 10 * MINUTE]
 
 
 @pytest.mark.parametrize("mode", CatchUpMode)
 def test_every_slot_within_grace_runs_whatever_the_mode(mode: CatchUpMode) -> None:
     task = a_task(Schedule.every(SECOND), mode=mode, grace=5 * SECOND)
-    assert len(fired(decide_slots(task, due(), NOON + 5 * SECOND))) == 6
+    assert len(dispatched_slots(decide_slots(task, due(), NOON + 5 * SECOND))) == 6
 
 
 def test_all_runs_the_newest_of_the_window_up_to_its_limit() -> None:
     now = NOON + 60 * MINUTE + 30 * SECOND
     windowed = decide_slots(a_task(mode=CatchUpMode.ALL, window=10 * MINUTE), due(), now)
-    assert fired(windowed) == [NOON + n * MINUTE for n in range(51, 61)]
+    assert dispatched_slots(windowed) == [NOON + n * MINUTE for n in range(51, 61)]
     limited = decide_slots(a_task(mode=CatchUpMode.ALL, limit=3), due(), now)
-    assert fired(limited) == [NOON + n * MINUTE for n in (58, 59, 60)]
+    assert dispatched_slots(limited) == [NOON + n * MINUTE for n in (58, 59, 60)]
 
 
 @pytest.mark.parametrize("count", [999, 1000, 1001, 5000])
@@ -391,7 +391,7 @@ def test_an_outage_of_thousands_of_slots_is_worked_off_in_steps(mode: CatchUpMod
     task = a_task(Schedule.every(SECOND), mode=mode, grace=timedelta(0))
     first = NOON - count * SECOND
     decisions = worked_off(task, due(first), NOON - SECOND + timedelta(milliseconds=1))
-    slots = [slot for decision in decisions for slot in fired(decision)]
+    slots = [slot for decision in decisions for slot in dispatched_slots(decision)]
     assert slots == [NOON - n * SECOND for n in range(runs, 0, -1)]
     assert sum(decision.slots for decision in decisions) == count
     assert len(decisions) <= 1 + count // (SLOTS_PER_DECISION - task.catch_up.limit)
@@ -407,7 +407,7 @@ def test_jitter_does_not_eat_the_start_deadline() -> None:
     slot = next_slot_after(task, NOON)
     assert slot is not None
     assert slot.due_at > slot.slot + MINUTE
-    assert fired(decide_slots(task, due(slot.slot, slot.due_at), slot.due_at)) == [slot.slot]
+    assert dispatched_slots(decide_slots(task, due(slot.slot, slot.due_at), slot.due_at)) == [slot.slot]
 
 
 @pytest.mark.parametrize("mode", CatchUpMode)
@@ -416,39 +416,41 @@ def test_a_punctual_leader_skips_nothing_however_long_the_jitter(mode: CatchUpMo
     """A slot with little jitter waits for the one before it, which has more, and is not late for that."""
     schedule = Schedule.every(timedelta(seconds=interval), jitter=timedelta(seconds=jitter))
     task = a_task(schedule, mode=mode, start_deadline=SECOND)
-    plan, dispatched = next_slot_after(task, NOON), 0
-    while plan is not None and dispatched < 5000:
-        decision = decide_slots(task, due(plan.slot, plan.due_at), plan.due_at + timedelta(milliseconds=100))
+    next_slot, dispatched = next_slot_after(task, NOON), 0
+    while next_slot is not None and dispatched < 5000:
+        decision = decide_slots(
+            task, due(next_slot.slot, next_slot.due_at), next_slot.due_at + timedelta(milliseconds=100)
+        )
         assert decision.skipped == ()
         dispatched += len(decision.dispatch)
-        plan = decision.next_slot
+        next_slot = decision.next_slot
 
 
 def test_a_pause_that_ended_before_a_slot_fell_due_does_not_skip_it() -> None:
     task = a_task(Schedule.every(DAY, jitter=HOUR))
-    plan = next_slot_after(task, NOON)
-    assert plan is not None
-    state = due(plan.slot, plan.due_at, resumed_at=plan.slot + SECOND)
-    assert fired(decide_slots(task, state, plan.due_at)) == [plan.slot]
+    next_slot = next_slot_after(task, NOON)
+    assert next_slot is not None
+    state = due(next_slot.slot, next_slot.due_at, resumed_at=next_slot.slot + SECOND)
+    assert dispatched_slots(decide_slots(task, state, next_slot.due_at)) == [next_slot.slot]
 
 
 def test_all_runs_its_limit_of_missed_slots_and_the_punctual_ones() -> None:
     task = a_task(Schedule.every(5 * SECOND), mode=CatchUpMode.ALL, limit=1)
     now = NOON + 5 * 999 * SECOND
-    assert [slot for one in worked_off(task, due(), now) for slot in fired(one)] == [now - 5 * SECOND, now]
+    assert [slot for one in worked_off(task, due(), now) for slot in dispatched_slots(one)] == [now - 5 * SECOND, now]
 
 
 def test_a_slot_waits_for_its_jitter() -> None:
     task = a_task(Schedule.every(MINUTE, jitter=30 * SECOND))
-    plan = next_slot_after(task, NOON)
-    assert plan is not None
-    assert plan.slot < plan.due_at < plan.slot + 30 * SECOND
-    assert decide_slots(task, due(), plan.due_at - timedelta(milliseconds=1)).next_slot == plan
+    next_slot = next_slot_after(task, NOON)
+    assert next_slot is not None
+    assert next_slot.slot < next_slot.due_at < next_slot.slot + 30 * SECOND
+    assert decide_slots(task, due(), next_slot.due_at - timedelta(milliseconds=1)).next_slot == next_slot
 
 
 def test_the_last_slot_of_a_schedule_leaves_no_plan() -> None:
     decision = decide_slots(a_task(Schedule.at(NOON)), due(), NOON)
-    assert (fired(decision), decision.next_slot) == ([NOON], None)
+    assert (dispatched_slots(decision), decision.next_slot) == ([NOON], None)
 
 
 def test_a_waiting_retry_makes_the_slot_a_backoff_and_not_an_overlap() -> None:
@@ -471,7 +473,7 @@ def test_of_the_slots_beside_a_live_run_the_first_is_held_and_the_others_overlap
 def test_the_slots_before_a_resumption_are_paused_and_those_after_it_run() -> None:
     state = due(resumed_at=NOON + SECOND)
     decision = decide_slots(a_task(Schedule.every(SECOND)), state, NOON + 2 * SECOND)
-    assert fired(decision) == [NOON + 2 * SECOND]
+    assert dispatched_slots(decision) == [NOON + 2 * SECOND]
     assert [(skip.count, skip.reason) for skip in decision.skipped] == [(2, SkipReason.PAUSED)]
 
 
@@ -485,24 +487,27 @@ def test_a_new_task_waits_for_its_first_slot_unless_it_runs_on_start() -> None:
 def test_a_start_off_the_schedule_is_one_slot_and_the_rhythm_follows() -> None:
     start = NOON + 30 * SECOND
     decision = decide_slots(a_task(run_on_start=True), due(start), start)
-    assert (fired(decision), decision.next_slot) == ([start], NextSlot(slot=NOON + MINUTE, due_at=NOON + MINUTE))
+    assert (dispatched_slots(decision), decision.next_slot) == (
+        [start],
+        NextSlot(slot=NOON + MINUTE, due_at=NOON + MINUTE),
+    )
 
 
 @given(schedules(), st.integers(0, 900))
 def test_what_is_given_up_is_every_slot_from_the_plan_to_now(schedule: Schedule, seconds: int) -> None:
-    """Invariant: given up slots and a plan made at now leave no gap, also where jitter has not let a slot fall due."""
+    """Invariant: abandoned slots and the next slot leave no gap, also where the jitter of a slot has not passed yet."""
     task, now = a_task(schedule), NOON + seconds * SECOND
-    plan = next_slot_after(task, NOON - SECOND)
-    lost, following = abandoned_slots(task, plan, now, SkipReason.DELETED)
+    next_slot = next_slot_after(task, NOON - SECOND)
+    lost, following = abandoned_slots(task, next_slot, now, SkipReason.DELETED)
     slots = [
         slot for slot, _ in skipped(task, SlotDecision(key=KEY, version=1, slot=NOON, skipped=(lost,) if lost else ()))
     ]
     walked: list[datetime] = []
-    while plan is not None and plan.slot <= now:
-        walked.append(plan.slot)
-        plan = next_slot_after(task, plan.slot)
+    while next_slot is not None and next_slot.slot <= now:
+        walked.append(next_slot.slot)
+        next_slot = next_slot_after(task, next_slot.slot)
     assert slots == walked
-    assert plan == following == next_slot_after(task, now)
+    assert next_slot == following == next_slot_after(task, now)
 
 
 def test_a_schedule_that_has_ended_gives_nothing_up() -> None:
@@ -511,13 +516,13 @@ def test_a_schedule_that_has_ended_gives_nothing_up() -> None:
 
 def test_what_is_given_up_is_counted_in_steps() -> None:
     task, now = a_task(Schedule.every(SECOND)), NOON + 1500 * SECOND
-    first, plan = abandoned_slots(task, NextSlot(slot=NOON, due_at=NOON), now, SkipReason.DELETED)
-    second, plan = abandoned_slots(task, plan, now, SkipReason.DELETED)
+    first, next_slot = abandoned_slots(task, NextSlot(slot=NOON, due_at=NOON), now, SkipReason.DELETED)
+    second, next_slot = abandoned_slots(task, next_slot, now, SkipReason.DELETED)
     assert [step and (step.first, step.count) for step in (first, second)] == [
         (NOON, SLOTS_PER_DECISION),
         (NOON + SLOTS_PER_DECISION * SECOND, 501),
     ]
-    assert plan == NextSlot(slot=now + SECOND, due_at=now + SECOND)
+    assert next_slot == NextSlot(slot=now + SECOND, due_at=now + SECOND)
 
 
 def test_a_run_on_start_that_nobody_dispatches_within_the_grace_is_a_missed_slot_like_any_other() -> None:
@@ -597,9 +602,9 @@ def test_no_definition_that_is_accepted_leads_out_of_the_calendar(
 ) -> None:
     """Invariant: whatever a definition names and whenever somebody looks, every rule has an answer."""
     upcoming(task.schedule, seen, 3)
-    plan = first_slot(task, seen)
+    next_slot = first_slot(task, seen)
     for _ in range(3):
-        if plan is None:
+        if next_slot is None:
             return
-        abandoned_slots(task, plan, min(now, plan.slot + MINUTE), SkipReason.DELETED)
-        plan = decide_slots(task, due(plan.slot, plan.due_at), max(now, plan.due_at)).next_slot
+        abandoned_slots(task, next_slot, min(now, next_slot.slot + MINUTE), SkipReason.DELETED)
+        next_slot = decide_slots(task, due(next_slot.slot, next_slot.due_at), max(now, next_slot.due_at)).next_slot

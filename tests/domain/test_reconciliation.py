@@ -29,8 +29,8 @@ def node(name: str, *declared: TaskKey) -> Presence:
 
 
 def view(*live: LiveRun, retired: bool = False, late: timedelta | None = None) -> TaskView:
-    plan = None if late is None else NextSlot(slot=NOW - late, due_at=NOW - late)
-    return TaskView(key=KEY, version=1, next_slot=plan, retired=retired, live=live)
+    next_slot = None if late is None else NextSlot(slot=NOW - late, due_at=NOW - late)
+    return TaskView(key=KEY, version=1, next_slot=next_slot, retired=retired, live=live)
 
 
 def running(worker: NodeId | None, state: RunState = RunState.RUNNING) -> LiveRun:

@@ -16,7 +16,7 @@ from task_manager_core.testing.conformance.cli_target import opener
 from task_manager_core.testing.conformance.laws import laws_of
 from task_manager_core.testing.conformance.model import compare
 from task_manager_core.testing.conformance.plugin import LawResult, verdict_of
-from task_manager_core.testing.conformance.sequences import chosen
+from task_manager_core.testing.conformance.sequences import random_steps
 from task_manager_core.testing.conformance.store import Store
 from task_manager_memory import open_backend
 from tests.testing.broken import BROKEN
@@ -80,12 +80,12 @@ async def test_a_verb_that_hangs_says_which_it_was() -> None:
 
 async def test_a_verb_that_waits_is_met_at_every_instant_that_somebody_asks_for() -> None:
     async with clock_harness(open_backend) as harness:
-        store, met = Store(harness, meetings=9), list[str]()
-        for moment in store.moments():
-            await store.amid(asyncio.sleep(0.02), asyncio.sleep(0), moment)
-            met.append(str(moment))
-        assert met[:3] == ["0 turns later", "1 turns later", "2 turns later"]
-        assert met[3:] == [f"{tenth}0% on its way" for tenth in range(1, 10)]
+        store, offsets = Store(harness, meetings=9), list[str]()
+        for offset in store.start_offsets():
+            await store.interleave(asyncio.sleep(0.02), asyncio.sleep(0), offset)
+            offsets.append(str(offset))
+        assert offsets[:3] == ["0 turns later", "1 turns later", "2 turns later"]
+        assert offsets[3:] == [f"{tenth}0% on its way" for tenth in range(1, 10)]
 
 
 @pytest.mark.parametrize("configuration", ["[pytest]", "[pytest]\nfilterwarnings = error"])
@@ -143,7 +143,7 @@ def test_one_law_is_chosen_by_its_number(tmp_path: Path) -> None:
 
 
 async def test_the_comparison_finds_where_two_stores_part() -> None:
-    steps = [*chosen(Decider(3), 200)]
+    steps = [*random_steps(Decider(3), 200)]
     await compare(lambda: clock_harness(open_backend), open_backend, steps)
     with pytest.raises(AssertionError, match="step"):
         await compare(lambda: clock_harness(backwards), open_backend, steps)

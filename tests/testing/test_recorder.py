@@ -12,7 +12,7 @@ from task_manager_core.testing import Recorder
 
 NODE = NodeId("node")
 WON = TermWon(node=NODE, term=Term(NODE, 1))
-ENDED = TermEnded(node=NODE, term=Term(NODE, 1), turn=LeadershipTransition.RESIGNED)
+ENDED = TermEnded(node=NODE, term=Term(NODE, 1), transition=LeadershipTransition.RESIGNED)
 
 
 def test_it_keeps_events_in_order() -> None:

@@ -86,7 +86,7 @@ def _log_leadership(event: TermWon | TermEnded | WriteFenced) -> None:
     match event:
         case TermWon(node=node, term=term):
             _leader.info("%s leads, term %d", node, term.token)
-        case TermEnded(node=node, term=term, turn=turn):
+        case TermEnded(node=node, term=term, transition=turn):
             _leader.info("%s no longer leads, term %d: %s", node, term.token, turn.value)
         case WriteFenced(node=node, term=term, operation=operation):
             _leader.warning("%s: %s refused, term %d is over", node, operation, term.token)
@@ -109,7 +109,7 @@ def _log_definitions(event: CatalogueChanged | DefinitionKept | ValueSetAside) -
 
 def _log_scheduling(event: SlotsDecided | GapFound) -> None:
     match event:
-        case SlotsDecided(advance=advance):
+        case SlotsDecided(decision=advance):
             for run in advance.dispatch:
                 _coordinator.debug("dispatched %s: %s", _run(advance.key, run.id), _slot(run.slot))
             if advance.hold is not None:

@@ -121,4 +121,4 @@ class Elector:
         assert self._reign is not None
         term, self._reign = self._reign.term, None
         self._maybe_held = turn is not LeadershipTransition.LOST
-        self._observer.notice(TermEnded(node=self._node, term=term, turn=turn))
+        self._observer.notice(TermEnded(node=self._node, term=term, transition=turn))

@@ -131,7 +131,7 @@ class Scheduler:
         kept = [decision for decision, accepted in zip(batch, answer, strict=True) if accepted]
         for decision in kept:
             self._definitions.planned(decision.key, decision.version, decision.next_slot)
-            self._observer.notice(SlotsDecided(node=self._node, advance=decision))
+            self._observer.notice(SlotsDecided(node=self._node, decision=decision))
         return kept
 
     def _report_gap(self, late: list[SlotDecision], now: datetime) -> None:

@@ -25,7 +25,7 @@ class TermEnded:
 
     node: NodeId
     term: Term
-    turn: LeadershipTransition
+    transition: LeadershipTransition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class SlotsDecided:
     """The store accepted a decision."""
 
     node: NodeId
-    advance: SlotDecision
+    decision: SlotDecision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ class ReasonCode(Enum):
     RUNNING = "running"
     QUEUED = "queued"
     BACKOFF = "backoff"
-    HANDED_BACK = "handed_back"
+    RELEASED = "handed_back"
     HELD = "held"
     DISPATCHES = "will_dispatch"
     HOLDS = "will_hold"
@@ -89,7 +89,7 @@ def _of_run(task: TaskDefinition, run: LiveRun, snapshot: Snapshot) -> Reason:
             )
         case RunState.WAITING:
             until = "" if run.due_at is None else f" until {_show(run.due_at)}"
-            return Reason(code=ReasonCode.HANDED_BACK, text=f"{name} was handed back by a worker and waits{until}")
+            return Reason(code=ReasonCode.RELEASED, text=f"{name} was handed back by a worker and waits{until}")
         case RunState.HELD:
             return Reason(
                 code=ReasonCode.HELD,

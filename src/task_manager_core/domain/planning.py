@@ -130,17 +130,17 @@ def first_slot(task: TaskDefinition, now: datetime) -> NextSlot | None:
 
 
 def abandoned_slots(
-    task: TaskDefinition, plan: NextSlot | None, now: datetime, reason: SkipReason
+    task: TaskDefinition, next_slot: NextSlot | None, now: datetime, reason: SkipReason
 ) -> tuple[Skipped | None, NextSlot | None]:
     """The slots up to `now` that nobody will decide about, because their schedule or their store is gone: at most a
     step of them, and the plan that follows."""
     slots: list[datetime] = []
-    while plan is not None and plan.slot <= now and len(slots) < SLOTS_PER_DECISION:
-        slots.append(plan.slot)
-        plan = next_slot_after(task, plan.slot)
+    while next_slot is not None and next_slot.slot <= now and len(slots) < SLOTS_PER_DECISION:
+        slots.append(next_slot.slot)
+        next_slot = next_slot_after(task, next_slot.slot)
     if not slots:
-        return None, plan
-    return Skipped(first=slots[0], last=slots[-1], count=len(slots), reason=reason), plan
+        return None, next_slot
+    return Skipped(first=slots[0], last=slots[-1], count=len(slots), reason=reason), next_slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,7 +53,7 @@ def undeclared(scheduled: Collection[TaskKey], living: Iterable[Presence]) -> fr
     return frozenset(scheduled).difference(*(node.tasks for node in living))
 
 
-def diagnose(snapshot: Snapshot, tasks: Mapping[TaskKey, TaskDefinition], patience: timedelta) -> tuple[Finding, ...]:
+def diagnose(snapshot: Snapshot, tasks: Mapping[TaskKey, TaskDefinition], tolerance: timedelta) -> tuple[Finding, ...]:
     """Name what is wrong. `patience`: how late a slot may be before it is worth a word.
 
     While a living node cannot be understood, no task is a stray: that node may declare it.
@@ -65,7 +65,7 @@ def diagnose(snapshot: Snapshot, tasks: Mapping[TaskKey, TaskDefinition], patien
         unknown = snapshot.unreadable or any(view.key in node.tasks for node in snapshot.nodes)
         if task is not None and not task.dynamic and not view.retired and not unknown:
             findings.append(Stray(key=view.key))
-        if view.next_slot is not None and not view.retired and snapshot.now - view.next_slot.due_at > patience:
+        if view.next_slot is not None and not view.retired and snapshot.now - view.next_slot.due_at > tolerance:
             findings.append(Overdue(key=view.key, slot=view.next_slot.slot, late=snapshot.now - view.next_slot.due_at))
         findings.extend(
             Orphaned(key=view.key, run=run.run, worker=run.worker)

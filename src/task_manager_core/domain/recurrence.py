@@ -79,7 +79,7 @@ def _in_utc(instant: datetime) -> datetime:
     return instant if instant.tzinfo is UTC else utc("instant", instant)
 
 
-def duration(field: str, value: object) -> timedelta:
+def whole_milliseconds(field: str, value: object) -> timedelta:
     """The value, if it is a timedelta of whole milliseconds."""
     if not isinstance(value, timedelta):
         raise InvalidPolicy(field, value, "must be a timedelta")
@@ -128,7 +128,7 @@ class Every:
     phase: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
-        interval, phase = duration("interval", self.interval), duration("phase", self.phase)
+        interval, phase = whole_milliseconds("interval", self.interval), whole_milliseconds("phase", self.phase)
         require(
             SHORTEST_INTERVAL <= interval <= LONGEST_INTERVAL,
             "interval",

@@ -19,9 +19,9 @@ from task_manager_core.domain.recurrence import (
     Gap,
     Rule,
     calendar_instant,
-    duration,
     earliest,
     seconds,
+    whole_milliseconds,
 )
 
 MOST_RULES = 20
@@ -50,7 +50,7 @@ class Schedule:
         put(self, "rules", tuple(dict.fromkeys(self.rules)))
         put(self, "start_at", None if self.start_at is None else calendar_instant("start_at", self.start_at))
         put(self, "end_at", None if self.end_at is None else calendar_instant("end_at", self.end_at))
-        jitter = duration("jitter", self.jitter)
+        jitter = whole_milliseconds("jitter", self.jitter)
         require(1 <= len(self.rules) <= MOST_RULES, "rules", len(self.rules), f"must be 1 to {MOST_RULES}")
         require(
             timedelta(0) <= jitter <= LONGEST_JITTER,

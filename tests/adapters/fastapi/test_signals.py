@@ -113,7 +113,7 @@ async def test_at_the_signal_the_node_resigns_and_claims_no_more_and_what_runs_g
     async with programs() as [one]:
         send(number)
         await wait_until_async(lambda: one.events.of(TermEnded), "it has resigned")
-        assert one.events.one(TermEnded).turn is LeadershipTransition.RESIGNED
+        assert one.events.one(TermEnded).transition is LeadershipTransition.RESIGNED
         assert one.manager.is_running
         health = await one.manager.health_check()
         assert (health.status, health.is_leader) == ("unhealthy", False)
@@ -278,7 +278,7 @@ async def test_off_the_main_thread_no_handler_is_installed_and_the_lifespan_does
             assert signal.getsignal(signal.SIGTERM) is server
             one.door.set()
             await one.manager.stop()
-            assert one.events.one(TermEnded).turn is LeadershipTransition.RESIGNED
+            assert one.events.one(TermEnded).transition is LeadershipTransition.RESIGNED
 
     await asyncio.to_thread(asyncio.run, program())
     assert signal.getsignal(signal.SIGTERM) is server

@@ -116,7 +116,7 @@ async def test_a_long_history_is_read_in_pages(store: Store, server: redis.Redis
     """The store is asked for some lines at a time; each time the process does something else between two of them."""
     await store.define(task())
     for number in range(3):
-        assert await store.settle(await store.take(run(task(), f"{number}")), Succeeded())
+        assert await store.settle(await store.claim_new(run(task(), f"{number}")), Succeeded())
     [stream] = server.keys("*:history:*")
     own: list[dict[FieldT, EncodableT]] = [
         {"line": (fields or {})[b"line"]} for _, fields in server.xrange(stream) or ()

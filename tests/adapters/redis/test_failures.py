@@ -44,7 +44,7 @@ def store(moved: MovedRedis) -> Store:
 
 async def test_forgotten_scripts_are_taught_again(own_redis_server: RedisServer, store: Store) -> None:
     await store.define(task())
-    claim = await store.take(run(task()))
+    claim = await store.claim_new(run(task()))
     with own_redis_server.client() as client:
         for verb in (
             lambda: store.settle(claim),
@@ -58,13 +58,13 @@ async def test_forgotten_scripts_are_taught_again(own_redis_server: RedisServer,
 
 async def test_a_wiped_store_is_an_empty_store(own_redis_server: RedisServer, store: Store) -> None:
     await store.define(task())
-    claim = await store.take(run(task()))
+    claim = await store.claim_new(run(task()))
     term = await store.lead()
     for _ in range(2):
         with own_redis_server.client() as client:
             client.flushall()
         assert not await store.settle(claim)
-        assert not await store.alive(claim, TTL)
+        assert not await store.extend_one(claim, TTL)
         assert not await store.release(claim)
         assert not await store.leadership.renew(term, TTL)
         assert await store.claim() == ()
@@ -126,13 +126,13 @@ async def test_a_claim_that_is_lost_in_a_failover_leaves_its_token_to_nobody(
     assert (claim.run, claim.attempt) == (lost.run, lost.attempt)
     assert claim.token > lost.token
     assert not await store.settle(lost)
-    assert not await store.alive(lost, TTL)
+    assert not await store.extend_one(lost, TTL)
     assert await store.settle(claim)
 
 
 async def test_tokens_go_on_although_somebody_deletes_the_last_one(own_redis_server: RedisServer, store: Store) -> None:
     await store.define(task())
-    claim = await store.take(run(task()))
+    claim = await store.claim_new(run(task()))
     assert await store.release(claim)
     with own_redis_server.client() as client:
         client.delete(f"{{{PREFIX}}}:token")
@@ -174,7 +174,7 @@ async def test_the_next_call_after_a_restart_succeeds(how: str) -> None:
         async with open_moved(server.url) as moved:
             store = Store(Harness(backend=moved.backend, advance=moved.advance))
             await store.define(task())
-            first = await store.take(run(task()))
+            first = await store.claim_new(run(task()))
             for verb in await every_verb(store):
                 await verb()
             (server.stop if how == "stop" else server.kill)()
@@ -235,7 +235,7 @@ async def test_those_who_wait_starve_nobody(store: Store) -> None:
         waiter.cancel()
     await asyncio.wait(waiting)
     await store.define(task())
-    await store.take(run(task()))
+    await store.claim_new(run(task()))
 
 
 async def test_a_call_given_up_leaves_no_answer_for_the_next(store: Store) -> None:
@@ -288,7 +288,7 @@ async def test_a_connection_that_is_lost_while_it_is_written_to_is_an_unavailabl
                 lost.setattr(asyncio.StreamWriter, "writelines", None)
                 with pytest.raises((TypeError, BackendCorrupt)):
                     await verb()
-        assert (await store.take(run(task()))).run == run(task())
+        assert (await store.claim_new(run(task()))).run == run(task())
 
 
 # -- a server that refuses --------------------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ async def test_an_account_needs_no_more_than_these_permissions(own_redis_server:
         store = Store(Harness(backend=moved.backend, advance=moved.advance))
         term = await store.lead()
         await store.define(task())
-        await store.take(run(task()))
+        await store.claim_new(run(task()))
         await store.advance(TTL)
         assert len(await store.reap(term, TTL)) == 1
         for verb in await every_verb(store):

@@ -82,7 +82,7 @@ async def test_a_full_server_keeps_the_leader_the_living_and_the_readers(store: 
     """Also while runs begin to be due, and indexes have to be made again."""
     await store.define(exclusive(), await store.slot(-SECOND))
     await store.define(task("other"))
-    await store.settle(await store.take(run(exclusive(), "waits")), Retried(HOUR))
+    await store.settle(await store.claim_new(run(exclusive(), "waits")), Retried(HOUR))
     await store.membership.announce(presence("node"), TTL)
     term = await store.lead(ttl=TTL)
     server.config_set("maxmemory", 1)

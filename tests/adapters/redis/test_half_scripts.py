@@ -68,14 +68,14 @@ async def enqueue(store: Store) -> Verb:
 
 async def hold(store: Store) -> Verb:
     await store.define(exclusive())
-    await store.take(run(exclusive(), "1"))
+    await store.claim_new(run(exclusive(), "1"))
     return lambda: store.enqueue(run(exclusive(), "2"))
 
 
 async def settle(store: Store) -> Verb:
     """What is held goes to another stream than what ends."""
     await store.define(exclusive())
-    claim = await store.take(run(exclusive(), "1"))
+    claim = await store.claim_new(run(exclusive(), "1"))
     urgent = replace(exclusive(), priority=Priority.HIGH)
     await store.enqueue(run(urgent, "2"), run(urgent, "3"))
     return lambda: store.settle(claim)
@@ -83,36 +83,36 @@ async def settle(store: Store) -> Verb:
 
 async def retry(store: Store) -> Verb:
     await store.define(task())
-    claim = await store.take(run(task()))
+    claim = await store.claim_new(run(task()))
     return lambda: store.settle(claim, Retried(HOUR))
 
 
 async def release(store: Store) -> Verb:
     await store.define(task())
-    claim = await store.take(run(task()))
+    claim = await store.claim_new(run(task()))
     return lambda: store.release(claim, started=True)
 
 
 async def pause_a_run(store: Store) -> Verb:
     await store.define(task())
-    claim = await store.take(run(task()))
+    claim = await store.claim_new(run(task()))
     return lambda: store.release(claim, HOUR)
 
 
 async def extend(store: Store) -> Verb:
     await store.define(task())
-    claim = await store.take(run(task()))
-    return lambda: store.alive(claim, TTL)
+    claim = await store.claim_new(run(task()))
+    return lambda: store.extend_one(claim, TTL)
 
 
 async def reap(store: Store) -> Verb:
     term = await store.lead()
     await store.define(exclusive())
-    claim = await store.take(run(exclusive(), "1"))
+    claim = await store.claim_new(run(exclusive(), "1"))
     await store.enqueue(run(exclusive(), "2"))
     await store.queue.cancel([(key(), claim.run.id)])
     await store.define(task("other"))
-    await store.take(run(task("other")))
+    await store.claim_new(run(task("other")))
     await store.advance(TTL)
     return lambda: store.reap(term, TTL)
 
@@ -122,8 +122,8 @@ async def cancel(store: Store) -> Verb:
     of = task()
     await store.define(of)
     await store.define(exclusive("exclusive"))
-    assert await store.settle(await store.take(run(of, "waits")), Retried(HOUR))
-    running = await store.take(run(of, "running"))
+    assert await store.settle(await store.claim_new(run(of, "waits")), Retried(HOUR))
+    running = await store.claim_new(run(of, "running"))
     held = runs(exclusive("exclusive"), 3)
     await store.enqueue(*held)
     unwanted = [(of.key, run(of, "waits").id), (of.key, running.run.id), *((one.task, one.id) for one in held[:2])]
@@ -132,7 +132,7 @@ async def cancel(store: Store) -> Verb:
 
 async def promote(store: Store) -> Verb:
     await store.define(task())
-    claims = [await store.take(one) for one in runs(task(), 2)]
+    claims = [await store.claim_new(one) for one in runs(task(), 2)]
     await store.settle(claims[0], Retried(HOUR))
     await store.release(claims[1], HOUR)
     return lambda: store.queue.promote([key()])
@@ -140,7 +140,7 @@ async def promote(store: Store) -> Verb:
 
 async def claim(store: Store) -> Verb:
     await store.define(task())
-    await store.settle(await store.take(run(task(), "1")), Retried(MINUTE))
+    await store.settle(await store.claim_new(run(task(), "1")), Retried(MINUTE))
     await store.enqueue(run(task(), "2"))
     await store.advance(MINUTE)
     return lambda: store.queue.claim(WORKER, 10, NOTHING, known=())
@@ -150,16 +150,16 @@ async def commit(store: Store) -> Verb:
     of, term = task(), await store.lead()
     version = await store.define(of, PAST)
     fires = [of.run_of_slot(slot, version) for slot in (PAST, PAST + MINUTE)]
-    made = decision(of, version, PAST, fire=fires, skips=[skipped(PAST)], then=PAST + HOUR)
-    return lambda: store.kept(term, made)
+    made = decision(of, version, PAST, dispatch=fires, skips=[skipped(PAST)], then=PAST + HOUR)
+    return lambda: store.commit_one(term, made)
 
 
 async def commit_and_hold(store: Store) -> Verb:
     of, term = exclusive(), await store.lead()
     version = await store.define(of, PAST)
-    await store.take(run(of))
+    await store.claim_new(run(of))
     made = decision(of, version, PAST, hold=of.run_of_slot(PAST, version), then=PAST + HOUR)
-    return lambda: store.kept(term, made)
+    return lambda: store.commit_one(term, made)
 
 
 async def put(store: Store) -> Verb:
@@ -183,7 +183,7 @@ async def retire(store: Store) -> Verb:
 async def remove(store: Store) -> Verb:
     of = exclusive()
     await store.define(of)
-    await store.settle(await store.take(run(of, "1")), Retried(HOUR))
+    await store.settle(await store.claim_new(run(of, "1")), Retried(HOUR))
     await store.enqueue(run(of, "2"))
     await store.define(task("other"))
     await store.enqueue(*runs(task("other"), 3))
@@ -203,7 +203,7 @@ async def resume(store: Store) -> Verb:
 
 async def clear(store: Store) -> Verb:
     await store.define(task())
-    await store.settle(await store.take(run(task())))
+    await store.settle(await store.claim_new(run(task())))
     return lambda: store.history.clear([key()])
 
 
@@ -286,8 +286,8 @@ async def test_a_look_at_what_was_deleted_that_stopped_half_way_is_taken_again(
             term = await store.lead()
             for name in ("gone", "waits", "claimed"):
                 await store.define(exclusive(name))
-            await store.settle(await store.take(run(exclusive("waits"))), Retried(HOUR))
-            await store.take(run(exclusive("claimed")))
+            await store.settle(await store.claim_new(run(exclusive("waits"))), Retried(HOUR))
+            await store.claim_new(run(exclusive("claimed")))
             await store.enqueue(*runs(exclusive("gone"), 2))
             server.delete(moved.client.key("waiting"), moved.client.key("claims"))
             server.xtrim(moved.client.key("runs", "low"), maxlen=0)
@@ -312,7 +312,7 @@ async def test_a_script_that_stops_half_way_writes_one_line_of_history(
         store = Store(Harness(backend=moved.backend, advance=moved.advance))
         of, term = task(), await store.lead()
         await store.define(of)
-        claim = await store.take(run(of))
+        claim = await store.claim_new(run(of))
         if verb == "cancel":
             await store.release(claim, NOTHING)
 

@@ -82,10 +82,10 @@ async def workout(store: Store, worker: NodeId = WORKER, groups: tuple[str, ...]
         first, second = (low.run_of_slot(slot, versions[0]) for slot in slots[:2])
         fires = [high.run_of_slot(slot, versions[1]) for slot in slots]
         skips = [skipped(slots[2])]
-        assert await store.kept(
-            term, decision(low, versions[0], at, fire=[first], hold=second, skips=skips, then=at + HOUR)
+        assert await store.commit_one(
+            term, decision(low, versions[0], at, dispatch=[first], hold=second, skips=skips, then=at + HOUR)
         )
-        assert await store.kept(term, decision(high, versions[1], at, fire=fires, then=at + HOUR))
+        assert await store.commit_one(term, decision(high, versions[1], at, dispatch=fires, then=at + HOUR))
         claims = await store.claim(worker)
         await store.queue.extend(claims, TTL)
         await store.settle(claims[0], Retried(HOUR))
@@ -144,7 +144,7 @@ async def test_two_applications_in_one_database_never_meet(redis_url: str) -> No
 
 async def test_a_removed_task_leaves_nothing(look: Look) -> None:
     await look.store.define(task("other"))
-    await look.store.settle(await look.store.take(run(task("other"))))
+    await look.store.settle(await look.store.claim_new(run(task("other"))))
     await look.store.lead()
     before = look.names()
     await workout(look.store)
@@ -169,7 +169,7 @@ async def test_a_hundred_odd_names_share_nothing(look: Look) -> None:
     for number, of in enumerate(tasks):
         version = await store.define(of, at)
         skips = [skipped(at, count=number + 1, last=at, reason=SkipReason.OVERLAP)]
-        assert await store.kept(term, decision(of, version, at, skips=skips, then=at + HOUR))
+        assert await store.commit_one(term, decision(of, version, at, skips=skips, then=at + HOUR))
         await store.enqueue(run(of))
         if number % 2:
             await store.dispatch.pause([of.key])

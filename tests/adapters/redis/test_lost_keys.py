@@ -128,7 +128,7 @@ async def test_a_lost_definition_is_missing_for_everybody_and_comes_back_to_its_
 ) -> None:
     slot = await store.slot()
     versions = [await store.define(task(each), slot) for each in ("one", "two")]
-    claim = await store.take(run(task("one")))
+    claim = await store.claim_new(run(task("one")))
     server.delete(ours("task", encode_task(key("one"))))
     assert [view.key for view in (await store.history.snapshot()).tasks] == [key("two")]
     assert await store.settle(claim, Retried(HOUR))
@@ -166,7 +166,7 @@ async def test_the_agenda_that_is_lost_is_there_with_the_next_look(store: Store,
 
 async def test_what_is_left_of_a_lost_definition_can_be_removed(store: Store, server: redis.Redis) -> None:
     await store.define(exclusive())
-    await store.take(run(exclusive(), "1"))
+    await store.claim_new(run(exclusive(), "1"))
     await store.enqueue(run(exclusive(), "2"))
     server.delete(ours("task", encode_task(key())))
     assert await store.catalogue.remove([key()]) == {key()}
@@ -190,7 +190,7 @@ async def test_versions_increase_although_the_last_one_is_lost(store: Store, ser
 async def test_promoting_finds_what_waits_without_its_index(store: Store, server: redis.Redis) -> None:
     """The agenda finds it only for a task that is due."""
     await store.define(task())
-    claim = await store.take(run(task()))
+    claim = await store.claim_new(run(task()))
     assert await store.settle(claim, Retried(HOUR))
     server.delete(ours("waiting"))
     assert await store.queue.promote([key()]) == 1
@@ -200,7 +200,7 @@ async def test_promoting_finds_what_waits_without_its_index(store: Store, server
 
 async def test_of_a_lost_line_only_the_order_is_lost(store: Store, server: redis.Redis) -> None:
     await store.define(exclusive())
-    first = await store.take(run(exclusive()))
+    first = await store.claim_new(run(exclusive()))
     held = runs(exclusive(), 3, "held")
     await store.enqueue(*held)
     server.delete(ours("line", encode_task(key())))
@@ -251,7 +251,7 @@ async def test_runs_of_a_stream_that_is_gone_end_on_the_record(store: Store, ser
     of, other, claimed = exclusive(), task("other", priority=Priority.HIGH), task("claimed")
     for one in (of, other, claimed):
         await store.define(one)
-    claim = await store.take(run(claimed))
+    claim = await store.claim_new(run(claimed))
     await store.enqueue(run(of, "1"), run(of, "2"), run(other))
     server.delete(LOW)
     [untouched, following] = await store.claim()
@@ -273,13 +273,13 @@ async def test_many_runs_of_a_stream_that_is_gone_end_in_steps(store: Store, ser
     for _ in range(3):
         assert await store.reap(term, TTL) == ()
     assert await store.live(of.key) == ()
-    assert await store.settle(await store.take(run(of, "new")))
+    assert await store.settle(await store.claim_new(run(of, "new")))
 
 
 async def test_a_waiting_run_whose_body_is_gone_ends_on_the_record(store: Store, server: redis.Redis) -> None:
     of = exclusive()
     await store.define(of)
-    await store.settle(await store.take(run(of, "1")), Retried(HOUR))
+    await store.settle(await store.claim_new(run(of, "1")), Retried(HOUR))
     await store.enqueue(run(of, "2"))
     server.delete(ours("retry", encode_task(of.key)))
     await store.advance(HOUR)
@@ -294,7 +294,7 @@ async def test_a_waiting_run_whose_body_is_gone_ends_on_the_record(store: Store,
 async def test_a_claim_without_a_place_is_dropped(store: Store, server: redis.Redis) -> None:
     term = await store.lead()
     await store.define(task())
-    await store.take(run(task()))
+    await store.claim_new(run(task()))
     server.delete(ours("live", encode_task(key())))
     await store.advance(TTL)
     assert await store.reap(term, TTL) == ()
@@ -315,7 +315,7 @@ async def test_a_claimed_run_whose_body_is_gone_ends(store: Store, server: redis
     """Its worker may still say how it ended."""
     of, term = exclusive(), await store.lead()
     await store.define(of)
-    claim = await store.take(run(of, "1"))
+    claim = await store.claim_new(run(of, "1"))
     await store.enqueue(run(of, "2"))
     server.delete(ours("claimed", WORKER.value))
     if end == "reap":
@@ -336,9 +336,12 @@ async def test_heartbeats_that_are_lost_are_noted_again(store: Store, server: re
     """By a worker that lives, and of one that does not by the look that follows its death."""
     term = await store.lead()
     await store.define(task())
-    alive, silent = await store.take(run(task(), "1")), await store.take(run(task(), "2"), NodeId("silent"))
+    alive, silent = (
+        await store.claim_new(run(task(), "1")),
+        await store.claim_new(run(task(), "2"), NodeId("silent")),
+    )
     server.delete(ours("claims"))
-    assert await store.alive(alive, TTL)
+    assert await store.extend_one(alive, TTL)
     await store.history.snapshot()
     await store.advance(TTL)
     assert set(await store.reap(term, TTL)) == {alive, silent}

@@ -74,7 +74,7 @@ async def test_nothing_of_a_removed_task_can_be_had_before_it_is_swept(moved: Mo
     await removed_without_a_sweep(moved)
     assert [view.key for view in (await store.history.snapshot()).tasks] == [OTHER.key]
     assert [due.key for due in (await store.dispatch.agenda(10)).due] == [OTHER.key]
-    assert not await store.alive(mine, TTL)
+    assert not await store.extend_one(mine, TTL)
     assert not await store.settle(mine)
     assert not await store.release(mine)
     assert await store.queue.cancel([(OF.key, queued[0].id)]) == (Cancelling.NOT_LIVE,)

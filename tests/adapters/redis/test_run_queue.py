@@ -80,7 +80,7 @@ async def test_one_run_wakes_one_worker(store: Store, server: redis.Redis) -> No
 async def test_a_retry_wakes_a_worker_at_its_instant(store: Store, server: redis.Redis) -> None:
     """The worker blocked before anything waited, so it cannot know the instant; whoever settled does."""
     await store.define(task())
-    claims = [await store.take(run(task(), name)) for name in "ab"]
+    claims = [await store.claim_new(run(task(), name)) for name in "ab"]
     waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
     await waits(server)
     began = time.monotonic()
@@ -102,7 +102,7 @@ async def test_what_waits_already_ends_the_wait_of_a_worker(redis_url: str, stor
     await store.define(task())
     async with open_moved(redis_url) as gone:
         other = Store(Harness(backend=gone.backend, advance=gone.advance))
-        await other.settle(await other.take(run(task())), Retried(timedelta(milliseconds=300)))
+        await other.settle(await other.claim_new(run(task())), Retried(timedelta(milliseconds=300)))
     async with asyncio.timeout(10):
         [claim] = await store.queue.claim(WORKER, 10, HOUR)
     assert claim.attempt == 2
@@ -170,7 +170,7 @@ async def test_what_a_newer_release_says_of_a_run_stays_with_it(store: Store, se
     """Behind the words that this one knows."""
     term = await store.lead()
     await store.define(task())
-    claim = await store.take(run(task()))
+    claim = await store.claim_new(run(task()))
     live, name = "{tests}:live:group/task", encode_run_id(claim.run.id)
     place = server.hget(live, name)
     assert isinstance(place, str)
@@ -198,7 +198,7 @@ async def test_lines_of_the_store_read_like_those_of_a_worker(store: Store) -> N
     of = exclusive()
     term = await store.lead()
     await store.define(of)
-    claim = await store.take(run(of), odd)
+    claim = await store.claim_new(run(of), odd)
     await store.advance(2 * TTL)
     assert await store.reap(term, TTL) == (claim,)
     await store.queue.cancel([(of.key, claim.run.id)])
@@ -221,7 +221,7 @@ async def test_lines_of_the_store_read_like_those_of_a_worker(store: Store) -> N
 async def test_the_history_is_exactly_as_long_as_it_may_be(store: Store, server: redis.Redis) -> None:
     await store.define(task())
     for request in runs(task(), 25):
-        await store.settle(await store.take(request))
+        await store.settle(await store.claim_new(request))
     assert server.xlen("{tests}:history:group/task") == 10
     assert [line.run for line in await store.records(key())] == [one.id for one in runs(task(), 25)][:14:-1]
 

@@ -94,8 +94,8 @@ async def test_what_leads_to_a_run_is_made_again(moved: MovedRedis, store: Store
     for name in ("waits", "claimed", "held"):
         await store.define(exclusive(name))
     waits, claimed, held = (run(exclusive(name)) for name in ("waits", "claimed", "held"))
-    await store.settle(await store.take(waits), Retried(HOUR / 2))
-    claim = await store.take(claimed)
+    await store.settle(await store.claim_new(waits), Retried(HOUR / 2))
+    claim = await store.claim_new(claimed)
     await store.enqueue(run(exclusive("held"), "first"), held)
     server.delete(ours("waiting"), ours("claims"), ours("live", "group/held"))
     assert await store.reap(term, TTL) == ()
@@ -176,7 +176,7 @@ async def test_junk_among_what_waits_stops_no_claim(moved: MovedRedis, store: St
 async def test_junk_among_the_claims_stops_no_reaping(moved: MovedRedis, store: Store, server: Any) -> None:
     term = await store.lead()
     await store.define(task())
-    claim = await store.take(run(task()))
+    claim = await store.claim_new(run(task()))
     server.zadd(ours("claims"), {"junk": 0})
     server.hset(ours("claimed", WORKER.value), "junk", "junk")
     await store.advance(TTL)
@@ -227,7 +227,7 @@ async def test_a_version_that_is_none_is_no_task_until_it_is_written(store: Stor
     assert changes is not None
     assert changes.keys == {key("two")}
     version = await store.define(task("one"), slot)
-    assert await store.kept(term, decision(task("one"), version, slot, then=slot + HOUR))
+    assert await store.commit_one(term, decision(task("one"), version, slot, then=slot + HOUR))
 
 
 async def test_a_place_that_is_none_ends_its_run_and_holds_up_nothing(

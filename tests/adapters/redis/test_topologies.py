@@ -50,7 +50,7 @@ async def work(store: Store) -> None:
     async with asyncio.timeout(10):
         [claim] = await waiting
     await store.enqueue(run(of, "held"), run(high))
-    assert await store.alive(claim, TTL)
+    assert await store.extend_one(claim, TTL)
     assert await store.settle(claim)
     assert [one.run for one in await store.claim()] == [run(high), run(of, "held")]
     await store.notifier.wait(NOTHING)
@@ -166,8 +166,8 @@ async def test_a_slot_that_moves_to_another_node_is_a_pause(known: bool) -> None
         async with opened(settings) as store:
             of, term = task(), await store.lead()
             await store.define(of)
-            assert await store.settle(await store.take(run(of, "1")))
-            claim = await store.take(run(of, "2"))
+            assert await store.settle(await store.claim_new(run(of, "1")))
+            claim = await store.claim_new(run(of, "2"))
             before, keys = await store.state(), set(source.keys())
             await store.notifier.wait(NOTHING)  # what has rung already
             waiting = [
@@ -264,7 +264,7 @@ async def test_a_failover_is_a_pause(tmp_path: Path) -> None:
                 await asyncio.to_thread(primary.kill)
 
                 async def answers() -> bool:
-                    return bool(await store.alive(claim, HOUR))
+                    return bool(await store.extend_one(claim, HOUR))
 
                 await wait_until_async(answers, "the replica leads", 30, ignore=BackendUnavailable)
                 with suppress(BackendUnavailable):

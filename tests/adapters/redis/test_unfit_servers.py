@@ -65,7 +65,7 @@ async def test_a_server_that_begins_to_evict_is_noticed(
 
 async def test_a_full_server_is_unavailable_and_changes_nothing(own_redis_server: RedisServer, store: Store) -> None:
     await store.define(task())
-    claim = await store.take(run(task(), "1"))
+    claim = await store.claim_new(run(task(), "1"))
     with own_redis_server.client() as client:
         client.config_set("maxmemory", 1)
         before = contents(client)

@@ -131,7 +131,7 @@ async def test_a_reason_that_only_a_later_release_knows_is_not_counted(
 ) -> None:
     term, at = await store.lead(), await store.slot(-HOUR)
     version = await store.define(task(), at)
-    assert await store.kept(term, decision(task(), version, at, skips=[skipped(at)], then=at + 2 * HOUR))
+    assert await store.commit_one(term, decision(task(), version, at, skips=[skipped(at)], then=at + 2 * HOUR))
     server.hset(TASK, "skipped:weather", 7)
     for _ in range(2):
         assert (await store.view(key())).skipped == {SkipReason.CATCH_UP: 1}
@@ -147,9 +147,9 @@ async def test_a_line_of_history_beside_ours(moved: MovedRedis, store: Store, se
     version = await store.define(task(), at)
     for number in range(3):
         made = decision(task(), version, at, skips=[skipped(at)], then=at + timedelta(seconds=1))
-        assert await store.kept(term, made)
+        assert await store.commit_one(term, made)
         at += timedelta(seconds=1)
-        await store.settle(await store.take(run(task(), f"{number}")))
+        await store.settle(await store.claim_new(run(task(), f"{number}")))
     for name in ("history", "skips"):
         stream = f"{{tests}}:{name}:group/task"
         [(_, first), (_, second), (_, third)] = server.xrange(stream)
@@ -174,7 +174,7 @@ async def test_a_run_beside_ours(moved: MovedRedis, store: Store, server: Any, s
     await store.define(others)
     theirs = run(of, "theirs")
     if place == "held":
-        first = await store.take(run(of, "first"))
+        first = await store.claim_new(run(of, "first"))
         await store.enqueue(theirs)
         priority, slot, body = server.hgetall("{tests}:held:group/task")[encode_run_id(theirs.id).encode()].split(
             b" ", 2
@@ -253,10 +253,10 @@ async def everything(store: Store, worker: NodeId, name: str) -> None:
     """Something of each format: a presence, a definition, a queued run, a retry, a held run, lines and skips."""
     of, term, at = exclusive(name), await store.lead(worker), await store.slot(-HOUR)
     version = await store.define(of, at)
-    assert await store.kept(term, decision(of, version, at, skips=[skipped(at)], then=at + 2 * HOUR))
+    assert await store.commit_one(term, decision(of, version, at, skips=[skipped(at)], then=at + 2 * HOUR))
     await store.membership.announce(replace(presence(worker.value), tasks=frozenset({of.key})), HOUR)
-    assert await store.settle(await store.take(run(of, "ends"), worker), Exhausted())
-    assert await store.settle(await store.take(run(of, "fails"), worker), Retried(HOUR))
+    assert await store.settle(await store.claim_new(run(of, "ends"), worker), Exhausted())
+    assert await store.settle(await store.claim_new(run(of, "fails"), worker), Retried(HOUR))
     await store.enqueue(run(of, "held"))
     assert await store.leadership.resign(term)
 

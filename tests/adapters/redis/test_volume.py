@@ -102,12 +102,12 @@ async def test_who_comes_after_many_held_runs_costs_what_he_always_does(store: S
 
 async def test_a_retry_is_promoted_without_a_look_at_what_is_queued(store: Store, server: redis.Redis) -> None:
     await store.define(task("other"))
-    assert await store.settle(await store.take(run(task("other"))), Retried(HOUR))
+    assert await store.settle(await store.claim_new(run(task("other"))), Retried(HOUR))
     costs: list[int] = []
     for name, queued in (("few", 3), ("many", MANY)):
         of = task(name)
         await store.define(of)
-        claim = await store.take(run(of, "waits"))
+        claim = await store.claim_new(run(of, "waits"))
         await store.enqueue(*runs(of, queued))
         assert await store.settle(claim, Retried(HOUR))
         assert await store.queue.promote([of.key]) == 1
@@ -193,11 +193,11 @@ async def test_a_task_with_many_runs_is_removed_as_fast_as_one_with_few(
 async def test_whoever_keeps_what_he_holds_does_not_queue_behind_those_who_look(store: Store) -> None:
     for of in map(task, map(str, range(10))):
         await store.define(of)
-    term, claim = await store.lead(), await store.take(run(task("0")))
+    term, claim = await store.lead(), await store.claim_new(run(task("0")))
     looking = [asyncio.ensure_future(store.history.snapshot()) for _ in range(200)]
     await asyncio.sleep(0)
     assert await store.leadership.renew(term, HOUR)
-    assert await store.alive(claim, HOUR)
+    assert await store.extend_one(claim, HOUR)
     assert await store.settle(claim)
     assert sum(look.done() for look in looking) < len(looking) / 2
     await asyncio.wait(looking)
@@ -256,7 +256,7 @@ async def test_the_page_says_how_much_memory_is_needed(store: Store, server: red
     said = [int(number.replace(",", "")) for number in numbers]
     of, at, kept = task("task number 0"), await store.slot(HOUR), Retention().runs
     await store.define(of)
-    await store.settle(await store.take(run(of)))
+    await store.settle(await store.claim_new(run(of)))
     tasks = [definition(task(f"task number {number}"), slot=at) for number in range(1, MANY + 1)]
     large = [run(of, f"{number}", kwargs=f'{{"text":"{"x" * 10_000}"}}') for number in range(50)]
     found = [

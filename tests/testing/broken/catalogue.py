@@ -94,7 +94,7 @@ class _PoliciesNotCompared(MemoryCatalogue):
 
 
 class _NewPlanNewRow(MemoryCatalogue):
-    """A new plan begins with what a new row begins with."""
+    """A new next slot begins with what a new row begins with."""
 
     def _put(self, definition: DefinitionWrite) -> int | Conflict:
         entry = self._state.entries.get(definition.definition.key)
@@ -130,9 +130,9 @@ class _WritesWholeRows(MemoryCatalogue):
             entry = self._state.entries.get(definition.definition.key)
             if entry is None or definition.definition.key not in rows or isinstance(answer, Conflict):
                 continue
-            plan, entry.paused, entry.resumed_at = rows[definition.definition.key]
+            next_slot, entry.paused, entry.resumed_at = rows[definition.definition.key]
             if not definition.replan:
-                entry.next_slot = plan
+                entry.next_slot = next_slot
         return answers
 
 
@@ -256,13 +256,13 @@ BROKEN = (
         open_harness=memory(catalogue=_PoliciesNotCompared),
     ),
     BrokenStore(
-        mistake="a new plan forgets when the last pause ended",
+        mistake="a replan forgets when the last pause ended",
         law="catalogue 4",
         killed_by="test_a_change_keeps_what_waits_and_what_somebody_wants",
         open_harness=memory(catalogue=_NewPlanNewRow),
     ),
     BrokenStore(
-        mistake="a new plan forgets who wants a run cancelled",
+        mistake="a replan forgets who wants a run cancelled",
         law="catalogue 4",
         killed_by="test_a_change_keeps_what_waits_and_what_somebody_wants",
         open_harness=memory(catalogue=_NewPlanForgetsWishes),

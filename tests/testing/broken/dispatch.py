@@ -17,21 +17,21 @@ from tests.testing.broken.making import BrokenStore, memory, round_trip, silence
 
 class _PauseWritesRows(MemoryDispatch):
     async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        plans = {key: entry.next_slot for key in keys if (entry := self._state.entries.get(key))}
+        next_slots = {key: entry.next_slot for key in keys if (entry := self._state.entries.get(key))}
         await round_trip()
-        for key, plan in plans.items():
+        for key, next_slot in next_slots.items():
             if key in self._state.entries:
-                self._state.entries[key].next_slot = plan
+                self._state.entries[key].next_slot = next_slot
         return await super().pause(keys)
 
 
 class _ResumptionWritesRows(MemoryDispatch):
     async def resume(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        plans = {key: entry.next_slot for key in keys if (entry := self._state.entries.get(key))}
+        next_slots = {key: entry.next_slot for key in keys if (entry := self._state.entries.get(key))}
         await round_trip()
-        for key, plan in plans.items():
+        for key, next_slot in next_slots.items():
             if key in self._state.entries:
-                self._state.entries[key].next_slot = plan
+                self._state.entries[key].next_slot = next_slot
         return await super().resume(keys)
 
 
@@ -158,13 +158,13 @@ class _EnqueuesAmid(MemoryRunQueue):
 
 BROKEN = (
     BrokenStore(
-        mistake="a pause writes back a plan that has moved",
+        mistake="a pause writes back a next slot that has moved",
         law="dispatch 9",
         killed_by="test_a_pause_or_its_end_undoes_no_other_change",
         open_harness=memory(dispatch=_PauseWritesRows),
     ),
     BrokenStore(
-        mistake="a resumption writes back a plan that has moved",
+        mistake="a resumption writes back a next slot that has moved",
         law="dispatch 9",
         killed_by="test_a_pause_or_its_end_undoes_no_other_change",
         open_harness=memory(dispatch=_ResumptionWritesRows),

@@ -84,9 +84,9 @@ class _ClearsWholeRows(MemoryHistory):
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         rows = {key: (entry.next_slot, entry.paused) for key in keys if (entry := self._state.entries.get(key))}
         await round_trip()
-        for key, (plan, paused) in rows.items():
+        for key, (next_slot, paused) in rows.items():
             if key in self._state.entries:
-                self._state.entries[key].next_slot, self._state.entries[key].paused = plan, paused
+                self._state.entries[key].next_slot, self._state.entries[key].paused = next_slot, paused
         return await super().clear(keys)
 
 

@@ -33,11 +33,11 @@ from task_manager_core.testing.conformance.factories import (
 )
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.sequences import (
-    OPENING,
     REPEATABLE,
-    Player,
+    SETUP_STEPS,
+    StepRunner,
     assert_conserved,
-    chosen,
+    random_steps,
 )
 from task_manager_core.testing.conformance.store import Store
 
@@ -100,7 +100,7 @@ class BackendLaws(Contract):
                 assert await store.dispatch.pause([of.key]) == {of.key}
             if number % 5 == 0:
                 skips = [skipped(slot, count=number + 1)]
-                assert await store.kept(term, decision(of, version, slot, skips=skips, then=slot + 2 * HOUR))
+                assert await store.commit_one(term, decision(of, version, slot, skips=skips, then=slot + 2 * HOUR))
         await store.catalogue.remove([of.key for of in tasks[6::7]])
 
         views = {view.key: view for view in (await store.history.snapshot()).tasks}
@@ -167,7 +167,7 @@ class BackendLaws(Contract):
             assert (await store.history.snapshot()).now.microsecond % 1000 == 0
             await store.dispatch.pause([key()])
             await store.dispatch.resume([key()])
-            await store.settle(await store.take(run(task(), f"{number}")), Retried(ODD))
+            await store.settle(await store.claim_new(run(task(), f"{number}")), Retried(ODD))
             view = await store.view(key())
             assert await store.queue.cancel([(key(), run(task(), f"{number}").id)]) == (Cancelling.CANCELLED,)
             line = (await store.records(key()))[0]
@@ -179,9 +179,9 @@ class BackendLaws(Contract):
     @pytest.mark.parametrize("seed", range(12))
     async def test_every_live_run_is_in_exactly_one_place_whatever_happens(self, store: Store, seed: int) -> None:
         """Every live run is in exactly one place: held, queued, running or waiting."""
-        player = Player(store, await store.slot(), settable=store.settable)
-        for step in (*OPENING, *chosen(Decider(seed), 80)):
-            await player.play(step)
+        player = StepRunner(store, await store.slot(), settable=store.settable)
+        for step in (*SETUP_STEPS, *random_steps(Decider(seed), 80)):
+            await player.run_step(step)
             assert_conserved(await store.history.snapshot())
 
         live = [live.run for view in (await store.history.snapshot()).tasks for live in view.live]
@@ -193,9 +193,9 @@ class BackendLaws(Contract):
     async def test_asking_again_changes_nothing_more(self, store: Store, seed: int) -> None:
         """A verb that was answered may be asked again with the same arguments, and changes nothing more; only a claim
         gives more."""
-        player = Player(store, await store.slot(), settable=store.settable)
-        for step in (*OPENING, *chosen(Decider(seed), 60)):
-            ask = await player.call(step)
+        player = StepRunner(store, await store.slot(), settable=store.settable)
+        for step in (*SETUP_STEPS, *random_steps(Decider(seed), 60)):
+            ask = await player.prepare(step)
             await ask()
             if step.verb in REPEATABLE:
                 before = await store.state()
@@ -207,7 +207,7 @@ class BackendLaws(Contract):
         """What does not exist is left out of the answer and changes nothing, and so does an empty batch."""
         known, unknown, term = task(), task("unknown"), await store.lead()
         version, slot = await store.define(known, await store.slot(-MINUTE)), await store.slot(-MINUTE)
-        claim = await store.take(run(known))
+        claim = await store.claim_new(run(known))
         over = replace(claim, run=run(unknown), token=claim.token + 1)
         before = await store.state()
 

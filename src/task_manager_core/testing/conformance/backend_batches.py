@@ -38,7 +38,7 @@ MANY = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crowd:
+class ManyTasks:
     """Many tasks, a due slot for each, and a run of each that one worker has claimed."""
 
     store: Store
@@ -48,7 +48,7 @@ class Crowd:
     claims: Sequence[Claim]
 
     @classmethod
-    async def given(cls, store: Store) -> Crowd:
+    async def create(cls, store: Store) -> ManyTasks:
         term, slot = await store.lead(), await store.slot(-MINUTE)
         tasks = [task(f"task {number:03}") for number in range(MANY)]
         versions = await store.catalogue.put([definition(of, slot=slot) for of in tasks])
@@ -73,7 +73,7 @@ class BackendBatches(Contract):
     @law("backend", 5)
     async def test_every_item_of_a_large_batch_is_judged(self, store: Store) -> None:
         """Every item of a batch is judged on its own, however many there are; one that is named twice counts once."""
-        crowd = await Crowd.given(store)
+        crowd = await ManyTasks.create(store)
         keys = frozenset(of.key for of in crowd.tasks)
 
         await store.advance(TTL - 10 * SECOND)
@@ -99,7 +99,7 @@ class BackendBatches(Contract):
 
     @law("backend", 5)
     async def test_many_claims_are_settled_at_once(self, store: Store) -> None:
-        crowd = await Crowd.given(store)
+        crowd = await ManyTasks.create(store)
         settled = [settlement(claim, Retried(HOUR)) for claim in crowd.claims]
         assert await store.queue.settle(settled) == frozenset()
         assert await crowd.states() == [RunState.WAITING] * MANY
@@ -108,7 +108,7 @@ class BackendBatches(Contract):
 
     @law("backend", 5)
     async def test_many_runs_are_reaped_and_cancelled_at_once(self, store: Store) -> None:
-        crowd = await Crowd.given(store)
+        crowd = await ManyTasks.create(store)
         wanted = [(one.task, one.id) for one in crowd.runs]
         assert await store.queue.cancel(wanted) == (Cancelling.REQUESTED,) * MANY
         assert (await store.queue.extend(crowd.claims, TTL)).cancelling == frozenset(crowd.claims)
@@ -138,15 +138,15 @@ class BackendBatches(Contract):
     @law("backend", 5)
     async def test_a_decision_that_a_batch_holds_twice_is_kept_once(self, store: Store) -> None:
         slot, term = await store.slot(-MINUTE), await store.lead()
-        for of in (task("fire"), exclusive("hold"), task("skip")):
+        for of in (task("dispatch"), exclusive("hold"), task("skip")):
             version = await store.define(of, slot)
             chosen = {
-                "fire": decision(of, version, slot, fire=[of.run_of_slot(slot, version)], then=slot + HOUR),
+                "dispatch": decision(of, version, slot, dispatch=[of.run_of_slot(slot, version)], then=slot + HOUR),
                 "hold": decision(
                     of,
                     version,
                     slot,
-                    fire=[of.run_of_slot(slot, version)],
+                    dispatch=[of.run_of_slot(slot, version)],
                     hold=of.run_of_slot(slot + SECOND, version),
                     then=slot + HOUR,
                 ),
@@ -154,7 +154,7 @@ class BackendBatches(Contract):
             }[of.key.name]
             assert await store.dispatch.commit(term, [chosen, chosen]) == (True, False), of.key
             view = await store.view(of.key)
-            assert len(view.live) == {"fire": 1, "hold": 2, "skip": 0}[of.key.name]
+            assert len(view.live) == {"dispatch": 1, "hold": 2, "skip": 0}[of.key.name]
             assert view.skipped == ({SkipReason.CATCH_UP: 1} if of.key.name == "skip" else {})
             assert len(await store.history.skips(of.key, 10)) == (of.key.name == "skip")
 
@@ -165,7 +165,7 @@ class BackendBatches(Contract):
         self, store: Store, verb: str, delay: timedelta
     ) -> None:
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         if verb == "settle":
             await store.queue.settle([settlement(claim, Retried(delay))] * 2)
         else:
@@ -182,7 +182,7 @@ class BackendBatches(Contract):
     async def test_of_two_outcomes_of_a_claim_in_a_batch_the_first_counts(self, store: Store) -> None:
         of = exclusive()
         await store.define(of)
-        claim = await store.take(run(of, "first"))
+        claim = await store.claim_new(run(of, "first"))
         await store.enqueue(run(of, "second"), run(of, "third"))
         await store.queue.settle([settlement(claim), settlement(claim, Retried(HOUR))])
         assert [line.status for line in await store.records(of.key)] == [AttemptStatus.SUCCEEDED]
@@ -194,7 +194,7 @@ class BackendBatches(Contract):
     @law("backend", 5)
     async def test_what_a_batch_names_twice_is_there_once(self, store: Store) -> None:
         await store.define(task("hasty"))
-        await store.settle(await store.take(run(task("hasty"))), Retried(HOUR))
+        await store.settle(await store.claim_new(run(task("hasty"))), Retried(HOUR))
         assert await store.queue.promote([key("hasty"), key("hasty")]) == 1
         claims = await store.claim()
         assert [claim.run for claim in claims] == [run(task("hasty"))]

@@ -43,13 +43,13 @@ from task_manager_core.testing.conformance.store import Store
 
 OTHER = NodeId("other")
 
-Ask = Callable[["Scene"], Awaitable[object]]
-"""Asks a verb; the answer is in a form that can be compared with that of another scene."""
+Ask = Callable[["TaskSetup"], Awaitable[object]]
+"""Asks a verb; the answer is in a form that can be compared with that of another setup."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """A task in a certain state, which no other task resembles but those of the same kind of scene.
+class TaskSetup:
+    """A task in a certain state, which no other task resembles but those of the same kind of setup.
 
     `claim` is held by a worker, `asked` is a run that nobody runs; both may be missing.
     """
@@ -77,14 +77,14 @@ class Scene:
         """Minutes: a store whose time runs by itself does not get that far."""
         return None if instant is None else (instant - self.slot) // MINUTE
 
-    def shown(self, claims: Collection[Claim]) -> object:
+    def comparable_claims(self, claims: Collection[Claim]) -> object:
         return sorted((self.name(one.run.id), one.attempt, one.failures, one.losses, one.worker) for one in claims)
 
-    def lived(self, live: LiveRun) -> object:
+    def comparable_run(self, live: LiveRun) -> object:
         place = live.state.value, str(live.worker), self.since(live.due_at), live.retrying, live.cancelling
         return self.name(live.run), live.attempt, live.failures, live.losses, place
 
-    def stood(self, snapshot: Snapshot) -> object:
+    def comparable_snapshot(self, snapshot: Snapshot) -> object:
         tasks = [
             (
                 view.version > self.version,
@@ -92,194 +92,198 @@ class Scene:
                 if view.next_slot is None
                 else (self.since(view.next_slot.slot), self.since(view.next_slot.due_at)),
                 (view.paused, view.resumed_at is not None, view.retired),
-                sorted(map(self.lived, view.live), key=str),
+                sorted(map(self.comparable_run, view.live), key=str),
                 dict(view.skipped),
             )
             for view in snapshot.tasks
         ]
         return tasks, snapshot.queued, snapshot.term == self.term
 
-    def planned(self, agenda: Agenda) -> object:
+    def comparable_agenda(self, agenda: Agenda) -> object:
         due = [
             (self.since(one.slot), one.paused, one.resumed_at is not None, (one.live, one.held, one.retrying))
             for one in agenda.due
         ]
         return due, self.since(agenda.next_due)
 
-    def learnt(self, changes: Changes | None) -> object:
+    def comparable_changes(self, changes: Changes | None) -> object:
         if changes is None:
             return None
         changed = [(stored.definition.description, stored.version > self.version) for stored in changes.changed]
         return changed, len(changes.keys), len(changes.removed), len(changes.retired)
 
-    async def looked(self) -> object:
+    async def observe(self) -> object:
         """All that the store shows of the task, and what can be done with it."""
         store, key = self.store, self.of.key
         seen = (
-            self.stood(await store.history.snapshot()),
-            self.planned(await store.dispatch.agenda(10)),
-            self.learnt(await store.catalogue.load(0)),
+            self.comparable_snapshot(await store.history.snapshot()),
+            self.comparable_agenda(await store.dispatch.agenda(10)),
+            self.comparable_changes(await store.catalogue.load(0)),
             [(self.name(line.run), line.attempt, line.status.value) for line in await store.records(key)],
             [(self.since(one.first), one.count, one.reason.value) for one in await store.history.skips(key, 10)],
             await _extend(self),
         )
         await store.queue.promote([key])
-        return *seen, self.shown(await store.claim(OTHER)), self.shown(await store.queue.claim(WORKER, 9, NOTHING, []))
+        return (
+            *seen,
+            self.comparable_claims(await store.claim(OTHER)),
+            self.comparable_claims(await store.queue.claim(WORKER, 9, NOTHING, [])),
+        )
 
 
-# -- scenes -----------------------------------------------------------------------------------------------------------
+# -- setups -----------------------------------------------------------------------------------------------------------
 
 _NUMBERS = count()
 
 
-async def _begun(store: Store, of: TaskDefinition) -> Scene:
+async def _common_setup(store: Store, of: TaskDefinition) -> TaskSetup:
     """A task with a due slot, a line, a skip, and a pause that has ended."""
     term, slot = await store.lead(), await store.slot(-MINUTE)
     lost = skipped(slot - HOUR, last=slot - 2 * MINUTE, count=59)
     [version] = await store.catalogue.put([definition(of, slot=slot, skips=[lost])])
     assert isinstance(version, int)
-    assert await store.settle(await store.take(run(of, "settled")))
+    assert await store.settle(await store.claim_new(run(of, "settled")))
     await store.dispatch.pause([of.key])
     await store.dispatch.resume([of.key])
     names = {run(of, request).id: request for request in ("running", "held", "retried", "queued", "new")}
     names[of.run_of_slot(slot, version).id] = "of the slot"
-    return Scene(store=store, term=term, of=of, version=version, slot=slot, names=names)
+    return TaskSetup(store=store, term=term, of=of, version=version, slot=slot, names=names)
 
 
-async def idle(store: Store) -> Scene:
+async def idle(store: Store) -> TaskSetup:
     """Nothing lives."""
-    return await _begun(store, exclusive(f"idle {next(_NUMBERS)}"))
+    return await _common_setup(store, exclusive(f"idle {next(_NUMBERS)}"))
 
 
-async def busy(store: Store) -> Scene:
+async def busy(store: Store) -> TaskSetup:
     """One exclusive run whose worker has been silent for long, and one that waits for it."""
-    scene = await _begun(store, exclusive(f"busy {next(_NUMBERS)}"))
-    claim, held = await store.take(run(scene.of, "running")), run(scene.of, "held")
+    setup = await _common_setup(store, exclusive(f"busy {next(_NUMBERS)}"))
+    claim, held = await store.claim_new(run(setup.of, "running")), run(setup.of, "held")
     await store.enqueue(held)
     await store.advance(2 * TTL)
-    return replace(scene, claim=claim, asked=held)
+    return replace(setup, claim=claim, asked=held)
 
 
-async def crowded(store: Store) -> Scene:
+async def crowded(store: Store) -> TaskSetup:
     """A retry waits, a run is queued, one runs, and the task is paused again."""
-    scene = await _begun(store, task(f"crowded {next(_NUMBERS)}"))
-    assert await store.settle(await store.take(run(scene.of, "retried")), Retried(HOUR))
-    claim, queued = await store.take(run(scene.of, "running")), run(scene.of, "queued")
+    setup = await _common_setup(store, task(f"crowded {next(_NUMBERS)}"))
+    assert await store.settle(await store.claim_new(run(setup.of, "retried")), Retried(HOUR))
+    claim, queued = await store.claim_new(run(setup.of, "running")), run(setup.of, "queued")
     await store.enqueue(queued)
-    await store.dispatch.pause([scene.of.key])
-    return replace(scene, claim=claim, asked=run(scene.of, "retried"))
+    await store.dispatch.pause([setup.of.key])
+    return replace(setup, claim=claim, asked=run(setup.of, "retried"))
 
 
 # -- verbs ------------------------------------------------------------------------------------------------------------
 
 
-async def _put(scene: Scene, *, replan: bool) -> object:
-    changed = replace(scene.of, description="replanned" if replan else "described")
+async def _put(setup: TaskSetup, *, replan: bool) -> object:
+    changed = replace(setup.of, description="replanned" if replan else "described")
     one = definition(
         changed,
-        expected=scene.version,
+        expected=setup.version,
         replan=replan,
-        slot=scene.slot + DAY,
-        skips=[skipped(scene.slot)] if replan else [],
+        slot=setup.slot + DAY,
+        skips=[skipped(setup.slot)] if replan else [],
     )
-    [answer] = await scene.store.catalogue.put([one])
-    return "conflict" if isinstance(answer, Conflict) else answer > scene.version
+    [answer] = await setup.store.catalogue.put([one])
+    return "conflict" if isinstance(answer, Conflict) else answer > setup.version
 
 
-async def _commit(scene: Scene, what: str) -> object:
-    of, version, slot = scene.of, scene.version, scene.slot
+async def _commit(setup: TaskSetup, what: str) -> object:
+    of, version, slot = setup.of, setup.version, setup.slot
     dispatched, then = of.run_of_slot(slot, version), slot + HOUR
     one = {
-        "fire": decision(of, version, slot, fire=[dispatched], then=then),
+        "dispatch": decision(of, version, slot, dispatch=[dispatched], then=then),
         "hold": decision(of, version, slot, hold=dispatched, then=then),
         "skip": decision(of, version, slot, skips=[skipped(slot)], then=then),
     }[what]
-    return await scene.store.dispatch.commit(scene.term, [one])
+    return await setup.store.dispatch.commit(setup.term, [one])
 
 
-async def _extend(scene: Scene) -> object:
-    extension = await scene.store.queue.extend(scene.claims, 10 * TTL)
+async def _extend(setup: TaskSetup) -> object:
+    extension = await setup.store.queue.extend(setup.claims, 10 * TTL)
     return len(extension.lost), len(extension.cancelling)
 
 
-async def _settle(scene: Scene, outcome: Outcome) -> object:
-    return len(await scene.store.queue.settle([settlement(claim, outcome) for claim in scene.claims]))
+async def _settle(setup: TaskSetup, outcome: Outcome) -> object:
+    return len(await setup.store.queue.settle([settlement(claim, outcome) for claim in setup.claims]))
 
 
-async def _reap(scene: Scene) -> object:
-    reaped = await scene.store.queue.reap(scene.term, TTL, 10)
-    return reaped if isinstance(reaped, Fenced) else scene.shown(reaped)
+async def _reap(setup: TaskSetup) -> object:
+    reaped = await setup.store.queue.reap(setup.term, TTL, 10)
+    return reaped if isinstance(reaped, Fenced) else setup.comparable_claims(reaped)
 
 
-async def _retire(scene: Scene) -> object:
-    retired = await scene.store.catalogue.retire(scene.term, [scene.of.key])
+async def _retire(setup: TaskSetup) -> object:
+    retired = await setup.store.catalogue.retire(setup.term, [setup.of.key])
     return retired if isinstance(retired, Fenced) else len(retired)
 
 
-async def _cancel(scene: Scene, wanted: RunId | None) -> object:
-    return () if wanted is None else await scene.store.queue.cancel([(scene.of.key, wanted)])
+async def _cancel(setup: TaskSetup, wanted: RunId | None) -> object:
+    return () if wanted is None else await setup.store.queue.cancel([(setup.of.key, wanted)])
 
 
 async def _counted(answer: Awaitable[Collection[TaskKey]]) -> object:
     return len(await answer)
 
 
-async def _claimed(scene: Scene, worker: NodeId, known: Collection[Claim] | None) -> object:
-    return scene.shown(await scene.store.queue.claim(worker, 1, NOTHING, known))
+async def _claim(setup: TaskSetup, worker: NodeId, known: Collection[Claim] | None) -> object:
+    return setup.comparable_claims(await setup.store.queue.claim(worker, 1, NOTHING, known))
 
 
-async def _released(scene: Scene, *, later: bool) -> object:
-    return len(await scene.store.queue.release(scene.claims, HOUR if later else NOTHING, started=True))
+async def _release(setup: TaskSetup, *, later: bool) -> object:
+    return len(await setup.store.queue.release(setup.claims, HOUR if later else NOTHING, started=True))
 
 
-async def _looked_at(scene: Scene) -> object:
-    return scene.stood(await scene.store.history.snapshot())
+async def _snapshot(setup: TaskSetup) -> object:
+    return setup.comparable_snapshot(await setup.store.history.snapshot())
 
 
-async def _agenda_of(scene: Scene) -> object:
-    return scene.planned(await scene.store.dispatch.agenda(10))
+async def _agenda(setup: TaskSetup) -> object:
+    return setup.comparable_agenda(await setup.store.dispatch.agenda(10))
 
 
-async def _loaded(scene: Scene) -> object:
-    return scene.learnt(await scene.store.catalogue.load(scene.version))
+async def _load(setup: TaskSetup) -> object:
+    return setup.comparable_changes(await setup.store.catalogue.load(setup.version))
 
 
 VERBS: dict[str, Ask] = {
-    "describe": lambda scene: _put(scene, replan=False),
-    "replan": lambda scene: _put(scene, replan=True),
-    "remove": lambda scene: _counted(scene.store.catalogue.remove([scene.of.key])),
+    "describe": lambda setup: _put(setup, replan=False),
+    "replan": lambda setup: _put(setup, replan=True),
+    "remove": lambda setup: _counted(setup.store.catalogue.remove([setup.of.key])),
     "retire": _retire,
-    "pause": lambda scene: _counted(scene.store.dispatch.pause([scene.of.key])),
-    "resume": lambda scene: _counted(scene.store.dispatch.resume([scene.of.key])),
-    "clear": lambda scene: _counted(scene.store.history.clear([scene.of.key])),
-    "fire": lambda scene: _commit(scene, "fire"),
-    "hold": lambda scene: _commit(scene, "hold"),
-    "skip": lambda scene: _commit(scene, "skip"),
-    "enqueue": lambda scene: scene.store.enqueue(run(scene.of, "new")),
-    "claim": lambda scene: _claimed(scene, OTHER, None),
-    "reclaim": lambda scene: _claimed(scene, WORKER, []),
+    "pause": lambda setup: _counted(setup.store.dispatch.pause([setup.of.key])),
+    "resume": lambda setup: _counted(setup.store.dispatch.resume([setup.of.key])),
+    "clear": lambda setup: _counted(setup.store.history.clear([setup.of.key])),
+    "dispatch": lambda setup: _commit(setup, "dispatch"),
+    "hold": lambda setup: _commit(setup, "hold"),
+    "skip": lambda setup: _commit(setup, "skip"),
+    "enqueue": lambda setup: setup.store.enqueue(run(setup.of, "new")),
+    "claim": lambda setup: _claim(setup, OTHER, None),
+    "reclaim": lambda setup: _claim(setup, WORKER, []),
     "extend": _extend,
-    "settle": lambda scene: _settle(scene, Succeeded()),
-    "retry": lambda scene: _settle(scene, Retried(HOUR)),
-    "release": lambda scene: _released(scene, later=False),
-    "put off": lambda scene: _released(scene, later=True),
+    "settle": lambda setup: _settle(setup, Succeeded()),
+    "retry": lambda setup: _settle(setup, Retried(HOUR)),
+    "release": lambda setup: _release(setup, later=False),
+    "put off": lambda setup: _release(setup, later=True),
     "reap": _reap,
-    "cancel": lambda scene: _cancel(scene, None if scene.claim is None else scene.claim.run.id),
-    "cancel the other": lambda scene: _cancel(scene, None if scene.asked is None else scene.asked.id),
-    "promote": lambda scene: scene.store.queue.promote([scene.of.key]),
-    "resign": lambda scene: scene.store.leadership.resign(scene.term),
-    "look": _looked_at,
-    "read the agenda": _agenda_of,
-    "load": _loaded,
+    "cancel": lambda setup: _cancel(setup, None if setup.claim is None else setup.claim.run.id),
+    "cancel the other": lambda setup: _cancel(setup, None if setup.asked is None else setup.asked.id),
+    "promote": lambda setup: setup.store.queue.promote([setup.of.key]),
+    "resign": lambda setup: setup.store.leadership.resign(setup.term),
+    "look": _snapshot,
+    "read the agenda": _agenda,
+    "load": _load,
 }
 
 READS = frozenset({"look", "read the agenda", "load"})
 
-STAGED: dict[str, tuple[Callable[[Store], Awaitable[Scene]], tuple[str, ...]]] = {
+SETUPS: dict[str, tuple[Callable[[Store], Awaitable[TaskSetup]], tuple[str, ...]]] = {
     "idle": (
         idle,
         (
-            *("describe", "replan", "remove", "retire", "pause", "fire", "skip", "enqueue", "resign"),
+            *("describe", "replan", "remove", "retire", "pause", "dispatch", "skip", "enqueue", "resign"),
             *("read the agenda", "load"),
         ),
     ),
@@ -293,53 +297,53 @@ STAGED: dict[str, tuple[Callable[[Store], Awaitable[Scene]], tuple[str, ...]]] =
     "crowded": (
         crowded,
         (
-            *("describe", "replan", "remove", "resume", "clear", "fire", "enqueue", "claim", "extend", "retry"),
+            *("describe", "replan", "remove", "resume", "clear", "dispatch", "enqueue", "claim", "extend", "retry"),
             *("put off", "cancel", "cancel the other", "promote", "look", "read the agenda"),
         ),
     ),
 }
-"""How each scene begins, and the verbs that make a difference there."""
+"""How each setup begins, and the verbs that make a difference there."""
 
 
 class BackendPairs(Contract):
     @law("backend", 4)
-    @pytest.mark.parametrize(
-        ("scene", "first"), [(scene, verb) for scene, (_, verbs) in STAGED.items() for verb in verbs]
-    )
-    async def test_of_two_verbs_one_comes_before_the_other(self, store: Store, scene: str, first: str) -> None:
+    @pytest.mark.parametrize(("kind", "first"), [(kind, verb) for kind, (_, verbs) in SETUPS.items() for verb in verbs])
+    async def test_of_two_verbs_one_comes_before_the_other(self, store: Store, kind: str, first: str) -> None:
         """A verb is one step for each item of its batch: of two at the same time, one has its whole effect before the
         other."""
-        begin, verbs = STAGED[scene]
+        begin, verbs = SETUPS[kind]
         for second in verbs[verbs.index(first) :]:
             if {first, second} <= READS:
                 continue
             one, other = VERBS[first], VERBS[second]
-            orders = [await _played(begin, store, one, other)]
-            orders.append(_swapped(await _played(begin, store, other, one)))
+            orders = [await _run_in_order(begin, store, one, other)]
+            orders.append(_swapped(await _run_in_order(begin, store, other, one)))
             for swapped in (False, True)[: len({first, second})]:
-                for moment in store.moments():
-                    stage = await begin(store)
+                for offset in store.start_offsets():
+                    setup = await begin(store)
                     if swapped:
-                        answers = (await store.amid(other(stage), one(stage), moment))[::-1]
+                        answers = (await store.interleave(other(setup), one(setup), offset))[::-1]
                     else:
-                        answers = await store.amid(one(stage), other(stage), moment)
-                    found = (*answers, await stage.looked())
-                    await store.catalogue.remove([stage.of.key])
+                        answers = await store.interleave(one(setup), other(setup), offset)
+                    found = (*answers, await setup.observe())
+                    await store.catalogue.remove([setup.of.key])
                     began, came = (second, first) if swapped else (first, second)
-                    assert found in orders, f"{came} amid {began}, {moment}"
+                    assert found in orders, f"{came} amid {began}, {offset}"
 
 
-Played: TypeAlias = tuple[object, object, object]
+OrderResult: TypeAlias = tuple[object, object, object]
 
 
-async def _played(begin: Callable[[Store], Awaitable[Scene]], store: Store, first: Ask, second: Ask) -> Played:
+async def _run_in_order(
+    begin: Callable[[Store], Awaitable[TaskSetup]], store: Store, first: Ask, second: Ask
+) -> OrderResult:
     """The answers of one verb after the other, and what they leave."""
-    stage = await begin(store)
-    played = await first(stage), await second(stage), await stage.looked()
-    await store.catalogue.remove([stage.of.key])
+    setup = await begin(store)
+    played = await first(setup), await second(setup), await setup.observe()
+    await store.catalogue.remove([setup.of.key])
     return played
 
 
-def _swapped(played: Played) -> Played:
+def _swapped(played: OrderResult) -> OrderResult:
     first, second, left = played
     return second, first, left

@@ -95,7 +95,7 @@ class BackendUnreadable(Contract):
         requests = runs(task(), 3)
         for number, one in enumerate(requests):
             failure = Failure(type="Error", message=MARK if number == 1 else "plain", traceback="")
-            await store.queue.settle([settlement(await store.take(one), Exhausted(), failure=failure)])
+            await store.queue.settle([settlement(await store.claim_new(one), Exhausted(), failure=failure)])
         with a_later_release_wrote_the_marked():
             lines = [line.run for line in await store.records(key())]
         assert [line for line in lines if line != requests[1].id] == [requests[2].id, requests[0].id]

@@ -21,7 +21,7 @@ from task_manager_core.testing.conformance.factories import (
     definition,
     exclusive,
     key,
-    plan,
+    next_slot,
     run,
     skipped,
     task,
@@ -130,9 +130,9 @@ class CatalogueLaws(Contract):
         """A change of definition keeps pause, history and live runs."""
         of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
-        assert await store.kept(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
-        assert await store.settle(await store.take(run(of, "settled")))
-        claim = await store.take(run(of, "running"))
+        assert await store.commit_one(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
+        assert await store.settle(await store.claim_new(run(of, "settled")))
+        claim = await store.claim_new(run(of, "running"))
         assert await store.enqueue(run(of, "held")) == (Enqueued.HELD,)
         await store.dispatch.pause([of.key])
         before = await store.state()
@@ -141,7 +141,7 @@ class CatalogueLaws(Contract):
         newer = await written(store, definition(change, expected=version, slot=slot + DAY))
         after = await store.state()
         [view], [earlier] = after.tasks, before.tasks
-        assert (view.version, view.next_slot) == (newer, plan(slot + DAY))
+        assert (view.version, view.next_slot) == (newer, next_slot(slot + DAY))
         assert (view.paused, view.live, view.skipped) == (True, earlier.live, earlier.skipped)
         assert (after.records, after.skips) == (before.records, before.skips)
         assert await store.settle(claim)
@@ -165,7 +165,7 @@ class CatalogueLaws(Contract):
         for number, (replan, wanted, expected) in enumerate(steps):
             change = definition(task(description=f"{number}"), expected=version, slot=wanted, replan=replan)
             version = await written(store, change)
-            assert (await store.view(key())).next_slot == (None if expected is None else plan(expected)), number
+            assert (await store.view(key())).next_slot == (None if expected is None else next_slot(expected)), number
         assert (await store.view(key())).skipped == {}
 
         skips = [skipped(slot, last=slot + HOUR, count=61), skipped(slot + DAY, reason=SkipReason.DELETED)]
@@ -173,7 +173,7 @@ class CatalogueLaws(Contract):
         await written(store, change)
         view = await store.view(key())
         assert (view.next_slot, view.skipped) == (
-            plan(slot + 2 * DAY),
+            next_slot(slot + 2 * DAY),
             {SkipReason.CATCH_UP: 61, SkipReason.DELETED: 1},
         )
         assert await store.history.skips(key(), 10) == tuple(reversed(skips))
@@ -186,9 +186,9 @@ class CatalogueLaws(Contract):
         claims on its runs are lost."""
         of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
-        assert await store.kept(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
-        assert await store.settle(await store.take(run(of, "settled")))
-        claim = await store.take(run(of, "running"))
+        assert await store.commit_one(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
+        assert await store.settle(await store.claim_new(run(of, "settled")))
+        claim = await store.claim_new(run(of, "running"))
         assert await store.enqueue(run(of, "held")) == (Enqueued.HELD,)
         await store.dispatch.pause([of.key])
 
@@ -197,7 +197,7 @@ class CatalogueLaws(Contract):
         assert (await load(store)).keys == frozenset()
         assert await store.records(of.key) == ()
         assert await store.history.skips(of.key, 100) == ()
-        assert not await store.alive(claim, TTL)
+        assert not await store.extend_one(claim, TTL)
         assert not await store.settle(claim)
         assert not await store.release(claim)
         assert await store.queue.cancel([(of.key, claim.run.id)]) == (Cancelling.NOT_LIVE,)
@@ -298,7 +298,7 @@ class CatalogueLaws(Contract):
         slot, term = await store.slot(-MINUTE), await store.lead()
         version = await store.define(task(), slot)
         change = definition(task(description="new"), expected=version, slot=slot + DAY, skips=[skipped(slot)])
-        assert await store.kept(term, decision(task(), version, slot, skips=[skipped(slot)], then=slot + HOUR))
+        assert await store.commit_one(term, decision(task(), version, slot, skips=[skipped(slot)], then=slot + HOUR))
         before = await store.state()
         assert await store.catalogue.put([change]) == (Conflict(version),)
         assert await store.state() == before
@@ -306,7 +306,7 @@ class CatalogueLaws(Contract):
         slot += HOUR
         change = definition(task(description="new"), expected=version, slot=slot + DAY, skips=[skipped(slot)])
         assert await written(store, change) > version
-        assert (await store.view(key())).next_slot == plan(slot + DAY)
+        assert (await store.view(key())).next_slot == next_slot(slot + DAY)
         assert len(await store.history.skips(key(), 10)) == 2
 
     @law("catalogue", 12)
@@ -317,8 +317,8 @@ class CatalogueLaws(Contract):
         version = await store.define(task(), slot)
         change = definition(task(description="new"), expected=version, slot=slot)
         await store.advance(MINUTE)
-        fired = decision(task(), version, slot, fire=[task().run_of_slot(slot, version)], then=slot + HOUR)
-        assert await store.kept(term, fired)
+        fired = decision(task(), version, slot, dispatch=[task().run_of_slot(slot, version)], then=slot + HOUR)
+        assert await store.commit_one(term, fired)
         before = await store.state()
         assert await store.catalogue.put([change]) == (Conflict(version),)
         assert await store.state() == before
@@ -333,8 +333,8 @@ class CatalogueLaws(Contract):
         version = await store.define(of, slot - HOUR)
         assert (await store.view(key())).decided is None
         fires = [of.run_of_slot(slot - HOUR + number * MINUTE, version) for number in range(3)]
-        decided = decision(of, version, slot - HOUR, fire=fires, skips=[skipped(slot - MINUTE)], then=slot + MINUTE)
-        assert await store.kept(term, decided)
+        decided = decision(of, version, slot - HOUR, dispatch=fires, skips=[skipped(slot - MINUTE)], then=slot + MINUTE)
+        assert await store.commit_one(term, decided)
         assert (await store.view(key())).decided == slot - MINUTE
         await store.set_back(30 * MINUTE)
         before = await store.state()

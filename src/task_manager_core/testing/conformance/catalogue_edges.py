@@ -29,7 +29,7 @@ from task_manager_core.testing.conformance.factories import (
     definition,
     exclusive,
     key,
-    plan,
+    next_slot,
     run,
     skipped,
     task,
@@ -91,9 +91,9 @@ class CatalogueEdges(Contract):
     async def test_a_change_keeps_what_waits_and_what_somebody_wants(self, store: Store, *, replan: bool) -> None:
         of, slot = task(), await store.slot(-MINUTE)
         version = await store.define(of, slot)
-        await store.settle(await store.take(run(of, "retried")), Retried(HOUR))
-        await store.release(await store.take(run(of, "released")), HOUR)
-        claim = await store.take(run(of, "unwanted"))
+        await store.settle(await store.claim_new(run(of, "retried")), Retried(HOUR))
+        await store.release(await store.claim_new(run(of, "released")), HOUR)
+        claim = await store.claim_new(run(of, "unwanted"))
         await store.enqueue(run(of, "queued"), run(exclusive(), "held"))
         await store.queue.cancel([(of.key, claim.run.id)])
         await store.dispatch.pause([of.key])
@@ -105,7 +105,7 @@ class CatalogueEdges(Contract):
         newer = await written(store, definition(changed, expected=version, slot=then, replan=replan))
         after = await store.state()
         [view], [earlier] = after.tasks, before.tasks
-        assert view == replace(earlier, version=newer, next_slot=plan(then))
+        assert view == replace(earlier, version=newer, next_slot=next_slot(then))
         assert replace(after, tasks=before.tasks) == before
         assert (await store.queue.extend([claim], TTL)).cancelling == {claim}
         for request in ("retried", "released", "unwanted", "queued"):
@@ -131,9 +131,9 @@ class CatalogueEdges(Contract):
     async def test_queued_waiting_and_unreaped_runs_of_a_removed_task_are_gone(self, store: Store) -> None:
         of, term = task(), await store.lead()
         await store.define(of)
-        await store.settle(await store.take(run(of, "retried")), Retried(HOUR))
-        await store.release(await store.take(run(of, "released")), HOUR)
-        await store.take(run(of, "silent"))
+        await store.settle(await store.claim_new(run(of, "retried")), Retried(HOUR))
+        await store.release(await store.claim_new(run(of, "released")), HOUR)
+        await store.claim_new(run(of, "silent"))
         await store.enqueue(run(of, "queued"))
         assert await store.catalogue.remove([of.key]) == {of.key}
         assert await store.catalogue.remove([of.key]) == frozenset()
@@ -147,7 +147,7 @@ class CatalogueEdges(Contract):
     async def test_removal_leaves_the_other_tasks_alone(self, store: Store) -> None:
         await store.define(task("a"))
         await store.define(task("b"))
-        claim = await store.take(run(task("b"), "running"))
+        claim = await store.claim_new(run(task("b"), "running"))
         await store.enqueue(run(task("b"), "queued"), run(task("a"), "queued"))
         await store.catalogue.remove([key("a")])
         assert [claimed.run for claimed in await store.claim()] == [run(task("b"), "queued")]
@@ -227,9 +227,9 @@ class CatalogueEdges(Contract):
     async def test_a_task_that_goes_and_comes_back_has_kept_everything(self, store: Store, *, paused: bool) -> None:
         of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
-        assert await store.kept(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
-        assert await store.settle(await store.take(run(of, "settled")))
-        claim = await store.take(run(of, "retried"))
+        assert await store.commit_one(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
+        assert await store.settle(await store.claim_new(run(of, "settled")))
+        claim = await store.claim_new(run(of, "retried"))
         assert await store.settle(claim, Retried(DAY))
         await store.enqueue(run(of, "held"))
         await store.dispatch.pause([of.key])
@@ -271,7 +271,7 @@ class CatalogueEdges(Contract):
         lost = skipped(slot - HOUR, last=slot - MINUTE, count=60, reason=SkipReason.STORE_LOST)
         assert await written(store, definition(task(), slot=slot + HOUR, skips=[lost])) > 0
         view = await store.view(key())
-        assert (view.next_slot, view.skipped) == (plan(slot + HOUR), {SkipReason.STORE_LOST: 60})
+        assert (view.next_slot, view.skipped) == (next_slot(slot + HOUR), {SkipReason.STORE_LOST: 60})
         assert await store.history.skips(key(), 10) == (lost,)
 
     @law("catalogue", 12)
@@ -281,10 +281,10 @@ class CatalogueEdges(Contract):
         await store.advance(HOUR)
         late = definition(task(description="new"), expected=version, slot=slot, jitter=HOUR)
         assert await store.catalogue.put([late]) == (Conflict(version),)
-        assert (await store.view(key())).next_slot == plan(slot)
+        assert (await store.view(key())).next_slot == next_slot(slot)
         in_time = definition(task(description="new"), expected=version, slot=slot + HOUR, jitter=MINUTE + ODD)
         assert await written(store, in_time) > version
-        assert (await store.view(key())).next_slot == plan(slot + HOUR, MINUTE + ODD)
+        assert (await store.view(key())).next_slot == next_slot(slot + HOUR, MINUTE + ODD)
 
     @law("catalogue", 11)
     async def test_a_schedule_that_has_ended_has_no_slots_to_give_up(self, store: Store) -> None:

@@ -25,7 +25,7 @@ from task_manager_core.testing.conformance.factories import (
     definition,
     exclusive,
     key,
-    plan,
+    next_slot,
     run,
     skipped,
     task,
@@ -42,7 +42,7 @@ class Due:
         self.then = slot + HOUR
         self.run = of.run_of_slot(slot, version)
         self.skip = decision(of, version, slot, skips=[skipped(slot)], then=self.then)
-        self.fire = decision(of, version, slot, fire=[self.run], then=self.then)
+        self.dispatch = decision(of, version, slot, dispatch=[self.run], then=self.then)
         self.hold = decision(of, version, slot, hold=self.run, then=self.then)
 
     @classmethod
@@ -51,7 +51,7 @@ class Due:
         return cls(store, of, await store.define(of, slot), slot, term)
 
 
-class ScheduleLaws(Contract):
+class DispatchLaws(Contract):
     @law("dispatch", 1)
     async def test_the_agenda_shows_what_is_due(self, store: Store) -> None:
         """The agenda shows tasks whose next slot is due by the store's time, the earliest first, at most `limit` after
@@ -97,20 +97,20 @@ class ScheduleLaws(Contract):
         skips = [skipped(slots[2], last=slots[3], count=2, reason=SkipReason.OVERLAP)]
 
         async def whole(version: int, slot: datetime) -> bool:
-            one = decision(of, version, slot, fire=[first], hold=second, skips=skips, then=due.then)
-            return await store.kept(due.term, one)
+            one = decision(of, version, slot, dispatch=[first], hold=second, skips=skips, then=due.then)
+            return await store.commit_one(due.term, one)
 
         before = await store.state()
         assert not await whole(due.version - 1, due.slot)
         assert not await whole(due.version + 1, due.slot)
         assert not await whole(due.version, due.slot - SECOND)
         assert not await whole(due.version, due.slot + SECOND)
-        assert not await store.kept(due.term, decision(task("unknown"), due.version, due.slot, then=due.then))
+        assert not await store.commit_one(due.term, decision(task("unknown"), due.version, due.slot, then=due.then))
         assert await store.state() == before
 
         assert await whole(due.version, due.slot)
         view = await store.view(of.key)
-        assert view.next_slot == plan(due.then)
+        assert view.next_slot == next_slot(due.then)
         assert {live.run: live.state for live in view.live} == {first.id: RunState.QUEUED, second.id: RunState.HELD}
         assert {live.run: live.slot for live in view.live} == {first.id: slots[0], second.id: slots[1]}
         assert view.skipped == {SkipReason.OVERLAP: 2}
@@ -122,17 +122,17 @@ class ScheduleLaws(Contract):
     async def test_nothing_is_dispatched_while_paused(self, store: Store) -> None:
         """A decision that dispatches or holds is not kept while the task is paused."""
         due = await Due.given(store, exclusive())
-        claim = await store.take(run(due.of, "running"))
+        claim = await store.claim_new(run(due.of, "running"))
         assert await store.dispatch.pause([key()]) == {key()}
         before = await store.state()
-        assert not await store.kept(due.term, due.hold)
+        assert not await store.commit_one(due.term, due.hold)
         assert await store.settle(claim)
-        assert not await store.kept(due.term, due.fire)
+        assert not await store.commit_one(due.term, due.dispatch)
         assert (await store.view(key())).next_slot == before.tasks[0].next_slot
         assert await store.claim() == ()
 
-        assert await store.kept(due.term, due.skip)
-        assert (await store.view(key())).next_slot == plan(due.then)
+        assert await store.commit_one(due.term, due.skip)
+        assert (await store.view(key())).next_slot == next_slot(due.then)
 
     @law("dispatch", 4)
     @pytest.mark.parametrize("place", ["queued", "running", "waiting", "held"])
@@ -147,7 +147,7 @@ class ScheduleLaws(Contract):
         if place == "held":
             assert await store.enqueue(run(due.of, "second")) == (Enqueued.HELD,)
         before = await store.state()
-        assert not await store.kept(due.term, due.fire)
+        assert not await store.commit_one(due.term, due.dispatch)
         assert await store.state() == before
 
     @law("dispatch", 5)
@@ -156,34 +156,34 @@ class ScheduleLaws(Contract):
         for."""
         due = await Due.given(store, exclusive())
         before = await store.state()
-        assert not await store.kept(due.term, due.hold)
+        assert not await store.commit_one(due.term, due.hold)
         assert await store.state() == before
 
-        claim = await store.take(run(due.of, "running"))
-        assert await store.kept(due.term, due.hold)
+        claim = await store.claim_new(run(due.of, "running"))
+        assert await store.commit_one(due.term, due.hold)
         assert await store.states(key()) == {claim.run.id.value: RunState.RUNNING, due.run.id.value: RunState.HELD}
 
         before = await store.state()
         other = due.of.run_of_slot(due.then, due.version)
         another = decision(due.of, due.version, due.then, hold=other, then=due.then + HOUR)
-        assert not await store.kept(due.term, another)
+        assert not await store.commit_one(due.term, another)
         assert await store.state() == before
         assert await store.settle(claim)
         assert [claim.run for claim in await store.claim()] == [due.run]
-        assert await store.kept(due.term, another)
+        assert await store.commit_one(due.term, another)
 
     @law("dispatch", 6)
     async def test_nothing_is_dispatched_while_a_retry_waits(self, store: Store) -> None:
         """A decision that dispatches is not kept while a retry of the task waits."""
         due = await Due.given(store, task())
-        await store.settle(await store.take(run(due.of, "retried")), Retried(HOUR))
+        await store.settle(await store.claim_new(run(due.of, "retried")), Retried(HOUR))
         before = await store.state()
-        assert not await store.kept(due.term, due.fire)
+        assert not await store.commit_one(due.term, due.dispatch)
         assert await store.state() == before
 
         await store.advance(HOUR)
         [retry] = await store.claim()
-        assert await store.kept(due.term, due.fire)
+        assert await store.commit_one(due.term, due.dispatch)
         assert await store.settle(retry)
 
     @law("dispatch", 7)
@@ -192,18 +192,18 @@ class ScheduleLaws(Contract):
         slot = await store.slot(-MINUTE)
         due = Due(store, task(), await store.define(task(), slot), slot, await store.lead(NodeId("older"), TTL))
         await store.advance(TTL)
-        assert await store.dispatch.commit(due.term, [due.fire]) == Fenced()
+        assert await store.dispatch.commit(due.term, [due.dispatch]) == Fenced()
 
         term = await store.lead(LEADER, TTL)
         before = await store.state()
         for stale in (due.term, Term(LEADER, term.token - 1), Term(LEADER, term.token + 1), Term(WORKER, term.token)):
-            assert await store.dispatch.commit(stale, [due.fire]) == Fenced(), stale
+            assert await store.dispatch.commit(stale, [due.dispatch]) == Fenced(), stale
             assert await store.dispatch.commit(stale, [due.skip]) == Fenced(), stale
         assert await store.state() == before
 
         await store.leadership.resign(term)
-        assert await store.dispatch.commit(term, [due.fire]) == Fenced()
-        assert await store.kept(await store.lead(), due.fire)
+        assert await store.dispatch.commit(term, [due.dispatch]) == Fenced()
+        assert await store.commit_one(await store.lead(), due.dispatch)
 
     @law("dispatch", 8)
     async def test_a_repeated_commit_changes_nothing(self, store: Store) -> None:
@@ -214,8 +214,8 @@ class ScheduleLaws(Contract):
         of_b = Due(store, b, await store.define(b, slot), slot, term)
         behind = b.run_of_slot(slot + SECOND, of_b.version)
         decisions = [
-            decision(a, of_a.version, slot, fire=[of_a.run], skips=[skipped(slot - SECOND)], then=slot + HOUR),
-            decision(b, of_b.version, slot, fire=[of_b.run], hold=behind, then=slot + HOUR),
+            decision(a, of_a.version, slot, dispatch=[of_a.run], skips=[skipped(slot - SECOND)], then=slot + HOUR),
+            decision(b, of_b.version, slot, dispatch=[of_b.run], hold=behind, then=slot + HOUR),
         ]
         assert await store.dispatch.commit(term, decisions) == (True, True)
         before = await store.state()
@@ -241,7 +241,7 @@ class ScheduleLaws(Contract):
         shown = await store.due(key())
         assert shown is not None
         assert shown.paused
-        assert not await store.kept(due.term, due.fire)
+        assert not await store.commit_one(due.term, due.dispatch)
 
     @law("dispatch", 10)
     async def test_a_resumption_is_remembered(self, store: Store) -> None:

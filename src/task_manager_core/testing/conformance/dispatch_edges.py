@@ -19,7 +19,7 @@ from task_manager_core.testing.conformance.factories import (
     definition,
     exclusive,
     key,
-    plan,
+    next_slot,
     run,
     skipped,
     task,
@@ -28,7 +28,7 @@ from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 
 
-class ScheduleEdges(Contract):
+class DispatchEdges(Contract):
     @law("dispatch", 1)
     async def test_a_slot_with_jitter_is_due_when_its_jitter_has_passed(self, store: Store) -> None:
         slot = await store.slot()
@@ -75,20 +75,20 @@ class ScheduleEdges(Contract):
         due = await Due.given(store, task())
         slot = due.slot + 3 * MINUTE + ODD
         skip = decision(due.of, due.version, due.slot, skips=[skipped(due.slot)], then=slot, jitter=MINUTE + ODD)
-        assert await store.kept(due.term, skip)
-        assert (await store.view(key())).next_slot == plan(slot, MINUTE + ODD)
+        assert await store.commit_one(due.term, skip)
+        assert (await store.view(key())).next_slot == next_slot(slot, MINUTE + ODD)
         assert (await store.dispatch.agenda(10)).next_due == slot + MINUTE + ODD
         await store.advance(5 * MINUTE)
         shown = await store.due(key())
         assert shown is not None
         assert (shown.slot, shown.due_at) == (slot, slot + MINUTE + ODD)
-        assert await store.kept(due.term, decision(due.of, due.version, slot, skips=[skipped(slot)]))
+        assert await store.commit_one(due.term, decision(due.of, due.version, slot, skips=[skipped(slot)]))
 
     @law("dispatch", 1)
     async def test_the_agenda_shows_what_the_decision_needs(self, store: Store) -> None:
         of, slot = exclusive(), await store.slot(-MINUTE)
         version = await store.define(of, slot)
-        claim = await store.take(run(of, "retried"))
+        claim = await store.claim_new(run(of, "retried"))
         await store.enqueue(run(of, "held"))
         due = await store.due(of.key)
         assert due is not None
@@ -108,7 +108,7 @@ class ScheduleEdges(Contract):
         versions = [await store.define(of, slot) for of in tasks]
         versions[1] -= 1
         decisions = [
-            decision(of, version, slot, fire=[of.run_of_slot(slot, version)], then=slot + HOUR)
+            decision(of, version, slot, dispatch=[of.run_of_slot(slot, version)], then=slot + HOUR)
             for of, version in zip(tasks, versions, strict=True)
         ]
         assert await store.dispatch.commit(term, decisions) == (True, False, True)
@@ -120,17 +120,17 @@ class ScheduleEdges(Contract):
         due = await Due.given(store, task())
         change = definition(task(description="new"), expected=due.version, replan=False)
         assert isinstance((await store.catalogue.put([change]))[0], int)
-        for one in (due.fire, due.skip):
-            assert not await store.kept(due.term, one)
-        assert (await store.view(key())).next_slot == plan(due.slot)
+        for one in (due.dispatch, due.skip):
+            assert not await store.commit_one(due.term, one)
+        assert (await store.view(key())).next_slot == next_slot(due.slot)
 
     @law("dispatch", 2)
     async def test_a_schedule_that_has_ended_takes_no_decision_any_more(self, store: Store) -> None:
         due = await Due.given(store, task())
-        last = decision(due.of, due.version, due.slot, fire=[due.run], then=None)
-        assert await store.kept(due.term, last)
+        last = decision(due.of, due.version, due.slot, dispatch=[due.run], then=None)
+        assert await store.commit_one(due.term, last)
         assert (await store.view(key())).next_slot is None
-        assert not await store.kept(due.term, last)
+        assert not await store.commit_one(due.term, last)
         assert len(await store.claim()) == 1
         assert (await store.dispatch.agenda(10)).next_due is None
 
@@ -138,34 +138,34 @@ class ScheduleEdges(Contract):
     async def test_a_retired_task_takes_no_decision(self, store: Store) -> None:
         due = await Due.given(store, task())
         await store.catalogue.retire(due.term, [key()])
-        assert not await store.kept(due.term, due.fire)
+        assert not await store.commit_one(due.term, due.dispatch)
         assert await store.claim() == ()
 
     @law("dispatch", 4)
     async def test_an_exclusive_run_is_dispatched_when_the_other_has_ended(self, store: Store) -> None:
         due = await Due.given(store, exclusive())
-        claim = await store.take(run(due.of, "first"))
-        assert not await store.kept(due.term, due.fire)
+        claim = await store.claim_new(run(due.of, "first"))
+        assert not await store.commit_one(due.term, due.dispatch)
         assert await store.settle(claim)
-        assert await store.kept(due.term, due.fire)
+        assert await store.commit_one(due.term, due.dispatch)
         assert [claim.run for claim in await store.claim()] == [due.run]
 
     @law("dispatch", 4)
     async def test_runs_that_may_overlap_are_dispatched_beside_others(self, store: Store) -> None:
         due = await Due.given(store, replace(task(), start_deadline=HOUR))  # which the runs bring along
-        await store.take(run(due.of, "running"))
+        await store.claim_new(run(due.of, "running"))
         await store.enqueue(run(due.of, "queued"))
         slots = [due.slot, due.slot + SECOND, due.slot + MINUTE]
         fired = [due.of.run_of_slot(slot, due.version) for slot in slots]
-        assert await store.kept(due.term, decision(due.of, due.version, due.slot, fire=fired, then=due.then))
+        assert await store.commit_one(due.term, decision(due.of, due.version, due.slot, dispatch=fired, then=due.then))
         assert [claim.run for claim in await store.claim()] == [run(due.of, "queued"), *fired]
 
     @law("dispatch", 5)
     async def test_a_run_is_held_behind_the_one_that_is_dispatched_with_it(self, store: Store) -> None:
         due = await Due.given(store, exclusive())
         behind = due.of.run_of_slot(due.slot + SECOND, due.version)
-        both = decision(due.of, due.version, due.slot, fire=[due.run], hold=behind, then=due.then)
-        assert await store.kept(due.term, both)
+        both = decision(due.of, due.version, due.slot, dispatch=[due.run], hold=behind, then=due.then)
+        assert await store.commit_one(due.term, both)
         [claim] = await store.claim()
         assert claim.run == due.run
         assert await store.settle(claim)
@@ -174,22 +174,22 @@ class ScheduleEdges(Contract):
     @law("dispatch", 6)
     async def test_slots_are_skipped_while_a_retry_waits(self, store: Store) -> None:
         due = await Due.given(store, task())
-        await store.settle(await store.take(run(due.of, "retried")), Retried(HOUR))
-        assert await store.kept(due.term, due.skip)
+        await store.settle(await store.claim_new(run(due.of, "retried")), Retried(HOUR))
+        assert await store.commit_one(due.term, due.skip)
 
     @law("dispatch", 6)
     async def test_a_run_that_was_given_back_blocks_no_dispatch(self, store: Store) -> None:
         due = await Due.given(store, task())
-        await store.release(await store.take(run(due.of, "released")), HOUR)
-        assert await store.kept(due.term, due.fire)
+        await store.release(await store.claim_new(run(due.of, "released")), HOUR)
+        assert await store.commit_one(due.term, due.dispatch)
 
     @law("dispatch", 6)
     async def test_a_promoted_retry_blocks_no_dispatch(self, store: Store) -> None:
         due = await Due.given(store, task())
-        await store.settle(await store.take(run(due.of, "retried")), Retried(HOUR))
+        await store.settle(await store.claim_new(run(due.of, "retried")), Retried(HOUR))
         assert await store.queue.promote([key()]) == 1
         assert len(await store.claim()) == 1
-        assert await store.kept(due.term, due.fire)
+        assert await store.commit_one(due.term, due.dispatch)
 
     @law("dispatch", 10)
     async def test_a_new_pause_keeps_when_the_last_one_ended(self, store: Store) -> None:
@@ -211,7 +211,7 @@ class ScheduleEdges(Contract):
         due = await Due.given(store, task())
         await store.dispatch.pause([key()])
         await store.dispatch.resume([key()])
-        assert await store.kept(due.term, due.fire)
+        assert await store.commit_one(due.term, due.dispatch)
 
     @law("dispatch", 2)
     async def test_many_decisions_are_committed_at_once(self, store: Store) -> None:
@@ -223,12 +223,12 @@ class ScheduleEdges(Contract):
             for of, version in zip(tasks, versions, strict=True)
             if isinstance(version, int)
         ]
-        assert await store.dispatch.commit(term, [due.fire for due in dues]) == (True,) * 100
+        assert await store.dispatch.commit(term, [due.dispatch for due in dues]) == (True,) * 100
         assert [claim.run for claim in await store.claim()] == [due.run for due in dues]
 
     @law("dispatch", 2)
     async def test_many_slots_of_one_task_are_one_decision(self, store: Store) -> None:
         due = await Due.given(store, task())
         fired = [due.of.run_of_slot(due.slot + number * SECOND, due.version) for number in range(500)]
-        assert await store.kept(due.term, decision(due.of, due.version, due.slot, fire=fired, then=due.then))
+        assert await store.commit_one(due.term, decision(due.of, due.version, due.slot, dispatch=fired, then=due.then))
         assert [claim.run for claim in await store.claim()] == fired

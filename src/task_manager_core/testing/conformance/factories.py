@@ -80,7 +80,7 @@ def definition(
         definition=of,
         expected=expected,
         replan=replan,
-        next_slot=None if slot is None else plan(slot, jitter),
+        next_slot=None if slot is None else next_slot(slot, jitter),
         skipped=tuple(skips),
     )
 
@@ -94,7 +94,7 @@ def runs(of: TaskDefinition, count: int, prefix: str = "request") -> tuple[Run, 
     return tuple(run(of, f"{prefix} {number}") for number in range(count))
 
 
-def plan(slot: datetime, jitter: timedelta = NOTHING) -> NextSlot:
+def next_slot(slot: datetime, jitter: timedelta = NOTHING) -> NextSlot:
     return NextSlot(slot=slot, due_at=slot + jitter)
 
 
@@ -103,7 +103,7 @@ def decision(
     version: int,
     slot: datetime,
     *,
-    fire: Sequence[Run] = (),
+    dispatch: Sequence[Run] = (),
     hold: Run | None = None,
     skips: Sequence[Skipped] = (),
     then: datetime | None = None,
@@ -114,10 +114,10 @@ def decision(
         key=of.key,
         version=version,
         slot=slot,
-        dispatch=tuple(fire),
+        dispatch=tuple(dispatch),
         hold=hold,
         skipped=tuple(skips),
-        next_slot=None if then is None else plan(then, jitter),
+        next_slot=None if then is None else next_slot(then, jitter),
     )
 
 

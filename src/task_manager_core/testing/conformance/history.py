@@ -20,7 +20,7 @@ from task_manager_core.testing.conformance.factories import (
     decision,
     exclusive,
     key,
-    plan,
+    next_slot,
     presence,
     run,
     runs,
@@ -38,15 +38,15 @@ class HistoryContract(Contract):
         """Every settled, reaped or cancelled attempt leaves one line, readable newest first."""
         term = await store.lead()
         await store.define(task())
-        claim = await store.take(run(task(), "settled"))
+        claim = await store.claim_new(run(task(), "settled"))
         for outcome in (Retried(NOTHING), Retried(HOUR), Exhausted()):
             assert await store.settle(claim, outcome)
             await store.advance(HOUR)
             if not isinstance(outcome, Exhausted):
                 [claim] = await store.claim()
-        await store.release(await store.take(run(task(), "released")), HOUR)
+        await store.release(await store.claim_new(run(task(), "released")), HOUR)
         await store.queue.cancel([(key(), run(task(), "released").id)])
-        await store.take(run(task(), "reaped"))
+        await store.claim_new(run(task(), "reaped"))
         await store.advance(TTL)
         assert len(await store.reap(term, TTL)) == 1
         [claim] = await store.claim()
@@ -71,7 +71,7 @@ class HistoryContract(Contract):
         of, slot, term = task(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
         fired = of.run_of_slot(slot, version)
-        assert await store.kept(term, decision(of, version, slot, fire=[fired], then=slot + HOUR))
+        assert await store.commit_one(term, decision(of, version, slot, dispatch=[fired], then=slot + HOUR))
         [claim] = await store.claim()
         failure = Failure(type="Ünusual", message="“{}”: \x00 \u2028 🙂" * 100, traceback="\n".join(["  line"] * 500))
         one = settlement(claim, Exhausted(), failure=failure)
@@ -85,10 +85,10 @@ class HistoryContract(Contract):
         last one."""
         await store.define(task("busy"))
         await store.define(task("quiet"))
-        await store.settle(await store.take(run(task("quiet"))))
+        await store.settle(await store.claim_new(run(task("quiet"))))
         many = runs(task("busy"), store.retained + 5)
         for number, one in enumerate(many):
-            await store.settle(await store.take(one))
+            await store.settle(await store.claim_new(one))
             assert len(await store.records(key("busy"))) == min(number + 1, store.retained)
         lines = await store.records(key("busy"))
         assert [line.run for line in lines] == [one.id for one in reversed(many[5:])]
@@ -100,10 +100,10 @@ class HistoryContract(Contract):
         pause = store.kept_for - HOUR
         slot = await store.slot(-MINUTE)
         version = await store.define(of, slot)
-        assert await store.kept(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + 1000 * DAY))
+        assert await store.commit_one(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + 1000 * DAY))
         requests = [f"{number}" for number in range(min(4, store.retained))]
         for request in requests:
-            await store.settle(await store.take(run(of, request)))
+            await store.settle(await store.claim_new(run(of, request)))
             await store.advance(pause)
         assert [line.run for line in await store.records(of.key)] == [run(of, one).id for one in reversed(requests)]
         assert (await store.view(of.key)).skipped == {SkipReason.CATCH_UP: 1}
@@ -111,7 +111,7 @@ class HistoryContract(Contract):
     @law("history", 2)
     async def test_a_batch_larger_than_what_is_kept_leaves_the_newest(self, store: Store) -> None:
         await store.define(task())
-        await store.settle(await store.take(run(task(), "older")))
+        await store.settle(await store.claim_new(run(task(), "older")))
         await store.enqueue(*runs(task(), 3 * store.retained))
         claims = await store.claim()
         await store.queue.settle([settlement(claim) for claim in claims])
@@ -128,7 +128,7 @@ class HistoryContract(Contract):
         for number, reason in enumerate([*SkipReason, SkipReason.PAUSED, SkipReason.OVERLAP]):
             at = slot + number * MINUTE
             one = skipped(at, last=at + number * SECOND, count=number + 1, reason=reason)
-            assert await store.kept(term, decision(of, version, at, skips=[one], then=at + MINUTE))
+            assert await store.commit_one(term, decision(of, version, at, skips=[one], then=at + MINUTE))
             expected[reason] = expected.get(reason, 0) + number + 1
             shown.insert(0, one)
             assert (await store.view(of.key)).skipped == expected
@@ -145,7 +145,7 @@ class HistoryContract(Contract):
             at = slot + number * HOUR
             some = [skipped(at + second * SECOND) for second in range(50)]
             every = [*reversed(some), *every]
-            assert await store.kept(term, decision(of, version, at, skips=some, then=at + HOUR))
+            assert await store.commit_one(term, decision(of, version, at, skips=some, then=at + HOUR))
         assert (await store.view(of.key)).skipped == {SkipReason.CATCH_UP: 350}
         newest = await store.history.skips(of.key, EVERYTHING)
         assert len(newest) >= 100
@@ -157,7 +157,7 @@ class HistoryContract(Contract):
         version = await store.define(of, slot)
         first = skipped(slot, last=slot + HOUR, count=61, reason=SkipReason.CATCH_UP)
         second = skipped(slot + 2 * HOUR, reason=SkipReason.DEADLINE)
-        assert await store.kept(term, decision(of, version, slot, skips=[first, second], then=slot + DAY))
+        assert await store.commit_one(term, decision(of, version, slot, skips=[first, second], then=slot + DAY))
         assert await store.history.skips(of.key, 10) == (second, first)
         assert (await store.view(of.key)).skipped == {SkipReason.CATCH_UP: 61, SkipReason.DEADLINE: 1}
 
@@ -168,9 +168,9 @@ class HistoryContract(Contract):
         version = await store.define(of, slot)
         await store.define(task("other"))
         for one in (of, task("other")):
-            await store.settle(await store.take(run(one, "settled")))
-        assert await store.kept(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
-        claim = await store.take(run(of, "running"))
+            await store.settle(await store.claim_new(run(one, "settled")))
+        assert await store.commit_one(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))
+        claim = await store.claim_new(run(of, "running"))
         await store.enqueue(run(of, "held"))
         await store.dispatch.pause([of.key])
         before = await store.state()
@@ -184,7 +184,7 @@ class HistoryContract(Contract):
         assert view.skipped == {}
         assert (view.version, view.next_slot, view.paused, view.live) == (
             version,
-            plan(slot + HOUR),
+            next_slot(slot + HOUR),
             True,
             earlier.live,
         )
@@ -199,10 +199,10 @@ class HistoryContract(Contract):
     async def test_clearing_leaves_waiting_runs_requests_and_pauses_alone(self, store: Store) -> None:
         of, slot = task(), await store.slot(-MINUTE)
         await store.define(of, slot)
-        await store.settle(await store.take(run(of, "settled")))
-        await store.settle(await store.take(run(of, "retried")), Retried(HOUR))
-        await store.release(await store.take(run(of, "released")), HOUR)
-        await store.take(run(of, "running"))
+        await store.settle(await store.claim_new(run(of, "settled")))
+        await store.settle(await store.claim_new(run(of, "retried")), Retried(HOUR))
+        await store.release(await store.claim_new(run(of, "released")), HOUR)
+        await store.claim_new(run(of, "running"))
         await store.enqueue(run(of, "queued"))
         await store.dispatch.pause([of.key])
         await store.dispatch.resume([of.key])
@@ -239,10 +239,10 @@ class HistoryContract(Contract):
         other = await store.define(exclusive("b"), slot)
         await store.membership.announce(presence("node"), TTL)
         fired = of.run_of_slot(slot, version)
-        assert await store.kept(term, decision(of, version, slot, fire=[fired], then=slot + HOUR))
+        assert await store.commit_one(term, decision(of, version, slot, dispatch=[fired], then=slot + HOUR))
         [running] = await store.claim()
-        await store.settle(await store.take(run(of, "retried")), Retried(HOUR))
-        await store.release(await store.take(run(of, "released")), 2 * HOUR, started=True)
+        await store.settle(await store.claim_new(run(of, "retried")), Retried(HOUR))
+        await store.release(await store.claim_new(run(of, "released")), 2 * HOUR, started=True)
         await store.enqueue(run(of, "queued"), run(exclusive("b"), "first"), run(exclusive("b"), "second"))
         await store.queue.cancel([(of.key, running.run.id)])
         await store.dispatch.pause([key("b")])
@@ -254,11 +254,11 @@ class HistoryContract(Contract):
         assert (a.key, a.version, a.next_slot, a.paused, a.retired) == (
             of.key,
             version,
-            plan(slot + HOUR),
+            next_slot(slot + HOUR),
             False,
             False,
         )
-        assert (b.key, b.version, b.next_slot, b.paused, b.retired) == (key("b"), other, plan(slot), True, False)
+        assert (b.key, b.version, b.next_slot, b.paused, b.retired) == (key("b"), other, next_slot(slot), True, False)
 
         lives = {live.run: live for live in a.live}
         assert len(lives) == len(a.live) == 4
@@ -305,11 +305,11 @@ class HistoryContract(Contract):
         of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
         fired = of.run_of_slot(slot, version)
-        assert await store.kept(term, decision(of, version, slot, fire=[fired], then=slot + HOUR))
+        assert await store.commit_one(term, decision(of, version, slot, dispatch=[fired], then=slot + HOUR))
         [silent] = await store.claim()
         await store.advance(SECOND)
         before = await store.now()
-        assert await store.alive(silent, TTL)
+        assert await store.extend_one(silent, TTL)
         beat = await store.now()
         await store.advance(TTL)
         assert await store.reap(term, TTL) == (silent,)

@@ -9,7 +9,7 @@ from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import SLACK, Store
 
 
-class AttendanceContract(Contract):
+class MembershipContract(Contract):
     @law("membership", 1)
     async def test_a_node_lives_until_its_word_ends(self, store: Store) -> None:
         """A node is among the living of a snapshot until `ttl` after its last announcement, or until it departs."""

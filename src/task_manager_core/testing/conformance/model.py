@@ -20,11 +20,11 @@ from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.sequences import (
     HALF,
     KEYS,
-    LIKELY,
     NUMBERS,
-    OPENING,
-    Player,
+    SETUP_STEPS,
+    VERB_MIX,
     Step,
+    StepRunner,
     assert_conserved,
 )
 from task_manager_core.testing.conformance.store import EVERYTHING, Store
@@ -55,7 +55,7 @@ def _sequences(longest: int) -> st.SearchStrategy[list[Step]]:
     return st.integers(0, longest).flatmap(lambda least: st.lists(_STEPS, min_size=least, max_size=longest))
 
 
-_STEPS = st.builds(Step, st.sampled_from(LIKELY), *(st.integers(0, number - 1) for number in NUMBERS))
+_STEPS = st.builds(Step, st.sampled_from(VERB_MIX), *(st.integers(0, number - 1) for number in NUMBERS))
 
 
 async def compare(open_harness: OpenHarness, model: OpenBackend, steps: Sequence[Step]) -> None:
@@ -74,15 +74,15 @@ async def compare(open_harness: OpenHarness, model: OpenBackend, steps: Sequence
 
             modelled = Harness(backend=backend, advance=advance, set_back=set_back, retention=harness.retention)
             both = store, Store(modelled)
-            players = [Player(one, origin, settable=store.settable) for one in both]
-            for number, step in enumerate((*OPENING, *steps)):
-                found, expected = [await player.play(step) for player in players]
+            players = [StepRunner(one, origin, settable=store.settable) for one in both]
+            for number, step in enumerate((*SETUP_STEPS, *steps)):
+                found, expected = [await player.run_step(step) for player in players]
                 assert found == expected, f"step {number}: {step}"
-                seen, expected = [await look(player) for player in players]
+                seen, expected = [await observe(player) for player in players]
                 assert seen == expected, f"after step {number}: {step}"
 
 
-async def look(player: Player) -> dict[str, object]:
+async def observe(player: StepRunner) -> dict[str, object]:
     """Everything that a store shows, without what each store chooses itself."""
     store, origin = player.store, player.origin
     snapshot = await store.history.snapshot()

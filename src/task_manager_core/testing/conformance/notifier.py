@@ -12,12 +12,12 @@ from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 
 
-class SignalsContract(Contract):
+class NotifierContract(Contract):
     @law("notifier", 1)
     async def test_waiters_are_woken(self, store: Store) -> None:
         """A waiter returns soon after a resignation, a change of the catalogue or a request to cancel."""
         version = await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
 
         async def resign() -> None:
             assert await store.leadership.resign(await store.lead(WORKER, TTL))
@@ -41,7 +41,7 @@ class SignalsContract(Contract):
 
         # Once more than is needed: one of them may not have listened yet. One signal each would not do.
         for _ in range(2):
-            await store.listening()
+            await store.let_waiters_listen()
             assert await store.leadership.resign(await store.lead(WORKER, TTL))
             await asyncio.wait(waiters, timeout=store.patience / 4)
         asleep = [waiter.cancel() for waiter in waiters if not waiter.done()]
@@ -65,7 +65,7 @@ class SignalsContract(Contract):
     @law("notifier", 2)
     async def test_a_waiter_may_stop_waiting(self, store: Store) -> None:
         waiters = [asyncio.ensure_future(store.notifier.wait(timedelta(hours=1))) for _ in range(5)]
-        await store.listening()
+        await store.let_waiters_listen()
         for waiter in waiters:
             waiter.cancel()
         await asyncio.wait(waiters)

@@ -18,8 +18,8 @@ from task_manager_core.testing.conformance.cli_target import opener
 from task_manager_core.testing.conformance.laws import PORTS, Law, judged_by, laws_of
 from task_manager_core.testing.conformance.store import MEETINGS
 
-_MOST_NAMES = 3
-_NEED_A_STORE = {f"{__package__}.{module}" for module in ("test_backend", "test_model")}
+_MAX_NAMES = 3
+_MODULES_THAT_NEED_A_STORE = {f"{__package__}.{module}" for module in ("test_backend", "test_model")}
 
 
 class LawResult(Enum):
@@ -69,7 +69,7 @@ class _Laws:
             suite = item.cls if isinstance(item, pytest.Function) else None
             if suite is None:
                 continue
-            if not self._judges and suite.__module__ in _NEED_A_STORE:
+            if not self._judges and suite.__module__ in _MODULES_THAT_NEED_A_STORE:
                 raise pytest.UsageError("--backend=MODULE:NAME is missing: there is no store to judge")
             test: object = getattr(item, "function", None)
             law = judged_by(test)
@@ -96,8 +96,8 @@ class _Laws:
         line = f"  {verdict.value} {law.number}. {law.sentence}"
         broken = [name for name, outcome in tests if outcome == "failed"]
         if broken:
-            more = f" and {len(broken) - _MOST_NAMES} more" if len(broken) > _MOST_NAMES else ""
-            line += f"\n       {', '.join(broken[:_MOST_NAMES])}{more}"
+            more = f" and {len(broken) - _MAX_NAMES} more" if len(broken) > _MAX_NAMES else ""
+            line += f"\n       {', '.join(broken[:_MAX_NAMES])}{more}"
         return line
 
 

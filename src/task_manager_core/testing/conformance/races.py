@@ -45,9 +45,9 @@ class RaceContract(Contract):
     async def test_of_many_decisions_about_one_slot_one_is_kept(self, store: Store) -> None:
         of, slot, term = task(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
-        fire = decision(of, version, slot, fire=[of.run_of_slot(slot, version)], then=slot + HOUR)
+        dispatch = decision(of, version, slot, dispatch=[of.run_of_slot(slot, version)], then=slot + HOUR)
         skip = decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR)
-        kept = await asyncio.gather(*(store.kept(term, skip if number % 2 else fire) for number in RIVALS))
+        kept = await asyncio.gather(*(store.commit_one(term, skip if number % 2 else dispatch) for number in RIVALS))
         assert kept.count(True) == 1
         assert len(await store.claim()) + len(await store.history.skips(key(), 10)) == 1
 
@@ -76,15 +76,15 @@ class RaceContract(Contract):
     async def test_a_slot_and_a_request_do_not_overlap(self, store: Store) -> None:
         of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
-        fire = decision(of, version, slot, fire=[of.run_of_slot(slot, version)], then=slot + HOUR)
-        kept, answers = await asyncio.gather(store.kept(term, fire), store.enqueue(run(of)))
+        dispatch = decision(of, version, slot, dispatch=[of.run_of_slot(slot, version)], then=slot + HOUR)
+        kept, answers = await asyncio.gather(store.commit_one(term, dispatch), store.enqueue(run(of)))
         assert answers == ((Enqueued.HELD,) if kept else (Enqueued.QUEUED,))
         assert len(await store.claim()) == 1
 
     @law("run_queue", 5)
     async def test_of_many_settlements_of_a_claim_one_counts(self, store: Store) -> None:
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         settled = [settlement(claim, Retried(NOTHING) if number % 2 else Succeeded()) for number in RIVALS]
         lost = await asyncio.gather(*(store.queue.settle([one]) for one in settled))
         assert lost.count(frozenset()) == 1

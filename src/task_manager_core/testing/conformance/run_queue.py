@@ -110,7 +110,7 @@ class RunQueueLaws(Contract):
     async def test_a_claim_lives_while_it_is_extended(self, store: Store) -> None:
         """A claim lives while it is extended within its time to live; an expired claim is never revived."""
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         for _ in range(3):
             await store.advance(TTL - 10 * SECOND)
             assert await store.queue.extend([claim], TTL) == Extension(frozenset(), frozenset())
@@ -118,26 +118,26 @@ class RunQueueLaws(Contract):
         for _ in range(2):
             assert await store.queue.extend([claim], TTL) == Extension(frozenset({claim}), frozenset())
         await store.reap(await store.lead(), TTL)
-        assert not await store.alive(claim, TTL)
-        assert not await store.alive(claim, HOUR)
+        assert not await store.extend_one(claim, TTL)
+        assert not await store.extend_one(claim, HOUR)
 
     @law("run_queue", 5)
     async def test_only_the_holder_settles(self, store: Store) -> None:
         """Only the holder of a live-or-unreaped claim settles it; a lost claim changes nothing."""
         term = await store.lead()
         await store.define(task())
-        late = await store.take(run(task(), "late"))
+        late = await store.claim_new(run(task(), "late"))
         await store.advance(2 * TTL)
-        assert not await store.alive(late, TTL)
+        assert not await store.extend_one(late, TTL)
         assert await store.settle(late)
 
-        settled = await store.take(run(task(), "settled"))
+        settled = await store.claim_new(run(task(), "settled"))
         assert await store.settle(settled, Exhausted())
-        released = await store.take(run(task(), "released"))
+        released = await store.claim_new(run(task(), "released"))
         assert await store.release(released, HOUR, started=True)
-        retried = await store.take(run(task(), "retried"))
+        retried = await store.claim_new(run(task(), "retried"))
         assert await store.settle(retried, Retried(HOUR))
-        reaped = await store.take(run(task(), "reaped"))
+        reaped = await store.claim_new(run(task(), "reaped"))
         await store.advance(TTL)
         assert await store.reap(term, TTL) == (reaped,)
         [again] = await store.claim(OTHER)
@@ -156,13 +156,13 @@ class RunQueueLaws(Contract):
         outcomes: list[Outcome] = [Succeeded(), Exhausted(), Cancelled(), Expired(), Retried(HOUR)]
         statuses = ["succeeded", "failed", "cancelled", "expired", "retried"]
         for number, (outcome, status) in enumerate(zip(outcomes, map(AttemptStatus, statuses), strict=True)):
-            claim = await store.take(run(task(), f"{number}"))
+            claim = await store.claim_new(run(task(), f"{number}"))
             one = settlement(claim, outcome, failure=None if number == 0 else failure)
             assert await store.queue.settle([one]) == frozenset()
             newest = (await store.records(key()))[0]
             assert newest == one.record()
             assert newest.status is status
-            assert not await store.alive(claim, TTL)
+            assert not await store.extend_one(claim, TTL)
 
         [waiting] = await store.live(key())
         assert waiting.run == run(task(), "4").id
@@ -174,7 +174,7 @@ class RunQueueLaws(Contract):
     async def test_a_waiting_run_comes_back(self, store: Store) -> None:
         """A run that waits can be claimed from its instant on, with the next attempt number and one more failure."""
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         for number in range(1, 4):
             assert (claim.attempt, claim.failures) == (number, number - 1)
             assert await store.settle(claim, Retried(HOUR))
@@ -192,7 +192,7 @@ class RunQueueLaws(Contract):
         """A released claim puts the run back after the delay without a failure; the attempt counts only if it was
         started."""
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         attempt = 1
         for delay, started in ((NOTHING, False), (NOTHING, True), (HOUR, False), (HOUR, True), (HOUR, False)):
             assert await store.release(claim, delay, started=started)
@@ -214,13 +214,13 @@ class RunQueueLaws(Contract):
         lives."""
         older = await store.lead(LEADER, TTL)
         await store.define(task())
-        silent = await store.take(run(task(), "silent"))
-        beating = await store.take(run(task(), "beating"), OTHER)
+        silent = await store.claim_new(run(task(), "silent"))
+        beating = await store.claim_new(run(task(), "beating"), OTHER)
         await store.advance(TTL - 10 * SECOND)
-        assert await store.alive(beating, TTL)
+        assert await store.extend_one(beating, TTL)
         assert await store.reap(older, TTL) == ()
         await store.advance(10 * SECOND)
-        fresh = await store.take(run(task(), "fresh"))
+        fresh = await store.claim_new(run(task(), "fresh"))
         term = await store.lead()
 
         before = await store.state()
@@ -235,7 +235,7 @@ class RunQueueLaws(Contract):
         [again] = await store.claim(OTHER)
         assert (again.run, again.attempt, again.failures, again.losses) == (silent.run, 2, 0, 1)
         for claim in (again, beating, fresh):
-            assert await store.alive(claim, TTL)
+            assert await store.extend_one(claim, TTL)
             assert await store.settle(claim)
 
     @law("run_queue", 10)
@@ -243,7 +243,7 @@ class RunQueueLaws(Contract):
         """Each claim brings a fencing token of its own; within a run they strictly increase."""
         term = await store.lead()
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         tokens = [claim.token]
 
         async def again() -> Claim:
@@ -277,8 +277,8 @@ class RunQueueLaws(Contract):
         of = exclusive()
         await store.define(of)
         await store.define(task("other"))
-        running = await store.take(run(of, "running"))
-        other = await store.take(run(task("other"), "other"))
+        running = await store.claim_new(run(of, "running"))
+        other = await store.claim_new(run(task("other"), "other"))
         await store.enqueue(run(of, "held"))
         assert await store.queue.cancel([(of.key, running.run.id), (of.key, run(of, "held").id)]) == (
             Cancelling.REQUESTED,
@@ -302,8 +302,8 @@ class RunQueueLaws(Contract):
         hasty, patient = task("hasty"), task("patient")
         for of in (hasty, patient):
             await store.define(of)
-            await store.settle(await store.take(run(of, "retried")), Retried(HOUR))
-            await store.release(await store.take(run(of, "released")), 2 * HOUR)
+            await store.settle(await store.claim_new(run(of, "retried")), Retried(HOUR))
+            await store.release(await store.claim_new(run(of, "released")), 2 * HOUR)
         assert await store.queue.promote([hasty.key, key("unknown")]) == 2
         claims = await store.claim()
         assert {claim.run for claim in claims} == {run(hasty, "retried"), run(hasty, "released")}
@@ -318,7 +318,7 @@ class RunQueueLaws(Contract):
         of, term = exclusive(), await store.lead()
         await store.define(of)
         for name in ("retried", "handed back", "put off", "lost"):
-            claim = await store.take(run(of, name))
+            claim = await store.claim_new(run(of, name))
             await store.enqueue(run(of, f"after {name}"))
             assert await store.queue.cancel([(of.key, claim.run.id)]) == (Cancelling.REQUESTED,)
             if name == "retried":
@@ -380,15 +380,15 @@ class RunQueueLaws(Contract):
         meanwhile."""
         term = await store.lead()
         await store.define(task())
-        retried, postponed = await store.take(run(task(), "retried")), await store.take(run(task(), "postponed"))
+        retried, postponed = [await store.claim_new(run(task(), name)) for name in ("retried", "postponed")]
         assert await store.settle(retried, Retried(2 * MINUTE))
         assert await store.release(postponed, 2 * MINUTE)
-        silent, beating = await store.take(run(task(), "silent")), await store.take(run(task(), "beating"))
+        silent, beating = [await store.claim_new(run(task(), name)) for name in ("silent", "beating")]
         await store.set_back(2 * REQUEST_MEMORY)
         now = await store.now()
         assert all(live.due_at is None or near(live.due_at, now + 2 * MINUTE) for live in await store.live(key()))
         await store.advance(MINUTE - 10 * SECOND)
-        assert await store.alive(beating, MINUTE)
+        assert await store.extend_one(beating, MINUTE)
         await store.advance(10 * SECOND + SLACK)
         assert await store.reap(term, MINUTE) == (silent,)
         assert near((await store.records(key()))[0].started_at, now)

@@ -46,9 +46,9 @@ class RunQueueClaims(Contract):
     @law("run_queue", 4)
     async def test_each_of_many_claims_is_judged_by_its_own_heartbeat(self, store: Store) -> None:
         await store.define(task())
-        old = await store.take(run(task(), "old"))
+        old = await store.claim_new(run(task(), "old"))
         await store.advance(TTL - 10 * SECOND)
-        new = await store.take(run(task(), "new"), OTHER)
+        new = await store.claim_new(run(task(), "new"), OTHER)
         foreign = replace(new, worker=NodeId("foreign"))
         other_token = replace(new, token=new.token + 1)
         await store.advance(10 * SECOND)
@@ -59,28 +59,28 @@ class RunQueueClaims(Contract):
     @law("run_queue", 4)
     async def test_a_heartbeat_with_a_longer_life_finds_a_claim_that_a_shorter_one_has_lost(self, store: Store) -> None:
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         await store.advance(2 * TTL)
-        assert not await store.alive(claim, TTL)
-        assert await store.alive(claim, 3 * TTL)
-        assert await store.alive(claim, TTL)
+        assert not await store.extend_one(claim, TTL)
+        assert await store.extend_one(claim, 3 * TTL)
+        assert await store.extend_one(claim, TTL)
 
     @law("run_queue", 4)
     async def test_a_claim_that_was_given_up_is_not_extended(self, store: Store) -> None:
         await store.define(task())
         for request in ("settled", "released"):
-            claim = await store.take(run(task(), request))
+            claim = await store.claim_new(run(task(), request))
             assert await (store.settle(claim) if request == "settled" else store.release(claim))
-            assert not await store.alive(claim, TTL)
+            assert not await store.extend_one(claim, TTL)
             await store.claim(OTHER)
-            assert not await store.alive(claim, TTL)
+            assert not await store.extend_one(claim, TTL)
 
     # -- 5 and 6: settling --------------------------------------------------------------------------------------------
 
     @law("run_queue", 5)
     async def test_nobody_settles_with_anothers_claim(self, store: Store) -> None:
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         before = await store.state()
         for forged in (
             replace(claim, worker=OTHER),
@@ -111,7 +111,7 @@ class RunQueueClaims(Contract):
     async def test_settling_again_after_a_lost_reply_changes_nothing(self, store: Store, outcome: Outcome) -> None:
         of = exclusive()
         await store.define(of)
-        claim = await store.take(run(of))
+        claim = await store.claim_new(run(of))
         await store.enqueue(run(of, "held"))
         assert await store.settle(claim, outcome)
         before = await store.state()
@@ -137,7 +137,7 @@ class RunQueueClaims(Contract):
     @pytest.mark.parametrize("delay", [NOTHING, HOUR], ids=["at once", "later"])
     async def test_releasing_again_after_a_lost_reply_counts_once(self, store: Store, delay: timedelta) -> None:
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         assert await store.release(claim, delay, started=True)
         before = await store.state()
         assert not await store.release(claim, delay, started=True)
@@ -149,7 +149,7 @@ class RunQueueClaims(Contract):
     @law("run_queue", 8)
     async def test_a_release_keeps_the_failures_of_earlier_attempts(self, store: Store) -> None:
         await store.define(task())
-        await store.settle(await store.take(run(task())), Retried(NOTHING))
+        await store.settle(await store.claim_new(run(task())), Retried(NOTHING))
         [claim] = await store.claim()
         assert await store.release(claim, HOUR)
         await store.advance(HOUR)
@@ -201,7 +201,7 @@ class RunQueueClaims(Contract):
     @law("run_queue", 9)
     async def test_a_stale_term_reaps_nothing(self, store: Store) -> None:
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         older = await store.lead(NodeId("older"), TTL)
         await store.advance(TTL)
         assert await store.queue.reap(older, TTL, 10) == Fenced()
@@ -261,7 +261,7 @@ class RunQueueClaims(Contract):
     @pytest.mark.parametrize("ends", ["settled", "removed"])
     async def test_a_wish_to_cancel_ends_with_its_run(self, store: Store, ends: str) -> None:
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.REQUESTED,)
         if ends == "settled":
             assert await store.settle(claim)
@@ -269,7 +269,7 @@ class RunQueueClaims(Contract):
             await store.catalogue.remove([key()])
             await store.define(task())
         await store.advance(REQUEST_MEMORY)
-        again = await store.take(run(task()))
+        again = await store.claim_new(run(task()))
         assert await store.queue.extend([again], TTL) == Extension(frozenset(), frozenset())
         assert await store.settle(again, Retried(HOUR))
         assert await store.states(key()) == {again.run.id.value: RunState.WAITING}
@@ -277,7 +277,7 @@ class RunQueueClaims(Contract):
     @law("run_queue", 11)
     async def test_a_running_run_may_end_otherwise_than_by_its_cancellation(self, store: Store) -> None:
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         for _ in range(2):
             assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.REQUESTED,)
         for _ in range(2):
@@ -289,7 +289,7 @@ class RunQueueClaims(Contract):
     @law("run_queue", 11)
     async def test_an_ended_or_unknown_run_is_not_live(self, store: Store) -> None:
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         await store.settle(claim)
         before = await store.state()
         assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.NOT_LIVE,)
@@ -300,7 +300,7 @@ class RunQueueClaims(Contract):
     async def test_a_run_to_be_cancelled_ends_when_its_worker_is_found_dead(self, store: Store) -> None:
         of, term = exclusive(), await store.lead()
         await store.define(of)
-        claim = await store.take(run(of, "first"))
+        claim = await store.claim_new(run(of, "first"))
         await store.enqueue(run(of, "second"))
         assert await store.queue.cancel([(of.key, claim.run.id)]) == (Cancelling.REQUESTED,)
         await store.advance(TTL)
@@ -314,7 +314,7 @@ class RunQueueClaims(Contract):
     async def test_promoting_moves_only_what_waits(self, store: Store) -> None:
         of = exclusive()
         await store.define(of)
-        claim = await store.take(run(of, "running"))
+        claim = await store.claim_new(run(of, "running"))
         await store.enqueue(run(of, "held"))
         before = await store.state()
         assert await store.queue.promote([of.key]) == 0

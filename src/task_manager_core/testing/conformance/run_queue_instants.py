@@ -37,7 +37,7 @@ class RunQueueInstants(Contract):
     @law("run_queue", 1)
     async def test_a_request_is_remembered_from_when_it_was_queued(self, store: Store) -> None:
         await store.define(task())
-        assert await store.settle(await store.take(run(task())))
+        assert await store.settle(await store.claim_new(run(task())))
         await store.advance(REQUEST_MEMORY / 2)
         assert await store.enqueue(run(task())) == (Enqueued.DUPLICATE,)
         await store.advance(REQUEST_MEMORY / 2)
@@ -66,7 +66,7 @@ class RunQueueInstants(Contract):
     @law("run_queue", 1)
     async def test_a_request_is_forgotten_with_its_task(self, store: Store) -> None:
         await store.define(task())
-        assert await store.settle(await store.take(run(task(), "settled")))
+        assert await store.settle(await store.claim_new(run(task(), "settled")))
         await store.enqueue(run(task(), "queued"))
         await store.catalogue.remove([key()])
         both = run(task(), "settled"), run(task(), "queued")
@@ -117,14 +117,14 @@ class RunQueueInstants(Contract):
         slot, term = await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
         await store.define(task("other"))
-        first = await store.take(run(of, "first"))
+        first = await store.claim_new(run(of, "first"))
         await store.enqueue(run(task("other")))
         held = run(of, "held", kwargs='{"number":8}', version=version)
         if by == "enqueue":
             assert await store.enqueue(held) == (Enqueued.HELD,)
         else:
             held = of.run_of_slot(slot, version)
-            assert await store.kept(term, decision(of, version, slot, hold=held, then=slot + HOUR))
+            assert await store.commit_one(term, decision(of, version, slot, hold=held, then=slot + HOUR))
         assert (await store.live(of.key))[-1].slot == held.slot
         assert await store.settle(first)
         assert [claim.run for claim in await store.claim()] == [held, run(task("other"))]
@@ -133,14 +133,14 @@ class RunQueueInstants(Contract):
     async def test_a_claim_that_is_given_again_is_no_younger(self, store: Store) -> None:
         term = await store.lead()
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         await store.advance(TTL - MINUTE / 4)
         assert await store.queue.claim(WORKER, 10, NOTHING, known=()) == (claim,)
         assert await store.queue.claim(WORKER, 10, NOTHING, known=[claim]) == ()
         await store.advance(MINUTE / 4)
-        assert not await store.alive(claim, TTL)
+        assert not await store.extend_one(claim, TTL)
         await store.queue.claim(WORKER, 10, NOTHING, known=())
-        assert not await store.alive(claim, TTL)
+        assert not await store.extend_one(claim, TTL)
         assert await store.reap(term, TTL) == (claim,)
 
     @law("run_queue", 4)
@@ -150,16 +150,16 @@ class RunQueueInstants(Contract):
         await store.define(task())
         await store.advance(ODD)
         beat = await store.now()
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         if extended:
             await store.advance(TTL / 2)
             beat = await store.now()
-            assert await store.alive(claim, ttl)
+            assert await store.extend_one(claim, ttl)
         await store.advance(ttl - HALF_A_SECOND)
         reaped, lives = await store.reap(term, ttl), claim not in (await store.queue.extend([claim], ttl)).lost
         assert (reaped == () and lives) or await store.now() - beat >= ttl
         await store.advance(ttl)
-        assert not await store.alive(claim, ttl)
+        assert not await store.extend_one(claim, ttl)
 
     @law("run_queue", 9)
     @pytest.mark.parametrize("extended", [False, True], ids=["claimed", "extended"])
@@ -167,10 +167,10 @@ class RunQueueInstants(Contract):
         term, ttl = await store.lead(), TTL + HALF_A_SECOND
         await store.define(task())
         await store.advance(ODD)
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         if extended:
             await store.advance(TTL / 2)
-            assert await store.alive(claim, ttl)
+            assert await store.extend_one(claim, ttl)
         await store.advance(ttl)
         assert await store.reap(term, ttl) == (claim,)
 
@@ -181,7 +181,7 @@ class RunQueueInstants(Contract):
         await store.advance(ODD)
         for number, part in enumerate((delay, delay + HALF_A_SECOND)):
             for back in ("retried", "released"):
-                claim = await store.take(run(task(), f"{back} {number}"))
+                claim = await store.claim_new(run(task(), f"{back} {number}"))
                 before = await store.now()
                 await (store.settle(claim, Retried(part)) if back == "retried" else store.release(claim, part))
                 after = await store.now()
@@ -197,7 +197,7 @@ class RunQueueInstants(Contract):
     async def test_a_claim_that_expired_is_given_back_until_it_is_reaped(self, store: Store) -> None:
         term = await store.lead()
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         await store.advance(2 * TTL)
         assert await store.release(claim, started=True)
         assert await store.reap(term, TTL) == ()
@@ -217,7 +217,7 @@ class RunQueueInstants(Contract):
             ("released", AttemptStatus.CANCELLED),
             ("reaped", AttemptStatus.LOST),
         ):
-            claim = await store.take(run(task(), how))
+            claim = await store.claim_new(run(task(), how))
             assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.REQUESTED,)
             if how == "retried":
                 assert await store.settle(claim, Retried(HOUR))
@@ -237,7 +237,7 @@ class RunQueueInstants(Contract):
     async def test_a_clock_that_is_set_back_again_and_again_lengthens_nothing(self, store: Store) -> None:
         term = await store.lead()
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         for _ in range(4):
             before = await store.now()
             await store.set_back(HOUR)

@@ -15,14 +15,14 @@ class RunQueueLosses(Contract):
     async def test_a_run_that_kills_its_workers_collects_losses(self, store: Store) -> None:
         term = await store.lead()
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         for number in range(1, 5):
             assert (claim.attempt, claim.failures, claim.losses) == (number, 0, number - 1)
             [live] = await store.live(key())
             assert (live.attempt, live.failures, live.losses) == (number, 0, number - 1)
             await store.advance(TTL)
             assert await store.reap(term, TTL) == (claim,)
-            assert not await store.alive(claim, TTL)
+            assert not await store.extend_one(claim, TTL)
             [claim] = await store.claim(NodeId(f"worker {number}"))
         lines = await store.records(key())
         assert [(line.status, line.attempt) for line in lines] == [
@@ -33,7 +33,7 @@ class RunQueueLosses(Contract):
     async def test_losses_stay_with_a_run_wherever_it_goes(self, store: Store) -> None:
         term = await store.lead()
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
 
         async def lose() -> Claim:
             await store.advance(TTL)

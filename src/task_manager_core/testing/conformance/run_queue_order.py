@@ -96,7 +96,7 @@ class RunQueueOrder(Contract):
     async def test_a_held_run_is_queued_when_the_other_is_settled(self, store: Store, outcome: Outcome) -> None:
         of = exclusive()
         await store.define(of)
-        claim = await store.take(run(of, "first"))
+        claim = await store.claim_new(run(of, "first"))
         await store.enqueue(run(of, "second"))
         assert await store.settle(claim, outcome)
         [claim] = await store.claim()
@@ -120,7 +120,7 @@ class RunQueueOrder(Contract):
     async def test_a_held_run_stays_while_the_other_comes_and_goes(self, store: Store) -> None:
         of, term = exclusive(), await store.lead()
         await store.define(of)
-        claim = await store.take(run(of, "first"))
+        claim = await store.claim_new(run(of, "first"))
         await store.enqueue(run(of, "second"))
         for number in range(4):
             if number == 0:
@@ -145,7 +145,7 @@ class RunQueueOrder(Contract):
     async def test_a_cancelled_held_run_is_passed_over(self, store: Store) -> None:
         of = exclusive()
         await store.define(of)
-        claim = await store.take(run(of, "first"))
+        claim = await store.claim_new(run(of, "first"))
         await store.enqueue(run(of, "second"), run(of, "third"))
         assert await store.queue.cancel([(of.key, run(of, "second").id)]) == (Cancelling.CANCELLED,)
         assert await store.settle(claim)
@@ -167,7 +167,7 @@ class RunQueueOrder(Contract):
     @pytest.mark.parametrize("ends", ["settled", "cancelled", "released", "reaped"])
     async def test_a_held_run_waits_for_every_other_one(self, store: Store, ends: str) -> None:
         await store.define(task())
-        first, second, third = [await store.take(run(task(), name)) for name in ("first", "second", "third")]
+        first, second, third = [await store.claim_new(run(task(), name)) for name in ("first", "second", "third")]
         assert await store.enqueue(run(exclusive(), "held")) == (Enqueued.HELD,)
         if ends == "settled":
             assert await store.settle(first)
@@ -220,8 +220,8 @@ class RunQueueOrder(Contract):
         await store.define(task("low"))
         await store.define(task("high", priority=Priority.HIGH))
         low, high = task("low"), task("high", priority=Priority.HIGH)
-        first = await store.take(run(low, "reaped"))
-        second = await store.take(run(high, "released"))
+        first = await store.claim_new(run(low, "reaped"))
+        second = await store.claim_new(run(high, "released"))
         await store.enqueue(run(low, "queued"))
         await store.advance(TTL)
         assert await store.reap(term, TTL, 1) in {(first,), (second,)}
@@ -233,7 +233,7 @@ class RunQueueOrder(Contract):
     async def test_runs_that_waited_are_claimed_in_the_order_of_their_instants(self, store: Store) -> None:
         await store.define(task())
         for number, delay in enumerate((3 * HOUR, HOUR, 2 * HOUR)):
-            await store.settle(await store.take(run(task(), f"{number}")), Retried(delay))
+            await store.settle(await store.claim_new(run(task(), f"{number}")), Retried(delay))
         await store.advance(4 * HOUR)
         assert [claim.run for claim in await store.claim()] == [run(task(), number) for number in "120"]
 
@@ -243,7 +243,7 @@ class RunQueueOrder(Contract):
         low, high = task("low"), task("high", priority=Priority.HIGH)
         for of in (low, high):
             await store.define(of)
-        claim = await store.take(run(high, "waited"))
+        claim = await store.claim_new(run(high, "waited"))
         await (store.release(claim, HOUR) if back == "released" else store.settle(claim, Retried(HOUR)))
         await store.enqueue(run(low, "low"))
         if back == "promoted":
@@ -295,7 +295,7 @@ class RunQueueOrder(Contract):
         for one in (of, other):
             await store.define(one)
             for name in ("first", "second"):
-                await store.settle(await store.take(run(one, name)), Retried(HOUR))
+                await store.settle(await store.claim_new(run(one, name)), Retried(HOUR))
         spared = [(of.key, run(of, "first").id), (key("unknown"), run(task("unknown")).id)]
         assert await store.queue.promote([of.key, other.key], spared) == 3
         claimed = {claim.run for claim in await store.claim()}

@@ -32,7 +32,7 @@ class RunQueueReplies(Contract):
         await store.define(task())
         for number in range(5):
             waiting = asyncio.ensure_future(store.queue.claim(WORKER, 1, HOUR))
-            await store.listening()
+            await store.let_waiters_listen()
             waiting.cancel()
             await store.enqueue(run(task(), f"{number}"))
             await asyncio.wait([waiting])
@@ -57,7 +57,7 @@ class RunQueueReplies(Contract):
     ) -> None:
         term = await store.lead()
         await store.define(task())
-        older = await store.take(run(task()))
+        older = await store.claim_new(run(task()))
         if back == "released":
             assert await store.release(older)
         elif back == "retried":
@@ -74,7 +74,7 @@ class RunQueueReplies(Contract):
     @law("run_queue", 14)
     async def test_a_worker_that_knows_too_much_gets_only_what_is_new(self, store: Store) -> None:
         await store.define(task())
-        over = await store.take(run(task(), "over"))
+        over = await store.claim_new(run(task(), "over"))
         await store.settle(over)
         await store.enqueue(run(task(), "new"))
         [claim] = await store.queue.claim(WORKER, 10, NOTHING, known=[over])
@@ -84,10 +84,10 @@ class RunQueueReplies(Contract):
     async def test_claims_that_are_over_are_not_given_again(self, store: Store) -> None:
         term = await store.lead()
         await store.define(task())
-        await store.settle(await store.take(run(task(), "settled")))
-        await store.settle(await store.take(run(task(), "retried")), Retried(HOUR))
-        await store.release(await store.take(run(task(), "released")), HOUR)
-        await store.take(run(task(), "reaped"))
+        await store.settle(await store.claim_new(run(task(), "settled")))
+        await store.settle(await store.claim_new(run(task(), "retried")), Retried(HOUR))
+        await store.release(await store.claim_new(run(task(), "released")), HOUR)
+        await store.claim_new(run(task(), "reaped"))
         await store.advance(MINUTE)
         assert len(await store.reap(term, TTL)) == 1
         assert len(await store.claim(OTHER)) == 1

@@ -34,7 +34,7 @@ class RunQueueWaiting(Contract):
     async def test_a_waiting_worker_gets_the_run_that_comes(self, store: Store) -> None:
         await store.define(task())
         waiting = asyncio.ensure_future(store.queue.claim(WORKER, 10, HOUR))
-        await store.listening()
+        await store.let_waiters_listen()
         await store.enqueue(run(task()))
         [claim] = await store.soon(waiting)
         assert claim.run == run(task())
@@ -44,9 +44,9 @@ class RunQueueWaiting(Contract):
         of, slot, term = task(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
         waiting = asyncio.ensure_future(store.queue.claim(WORKER, 10, HOUR))
-        await store.listening()
+        await store.let_waiters_listen()
         dispatched = of.run_of_slot(slot, version)
-        assert await store.kept(term, decision(of, version, slot, fire=[dispatched], then=slot + HOUR))
+        assert await store.commit_one(term, decision(of, version, slot, dispatch=[dispatched], then=slot + HOUR))
         [claim] = await store.soon(waiting)
         assert claim.run == dispatched
 
@@ -55,10 +55,10 @@ class RunQueueWaiting(Contract):
     async def test_a_waiting_worker_gets_the_run_that_comes_back(self, store: Store, back: str) -> None:
         term = await store.lead()
         await store.define(task())
-        first = await store.take(run(task()))
+        first = await store.claim_new(run(task()))
         await store.advance(TTL)
         waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
-        await store.listening()
+        await store.let_waiters_listen()
         assert await store.release(first) if back == "released" else await store.reap(term, TTL) == (first,)
         [claim] = await store.soon(waiting)
         assert claim.run == run(task())
@@ -68,7 +68,7 @@ class RunQueueWaiting(Contract):
         await store.define(task())
         workers = [NodeId(f"worker {number}") for number in range(4)]
         waiting = [asyncio.ensure_future(store.queue.claim(worker, 1, HOUR)) for worker in workers]
-        await store.listening()
+        await store.let_waiters_listen()
         queued = runs(task(), len(workers))
         await store.enqueue(*queued)
         claimed = await store.soon(asyncio.gather(*waiting))
@@ -78,9 +78,9 @@ class RunQueueWaiting(Contract):
     async def test_a_worker_that_stops_waiting_takes_no_wake_along(self, store: Store) -> None:
         await store.define(task())
         leaving = asyncio.ensure_future(store.queue.claim(WORKER, 1, HOUR))
-        await store.listening()
+        await store.let_waiters_listen()
         staying = asyncio.ensure_future(store.queue.claim(OTHER, 1, HOUR))
-        await store.listening()
+        await store.let_waiters_listen()
         leaving.cancel()
         await store.enqueue(run(task()))
         await asyncio.wait([leaving])
@@ -96,9 +96,9 @@ class RunQueueWaiting(Contract):
     async def test_a_worker_that_waits_already_gets_the_run_whose_instant_comes(self, store: Store) -> None:
         await store.define(task())
         delay = timedelta(milliseconds=300)
-        await store.settle(await store.take(run(task(), "retried")), Retried(delay))
+        await store.settle(await store.claim_new(run(task(), "retried")), Retried(delay))
         waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
-        await store.listening()
+        await store.let_waiters_listen()
         await store.advance(delay)
         [again] = await store.soon(waiting)
         assert (again.run, again.attempt) == (run(task(), "retried"), 2)
@@ -108,12 +108,12 @@ class RunQueueWaiting(Contract):
     async def test_a_waiting_worker_gets_the_held_run_that_is_freed(self, store: Store, ends: str) -> None:
         of = exclusive()
         await store.define(of)
-        first = await store.take(run(of, "first"))
+        first = await store.claim_new(run(of, "first"))
         await store.enqueue(run(of, "second"))
         if ends == "cancelled":
             await store.release(first, DAY)
         waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
-        await store.listening()
+        await store.let_waiters_listen()
         if ends == "settled":
             assert await store.settle(first)
         else:
@@ -124,9 +124,9 @@ class RunQueueWaiting(Contract):
     @law("run_queue", 7)
     async def test_a_waiting_worker_gets_the_run_whose_instant_comes(self, store: Store) -> None:
         await store.define(task())
-        claim = await store.take(run(task()))
+        claim = await store.claim_new(run(task()))
         waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
-        await store.listening()
+        await store.let_waiters_listen()
         delay = timedelta(milliseconds=20)
         assert await store.settle(claim, Retried(delay))
         await store.advance(delay)
@@ -136,9 +136,9 @@ class RunQueueWaiting(Contract):
     @law("run_queue", 12)
     async def test_a_waiting_worker_gets_the_run_that_is_promoted(self, store: Store) -> None:
         await store.define(task())
-        await store.settle(await store.take(run(task())), Retried(HOUR))
+        await store.settle(await store.claim_new(run(task())), Retried(HOUR))
         waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
-        await store.listening()
+        await store.let_waiters_listen()
         assert await store.queue.promote([key()]) == 1
         [claim] = await store.soon(waiting)
         assert claim.attempt == 2

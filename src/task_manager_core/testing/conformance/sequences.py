@@ -78,7 +78,7 @@ class Verb(Enum):
     RELEASE = "release"
     REAP = "reap"
     CANCEL = "cancel"
-    HASTEN = "promote"
+    PROMOTE = "promote"
     CLEAR = "clear"
     ANNOUNCE = "announce"
     DEPART = "depart"
@@ -101,7 +101,7 @@ class Step:
     how: int = 0
 
 
-OPENING = (
+SETUP_STEPS = (
     Step(Verb.PUT, 0, 0, 1),
     Step(Verb.PUT, 0, 1, 1),
     Step(Verb.PUT, 0, 2, 1),
@@ -110,20 +110,20 @@ OPENING = (
 """Without tasks and a leader most verbs have nothing to do."""
 
 
-LIKELY = (*Verb, *(Verb.ADVANCE, Verb.ENQUEUE, Verb.COMMIT, Verb.CLAIM, Verb.SETTLE) * 3, Verb.CAMPAIGN, Verb.RELEASE)
+VERB_MIX = (*Verb, *(Verb.ADVANCE, Verb.ENQUEUE, Verb.COMMIT, Verb.CLAIM, Verb.SETTLE) * 3, Verb.CAMPAIGN, Verb.RELEASE)
 """The verbs, those that keep runs moving more often."""
 
 NUMBERS = (12, 12, 60)
 """How many values of `who`, `what` and `how` make a difference."""
 
 
-def chosen(decider: Decider, count: int) -> Iterator[Step]:
+def random_steps(decider: Decider, count: int) -> Iterator[Step]:
     """Steps by chance."""
     for _ in range(count):
-        yield Step(decider.pick(LIKELY), *(decider.choose(number) for number in NUMBERS))
+        yield Step(decider.pick(VERB_MIX), *(decider.choose(number) for number in NUMBERS))
 
 
-class Player:
+class StepRunner:
     """Plays steps on one store, and remembers what it was answered: claims and terms that are over among them.
 
     `settable`: may the clock of this store be set back?
@@ -133,7 +133,7 @@ class Player:
         self.store = store
         self.origin = origin
         self.settable = settable
-        self.moved = NOTHING
+        self.elapsed = NOTHING
         self.claims: list[Claim] = []
         self.terms: list[Term] = []
 
@@ -161,27 +161,27 @@ class Player:
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
-    async def play(self, step: Step) -> object:
+    async def run_step(self, step: Step) -> object:
         """The answer, in a form in which the answers of two stores can be compared."""
-        return await (await self.call(step))()
+        return await (await self.prepare(step))()
 
-    async def call(self, step: Step) -> Ask:
+    async def prepare(self, step: Step) -> Ask:
         """The verb with its arguments: to be asked once, or again when the answer got lost."""
         return await _PREPARED_BY[step.verb](self, step)
 
     async def prepare_advance(self, step: Step) -> Ask:
         delta = DAY + 60 * UNIT if step.how % 12 == 11 else UNIT * (step.how % 6)
-        self.moved += delta
+        self.elapsed += delta
         return lambda: self.store.advance(delta)
 
     async def prepare_set_back(self, step: Step) -> Ask:
         delta = UNIT * (step.how % 6)
         if not self.settable:
-            return self.store.listening
-        self.moved -= delta
+            return self.store.let_waiters_listen
+        self.elapsed -= delta
         return lambda: self.store.set_back(delta)
 
-    async def prepare_reign(self, step: Step) -> Ask:
+    async def prepare_leadership(self, step: Step) -> Ask:
         leadership, ttl, term = self.store.leadership, self.ttl(step.how), self.term(step.who)
         if step.verb is Verb.RENEW:
             return lambda: leadership.renew(term, ttl)
@@ -199,14 +199,14 @@ class Player:
 
         return campaign
 
-    async def prepare_define(self, step: Step) -> Ask:
+    async def prepare_definition(self, step: Step) -> Ask:
         of, term = TASKS[step.what % len(TASKS)], self.term(step.who)
         if step.verb is Verb.REMOVE:
             return lambda: self.store.catalogue.remove([of.key])
         if step.verb is Verb.RETIRE:
             return lambda: self.store.catalogue.retire(term, [of.key])
         version, slot = await self.version(of.key)
-        next_slot = self.origin + self.moved + UNIT * (step.how % 5 - 2) + HALF
+        next_slot = self.origin + self.elapsed + UNIT * (step.how % 5 - 2) + HALF
         change = definition(
             replace(of, description=f"{step.how % 3}"),
             expected=version - (step.how % 7 == 6),
@@ -234,31 +234,31 @@ class Player:
     def decision(self, of: TaskDefinition, version: int, slot: datetime, how: int) -> SlotDecision:
         """A decision that may have been overtaken, about up to three slots."""
         first, second, third = (of.run_of_slot(slot + number * SECOND, version) for number in range(3))
-        fire: Sequence[Run] = ()
+        dispatched: Sequence[Run] = ()
         hold: Run | None = None
         match how % 6:
             case 0 | 1:
-                fire = (first,)
+                dispatched = (first,)
             case 2:
-                fire, hold = (first,), second
+                dispatched, hold = (first,), second
             case 3:
                 hold = first
             case 4:
-                fire = (first,) if of.overlap is not Overlap.ALLOW else (first, second, third)
+                dispatched = (first,) if of.overlap is not Overlap.ALLOW else (first, second, third)
             case _:
                 pass
         return decision(
             of,
             version - (how % 13 == 12),
             slot + SECOND * (how % 11 == 10),
-            fire=fire,
+            dispatch=dispatched,
             hold=hold if of.overlap is not Overlap.ALLOW else None,
             skips=[skipped(slot + 4 * SECOND, reason=[*SkipReason][how % 4])] if how % 3 == 2 or how % 6 == 5 else [],
             then=None if how % 17 == 16 else slot + UNIT,
             jitter=UNIT * (how % 5 == 4),
         )
 
-    async def prepare_treat(self, step: Step) -> Ask:
+    async def prepare_task_verb(self, step: Step) -> Ask:
         keys = KEYS if step.how % 4 == 3 else [KEYS[step.what % len(KEYS)]]
         if step.verb is Verb.PAUSE:
             return lambda: self.store.dispatch.pause(keys)
@@ -266,10 +266,10 @@ class Player:
             return lambda: self.store.dispatch.resume(keys)
         if step.verb is Verb.CLEAR:
             return lambda: self.store.history.clear(keys)
-        promoted = await self._with_one_waiting(keys)
+        promoted = await self._keys_with_one_waiting_run(keys)
         return lambda: self.store.queue.promote(promoted)
 
-    async def _with_one_waiting(self, keys: Collection[TaskKey]) -> list[TaskKey]:
+    async def _keys_with_one_waiting_run(self, keys: Collection[TaskKey]) -> list[TaskKey]:
         """As many of these tasks as have one waiting run together: no law orders several that are promoted at once."""
         chosen: list[TaskKey] = []
         waiting = 0
@@ -297,7 +297,7 @@ class Player:
 
         async def reap() -> object:
             reaped = await queue.reap(term, self.ttl(step.how), 1000)
-            return reaped if isinstance(reaped, Fenced) else sorted(map(shown, reaped))
+            return reaped if isinstance(reaped, Fenced) else sorted(map(comparable_claim, reaped))
 
         async def claim() -> object:
             return self._remember(await queue.claim(worker, step.how % 4, NOTHING))
@@ -314,33 +314,33 @@ class Player:
                 older = [other.token for other in self.claims if other.run.id == claim.run.id]
                 assert all(token < claim.token for token in older), "fencing tokens strictly increase within a run"
                 self.claims.append(claim)
-        return [shown(claim) for claim in claims]
+        return [comparable_claim(claim) for claim in claims]
 
-    async def prepare_hold(self, step: Step) -> Ask:
+    async def prepare_claim_verb(self, step: Step) -> Ask:
         claim, queue, ttl = self.claim(step.what), self.store.queue, self.ttl(step.how)
         chosen = [] if claim is None else [claim]
 
         async def extend() -> object:
             mine = [one for one in self.claims if one.worker == NODES[step.who % len(NODES)]]
             extension = await queue.extend(mine, ttl)
-            return sorted(map(shown, extension.lost)), sorted(map(shown, extension.cancelling))
+            return sorted(map(comparable_claim, extension.lost)), sorted(map(comparable_claim, extension.cancelling))
 
         async def release() -> object:
             delay = NOTHING if step.how % 3 == 0 else ttl
-            return sorted(map(shown, await queue.release(chosen, delay, started=step.how % 2 == 1)))
+            return sorted(map(comparable_claim, await queue.release(chosen, delay, started=step.how % 2 == 1)))
 
         async def settle() -> object:
             outcomes: list[Outcome] = [Succeeded(), Retried(ttl), Exhausted(), Retried(NOTHING), Cancelled(), Expired()]
             settled = [settlement(claim, outcomes[step.how % len(outcomes)]) for claim in chosen]
-            return sorted(map(shown, await queue.settle(settled)))
+            return sorted(map(comparable_claim, await queue.settle(settled)))
 
         return {Verb.EXTEND: extend, Verb.RELEASE: release, Verb.SETTLE: settle}[step.verb]
 
-    async def prepare_attend(self, step: Step) -> Ask:
-        node, attendance = NODES[step.who % len(NODES)], self.store.membership
+    async def prepare_membership(self, step: Step) -> Ask:
+        node, membership = NODES[step.who % len(NODES)], self.store.membership
         if step.verb is Verb.DEPART:
-            return lambda: attendance.depart(node)
-        return lambda: attendance.announce(presence(node.value), self.ttl(step.how))
+            return lambda: membership.depart(node)
+        return lambda: membership.announce(presence(node.value), self.ttl(step.how))
 
     # -- conservation -------------------------------------------------------------------------------------------------
 
@@ -360,25 +360,25 @@ class Player:
             ended += [claim.run for claim in claims]
 
 
-_PREPARED_BY: dict[Verb, Callable[[Player, Step], Awaitable[Ask]]] = {
+_PREPARED_BY: dict[Verb, Callable[[StepRunner, Step], Awaitable[Ask]]] = {
     verb: prepare
     for verbs, prepare in (
-        ((Verb.ADVANCE,), Player.prepare_advance),
-        ((Verb.SET_BACK,), Player.prepare_set_back),
-        ((Verb.CAMPAIGN, Verb.RENEW, Verb.RESIGN), Player.prepare_reign),
-        ((Verb.PUT, Verb.REMOVE, Verb.RETIRE), Player.prepare_define),
-        ((Verb.COMMIT,), Player.prepare_commit),
-        ((Verb.PAUSE, Verb.RESUME, Verb.CLEAR, Verb.HASTEN), Player.prepare_treat),
-        ((Verb.ENQUEUE, Verb.CANCEL), Player.prepare_request),
-        ((Verb.CLAIM, Verb.RECLAIM, Verb.REAP), Player.prepare_claim),
-        ((Verb.EXTEND, Verb.SETTLE, Verb.RELEASE), Player.prepare_hold),
-        ((Verb.ANNOUNCE, Verb.DEPART), Player.prepare_attend),
+        ((Verb.ADVANCE,), StepRunner.prepare_advance),
+        ((Verb.SET_BACK,), StepRunner.prepare_set_back),
+        ((Verb.CAMPAIGN, Verb.RENEW, Verb.RESIGN), StepRunner.prepare_leadership),
+        ((Verb.PUT, Verb.REMOVE, Verb.RETIRE), StepRunner.prepare_definition),
+        ((Verb.COMMIT,), StepRunner.prepare_commit),
+        ((Verb.PAUSE, Verb.RESUME, Verb.CLEAR, Verb.PROMOTE), StepRunner.prepare_task_verb),
+        ((Verb.ENQUEUE, Verb.CANCEL), StepRunner.prepare_request),
+        ((Verb.CLAIM, Verb.RECLAIM, Verb.REAP), StepRunner.prepare_claim),
+        ((Verb.EXTEND, Verb.SETTLE, Verb.RELEASE), StepRunner.prepare_claim_verb),
+        ((Verb.ANNOUNCE, Verb.DEPART), StepRunner.prepare_membership),
     )
     for verb in verbs
 }
 
 
-def shown(claim: Claim) -> tuple[str, int, int, int, str, str]:
+def comparable_claim(claim: Claim) -> tuple[str, int, int, int, str, str]:
     """A claim without its token and the version in its run, which every store chooses itself."""
     run = replace(claim.run, version=0)
     return run.id.value, claim.attempt, claim.failures, claim.losses, claim.worker.value, str(run)

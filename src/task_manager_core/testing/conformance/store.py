@@ -37,17 +37,17 @@ EVERYTHING = 1_000_000
 MEETINGS = 1
 """At how many instants of a verb that a server executes another one comes."""
 
-_MOST_TURNS = 3
+_MAX_TURNS = 3
 
 _SUCCESS = Succeeded()
-_STRANGER = NodeId("stranger")
+_PROBE = NodeId("stranger")
 _PORT = TypeVar("_PORT")
-_BEGUN = TypeVar("_BEGUN")
-_WHOLE = TypeVar("_WHOLE")
+_FIRST_RESULT = TypeVar("_FIRST_RESULT")
+_RESULT = TypeVar("_RESULT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class StartOffset:
     """So many turns of the event loop, and this part of the time that the first verb took last, after it has begun.
 
     A verb of a store in this process stands still between turns only; one of a server is somewhere on its way.
@@ -78,20 +78,20 @@ class Store:
     def __init__(self, harness: Harness, meetings: int = MEETINGS) -> None:
         self._harness = harness
         self._meetings = meetings
-        self._took = 0.0
-        self._over = False
+        self._first_seconds = 0.0
+        self._first_done = False
         self.patience = harness.patience
         self.retained, self.kept_for = harness.retention.runs, harness.retention.ttl
-        self._reach(harness.backend)
+        self._bind_ports(harness.backend)
 
-    def _reach(self, backend: Backend) -> None:
-        self.leadership = _in_time("leadership", backend.leadership, self.patience)
-        self.catalogue = _in_time("catalogue", backend.catalogue, self.patience)
-        self.dispatch = _in_time("dispatch", backend.dispatch, self.patience)
-        self.queue = _in_time("queue", backend.queue, self.patience)
-        self.history = _in_time("history", backend.history, self.patience)
-        self.membership = _in_time("membership", backend.membership, self.patience)
-        self.notifier = _in_time("notifier", backend.notifier, self.patience)
+    def _bind_ports(self, backend: Backend) -> None:
+        self.leadership = _with_deadline("leadership", backend.leadership, self.patience)
+        self.catalogue = _with_deadline("catalogue", backend.catalogue, self.patience)
+        self.dispatch = _with_deadline("dispatch", backend.dispatch, self.patience)
+        self.queue = _with_deadline("queue", backend.queue, self.patience)
+        self.history = _with_deadline("history", backend.history, self.patience)
+        self.membership = _with_deadline("membership", backend.membership, self.patience)
+        self.notifier = _with_deadline("notifier", backend.notifier, self.patience)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ class Store:
         return (await self.dispatch.agenda(1)).now
 
     async def advance(self, delta: timedelta) -> None:
-        await _answer("harness.advance", self._harness.advance(delta), self.patience)
+        await _answer_in_time("harness.advance", self._harness.advance(delta), self.patience)
 
     @property
     def settable(self) -> bool:
@@ -112,7 +112,7 @@ class Store:
         if self._harness.set_back is None:
             pytest.skip("this harness cannot set the clock of its store back")
         await self.leader()
-        await _answer("harness.set_back", self._harness.set_back(delta), self.patience)
+        await _answer_in_time("harness.set_back", self._harness.set_back(delta), self.patience)
         await self.leader()
 
     async def slot(self, offset: timedelta = NOTHING) -> datetime:
@@ -123,7 +123,7 @@ class Store:
         """Lose everything, and let a second pass: no store can do better than its time."""
         if self._harness.wipe is None:
             pytest.skip("this harness cannot wipe its store")
-        self._reach(await _answer("harness.wipe", self._harness.wipe(), self.patience))
+        self._bind_ports(await _answer_in_time("harness.wipe", self._harness.wipe(), self.patience))
         await self.advance(SECOND)
 
     # -- what stands --------------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ class Store:
 
     async def leader(self) -> NodeId | None:
         """Who leads, found out by a bid: nobody needs a snapshot to write leadership first."""
-        answer = await self.leadership.campaign(_STRANGER, SECOND)
+        answer = await self.leadership.campaign(_PROBE, SECOND)
         if isinstance(answer, HeldByOther):
             return answer.holder
         assert await self.leadership.resign(answer)
@@ -200,7 +200,7 @@ class Store:
         """Claim what is queued, without waiting."""
         return await self.queue.claim(worker, limit, NOTHING)
 
-    async def take(self, run: Run, worker: NodeId = WORKER) -> Claim:
+    async def claim_new(self, run: Run, worker: NodeId = WORKER) -> Claim:
         """Queue this run and claim it; nothing else may be queued."""
         assert await self.enqueue(run) == (Enqueued.QUEUED,)
         [claim] = await self.claim(worker)
@@ -217,7 +217,7 @@ class Store:
         """Give one claim back; False if it was over."""
         return not await self.queue.release([claim], delay, started=started)
 
-    async def alive(self, claim: Claim, ttl: timedelta) -> bool:
+    async def extend_one(self, claim: Claim, ttl: timedelta) -> bool:
         """Beat for one claim; False if it is over."""
         return claim not in (await self.queue.extend([claim], ttl)).lost
 
@@ -226,47 +226,49 @@ class Store:
         assert isinstance(reaped, tuple), f"{term} is over"
         return reaped
 
-    async def kept(self, term: Term, decision: SlotDecision) -> bool:
+    async def commit_one(self, term: Term, decision: SlotDecision) -> bool:
         """Commit one decision; False if it was overtaken."""
         answer = await self.dispatch.commit(term, [decision])
         assert isinstance(answer, tuple), f"{term} is over"
         [kept] = answer
         return kept
 
-    async def listening(self) -> None:
+    async def let_waiters_listen(self) -> None:
         """Let what was just started come to wait: a turn of the event loop, and several round trips to a server."""
         await asyncio.sleep(0)
         await self.state()
 
-    async def soon(self, waiting: Awaitable[_WHOLE]) -> _WHOLE:
+    async def soon(self, waiting: Awaitable[_RESULT]) -> _RESULT:
         """What is waited for has happened and is there at once."""
-        return await _answer("what is waited for", waiting, self.patience)
+        return await _answer_in_time("what is waited for", waiting, self.patience)
 
-    def moments(self) -> Iterator[Moment]:
+    def start_offsets(self) -> Iterator[StartOffset]:
         """When a second verb is asked that comes `amid` a first one: spread over the time that the first one takes."""
-        for turns in range(_MOST_TURNS):
-            yield Moment(turns=turns)
-            if self._over:
+        for turns in range(_MAX_TURNS):
+            yield StartOffset(turns=turns)
+            if self._first_done:
                 return
         for number in range(1, self._meetings + 1):
-            yield Moment(part=number / (self._meetings + 1))
+            yield StartOffset(part=number / (self._meetings + 1))
 
-    async def amid(self, begun: Awaitable[_BEGUN], whole: Awaitable[_WHOLE], moment: Moment) -> tuple[_BEGUN, _WHOLE]:
-        """Begin one thing, do another from beginning to end from this moment on, then end the first."""
+    async def interleave(
+        self, begun: Awaitable[_FIRST_RESULT], whole: Awaitable[_RESULT], offset: StartOffset
+    ) -> tuple[_FIRST_RESULT, _RESULT]:
+        """Begin one thing, do another from beginning to end from this offset on, then end the first."""
         time = asyncio.get_running_loop().time
         began = time()
         first = asyncio.ensure_future(begun)
-        first.add_done_callback(lambda _: self._timed(time() - began))
-        for _ in range(moment.turns):
+        first.add_done_callback(lambda _: self._note_first_seconds(time() - began))
+        for _ in range(offset.turns):
             await asyncio.sleep(0)
-        while time() - began < moment.part * self._took:  # noqa: ASYNC110 - no sleep is as short
+        while time() - began < offset.part * self._first_seconds:  # noqa: ASYNC110 - no sleep is as short
             await asyncio.sleep(0)
-        self._over = first.done()
+        self._first_done = first.done()
         second = await whole
         return await first, second
 
-    def _timed(self, seconds: float) -> None:
-        self._took = seconds
+    def _note_first_seconds(self, seconds: float) -> None:
+        self._first_seconds = seconds
 
     async def wakes(self, what: Callable[[], Awaitable[object]]) -> bool:
         """Does `what` end the wait for a signal? Done again until it does: the waiter may not listen yet."""
@@ -295,12 +297,12 @@ _WAITS = {"claim": ("wait", 2), "wait": ("timeout", 0)}
 """The verbs that are asked to wait: the name and the place of the argument that says how long."""
 
 
-def _in_time(name: str, port: _PORT, patience: float) -> _PORT:
+def _with_deadline(name: str, port: _PORT, patience: float) -> _PORT:
     """The same port; a verb that hangs fails, and says which it was."""
-    return _InTime(name, port, patience)  # type: ignore[return-value]  # pyright: ignore[reportReturnType] - a stand-in
+    return _PortWithDeadline(name, port, patience)  # type: ignore[return-value]  # pyright: ignore[reportReturnType] - a stand-in
 
 
-class _InTime:
+class _PortWithDeadline:
     """Stands for a port. Each of its verbs has to answer."""
 
     def __init__(self, name: str, port: object, patience: float) -> None:
@@ -311,7 +313,7 @@ class _InTime:
 
         async def asked(*arguments: object, **named: object) -> object:
             waits = _asked_to_wait(verb, arguments, named)
-            return await _answer(
+            return await _answer_in_time(
                 f"{self._name}.{verb}", ask(*arguments, **named), self._patience + waits.total_seconds()
             )
 
@@ -324,7 +326,7 @@ def _asked_to_wait(verb: str, arguments: tuple[object, ...], named: dict[str, ob
     return wait if isinstance(wait, timedelta) else NOTHING
 
 
-async def _answer(what: str, asked: Awaitable[_WHOLE], seconds: float) -> _WHOLE:
+async def _answer_in_time(what: str, asked: Awaitable[_RESULT], seconds: float) -> _RESULT:
     limit = asyncio.timeout(seconds)
     try:
         async with limit:

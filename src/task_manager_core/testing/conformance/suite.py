@@ -8,14 +8,14 @@ from task_manager_core.testing.conformance.backend_pairs import BackendPairs
 from task_manager_core.testing.conformance.backend_unreadable import BackendUnreadable
 from task_manager_core.testing.conformance.catalogue import CatalogueLaws
 from task_manager_core.testing.conformance.catalogue_edges import CatalogueEdges
-from task_manager_core.testing.conformance.dispatch import ScheduleLaws
-from task_manager_core.testing.conformance.dispatch_edges import ScheduleEdges
+from task_manager_core.testing.conformance.dispatch import DispatchLaws
+from task_manager_core.testing.conformance.dispatch_edges import DispatchEdges
 from task_manager_core.testing.conformance.history import HistoryContract
 from task_manager_core.testing.conformance.leadership import LeadershipContract
-from task_manager_core.testing.conformance.membership import AttendanceContract
-from task_manager_core.testing.conformance.notifier import SignalsContract
+from task_manager_core.testing.conformance.membership import MembershipContract
+from task_manager_core.testing.conformance.notifier import NotifierContract
 from task_manager_core.testing.conformance.races import RaceContract
-from task_manager_core.testing.conformance.races_amid import RaceAmid
+from task_manager_core.testing.conformance.races_interleaved import InterleavedRaces
 from task_manager_core.testing.conformance.run_queue import RunQueueLaws
 from task_manager_core.testing.conformance.run_queue_claims import RunQueueClaims
 from task_manager_core.testing.conformance.run_queue_instants import RunQueueInstants
@@ -25,7 +25,7 @@ from task_manager_core.testing.conformance.run_queue_replies import RunQueueRepl
 from task_manager_core.testing.conformance.run_queue_waiting import RunQueueWaiting
 
 
-class WholeContract(BackendLaws, BackendBatches, BackendPairs, BackendUnreadable):
+class CrossPortContract(BackendLaws, BackendBatches, BackendPairs, BackendUnreadable):
     """The laws of all verbs and their edges."""
 
 
@@ -45,20 +45,20 @@ class RunQueueContract(
     """The laws of the run queue and their edges."""
 
 
-class ScheduleContract(ScheduleLaws, ScheduleEdges):
+class DispatchContract(DispatchLaws, DispatchEdges):
     """The laws of the schedule and their edges."""
 
 
 class BackendContract(
     LeadershipContract,
     CatalogueContract,
-    ScheduleContract,
+    DispatchContract,
     RunQueueContract,
     HistoryContract,
-    AttendanceContract,
-    SignalsContract,
+    MembershipContract,
+    NotifierContract,
     RaceContract,
-    RaceAmid,
-    WholeContract,
+    InterleavedRaces,
+    CrossPortContract,
 ):
     """Every law of every port, and what they come to together. A subclass gives the fixture `harness`."""

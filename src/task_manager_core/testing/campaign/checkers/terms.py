@@ -73,8 +73,8 @@ class Fencing(Checker):
         if isinstance(event, TermWon):
             self._turned(event.node, LeadershipTransition.WON, ledger)
         elif isinstance(event, TermEnded):
-            self._turned(event.node, event.turn, ledger)
-            forgotten = event.turn is LeadershipTransition.LOST and ledger.store.reigning() == event.term
+            self._turned(event.node, event.transition, ledger)
+            forgotten = event.transition is LeadershipTransition.LOST and ledger.store.reigning() == event.term
             self.require(not forgotten, f"{event.node} took {_shown(event.term)} for lost, which lives")
 
     def _turned(self, node: NodeId, turn: LeadershipTransition, ledger: ClusterModel) -> None:
