@@ -19,7 +19,7 @@ from task_manager_core.domain.run import RunState
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import Catalogue, Changes, DefinitionWrite
-from tests.application.world import KEY, MINUTE, NOON, SECOND, Process, Trouble, World, a_task, live
+from tests.application.world import KEY, MINUTE, NOON, POLICY, SECOND, Process, Trouble, World, a_task, live
 
 HOURLY = Schedule.every(timedelta(hours=1))
 MINUTELY = Schedule.every(MINUTE)
@@ -519,6 +519,15 @@ async def test_a_living_node_announces_itself_before_it_counts_as_gone(world: Wo
     (presence,) = (await world.backend.history.snapshot()).nodes
     assert (presence.service, presence.tasks, presence.started_at) == ("tests", frozenset({KEY}), NOON)
     assert presence.functions == {FunctionKey("group", "report")}
+
+
+async def test_a_node_is_gone_when_it_has_been_silent_for_as_long_as_its_policy_says(world: World) -> None:
+    process = world.process().declares(a_task())
+    await process.node.registrar.tick()
+    world.clock.advance(POLICY.presence_ttl - SECOND)
+    assert len((await world.backend.history.snapshot()).nodes) == 1
+    world.clock.advance(SECOND)
+    assert (await world.backend.history.snapshot()).nodes == ()
 
 
 async def test_a_new_declaration_is_announced_at_once(world: World) -> None:

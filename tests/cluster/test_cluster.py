@@ -23,7 +23,7 @@ from task_manager_core.testing.campaign.checkers import every_checker
 from task_manager_core.testing.campaign.faults import MEANING, Injection, InjectionKind
 from task_manager_core.testing.campaign.plan import POLICY, Plan, TaskPlan
 from task_manager_core.testing.cluster.clock import START, SimClock
-from task_manager_core.testing.cluster.cluster import SimCluster
+from task_manager_core.testing.cluster.cluster import Declare, SimCluster
 from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.cluster.run import run_simulation
 from task_manager_memory import MemoryStore
@@ -32,23 +32,30 @@ ROOT = Path(__file__).parent.parent.parent
 TASK = TaskDefinition(key=TaskKey("g", "t"), schedule=Schedule.every(timedelta(seconds=10)), function="t")
 
 
-def declare(world: SimCluster, machine: str, registry: Registry) -> None:
-    async def work(context: RunContext) -> None:
-        execution = world.begin(machine, context, exclusive=False)
-        await asyncio.sleep(2.0)
-        execution.ended = "returned"
+def declaring(seconds: float) -> Declare:
+    def declare(world: SimCluster, machine: str, registry: Registry) -> None:
+        async def work(context: RunContext) -> None:
+            execution = world.begin(machine, context, exclusive=False)
+            try:
+                await asyncio.sleep(seconds)
+            except asyncio.CancelledError:
+                execution.ended = "cancelled"
+                raise
+            execution.ended = "returned"
 
-    registry.declare(TASK, work)
+        registry.declare(TASK, work)
+
+    return declare
 
 
-def cluster(script: Callable[[SimCluster], Awaitable[None]], machines: int = 3) -> Recorder:
+def cluster(script: Callable[[SimCluster], Awaitable[None]], machines: int = 3, *, seconds: float = 2.0) -> Recorder:
     recorder = Recorder()
 
     async def main() -> None:
         store = MemoryStore()
         async with SimCluster(
             open_backend=store.open,
-            declare=declare,
+            declare=declaring(seconds),
             policy=POLICY,
             checkers=every_checker(),
             observer=recorder,
@@ -72,6 +79,22 @@ def test_production_nodes_run_a_schedule_in_virtual_time() -> None:
     assert len(events.of(RunStarted)) == len(events.of(RunSettled)) == 9
     slots = [event.claim.run.slot for event in events.of(RunStarted)]
     assert slots == [START + timedelta(seconds=10 * number) for number in range(1, 10)]
+
+
+def test_a_process_that_stops_waits_for_what_executes_as_long_as_its_policy_says() -> None:
+    timeout = POLICY.shutdown_timeout.total_seconds()
+    waited: list[float] = []
+
+    async def script(world: SimCluster) -> None:
+        await world.sleep(10.5)
+        asked_at = world.time
+        world.stop("w0")
+        while world.process("w0") is not None:
+            await world.sleep(0.05)
+        waited.append(world.time - asked_at)
+
+    cluster(script, machines=1, seconds=60.0)
+    assert timeout <= waited[0] < 1.5 * timeout
 
 
 def test_a_killed_leader_is_followed_by_another() -> None:
