@@ -23,9 +23,9 @@ from task_manager_core.testing.campaign.checkers import Violation
 from task_manager_core.testing.campaign.checkers.attempts import OneAttempt, OneOutcome
 from task_manager_core.testing.campaign.checkers.slots import NoSilentGap
 from task_manager_core.testing.campaign.faults import Injection, InjectionKind, Point
-from task_manager_core.testing.campaign.model import ClusterModel, ModelExecution
+from task_manager_core.testing.campaign.model import ClusterModel, ModelExecution, StoreModel
 from task_manager_core.testing.campaign.plan import Plan, TaskPlan
-from task_manager_core.testing.cluster.effects import AgendaRead, Effect
+from task_manager_core.testing.cluster.effects import AgendaRead, Effect, Removed
 from task_manager_core.testing.cluster.failures import SimBudget
 from task_manager_core.testing.cluster.link import Side
 from task_manager_memory import MemoryStore
@@ -78,6 +78,15 @@ def _threads_have_no_timeout(original: Any) -> object:
         original(self, replace(settlement, duration=timedelta(0)), ledger)
 
     return _truthful
+
+
+def _removals_keep_their_slots(_original: object) -> object:
+    def enter(self: Removed, books: StoreModel) -> None:
+        account = books.accounts.pop(self.key)
+        for run in (*account.live.values(), *account.held):
+            books.ended[run.run.id] = "removed"
+
+    return enter
 
 
 def _executions_never_forgotten(original: Any) -> object:
@@ -232,6 +241,22 @@ FOUND: dict[str, Mutant] = {
                 Injection(kind=InjectionKind.ERROR, at=Point("claim", 10, Side.BEFORE)),
             ),
             duration=12.0,
+        ),
+    ),
+    # Found in a checker. What was decided about the slots of a task is forgotten with the task.
+    "a task that is added again has the slots again that the clock was set back behind": Mutant(
+        defect="the checker remembers the slots of a task that was removed",
+        owner=Removed,
+        name="enter",
+        replacement=_removals_keep_their_slots,
+        breaks="I1",
+        plan=Plan(
+            tasks=(TaskPlan(dynamic=True),),
+            faults=(
+                Injection(kind=InjectionKind.SET_BACK, at=Point("commit", 1, Side.BEFORE), amount=30.0),
+                Injection(kind=InjectionKind.REMOVE, at=17.6),
+                Injection(kind=InjectionKind.ADD, at=21.4),
+            ),
         ),
     ),
     # Found in a checker. The slot was due when the leader read the agenda, and still has to be decided.

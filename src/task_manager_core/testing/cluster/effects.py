@@ -180,6 +180,10 @@ class Removed:
         account = books.accounts.pop(self.key)
         for run in (*account.live.values(), *account.held):
             books.ended[run.run.id] = "removed"
+        # What was decided is forgotten. A task of the same name has slots again that the clock was set back behind.
+        for slot in account.verdicts:
+            if slot > books.clock:
+                books.ended.pop(RunId.of_slot(self.key, slot), None)
 
 
 @dataclass(frozen=True, slots=True)
