@@ -30,7 +30,7 @@ INSPECTED_FOR = 60.0
 
 # The term and the slots that it is for, the claims, the place among the living, and what is known of the tasks.
 _KEEPING = frozenset(
-    {"campaign", "renew", "resign", "agenda", "commit", "reap", "mend"}
+    {"campaign", "renew", "resign", "agenda", "commit", "reap", "repair"}
     | {"claim", "extend", "settle", "release", "promote_due", "announce", "depart", "load"}
 )
 _COMMANDS_AT_ONCE = 16

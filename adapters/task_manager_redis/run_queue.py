@@ -47,7 +47,7 @@ _EXTEND = script("extend")
 _SETTLE = script("settle")
 _RELEASE = script("release")
 _REAP = script("reap")
-_MEND = script("mend")
+_REPAIR = script("repair")
 _CANCEL = script("cancel")
 _PROMOTE = script("promote")
 
@@ -249,7 +249,7 @@ class RedisRunQueue(RunQueue):
     async def _mend(self, term: Term) -> None:
         """Take the next look at what somebody may have deleted."""
         most = (_TASKS_PER_LOOK, _RUNS_PER_LOOK, _BYTES_PER_LOOK)
-        reply = await self._client.run(_MEND, term.holder.value, term.token, *self._looked, *most)
+        reply = await self._client.run(_REPAIR, term.holder.value, term.token, *self._looked, *most)
         if reply is not None:
             version, place, strange = row(reply, 3)
             self._looked = (text(version), text(place))

@@ -1,9 +1,10 @@
--- ARGV: node, time to live, presence (empty: the one told before). Answer: 0 when there is none to keep, else 1.
--- Beside each presence stands its digest, for readers who know what it says.
+-- ARGV: node, time to live, presence (empty: the presence that the node announced before).
+-- Answer: 0 if the presence is empty and the store has none of this node, else 1.
+-- The store keeps a digest beside each presence: a reader that knows the digest does not read the presence again.
 local node, ttl, presence = ARGV[4], ARGV[5], ARGV[6]
 local nodes, presences = root .. ':nodes', root .. ':presences'
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', nodes, '-inf', steady())) do
-  redis.call('HDEL', presences, 'text ' .. gone, 'digest ' .. gone)
+for _, expired in ipairs(redis.call('ZRANGEBYSCORE', nodes, '-inf', steady())) do
+  redis.call('HDEL', presences, 'text ' .. expired, 'digest ' .. expired)
 end
 redis.call('ZREMRANGEBYSCORE', nodes, '-inf', steady())
 if presence ~= '' then

@@ -1,47 +1,47 @@
 -- Needs runs.
--- ARGV per run: task, run. Answer per run: the value of Cancelling.
+-- ARGV for each run: task, run. Answer for each run: a value of the enumeration Cancelling.
 local function cancel_held(task, run)
   local text = redis.call('HGET', root .. ':held:' .. task, run)
   if not text then
     return 'not_live'
   end
-  local priority, slot = read_held(text)
-  remember(task, store_line(run, new_place(priority, slot), 'cancelled', steady(), '', '0'))
-  stop_holding(task, run, priority, slot)
+  local priority, slot = parse_held(text)
+  append_history(task, history_line(run, new_entry(priority, slot), 'cancelled', steady(), '', '0'))
+  remove_held(task, run, priority, slot)
   return 'cancelled'
 end
 
 local function cancel(task, run)
-  local place = place_of(task, run)
-  if not place then
+  local entry = entry_of(task, run)
+  if not entry then
     return cancel_held(task, run)
   end
-  if place.state == 'c' then
-    place.flag = '!'
-    stand(task, run, place)
+  if entry.state == 'c' then
+    entry.flag = '!'
+    save_entry(task, run, entry)
     return 'requested'
   end
-  -- An attempt that nobody claimed has no token.
-  remember(task, store_line(run, place, 'cancelled', steady(), '', '0'))
-  -- Its place goes last, because without it a repetition would find nothing to cancel.
-  if place.state == 'q' then
-    redis.call('XDEL', streams[place.priority], place.id)
+  -- No worker has claimed this attempt, so its line has no worker and the token 0.
+  append_history(task, history_line(run, entry, 'cancelled', steady(), '', '0'))
+  -- The run entry is deleted last: without it, a repeated request would find nothing to cancel.
+  if entry.state == 'q' then
+    redis.call('XDEL', streams[entry.priority], entry.stream_id)
   else
     stop_waiting(task, run)
   end
-  ended(task, run)
+  end_run(task, run)
   return 'cancelled'
 end
 
-despite_full_memory()
+allow_oom()
 local answers, requested = {}, false
-open_streams()
+create_streams()
 for i = 4, #ARGV, 2 do
   local answer = cancel(ARGV[i], ARGV[i + 1])
   requested = requested or answer == 'requested'
   answers[#answers + 1] = answer
 end
 if requested then
-  ring()
+  notify()
 end
 return answers

@@ -1,65 +1,67 @@
 -- Needs runs.
--- ARGV: worker, limit, whether the worker says what it knows (0, 1), most bytes of bodies, then the tokens that it knows.
--- Answer: milliseconds to the next waiting run (-1: none), per claim: token, attempt, failures, losses, task, run, body;
--- what is strange, and whether more claims should be given again than the bytes allow (0, 1).
+-- ARGV: worker, limit, whether the tokens of the worker's known claims follow (0, 1), most bytes of bodies, these
+-- tokens.
+-- Answer: milliseconds until the next waiting run is due (-1: none waits), the claims, anomalies, whether the byte
+-- limit left out claims that the worker does not know (0, 1).
+-- A claim: token, attempt, failures, losses, task, run, body.
 --
--- The token is given here and not when the run is queued: a failover that loses a claim but not the entry lets the run
--- be claimed again, and that claim is later by the server's time.
-local MOST_DEAD, READ_AT_ONCE = 1000, 50
+-- The claim gives the fencing token; the queue does not. A failover may lose the claim and keep the stream item. The
+-- run is then claimed again, later by the server's time, and so with a greater token.
+local MOST_VOID, READ_AT_ONCE = 1000, 50 -- Void items are those of runs that are not queued. Both limit one script.
 
 local worker, limit, most_bytes = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[7])
 local bodies = root .. ':claimed:' .. worker
 local given, bytes, left_out = {}, 0, false
-despite_full_memory()
-open_streams()
+allow_oom()
+create_streams()
 
-local function give(task, run, place, body)
+local function add(task, run, entry, body)
   bytes = bytes + #(body or '')
-  given[#given + 1] = { place.token, place.attempt, place.failures, place.losses, task, run, body }
+  given[#given + 1] = { entry.token, entry.attempt, entry.failures, entry.losses, task, run, body }
 end
 
-local function give_again()
+local function return_unknown_claims()
   local known = {}
   for i = 8, #ARGV do
     known[ARGV[i]] = true
   end
   for _, name in ipairs(redis.call('HKEYS', bodies)) do
     local task, run = string.match(name, '^(%S+) (%S+)$')
-    local place = task and place_of(task, run)
-    if not place or place.state ~= 'c' or place.worker ~= worker then
-      redis.call('HDEL', bodies, name) -- Left by a script that stopped half-way.
-    elseif #given < limit and not known[place.token] then
+    local entry = task and entry_of(task, run)
+    if not entry or entry.state ~= 'c' or entry.worker ~= worker then
+      redis.call('HDEL', bodies, name) -- A script that stopped half-way left it.
+    elseif #given < limit and not known[entry.token] then
       if bytes >= most_bytes then
         left_out = true
         break
       end
-      give(task, run, place, redis.call('HGET', bodies, name))
+      add(task, run, entry, redis.call('HGET', bodies, name))
     end
   end
 end
 
--- Read entries from the head of a stream, until so many of them can be claimed or they are long enough. The answer: those (task, run, place,
--- body), the ids of all that were read, and whether something may be left.
+-- Read items from the head of a stream, until `wanted` of them can be claimed or their bodies reach the byte limit.
+-- The answer: these runs (task, run, entry, body), the ids of all items that were read, whether items may be left.
 local function read(priority, wanted)
-  local taken, ids, last, weight = {}, {}, '-', 0
-  while #taken < wanted and #ids - #taken < MOST_DEAD do
+  local taken, ids, last, taken_bytes = {}, {}, '-', 0
+  while #taken < wanted and #ids - #taken < MOST_VOID do
     local count = math.min(wanted - #taken, READ_AT_ONCE)
     local found = redis.call('XRANGE', streams[priority], last, '+', 'COUNT', count)
     for _, item in ipairs(found) do
-      if bytes + weight >= most_bytes then
+      if bytes + taken_bytes >= most_bytes then
         return taken, ids, true
       end
       local id, fields = item[1], item[2]
       ids[#ids + 1] = id
       last = '(' .. id
-      if is_run(fields) then
-        local place = place_of(fields[TASK], fields[RUN])
-        if place and place.state == 'q' and place.priority == priority and place.id == id then
-          taken[#taken + 1] = { fields[TASK], fields[RUN], place, fields[BODY] }
-          weight = weight + #fields[BODY]
-        end -- Else the run is elsewhere, or no more, or never was.
+      if is_run_item(fields) then
+        local entry = entry_of(fields[TASK], fields[RUN])
+        if entry and entry.state == 'q' and entry.priority == priority and entry.stream_id == id then
+          taken[#taken + 1] = { fields[TASK], fields[RUN], entry, fields[BODY] }
+          taken_bytes = taken_bytes + #fields[BODY]
+        end -- Else the run has left the queue since, and the item is deleted.
       else
-        wonder('a stream of runs', 'entry ' .. id .. ' is no run, and was dropped')
+        report('a stream of runs', 'item ' .. id .. ' is no run, and was deleted')
       end
     end
     if #found < count then
@@ -69,39 +71,39 @@ local function read(priority, wanted)
   return taken, ids, true
 end
 
--- Greater than every token before, and than every one that a failover may have lost.
+-- A token that is greater than every token before, and than every token that a failover may have lost.
 local function first_token(count)
   local last = integer(redis.call('GET', root .. ':token')) or 0
-  local first = math.max(last + 1, steady() * 1000 + clock[2] % 1000)
+  local first = math.max(last + 1, steady() * 1000 + server_time[2] % 1000)
   redis.call('SET', root .. ':token', string.format('%.0f', first + count - 1))
   return first
 end
 
--- The place comes last but for the entry, because it is what says that a run is claimed.
+-- The run entry is written last, because it says that the run is claimed. Only the stream item is deleted after it.
 local function claim(taken)
-  local held, beats, token = {}, {}, first_token(#taken)
+  local claimed_bodies, heartbeats, token = {}, {}, first_token(#taken)
   for _, one in ipairs(taken) do
     local task, run, _, body = unpack(one)
-    held[#held + 1] = task .. ' ' .. run
-    held[#held + 1] = body
-    beats[#beats + 1] = steady()
-    beats[#beats + 1] = claim_on(worker, task, run)
+    claimed_bodies[#claimed_bodies + 1] = task .. ' ' .. run
+    claimed_bodies[#claimed_bodies + 1] = body
+    heartbeats[#heartbeats + 1] = steady()
+    heartbeats[#heartbeats + 1] = claim_member(worker, task, run)
   end
-  spread(held, function(...) redis.call('HSET', bodies, ...) end)
-  spread(beats, function(...) redis.call('ZADD', claims, ...) end)
+  spread(claimed_bodies, function(...) redis.call('HSET', bodies, ...) end)
+  spread(heartbeats, function(...) redis.call('ZADD', claims, ...) end)
   for i, one in ipairs(taken) do
-    local task, run, place, body = unpack(one)
-    place.state, place.worker, place.id = 'c', worker, '-'
-    place.token = string.format('%.0f', token + i - 1)
-    stand(task, run, place)
-    give(task, run, place, body)
+    local task, run, entry, body = unpack(one)
+    entry.state, entry.worker, entry.stream_id = 'c', worker, '-'
+    entry.token = string.format('%.0f', token + i - 1)
+    save_entry(task, run, entry)
+    add(task, run, entry, body)
   end
 end
 
 if ARGV[6] == '1' then
-  give_again()
+  return_unknown_claims()
 end
-local following = promote()
+local next_wait = promote_due()
 local more = false
 for _, priority in ipairs(PRIORITIES) do
   if #given < limit then
@@ -116,8 +118,8 @@ for _, priority in ipairs(PRIORITIES) do
   end
 end
 if more then
-  knock()
+  wake_worker()
 else
-  redis.call('DEL', bell)
+  redis.call('DEL', wake_list)
 end
-return { more and 0 or following, given, strange, left_out and 1 or 0 }
+return { more and 0 or next_wait, given, anomalies, left_out and 1 or 0 }

@@ -1,10 +1,10 @@
 -- Needs tasks.
--- ARGV: tasks. Answer: those that exist.
+-- ARGV: tasks. Answer: the tasks that exist.
 local found = {}
 for i = 4, #ARGV do
   local task = ARGV[i]
   local key = root .. ':task:' .. task
-  if exists(task) then
+  if task_exists(task) then
     redis.call('UNLINK', root .. ':history:' .. task, root .. ':skips:' .. task)
     for _, field in ipairs(redis.call('HKEYS', key)) do
       if string.sub(field, 1, 8) == 'skipped:' then

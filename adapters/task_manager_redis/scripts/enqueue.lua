@@ -1,57 +1,58 @@
 -- Needs runs and tasks.
--- ARGV: how long a request is remembered, what it asks, whether to compare only (0, 1), then per run: run, task,
--- priority, slot, exclusive (0, 1), body.
--- Answer: the runs of which something else was asked, and if there are none, per run the value of Enqueued.
-local memory, asked, compared_only = tonumber(ARGV[4]), ARGV[5], ARGV[6] == '1'
+-- ARGV: how long the store remembers the request, a digest of what it asks for, whether to compare only (0, 1), then
+-- for each run: run, task, priority, slot, exclusive (0, 1), body.
+-- Answer: the runs whose remembered request asked for something else; if there are none, for each run a value of the
+-- enumeration Enqueued.
+local memory_ttl, asked, compared_only = tonumber(ARGV[4]), ARGV[5], ARGV[6] == '1'
 local FIRST, PER_RUN = 7, 6
 
--- requested:<run> tells until when it is remembered, of which life of its task, and what was asked. A task that was
--- removed and added again has another life, so a removal need not look for what is remembered. The instant decides; the
--- time to live only sweeps.
-local function life(task)
+-- requested:<run> holds three words: until when the request is remembered, the version with which its task was added,
+-- and the digest. A task that was removed and added again has another such version, so a removal need not delete the
+-- remembered requests. The instant decides whether a request is remembered; the key's time to live only frees memory.
+local function birth_of(task)
   return redis.call('HGET', root .. ':task:' .. task, 'born') or '-'
 end
 
-local function remembered(run, task)
+local function remembered_request(run, task)
   local text = redis.call('GET', root .. ':requested:' .. run)
-  local ends, born, what = string.match(text or '', '^(%d+) (%S+) (%S*)$')
-  return ends and tonumber(ends) > steady() and born == life(task) and what
+  local ends, born, known = string.match(text or '', '^(%d+) (%S+) (%S*)$')
+  return ends and tonumber(ends) > steady() and born == birth_of(task) and known
 end
 
-local function lives(live, held, run)
+local function is_live(live, held, run)
   return redis.call('HEXISTS', live, run) == 1 or redis.call('HEXISTS', held, run) == 1
 end
 
 local function enqueue(run, task, priority, slot, exclusive, body)
-  if not exists(task) then
+  if not task_exists(task) then
     return 'unknown_task'
   end
   local live, held = root .. ':live:' .. task, root .. ':held:' .. task
-  if remembered(run, task) or lives(live, held, run) then
+  if remembered_request(run, task) or is_live(live, held, run) then
     return 'duplicate'
   end
-  local holding = exclusive == '1' and standing(task) > 0
+  local holding = exclusive == '1' and count_runs(task) > 0
   if holding then
     hold(task, run, priority, slot, body)
   else
-    queue(task, run, new_place(priority, slot), body)
+    queue(task, run, new_entry(priority, slot), body)
   end
-  -- Only now: of a run that was not queued nobody may think that it was.
-  local text = table.concat({ string.format('%.0f', steady() + memory), life(task), asked }, ' ')
-  redis.call('SET', root .. ':requested:' .. run, text, 'PX', memory)
+  -- The request is remembered last: a run must not count as requested before it is queued.
+  local text = table.concat({ string.format('%.0f', steady() + memory_ttl), birth_of(task), asked }, ' ')
+  redis.call('SET', root .. ':requested:' .. run, text, 'PX', memory_ttl)
   return holding and 'held' or 'queued'
 end
 
-local answers, others = {}, {}
+local answers, conflicts = {}, {}
 for i = FIRST, #ARGV, PER_RUN do
-  local what = remembered(ARGV[i], ARGV[i + 1])
-  if what and what ~= asked then
-    others[#others + 1] = ARGV[i]
+  local known = remembered_request(ARGV[i], ARGV[i + 1])
+  if known and known ~= asked then
+    conflicts[#conflicts + 1] = ARGV[i]
   end
 end
-if #others == 0 and not compared_only then
+if #conflicts == 0 and not compared_only then
   for i = FIRST, #ARGV, PER_RUN do
     answers[#answers + 1] = enqueue(unpack(ARGV, i, i + PER_RUN - 1))
   end
 end
-return { others, answers }
+return { conflicts, answers }

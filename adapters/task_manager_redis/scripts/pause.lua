@@ -1,9 +1,9 @@
 -- Needs tasks.
--- ARGV: tasks. Answer: those that exist. Nothing here expires: a pause has no end of its own.
-despite_full_memory()
+-- ARGV: tasks. Answer: the tasks that exist. The mark of a pause has no time to live: a pause has no end of its own.
+allow_oom()
 local found = {}
 for i = 4, #ARGV do
-  if exists(ARGV[i]) then
+  if task_exists(ARGV[i]) then
     redis.call('HSET', root .. ':task:' .. ARGV[i], 'paused', 1)
     found[#found + 1] = ARGV[i]
   end

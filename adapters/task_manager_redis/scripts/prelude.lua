@@ -1,80 +1,94 @@
--- Stands before every script: time, the term, statistics. A script reads and compares first and writes last, because
--- Redis does not roll back. Of what it writes, what is new comes before what is old goes: a script that the server stops
--- half-way has lost nothing. What a script needs beside this it says in its first line.
+-- This part stands before every script: the time, the term, statistics.
 --
--- KEYS[1]  the tagged prefix. Every other key is made from it, so that a script touches one slot of a cluster.
--- KEYS[2]  the key of the term.
--- ARGV[1]  milliseconds added to the server's time: 0, except where tests move time.
--- ARGV[2]  lines of history kept per task.   ARGV[3]  their time to live in milliseconds.
--- The arguments of the script itself begin at ARGV[4]. Tasks and runs come percent-encoded, hence without spaces.
+-- A script reads and compares first and writes last, because Redis does not roll back: if a command of a script fails,
+-- the writes before it stay. A script therefore adds the new value before it deletes the old one. A script that stops
+-- half-way has lost nothing, and the same verb can be asked again (docs/decisions/0002-redis-streams.md).
+-- The first line of a script names the other parts that it needs.
+--
+-- KEYS[1]  the prefix with its hash tag. Every other key begins with it, so a script touches one slot of a cluster: a
+--          cluster hashes only the text between the braces (https://redis.io/docs/latest/commands/cluster-keyslot/).
+-- KEYS[2]  the key of the term. client.py says why it is declared too.
+-- ARGV[1]  milliseconds that are added to the server's time. They are 0, except where a test shifts time.
+-- ARGV[2]  lines of history that are kept for each task.   ARGV[3]  their time to live in milliseconds.
+-- The script's own arguments begin at ARGV[4]. The names of tasks and runs are percent-encoded, so they hold no spaces.
 
-local root, reign = KEYS[1], KEYS[2]
-local keep, statistics_ttl = tonumber(ARGV[2]), ARGV[3]
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[1]
+local root, term_key = KEYS[1], KEYS[2]
+local history_kept, statistics_ttl = tonumber(ARGV[2]), ARGV[3]
+local server_time = redis.call('TIME')
+local now = server_time[1] * 1000 + math.floor(server_time[2] / 1000) + ARGV[1]
 
--- Two indexes of all tasks, by version and by the instant at which each is due: '+inf' without a plan, or if retired.
+-- Two indexes of all tasks: by version, and by due instant. A task without a next slot, or a retired one, has the due
+-- instant '+inf'.
 local catalogue, agenda = root .. ':catalogue', root .. ':due'
 
--- The newest changes of the catalogue by version, one a member: its version, the version before it, the task.
+-- The newest changes of the catalogue, by version. A member is one change: its version, the version before it, the
+-- task.
 local changes = root .. ':changes'
 
--- Called before the first write of a script that frees memory or keeps what is there. A server whose memory is full
--- refuses every command that may need more, up to the first write of a script; a deletion never needs any. Scripts that
--- add definitions or runs do not call it.
-local allowed = false
-local function despite_full_memory()
-  if not allowed then
-    allowed = true
-    redis.call('UNLINK', root .. ':nothing') -- A key that never exists.
+-- Let this script write although the server's memory is full. A script that frees memory, or that keeps leases alive,
+-- calls this before its first write. A script that adds definitions or runs does not call it.
+-- A full server refuses a command that may need memory, but it lets a deletion pass
+-- (https://redis.io/docs/latest/develop/reference/errors/common/oom/). After a script has written once, the server
+-- checks no more. The flag `allow-oom` says the same, but Redis 6.2 does not know flags.
+local oom_allowed = false
+local function allow_oom()
+  if not oom_allowed then
+    oom_allowed = true
+    redis.call('UNLINK', root .. ':nothing') -- This key never exists.
   end
 end
 
--- The number that a text of ours stands for; nil for what is none.
+-- The integer that a text stands for; nil if the text is no integer. Lua's numbers are doubles, which
+-- hold the instants and tokens of the store exactly. The scripts write large integers with '%.0f', because the default
+-- form of a number loses digits (https://github.com/redis/redis/issues/1118).
 local LONGEST_NUMBER = 16
 local function integer(text)
   local whole = text and #text <= LONGEST_NUMBER and string.find(text, '^%-?%d+$')
   return whole and tonumber(text) or nil
 end
 
--- Lengths of time are measured by `steady`, which goes on where a clock is set back: the server's time, and all that it
--- was set back by until now. Every script that is told of it notes it, because what has ended must not live again.
--- A script that only watches the clock lets it run on for `lag` milliseconds.
+-- Steady time: the server's time plus all that its clock was ever set back by. Steady time never goes back, so the
+-- scripts measure leases, waits and other lengths with it. Without it, a lease that has ended would live again.
+-- The store remembers the latest steady instant. A script sees in it that the clock was set back, and adds the
+-- difference. A script that only reads passes `lag`: it saves the latest instant only if the saved one is older than
+-- `lag` milliseconds.
 local set_back
 local function steady(lag)
   if not set_back then
-    local noted = redis.call('HMGET', root .. ':clock', 'latest', 'set_back')
-    local latest, known = integer(noted[1]) or 0, integer(noted[2]) or 0
-    set_back = math.max(known, latest - now)
-    if set_back > known or now + set_back > latest + (lag or 0) then
-      -- If the memory is full this fails, and the next script notes it.
+    local stored = redis.call('HMGET', root .. ':clock', 'latest', 'set_back')
+    local latest, stored_set_back = integer(stored[1]) or 0, integer(stored[2]) or 0
+    set_back = math.max(stored_set_back, latest - now)
+    if set_back > stored_set_back or now + set_back > latest + (lag or 0) then
+      -- In a full server this write fails, and the next script saves the instant.
       redis.pcall('HSET', root .. ':clock', 'latest', now + set_back, 'set_back', set_back)
     end
   end
   return now + set_back
 end
 
-local function reigns(holder, token)
-  local term = redis.call('HMGET', reign, 'holder', 'token', 'until')
+local function is_current_term(holder, token)
+  local term = redis.call('HMGET', term_key, 'holder', 'token', 'until')
   return term[1] == holder and term[2] == token and steady() < (integer(term[3]) or 0)
 end
 
--- What somebody else did to our values. It is passed over, or put right, row by row, and said beside the answer: where,
--- and what.
-local MOST_STRANGE, LONGEST_STRANGE = 20, 200
-local strange = {}
-local function wonder(where, what)
-  if #strange < 2 * MOST_STRANGE then
-    strange[#strange + 1], strange[#strange + 2] = string.sub(where, 1, LONGEST_STRANGE), string.sub(what, 1, LONGEST_STRANGE)
+-- Values of ours that another program has changed. A script passes over such a value, or repairs it, and names it
+-- beside its answer: where the value is, and what was wrong.
+local MOST_ANOMALIES, LONGEST_ANOMALY = 20, 200
+local anomalies = {}
+local function report(where, what)
+  if #anomalies < 2 * MOST_ANOMALIES then
+    anomalies[#anomalies + 1] = string.sub(where, 1, LONGEST_ANOMALY)
+    anomalies[#anomalies + 1] = string.sub(what, 1, LONGEST_ANOMALY)
   end
 end
 
-local function ring()
+-- Wake every process that waits for a change: of the term, of the catalogue, or a request to cancel.
+local function notify()
   redis.call('XADD', root .. ':signals', 'MAXLEN', '~', 100, '*', 'at', now)
 end
 
--- Statistics: streams trimmed as they are written. Nothing that lives is ever in one of them.
-local function note(statistics, kept, line)
-  redis.call('XADD', statistics, 'MAXLEN', kept, '*', 'line', line)
-  redis.call('PEXPIRE', statistics, statistics_ttl)
+-- Append a line to a stream of statistics, and trim the stream. No live run is ever in such a stream.
+local function append_line(stream, limit, line)
+  redis.call('XADD', stream, 'MAXLEN', limit, '*', 'line', line)
+  redis.call('PEXPIRE', stream, statistics_ttl)
 end

@@ -1,32 +1,34 @@
 -- Needs runs.
--- One step of promoting, which takes many if many runs wait. ARGV: most runs, most bytes of bodies, the greatest token
--- when the promoting began (empty: it begins now), the kind of wait and the cursor where the last step ended, how many
--- runs are spared, these runs, tasks from the one on where the last step ended.
--- Answer: how many runs were queued, the greatest token when the promoting began, how many tasks are done, and of the
--- next one the kind and the cursor where the next step begins.
+-- One step of a promotion: queue waiting runs now. A promotion of many runs takes several steps.
+-- ARGV: most runs and most bytes of bodies in this step, the greatest token when the promotion began (empty: it begins
+-- now), the position (a kind of wait and a cursor), the number of spared runs, these runs, the tasks that are left.
+-- Answer: the number of queued runs, the greatest token when the promotion began, the number of finished tasks, the
+-- position in the first unfinished task (two values).
 --
--- A run leaves its wait here, so that no later step or promoting meets it again. One that was claimed since the
--- promoting began waits for another reason, and is left.
+-- HSCAN returns each run that stays in the hash from the first step to the last, and may return a run twice
+-- (https://redis.io/docs/latest/commands/scan/). A step removes each run that it queues from the hash, so no later step
+-- meets the run again. A run with a greater token was claimed after the promotion began: it waits again, for another
+-- reason, and the promotion leaves it.
 local most_runs, most_bytes, began, kind, cursor = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8]
 local first = 10 + ARGV[9]
 local runs, bytes, count, spared = 0, 0, 0, {}
-despite_full_memory()
-open_streams()
+allow_oom()
+create_streams()
 began = integer(began) or integer(redis.call('GET', root .. ':token')) or 0
 for i = 10, first - 1 do
   spared[ARGV[i]] = true
 end
 
-local function promote(task, run, body)
-  local place = place_of(task, run)
-  if place and place.state == 'w' then
-    if spared[run] or tonumber(place.token) > began then
+local function promote_run(task, run, body)
+  local entry = entry_of(task, run)
+  if entry and entry.state == 'w' then
+    if spared[run] or tonumber(entry.token) > began then
       return
     end
-    queue(task, run, place, body)
+    queue(task, run, entry, body)
     count = count + 1
   end
-  stop_waiting(task, run) -- What a script that stopped half-way has left goes as well.
+  stop_waiting(task, run) -- This also removes what a script that stopped half-way left.
 end
 
 local function answer(done)
@@ -34,21 +36,21 @@ local function answer(done)
 end
 
 for i = first, #ARGV do
-  local over
+  local task_done
   repeat
     local page = redis.call('HSCAN', root .. ':' .. kind .. ':' .. ARGV[i], cursor, 'COUNT', 20)
     for j = 1, #page[2], 2 do
-      promote(ARGV[i], page[2][j], page[2][j + 1])
+      promote_run(ARGV[i], page[2][j], page[2][j + 1])
       runs, bytes = runs + 1, bytes + #page[2][j + 1]
     end
     cursor = page[1]
-    over = cursor == '0' and kind == 'pause'
+    task_done = cursor == '0' and kind == 'pause'
     if cursor == '0' then
-      kind = over and 'retry' or 'pause'
+      kind = task_done and 'retry' or 'pause'
     end
     if runs >= most_runs or bytes >= most_bytes then
-      return answer(i - first + (over and 1 or 0))
+      return answer(i - first + (task_done and 1 or 0))
     end
-  until over
+  until task_done
 end
 return answer(#ARGV - first + 1)

@@ -1,11 +1,11 @@
 -- Needs runs.
--- Queue what has waited long enough, and wake a waiting worker if anything is queued. Answer: milliseconds to the next
--- one, -1 for none.
-local following = promote()
+-- Queue the runs whose wait is over, and wake a worker if a stream has items.
+-- Answer: milliseconds until the next waiting run is due, -1 if none waits.
+local next_wait = promote_due()
 for _, stream in pairs(streams) do
   if redis.call('XLEN', stream) > 0 then
-    despite_full_memory()
-    knock()
+    allow_oom()
+    wake_worker()
   end
 end
-return following
+return next_wait

@@ -1,34 +1,35 @@
 -- Needs tasks.
--- ARGV per definition: task, expected version, replan (0, 1), slot, due (both empty without a plan), text, the slot
--- that must be next (empty: any), how many skips; per skip: reason, count, text.
--- Answer per definition: its version, or -1 - (the version that stands) for a conflict.
+-- ARGV for each definition: task, expected version, replan (0, 1), next slot and its due instant (both empty: the
+-- schedule has ended), text, the slot that must be the stored next slot (empty: any), number of skips; for each skip:
+-- reason, count, text.
+-- Answer for each definition: its version; for a conflict -1 - (the stored version).
 local answers, changed = {}, false
 
-local function put(task, expected, replan, slot, due, text, given_up, skips, at)
+local function put(task, expected, replan, slot, due, text, expected_slot, skips, at)
   local key = root .. ':task:' .. task
   local stored = redis.call('HMGET', key, 'version', 'definition', 'slot', 'due', 'decided')
   if not integer(stored[1]) then
-    stored = {} -- Without a version it is no task, whatever else somebody left of it.
+    stored = {} -- A hash without a version is no task, whatever other fields are left.
   end
-  local found = stored[1] or '0'
+  local stored_version = stored[1] or '0'
   if stored[2] == text and redis.call('SISMEMBER', root .. ':retired', task) == 0 then
-    index({ task }) -- Somebody may have deleted an index.
-    return tonumber(found)
+    index_tasks({ task }) -- An index may have been deleted.
+    return tonumber(stored_version)
   end
-  if expected ~= found or (stored[1] and given_up ~= '' and given_up ~= stored[3]) then
-    return -1 - found
+  if expected ~= stored_version or (stored[1] and expected_slot ~= '' and expected_slot ~= stored[3]) then
+    return -1 - stored_version
   end
   if stored[1] and replan == '1' and slot ~= '' and tonumber(slot) <= math.max(now, stored[5] or 0) then
-    return -1 - found
+    return -1 - stored_version
   end
   local version = next_version(task)
-  -- The definition comes last: until it stands, a repetition does everything again.
+  -- The definition is written last: until it is written, a repeated request does everything again.
   skip(task, at, tonumber(skips))
   if replan == '1' or not stored[1] then
-    plan(task, slot, due)
+    set_next_slot(task, slot, due)
   else
-    -- A retired task had left the agenda.
-    plan(task, stored[3] or '', stored[4])
+    -- A retired task is not in the agenda: put it there again.
+    set_next_slot(task, stored[3] or '', stored[4])
   end
   if not stored[1] then
     redis.call('HSET', key, 'born', version)
@@ -42,11 +43,11 @@ end
 
 local at = 4
 while at <= #ARGV do
-  local task, expected, replan, slot, due, text, given_up, skips = unpack(ARGV, at, at + 7)
-  answers[#answers + 1] = put(task, expected, replan, slot, due, text, given_up, skips, at + 8)
+  local task, expected, replan, slot, due, text, expected_slot, skips = unpack(ARGV, at, at + 7)
+  answers[#answers + 1] = put(task, expected, replan, slot, due, text, expected_slot, skips, at + 8)
   at = at + 8 + 3 * skips
 end
 if changed then
-  ring()
+  notify()
 end
 return answers

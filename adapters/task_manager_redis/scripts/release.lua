@@ -1,32 +1,32 @@
 -- Needs runs.
--- ARGV: delay, whether the attempts were started (0, 1), then per claim: worker, token, task, run.
--- A run that somebody wants cancelled ends. Answer: the numbers (from 0) of the lost claims.
+-- ARGV: delay, whether the attempts were started (0, 1), then for each claim: worker, token, task, run.
+-- A run whose cancellation was requested ends. Answer: the numbers (from 0) of the lost claims.
 local delay, started = tonumber(ARGV[4]), tonumber(ARGV[5])
-despite_full_memory()
+allow_oom()
 local lost = {}
 for i = 6, #ARGV, 4 do
   local worker, token, task, run = unpack(ARGV, i, i + 3)
-  local text = held_by(worker, token, task, run)
-  local place, body = text and read_place(text), text and claimed_body(worker, task, run)
-  if not body or not place then
+  local text = text_of_claim(worker, token, task, run)
+  local entry, body = text and parse_entry(text), text and claimed_body(worker, task, run)
+  if not body or not entry then
     lost[#lost + 1] = (i - 6) / 4
   end
-  if place and not body then
-    give_up(task, run, place)
-  elseif place and place.flag == '!' then
-    remember(task, store_line(run, place, 'cancelled', steady(), worker, token))
-    ended(task, run)
-  elseif place then
-    place.attempt = place.attempt + started
+  if entry and not body then
+    end_as_lost(task, run, entry)
+  elseif entry and entry.flag == '!' then
+    append_history(task, history_line(run, entry, 'cancelled', steady(), worker, token))
+    end_run(task, run)
+  elseif entry then
+    entry.attempt = entry.attempt + started
     if delay > 0 then
-      postpone(task, run, place, body, 'pause', steady() + delay)
+      postpone(task, run, entry, body, 'pause', steady() + delay)
     else
-      queue(task, run, place, body)
+      queue(task, run, entry, body)
     end
   end
-  if place then
-    stop_claiming(worker, task, run)
+  if entry then
+    drop_claim(worker, task, run)
   end
 end
-forget_claims()
+delete_dropped_claims()
 return lost

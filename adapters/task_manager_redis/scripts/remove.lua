@@ -1,14 +1,16 @@
 -- Needs runs and tasks and trash.
--- ARGV: tasks. Answer: those that existed. With the places of its runs every claim and every entry of a task is void;
--- what the places named is swept afterwards, step by step.
+-- ARGV: tasks. Answer: the tasks that existed.
+-- This renames the hash of a task's run entries. Without its run entry, each claim and each stream item of the task is
+-- void at once. sweep.lua deletes these claims and items later, step by step.
 local removed = {}
 for i = 4, #ARGV do
   local task = ARGV[i]
-  if exists(task) or redis.call('ZSCORE', catalogue, task) then
-    despite_full_memory()
+  if task_exists(task) or redis.call('ZSCORE', catalogue, task) then
+    allow_oom()
     local version = next_version(task)
     if redis.call('EXISTS', root .. ':live:' .. task) == 1 then
-      -- The note comes first: a sweep passes over one whose places are still those of a task.
+      -- The member is added first. If the script stops here, a sweep deletes the member, because its hash does not
+      -- exist.
       redis.call('ZADD', trash, 0, version .. ' ' .. task)
       redis.call('RENAME', root .. ':live:' .. task, trash .. ':' .. version)
     end
@@ -22,6 +24,6 @@ for i = 4, #ARGV do
   end
 end
 if #removed > 0 then
-  ring()
+  notify()
 end
 return removed

@@ -1,7 +1,7 @@
--- ARGV: holder, token, lease. Answer: 1 if extended.
-if not reigns(ARGV[4], ARGV[5]) then
+-- ARGV: holder, token, length of the lease. Answer: 1 if the lease was extended, 0 if the term is over.
+if not is_current_term(ARGV[4], ARGV[5]) then
   return 0
 end
-despite_full_memory()
-redis.call('HSET', reign, 'until', steady() + ARGV[6])
+allow_oom()
+redis.call('HSET', term_key, 'until', steady() + ARGV[6])
 return 1

@@ -1,8 +1,9 @@
--- ARGV: holder, token. Answer: 1 if ended now. The token stays, because the next one must exceed it.
-if not reigns(ARGV[4], ARGV[5]) then
+-- ARGV: holder, token. Answer: 1 if this ended the term, 0 if it was over. The token is kept: the next one must be
+-- greater.
+if not is_current_term(ARGV[4], ARGV[5]) then
   return 0
 end
-despite_full_memory()
-redis.call('HSET', reign, 'until', steady())
-ring()
+allow_oom()
+redis.call('HSET', term_key, 'until', steady())
+notify()
 return 1

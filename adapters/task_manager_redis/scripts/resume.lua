@@ -1,10 +1,11 @@
 -- Needs tasks.
--- ARGV: tasks. Answer: those that exist. Only a resumed pause sets the instant up to which slots are not replayed.
-despite_full_memory()
+-- ARGV: tasks. Answer: the tasks that exist. Slots up to `resumed_at` are not replayed. Only the end of a pause sets
+-- it.
+allow_oom()
 local found = {}
 for i = 4, #ARGV do
   local key = root .. ':task:' .. ARGV[i]
-  if exists(ARGV[i]) then
+  if task_exists(ARGV[i]) then
     if redis.call('HEXISTS', key, 'paused') == 1 then
       redis.call('HSET', key, 'resumed_at', now)
       redis.call('HDEL', key, 'paused')

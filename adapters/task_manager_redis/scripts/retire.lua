@@ -1,13 +1,13 @@
 -- Needs tasks.
--- ARGV: holder, token, tasks. Answer: nil when fenced, else those that were active.
-if not reigns(ARGV[4], ARGV[5]) then
+-- ARGV: holder, token, tasks. Answer: nil if the term is over; else the tasks that were active.
+if not is_current_term(ARGV[4], ARGV[5]) then
   return false
 end
-despite_full_memory()
+allow_oom()
 local retired = {}
 for i = 6, #ARGV do
   local task = ARGV[i]
-  if exists(task) and redis.call('SISMEMBER', root .. ':retired', task) == 0 then
+  if task_exists(task) and redis.call('SISMEMBER', root .. ':retired', task) == 0 then
     next_version(task)
     redis.call('ZADD', agenda, '+inf', task)
     redis.call('SADD', root .. ':retired', task)
@@ -15,6 +15,6 @@ for i = 6, #ARGV do
   end
 end
 if #retired > 0 then
-  ring()
+  notify()
 end
 return retired

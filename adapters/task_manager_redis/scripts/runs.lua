@@ -1,87 +1,97 @@
--- Where runs stand, and how they go from one place to another.
+-- The states of a run, and its moves from one state to another.
 --
--- live:<task> tells where each run stands that is not held, as words: state flag token worker priority entry attempt
--- failures losses slot kind due. Words that a newer release adds behind them stay there, whatever becomes of the run.
---   state  q: in a stream, as that entry.  c: claimed by that worker.  w: waits, with its kind (retry, pause) and its
---          instant
---   flag   !: claimed, and somebody wants it cancelled: it is not tried again.  -: nobody does
---   token  the fencing token of its last claim, 0 before the first
--- Bodies may be large, so they stand where only those come across them who move a run: in the entry of a queued one; in
--- claimed:<worker>; in retry:<task> or pause:<task>, by its kind, if it waits; in held:<task>, behind its priority and
--- slot, if it is held. line:<task> has the held ones in their order, `claims` the last heartbeat of each claim.
+-- The hash live:<task> holds one run entry for each live run that is not held. A run entry is a text of words:
+-- state flag token worker priority stream_id attempt failures losses slot kind due
+--   state  q: queued. The run is the item `stream_id` of the stream of its priority.
+--          c: claimed by `worker`.
+--          w: waiting, until the instant `due`. Its kind is `retry` or `pause`.
+--   flag   !: claimed, and its cancellation was requested: the run is not tried again.
+--          -: no cancellation was requested.
+--   token  the fencing token of the last claim; 0 before the first claim.
+-- A newer release may add words at the end. They stay there, whatever happens to the run.
+--
+-- The body of a run (its text) may be large. It is stored where only a move of the run reads it:
+--   queued    in the stream item
+--   claimed   in claimed:<worker>
+--   waiting   in retry:<task> or pause:<task>, by its kind
+--   held      in held:<task>, after its priority and its slot
+-- The set line:<task> keeps the order of the held runs. The set `claims` keeps the last heartbeat of each claim.
 
 local PRIORITIES = { 'high', 'low' }
 local streams = { high = root .. ':runs:high', low = root .. ':runs:low' }
-local waiting, claims, bell = root .. ':waiting', root .. ':claims', root .. ':bell'
+local waiting, claims, wake_list = root .. ':waiting', root .. ':claims', root .. ':bell'
 
--- Places of an entry's values in what XRANGE answers.
+-- The indexes of an item's values in the answer of XRANGE.
 local RUN, TASK, BODY = 2, 4, 6
 
--- Some arguments at a time: Lua's stack is small.
+-- Give many arguments to a command, some at a time: Lua's stack has about 8,000 places, and the arguments of a command
+-- stand on it (https://github.com/redis/redis/pull/9808).
 local AT_ONCE = 1000
-local function spread(arguments, call)
+local function spread(arguments, command)
   for first = 1, #arguments, AT_ONCE do
-    call(unpack(arguments, first, math.min(first + AT_ONCE - 1, #arguments)))
+    command(unpack(arguments, first, math.min(first + AT_ONCE - 1, #arguments)))
   end
 end
 
--- Wake one of the workers that wait. Whoever claims rings again while something is left, so one knock is enough.
-local knocked = false
-local function knock()
-  if not knocked and redis.call('EXISTS', bell) == 0 then
-    redis.call('LPUSH', bell, 1)
+-- Wake one of the workers that wait. One element is enough: a worker that claims wakes the next one if a run is left.
+-- BLPOP gives an element to one client, the one that has waited longest (https://redis.io/docs/latest/commands/blpop/).
+local worker_woken = false
+local function wake_worker()
+  if not worker_woken and redis.call('EXISTS', wake_list) == 0 then
+    redis.call('LPUSH', wake_list, 1)
   end
-  knocked = true
+  worker_woken = true
 end
 
-local function new_place(priority, slot)
+local function new_entry(priority, slot)
   return {
     flag = '-', token = '0', worker = '-', priority = priority, attempt = 1, failures = 0, losses = 0, slot = slot,
     more = '',
   }
 end
 
--- nil for what is no place of ours.
-local function read_place(text)
-  local place = {}
-  place.state, place.flag, place.token, place.worker, place.priority, place.id, place.attempt, place.failures,
-    place.losses, place.slot, place.kind, place.due, place.more =
+-- The run entry of a text; nil if the text is none.
+local function parse_entry(text)
+  local entry = {}
+  entry.state, entry.flag, entry.token, entry.worker, entry.priority, entry.stream_id, entry.attempt, entry.failures,
+    entry.losses, entry.slot, entry.kind, entry.due, entry.more =
     string.match(text, '^([qcw]) ([-!]) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+) (%-?%d*) (%S+) (%S+)(.*)$')
-  local whole = streams[place.priority or '']
-    and (place.state ~= 'q' or string.find(place.id, '^%d+%-%d+$'))
-    and (place.state ~= 'w' or integer(place.due))
-  return whole and place or nil
+  local whole = streams[entry.priority or '']
+    and (entry.state ~= 'q' or string.find(entry.stream_id, '^%d+%-%d+$'))
+    and (entry.state ~= 'w' or integer(entry.due))
+  return whole and entry or nil
 end
 
-local function place_of(task, run)
+local function entry_of(task, run)
   local text = redis.call('HGET', root .. ':live:' .. task, run)
-  return text and read_place(text) or nil
+  return text and parse_entry(text) or nil
 end
 
-local function stand(task, run, place)
+local function save_entry(task, run, entry)
   redis.call('HSET', root .. ':live:' .. task, run, table.concat({
-    place.state, place.flag, place.token, place.worker, place.priority, place.id, place.attempt, place.failures,
-    place.losses, place.slot, place.kind, place.due,
-  }, ' ') .. place.more)
+    entry.state, entry.flag, entry.token, entry.worker, entry.priority, entry.stream_id, entry.attempt, entry.failures,
+    entry.losses, entry.slot, entry.kind, entry.due,
+  }, ' ') .. entry.more)
 end
 
-local open_streams
+local create_streams
 
--- A new entry is a new place in the line.
-local function queue(task, run, place, body)
-  open_streams()
-  place.state, place.flag, place.worker, place.kind, place.due = 'q', '-', '-', '-', '-'
-  place.id = redis.call('XADD', streams[place.priority], '*', 'run', run, 'task', task, 'body', body)
-  stand(task, run, place)
-  knock()
+-- Queue a run at the end of its stream.
+local function queue(task, run, entry, body)
+  create_streams()
+  entry.state, entry.flag, entry.worker, entry.kind, entry.due = 'q', '-', '-', '-', '-'
+  entry.stream_id = redis.call('XADD', streams[entry.priority], '*', 'run', run, 'task', task, 'body', body)
+  save_entry(task, run, entry)
+  wake_worker()
 end
 
--- The index comes first and goes last: what a script leaves half done, promoting it sweeps.
-local function postpone(task, run, place, body, kind, due)
+-- Let a run wait. The index is written first and deleted last: if a script stops half-way, promote_due removes the
+-- rest.
+local function postpone(task, run, entry, body, kind, due)
   redis.call('ZADD', waiting, due, task .. ' ' .. run)
   redis.call('HSET', root .. ':' .. kind .. ':' .. task, run, body)
-  place.state, place.flag, place.worker, place.id, place.kind, place.due = 'w', '-', '-', '-', kind, due
-  stand(task, run, place)
+  entry.state, entry.flag, entry.worker, entry.stream_id, entry.kind, entry.due = 'w', '-', '-', '-', kind, due
+  save_entry(task, run, entry)
 end
 
 local function stop_waiting(task, run)
@@ -90,7 +100,8 @@ local function stop_waiting(task, run)
   redis.call('ZREM', waiting, task .. ' ' .. run)
 end
 
--- A run that is held is in held:<task>. The line comes first, so that no run can be without its place in it.
+-- Hold a run behind the other runs of its task. The order is written first, so that no held run can be without a place
+-- in the order.
 local function hold(task, run, priority, slot, body)
   local line = root .. ':line:' .. task
   local last = redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')
@@ -98,21 +109,21 @@ local function hold(task, run, priority, slot, body)
   redis.call('HSET', root .. ':held:' .. task, run, table.concat({ priority, slot, body }, ' '))
 end
 
-local function read_held(text)
+local function parse_held(text)
   local priority, slot, body = string.match(text or '', '^(%S+) (%-?%d*) (.*)$')
   if streams[priority or ''] then
     return priority, slot, body
   end
 end
 
-local function stop_holding(task, run, priority, slot)
+local function remove_held(task, run, priority, slot)
   redis.call('HDEL', root .. ':held:' .. task, run)
   redis.call('ZREM', root .. ':line:' .. task, table.concat({ run, priority, slot }, ' '))
 end
 
--- The held runs in their order, up to the one of this index: run, priority and slot as words. If somebody deleted the
--- line, only the order is lost.
-local function line_of(task, last)
+-- The held runs in their order, up to the index `last`; each is a text of run, priority and slot. If the key of the
+-- order was deleted, it is built again and only the order is lost.
+local function held_in_order(task, last)
   local held, line = root .. ':held:' .. task, root .. ':line:' .. task
   local count = redis.call('HLEN', held)
   if count == 0 then
@@ -121,11 +132,11 @@ local function line_of(task, last)
   if redis.call('ZCARD', line) < count then
     local texts = redis.call('HGETALL', held)
     for i = 1, #texts, 2 do
-      local priority, slot = read_held(texts[i + 1])
+      local priority, slot = parse_held(texts[i + 1])
       if priority then
         redis.call('ZADD', line, 'NX', 0, table.concat({ texts[i], priority, slot }, ' '))
       else
-        wonder('a held run of ' .. task, 'it cannot be read, and was dropped')
+        report('a held run of ' .. task, 'it cannot be read, and was deleted')
         redis.call('HDEL', held, texts[i])
       end
     end
@@ -133,74 +144,74 @@ local function line_of(task, last)
   return redis.call('ZRANGE', line, 0, last)
 end
 
--- Let the next held run go. Scripts that stopped half-way leave places in the line without a run, and runs that go
--- already.
-local function queue_held(task)
-  local following = line_of(task, 0)[1]
-  while following do
-    local run = string.match(following, '^(%S+) %S+ %S+$') or ''
-    local priority, slot, body = read_held(redis.call('HGET', root .. ':held:' .. task, run))
+-- Queue the next held run. A script that stopped half-way may have left a place in the order without a run, or a held
+-- run that is queued already: both are removed.
+local function queue_next_held(task)
+  local next_wait = held_in_order(task, 0)[1]
+  while next_wait do
+    local run = string.match(next_wait, '^(%S+) %S+ %S+$') or ''
+    local priority, slot, body = parse_held(redis.call('HGET', root .. ':held:' .. task, run))
     body = redis.call('HEXISTS', root .. ':live:' .. task, run) == 0 and body
     if body then
-      queue(task, run, new_place(priority, slot), body)
+      queue(task, run, new_entry(priority, slot), body)
     end
     redis.call('HDEL', root .. ':held:' .. task, run)
-    redis.call('ZREM', root .. ':line:' .. task, following)
-    following = not body and line_of(task, 0)[1]
+    redis.call('ZREM', root .. ':line:' .. task, next_wait)
+    next_wait = not body and held_in_order(task, 0)[1]
   end
 end
 
--- How many runs of a task live, and how many are held. Held ones that nothing holds up any more go.
-local function standing(task)
+-- Count the live runs and the held runs of a task. If no live run is left, the next held run is queued first.
+local function count_runs(task)
   local live = redis.call('HLEN', root .. ':live:' .. task)
   local held = redis.call('HLEN', root .. ':held:' .. task)
   if live == 0 and held > 0 then
-    queue_held(task)
-    return standing(task)
+    queue_next_held(task)
+    return count_runs(task)
   end
   return live, held
 end
 
--- A run ends: what it held up goes, and then its place.
-local function ended(task, run)
+-- End a run: queue the run that was held behind it, and then delete its entry.
+local function end_run(task, run)
   local live = root .. ':live:' .. task
   if redis.call('HLEN', live) <= 1 then
-    queue_held(task)
+    queue_next_held(task)
   end
   redis.call('HDEL', live, run)
 end
 
--- If one of the waiting runs of a task is not in the index by instants, somebody deleted that. Some go back into it with
--- each call.
-local MENDED_AT_ONCE = 500
-local function mend_waiting(task)
+-- Add the waiting runs of a task to the index `waiting` again, if the index was deleted. One random run of each kind
+-- shows whether it was. A call adds some of the runs.
+local REPAIRED_AT_ONCE = 500
+local function repair_waiting(task)
   for _, kind in ipairs({ 'retry', 'pause' }) do
     local bodies = root .. ':' .. kind .. ':' .. task
     local one = redis.call('HRANDFIELD', bodies)
     if one and not redis.call('ZSCORE', waiting, task .. ' ' .. one) then
-      for _, run in ipairs(redis.call('HRANDFIELD', bodies, MENDED_AT_ONCE)) do
-        local place = place_of(task, run)
-        redis.call('ZADD', waiting, place and place.state == 'w' and place.due or steady(), task .. ' ' .. run)
+      for _, run in ipairs(redis.call('HRANDFIELD', bodies, REPAIRED_AT_ONCE)) do
+        local entry = entry_of(task, run)
+        redis.call('ZADD', waiting, entry and entry.state == 'w' and entry.due or steady(), task .. ' ' .. run)
       end
     end
   end
 end
 
--- A claim as a member of `claims`; its last two words name its body in claimed:<worker>.
-local function claim_on(worker, task, run)
+-- A claim as a member of the set `claims`. Its last two words are the field of its body in claimed:<worker>.
+local function claim_member(worker, task, run)
   return table.concat({ worker, task, run }, ' ')
 end
 
--- A heartbeat that somebody deleted is noted again: nobody would ever reap the claim.
-local function mend_claim(worker, task, run)
-  if not redis.call('ZSCORE', claims, claim_on(worker, task, run)) then
-    despite_full_memory()
-    redis.call('ZADD', claims, steady(), claim_on(worker, task, run))
+-- Write the heartbeat of a claim again if it was deleted. Without a heartbeat the leader would never reap the claim.
+local function repair_claim(worker, task, run)
+  if not redis.call('ZSCORE', claims, claim_member(worker, task, run)) then
+    allow_oom()
+    redis.call('ZADD', claims, steady(), claim_member(worker, task, run))
   end
 end
 
--- The text of a run's place if this claim still holds it.
-local function held_by(worker, token, task, run)
+-- The text of a run's entry if this claim still owns the run.
+local function text_of_claim(worker, token, task, run)
   local text = redis.call('HGET', root .. ':live:' .. task, run)
   local mine = token .. ' ' .. worker .. ' '
   if text and string.sub(text, 1, 1) == 'c' and string.sub(text, 5, 4 + #mine) == mine then
@@ -213,39 +224,40 @@ local function claimed_body(worker, task, run)
   return redis.call('HGET', root .. ':claimed:' .. worker, task .. ' ' .. run)
 end
 
--- A claim is over.
-local over = {}
-local function stop_claiming(worker, task, run)
-  over[worker] = over[worker] or { bodies = {}, beats = {} }
-  table.insert(over[worker].bodies, task .. ' ' .. run)
-  table.insert(over[worker].beats, claim_on(worker, task, run))
+-- Remember that a claim has ended. delete_dropped_claims deletes what belongs to it.
+local dropped = {}
+local function drop_claim(worker, task, run)
+  dropped[worker] = dropped[worker] or { bodies = {}, heartbeats = {} }
+  table.insert(dropped[worker].bodies, task .. ' ' .. run)
+  table.insert(dropped[worker].heartbeats, claim_member(worker, task, run))
 end
 
--- Called last: each run has its next place by then. Reaping sweeps what a script leaves half done.
-local function forget_claims()
-  for worker, claim in pairs(over) do
+-- A script calls this last, when each run has its next state. If a script stops half-way, reaping removes the rest.
+local function delete_dropped_claims()
+  for worker, claim in pairs(dropped) do
     spread(claim.bodies, function(...) redis.call('HDEL', root .. ':claimed:' .. worker, ...) end)
-    spread(claim.beats, function(...) redis.call('ZREM', claims, ...) end)
+    spread(claim.heartbeats, function(...) redis.call('ZREM', claims, ...) end)
   end
 end
 
--- Not what somebody else put into a stream of ours.
-local function is_run(fields)
+-- Whether an item of a stream is a run of ours. Another program may have added other items.
+local function is_run_item(fields)
   return fields[RUN - 1] == 'run' and fields[TASK - 1] == 'task' and fields[BODY - 1] == 'body'
 end
 
-local function remember(task, line)
-  note(root .. ':history:' .. task, keep, line)
+local function append_history(task, line)
+  append_line(root .. ':history:' .. task, history_kept, line)
 end
 
--- A line of history that no worker can write, in the text form of the core's codec. It began at a steady instant.
-local function store_line(run, place, status, started_at, worker, token)
+-- A line of history that the store writes itself, because no worker can: in the text form of the core's codec.
+-- `started_at` is a steady instant.
+local function history_line(run, entry, status, started_at, worker, token)
   local function plain(text)
     return (string.gsub(text, '%%(%x%x)', function(digits) return string.char(tonumber(digits, 16)) end))
   end
   return '{"v":1,"run":' .. cjson.encode(plain(run))
-    .. ',"slot":' .. (place.slot == '-' and 'null' or place.slot)
-    .. ',"attempt":' .. place.attempt
+    .. ',"slot":' .. (entry.slot == '-' and 'null' or entry.slot)
+    .. ',"attempt":' .. entry.attempt
     .. ',"status":"' .. status
     .. '","started_at":' .. string.format('%.0f', started_at - set_back)
     .. ',"duration_us":' .. string.format('%.0f', (steady() - started_at) * 1000)
@@ -253,33 +265,34 @@ local function store_line(run, place, status, started_at, worker, token)
     .. ',"token":' .. token .. ',"failure":null}'
 end
 
--- The body of a run is gone, so nobody can execute it: it ends, on the record.
-local function give_up(task, run, place)
-  remember(task, store_line(run, place, 'lost', steady(), '', '0'))
-  ended(task, run)
+-- End a run whose body is gone. No worker can execute it, so its history gets a line with the status `lost`.
+local function end_as_lost(task, run, entry)
+  append_history(task, history_line(run, entry, 'lost', steady(), '', '0'))
+  end_run(task, run)
 end
 
--- Queue what has waited long enough, some of it; the answer is how long the next one waits, -1 for none.
+-- Queue runs whose wait is over, up to a limit. The answer: the milliseconds until the next run is due; -1 if none
+-- waits.
 local PROMOTED_AT_ONCE, BYTES_AT_ONCE = 500, 1000000
-local function promote()
+local function promote_due()
   local bytes = 0
-  local following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
-  if following[2] and tonumber(following[2]) <= steady() then
-    despite_full_memory()
+  local next_wait = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
+  if next_wait[2] and tonumber(next_wait[2]) <= steady() then
+    allow_oom()
     for _, member in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', steady(), 'LIMIT', 0, PROMOTED_AT_ONCE)) do
       local task, run = string.match(member, '^(%S+) (%S+)$')
-      local place = task and place_of(task, run)
-      local waits = place and place.state == 'w'
-      local body = waits and redis.call('HGET', root .. ':' .. place.kind .. ':' .. task, run)
+      local entry = task and entry_of(task, run)
+      local waits = entry and entry.state == 'w'
+      local body = waits and redis.call('HGET', root .. ':' .. entry.kind .. ':' .. task, run)
       if body then
-        queue(task, run, place, body)
+        queue(task, run, entry, body)
       elseif waits then
-        give_up(task, run, place)
+        end_as_lost(task, run, entry)
       end
       if task then
         stop_waiting(task, run)
       else
-        wonder('the set of waiting runs', member .. ' is none, and was dropped')
+        report('the set of waiting runs', member .. ' is no run, and was deleted')
         redis.call('ZREM', waiting, member)
       end
       bytes = bytes + #(body or '')
@@ -287,50 +300,51 @@ local function promote()
         break
       end
     end
-    following = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
+    next_wait = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
   end
-  return following[2] and math.max(0, following[2] - steady()) or -1
+  return next_wait[2] and math.max(0, next_wait[2] - steady()) or -1
 end
 
--- A stream that is gone took its runs with it. Some end at once; the leader's look finds the others.
-local function end_runs_of(priority)
-  local met = 0
-  for _, task in ipairs(redis.call('ZRANGE', catalogue, 0, MENDED_AT_ONCE - 1)) do
+-- End runs of a stream that was deleted, because their bodies were deleted with it. This ends some of them; the leader
+-- ends the others (repair.lua).
+local function end_runs_of_stream(priority)
+  local seen = 0
+  for _, task in ipairs(redis.call('ZRANGE', catalogue, 0, REPAIRED_AT_ONCE - 1)) do
     local cursor = '0'
     repeat
       local page = redis.call('HSCAN', root .. ':live:' .. task, cursor, 'COUNT', 20)
       for i = 1, #page[2], 2 do
-        local place = read_place(page[2][i + 1])
-        -- One that another run has held up may be queued by now.
-        if place and place.state == 'q' and place.priority == priority
-          and not redis.call('XRANGE', streams[priority], place.id, place.id)[1] then
-          give_up(task, page[2][i], place)
+        local entry = parse_entry(page[2][i + 1])
+        -- A run that was held behind an ended run may be queued in the new stream by now.
+        if entry and entry.state == 'q' and entry.priority == priority
+          and not redis.call('XRANGE', streams[priority], entry.stream_id, entry.stream_id)[1] then
+          end_as_lost(task, page[2][i], entry)
         end
       end
-      cursor, met = page[1], met + #page[2] / 2
-      if met >= MENDED_AT_ONCE then
+      cursor, seen = page[1], seen + #page[2] / 2
+      if seen >= REPAIRED_AT_ONCE then
         return
       end
     until cursor == '0'
   end
 end
 
--- Called before a script touches a stream: both exist from then on, also while they are empty.
-local opened = false
-function open_streams()
-  if opened then
+-- Create the streams. A script calls this before it uses a stream. From then on both exist, also while they are empty.
+local streams_exist = false
+function create_streams()
+  if streams_exist then
     return
   end
-  opened = true
+  streams_exist = true
   if redis.call('EXISTS', streams.high, streams.low) == 2 then
     return
   end
   for _, priority in ipairs(PRIORITIES) do
     local stream = streams[priority]
     if redis.call('EXISTS', stream) == 0 then
-      end_runs_of(priority)
+      end_runs_of_stream(priority)
     end
-    if redis.call('EXISTS', stream) == 0 then -- Else a run was queued that one of those had held up.
+    if redis.call('EXISTS', stream) == 0 then -- It may exist by now: end_run queues held runs.
       redis.call('XADD', stream, 'MAXLEN', 0, '*', 'opened', now)
     end
   end

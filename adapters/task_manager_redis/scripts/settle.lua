@@ -1,26 +1,26 @@
 -- Needs runs.
--- ARGV per settlement: worker, token, task, run, milliseconds until the next attempt or 'end', line of history. A run
--- that somebody wants cancelled is not tried again.
+-- ARGV for each settlement: worker, token, task, run, milliseconds until the next attempt (or 'end'), line of history.
+-- A run whose cancellation was requested is not tried again.
 -- Answer: the numbers (from 0) of the lost claims.
-despite_full_memory()
+allow_oom()
 local lost = {}
 for i = 4, #ARGV, 6 do
   local worker, token, task, run, delay, line = unpack(ARGV, i, i + 5)
-  local text = held_by(worker, token, task, run)
+  local text = text_of_claim(worker, token, task, run)
   if not text then
     lost[#lost + 1] = (i - 4) / 6
   else
     local body = delay ~= 'end' and string.sub(text, 3, 3) ~= '!' and claimed_body(worker, task, run)
-    remember(task, line)
-    local place = body and read_place(text)
-    if place then
-      place.attempt, place.failures = place.attempt + 1, place.failures + 1
-      postpone(task, run, place, body, 'retry', steady() + delay)
+    append_history(task, line)
+    local entry = body and parse_entry(text)
+    if entry then
+      entry.attempt, entry.failures = entry.attempt + 1, entry.failures + 1
+      postpone(task, run, entry, body, 'retry', steady() + delay)
     else
-      ended(task, run)
+      end_run(task, run)
     end
-    stop_claiming(worker, task, run)
+    drop_claim(worker, task, run)
   end
 end
-forget_claims()
+delete_dropped_claims()
 return lost

@@ -1,26 +1,27 @@
 -- Needs runs and tasks and trash.
--- ARGV: whether the frame is wanted (0, 1), most tasks viewed when all are asked for, whether all are (0, 1), how many
--- presences the reader knows, their digests, tasks.
--- Answer: frame (empty, or now, holder, token, queued, nodes), views, tasks that exist and are not among the views, and
--- by how much the instants at which runs are due are ahead of the clock, and what is strange.
--- A node: its name, the digest of its presence, its text (empty if known).
+-- ARGV: whether the frame is asked for (0, 1), most views, whether all tasks are asked for (0, 1), the number of
+-- presences that the reader knows, their digests, the tasks that are asked for.
+-- Answer: the frame, the views, the tasks that are left for the next request, steady time minus the server's time,
+-- anomalies. The due instants of waiting runs are steady instants; the reader converts them with the difference.
+-- The frame (empty if it is not asked for): now, holder, token, number of queued runs, nodes.
+-- A node: name, digest of its presence, text of its presence (empty if the reader knows the digest).
 -- A view: task, version, slot, due, decided, paused, resumed_at, retired, skips (reason, count, ...), live runs (run,
--- place, ...), held runs (run, priority and slot as words) in their order.
+-- run entry, ...), held runs in their order (each a text of run, priority and slot).
 local FIRST_KNOWN, FIRST_TASK = 8, 8 + ARGV[7]
 
 local framed, most, all = ARGV[4] == '1', tonumber(ARGV[5]), ARGV[6] == '1'
-open_streams()
+create_streams()
 if framed then
-  mend_indexes()
-  sweep(500) -- What is queued is counted by the entries, so those of removed tasks go first.
-  promote()
+  repair_indexes()
+  sweep(500) -- The frame counts stream items, so the items of removed tasks are deleted first.
+  promote_due()
 end
 
-local function mend_claims(task, live)
+local function repair_claims(task, live)
   for i = 2, #live, 2 do
     local worker = string.match(live[i], '^c %S %S+ (%S+)')
     if worker then
-      mend_claim(worker, task, live[i - 1])
+      repair_claim(worker, task, live[i - 1])
     end
   end
   return live
@@ -39,7 +40,7 @@ local function view(task)
   return integer(fields.version) and {
     task, fields.version, fields.slot or '', fields.due or '', fields.decided or '', fields.paused or '',
     fields.resumed_at or '', redis.call('SISMEMBER', root .. ':retired', task), skips,
-    mend_claims(task, redis.call('HGETALL', root .. ':live:' .. task)), line_of(task, -1),
+    repair_claims(task, redis.call('HGETALL', root .. ':live:' .. task)), held_in_order(task, -1),
   }
 end
 
@@ -58,7 +59,7 @@ local function nodes()
 end
 
 local function frame()
-  local term = redis.call('HMGET', reign, 'holder', 'token', 'until')
+  local term = redis.call('HMGET', term_key, 'holder', 'token', 'until')
   if not term[1] or steady() >= (integer(term[3]) or 0) then
     term = { '', '' }
   end
@@ -75,4 +76,4 @@ for _, task in ipairs(asked) do
     left[#left + 1] = task
   end
 end
-return { framed and frame() or {}, views, left, steady() - now, strange }
+return { framed and frame() or {}, views, left, steady() - now, anomalies }

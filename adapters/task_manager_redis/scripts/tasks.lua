@@ -1,20 +1,20 @@
--- Definitions, plans, and the two indexes of tasks.
+-- Definitions, next slots, and the two indexes of tasks.
 
 local SKIPS_KEPT = 100
 local CHANGES_KEPT = 10000
 
-local function exists(task)
+local function task_exists(task)
   return redis.call('HEXISTS', root .. ':task:' .. task, 'version') == 1
 end
 
--- Record slots that will not be dispatched: three arguments each, reason, count and text, from ARGV[at] on.
+-- Record skips: slots that will not be dispatched. From ARGV[at] on each skip has three arguments: reason, count, text.
 local function skip(task, at, count)
   if count == 0 then
     return
   end
   local skips, counted = root .. ':skips:' .. task, {}
   for i = at, at + 3 * (count - 1), 3 do
-    note(skips, SKIPS_KEPT, ARGV[i + 2])
+    append_line(skips, SKIPS_KEPT, ARGV[i + 2])
     counted[ARGV[i]] = (counted[ARGV[i]] or 0) + ARGV[i + 1]
   end
   for reason, slots in pairs(counted) do
@@ -22,8 +22,8 @@ local function skip(task, at, count)
   end
 end
 
--- Set the next slot of a task; an empty one ends its schedule.
-local function plan(task, slot, due)
+-- Set the next slot of a task and its due instant. An empty slot ends the schedule.
+local function set_next_slot(task, slot, due)
   local key = root .. ':task:' .. task
   if slot == '' then
     redis.call('HDEL', key, 'slot', 'due')
@@ -34,17 +34,17 @@ local function plan(task, slot, due)
   end
 end
 
--- If the key is lost, the newest definition still tells.
-local function version_of_store()
+-- The version of the store. If its key was deleted, the greatest version of a task is used.
+local function store_version()
   return integer(redis.call('GET', root .. ':version'))
     or tonumber(redis.call('ZRANGE', catalogue, -1, -1, 'WITHSCORES')[2])
     or 0
 end
 
--- A version for the next change, which is one of this task. Called before the change is made: if the script is stopped
--- in between, a reader looks at a task that is as before.
+-- Take the version of the next change, which concerns this task. A script calls this before it makes the change: if it
+-- stops between the two, a reader only reads a task that has not changed.
 local function next_version(task)
-  local before = version_of_store()
+  local before = store_version()
   local version = math.max(before + 1, steady())
   redis.call('ZADD', changes, version, string.format('%.0f %.0f %s', version, before, task))
   redis.call('ZREMRANGEBYRANK', changes, 0, -1 - CHANGES_KEPT)
@@ -53,9 +53,10 @@ local function next_version(task)
   return version
 end
 
--- Write tasks into both indexes as their hashes say. One without a hash is no task any more, and everybody learns it.
-local function index(tasks)
-  local gone = 0
+-- Write tasks into both indexes as their hashes say. A task without a hash is removed from both, under a new version,
+-- so that every reader learns of it.
+local function index_tasks(tasks)
+  local removed = 0
   for _, task in ipairs(tasks) do
     local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'due')
     if integer(stored[1]) and string.find(task, '^[^/ ]+/[^/ ]+$') then
@@ -67,19 +68,19 @@ local function index(tasks)
       if known > 0 then
         next_version(task)
       end
-      gone = gone + known
+      removed = removed + known
     end
   end
-  if gone > 0 then
-    ring()
+  if removed > 0 then
+    notify()
   end
 end
 
--- Called before a script relies on an index: if somebody deleted one of the two, it is made of the other.
-local function mend_indexes()
+-- Build a deleted index again, from the other one. A script calls this before it relies on an index.
+local function repair_indexes()
   if redis.call('ZCARD', catalogue) ~= redis.call('ZCARD', agenda) then
-    despite_full_memory()
-    index(redis.call('ZRANGE', catalogue, 0, -1))
-    index(redis.call('ZRANGE', agenda, 0, -1))
+    allow_oom()
+    index_tasks(redis.call('ZRANGE', catalogue, 0, -1))
+    index_tasks(redis.call('ZRANGE', agenda, 0, -1))
   end
 end

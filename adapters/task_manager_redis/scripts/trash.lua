@@ -1,43 +1,44 @@
--- The places of the runs of tasks that were removed: trash:<version>, named in `trash` by version and task, behind the
--- cursor of the sweep.
+-- The run entries of removed tasks. The hash trash:<version> holds the entries of one task. The sorted set `trash` has
+-- a member for each such hash (version and task); its score is the cursor of the sweep.
 local trash = root .. ':trash'
 
--- Sweep about so many places; the answer says whether something may be left. A task that was added again may have runs
--- of the same names, which keep what is theirs.
+-- Sweep about `size` run entries: delete the stream items, waits and claims of these runs. The answer: whether entries
+-- may be left. A task that was added again may have runs with the same names; the sweep leaves what belongs to these.
+-- HSCAN may return an entry twice (https://redis.io/docs/latest/commands/scan/): to delete it again changes nothing.
 local function sweep(size)
-  local noted = redis.call('ZRANGE', trash, 0, 0, 'WITHSCORES')
-  if not noted[1] then
+  local first = redis.call('ZRANGE', trash, 0, 0, 'WITHSCORES')
+  if not first[1] then
     return false
   end
-  despite_full_memory()
-  local version, task = string.match(noted[1], '^(%S+) (%S+)$')
-  local places = trash .. ':' .. (version or '')
-  local found = redis.call('HSCAN', places, noted[2], 'COUNT', size)
+  allow_oom()
+  local version, task = string.match(first[1], '^(%S+) (%S+)$')
+  local entries = trash .. ':' .. (version or '')
+  local found = redis.call('HSCAN', entries, first[2], 'COUNT', size)
   local live = task and redis.call('EXISTS', root .. ':live:' .. task) == 1
   local ids, waits, runs = { high = {}, low = {} }, {}, {}
   for i = 1, #found[2], 2 do
-    local run, place = found[2][i], read_place(found[2][i + 1]) or {}
-    local again = live and redis.call('HEXISTS', root .. ':live:' .. task, run) == 1
+    local run, entry = found[2][i], parse_entry(found[2][i + 1]) or {}
+    local added_again = live and redis.call('HEXISTS', root .. ':live:' .. task, run) == 1
     runs[#runs + 1] = run
-    if place.state == 'q' then
-      table.insert(ids[place.priority], place.id)
-    elseif place.state == 'w' and not again then
+    if entry.state == 'q' then
+      table.insert(ids[entry.priority], entry.stream_id)
+    elseif entry.state == 'w' and not added_again then
       table.insert(waits, task .. ' ' .. run)
-    elseif place.state == 'c' and not again then
-      stop_claiming(place.worker, task, run)
+    elseif entry.state == 'c' and not added_again then
+      drop_claim(entry.worker, task, run)
     end
   end
   for _, priority in ipairs(PRIORITIES) do
     spread(ids[priority], function(...) redis.call('XDEL', streams[priority], ...) end)
   end
   spread(waits, function(...) redis.call('ZREM', waiting, ...) end)
-  forget_claims()
-  spread(runs, function(...) redis.call('HDEL', places, ...) end)
+  delete_dropped_claims()
+  spread(runs, function(...) redis.call('HDEL', entries, ...) end)
   if found[1] == '0' then
-    redis.call('UNLINK', places)
-    redis.call('ZREM', trash, noted[1])
+    redis.call('UNLINK', entries)
+    redis.call('ZREM', trash, first[1])
   else
-    redis.call('ZADD', trash, found[1], noted[1])
+    redis.call('ZADD', trash, found[1], first[1])
   end
   return redis.call('EXISTS', trash) == 1
 end

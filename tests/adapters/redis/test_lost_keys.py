@@ -238,7 +238,7 @@ async def test_what_somebody_else_puts_into_a_stream_is_said_once_and_dropped(
     [other] = await asking or await store.claim()
     [error] = moved.backend.unreadable()
     assert error.where == "a stream of runs"
-    assert error.reason.endswith(" is no run, and was dropped")
+    assert error.reason.endswith(" is no run, and was deleted")
     assert moved.backend.unreadable() == ()
     assert other.run == run(task(), "2")
     assert await store.settle(claim)

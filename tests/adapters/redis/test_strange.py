@@ -81,7 +81,7 @@ async def test_a_queued_run_whose_entry_is_gone_ends_on_the_record_and_holds_up_
     assert [claim.run for claim in await store.claim()] == [other]
     assert await store.states(key()) == {lost.id.value: RunState.QUEUED, held.id.value: RunState.HELD}
     assert await store.reap(term, TTL) == ()
-    assert said(moved) == [f"run {lost.id} of group/task: its entry in the stream is gone: it ends as lost"]
+    assert said(moved) == [f"run {lost.id} of group/task: its item in the stream was deleted: it ends as lost"]
     assert [(line.run, line.status) for line in await store.records(key())] == [(lost.id, AttemptStatus.LOST)]
     assert [claim.run for claim in await store.claim()] == [held]
     assert await store.reap(term, TTL) == ()
@@ -167,8 +167,8 @@ async def test_junk_among_what_waits_stops_no_claim(moved: MovedRedis, store: St
     server.zadd(ours("waiting"), {"junk": 0, b"\xff a b": 1, "%67/task run": 2})
     assert [claim.run for claim in await store.claim()] == [run(task())]
     assert said(moved) == [
-        "the set of waiting runs: junk is none, and was dropped",
-        "the set of waiting runs: ? a b is none, and was dropped",
+        "the set of waiting runs: junk is no run, and was deleted",
+        "the set of waiting runs: ? a b is no run, and was deleted",
     ]
     assert server.zcard(ours("waiting")) == 0
 
@@ -181,7 +181,7 @@ async def test_junk_among_the_claims_stops_no_reaping(moved: MovedRedis, store: 
     server.hset(ours("claimed", WORKER.value), "junk", "junk")
     await store.advance(TTL)
     assert await store.reap(term, TTL) == (claim,)
-    assert said(moved) == ["the set of claims: junk is none, and was dropped"]
+    assert said(moved) == ["the set of claims: junk is no claim, and was deleted"]
     [claim] = await store.queue.claim(WORKER, 10, NOTHING, known=())
     assert await store.settle(claim)
 
@@ -197,7 +197,9 @@ async def test_of_a_plan_that_is_half_damaged_the_other_half_stands(
     for _ in range(2):
         due = (await store.dispatch.agenda(10)).due
         assert [(one.key.name, one.slot, one.due_at) for one in due] == [("one", slot, slot), ("two", slot, slot)]
-    assert said(moved) == ["the next slot of group/one: slot or due instant is none: the other one stands for both"]
+    assert said(moved) == [
+        "the next slot of group/one: slot or due instant is no instant: the other one is used for both"
+    ]
 
 
 async def test_a_plan_that_is_none_stops_the_agenda_of_no_other(moved: MovedRedis, store: Store, server: Any) -> None:
@@ -208,7 +210,7 @@ async def test_a_plan_that_is_none_stops_the_agenda_of_no_other(moved: MovedRedi
     await store.dispatch.agenda(2)
     assert {due.key.name for due in (await store.dispatch.agenda(2)).due} == {"two", "three"}
     assert said(moved) == [
-        "the next slot of group/one: it is no instant: the task is not scheduled until it gets another one"
+        "the next slot of group/one: it is no instant: the task is not scheduled until its next slot is set again"
     ]
     assert (await store.view(key("one"))).next_slot is None
     at = slot + HOUR
@@ -245,7 +247,7 @@ async def test_a_place_that_is_none_ends_its_run_and_holds_up_nothing(
     assert [line.status for line in await store.records(key())] == [AttemptStatus.LOST]
     assert said(moved) == [
         f"the place of run {name.decode()} of group/task: '{'somewhere'}' is not 12 words",
-        f"run {name.decode()} of group/task: its place cannot be read: it ends as lost",
+        f"run {name.decode()} of group/task: its entry cannot be read: it ends as lost",
     ]
 
 
