@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 from task_manager_core.domain.policy import Retention
 from task_manager_core.ports import Backend, Capabilities, Clock, OpenBackend
-from task_manager_redis.aside import Aside
 from task_manager_redis.catalogue import RedisCatalogue
 from task_manager_redis.client import RedisClient
 from task_manager_redis.dispatch import RedisDispatch
@@ -19,14 +18,18 @@ from task_manager_redis.notifier import RedisNotifier
 from task_manager_redis.promotion_timer import PromotionTimer
 from task_manager_redis.run_queue import RedisRunQueue
 from task_manager_redis.settings import RedisSettings
+from task_manager_redis.unreadable import UnreadableValues
 
 
 def redis_backend(settings: RedisSettings) -> OpenBackend:
-    """`TaskManager(app, config, backend=redis_backend(RedisSettings(...)))`. Errors: DefinitionError, at once."""
+    """`TaskManager(app, config, backend=redis_backend(RedisSettings(...)))`.
+
+    Raises: DefinitionError at once, if redis-py refuses an option of the URL.
+    """
     check(settings)
 
     @asynccontextmanager
-    async def open_backend(*, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:  # noqa: ARG001 - the server has a time of its own
+    async def open_backend(*, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:  # noqa: ARG001 - the store uses the server's time
         async with open_on(RedisClient(settings, retention)) as backend:
             yield backend
 
@@ -35,21 +38,22 @@ def redis_backend(settings: RedisSettings) -> OpenBackend:
 
 @asynccontextmanager
 async def open_on(client: RedisClient) -> AsyncGenerator[Backend]:
-    """The ports over one client, which is closed in the end. Connects to nothing: the verbs do."""
-    alarm, aside = PromotionTimer(client), Aside()
+    """The ports of the store over one client, which is closed at the end. The first verb connects, not this
+    function."""
+    timer, unreadable = PromotionTimer(client), UnreadableValues()
     try:
         yield Backend(
             name="redis",
             capabilities=Capabilities(durable=True),
             leadership=RedisLeadership(client),
-            catalogue=RedisCatalogue(client, aside),
-            dispatch=RedisDispatch(client, aside),
-            queue=RedisRunQueue(client, alarm, aside),
-            history=RedisHistory(client, aside),
+            catalogue=RedisCatalogue(client, unreadable),
+            dispatch=RedisDispatch(client, unreadable),
+            queue=RedisRunQueue(client, timer, unreadable),
+            history=RedisHistory(client, unreadable),
             membership=RedisMembership(client),
             notifier=RedisNotifier(client),
-            unreadable=aside.take,
+            unreadable=unreadable.take,
         )
     finally:
-        await alarm.close()
+        await timer.close()
         await client.close()

@@ -1,6 +1,7 @@
-"""Many items as several scripts.
+"""Split many items into several scripts.
 
-No script keeps the server busy for more than some milliseconds, and none is longer on its way than a request may take.
+One script keeps the server busy for some milliseconds at most, and its transfer takes less time than a request may
+take.
 """
 
 from __future__ import annotations
@@ -16,31 +17,33 @@ RUNS_PER_SCRIPT = 500
 TASKS_PER_SCRIPT = 200
 
 BYTES_PER_SCRIPT = 1_000_000
-"""Of arguments, or of an answer: a second of a slow line, where a request has two. What is larger alone goes alone."""
+"""Most bytes of the arguments, or of the answer, of one script. A slow connection takes a second for them, and a
+request may take two. An item that is larger gets a script of its own."""
 
 
 def batches(
     items: Collection[T], size: int, arguments: Callable[[T], Sequence[Argument]]
 ) -> Iterator[tuple[list[T], list[Argument]]]:
-    """At most so many items with their arguments, of BYTES_PER_SCRIPT at most unless one item is larger."""
-    some: list[T] = []
+    """Batches of at most `size` items, each with the arguments of its items: BYTES_PER_SCRIPT at most, unless one item
+    is larger."""
+    batch: list[T] = []
     flat: list[Argument] = []
-    weight = 0
+    total = 0
     for item in items:
-        own = arguments(item)
-        heavy = sum(map(_bytes, own))
-        if some and (len(some) == size or weight + heavy > BYTES_PER_SCRIPT):
-            yield some, flat
-            some, flat, weight = [], [], 0
-        some.append(item)
-        flat += own
-        weight += heavy
-    if some:
-        yield some, flat
+        own_arguments = arguments(item)
+        size_of_own = sum(map(_bytes, own_arguments))
+        if batch and (len(batch) == size or total + size_of_own > BYTES_PER_SCRIPT):
+            yield batch, flat
+            batch, flat, total = [], [], 0
+        batch.append(item)
+        flat += own_arguments
+        total += size_of_own
+    if batch:
+        yield batch, flat
 
 
 def _bytes(argument: Argument) -> int:
-    """How long it is on the wire, but for what frames it."""
+    """The length of an argument in the request, without its framing."""
     if not isinstance(argument, str):
         return 20
     return len(argument) if argument.isascii() else len(argument.encode(errors="replace"))

@@ -1,4 +1,4 @@
-"""The catalogue in Redis: a hash per task, and a sorted set of versions for those who ask what changed."""
+"""The catalogue in Redis: a hash for each task, and a sorted set of changes for readers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from task_manager_core.domain.planning import NextSlot, Skipped
 from task_manager_core.domain.task import VersionedDefinition
 from task_manager_core.ports import Catalogue, Changes, Conflict, DefinitionWrite, codec
 from task_manager_core.ports.codec import milliseconds
-from task_manager_redis.aside import Aside
 from task_manager_redis.batches import BYTES_PER_SCRIPT, TASKS_PER_SCRIPT, batches
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
@@ -19,6 +18,7 @@ from task_manager_redis.keys import decode_task, encode_task
 from task_manager_redis.replies import items, number, numbers, row, text, texts
 from task_manager_redis.scripts import script
 from task_manager_redis.sweeping import sweep
+from task_manager_redis.unreadable import UnreadableValues
 
 _PUT = script("put")
 _REMOVE = script("remove")
@@ -27,13 +27,13 @@ _RETIRE = script("retire")
 
 
 class RedisCatalogue(Catalogue):
-    def __init__(self, client: RedisClient, aside: Aside) -> None:
+    def __init__(self, client: RedisClient, unreadable: UnreadableValues) -> None:
         self._client = client
-        self._aside = aside
+        self._unreadable = unreadable
 
     async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
         answers: list[int | Conflict] = []
-        for _, arguments in batches(definitions, TASKS_PER_SCRIPT, _definition):
+        for _, arguments in batches(definitions, TASKS_PER_SCRIPT, _definition_arguments):
             found = numbers(await self._client.run(_PUT, *arguments))
             answers += [answer if answer >= 0 else Conflict(-1 - answer) for answer in found]
         return tuple(answers)
@@ -47,21 +47,22 @@ class RedisCatalogue(Catalogue):
         return frozenset(removed)
 
     async def load(self, since: int) -> Changes | None:
-        """Page by page. A task that changes meanwhile comes again in a later page, and the later one counts."""
-        found, complete = _Found(), False
-        after, walked = "", ""
+        """Read page by page. A task that changes in the meantime comes again in a later page, which replaces the
+        earlier one."""
+        found, complete = _Rows(), False
+        read_to, task_score = "", ""
         while True:
             reply = await self._client.run(
-                _LOAD, 0 if complete else since, after, walked, TASKS_PER_SCRIPT, BYTES_PER_SCRIPT
+                _LOAD, 0 if complete else since, read_to, task_score, TASKS_PER_SCRIPT, BYTES_PER_SCRIPT
             )
             if reply is None:
                 return None
-            version, incarnation, everything, next_change, next_task, last, total, rows = row(reply, 8)
+            version, incarnation, everything, next_read_to, next_score, last, total, rows = row(reply, 8)
             complete = complete or everything == 1
-            after, walked = str(number(next_change)), text(next_task)
+            read_to, task_score = str(number(next_read_to)), text(next_score)
             for task in items(rows):
                 name, body, at, retired = row(task, 4)
-                key = self._named(text(name))
+                key = self._task_key(text(name))
                 if key is not None:
                     found.add(key, None if body is None else text(body), text(at), retired=retired == 1)
             if last == 1:
@@ -76,17 +77,17 @@ class RedisCatalogue(Catalogue):
                     total=number(total),
                 )
 
-    def _named(self, name: str) -> TaskKey | None:
-        """The task of this name, None if it is none."""
+    def _task_key(self, name: str) -> TaskKey | None:
+        """The key of a task; None if the text is no key."""
         try:
             return decode_task(name)
         except BackendCorrupt as error:
-            self._aside.note(error)
+            self._unreadable.add_once(error)
             return None
 
     async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
         retired: set[TaskKey] = set()
-        # Also without keys: the answer says whether the term is over.
+        # Ask also without keys: the answer says whether the term is over.
         for _, names in batches(keys, TASKS_PER_SCRIPT, task_argument) if keys else (((), ()),):
             reply = await self._client.run(_RETIRE, term.holder.value, term.token, *names)
             if reply is None:
@@ -95,8 +96,8 @@ class RedisCatalogue(Catalogue):
         return frozenset(retired)
 
 
-class _Found:
-    """What the pages of a reading say, each row instead of an earlier one about the same task."""
+class _Rows:
+    """The rows of all pages of a reading. A row replaces an earlier row of the same task."""
 
     def __init__(self) -> None:
         self.changed: dict[TaskKey, VersionedDefinition] = {}
@@ -114,7 +115,7 @@ class _Found:
         self.removed.discard(key)
         (self.retired.add if retired else self.retired.discard)(key)
         if body is None:
-            return  # The reader knows it, or an earlier page has told it.
+            return  # The reader knows the definition, or an earlier page held it.
         try:
             self.changed[key] = VersionedDefinition(definition=codec.decode_task(body), version=number(version))
             self.unreadable.discard(key)
@@ -123,14 +124,14 @@ class _Found:
             self.unreadable.add(key)
 
 
-def _definition(definition: DefinitionWrite) -> list[Argument]:
-    """One definition as the arguments of its script."""
+def _definition_arguments(definition: DefinitionWrite) -> list[Argument]:
+    """One definition as arguments of the script put."""
     skipped = definition.skipped
     return [
         encode_task(definition.definition.key),
         definition.expected,
         int(definition.replan),
-        *plan_arguments(definition.next_slot),
+        *next_slot_arguments(definition.next_slot),
         codec.encode_task(definition.definition),
         milliseconds(skipped[0].first) if skipped else "",
         len(skipped),
@@ -142,8 +143,8 @@ def task_argument(key: TaskKey) -> tuple[Argument]:
     return (encode_task(key),)
 
 
-def plan_arguments(plan: NextSlot | None) -> tuple[Argument, Argument]:
-    return ("", "") if plan is None else (milliseconds(plan.slot), milliseconds(plan.due_at))
+def next_slot_arguments(next_slot: NextSlot | None) -> tuple[Argument, Argument]:
+    return ("", "") if next_slot is None else (milliseconds(next_slot.slot), milliseconds(next_slot.due_at))
 
 
 def skip_arguments(skipped: Sequence[Skipped]) -> list[Argument]:

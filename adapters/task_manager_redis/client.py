@@ -1,9 +1,9 @@
-"""The one door to redis-py: scripts and reads go in; plain values or a BackendError come out.
+"""The only module that sends commands through redis-py. It answers plain values, or raises a BackendError.
 
-Commands and blocking reads have connections of their own, so that a reader that waits starves nobody. The verbs with
-which a process keeps what it holds do not queue behind what people ask for. A command that fails is never repeated
-here: whether it took effect is unknown, and only its caller knows what a second answer would mean. The next call
-connects anew.
+Commands and blocking reads have separate connections, so that waiting readers do not block commands. Verbs that keep
+leases alive do not queue behind the requests of users. The client never repeats a command that failed: nobody can know
+whether the command took effect, and only the caller knows what a second answer would mean. The next call opens a new
+connection.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from task_manager_redis.translation import FAILURES, Failure, code_of, translate
 
 OLDEST_SERVER = (6, 2)
 INSPECTED_FOR = 60.0
-"""Seconds. Settings of a server can be changed while it runs."""
+"""Seconds. An operator may change the settings of a server while it runs, so the client inspects it again."""
 
-# The term and the slots that it is for, the claims, the place among the living, and what is known of the tasks.
-_KEEPING = frozenset(
+# The verbs that a process needs to keep its term, its claims and its presence, to dispatch slots and to know the tasks.
+_PRIORITY_VERBS = frozenset(
     {"campaign", "renew", "resign", "agenda", "commit", "reap", "repair"}
     | {"claim", "extend", "settle", "release", "promote_due", "announce", "depart", "load"}
 )
 _COMMANDS_AT_ONCE = 16
 _READERS_AT_ONCE = 1024
-_LONGEST_LIFE = timedelta(days=36500)
+_LONGEST_TTL = timedelta(days=36500)
 _MILLISECOND = timedelta(milliseconds=1)
 
-# What redis-py's reading of entries, and ours, raises of an answer that is no stream's.
+# The errors that redis-py and this module raise when they parse an answer that is not one of a stream.
 _NO_STREAM = (LookupError, TypeError, ValueError)
 
 _INSPECT = script("inspect")
 
 
 class RedisClient:
-    """Belongs to the event loop it was first used in.
+    """A client belongs to the event loop in which it was first used.
 
-    `shift` is added to the server's time in every script, in milliseconds. It is 0; tests move time with it.
+    `shift` is added to the server's time in every script, in milliseconds. It is 0; tests shift time with it.
     """
 
     def __init__(self, settings: RedisSettings, retention: Retention) -> None:
@@ -55,12 +55,12 @@ class RedisClient:
         self.shift = 0
         self._address = settings.address
         self._secrets = secrets_of(settings)
-        self._patience = (settings.connect_timeout + settings.timeout).total_seconds()
-        self._retention = (retention.runs, min(retention.ttl, _LONGEST_LIFE) // _MILLISECOND)
+        self._call_timeout = (settings.connect_timeout + settings.timeout).total_seconds()
+        self._retention = (retention.runs, min(retention.ttl, _LONGEST_TTL) // _MILLISECOND)
         self._commands = connect(settings, timeout=settings.timeout, connections=4 * _COMMANDS_AT_ONCE)
-        # Without a timeout of the socket: how long an answer may take differs from read to read.
+        # Without a socket timeout: each blocking read has a timeout of its own.
         self._readers = connect(settings, timeout=None, connections=_READERS_AT_ONCE)
-        self._keeping, self._asking = (asyncio.Semaphore(_COMMANDS_AT_ONCE) for _ in range(2))
+        self._priority_gate, self._request_gate = (asyncio.Semaphore(_COMMANDS_AT_ONCE) for _ in range(2))
         self._inspect_at = 0.0
 
     def key(self, *parts: str) -> str:
@@ -69,18 +69,18 @@ class RedisClient:
     async def run(self, verb: Script, *arguments: Argument) -> Reply:
         """Run a script. Errors: BackendUnavailable, BackendMisconfigured, BackendCorrupt."""
         try:
-            # Over everything: the queue at the gate of a server that does not answer would be long.
-            gate = self._keeping if verb.name in _KEEPING else self._asking
-            async with asyncio.timeout(self._patience), gate:
+            # The timeout includes the wait at the gate: if the server does not answer, the queue there gets long.
+            gate = self._priority_gate if verb.name in _PRIORITY_VERBS else self._request_gate
+            async with asyncio.timeout(self._call_timeout), gate:
                 await self._inspect()
                 return await self._evaluate(verb, arguments)
         except FAILURES as error:
             raise await self._failed(error) from error
 
     async def newest(self, key: str, limit: int, end: str = "+") -> tuple[list[str], str]:
-        """The lines of a stream of statistics, the newest first, and the end of those before them: one request."""
+        """The lines of a stream of statistics, newest first, and the end of the next page. This is one request."""
         try:
-            async with asyncio.timeout(self._patience), self._asking:
+            async with asyncio.timeout(self._call_timeout), self._request_gate:
                 await self._inspect()
                 reply = await _execute(self._commands, "XREVRANGE", key, end, "-", "COUNT", limit)
                 entries = _entries(reply)
@@ -91,8 +91,8 @@ class RedisClient:
             raise unexpected(key, "a stream of lines") from error
 
     async def last_after(self, stream: str, seen: str, limit: int, wait: timedelta) -> str:
-        """Wait until something comes to a stream after the entry that was seen; the answer is the last one then."""
-        block = max(wait // _MILLISECOND, 1)  # BLOCK 0 would wait for ever.
+        """Wait until a stream has an item after the item `seen`. The answer is the id of the last item."""
+        block = max(wait // _MILLISECOND, 1)  # BLOCK 0 waits for ever: https://redis.io/docs/latest/commands/xread/
         reply = await self._block(block, "XREAD", "COUNT", limit, "BLOCK", block, "STREAMS", stream, seen)
         try:
             ((_, entries),) = cast("list[tuple[str, object]] | None", reply) or ((stream, ()),)
@@ -101,17 +101,18 @@ class RedisClient:
             raise unexpected(reply, "entries of a stream") from error
 
     async def pop(self, key: str, wait: timedelta) -> bool:
-        """Wait for something in a list, and take it: did it come in time?"""
+        """Wait for an element of a list, and take it. The answer says whether one came in time."""
         block = max(wait // _MILLISECOND, 1)
         return await self._block(block, "BLPOP", key, block / 1000) is not None
 
     async def _block(self, block: int, *command: Argument) -> Reply:
-        """A command that waits for so many milliseconds; None too if the server wakes it without an answer."""
+        """Run a command that waits for `block` milliseconds. The answer is also None if the server ends the wait early:
+        CLIENT UNBLOCK does, with the code UNBLOCKED (https://redis.io/docs/latest/commands/client-unblock/)."""
         try:
-            if self._suspicious():
-                async with asyncio.timeout(self._patience), self._keeping:
+            if self._inspection_due():
+                async with asyncio.timeout(self._call_timeout), self._priority_gate:
                     await self._inspect()
-            async with asyncio.timeout(block / 1000 + self._patience):
+            async with asyncio.timeout(block / 1000 + self._call_timeout):
                 return await _execute(self._readers, *command)
         except FAILURES as error:
             if isinstance(error, ResponseError) and code_of(error) == "UNBLOCKED":
@@ -125,27 +126,30 @@ class RedisClient:
         await self._readers.aclose()
 
     async def _evaluate(self, verb: Script, arguments: tuple[Argument, ...]) -> Reply:
-        # Two keys, because a node that gives a slot away or takes it over answers TRYAGAIN as long as one of several is
-        # missing, and the root is no key at all. With one it would pretend that the store is empty, and take writes.
+        # Two declared keys: while a slot moves between two nodes of a cluster, a node that lacks one of several keys
+        # answers TRYAGAIN (https://redis.io/docs/latest/develop/reference/errors/common/tryagain/). The root is never a
+        # key, so both nodes lack it. With one declared key, the new node would look like an empty store and accept
+        # writes.
         head = (2, self.root, self.key("term"), self.shift, *self._retention)
         try:
             return await _execute(self._commands, "EVALSHA", verb.sha, *head, *arguments)
         except NoScriptError:
-            # The server forgets scripts when it restarts and when another one takes over. EVAL teaches it again.
+            # A restart, a failover and SCRIPT FLUSH empty the server's script cache; EVAL fills it again:
+            # https://redis.io/docs/latest/develop/reference/errors/common/noscript/
             return await _execute(self._commands, "EVAL", verb.text, *head, *arguments)
 
-    def _suspicious(self) -> bool:
+    def _inspection_due(self) -> bool:
         return asyncio.get_running_loop().time() >= self._inspect_at
 
     async def _inspect(self) -> None:
-        """Look now and then, and after every loss of a connection, whether this server keeps what it is given."""
-        if not self._suspicious():
+        """Check that the server is new enough and evicts no keys: each minute, and after each lost connection."""
+        if not self._inspection_due():
             return
-        said = text(await self._evaluate(_INSPECT, ()))
-        version = re.search(r"^redis_version:(\d+)\.(\d+)", said, re.MULTILINE)
+        info = text(await self._evaluate(_INSPECT, ()))
+        version = re.search(r"^redis_version:(\d+)\.(\d+)", info, re.MULTILINE)
         if version is not None and (int(version[1]), int(version[2])) < OLDEST_SERVER:
             raise BackendMisconfigured(f"{self._address} is Redis {version[1]}.{version[2]}; 6.2 or newer is needed")
-        policy = re.search(r"^maxmemory_policy:(\S+)", said, re.MULTILINE)
+        policy = re.search(r"^maxmemory_policy:(\S+)", info, re.MULTILINE)
         if policy is not None and policy[1] != "noeviction":
             raise BackendMisconfigured(
                 f"{self._address} may evict keys when its memory is full (maxmemory-policy {policy[1]}), "
@@ -155,9 +159,12 @@ class RedisClient:
 
     async def _failed(self, error: Failure) -> BackendError:
         if not isinstance(error, (ResponseError, TimeoutError)):
-            self._inspect_at = 0.0  # A TimeoutError that is no redis-py's was ours, and may be of the queue at a gate.
+            self._inspect_at = (
+                0.0  # A builtin TimeoutError is our own: the call may only have waited too long at a gate.
+            )
         elif code_of(error) == "READONLY":
-            # A primary that became a replica keeps its connections open; new ones find the new primary.
+            # A primary that became a replica may keep its connections open. A new connection asks for the address
+            # again: https://redis.io/docs/latest/develop/reference/sentinel-clients/
             self._inspect_at = 0.0
             await drop_idle(self._commands)
             await drop_idle(self._readers)
@@ -168,17 +175,18 @@ async def _execute(driver: Driver, *command: Argument) -> Reply:
     task = asyncio.current_task()
     before = 0 if task is None else task.cancelling()
     try:
-        # redis-py types answers as Any; RESP2 with decoded texts holds nothing else than a Reply.
+        # redis-py types its answers as Any. An answer in RESP2 with decoded texts is always a Reply.
         return cast("Reply", await driver.execute_command(*command))
     except (AttributeError, TypeError) as error:
         if not _raised_by_asyncio(error):
             raise
-        # From Python 3.12 on, until it was mended, asyncio calls what is None when it writes to a connection that has
-        # been lost: https://github.com/python/cpython/issues/136234
+        # Some versions of Python from 3.12 on call None when asyncio writes to a lost connection:
+        # https://github.com/python/cpython/issues/136234
         raise ConnectionError("the connection was lost") from error
     finally:
-        # redis-py sends with asyncio.wait_for, which on Python 3.11 forgets a cancellation that comes while it
-        # completes. Whoever cancelled would wait for ever; so the reply counts as lost.
+        # redis-py sends with asyncio.wait_for. On Python 3.11 it drops a cancellation that arrives in the moment in
+        # which the send completes (https://github.com/python/cpython/issues/86296, fixed in 3.12). The task that
+        # cancelled would wait for ever. So this raises the cancellation again, and the reply counts as lost.
         if task is not None and task.cancelling() > before:
             raise asyncio.CancelledError
 
@@ -191,5 +199,5 @@ def _raised_by_asyncio(error: Exception) -> bool:
 
 
 def _entries(reply: object) -> list[tuple[str, dict[str, str]]]:
-    """redis-py makes pairs of an id and a dictionary of the entries of a stream."""
+    """redis-py makes a pair of each item of a stream: its id, and a dictionary of its fields."""
     return cast("list[tuple[str, dict[str, str]]]", reply)

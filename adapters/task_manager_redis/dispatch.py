@@ -1,4 +1,4 @@
-"""The schedule in Redis: a sorted set of due instants, and the state of a task in its hash."""
+"""Dispatch in Redis: a sorted set of due instants, and a hash with the state of each task."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from task_manager_core.domain.planning import Agenda, DueTask, SlotDecision
 from task_manager_core.domain.run import Run
 from task_manager_core.ports import Dispatch
 from task_manager_core.ports.codec import encode_run, milliseconds
-from task_manager_redis.aside import Aside
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
-from task_manager_redis.catalogue import plan_arguments, skip_arguments, task_argument
+from task_manager_redis.catalogue import next_slot_arguments, skip_arguments, task_argument
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
-from task_manager_redis.keys import decode_task, encode_run_id, encode_task, shown
+from task_manager_redis.keys import decode_task, encode_run_id, encode_task, for_display
 from task_manager_redis.replies import Reply, items, moment, number, numbers, row, text, texts
 from task_manager_redis.scripts import Script, script
+from task_manager_redis.unreadable import UnreadableValues
 
 _AGENDA = script("agenda")
 _COMMIT = script("commit")
@@ -26,13 +26,13 @@ _RESUME = script("resume")
 
 
 class RedisDispatch(Dispatch):
-    def __init__(self, client: RedisClient, aside: Aside) -> None:
+    def __init__(self, client: RedisClient, unreadable: UnreadableValues) -> None:
         self._client = client
-        self._aside = aside
+        self._unreadable = unreadable
 
     async def agenda(self, limit: int, skip: int = 0) -> Agenda:
-        now, following, rows, strange = row(await self._client.run(_AGENDA, limit, skip), 4)
-        self._aside.hear(strange)
+        now, following, rows, anomalies = row(await self._client.run(_AGENDA, limit, skip), 4)
+        self._unreadable.add_anomalies(anomalies)
         return Agenda(
             now=moment(now),
             due=tuple(due for due in map(self._due, items(rows)) if due is not None),
@@ -42,11 +42,11 @@ class RedisDispatch(Dispatch):
     def _due(self, reply: Reply) -> DueTask | None:
         task, *state = row(reply, 9)
         name = text(task)
-        return self._aside.read(f"the state of {shown(name)}", lambda: _due(decode_task(name), state))
+        return self._unreadable.read(f"the state of {for_display(name)}", lambda: _due(decode_task(name), state))
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         kept: list[bool] = []
-        # Also without decisions: the answer says whether the term is over.
+        # Ask also without decisions: the answer says whether the term is over.
         for _, arguments in batches(decisions, TASKS_PER_SCRIPT, _decision) if decisions else (((), ()),):
             reply = await self._client.run(_COMMIT, term.holder.value, term.token, *arguments)
             if reply is None:
@@ -83,13 +83,13 @@ def _due(key: TaskKey, state: Sequence[Reply]) -> DueTask:
 
 
 def _decision(decision: SlotDecision) -> list[Argument]:
-    """One decision as the arguments of its script."""
+    """One decision as arguments of the script commit."""
     held = () if decision.hold is None else (decision.hold,)
     return [
         encode_task(decision.key),
         decision.version,
         milliseconds(decision.slot),
-        *plan_arguments(decision.next_slot),
+        *next_slot_arguments(decision.next_slot),
         "" if decision.last is None else milliseconds(decision.last),
         int(bool(decision.dispatch) and decision.dispatch[0].exclusive),
         len(decision.dispatch),

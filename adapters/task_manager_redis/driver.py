@@ -1,4 +1,4 @@
-"""redis-py's clients, made from settings: a single server, the primary of a Sentinel, or a Cluster."""
+"""Builds redis-py's clients from settings: for one server, for the primary of a Sentinel, or for a Cluster."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from task_manager_redis.settings import RedisSettings
 
 Argument = str | int | float
 Options = dict[str, Any]
-"""Keyword arguments of redis-py. They may come from a URL and differ between its versions, so nobody can type them."""
+"""Keyword arguments of redis-py. They may come from a URL, and they differ between versions: they have no exact
+type."""
 
-# What this adapter decides itself, whatever a URL says.
-_OURS = frozenset(
+# The options that this adapter sets itself. It ignores them in a URL.
+_FIXED_OPTIONS = frozenset(
     {"decode_responses", "encoding", "encoding_errors", "legacy_responses", "max_connections", "retry_on_timeout"}
 )
 
 
 class Driver(Protocol):
-    """What the clients of redis-py have in common, and all that is used of them."""
+    """The methods of redis-py's clients that this adapter uses."""
 
     async def execute_command(self, *args: Argument) -> object: ...
 
@@ -36,7 +37,8 @@ class Driver(Protocol):
 
 
 class _Primary:
-    """The primary of a Sentinel, with the connections to the sentinels: redis-py leaves those open."""
+    """The primary of a Sentinel, with the clients of the sentinels. Some versions of redis-py do not close these:
+    https://github.com/redis/redis-py/issues/3201"""
 
     def __init__(self, client: Redis, sentinels: Sequence[Redis]) -> None:
         self.client = client
@@ -52,20 +54,23 @@ class _Primary:
 
 
 class _Cluster(RedisCluster):
-    """A cluster that is unavailable while redis-py has lost its way in it."""
+    """A cluster's client that raises ConnectionError where redis-py raises AttributeError."""
 
     async def execute_command(self, *args: EncodableT, **kwargs: object) -> object:
         try:
             answer: object = await super().execute_command(*args, **kwargs)
         except AttributeError as error:
-            # redis-py looked for what is None: the node that ASK names, if it has not met that node yet, or a
-            # connection that another call has closed to read the topology anew.
+            # redis-py used a node or a connection that is None. It does not know the node that ASK names if that node
+            # has no slots yet (https://github.com/redis/redis-py/pull/4214); its map of the nodes may be out of date
+            # (https://github.com/redis/redis-py/issues/3835); or another call has closed the connection to read the
+            # map.
             raise ConnectionError("the nodes of the cluster are changing") from error
         return answer
 
 
 def connect(settings: RedisSettings, *, timeout: timedelta | None, connections: int) -> Driver:
-    """A client that has not connected yet. `timeout` bounds the wait for an answer, `connections` their number."""
+    """A client that is not connected yet. `timeout` bounds the wait for an answer, `connections` the number of
+    connections."""
     kind, options = _options(settings)
     options["socket_timeout"] = None if timeout is None else timeout.total_seconds()
     encrypted = issubclass(kind, SSLConnection)
@@ -84,7 +89,7 @@ def connect(settings: RedisSettings, *, timeout: timedelta | None, connections: 
 
 
 async def drop_idle(driver: Driver) -> None:
-    """Close what is connected and unused. A cluster's client follows its topology by itself."""
+    """Close the unused connections. The client of a cluster needs no help: it reads the topology itself."""
     if isinstance(driver, _Primary):
         driver = driver.client
     if isinstance(driver, Redis):
@@ -92,7 +97,7 @@ async def drop_idle(driver: Driver) -> None:
 
 
 def check(settings: RedisSettings) -> None:
-    """Raise DefinitionError for options that no connection takes. Connects to nothing."""
+    """Raise DefinitionError for options that redis-py refuses. This opens no connection."""
     kind, options = _options(settings)
     try:
         kind(**options)
@@ -101,7 +106,7 @@ def check(settings: RedisSettings) -> None:
 
 
 def secrets_of(settings: RedisSettings) -> tuple[str, ...]:
-    """What must not appear in any message."""
+    """The texts that must not appear in any message."""
     _, options = _options(settings)
     found = [str(options[name]) for name in ("password", "ssl_password") if options.get(name)]
     if settings.sentinel is not None and settings.sentinel.password:
@@ -110,7 +115,8 @@ def secrets_of(settings: RedisSettings) -> tuple[str, ...]:
 
 
 def _options(settings: RedisSettings) -> tuple[type[AbstractConnection], Options]:
-    """The class of connection and its arguments: the fields, then the URL, then what this adapter needs."""
+    """The class of connection and its arguments. The URL overrides the fields, and this adapter's own options override
+    both."""
     options: Options = {"host": settings.host, "port": settings.port, "db": settings.db}
     options |= {"username": settings.username, "password": settings.password}
     kind: type[AbstractConnection] = SSLConnection if settings.tls else Connection
@@ -120,17 +126,19 @@ def _options(settings: RedisSettings) -> tuple[type[AbstractConnection], Options
         except ValueError as error:
             raise DefinitionError("redis_host", settings.address, str(error)) from None
         kind = parsed.pop("connection_class", Connection)
-        options |= {name: value for name, value in parsed.items() if name not in _OURS}
+        options |= {name: value for name, value in parsed.items() if name not in _FIXED_OPTIONS}
     if settings.tls_ca_file is not None and issubclass(kind, SSLConnection):
         options.setdefault("ssl_ca_certs", settings.tls_ca_file)
     options |= {
         "socket_connect_timeout": settings.connect_timeout.total_seconds(),
-        # No retries: a script whose answer was lost may have taken effect, and would answer its repetition otherwise.
+        # No retries (redis-py retries up to ten times: https://github.com/redis/redis-py/pull/4082). A script whose
+        # answer was lost may have taken effect, and a repeated script would give another answer.
         "retry": Retry(NoBackoff(), 0),
-        # RESP2 answers alike on every server and with every version of redis-py: lists, integers, texts.
+        # With RESP2 every server and every version of redis-py answers in the same form: lists, integers, texts.
         "protocol": 2,
         "decode_responses": True,
-        # What is no UTF-8 was not written by us. It must not hide the rest of an answer: who reads it will refuse it.
+        # A value that is no UTF-8 is not ours. It must not fail the whole answer: the code that reads this value
+        # refuses it.
         "encoding_errors": "surrogateescape",
     }
     if issubclass(kind, Connection):

@@ -1,4 +1,4 @@
-"""History in Redis: a list of lines and one of skips per task, newest first; counts in the hash of the task."""
+"""History in Redis: for each task a stream of lines, a stream of skips, and the counts in its hash."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from task_manager_core.domain.planning import NextSlot, Skipped, SkipReason
 from task_manager_core.domain.run import AttemptRecord, RunState
 from task_manager_core.ports import History
 from task_manager_core.ports.codec import decode_presence, decode_record, decode_skipped, instant
-from task_manager_redis.aside import Aside
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
 from task_manager_redis.catalogue import task_argument
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
-from task_manager_redis.keys import decode, decode_run_id, decode_task, encode_task, shown
+from task_manager_redis.keys import decode, decode_run_id, decode_task, encode_task, for_display
 from task_manager_redis.replies import Reply, items, member, moment, number, pairs, row, text, texts, unexpected, words
 from task_manager_redis.scripts import script
+from task_manager_redis.unreadable import UnreadableValues
 
 T = TypeVar("T")
 
 LINES_PER_PAGE = 500
 
-PARTS_AT_ONCE = 8
-"""So many requests of one snapshot are on their way at a time."""
+PAGES_AT_ONCE = 8
+"""Most requests of one snapshot at the same time."""
 
 _EPOCH = instant(0)
 _STATES = {"q": RunState.QUEUED, "c": RunState.RUNNING, "w": RunState.WAITING}
@@ -39,12 +39,12 @@ _SNAPSHOT = script("snapshot")
 
 
 class RedisHistory(History):
-    def __init__(self, client: RedisClient, aside: Aside) -> None:
+    def __init__(self, client: RedisClient, unreadable: UnreadableValues) -> None:
         self._client = client
-        self._aside = aside
+        self._unreadable = unreadable
         self._presences: dict[str, Presence | None] = {}
-        """What the nodes of the last snapshot said of themselves, by digest; None for what cannot be read. It may be
-        much, and changes seldom."""
+        """The presences of the last snapshot by their digests; None for one that cannot be read. A presence may be
+        large and changes seldom."""
 
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         return await self._newest("history", key, limit, f"a line of the history of {key}", decode_record)
@@ -55,13 +55,13 @@ class RedisHistory(History):
     async def _newest(
         self, kind: str, key: TaskKey, limit: int, where: str, decode: Callable[[str], T]
     ) -> tuple[T, ...]:
-        """Page by page: each has its own time, and between two of them others have their turn."""
+        """Read page by page. Each page has a timeout of its own, and other tasks run between two pages."""
         stream, end = self._client.key(kind, encode_task(key)), "+"
         read: list[T] = []
         while limit > 0:
             size = min(limit, LINES_PER_PAGE)
             lines, end = await self._client.newest(stream, size, end)
-            decoded = (self._aside.read(where, partial(decode, line)) for line in lines)
+            decoded = (self._unreadable.read(where, partial(decode, line)) for line in lines)
             read += [one for one in decoded if one is not None]
             limit = limit - size if len(lines) == size else 0
         return tuple(read)
@@ -73,22 +73,24 @@ class RedisHistory(History):
         return frozenset(found)
 
     async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
-        """Up to TASKS_PER_SCRIPT tasks are one reading, if that is not too long. More of them are several, some of them
-        asked for at once."""
+        """Up to TASKS_PER_SCRIPT tasks are one request, if it is not too large. More tasks are several requests, some
+        of them at the same time."""
         first, *others = _pages(sorted({encode_task(key) for key in keys or ()})) or [[]]
         known = self._presences
-        (frame, left, views), *parts = await asyncio.gather(
-            self._part(first, 1, int(keys is None), known), *map(self._part, others[: PARTS_AT_ONCE - 1])
+        (frame, left, views), *answers = await asyncio.gather(
+            self._page(first, 1, int(keys is None), known), *map(self._page, others[: PAGES_AT_ONCE - 1])
         )
-        pages = deque(others[PARTS_AT_ONCE - 1 :])
-        while left or parts or pages:
-            for _, rest, more in parts:
+        pages = deque(others[PAGES_AT_ONCE - 1 :])
+        while left or answers or pages:
+            for _, rest, more in answers:
                 left += rest
                 views += more
             pages.extend(_pages(left))
             left = []
-            # A request has so much time from when it is asked for, be it that it waits for others.
-            parts = await asyncio.gather(*(self._part(pages.popleft()) for _ in range(min(len(pages), PARTS_AT_ONCE))))
+            # The timeout of a request includes its wait for other requests, so only some are asked for at once.
+            answers = await asyncio.gather(
+                *(self._page(pages.popleft()) for _ in range(min(len(pages), PAGES_AT_ONCE)))
+            )
         now, holder, token, queued, nodes = row(frame, 5)
         living, unreadable = await self._nodes(nodes, known)
         return Snapshot(
@@ -103,51 +105,55 @@ class RedisHistory(History):
     async def _nodes(
         self, nodes: Reply, known: Mapping[str, Presence | None]
     ) -> tuple[tuple[Presence, ...], frozenset[NodeId]]:
-        """The living, and those of them whose presences cannot be read."""
-        said: dict[str, Presence | None] = {}
+        """The presences of the living nodes, and the living nodes whose presences cannot be read."""
+        presences: dict[str, Presence | None] = {}
         unreadable: set[NodeId] = set()
-        for one in items(nodes):
-            node, digest, presence = texts(row(one, 3))
+        for reply in items(nodes):
+            node, digest, presence = texts(row(reply, 3))
             if digest not in known:
-                await asyncio.sleep(0)  # One names all that a process declares: between two others have their turn.
+                await asyncio.sleep(0)  # A presence may name many tasks, so other tasks run between two.
             where = f"the presence of {node}"
-            read = known[digest] if digest in known else self._aside.read(where, partial(decode_presence, presence))
-            said[digest] = read
+            read = (
+                known[digest] if digest in known else self._unreadable.read(where, partial(decode_presence, presence))
+            )
+            presences[digest] = read
             if read is None:
                 unreadable.add(NodeId(node))
-        self._presences = said
-        living = (presence for presence in said.values() if presence is not None)
+        self._presences = presences
+        living = (presence for presence in presences.values() if presence is not None)
         return tuple(sorted(living, key=lambda presence: presence.node)), frozenset(unreadable)
 
-    async def _part(
+    async def _page(
         self, tasks: Sequence[Argument], framed: int = 0, everything: int = 0, known: Collection[str] = ()
     ) -> tuple[Reply, list[str], list[TaskView]]:
-        """The frame, the tasks that are left, and the views. Each part is read when it comes, which may be long work:
-        between two of them others have their turn."""
+        """One request: its frame, the tasks that are left, and the views. To read the views may take long, so they are
+        read when the answer arrives, and other tasks run between two answers."""
         reply = await self._client.run(_SNAPSHOT, framed, TASKS_PER_SCRIPT, everything, len(known), *known, *tasks)
-        frame, views, left, ahead, strange = row(reply, 5)
-        self._aside.hear(strange)
-        seen = [self._view(view, number(ahead)) for view in items(views)]
-        return frame, texts(left), [view for view in seen if view is not None]
+        frame, views, left, ahead, anomalies = row(reply, 5)
+        self._unreadable.add_anomalies(anomalies)
+        read = [self._view(view, number(ahead)) for view in items(views)]
+        return frame, texts(left), [view for view in read if view is not None]
 
     def _view(self, reply: Reply, ahead: int) -> TaskView | None:
         task, *rest = row(reply, 11)
         name = text(task)
-        return self._aside.read(f"the state of {shown(name)}", lambda: self._view_of(decode_task(name), rest, ahead))
+        return self._unreadable.read(
+            f"the state of {for_display(name)}", lambda: self._view_of(decode_task(name), rest, ahead)
+        )
 
     def _view_of(self, key: TaskKey, state: Sequence[Reply], ahead: int) -> TaskView:
         version, slot, due, decided, paused, resumed_at, retired, skips, live, line = state
-        read = self._aside.read
+        read = self._unreadable.read
         runs = [
-            read(f"the place of run {shown(run)} of {key}", partial(_live, run, place, ahead))
-            for run, place in pairs(live)
+            read(f"the entry of run {for_display(run)} of {key}", partial(_live, run, entry, ahead))
+            for run, entry in pairs(live)
         ]
-        held = [read(f"a place in the line of {key}", partial(_held, place)) for place in texts(line)]
+        held = [read(f"a held run of {key}", partial(_held, entry)) for entry in texts(line)]
         counts = [read(f"a count of the skips of {key}", partial(_count, *count)) for count in pairs(skips)]
         return TaskView(
             key=key,
             version=number(version),
-            next_slot=None if slot == "" else read(f"the plan of {key}", partial(_plan, slot, due)),
+            next_slot=None if slot == "" else read(f"the next slot of {key}", partial(_next_slot, slot, due)),
             decided=None if decided == "" else read(f"the last decided slot of {key}", partial(moment, decided)),
             paused=paused == "1",
             resumed_at=None if resumed_at == "" else read(f"the end of a pause of {key}", partial(moment, resumed_at)),
@@ -168,7 +174,7 @@ def _alone(name: str) -> tuple[Argument]:
     return (name,)
 
 
-def _plan(slot: Reply, due: Reply) -> NextSlot:
+def _next_slot(slot: Reply, due: Reply) -> NextSlot:
     return NextSlot(slot=moment(slot), due_at=moment(due))
 
 
@@ -177,16 +183,17 @@ def _count(reason: str, count: str) -> tuple[SkipReason, int]:
 
 
 def _order(run: LiveRun) -> tuple[bool, datetime, str]:
-    """The order of runs in a view, because a hash has none: by slot, then the triggered ones."""
+    """The order of runs in a view: by slot, then the triggered runs. A hash has no order."""
     return run.slot is None, run.slot or _EPOCH, run.run.value
 
 
-def _live(run: str, place: str, ahead: int) -> LiveRun:
-    """A run whose place is given in the words that the scripts write; its instant is ahead of the clock."""
-    state, flag, _, worker, _, _, attempt, failures, losses, slot, kind, due, *_ = words(place, 12)
+def _live(run: str, entry: str, ahead: int) -> LiveRun:
+    """A run from its entry, in the words that the scripts write (runs.lua). Its due instant is a steady instant, which
+    is `ahead` of the server's time."""
+    state, flag, _, worker, _, _, attempt, failures, losses, slot, kind, due, *_ = words(entry, 12)
     at = _STATES.get(state)
     if at is None:
-        raise unexpected(place, "a place")
+        raise unexpected(entry, "a run entry")
     return LiveRun(
         run=decode_run_id(run),
         slot=_slot(slot),
@@ -201,8 +208,8 @@ def _live(run: str, place: str, ahead: int) -> LiveRun:
     )
 
 
-def _held(member_of_line: str) -> LiveRun:
-    run, _, slot, *_ = words(member_of_line, 3)
+def _held(words_of_run: str) -> LiveRun:
+    run, _, slot, *_ = words(words_of_run, 3)
     return LiveRun(run=decode_run_id(run), slot=_slot(slot), state=RunState.HELD, attempt=1, failures=0)
 
 

@@ -1,7 +1,7 @@
-"""Names of keys: every part encoded, all under one hash tag, so that two different names never meet.
+"""The names of keys. Each part is percent-encoded, so that different parts never make the same name.
 
-Percent-encoding leaves letters, digits and `_.-~`, and keeps different texts different. The characters that join parts
-(`{`, `}`, `:`, `/` and the space) are not among them.
+Percent-encoding keeps letters, digits and `_.-~`, and encodes all other characters. So a part never contains the
+characters that join parts: `{`, `}`, `:`, `/` and the space.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ def decode(part: str) -> str:
     return unquote(part, errors="strict")
 
 
-def shown(part: str) -> str:
-    """A part for people, whatever somebody else wrote."""
+def for_display(part: str) -> str:
+    """A part as a text for the log, also if another program wrote it."""
     return unquote(part, errors="replace").encode(errors="replace").decode()
 
 
 def root_of(prefix: str) -> str:
-    """What every key begins with. The braces make it the only part that a cluster hashes."""
+    """The beginning of every key. A cluster hashes only the text between the braces, so all keys stand in one slot:
+    https://redis.io/docs/latest/commands/cluster-keyslot/"""
     return f"{{{encode(prefix)}}}"
 
 

@@ -1,4 +1,4 @@
-"""Leadership in Redis: a hash with an absolute end inside and no time to live."""
+"""Leadership in Redis: a hash that holds the end of the lease. Its key has no time to live."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attendance in Redis: when each node ends unless it says otherwise, and what it said of itself."""
+"""Membership in Redis: for each node the instant at which it expires, and its presence."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ _DEPART = script("depart")
 class RedisMembership(Membership):
     def __init__(self, client: RedisClient) -> None:
         self._client = client
-        self._told: dict[NodeId, Presence] = {}
+        self._announced: dict[NodeId, Presence] = {}
 
     async def announce(self, presence: Presence, ttl: timedelta) -> None:
-        """A presence may name thousands of tasks: it travels when it is new to the store, and later only a beat."""
-        node, life = presence.node, ttl // _MILLISECOND
-        if self._told.get(node) == presence and await self._client.run(_ANNOUNCE, node.value, life, "") == 1:
+        """Send the presence only if the store does not have it; else send a heartbeat. A presence may name thousands of
+        tasks."""
+        node, ttl_ms = presence.node, ttl // _MILLISECOND
+        if self._announced.get(node) == presence and await self._client.run(_ANNOUNCE, node.value, ttl_ms, "") == 1:
             return
-        await self._client.run(_ANNOUNCE, node.value, life, encode_presence(presence))
-        self._told[node] = presence
+        await self._client.run(_ANNOUNCE, node.value, ttl_ms, encode_presence(presence))
+        self._announced[node] = presence
 
     async def depart(self, node: NodeId) -> None:
-        self._told.pop(node, None)
+        self._announced.pop(node, None)
         await self._client.run(_DEPART, node.value)

@@ -1,4 +1,4 @@
-"""Signals in Redis: a short stream that everybody reads from where they stopped."""
+"""Notifications in Redis: a short stream. Each process reads it from the last item that it has seen."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from datetime import timedelta
 from task_manager_core.ports import Notifier
 from task_manager_redis.client import RedisClient
 
-_MOST = 1000
+_MOST_ITEMS = 1000
 
 
 class RedisNotifier(Notifier):
     def __init__(self, client: RedisClient) -> None:
         self._client = client
-        # What was rung before the first wait ends it at once, which is allowed; it cannot be missed, which is better.
+        # The first wait also sees older notifications and may end at once. The port permits this, and no notification
+        # is missed.
         self._seen = "0-0"
 
     async def wait(self, timeout: timedelta) -> None:
         stream = self._client.key("signals")
-        self._seen = await self._client.last_after(stream, self._seen, _MOST, timeout)
+        self._seen = await self._client.last_after(stream, self._seen, _MOST_ITEMS, timeout)

@@ -1,4 +1,4 @@
-"""What Redis answers, narrowed to what a verb expects. Anything else is BackendCorrupt."""
+"""Convert the answers of Redis to the types that a verb expects. Another type raises BackendCorrupt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def items(reply: Reply) -> list[Reply]:
 
 
 def row(reply: Reply, width: int) -> list[Reply]:
-    """A list of so many items."""
+    """A list of `width` items."""
     found = items(reply)
     if len(found) != width:
         raise unexpected(reply, f"a list of {width}")
@@ -35,7 +35,7 @@ def text(reply: Reply) -> str:
 
 
 def words(reply: Reply, count: int) -> list[str]:
-    """A text of so many words. A newer release may have added some behind them."""
+    """The words of a text, at least `count`. A newer release may have added words at the end."""
     found = text(reply).split(" ")
     if len(found) < count:
         raise unexpected(reply, f"{count} words")
@@ -77,7 +77,7 @@ def numbers(reply: Reply) -> list[int]:
 
 
 def pairs(reply: Reply) -> list[tuple[str, str]]:
-    """A hash as Redis lists it, names and values in turns."""
+    """A hash in the form in which Redis lists it: names and values alternate."""
     flat = texts(reply)
     if len(flat) % 2:
         raise unexpected(reply, "a list of pairs")

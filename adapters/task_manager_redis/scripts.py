@@ -1,6 +1,6 @@
-"""The Lua scripts beside this file, each with the prelude before it and the parts that it needs.
+"""The Lua scripts of the folder `scripts`. Each begins with the prelude and the parts that its first line names.
 
-A script is one verb in one atomic step.
+A script does one verb in one atomic step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NEEDS = re.compile(r"-- Needs ([a-z ]+)\.\n")
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script as the server knows it: by the digest of its text."""
+    """A script. The server knows it by the SHA-1 digest of its text."""
 
     name: str
     text: str
@@ -30,9 +30,10 @@ def _text(name: str) -> str:
 
 @cache
 def script(name: str) -> Script:
-    """The script of this name, or an error of the import that asks for it."""
+    """The script of this name. If it does not exist, the module that asks for it cannot be imported."""
     needs = _NEEDS.match(_text(name))
     parts = needs[1].split(" and ") if needs else []
     text = "\n".join(map(_text, ("prelude", *parts, name)))
-    # Redis names scripts by SHA-1; nothing is protected by it.
+    # EVALSHA names a script by its SHA-1 digest (https://redis.io/docs/latest/commands/evalsha/). No security rests on
+    # it.
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

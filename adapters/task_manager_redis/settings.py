@@ -1,4 +1,4 @@
-"""Where Redis is and how to talk to it. Holds secrets, and shows none."""
+"""The address of Redis and the options of its connections. The settings hold secrets and show none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ SCHEMES = ("redis", "rediss", "unix")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentinelSettings:
-    """Who knows where the primary is. `hosts` are (host, port) pairs; the credentials are those of the sentinels."""
+    """The sentinels, which know the address of the primary. `hosts` are (host, port) pairs. The credentials are for the
+    sentinels."""
 
     hosts: tuple[tuple[str, int], ...]
     service: str
@@ -28,17 +29,17 @@ class SentinelSettings:
             raise DefinitionError("redis_sentinels", self.hosts, "at least one sentinel is needed")
 
     def __repr__(self) -> str:
-        return _without(_shown_fields(self), [self.password])
+        return _mask(_repr_of_fields(self), [self.password])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisSettings:
-    """One server, or a Sentinel's primary, or a Cluster.
+    """One server, or the primary of a Sentinel, or a Cluster.
 
-    What `url` (redis://, rediss://, unix://) says wins over the fields: what it leaves out of host, port, db, username
-    and password comes from them; its scheme says whether there is TLS. It may carry redis-py's options as a query, such
-    as `?ssl_ca_certs=ca.pem`. `prefix` keeps applications apart that share a database. A command fails after
-    `connect_timeout` + `timeout` at the latest.
+    `url` (redis://, rediss://, unix://) overrides the fields host, port, db, username and password. A part that the URL
+    leaves out comes from its field. The scheme of the URL decides about TLS. The query of the URL may hold options of
+    redis-py, such as `?ssl_ca_certs=ca.pem`. Applications that share a database need different prefixes. A command
+    fails after `connect_timeout` + `timeout` at the latest.
     """
 
     url: str | None = field(default=None, repr=False)
@@ -64,7 +65,7 @@ class RedisSettings:
             raise DefinitionError("redis_host", _scheme(self.url), "a URL begins with redis://, rediss:// or unix://")
         if self.url is not None and not _readable(self.url):
             raise DefinitionError(
-                "redis_host", _shown(self.url), "special characters of a password are percent-encoded"
+                "redis_host", _without_secrets(self.url), "special characters of a password are percent-encoded"
             )
         if self.url is not None and not _names_a_database(self.url):
             raise DefinitionError("redis_host", _scheme(self.url), "the path of a URL is the number of a database")
@@ -73,51 +74,55 @@ class RedisSettings:
         if self.sentinel is not None and self.cluster:
             raise DefinitionError("redis_cluster", self.cluster, "a cluster has no sentinels")
         if self.cluster and self.url is not None and self.url.startswith("unix://"):
-            raise DefinitionError("redis_host", _shown(self.url), "a cluster is reached over the network")
+            raise DefinitionError("redis_host", _without_secrets(self.url), "a cluster is reached over the network")
         if not self.prefix:
             raise DefinitionError("redis_key_prefix", self.prefix, "must not be empty")
         require_positive("redis_connect_timeout", self.connect_timeout)
         require_positive("redis_timeout", self.timeout)
 
     def __repr__(self) -> str:
-        return self._masked(_shown_fields(self))
+        return self._masked(_repr_of_fields(self))
 
     @property
     def address(self) -> str:
-        """Where it is, for messages: without credentials and options, and without a password that took their place."""
+        """The address for messages: without credentials and options, and with *** for a password that stands in the
+        wrong place."""
         if self.sentinel is not None:
             hosts = ", ".join(f"{host}:{port}" for host, port in self.sentinel.hosts)
             return self._masked(f"service {self.sentinel.service!r} of the sentinels {hosts}")
-        return self._masked(f"{self.host}:{self.port}" if self.url is None else _shown(self.url, self.host, self.port))
+        return self._masked(
+            f"{self.host}:{self.port}" if self.url is None else _without_secrets(self.url, self.host, self.port)
+        )
 
     def _masked(self, text: str) -> str:
         passwords = [self.password, None if self.sentinel is None else self.sentinel.password]
         if self.url is not None and _readable(self.url):
             password = urlsplit(self.url).password
             passwords += [password, password and unquote(password)]
-        return _without(text, passwords)
+        return _mask(text, passwords)
 
 
-def _without(text: str, secrets: Iterable[str | None]) -> str:
-    """A password that was given as a name, too, is a password. As a word of its own: a short one is a part of many."""
+def _mask(text: str, secrets: Iterable[str | None]) -> str:
+    """The text with *** for each secret. A secret is replaced only as a whole word, because a short one may be part of
+    other words."""
     for secret in filter(None, secrets):
         text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
     return text
 
 
-def _shown_fields(settings: SentinelSettings | RedisSettings) -> str:
-    shown = (f"{one.name}={getattr(settings, one.name)!r}" for one in fields(settings) if one.repr)
-    return f"{type(settings).__name__}({', '.join(shown)})"
+def _repr_of_fields(settings: SentinelSettings | RedisSettings) -> str:
+    texts = (f"{one.name}={getattr(settings, one.name)!r}" for one in fields(settings) if one.repr)
+    return f"{type(settings).__name__}({', '.join(texts)})"
 
 
 def _scheme(url: str) -> str:
-    """All that is shown of a URL whose other parts may be anything."""
+    """The scheme of a URL: the only part that a message may show if the other parts were not checked."""
     scheme, found, _ = url.partition("://")
     return f"{scheme}://…" if found and scheme.isalnum() else "(not a URL)"
 
 
 def _readable(url: str) -> bool:
-    """Does every part stand where it seems to? An unescaped character of a password would move the others."""
+    """Whether the URL has its parts in the right places. A password with an unescaped character would move them."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -127,13 +132,14 @@ def _readable(url: str) -> bool:
 
 
 def _names_a_database(url: str) -> bool:
-    """redis-py would take the default instead of a number that it cannot read."""
+    """Whether the path is the number of a database. If it is not, redis-py uses database 0 without an error."""
     parts = urlsplit(url)
     return parts.scheme == "unix" or parts.path in {"", "/"} or parts.path[1:].isdecimal()
 
 
-def _shown(url: str, host: str = "", port: int = 0) -> str:
-    """A URL without what could be secret (no user, no password, no options), with what it leaves to the fields."""
+def _without_secrets(url: str, host: str = "", port: int = 0) -> str:
+    """A URL without its possible secrets: without user, password and options. A missing host or port comes from the
+    fields."""
     if not _readable(url):
         return "(a URL that cannot be read)"
     parts = urlsplit(url)

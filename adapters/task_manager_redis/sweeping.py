@@ -1,7 +1,7 @@
-"""Sweeps, step by step, what the runs of removed tasks have left in streams and indexes.
+"""Deletes the items and index members that the runs of removed tasks have left, step by step.
 
-Nothing depends on it but memory: without their places the runs are gone already, and a claim that meets their entries
-drops them. Whoever removes tasks sweeps after it, and the leader sweeps what a process that died has left.
+Only memory depends on the sweep. A removal makes the runs void at once, and a claim that reads one of their items
+deletes it. The process that removes tasks sweeps after the removal. If that process dies, the leader sweeps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MOST_STEPS = 200
 
 
 async def sweep(client: RedisClient) -> None:
-    """Sweep for some hundred steps at most; the next sweep goes on there."""
+    """Sweep up to 200 steps. The next sweep goes on where this one ends."""
     with suppress(BackendUnavailable):
         for _ in range(_MOST_STEPS):
             if await client.run(_SWEEP, RUNS_PER_SCRIPT) == 0:

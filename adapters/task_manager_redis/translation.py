@@ -1,7 +1,8 @@
-"""What an error of redis-py means: the store is away, cannot work as it is set up, or holds what we did not write.
+"""Translate an error of redis-py: the store is unavailable, it is misconfigured, or it holds values that are not ours.
 
-The server's code decides ("READONLY …"), not the rest of the text. Redis 6.2 hides the code of an error inside a
-script: "ERR Error running script (…): @user_script:12: @user_script: 12: -READONLY …".
+The error code of the server decides ("READONLY …"), not the rest of the text. For an error inside a script, Redis 6.2
+puts the code in the middle of the text (https://github.com/redis/redis/issues/10165):
+"ERR Error running script (…): @user_script:12: @user_script: 12: -READONLY …".
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from task_manager_core.domain.errors import BackendCorrupt, BackendError, Backen
 
 Failure = RedisError | RedisClusterException | OSError | UnicodeError
 FAILURES = (RedisError, RedisClusterException, OSError, UnicodeError)
-"""Everything that redis-py raises for reasons outside this process. asyncio's TimeoutError is an OSError."""
+"""All errors that redis-py raises for reasons outside this process. The builtin TimeoutError is an OSError."""
 
 _LONGEST_REASON = 300
 _TEMPORARY = frozenset(
@@ -38,11 +39,11 @@ _TEMPORARY = frozenset(
     | {"NOREPLICAS", "OOM", "READONLY", "TRYAGAIN", "UNBLOCKED", "UNKILLABLE"}
 )
 _REFUSED = frozenset({"CROSSSLOT", "DENIED", "MOVED", "NOAUTH", "NOPERM", "NOPROTO", "WRONGPASS"})
-# How Redis 7 words a NOPERM inside a script: it has no code.
+# The texts of Redis 7 for a NOPERM inside a script. They have no code: https://github.com/redis/redis/pull/11160
 _DENIED_IN_A_SCRIPT = ("The user executing the script can't run this command", "ACL failure in script")
 _CODE = re.compile(r"[A-Z]{3,}(?= )")
 _HIDDEN_CODE = re.compile(r"@user_script: ?\d+: -?([A-Z]{3,}) ")
-# redis-py cuts the code off where it makes a class of it.
+# For these classes redis-py removes the code from the text.
 _CODES_OF_CLASSES: tuple[tuple[type[Exception], str], ...] = (
     (MovedError, "MOVED"),
     (AskError, "ASK"),
@@ -51,40 +52,40 @@ _CODES_OF_CLASSES: tuple[tuple[type[Exception], str], ...] = (
     (NoPermissionError, "NOPERM"),
     (ClusterCrossSlotError, "CROSSSLOT"),
     (ClusterDownError, "CLUSTERDOWN"),
-    # What remains of that kind: redis-py was sent from node to node until it had enough.
+    # A ClusterError of no other class: redis-py gave up after too many redirections from node to node.
     (ClusterError, "TRYAGAIN"),
 )
 
 
 def code_of(error: Failure) -> str:
-    """The server's error code, "" if it was not the server that spoke."""
+    """The error code of the server; "" if the error did not come from the server."""
     for kind, code in _CODES_OF_CLASSES:
         if isinstance(error, kind):
             return code
     if not isinstance(error, ResponseError):
         return ""
-    said = str(error)
-    found = _HIDDEN_CODE.search(said)
+    text = str(error)
+    found = _HIDDEN_CODE.search(text)
     if found is not None:
         return found.group(1)
-    if any(words in said for words in _DENIED_IN_A_SCRIPT):
+    if any(words in text for words in _DENIED_IN_A_SCRIPT):
         return "NOPERM"
-    found = _CODE.match(said)
+    found = _CODE.match(text)
     return "ERR" if found is None else found.group()
 
 
 def translated(error: Failure, address: str, secrets: tuple[str, ...]) -> BackendError:
-    """The error that a verb raises. No secret passes, whatever the text was."""
-    said = " ".join(str(error).split())
+    """The error that a verb raises. Its text contains no secret."""
+    text = " ".join(str(error).split())
     for secret in secrets:
-        said = said.replace(secret, "***")
+        text = text.replace(secret, "***")
     code = code_of(error)
     if isinstance(error, MasterNotFoundError):
-        said = "none of them names a primary"  # redis-py shows its clients instead.
+        text = "none of them names a primary"  # The text of redis-py shows its client objects.
     if code == "TRYAGAIN":
-        said = "its slot is on its way from one node of the cluster to another"
-    # A timeout has no text of its own.
-    reason = f"{address}: {said or 'no answer in time'}"[:_LONGEST_REASON]
+        text = "its slot moves from one node of the cluster to another"
+    # A timeout has an empty text.
+    reason = f"{address}: {text or 'no answer in time'}"[:_LONGEST_REASON]
     if isinstance(error, (AuthenticationError, AuthenticationWrongNumberOfArgsError, AuthorizationError)):
         return BackendMisconfigured(f"the login was refused by {reason}")
     if isinstance(error, UnicodeError) or code == "WRONGTYPE":
@@ -93,6 +94,6 @@ def translated(error: Failure, address: str, secrets: tuple[str, ...]) -> Backen
         return BackendMisconfigured(f"{reason} ({code})")
     if not code or code in _TEMPORARY:
         return BackendUnavailable(f"{reason} ({code})" if code else reason)
-    if "user_script" in said:
+    if "user_script" in text:
         return BackendCorrupt("the keys of this prefix", reason)
     return BackendMisconfigured(f"{reason} ({code})")

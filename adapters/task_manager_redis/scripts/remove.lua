@@ -9,8 +9,7 @@ for i = 4, #ARGV do
     allow_oom()
     local version = next_version(task)
     if redis.call('EXISTS', root .. ':live:' .. task) == 1 then
-      -- The member is added first. If the script stops here, a sweep deletes the member, because its hash does not
-      -- exist.
+      -- The member is added first. If the script stops here, a sweep finds no hash and deletes the member.
       redis.call('ZADD', trash, 0, version .. ' ' .. task)
       redis.call('RENAME', root .. ':live:' .. task, trash .. ':' .. version)
     end

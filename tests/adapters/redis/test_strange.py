@@ -111,8 +111,8 @@ async def test_each_look_is_at_some_tasks_and_some_runs(
     store: Store, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It goes on where the last one ended, also amid the runs of one task, and begins again after the last task."""
-    monkeypatch.setattr("task_manager_redis.run_queue._TASKS_PER_LOOK", 3)
-    monkeypatch.setattr("task_manager_redis.run_queue._RUNS_PER_LOOK", 100)
+    monkeypatch.setattr("task_manager_redis.run_queue._TASKS_PER_REPAIR", 3)
+    monkeypatch.setattr("task_manager_redis.run_queue._RUNS_PER_REPAIR", 100)
     term, many = await store.lead(), 1000
     for number in range(10):
         await store.define(task(f"{number}"))
@@ -246,7 +246,7 @@ async def test_a_place_that_is_none_ends_its_run_and_holds_up_nothing(
     assert [claim.run for claim in await store.claim()] == [run(exclusive(), "2")]
     assert [line.status for line in await store.records(key())] == [AttemptStatus.LOST]
     assert said(moved) == [
-        f"the place of run {name.decode()} of group/task: '{'somewhere'}' is not 12 words",
+        f"the entry of run {name.decode()} of group/task: '{'somewhere'}' is not 12 words",
         f"run {name.decode()} of group/task: its entry cannot be read: it ends as lost",
     ]
 

@@ -36,7 +36,7 @@ from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import encode_task
 from task_manager_redis.replies import Reply
-from task_manager_redis.run_queue import HASTENED_PER_SCRIPT
+from task_manager_redis.run_queue import PROMOTED_PER_SCRIPT
 from task_manager_redis.scripts import Script, script
 from tests.adapters.redis.shifted_time import MovedRedis, open_moved
 
@@ -139,8 +139,8 @@ async def test_many_waiting_runs_are_promoted_in_steps_and_never_met_again(
     with monkeypatch.context() as patch:
         patch.setattr(moved.client, "run", counted)
         assert await again() == MANY
-    assert len(scripts) >= MANY / HASTENED_PER_SCRIPT
-    assert max(scripts) <= 1.2 * HASTENED_PER_SCRIPT
+    assert len(scripts) >= MANY / PROMOTED_PER_SCRIPT
+    assert max(scripts) <= 1.2 * PROMOTED_PER_SCRIPT
     assert await again() == 0
     assert await cost(server, again) < FACTOR * await cost(server, partial(store.queue.promote, [key("none")]))
     assert len(await store.claim(limit=MANY)) == MANY
@@ -163,7 +163,7 @@ async def test_a_run_that_comes_back_amid_a_promoting_waits(
             await store.queue.release(claims, HOUR, started=True)
         return answer
 
-    monkeypatch.setattr("task_manager_redis.run_queue.HASTENED_PER_SCRIPT", 20)
+    monkeypatch.setattr("task_manager_redis.run_queue.PROMOTED_PER_SCRIPT", 20)
     with monkeypatch.context() as patch:
         patch.setattr(moved.client, "run", given_back_amid)
         assert await store.queue.promote([of.key]) == MANY // 10
