@@ -29,6 +29,7 @@ from task_manager_core.testing.conformance.factories import (
 )
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
+from task_manager_redis.batches import BYTES_PER_SCRIPT
 from task_manager_redis.keys import encode_run_id
 from task_manager_redis.scripts import script
 from tests.adapters.redis.shifted_time import MovedRedis, open_moved
@@ -143,7 +144,7 @@ async def test_claims_whose_reply_was_lost_come_back_to_their_worker_only(moved:
     await store.define(task("high", priority=Priority.HIGH))
     asked = [*runs(task(), 3), run(task("high", priority=Priority.HIGH))]
     await store.enqueue(*asked)
-    lost = await moved.client.run(script("claim"), WORKER.value, 10, 0)
+    lost = await moved.client.run(script("claim"), WORKER.value, 10, 0, BYTES_PER_SCRIPT)
     assert isinstance(lost, list)
     assert await store.claim(OTHER) == ()
     assert await store.queue.claim(OTHER, 10, NOTHING, known=()) == ()
