@@ -13,8 +13,8 @@ from dependency_injector import containers, providers
 from fastapi_task_manager.clock import SystemClock
 from fastapi_task_manager.identity import fresh_node_id
 from fastapi_task_manager.observers.fanout import Fanout
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.node import Node
-from task_manager_core.application.registry import Registry
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.ports import Backend, Clock
@@ -24,7 +24,7 @@ class Container(containers.DeclarativeContainer):
     """Tests replace a part with `Container.clock.override(providers.Object(clock))` before the manager starts."""
 
     backend: providers.Provider[Backend] = providers.Dependency(instance_of=Backend)
-    registry: providers.Provider[Registry] = providers.Dependency(instance_of=Registry)
+    declarations: providers.Provider[Declarations] = providers.Dependency(instance_of=Declarations)
     policy: providers.Provider[NodePolicy] = providers.Dependency(instance_of=NodePolicy)
     observer: providers.Provider[Fanout] = providers.Dependency(instance_of=Fanout)
     service: providers.Provider[str] = providers.Dependency(instance_of=str)
@@ -37,7 +37,7 @@ class Container(containers.DeclarativeContainer):
         node=node_id,
         service=service,
         backend=backend,
-        registry=registry,
+        declarations=declarations,
         policy=policy,
         clock=clock,
         observer=observer,

@@ -1,42 +1,43 @@
-"""What the groups of one manager contain, translated for the core: here the words of code meet those of Config."""
+"""The groups of one manager: their declarations for the core, and the stored tasks for the groups."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
+from fastapi_task_manager.group_contents import CheckedTask, GroupContents, contents_of
 from fastapi_task_manager.options import Defaults
-from fastapi_task_manager.task import Task, TaskFunction
+from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
+from fastapi_task_manager.task_translation import definition_of, task_of
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
-from task_manager_core.application.node import Node
-from task_manager_core.application.registry import Registry
-from task_manager_core.application.wishes import Wishes
+from task_manager_core.application.function import Function
 from task_manager_core.domain.errors import DuplicateGroup, GroupNotFound
 from task_manager_core.domain.events import CatalogueChanged, Event
 from task_manager_core.domain.identity import FunctionKey, TaskKey
-from task_manager_core.domain.task import TaskDefinition as CoreTask
-from task_manager_core.domain.task import VersionedDefinition
+from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 
 
 class GroupRegistry:
-    """Listens to its groups and, as an observer, to the store.
+    """Listens to its groups and, as an observer, to the node.
 
-    Laws: what code asks for reaches the store once; a dynamic task that was written there and removed by somebody else
-    is not written again. A group lists what the store told this process last, changed by what code has asked for since,
-    and nothing else.
+    Laws: each change that code requests reaches the store once. A dynamic task that was written and then removed by
+    another process is not written again. A group lists what this process has read last in the store, after the changes
+    that code has requested since, and nothing else.
     """
 
     def __init__(self, defaults: Defaults) -> None:
-        self.registry = Registry()
+        self.declarations = Declarations()
+        """What the code of all groups declares. Each node of the manager is given it."""
+        self._pending = self.declarations.pending
         self._defaults = defaults
         self._groups: dict[str, TaskGroup] = {}
-        self._added: dict[TaskKey, tuple[Task, CoreTask]] = {}
-        self._wishes = Wishes()
+        self._added: dict[TaskKey, tuple[Task, TaskDefinition]] = {}
+        """The dynamic tasks that code has added, until another process removes them."""
         self._stored: dict[str, dict[str, Task]] = {}
         """The dynamic tasks that the store holds, as this process read it last: by group and name."""
-        self._node: Node | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._definitions: Definitions | None = None
+        """The copy of the catalogue of the node that runs."""
 
     @property
     def groups(self) -> list[TaskGroup]:
@@ -49,64 +50,61 @@ class GroupRegistry:
             raise GroupNotFound(name)
         return found
 
+    def contents(self, name: str) -> GroupContents:
+        """The contents of this group. Errors: GroupNotFound."""
+        return contents_of(self.group(name))
+
+    def definition(self, checked: CheckedTask) -> TaskDefinition:
+        """The definition of a task that one of these groups has checked."""
+        return checked.definitions[self]
+
     def add(self, group: TaskGroup) -> None:
-        """Take a group with everything in it, or nothing of it. Errors: DuplicateGroup, DefinitionError."""
+        """Take a group with its tasks and functions: all of them, or none. Errors: DuplicateGroup, DefinitionError."""
         if group.name in self._groups:
             raise DuplicateGroup(group.name)
-        self.check(group, group.tasks)
+        contents = contents_of(group)
+        static = [(self.define(contents, task), function) for task, function in contents.static.values()]
+        dynamic = [(task, self.define(contents, task)) for task in contents.dynamic_tasks]
         self._groups[group.name] = group
-        for name, function in group.function_registry.items():
-            self.registered(group, name, function)
-        for task in group.static_tasks:
-            self.declared(group, task)
-        for task in group.dynamic_tasks:
-            self.added(group, task)
-        group.attach(self)
-        if self._node is not None:
-            keys = [
-                stored.definition.key for stored in self._node.definitions if stored.definition.key.group == group.name
-            ]
-            self._learn(self._node.definitions, keys)
+        for name, registered in contents.functions.items():
+            self.registered(contents, name, registered)
+        for definition, function in static:
+            self.declared(definition, function)
+        for task, definition in dynamic:
+            self.added(task, definition)
+        contents.attach(self)
+        if self._definitions is not None:
+            self._learn([stored.definition.key for stored in self._definitions.named(group.name, None)])
 
-    def translate(self, task: Task) -> CoreTask:
-        """The definition of a task of one of our groups. Errors: DefinitionError."""
-        return task.definition(self.group(task.group).defaults(self._defaults))
-
-    def shown(self, stored: VersionedDefinition) -> Task:
-        """A stored definition as its group shows it."""
+    def task_of(self, stored: VersionedDefinition) -> Task:
+        """A stored definition as its group lists it."""
         group = self._groups.get(stored.definition.key.group)
-        return Task.of(stored, None if group is None else group.function_registry.get(stored.definition.function))
+        function = None if group is None else contents_of(group).functions.get(stored.definition.function)
+        return task_of(stored, None if function is None else function.call)
 
-    # -- what a group tells -------------------------------------------------------------------------------------------
+    # -- as a listener of its groups ----------------------------------------------------------------------------------
 
-    def check(self, group: TaskGroup, tasks: Sequence[Task]) -> None:
-        for task in tasks:
-            task.definition(group.defaults(self._defaults))
+    def define(self, group: GroupContents, task: Task) -> TaskDefinition:
+        return definition_of(task, group.defaults(self._defaults))
 
-    def declared(self, group: TaskGroup, task: Task) -> None:
-        assert task.function is not None
-        self.registry.declare(task.definition(group.defaults(self._defaults)), task.function)
-        self._wake()
+    def declared(self, definition: TaskDefinition, function: Function) -> None:
+        self.declarations.declare(definition, function)
 
-    def registered(self, group: TaskGroup, name: str, function: TaskFunction) -> None:
-        self.registry.register(FunctionKey(group.name, name), function, named=group.is_named(name))
-        self._wake()
+    def registered(self, group: GroupContents, name: str, function: Function) -> None:
+        self.declarations.register(FunctionKey(group.name, name), function, named=group.is_named(name))
 
-    def added(self, group: TaskGroup, task: Task) -> None:
-        definition = task.definition(group.defaults(self._defaults))
+    def added(self, task: Task, definition: TaskDefinition) -> None:
         self._added[definition.key] = (task, definition)
-        self._wishes.add(definition)
-        self._wake()
+        self.declarations.add(definition)
 
-    def removed(self, group: TaskGroup, name: str) -> None:
+    def removed(self, group: GroupContents, name: str) -> None:
         key = TaskKey(group.name, name)
         self._added.pop(key, None)
-        self._wishes.remove(key)
-        self._wake()
+        self.declarations.remove(key)
 
-    def listed(self, group: TaskGroup) -> dict[str, Task]:
+    def listed(self, group: GroupContents) -> dict[str, Task]:
         tasks = dict(self._stored.get(group.name, {}))
-        for key in self._wishes.unread():
+        for key in self._pending.unread():
             if key.group == group.name:
                 task = self.find(group, key.name)
                 if task is None:
@@ -115,54 +113,52 @@ class GroupRegistry:
                     tasks[key.name] = task
         return tasks
 
-    def find(self, group: TaskGroup, name: str) -> Task | None:
+    def find(self, group: GroupContents, name: str) -> Task | None:
         stored = self._stored.get(group.name, {}).get(name)
-        task = self._wishes.expected(TaskKey(group.name, name), stored)
-        return self._as_added(VersionedDefinition(definition=task, version=0)) if isinstance(task, CoreTask) else task
+        task = self._pending.expected(TaskKey(group.name, name), stored)
+        if isinstance(task, TaskDefinition):
+            return self._as_added(VersionedDefinition(definition=task, version=0))
+        return task
 
-    # -- the life of a node -------------------------------------------------------------------------------------------
+    # -- beside a node ------------------------------------------------------------------------------------------------
 
-    def begin(self, node: Node, *, durable: bool) -> None:
-        """A node is about to start: hand it what waits. A store that forgets gets everything again."""
+    def begin(self, definitions: Definitions, *, durable: bool) -> None:
+        """A node is about to start; `definitions` is its copy of the catalogue. A store that is not durable gets all
+        dynamic tasks of the code again."""
         if not durable:
             for _, definition in self._added.values():
-                self._wishes.add(definition)
+                self.declarations.add(definition)
         self._stored.clear()
-        node.registrar.wishes = self._wishes
-        self._node, self._loop = node, asyncio.get_running_loop()
+        self._definitions = definitions
 
-    def end(self, node: Node) -> None:
-        """The node has stopped. What it did not get written waits for the next one."""
-        if self._node is node:
-            self._node = self._loop = None
+    def end(self, definitions: Definitions) -> None:
+        """The node has stopped. The next node writes what this one has not written."""
+        if self._definitions is definitions:
+            self._definitions = None
 
     def notice(self, event: Event) -> None:
-        """An observer of the node: list what the store holds."""
-        if isinstance(event, CatalogueChanged) and self._node is not None:
-            self._learn(self._node.definitions, event.changed)
+        """As an observer of the node: list what the store holds."""
+        if isinstance(event, CatalogueChanged) and self._definitions is not None:
+            self._learn(event.changed)
             self._forget(event.removed)
 
-    def _learn(self, definitions: Definitions, keys: Sequence[TaskKey]) -> None:
+    def _learn(self, keys: Sequence[TaskKey]) -> None:
+        if self._definitions is None:
+            return
         for key in keys:
-            stored = definitions.get(key)
+            stored = self._definitions.get(key)
             if stored is None or not stored.definition.dynamic:
                 self._stored.get(key.group, {}).pop(key.name, None)
             elif key.group in self._groups:
                 self._stored.setdefault(key.group, {})[key.name] = self._as_added(stored)
 
     def _as_added(self, stored: VersionedDefinition) -> Task:
-        """The very object that code got, if that is what code added."""
+        """The object that `add_dynamic_task` returned, if the stored task is the one that code added."""
         added = self._added.get(stored.definition.key)
-        return added[0] if added is not None and added[1] == stored.definition else self.shown(stored)
+        return added[0] if added is not None and added[1] == stored.definition else self.task_of(stored)
 
     def _forget(self, keys: Sequence[TaskKey]) -> None:
         for key in keys:
             self._stored.get(key.group, {}).pop(key.name, None)
-            if not self._wishes.is_pending(key):
+            if not self._pending.is_pending(key):
                 self._added.pop(key, None)
-
-    def _wake(self) -> None:
-        """Groups are filled from any thread; the node belongs to its loop."""
-        node, loop = self._node, self._loop
-        if node is not None and loop is not None:
-            loop.call_soon_threadsafe(node.registrar.on_request)

@@ -185,7 +185,7 @@ class Options:
 
     def _refuse_contradictions(self) -> None:
         """One way to say when, and no word that only another way would heed."""
-        said = self.said()
+        said = self.given()
         ways = [way for way in _WAYS if way in said]
         if len(ways) != 1:
             field = ways[-1] if ways else _WAYS[0]
@@ -199,7 +199,7 @@ class Options:
                 reason = f"is about the local times of a cron expression, and means nothing for {ways[0]}"
                 raise InvalidPolicy(field, said[field], reason)
 
-    def said(self) -> dict[str, object]:
+    def given(self) -> dict[str, object]:
         """The options that differ from their defaults, in JSON."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: _plain(value) for name, value in values.items() if value != _DEFAULTS[name]}

@@ -145,7 +145,7 @@ class NodeRuntime:
 
         container = Container(
             backend=backend,
-            registry=self._roster.registry,
+            declarations=self._roster.declarations,
             policy=self._config.node_policy(),
             observer=self._observer,
             service=self._config.worker_service_name,
@@ -153,7 +153,7 @@ class NodeRuntime:
         )
         node = self.node = container.node()
         self.started_at = container.clock().now()
-        self._roster.begin(node, durable=backend.capabilities.durable)
+        self._roster.begin(node.definitions, durable=backend.capabilities.durable)
         try:
             node.start()
             if self._signalled_at is not None:
@@ -205,7 +205,7 @@ class NodeRuntime:
             await node.stop()
             raise
         finally:
-            self._roster.end(node)
+            self._roster.end(node.definitions)
         logger_of("runner").info("%s stopped", node.id)
 
     # -- what happens to it -------------------------------------------------------------------------------------------

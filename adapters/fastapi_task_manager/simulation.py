@@ -11,13 +11,15 @@ from datetime import datetime, timedelta
 from typing import TypeGuard
 
 from fastapi_task_manager.config import OperationalConfig
+from fastapi_task_manager.group_contents import contents_of
 from fastapi_task_manager.options import Defaults
 from fastapi_task_manager.task_group import TaskGroup
 from fastapi_task_manager.task_manager import TaskManager
-from task_manager_core.application.registry import Registry
+from fastapi_task_manager.task_translation import definition_of
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.domain.errors import DefinitionError, DuplicateGroup
 from task_manager_core.domain.identity import FunctionKey
-from task_manager_core.domain.task import TaskDefinition as CoreTask
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import OpenBackend
 from task_manager_core.testing.cluster.clock import START
 from task_manager_core.testing.simulation import (
@@ -108,9 +110,9 @@ def simulate(
     if config is None:
         config = manager_or_groups.config if isinstance(manager_or_groups, TaskManager) else OperationalConfig()
     _check_config(config)
-    registry, dynamic = _contents(groups, config.defaults())
+    declarations, dynamic = _declared_by(groups, config.defaults())
     return simulate_registry(
-        registry,
+        declarations,
         open_backend=MemoryStore().open if backend is None else backend,
         dynamic=dynamic,
         policy=config.node_policy(),
@@ -144,20 +146,21 @@ def _check_config(config: object) -> None:
         raise DefinitionError("config", config, "must be an OperationalConfig or a Config")
 
 
-def _contents(groups: Sequence[TaskGroup], defaults: Defaults) -> tuple[Registry, list[CoreTask]]:
-    """What a manager would make of these groups, which are left as they are: nobody begins to listen to them."""
-    registry = Registry()
-    dynamic: list[CoreTask] = []
+def _declared_by(groups: Sequence[TaskGroup], defaults: Defaults) -> tuple[Declarations, list[TaskDefinition]]:
+    """The declarations and dynamic tasks that a manager would make of these groups. The groups do not change: nothing
+    listens to them."""
+    declarations = Declarations()
+    dynamic: list[TaskDefinition] = []
     seen: set[str] = set()
     for group in groups:
         if group.name in seen:
             raise DuplicateGroup(group.name)
         seen.add(group.name)
-        of_group = group.defaults(defaults)
-        for name, function in group.function_registry.items():
-            registry.register(FunctionKey(group.name, name), function, named=group.is_named(name))
-        for task in group.static_tasks:
-            assert task.function is not None
-            registry.declare(task.definition(of_group), task.function)
-        dynamic += [task.definition(of_group) for task in group.dynamic_tasks]
-    return registry, dynamic
+        contents = contents_of(group)
+        of_group = contents.defaults(defaults)
+        for name, function in contents.functions.items():
+            declarations.register(FunctionKey(group.name, name), function, named=contents.is_named(name))
+        for task, function in contents.static.values():
+            declarations.declare(definition_of(task, of_group), function)
+        dynamic += [definition_of(task, of_group) for task in contents.dynamic_tasks]
+    return declarations, dynamic

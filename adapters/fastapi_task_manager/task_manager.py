@@ -56,11 +56,11 @@ class TaskManager:
         if config is None:
             config = Config.model_validate({}) if backend is None else OperationalConfig()
         self._config = config
-        self._roster = GroupRegistry(config.defaults())
+        self._groups = GroupRegistry(config.defaults())
         self._lives = ManagerLifecycle(
             config=config,
             open_backend=configured_backend(config) if backend is None else backend,
-            roster=self._roster,
+            roster=self._groups,
             observers=observers,
         )
         self._apps: WeakSet[FastAPI] = WeakSet()
@@ -77,7 +77,7 @@ class TaskManager:
     @property
     def task_groups(self) -> list[TaskGroup]:
         """A copy of the list of groups."""
-        return self._roster.groups
+        return self._groups.groups
 
     @property
     def is_running(self) -> bool:
@@ -131,7 +131,7 @@ class TaskManager:
         """
         if not isinstance(task_group, TaskGroup):  # pyright: ignore[reportUnnecessaryIsInstance] - as above
             raise TypeError(f"task_group must be a TaskGroup, not {task_group!r}")
-        self._roster.add(task_group)
+        self._groups.add(task_group)
 
     async def add_dynamic_task(
         self,
@@ -172,20 +172,22 @@ class TaskManager:
                 is not running.
             TaskManagerError: The store is not available.
         """
-        task = self._roster.group(group_name).draft(
+        checked = self._groups.contents(group_name).draft(
             name,
-            function_name=function_name,
-            cron_expression=cron_expression,
-            kwargs=kwargs,
-            description=description,
-            high_priority=high_priority,
-            tags=tags,
-            retry_backoff=retry_backoff,
-            retry_backoff_max=retry_backoff_max,
-            allow_parallel=allow_parallel,
-            **options,
+            {
+                "function_name": function_name,
+                "cron_expression": cron_expression,
+                "kwargs": kwargs,
+                "description": description,
+                "high_priority": high_priority,
+                "tags": tags,
+                "retry_backoff": retry_backoff,
+                "retry_backoff_max": retry_backoff_max,
+                "allow_parallel": allow_parallel,
+                **options,
+            },
         )
-        return self._roster.shown(await self.control.add(self._roster.translate(task)))
+        return self._groups.task_of(await self.control.add(self._groups.definition(checked)))
 
     async def change_dynamic_task(
         self, group_name: str, name: str, *, expected_version: int | None = None, **changes: Any
@@ -213,8 +215,8 @@ class TaskManager:
             raise TaskIsStatic(group_name, name, "changed")
         if expected_version not in (None, stored.version):
             raise VersionConflict(group_name, name, expected_version, stored.version)
-        task = self._roster.group(group_name).redraft(stored, changes)
-        return self._roster.shown(await self.control.change(self._roster.translate(task), stored.version))
+        checked = self._groups.contents(group_name).redraft(stored, changes)
+        return self._groups.task_of(await self.control.change(self._groups.definition(checked), stored.version))
 
     async def remove_dynamic_task(self, group_name: str, name: str) -> Task:
         """Remove a dynamic task, or a static one that no living process declares, with all its state; returns when the
@@ -231,7 +233,7 @@ class TaskManager:
             RuntimeError: The task is not found, or is static and cannot be removed; or the manager is not running.
             TaskManagerError: The store is not available.
         """
-        return self._roster.shown(await self.control.remove(TaskKey(group_name, name)))
+        return self._groups.task_of(await self.control.remove(TaskKey(group_name, name)))
 
     # -- running ------------------------------------------------------------------------------------------------------
 

@@ -280,7 +280,7 @@ async def test_many_tasks_cost_as_many_round_trips_as_one(world: World) -> None:
     process = world.process()
     for number in range(50):
         process.declares(a_task(f"task-{number}"))
-    keys = list(process.registry.declared)
+    keys = list(process.declarations.declared)
     await process.node.registrar.tick()
     process.wire.calls.clear()
     await process.node.control.trigger(keys, "r")

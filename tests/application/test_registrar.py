@@ -150,7 +150,7 @@ async def test_a_process_leaves_a_definition_that_it_cannot_read_once_it_has_wri
     new = world.process("new").declares(a_task(schedule=HOURLY))
     await ticks(new, older, older)
     assert (await stored(world))[KEY].schedule == HOURLY
-    older.node.registrar.wishes.add(a_task(dynamic=True))
+    older.declarations.add(a_task(dynamic=True))
     await ticks(older)
     assert older.wire.calls.count("put") == 1
     assert older.events.one(DefinitionKept).key == KEY
@@ -547,17 +547,17 @@ def dynamic(*, schedule: Schedule = MINUTELY) -> TaskDefinition:
 
 
 def wished(process: Process) -> tuple[list[TaskKey], list[TaskDefinition]]:
-    wishes = process.node.registrar.wishes
+    wishes = process.declarations.pending
     return list(wishes.removals), list(wishes.additions.values())
 
 
 async def test_a_wish_is_granted_with_the_next_tick_and_then_forgotten(world: World) -> None:
     process = world.process()
-    process.node.registrar.wishes.add(dynamic())
+    process.declarations.add(dynamic())
     assert wished(process) == ([], [dynamic()])
     await process.node.registrar.tick()
     assert (await stored(world), wished(process)) == ({KEY: dynamic()}, ([], []))
-    process.node.registrar.wishes.remove(KEY)
+    process.declarations.remove(KEY)
     assert wished(process) == ([KEY], [])
     await process.node.registrar.tick()
     assert (await stored(world), wished(process)) == ({}, ([], []))
@@ -566,14 +566,14 @@ async def test_a_wish_is_granted_with_the_next_tick_and_then_forgotten(world: Wo
 @pytest.mark.parametrize("trouble", Trouble)
 async def test_a_wish_that_got_no_answer_stands_until_it_has_one(world: World, trouble: Trouble) -> None:
     process = world.process()
-    process.node.registrar.wishes.add(dynamic())
+    process.declarations.add(dynamic())
     process.wire.trouble("put", trouble)
     with pytest.raises(BackendUnavailable):
         await process.node.registrar.tick()
     assert wished(process) == ([], [dynamic()])
     await process.node.registrar.tick()
     assert (set(await stored(world)), wished(process)) == ({KEY}, ([], []))
-    process.node.registrar.wishes.remove(KEY)
+    process.declarations.remove(KEY)
     process.wire.trouble("remove", trouble)
     with pytest.raises(BackendUnavailable):
         await process.node.registrar.tick()
@@ -588,13 +588,13 @@ async def test_a_wish_that_changes_while_it_is_granted_is_not_forgotten(world: W
     registrar = process.node.registrar
 
     async def removed() -> None:
-        registrar.wishes.remove(KEY)
+        process.declarations.remove(KEY)
 
     async def removed_again() -> None:
-        registrar.wishes.add(dynamic())
-        registrar.wishes.remove(KEY)
+        process.declarations.add(dynamic())
+        process.declarations.remove(KEY)
 
-    registrar.wishes.add(dynamic())
+    process.declarations.add(dynamic())
     process.wire.between("put", removed)
     await registrar.tick()
     assert wished(process) == ([KEY], [])
@@ -608,11 +608,11 @@ async def test_a_wish_that_changes_while_it_is_granted_is_not_forgotten(world: W
 async def test_what_code_adds_leaves_what_is_stored_as_it_is_and_says_so(world: World) -> None:
     """Else every start of a process would undo what people have changed."""
     before = world.process("before").knows("task")
-    before.node.registrar.wishes.add(dynamic())
+    before.declarations.add(dynamic())
     await ticks(before)
     await before.node.control.change(dynamic(schedule=HOURLY), before.node.definitions.version)
     after = world.process("after")
-    after.node.registrar.wishes.add(dynamic())
+    after.declarations.add(dynamic())
     await ticks(after)
     assert (await stored(world), wished(after)) == ({KEY: dynamic(schedule=HOURLY)}, ([], []))
     assert after.events.of(DefinitionKept) == [DefinitionKept(node=after.id, key=KEY)]
@@ -622,7 +622,7 @@ async def test_what_code_adds_leaves_what_is_stored_as_it_is_and_says_so(world: 
 async def test_what_code_adds_again_is_no_news(world: World) -> None:
     before, after = world.process("before"), world.process("after")
     for process in (before, after):
-        process.node.registrar.wishes.add(dynamic())
+        process.declarations.add(dynamic())
         await ticks(process)
         assert (wished(process), process.events.of(DefinitionKept)) == (([], []), [])
     assert "put" not in after.wire.calls
@@ -640,7 +640,7 @@ async def test_of_two_additions_at_once_the_first_stays(world: World, here: bool
         if here:
             await process.node.registrar.refresh()
 
-    process.node.registrar.wishes.add(dynamic())
+    process.declarations.add(dynamic())
     process.wire.between("snapshot", somebody_else)
     await ticks(process)
     assert (await stored(world), wished(process)) == ({KEY: dynamic(schedule=HOURLY)}, ([], []))
@@ -650,19 +650,19 @@ async def test_of_two_additions_at_once_the_first_stays(world: World, here: bool
 async def test_a_static_definition_gives_way_to_what_code_adds(world: World) -> None:
     await ticks(world.process("old").declares(a_task(schedule=HOURLY)))
     process = world.process("new")
-    process.node.registrar.wishes.add(dynamic())
+    process.declarations.add(dynamic())
     await ticks(process)
     assert (await stored(world), process.events.of(DefinitionKept)) == ({KEY: dynamic()}, [])
 
 
 async def test_a_removal_and_then_an_addition_of_one_name_make_the_task_anew(world: World) -> None:
     process = world.process()
-    process.node.registrar.wishes.add(dynamic())
+    process.declarations.add(dynamic())
     await ticks(process)
     await process.node.control.trigger([KEY], "r")
     world.clock.advance(SECOND)
-    process.node.registrar.wishes.remove(KEY)
-    process.node.registrar.wishes.add(dynamic(schedule=HOURLY))
+    process.declarations.remove(KEY)
+    process.declarations.add(dynamic(schedule=HOURLY))
     await process.node.registrar.tick()
     assert (await stored(world), await plan(world)) == ({KEY: dynamic(schedule=HOURLY)}, at(timedelta(hours=1)))
     assert (await live(world), wished(process), process.events.of(DefinitionKept)) == ([], ([], []), [])
@@ -671,34 +671,34 @@ async def test_a_removal_and_then_an_addition_of_one_name_make_the_task_anew(wor
 async def test_a_wish_is_granted_before_somebody_asks_for_more(world: World) -> None:
     process = world.process().knows("task")
     await ticks(process)
-    process.node.registrar.wishes.add(dynamic())
+    process.declarations.add(dynamic())
     version = (await process.node.control.current(KEY)).version
     await process.node.control.change(dynamic(schedule=HOURLY), version)
     assert await stored(world) == {KEY: dynamic(schedule=HOURLY)}
-    process.node.registrar.wishes.remove(KEY)
+    process.declarations.remove(KEY)
     await process.node.control.add(dynamic())
     assert await stored(world) == {KEY: dynamic()}
-    process.node.registrar.wishes.remove(KEY)
+    process.declarations.remove(KEY)
     with pytest.raises(TaskNotFound):
         await process.node.control.remove(KEY)
-    process.node.registrar.wishes.add(dynamic())
+    process.declarations.add(dynamic())
     await process.node.control.remove(KEY)
     assert (await stored(world), wished(process)) == ({}, ([], []))
 
 
 async def test_an_addition_and_then_its_removal_leave_nothing(world: World) -> None:
     process = world.process()
-    process.node.registrar.wishes.add(dynamic())
-    process.node.registrar.wishes.remove(KEY)
+    process.declarations.add(dynamic())
+    process.declarations.remove(KEY)
     await ticks(process)
     assert await stored(world) == {}
 
 
 async def test_what_was_removed_does_not_come_back_with_what_the_store_lost(world: World) -> None:
     process = world.process()
-    process.node.registrar.wishes.add(dynamic())
+    process.declarations.add(dynamic())
     await ticks(process)
-    process.node.registrar.wishes.remove(KEY)
+    process.declarations.remove(KEY)
     world.store.restore_state(None)
     await ticks(process)
     assert await stored(world) == {}
@@ -709,6 +709,6 @@ async def test_a_removal_takes_the_live_runs_along(world: World) -> None:
     await ticks(process)
     await process.node.control.trigger([KEY], "r")
     assert [run.state for run in await live(world)] == [RunState.QUEUED]
-    process.node.registrar.wishes.remove(KEY)
+    process.declarations.remove(KEY)
     await process.node.registrar.tick()
     assert (await world.backend.history.snapshot()).queued == 0

@@ -13,7 +13,7 @@ import pytest
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.failure import LONGEST_MESSAGE, LONGEST_TRACEBACK
-from task_manager_core.application.registry import AnyFunction
+from task_manager_core.application.function import AnyFunction
 from task_manager_core.domain.events import RunReleased, RunSettled, RunStarted
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import Priority, RetryPolicy

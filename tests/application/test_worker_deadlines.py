@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from task_manager_core.application.context import RunContext
-from task_manager_core.application.registry import AnyFunction
+from task_manager_core.application.function import AnyFunction
 from task_manager_core.domain.events import RunReleased, RunSettled, RunStarted
 from task_manager_core.domain.policy import Overlap
 from task_manager_core.domain.run import AttemptStatus, RunState

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import TypeVar
 
+from task_manager_core.application.declarations import Declarations
+from task_manager_core.application.function import AnyFunction
 from task_manager_core.application.node import Node
-from task_manager_core.application.registry import AnyFunction, Registry
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.identity import FunctionKey, NodeId, TaskKey
 from task_manager_core.domain.observation import LiveRun
@@ -154,12 +155,12 @@ class _Wired:
 
 
 class Process:
-    """One process of an application: its code (a registry) and its node, behind a wire of its own."""
+    """One process of an application: its code (its declarations) and its node, behind a wire of its own."""
 
     def __init__(self, name: str, backend: Backend, clock: ManualClock, policy: NodePolicy = POLICY) -> None:
         self._clock = clock
         self.wire = Wire()
-        self.registry = Registry()
+        self.declarations = Declarations()
         self.events = Recorder()
         through = self.wire.through
         self.backend = replace(
@@ -177,7 +178,7 @@ class Process:
             node=self.id,
             service="tests",
             backend=self.backend,
-            registry=self.registry,
+            declarations=self.declarations,
             policy=policy,
             clock=clock,
             observer=self.events,
@@ -185,11 +186,11 @@ class Process:
         )
 
     def declares(self, task: TaskDefinition, call: AnyFunction = nothing) -> Process:
-        self.registry.declare(task, call)
+        self.declarations.declare(task, call)
         return self
 
     def knows(self, function: str, call: AnyFunction = nothing) -> Process:
-        self.registry.register(FunctionKey("group", function), call)
+        self.declarations.register(FunctionKey("group", function), call)
         return self
 
     async def lead(self) -> Process:

@@ -11,8 +11,8 @@ from datetime import timedelta
 
 from fastapi_task_manager.clock import SystemClock
 from task_manager_core.application.control import Selection
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.node import Node
-from task_manager_core.application.registry import Registry
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.policy import NodePolicy, Retention
 from task_manager_core.domain.schedule import Schedule
@@ -27,12 +27,12 @@ REPEATS = 5
 HOUR = timedelta(hours=1)
 
 
-def _node(name: str, backend: Backend, registry: Registry) -> Node:
+def _node(name: str, backend: Backend, registry: Declarations) -> Node:
     return Node(
         node=NodeId(name),
         service="bench",
         backend=backend,
-        registry=registry,
+        declarations=registry,
         policy=NodePolicy(),
         clock=SystemClock(),
         observer=Recorder(),
@@ -51,7 +51,7 @@ async def _cpu(step: Callable[[], Awaitable[object]]) -> float:
 
 
 async def _measured(server: RedisServer, size: int) -> dict[str, float]:
-    registry, now = Registry(), SystemClock().now()
+    registry, now = Declarations(), SystemClock().now()
     tasks = [
         TaskDefinition(key=TaskKey("bench", f"{number}"), schedule=Schedule.at(now + 24 * HOUR), function="nothing")
         for number in range(size)

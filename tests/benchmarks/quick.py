@@ -23,9 +23,9 @@ import redis
 from fastapi_task_manager.clock import SystemClock
 from fastapi_task_manager.observers.fanout import Fanout
 from fastapi_task_manager.observers.logs import LogObserver
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.node import Node
 from task_manager_core.application.reconciler import RECOVERY
-from task_manager_core.application.registry import Registry
 from task_manager_core.domain.cron import CronExpression
 from task_manager_core.domain.events import Event, RunSettled, RunStarted
 from task_manager_core.domain.identity import NodeId, TaskKey
@@ -144,7 +144,7 @@ class Bench:
 @asynccontextmanager
 async def bench(server: RedisServer, prefix: str) -> AsyncGenerator[Bench]:
     """A node with the observers of production. Its definitions are written; its loops do not run yet."""
-    registry, watch = Registry(), Watch()
+    registry, watch = Declarations(), Watch()
     tasks = [_task(number) for number in range(TASKS)]
     for task in tasks:
         registry.declare(task, nothing)
@@ -154,7 +154,7 @@ async def bench(server: RedisServer, prefix: str) -> AsyncGenerator[Bench]:
             node=NodeId(f"bench {prefix}"),
             service="bench",
             backend=backend,
-            registry=registry,
+            declarations=registry,
             policy=NodePolicy(worker=WorkerPolicy(concurrency=CONCURRENCY)),
             clock=SystemClock(),
             observer=Fanout((LogObserver(), watch)),

@@ -11,7 +11,7 @@ import time
 from datetime import timedelta
 
 from task_manager_core.application.context import RunContext
-from task_manager_core.application.registry import Registry
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.domain.schedule import Schedule
@@ -34,7 +34,7 @@ TASKS_OF_ALL = tuple(
 )
 
 
-def _declare(world: SimCluster, machine: str, registry: Registry) -> None:
+def _declare(world: SimCluster, machine: str, registry: Declarations) -> None:
     async def work(context: RunContext) -> None:
         execution = world.begin(machine, context, exclusive=False)
         await asyncio.sleep(0.5)

@@ -6,7 +6,7 @@ import resource
 import time
 from datetime import timedelta
 
-from task_manager_core.application.registry import Registry
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition
@@ -26,7 +26,7 @@ async def _nothing() -> None: ...
 
 
 def _measure(title: str, crons: dict[str, int], faults: tuple[Fault, ...]) -> None:
-    registry = Registry()
+    registry = Declarations()
     number = 0
     for cron, count in crons.items():
         for _ in range(count):

@@ -14,10 +14,11 @@ from itertools import count
 from typing import Any
 
 from task_manager_core.application import control
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.elector import Elector
 from task_manager_core.application.executor import Executor
+from task_manager_core.application.function import Function
 from task_manager_core.application.registrar import Registrar
-from task_manager_core.application.registry import Function, Registry
 from task_manager_core.application.worker import Worker
 from task_manager_core.domain import identity, planning
 from task_manager_core.domain.errors import BackendError
@@ -421,7 +422,7 @@ def _unknown_acknowledged(_original: object) -> object:
 
 
 def _namesake_called(_original: object) -> object:
-    def function_of(self: Registry, run: Run) -> Function | None:
+    def function_of(self: Declarations, run: Run) -> Function | None:
         return self.function(FunctionKey(run.task.group, run.function))
 
     return function_of
@@ -732,7 +733,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         defect="function of the same name called",
-        owner=Registry,
+        owner=Declarations,
         name="function_of",
         replacement=_namesake_called,
         breaks="I11",

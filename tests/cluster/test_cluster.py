@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from task_manager_core.application.context import RunContext
-from task_manager_core.application.registry import Registry
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.domain.events import RunSettled, RunStarted, TermWon
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.schedule import Schedule
@@ -33,7 +33,7 @@ TASK = TaskDefinition(key=TaskKey("g", "t"), schedule=Schedule.every(timedelta(s
 
 
 def declaring(seconds: float) -> Declare:
-    def declare(world: SimCluster, machine: str, registry: Registry) -> None:
+    def declare(world: SimCluster, machine: str, registry: Declarations) -> None:
         async def work(context: RunContext) -> None:
             execution = world.begin(machine, context, exclusive=False)
             try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from task_manager_core.application.registry import Registry
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import NodePolicy, Overlap, WorkerPolicy
 from task_manager_core.domain.schedule import Schedule
@@ -58,7 +58,7 @@ def report() -> Report:
             raise ValueError("<b>five</b>")
         return 25 * MINUTE if slot.hour == 9 else MINUTE
 
-    registry = Registry()
+    registry = Declarations()
     for name, cron in (("often", "*/20 * * * *"), ("nightly", "0 2 * * *"), (HOSTILE, "0 * * * *")):
         key = TaskKey("group", name.replace("\u2028", ""))
         registry.declare(
@@ -159,7 +159,7 @@ def test_the_findings_count_what_the_report_finds(data: dict[str, Any], report: 
 def test_the_page_says_what_never_began() -> None:
     async def nothing() -> None: ...
 
-    registry = Registry()
+    registry = Declarations()
     for name, cron in (("hog", "5 1 * * *"), ("often", "*/20 * * * *")):
         key = TaskKey("group", name)
         registry.declare(TaskDefinition(key=key, schedule=Schedule.cron(cron), function="work"), nothing)
@@ -188,7 +188,7 @@ def test_the_page_says_what_never_began() -> None:
 def test_the_page_shows_an_expired_run_like_a_skipped_slot() -> None:
     async def nothing() -> None: ...
 
-    registry = Registry()
+    registry = Declarations()
     for name, cron, deadline in (("hog", "0 0 * * *", None), ("urgent", "*/20 * * * *", timedelta(minutes=5))):
         key = TaskKey("group", name)
         schedule = Schedule.cron(cron)
@@ -214,7 +214,7 @@ def test_the_page_shows_an_expired_run_like_a_skipped_slot() -> None:
 def test_a_month_of_equal_runs_takes_little_room() -> None:
     async def nothing() -> None: ...
 
-    registry = Registry()
+    registry = Declarations()
     key = TaskKey("group", "often")
     registry.declare(TaskDefinition(key=key, schedule=Schedule.cron("*/5 * * * *"), function="work"), nothing)
     report = simulate_registry(registry, open_backend=MemoryStore().open, start=START, duration=timedelta(days=3))

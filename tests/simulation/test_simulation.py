@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from task_manager_core.application.context import RunContext
-from task_manager_core.application.registry import Registry
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.planning import SkipReason
@@ -83,7 +83,7 @@ def rehearsed(
     workers: int = 3,
     policy: NodePolicy | None = None,
 ) -> Report:
-    registry = Registry()
+    registry = Declarations()
     for one in tasks:
         registry.declare(one, nothing)
     return simulate_registry(
@@ -284,7 +284,7 @@ def test_a_short_partition_does_not_end_a_longer_one() -> None:
 def test_the_first_slot_of_a_task_that_runs_on_start_is_the_start(dynamic: bool) -> None:
     async def work() -> None: ...
 
-    registry = Registry()
+    registry = Declarations()
     both = task("both", "0 * * * *", run_on_start=True, dynamic=dynamic)
     if dynamic:
         registry.register(FunctionKey("group", "both"), work)
@@ -306,7 +306,7 @@ def test_the_first_slot_of_a_task_that_runs_on_start_is_the_start(dynamic: bool)
 
 
 def test_no_slot_lies_before_the_start() -> None:
-    registry = Registry()
+    registry = Declarations()
     registry.declare(OFTEN, nothing)
     for later, first in ((timedelta(0), START), (timedelta(microseconds=1), START + 5 * MINUTE)):
         report = simulate_registry(registry, open_backend=MemoryStore().open, start=START + later, duration=59 * MINUTE)
@@ -393,7 +393,7 @@ def test_a_start_in_a_zone_that_changes_its_clock_is_its_instant(day: datetime) 
     rome = day.astimezone(ZoneInfo("Europe/Rome"))
 
     def of(start: datetime) -> Report:
-        registry = Registry()
+        registry = Declarations()
         registry.declare(OFTEN, nothing)
         faults = (kill(14 * HOUR, restart_after=MINUTE), *rolling_deploy(start, workers=3, every=6 * HOUR))
         return simulate_registry(registry, open_backend=MemoryStore().open, start=start, duration=DAY, faults=faults)
@@ -429,7 +429,7 @@ def test_a_fault_without_an_occasion_is_told() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_the_order_and_the_way_to_the_store_every_slot_is_accounted_for_once(seed: int) -> None:
-    registry = Registry()
+    registry = Declarations()
     for one in (EXPORT, OFTEN, SPARE):
         registry.declare(one, nothing)
     report = simulate_registry(
@@ -544,7 +544,7 @@ def test_a_real_function_may_be_interrupted_from_the_keyboard_and_may_exit() -> 
         async def raises() -> None:
             raise kind
 
-        registry = Registry()
+        registry = Declarations()
         registry.declare(task("export", "0 2 * * *", retry=RetryPolicy(max_retries=0)), raises)
         return simulate_registry(registry, open_backend=MemoryStore().open, start=START, duration=DAY, durations=REAL)
 
@@ -563,7 +563,7 @@ def test_a_timeout_is_a_failure() -> None:
 
 
 def test_real_functions_run_in_virtual_time() -> None:
-    registry, seen = Registry(), list[object]()
+    registry, seen = Declarations(), list[object]()
 
     async def waits(hours: int, context: RunContext) -> None:
         await asyncio.sleep(hours * 3600)
@@ -588,7 +588,7 @@ def test_a_real_function_cannot_leave_the_simulation() -> None:
     async def calls_home() -> None:
         await asyncio.open_connection("localhost", 1)
 
-    registry = Registry()
+    registry = Declarations()
     registry.declare(EXPORT, calls_home)
     with pytest.raises(SimLeak):
         simulate_registry(

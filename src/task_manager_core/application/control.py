@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from weakref import WeakValueDictionary
 
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.registrar import Registrar, changed_definition
-from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import (
     BackendUnavailable,
     DuplicateTask,
@@ -82,9 +82,11 @@ class Triggered:
 class Control:
     """The use cases behind the management API."""
 
-    def __init__(self, *, backend: Backend, registry: Registry, definitions: Definitions, registrar: Registrar) -> None:
+    def __init__(
+        self, *, backend: Backend, declarations: Declarations, definitions: Definitions, registrar: Registrar
+    ) -> None:
         self._backend = backend
-        self._registry = registry
+        self._declarations = declarations
         self._definitions = definitions
         self._registrar = registrar
         self._adding: WeakValueDictionary[TaskKey, asyncio.Lock] = WeakValueDictionary()
@@ -169,7 +171,7 @@ class Control:
         text = None if kwargs is None else canonical_kwargs(kwargs)
         runs = [one.definition.run_of_request(request, one.version, text) for one in stored]
         for run in runs:
-            function = self._registry.function_of(run)
+            function = self._declarations.function_of(run)
             if kwargs is not None and function is not None:
                 function.check(dict(kwargs))
         answers = await self._backend.queue.enqueue(runs, fingerprint(text), memory)
@@ -253,7 +255,7 @@ class Control:
 
     def validate(self, task: TaskDefinition) -> None:
         """Refuse a dynamic task whose function is not registered or does not accept its arguments."""
-        function = self._registry.function(FunctionKey(task.key.group, task.function))
+        function = self._declarations.function(FunctionKey(task.key.group, task.function))
         if function is None:
             raise UnknownFunction(task.key.group, task.function)
         function.check_text(task.kwargs)

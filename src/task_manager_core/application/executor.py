@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from task_manager_core.application.attempt import Attempt, Interruption
 from task_manager_core.application.failure import RunTimedOut
-from task_manager_core.application.registry import Function
+from task_manager_core.application.function import Function
 from task_manager_core.application.threads import DaemonThreads
 from task_manager_core.ports import Clock
 

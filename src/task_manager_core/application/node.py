@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from task_manager_core.application.control import Control
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.elector import Elector
 from task_manager_core.application.loop import Loop, Tick, once
 from task_manager_core.application.reconciler import RECOVERY, Reconciler
 from task_manager_core.application.registrar import Registrar
-from task_manager_core.application.registry import Registry
 from task_manager_core.application.scheduler import Scheduler
 from task_manager_core.application.worker import Worker
 from task_manager_core.domain.events import ValueSetAside
@@ -46,7 +48,7 @@ class Node:
         node: NodeId,
         service: str,
         backend: Backend,
-        registry: Registry,
+        declarations: Declarations,
         policy: NodePolicy,
         clock: Clock,
         observer: Observer,
@@ -54,6 +56,7 @@ class Node:
     ) -> None:
         self.id = node
         self._backend = backend
+        self._declarations = declarations
         self._policy = policy
         self._clock = clock
         self._observer = observer
@@ -76,7 +79,7 @@ class Node:
         self.worker = Worker(
             node=node,
             queue=backend.queue,
-            registry=registry,
+            declarations=declarations,
             policy=policy.worker,
             clock=clock,
             observer=observer,
@@ -94,18 +97,19 @@ class Node:
             node=node,
             service=service,
             backend=backend,
-            registry=registry,
+            declarations=declarations,
             definitions=self.definitions,
             policy=policy,
             clock=clock,
             observer=observer,
         )
         self.control = Control(
-            backend=backend, registry=registry, definitions=self.definitions, registrar=self.registrar
+            backend=backend, declarations=declarations, definitions=self.definitions, registrar=self.registrar
         )
         self.ready = asyncio.Event()
         self._hurry = asyncio.Event()
         self._loops = self._wired()
+        self._on_change: Callable[[], None] | None = None
         self._leaving: asyncio.Task[None] | None = None
 
     def _wired(self) -> dict[str, Loop]:
@@ -133,7 +137,6 @@ class Node:
         self.scheduler.on_unknown = loops["registrar"].wake
         self.worker.on_free = loops["claims"].wake
         self.worker.on_finished = loops["settlements"].wake
-        self.registrar.on_request = loops["registrar"].wake
         return loops
 
     def _loop(self, name: str, tick: Tick, patience: float = 5.0) -> Loop:
@@ -173,6 +176,9 @@ class Node:
         return self.elector.trusted() is not None
 
     def start(self) -> None:
+        """Start the loops. From now on a change of the declarations, in any thread, wakes the registrar."""
+        self._on_change = functools.partial(_wake, self._loops["registrar"], asyncio.get_running_loop())
+        self._declarations.on_change = self._on_change
         for loop in self._loops.values():
             loop.start()
 
@@ -214,8 +220,20 @@ class Node:
             await self._loops[name].finish(within=0.1)
         await self._step("flush", self.worker.flush())
         await self._step("depart", self._backend.membership.depart(self.id), within=COURTESY_SECONDS)
+        if self._declarations.on_change is self._on_change:
+            self._declarations.on_change = _nothing
 
     async def _step(self, name: str, step: Awaitable[None], within: float | None = None) -> None:
         """A step of the stop, bounded: a store that is away must not keep a process from ending."""
         within = STOP_STEP_SECONDS if within is None else within
         await once(name, step, node=self.id, observer=self._observer, within=within)
+
+
+def _wake(loop: Loop, event_loop: asyncio.AbstractEventLoop) -> None:
+    """Wake a loop from any thread."""
+    with suppress(RuntimeError):  # The event loop is closed: the node ended without a stop.
+        event_loop.call_soon_threadsafe(loop.wake)
+
+
+def _nothing() -> None:
+    """No node runs. The next one reads the declarations when it starts."""

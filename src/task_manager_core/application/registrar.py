@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import datetime
 
 from task_manager_core.application.abandoned_slots import abandoned_until_now
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
-from task_manager_core.application.registry import Registry
-from task_manager_core.application.wishes import Wishes
 from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, StoreSetBack
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.observation import Presence, TaskView
@@ -88,7 +86,7 @@ class Registrar:
         node: NodeId,
         service: str,
         backend: Backend,
-        registry: Registry,
+        declarations: Declarations,
         definitions: Definitions,
         policy: NodePolicy,
         clock: Clock,
@@ -100,7 +98,8 @@ class Registrar:
         self._schedule: Dispatch = backend.dispatch
         self._history: History = backend.history
         self._attendance: Membership = backend.membership
-        self._registry = registry
+        self._declarations = declarations
+        self._pending = declarations.pending
         self._definitions = definitions
         self._policy = policy
         self._clock = clock
@@ -113,9 +112,8 @@ class Registrar:
         """The declared tasks that the store lacked at the last look. Of the others nothing has changed since."""
         self._presence: Presence | None = None
         self._presented = -1
-        """The revision of the registry of which `_presence` tells."""
+        """The revision of the declarations of which `_presence` tells."""
         self._lost: dict[TaskKey, tuple[TaskDefinition, NextSlot | None]] = {}
-        self.wishes = Wishes()
         self._turn = asyncio.Lock()
         self._reading = asyncio.Lock()
         self._readings = 0
@@ -124,7 +122,6 @@ class Registrar:
         """Which of them is the last one whose answer is known."""
         self._announced: Presence | None = None
         self._announce_at = clock.monotonic()
-        self.on_request: Callable[[], None] = lambda: None
 
     async def tick(self) -> float | None:
         # Announced before anything is written: a leader must not retire a task whose declarer it cannot see.
@@ -136,7 +133,7 @@ class Registrar:
 
     async def flush(self, key: TaskKey) -> None:
         """Write now what the code asked for about this task: somebody asks for more."""
-        if self.wishes.is_pending(key):
+        if self._pending.is_pending(key):
             await self._write_all()
 
     async def _write_all(self) -> None:
@@ -161,7 +158,7 @@ class Registrar:
     async def _read(self) -> None:
         """Doubts that arise meanwhile ask for more than this reading brings: it is repeated."""
         while True:
-            since, answers = self._definitions.since, self.wishes.answered()
+            since, answers = self._definitions.since, self._pending.answered()
             changes = await self._catalogue.load(since)
             if self._definitions.since == since and (changes is None or self._definitions.follows(changes)):
                 break
@@ -170,7 +167,7 @@ class Registrar:
             self._definitions.read()
         else:
             self._learn(changes)
-        self.wishes.read(answers)
+        self._pending.read(answers)
 
     def _learn(self, changes: Changes) -> None:
         loss = self._definitions.lost(changes)
@@ -208,22 +205,22 @@ class Registrar:
 
     def _present(self) -> Presence:
         """What this node says of itself; made anew only when something was declared."""
-        if self._presence is None or self._presented != self._registry.revision:
-            self._presented = self._registry.revision
+        if self._presence is None or self._presented != self._declarations.revision:
+            self._presented = self._declarations.revision
             self._presence = Presence(
                 node=self._node,
                 service=self._service,
                 started_at=self._started_at,
-                tasks=frozenset(self._registry.declared),
-                functions=self._registry.functions,
+                tasks=frozenset(self._declarations.declared),
+                functions=self._declarations.functions,
             )
         return self._presence
 
     async def _remove(self) -> bool:
-        removals = dict(self.wishes.removals)
+        removals = dict(self._pending.removals)
         if removals:
             await self._catalogue.remove(frozenset(removals))
-            self.wishes.removed(removals)
+            self._pending.removed(removals)
             for key in removals:
                 self._lost.pop(key, None)
                 self._definitions.lost_pauses.discard(key)
@@ -264,18 +261,18 @@ class Registrar:
             self._lost.pop(definition.definition.key, None)
             if not isinstance(answer, Conflict):
                 self._written.add(definition.definition.key)
-                self.wishes.added(definition.definition)
+                self._pending.added(definition.definition)
 
     def _additions(self) -> list[TaskDefinition]:
         """The dynamic tasks to be created. Those that exist are no wish any more; a static one of the name gives way,
         since nobody but code can have written it."""
         missing: list[TaskDefinition] = []
-        for task in tuple(self.wishes.additions.values()):
+        for task in tuple(self._pending.additions.values()):
             stored, unreadable = self._definitions.get(task.key), self._definitions.is_unreadable(task.key)
             if not unreadable and (stored is None or not stored.definition.dynamic):
                 missing.append(task)
                 continue
-            self.wishes.kept(task)
+            self._pending.kept(task)
             if stored is None or stored.definition != task:
                 self._observer.notice(DefinitionKept(node=self._node, key=task.key))
         return missing
@@ -283,11 +280,11 @@ class Registrar:
     def _look_for_missing(self) -> dict[TaskKey, TaskDefinition]:
         """The declared tasks that have to be written. Only those are looked at that are new, that were missing, or of
         which something has changed in the store."""
-        news = self._registry.declared_after(self._declared)
+        news = self._declarations.declared_after(self._declared)
         self._declared += len(news)
         looked_at = {task.key: task for task in news}
         for key in sorted(self._missing | self._definitions.touched):
-            task = self._registry.declaration(key)
+            task = self._declarations.declaration(key)
             if task is not None:
                 looked_at[key] = task
         self._definitions.touched.clear()
@@ -312,7 +309,7 @@ class Registrar:
         if view is not None and self._definitions.is_unreadable(task.key):
             return _instead_of(view, task, now)
         stored = self._definitions.get(task.key)
-        wished = self.wishes.additions.get(task.key) is task
+        wished = self._pending.additions.get(task.key) is task
         if stored is None or (wished and stored.definition.dynamic):
             # A wish makes no change of what somebody else has added since it was looked at.
             return DefinitionWrite(definition=task, expected=0, replan=True, next_slot=first_slot(task, now))

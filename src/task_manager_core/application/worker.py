@@ -15,9 +15,10 @@ from typing import Literal, assert_never
 
 from task_manager_core.application.attempt import Attempt, AttemptKey, Finished, Interruption, key_of
 from task_manager_core.application.context import ContextLogger, RunContext
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.executor import Executor
 from task_manager_core.application.failure import WorkerLost, class_names, failure_of
-from task_manager_core.application.registry import Function, Registry
+from task_manager_core.application.function import Function
 from task_manager_core.application.unknown_runs import UnknownRuns
 from task_manager_core.domain.backoff import Backoff, GiveUp, RetryAfter
 from task_manager_core.domain.errors import BackendError
@@ -47,7 +48,7 @@ class Worker:
         *,
         node: NodeId,
         queue: RunQueue,
-        registry: Registry,
+        declarations: Declarations,
         policy: WorkerPolicy,
         clock: Clock,
         observer: Observer,
@@ -55,7 +56,7 @@ class Worker:
     ) -> None:
         self._node = node
         self._queue = queue
-        self._registry = registry
+        self._declarations = declarations
         self._policy = policy
         self._clock = clock
         self._observer = observer
@@ -109,7 +110,7 @@ class Worker:
         here = {key_of(claim) for claim in self._claims()}
         executing = {attempt.claim.run.id: attempt for attempt in self._active.values()}
         for claim in claims:
-            function = self._registry.function_of(claim.run)
+            function = self._declarations.function_of(claim.run)
             if key_of(claim) in here:
                 continue
             if claim.run.id in executing:

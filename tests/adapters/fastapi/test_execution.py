@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from fastapi_task_manager import Config, OperationalConfig, RunContext, TaskGroup, TaskManager
 from fastapi_task_manager.observers.logs import ROOT, AbridgedError, LogObserver
-from task_manager_core.application.registry import Registry
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import Event, TickFailed
 from task_manager_core.domain.identity import NodeId
@@ -411,5 +411,5 @@ def test_a_registry_is_filled_before_the_node_lives() -> None:
     group.add_task("* * * * *", name="n")(lambda: None)
     manager = TaskManager(backend=MemoryStore().open)
     manager.add_task_group(group)
-    registry: Registry = manager._roster.registry
-    assert [str(key) for key in registry.declared] == ["g/n"]
+    declarations: Declarations = manager._groups.declarations
+    assert [str(key) for key in declarations.declared] == ["g/n"]

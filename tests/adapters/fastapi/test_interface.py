@@ -15,7 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 import fastapi_task_manager
 from fastapi_task_manager import Config, OperationalConfig, TaskGroup, TaskManager
+from fastapi_task_manager.group_contents import contents_of
 from fastapi_task_manager.schema import health, task, task_group
+from fastapi_task_manager.task_translation import definition_of
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import Overlap
 from task_manager_memory import MemoryStore
@@ -252,7 +254,7 @@ def test_the_first_word_on_parallel_runs_of_task_group_and_config_wins(
     manager.add_task_group(tasks)
     tasks.add_task(YEARLY, allow_parallel=own)(report)
     (declared,) = tasks.tasks
-    definition = declared.definition(tasks.defaults(manager.config.defaults()))
+    definition = definition_of(declared, contents_of(tasks).defaults(manager.config.defaults()))
     assert definition.overlap is (Overlap.ALLOW if parallel else Overlap.BUFFER_ONE)
     assert definition.key == TaskKey("g", "report")
 

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from fastapi_task_manager import Config, HealthResponse, OperationalConfig, TaskGroup, TaskManager
 from fastapi_task_manager.task import Task
+from fastapi_task_manager.task_translation import definition_of
 from task_manager_core.domain.errors import DefinitionError, RefusedError
 from task_manager_memory import MemoryStore
 
@@ -454,7 +455,7 @@ def test_a_number_of_the_config_gives_way_to_a_number_of_the_task() -> None:
     manager = TaskManager(config=OperationalConfig(retry_backoff_max=60), backend=MemoryStore().open)
     manager.add_task_group(group)
     (task,) = group.tasks
-    assert task.definition(manager.config.defaults()).retry.maximum.total_seconds() == 300
+    assert definition_of(task, manager.config.defaults()).retry.maximum.total_seconds() == 300
 
 
 async def test_health_before_the_start_is_an_answer() -> None:

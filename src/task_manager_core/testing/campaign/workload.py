@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from task_manager_core.application.context import RunContext
-from task_manager_core.application.registry import Registry
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.domain.identity import FunctionKey
 from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing.campaign.injector import Injector
@@ -24,7 +24,7 @@ class PlannedFailure(Exception):
 def declaring(tasks: Sequence[TaskPlan], injector: Injector) -> Declare:
     """Declares the planned tasks on every machine that knows them; dynamic ones only get their function."""
 
-    def declare(world: SimCluster, machine: str, registry: Registry) -> None:
+    def declare(world: SimCluster, machine: str, registry: Declarations) -> None:
         for index, plan in enumerate(tasks):
             if plan.only is not None and machine != f"w{plan.only}":
                 continue

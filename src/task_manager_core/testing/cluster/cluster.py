@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any, Self, TypeVar
 
 from task_manager_core.application.context import RunContext
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.node import Node
-from task_manager_core.application.registry import Registry
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import Event, TickFailed
 from task_manager_core.domain.identity import NodeId
@@ -41,7 +41,7 @@ DEFAULT_POLICY = NodePolicy()
 DEFAULT_RETENTION = Retention()
 DEFAULT_LATENCY = Latency()
 
-Declare = Callable[["SimCluster", str, Registry], None]
+Declare = Callable[["SimCluster", str, Declarations], None]
 """Fills the registry of one life: (world, machine, registry). Called at every boot."""
 
 Points = Callable[[Link, str, int, Side], Collection[Action]]
@@ -180,13 +180,13 @@ class SimCluster:
             timeout=self._timeout,
             calls=self._calls.setdefault(machine, Counter()),
         )
-        registry = Registry()
+        registry = Declarations()
         self._declare(self, machine, registry)
         node = Node(
             node=NodeId(name),
             service="simulated",
             backend=wrapped(self.backend, channel),
-            registry=registry,
+            declarations=registry,
             policy=self.policy_of(machine),
             clock=clock,
             observer=_Ear(self, name),

@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Final, Protocol, TypeGuard
 
 from task_manager_core.application.context import RunContext
-from task_manager_core.application.registry import Function, Registry, signature_of
+from task_manager_core.application.declarations import Declarations
+from task_manager_core.application.function import Function, signature_of
 from task_manager_core.domain.duration import Length, duration
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import FunctionKey, TaskKey
@@ -93,8 +94,8 @@ def _read(field: str, body: object) -> ReadDuration:
 
 
 def fill(
-    target: Registry,
-    source: Registry,
+    target: Declarations,
+    source: Declarations,
     dynamic: Collection[TaskDefinition],
     bodies: Mapping[TaskKey, ReadDuration],
     begin: Begin,

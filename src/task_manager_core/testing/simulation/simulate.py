@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeGuard
 
-from task_manager_core.application.registry import Registry
+from task_manager_core.application.declarations import Declarations
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.policy import NodePolicy, Retention
 from task_manager_core.domain.recurrence import calendar_instant
@@ -51,7 +51,7 @@ class _Untraced(Trace):
 
 
 def simulate_registry(
-    registry: Registry,
+    registry: Declarations,
     *,
     open_backend: OpenBackend,
     dynamic: Collection[TaskDefinition] = (),
@@ -94,7 +94,7 @@ def simulate_registry(
         tide.open_until(OPENING.total_seconds())
         chronicle = ExecutionLog(opening, begin, loop.time)
 
-        def declare(_world: SimCluster, _machine: str, target: Registry) -> None:
+        def declare(_world: SimCluster, _machine: str, target: Declarations) -> None:
             fill(target, registry, dynamic, bodies, chronicle.begin)
 
         async with RecordedCluster(

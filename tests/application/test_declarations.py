@@ -11,7 +11,8 @@ import pytest
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.context import RunContext as Renamed
-from task_manager_core.application.registry import AnyFunction, Function, Registry
+from task_manager_core.application.declarations import Declarations
+from task_manager_core.application.function import AnyFunction, Function
 from task_manager_core.domain.errors import DuplicateFunction, DuplicateTask, InvalidArguments
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.task import TaskDefinition
@@ -157,63 +158,67 @@ def test_a_context_that_can_only_be_given_by_position_is_refused_at_registration
     def positional(context: RunContext, /) -> None: ...
 
     with pytest.raises(InvalidArguments):
-        Registry().declare(a_task(), positional)
+        Declarations().declare(a_task(), positional)
 
 
-# --- the registry ----------------------------------------------------------------------------------------------------
+# --- the declarations ------------------------------------------------------------------------------------------------
 
 
 def test_a_task_whose_function_does_not_accept_its_arguments_is_refused_when_it_is_declared() -> None:
-    registry = Registry()
+    declarations = Declarations()
     with pytest.raises(InvalidArguments, match="surprise"):
-        registry.declare(a_task(kwargs={"surprise": 1}), nothing)
-    assert registry.declared == {}
+        declarations.declare(a_task(kwargs={"surprise": 1}), nothing)
+    assert declarations.declared == {}
 
 
 def test_a_task_is_declared_once() -> None:
-    registry = Registry()
-    registry.declare(a_task(), nothing)
+    declarations = Declarations()
+    declarations.declare(a_task(), nothing)
     with pytest.raises(DuplicateTask):
-        registry.declare(a_task(), print)
-    assert registry.declared == {TaskKey("group", "task"): a_task()}
+        declarations.declare(a_task(), print)
+    assert declarations.declared == {TaskKey("group", "task"): a_task()}
 
 
 def test_a_function_is_registered_once_and_again_only_as_itself() -> None:
-    registry, key = Registry(), FunctionKey("group", "f")
-    registry.register(key, nothing)
-    assert registry.register(key, nothing) == registry.function(key)
+    declarations, key = Declarations(), FunctionKey("group", "f")
+    declarations.register(key, nothing)
+    assert declarations.register(key, nothing) == declarations.function(key)
     with pytest.raises(DuplicateFunction):
-        registry.register(key, print)
-    assert (registry.functions, registry.function(FunctionKey("group", "g"))) == (frozenset({key}), None)
+        declarations.register(key, print)
+    assert (declarations.functions, declarations.function(FunctionKey("group", "g"))) == (frozenset({key}), None)
 
 
-def called(registry: Registry, task: TaskDefinition) -> AnyFunction | None:
-    function = registry.function_of(task.run_of_request("r", 1))
+def called(declarations: Declarations, task: TaskDefinition) -> AnyFunction | None:
+    function = declarations.function_of(task.run_of_request("r", 1))
     return None if function is None else function.call
 
 
 def test_a_run_calls_what_its_definition_named_when_it_was_dispatched() -> None:
-    registry = Registry()
-    registry.declare(a_task(), nothing)
-    registry.register(FunctionKey("group", "report"), print)
-    assert called(registry, a_task()) is nothing
-    assert called(registry, a_task(function="report")) is print
-    assert called(registry, a_task("dynamic", function="report")) is print
-    assert called(registry, a_task(function="gone")) is None
+    declarations = Declarations()
+    declarations.declare(a_task(), nothing)
+    declarations.register(FunctionKey("group", "report"), print)
+    assert called(declarations, a_task()) is nothing
+    assert called(declarations, a_task(function="report")) is print
+    assert called(declarations, a_task("dynamic", function="report")) is print
+    assert called(declarations, a_task(function="gone")) is None
 
 
 def test_a_function_that_a_static_task_brought_along_is_not_taken_for_that_of_another_task() -> None:
     """Functions that are made in a loop have one name, and a process of an older version knows only some of them."""
-    registry, acme, globex = Registry(), a_task("bill acme", function="bill"), a_task("bill globex", function="bill")
-    registry.declare(acme, nothing)
-    registry.register(FunctionKey("group", "bill"), nothing, named=False)
-    assert called(registry, acme) is nothing
-    assert called(registry, globex) is None
-    assert called(registry, a_task("dynamic", function="bill", dynamic=True)) is nothing
+    declarations, acme, globex = (
+        Declarations(),
+        a_task("bill acme", function="bill"),
+        a_task("bill globex", function="bill"),
+    )
+    declarations.declare(acme, nothing)
+    declarations.register(FunctionKey("group", "bill"), nothing, named=False)
+    assert called(declarations, acme) is nothing
+    assert called(declarations, globex) is None
+    assert called(declarations, a_task("dynamic", function="bill", dynamic=True)) is nothing
 
 
 def test_a_name_that_was_chosen_means_its_function_whatever_task_names_it() -> None:
-    registry, key = Registry(), FunctionKey("group", "old")
-    registry.register(key, nothing, named=False)
-    registry.register(key, nothing)
-    assert called(registry, a_task("renamed", function="old")) is nothing
+    declarations, key = Declarations(), FunctionKey("group", "old")
+    declarations.register(key, nothing, named=False)
+    declarations.register(key, nothing)
+    assert called(declarations, a_task("renamed", function="old")) is nothing

@@ -1,0 +1,230 @@
+"""What a group contains, for the managers that it is added to. Applications see `TaskGroup` and nothing of this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fastapi_task_manager.options import Defaults
+from fastapi_task_manager.task import Task, joined_tags
+from fastapi_task_manager.task_translation import (
+    changed_task,
+    definition_of,
+    distinguishing_suffix,
+    task_of,
+    with_backoff_beside,
+)
+from task_manager_core.application.function import Function
+from task_manager_core.domain.errors import (
+    DuplicateFunction,
+    DuplicateTask,
+    TaskIsStatic,
+    TaskNotFound,
+    UnknownFunction,
+)
+from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
+
+if TYPE_CHECKING:
+    from fastapi_task_manager.task_group import TaskGroup
+
+
+class GroupListener(Protocol):
+    """A manager that a group was added to."""
+
+    def define(self, group: GroupContents, task: Task) -> TaskDefinition:
+        """The definition of a task under the Config of this manager. Errors: DefinitionError."""
+        ...
+
+    def declared(self, definition: TaskDefinition, function: Function) -> None:
+        """Code has declared a static task."""
+        ...
+
+    def registered(self, group: GroupContents, name: str, function: Function) -> None:
+        """Code has registered a function, or a static task has brought it along."""
+        ...
+
+    def added(self, task: Task, definition: TaskDefinition) -> None:
+        """Code has added a dynamic task."""
+        ...
+
+    def removed(self, group: GroupContents, name: str) -> None:
+        """Code has removed a dynamic task."""
+        ...
+
+    def listed(self, group: GroupContents) -> dict[str, Task]:
+        """The dynamic tasks of the group: those that the store holds, after the changes that code has requested."""
+        ...
+
+    def find(self, group: GroupContents, name: str) -> Task | None:
+        """The one of this name among them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedTask:
+    """A task with its definition for each manager of the group."""
+
+    task: Task
+    definitions: Mapping[GroupListener, TaskDefinition]
+
+
+class GroupContents:
+    """The tasks and functions of one group."""
+
+    def __init__(self, *, name: str, tags: list[str], allow_parallel: bool | None, timezone: str | None) -> None:
+        self.name = name
+        self.tags = tags
+        self.allow_parallel = allow_parallel
+        self.timezone = timezone
+        self.static: dict[str, tuple[Task, Function]] = {}
+        """The tasks that code declares, by name."""
+        self.functions: dict[str, Function] = {}
+        """The functions that dynamic tasks may name."""
+        self._named: set[str] = set()
+        self._unmanaged: dict[str, Task] = {}
+        """The dynamic tasks that code added before the group had a manager."""
+        self._listeners: list[GroupListener] = []
+
+    @property
+    def static_tasks(self) -> list[Task]:
+        return [task for task, _ in self.static.values()]
+
+    @property
+    def dynamic_tasks(self) -> list[Task]:
+        """The dynamic tasks that this process knows of."""
+        tasks = dict(self._unmanaged)
+        for listener in self._listeners:
+            tasks.update(listener.listed(self))
+        return list(tasks.values())
+
+    def is_named(self, function_name: str) -> bool:
+        """Did code choose this name with `register_function`? Otherwise a static task brought the function along."""
+        return function_name in self._named
+
+    def defaults(self, of_config: Defaults) -> Defaults:
+        """The values for a task of this group that leaves them open."""
+        return of_config.of_group(allow_parallel=self.allow_parallel, timezone=self.timezone)
+
+    def attach(self, listener: GroupListener) -> None:
+        """Report changes to this manager from now on. It lists the dynamic tasks from now on, too."""
+        self._listeners.append(listener)
+        self._unmanaged.clear()
+
+    # -- code declares ------------------------------------------------------------------------------------------------
+
+    def declare(
+        self, names: Sequence[str], function_name: str, function: Function, words: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Declare static tasks with one function: all of them, or none.
+
+        `words` are the arguments of `add_task`, one mapping for each name. Errors: DefinitionError, TypeError.
+        """
+        tasks: list[Task] = []
+        for name, arguments in zip(names, words, strict=True):
+            said = changed_task(Task(group=self.name, name=name, function_name=function_name), arguments)
+            function.check(dict(said.kwargs))
+            tasks.append(self._tagged(replace(said, function=function.call)))
+        for task in tasks:
+            if self._find(task.name) is not None:
+                raise DuplicateTask(self.name, task.name)
+        for checked in self._checked(tasks):
+            self.static[checked.task.name] = checked.task, function
+            for listener, definition in checked.definitions.items():
+                listener.declared(definition, function)
+
+    def register(self, name: str, function: Function, *, named: bool) -> None:
+        """Let dynamic tasks call a function. Of two functions that static tasks bring along under one name, the first
+        is kept: functions that a loop makes share their name. Errors: DuplicateFunction for a name that code chose."""
+        known = self.functions.setdefault(name, function)
+        if known.call is not function.call:
+            if named:
+                raise DuplicateFunction(self.name, name)
+            return
+        if named:
+            self._named.add(name)
+        for listener in self._listeners:
+            listener.registered(self, name, known)
+
+    # -- code changes dynamic tasks -----------------------------------------------------------------------------------
+
+    def draft(self, name: str | None, words: Mapping[str, Any]) -> CheckedTask:
+        """A checked dynamic task, made of the arguments of `add_dynamic_task`. The caller looks whether its name is
+        taken. Errors: DefinitionError, TypeError."""
+        task = self._callable(changed_task(Task(group=self.name, name="", function_name="", dynamic=True), words))
+        task = replace(task, name=f"{task.function_name}__{distinguishing_suffix(task)}" if name is None else name)
+        (checked,) = self._checked([self._tagged(task)])
+        return checked
+
+    def redraft(self, stored: VersionedDefinition, changes: Mapping[str, Any]) -> CheckedTask:
+        """A checked dynamic task: the stored one with some arguments of `draft` replaced. Errors: as for `draft`."""
+        task = self._callable(changed_task(task_of(stored, None), changes))
+        backoffs = [word for word in ("retry_backoff", "retry_backoff_max") if word in changes]
+        if len(backoffs) == 1 and changes[backoffs[0]] is not None:
+            task = with_backoff_beside(task, stored.definition.retry, backoffs[0])
+        return self._defined(self._tagged(task) if "tags" in changes else task)
+
+    def add_dynamic_task(self, checked: CheckedTask) -> None:
+        """Errors: DuplicateTask."""
+        task = checked.task
+        if self._find(task.name) is not None:
+            raise DuplicateTask(self.name, task.name)
+        if not self._listeners:
+            self._unmanaged[task.name] = task
+        for listener, definition in checked.definitions.items():
+            listener.added(task, definition)
+
+    def remove_dynamic_task(self, name: str) -> Task:
+        """Errors: TaskIsStatic, TaskNotFound."""
+        if name in self.static:
+            raise TaskIsStatic(self.name, name, "removed")
+        removed = self._find(name)
+        if removed is None:
+            raise TaskNotFound(self.name, name)
+        self._unmanaged.pop(name, None)
+        for listener in self._listeners:
+            listener.removed(self, name)
+        return removed
+
+    # -- checks -------------------------------------------------------------------------------------------------------
+
+    def _callable(self, task: Task) -> Task:
+        """The dynamic task with its function. Errors: UnknownFunction, InvalidArguments."""
+        function = self.functions.get(task.function_name)
+        if function is None:
+            raise UnknownFunction(self.name, task.function_name)
+        function.check(dict(task.kwargs))
+        return replace(task, function=function.call)
+
+    def _tagged(self, task: Task) -> Task:
+        """The task with the group's tags before its own."""
+        return replace(task, tags=joined_tags(self.tags, task.tags))
+
+    def _find(self, name: str) -> Task | None:
+        """The dynamic task of this name."""
+        found = (listener.find(self, name) for listener in self._listeners)
+        return next((task for task in found if task is not None), self._unmanaged.get(name))
+
+    def _checked(self, tasks: Sequence[Task]) -> list[CheckedTask]:
+        """New tasks. Errors: DuplicateTask, DefinitionError."""
+        names = set(self.static)
+        checked: list[CheckedTask] = []
+        for task in tasks:
+            if task.name in names:
+                raise DuplicateTask(self.name, task.name)
+            names.add(task.name)
+            checked.append(self._defined(task, is_new=True))
+        return checked
+
+    def _defined(self, task: Task, *, is_new: bool = False) -> CheckedTask:
+        """The task with its definitions. A group without a manager checks the task under the defaults of Config."""
+        definitions = {listener: listener.define(self, task) for listener in self._listeners}
+        for definition in definitions.values() or [definition_of(task, self.defaults(Defaults()))]:
+            if is_new:
+                definition.check_names()
+        return CheckedTask(task=task, definitions=definitions)
+
+
+def contents_of(group: TaskGroup) -> GroupContents:
+    """The one way from a group to its contents."""
+    return group._contents  # pyright: ignore[reportPrivateUsage] - private to applications, not to managers

@@ -1,0 +1,111 @@
+"""A function of the user's code: how it is called, and which arguments it accepts."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import re
+import sys
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from task_manager_core.application.context import RunContext
+from task_manager_core.domain.errors import DefinitionError, InvalidArguments
+
+AnyFunction = Callable[..., object]
+
+_CONTEXT_IN_TEXT = re.compile(r"\bRunContext\b")
+_LAZY = (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A callable of the user, inspected once. `context` names the parameter that takes the RunContext, if there is one.
+    `signature` is None for a callable that does not tell its parameters."""
+
+    call: AnyFunction
+    is_async: bool
+    context: str | None
+    signature: inspect.Signature | None = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, call: AnyFunction) -> Function:
+        """Inspect a callable. Errors: DefinitionError for a generator, because a call does not execute its body."""
+        inner: object = call
+        while isinstance(inner, functools.partial):
+            inner = inner.func
+        own_call: object = inspect.getattr_static(type(inner), "__call__", None)
+        if any(is_lazy(one) for is_lazy in _LAZY for one in (inner, own_call)):
+            raise DefinitionError("function", _name(inner), "is a generator: a call of it executes nothing")
+        is_async = inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(own_call)
+        signature = signature_of(call)
+        return cls(call, is_async, _context_parameter(signature), signature)
+
+    def check(self, arguments: dict[str, object], field: str = "kwargs") -> None:
+        """Raise InvalidArguments unless the function can be called with these keyword arguments."""
+        if self.signature is None:
+            return
+        given = dict(arguments)
+        if self.context is not None:
+            if self.context in given:
+                raise InvalidArguments(field, arguments, f"{self.context!r} is filled with the RunContext")
+            given[self.context] = None
+        try:
+            self.signature.bind(**given)
+        except TypeError as error:
+            raise InvalidArguments(field, arguments, f"{_name(self.call)}() does not accept them: {error}") from None
+
+    def check_text(self, kwargs: str) -> None:
+        """The same for the JSON text of a definition."""
+        self.check(json.loads(kwargs))
+
+
+def _name(call: object) -> str:
+    return str(getattr(call, "__name__", repr(call)))
+
+
+def _context_parameter(signature: inspect.Signature | None) -> str | None:
+    """The parameter annotated with RunContext (also as text or `RunContext | None`), if there is one."""
+    for name, parameter in signature.parameters.items() if signature is not None else ():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        annotation: object = parameter.annotation
+        if isinstance(annotation, typing.ForwardRef):
+            annotation = annotation.__forward_arg__
+        if isinstance(annotation, str):
+            if _CONTEXT_IN_TEXT.search(annotation):
+                return name
+        elif annotation is RunContext or RunContext in typing.get_args(annotation):
+            return name
+    return None
+
+
+def signature_of(call: AnyFunction) -> inspect.Signature | None:
+    """The signature of a callable, None if the callable does not tell its parameters.
+
+    Annotations are evaluated where that is possible: code may have imported RunContext under another name, or only for
+    the type checker.
+    """
+    try:
+        return inspect.signature(call, eval_str=True)
+    except (NameError, AttributeError, SyntaxError, LookupError, TypeError, ValueError):
+        pass
+    try:
+        return _unevaluated(call)
+    except (TypeError, ValueError):
+        return None
+
+
+if sys.version_info >= (3, 14):
+    import annotationlib
+
+    def _unevaluated(call: AnyFunction) -> inspect.Signature:
+        """A name that does not exist at run time becomes a ForwardRef. By default Python 3.14 evaluates every name."""
+        return inspect.signature(call, annotation_format=annotationlib.Format.FORWARDREF)
+
+else:
+
+    def _unevaluated(call: AnyFunction) -> inspect.Signature:
+        return inspect.signature(call)
