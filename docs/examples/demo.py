@@ -14,14 +14,14 @@ from fastapi.responses import RedirectResponse
 from fastapi_task_manager import OperationalConfig, RunContext, TaskGroup, TaskManager
 from task_manager_memory import MemoryStore
 
-# The library sets no level, and Python shows warnings only: a failure would be seen, and the success after it not.
+# The library sets no log level, and Python shows only warnings: you would see a failure, but not the success after it.
 logging.basicConfig(format="%(levelname)s:     %(message)s", level=logging.INFO)
 
 
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
-    """An application keeps its own lifespan; the manager starts inside it."""
-    print("The demo starts. Its tasks: /task-manager/tasks, their pages: /docs")
+    """The application keeps its own lifespan. The manager starts inside it."""
+    print("The demo starts. See /task-manager/tasks for its tasks, and /docs for the API")
     yield
     print("The demo ends")
 
@@ -43,19 +43,19 @@ async def heartbeat() -> None:
 
 @reports.add_task(
     ["*/20 * * * * *", "0 * * * * *"],
-    kwargs=[{"recipient": "everybody"}, {"recipient": "the board"}],
+    kwargs=[{"recipient": "all members"}, {"recipient": "the board"}],
     high_priority=True,
     description="One function, two schedules with arguments of their own",
 )
-async def send_report(recipient: str = "nobody") -> None:
-    """Takes a moment, as reports do."""
+async def send_report(recipient: str = "all members") -> None:
+    """Takes half a second."""
     await asyncio.sleep(0.5)
     print(f"report sent to {recipient}")
 
 
 @upkeep.add_task("*/10 * * * * *", description="A synchronous function runs in a thread")
 def collect_garbage() -> None:
-    """Blocks, and disturbs nobody."""
+    """Blocks its thread, and not the event loop."""
     time.sleep(1)
     print("garbage collected")
 
@@ -68,7 +68,7 @@ def collect_garbage() -> None:
     description="Fails twice and succeeds with the third attempt",
 )
 async def flaky(context: RunContext) -> None:
-    """Shows real retries; its statistics hold the tracebacks."""
+    """Shows real retries. The statistics of the task show the tracebacks."""
     if context.attempt < 3:
         raise ConnectionError(f"attempt {context.attempt} of this run fails on purpose")
     context.logger.info("succeeded at last")
@@ -76,7 +76,7 @@ async def flaky(context: RunContext) -> None:
 
 @reports.register_function()
 async def greet(name: str = "world") -> None:
-    """Not scheduled: POST /task-manager/tasks makes dynamic tasks of it."""
+    """Has no schedule of its own. POST /task-manager/tasks adds dynamic tasks that call it."""
     print(f"hello, {name}")
 
 
@@ -85,5 +85,5 @@ app.include_router(manager.get_manager_router(), prefix="/task-manager", tags=["
 
 @app.get("/", include_in_schema=False)
 async def root() -> RedirectResponse:
-    """The address that `make run` prints leads to the pages of the API."""
+    """Redirect the address that `make run` prints to the pages of the API."""
     return RedirectResponse("/docs")

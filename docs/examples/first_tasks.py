@@ -22,7 +22,7 @@ async def hello(name: str = "world") -> None:
 
 @greetings.add_task("0 8 * * *", max_retries=5)
 async def letter(context: RunContext) -> None:
-    """Is lost twice before it arrives."""
+    """Fails twice and arrives with the third attempt."""
     if context.attempt < 3:
         raise ConnectionError(f"lost on the way, attempt {context.attempt}")
     print("the letter has arrived")

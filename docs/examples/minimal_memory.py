@@ -1,4 +1,4 @@
-"""The smallest application: one task, no store to install.
+"""The smallest application: one task, and no store to install.
 
 uvicorn --app-dir docs/examples minimal_memory:app
 """

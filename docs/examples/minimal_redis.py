@@ -1,4 +1,4 @@
-"""The same on Redis: start as many processes as you like, each run still happens once.
+"""The same on Redis: start as many processes as you like. One of them executes each run.
 
 TASK_MANAGER_REDIS_HOST=localhost uvicorn --app-dir docs/examples minimal_redis:app
 """

@@ -1,4 +1,4 @@
-"""A function that was renamed while tasks and runs still name the old one.
+"""A function that was renamed while tasks and runs still use its old name.
 
 uvicorn --app-dir docs/examples renamed_function:app
 """
@@ -17,7 +17,7 @@ manager.add_task_group(group)
 @group.register_function("send_mail")
 @group.register_function("send_email")
 async def send_email() -> None:
-    """Known by its old name to tasks that were added before it was renamed."""
+    """Tasks that were added before the renaming still find it by its old name."""
 
 
 group.add_dynamic_task("send_mail", "0 6 * * *", name="old")

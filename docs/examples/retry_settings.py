@@ -1,4 +1,4 @@
-"""What happens to a run that fails: it is executed again, later and later.
+"""A run that fails is executed again, after a delay that grows with each failure.
 
 uvicorn --app-dir docs/examples retry_settings:app
 """
@@ -20,7 +20,7 @@ delivered: list[str] = []
 
 @group.add_task("*/2 * * * * *", retry_backoff=0.05, retry_backoff_max=0.2, max_retries=5)
 async def deliver(context: RunContext) -> None:
-    """Fails twice. All attempts of a run share its id, so a receiver can tell a repetition from a new payment."""
+    """Fails twice. All attempts of a run share its id, so the bank can distinguish a repetition from a new payment."""
     if context.attempt < 3:
         raise ConnectionError("the bank does not answer")
     delivered.append(context.run_id.value)
@@ -28,7 +28,7 @@ async def deliver(context: RunContext) -> None:
 
 @group.add_task("0 3 * * *", no_retry_on=[ValueError], timeout=30)
 async def settle() -> None:
-    """A ValueError will not go away by trying again; an attempt that takes longer than 30 s counts as failed."""
+    """A ValueError ends the run without a retry. An attempt that takes longer than 30 s counts as failed."""
 
 
 app.include_router(manager.get_manager_router(), prefix="/task-manager", tags=["task-manager"])

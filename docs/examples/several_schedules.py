@@ -18,7 +18,7 @@ manager.add_task_group(group)
 
 @group.add_task(["0 6 * * *", "0 18 * * MON-FRI"], kwargs=[{"source": "shop"}, {"source": "bank"}])
 async def fetch(source: str) -> None:
-    """A list makes one task per pair: fetch__1 and fetch__2, each with its own arguments, pause and history."""
+    """A list makes a task of each pair: fetch__1 and fetch__2, each with its own arguments, pause and history."""
     print(f"fetching from the {source}")
 
 
@@ -29,17 +29,17 @@ async def announce() -> None:
 
 @group.add_task("H * * * *", name="spread", jitter=5)
 async def poll() -> None:
-    """H is a minute that depends on the task's name, so that many tasks do not meet on the full hour."""
+    """H is a minute that depends on the task's name, so that many tasks do not all start at the full hour."""
 
 
 @group.add_task(interval=90, phase=10)
 async def measure() -> None:
-    """Every 90 seconds of real time, whatever the clocks do."""
+    """Runs every 90 seconds of real time. Changes of local clocks do not affect it."""
 
 
 @group.add_task(run_at=datetime(2040, 1, 1, tzinfo=UTC), catch_up="none")
 async def celebrate() -> None:
-    """Once."""
+    """Runs once."""
 
 
 app.include_router(manager.get_manager_router(), prefix="/task-manager", tags=["task-manager"])

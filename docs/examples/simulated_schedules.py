@@ -1,4 +1,4 @@
-"""A month of an application's tasks in seconds, with things that go wrong, drawn as a page for the browser.
+"""A month of an application's tasks in seconds, with faults, drawn as a page for the browser.
 
 python docs/examples/simulated_schedules.py simulation.html
 """
@@ -27,7 +27,7 @@ shop = TaskGroup("Shop", allow_parallel=False)
 
 @nightly.add_task("0 2 * * *")
 async def export() -> None:
-    """Writes what the accountants want. Takes up to an hour when the month ends."""
+    """Writes a file for the accountants. Takes up to an hour at the end of the month."""
 
 
 @nightly.add_task("30 3 * * *")
@@ -37,22 +37,22 @@ async def backup() -> None:
 
 @nightly.add_task("0 4 * * SUN", catch_up="all")
 async def report() -> None:
-    """A catch-up policy of its own: no week is left out."""
+    """Has a catch-up policy of its own, so that no week is left out."""
 
 
 @shop.add_task("*/5 * * * *", overlap="skip")
 async def prices() -> None:
-    """Slow in the morning, and then it skips a slot."""
+    """Is slow in the morning. It then skips a slot."""
 
 
 @shop.add_task("*/15 * * * *", name="stock", retry_backoff=20, max_retries=3)
 async def fetch_stock() -> None:
-    """The supplier answers on most days."""
+    """Fails on the days when the supplier does not answer."""
 
 
 @shop.add_task("7 * * * *", start_deadline=600)
 async def newsletter() -> None:
-    """Better never than late."""
+    """Is not executed if it would start more than ten minutes late."""
 
 
 @shop.add_task("H H * * *", name="thumbnails", high_priority=True)
@@ -62,7 +62,7 @@ async def draw_thumbnails() -> None:
 
 @shop.add_task(interval=3600, jitter=300)
 async def measure() -> None:
-    """Up to five minutes after the hour, always by the same amount."""
+    """Runs up to five minutes after the hour. A slot always has the same delay."""
 
 
 def export_time(slot: datetime) -> timedelta:
@@ -75,7 +75,7 @@ def prices_time(slot: datetime) -> timedelta:
 
 
 def stock_time(slot: datetime) -> timedelta:
-    """What this raises is a failed attempt."""
+    """If this function raises, the simulated attempt fails."""
     if slot.weekday() == 2 and slot.hour == 6:
         raise ConnectionError("the supplier does not answer")
     return timedelta(seconds=30)

@@ -1,8 +1,8 @@
 """A store in one SQLite file, for the processes of one machine: a third backend, complete.
 
-A port is a Protocol, so one object may fill all of them. Every verb is one `BEGIN IMMEDIATE` transaction: a verb that
-fails has changed nothing. The time is that of the clock; the processes of one machine share it. Whoever waits looks at
-the file fifty times a second. The statements run in the event loop, which is the first thing to change for many tasks.
+One object implements all ports. Every verb (method of a port) is one `BEGIN IMMEDIATE` transaction: a verb that fails
+has changed nothing. The time of the store is the clock of the machine, which all its processes share. A worker that
+waits looks at the file fifty times a second. The statements run in the event loop. For many tasks, change that first.
 
     TaskManager(app, OperationalConfig(), backend=partial(open_file, "tasks.sqlite3"))
     pytest --pyargs task_manager_core.testing.conformance --backend=sqlite_backend:open_backend
@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from sqlite_file import UNREADABLE_PAUSE, File, claim_of, due_of, key_of, line_of, live_of, ms, patiently, stored_of
+from sqlite_file import UNREADABLE_PAUSE, File, claim_of, due_of, key_of, line_of, live_of, ms, stored_of, until
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, HeldByOther, Term
 from task_manager_core.domain.observation import Presence, Snapshot, TaskView
@@ -151,7 +151,7 @@ class Store(File):
                 self._changed(key)
             return retired
 
-    # -- schedule -----------------------------------------------------------------------------------------------------
+    # -- dispatch -----------------------------------------------------------------------------------------------------
 
     async def agenda(self, limit: int, skip: int = 0) -> Agenda:
         with self.transaction():
@@ -228,8 +228,8 @@ class Store(File):
     async def claim(
         self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
     ) -> tuple[Claim, ...]:
-        patience = wait if known is None else timedelta(0)
-        return await patiently(patience, lambda: self._claim(worker, limit, known))
+        timeout = wait if known is None else timedelta(0)
+        return await until(timeout, lambda: self._claim(worker, limit, known))
 
     def _claim(self, worker: NodeId, limit: int, known: Collection[Claim] | None) -> tuple[Claim, ...]:
         with self.transaction():
@@ -242,7 +242,7 @@ class Store(File):
             return tuple(claims)
 
     def _claims(self, rows: Iterable[sqlite3.Row]) -> list[Claim]:
-        """A run that cannot be read goes back for later, for a worker that can."""
+        """Let a run that cannot be read wait, for a worker that can read it."""
         read = [(row, self._read(f"run {row['id']}", partial(claim_of, row))) for row in rows]
         for row in (row for row, claim in read if claim is None):
             self._move(row["id"], self._steady + UNREADABLE_PAUSE)
@@ -376,30 +376,30 @@ class Store(File):
             skipped={SkipReason(one["reason"]): one["number"] for one in skipped},
         )
 
-    # -- attendance and signals ---------------------------------------------------------------------------------------
+    # -- membership and notifier --------------------------------------------------------------------------------------
 
     async def announce(self, presence: Presence, ttl: timedelta) -> None:
         with self.transaction():
             self._do("DELETE FROM nodes WHERE until <= ?", self._steady)
-            word, until = codec.encode_presence(presence), self._steady + ms(ttl)
-            self._do("INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)", presence.node.value, word, until)
+            body, until = codec.encode_presence(presence), self._steady + ms(ttl)
+            self._do("INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)", presence.node.value, body, until)
 
     async def depart(self, node: NodeId) -> None:
         with self.transaction():
             self._do("DELETE FROM nodes WHERE node = ?", node.value)
 
     async def wait(self, timeout: timedelta) -> None:
-        heard = self._signal()
-        await patiently(timeout, lambda: self._signal() != heard)
+        before = self._signals()
+        await until(timeout, lambda: self._signals() != before)
 
-    def _signal(self) -> int:
+    def _signals(self) -> int:
         with self.transaction():
             return self._number("signal")
 
 
 @asynccontextmanager
 async def open_file(path: str | Path, *, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:
-    """Open a store; with a path given, an OpenBackend. Nothing is touched before the first verb."""
+    """Open a store. `partial(open_file, path)` is an OpenBackend. The first verb opens the file."""
     one = Store(Path(path), clock, retention)
     try:
         yield Backend(

@@ -1,4 +1,4 @@
-"""The file below `sqlite_backend`: its tables, its transactions, and the steps that several verbs take."""
+"""The file of `sqlite_backend`: its tables, its transactions, and the steps that several verbs share."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from task_manager_core.ports.codec import instant, milliseconds, span
 
 T = TypeVar("T")
 
-LOOK = 0.02  # seconds between two looks of somebody who waits
-PATIENCE = 2.0  # seconds that a verb waits for the transaction of another process
+POLL = 0.02  # seconds between two looks of a worker that waits
+LOCK_TIMEOUT = 2.0  # seconds that a verb waits for the transaction of another process
 SKIPS_KEPT = 100
 UNREADABLE_PAUSE = 5000  # milliseconds until a run that could not be read is queued again
 
@@ -71,19 +71,19 @@ def ms(time: timedelta) -> int:
 
 
 class File:
-    """One open file. Nothing inside a transaction awaits: it is one step for the nodes of this process, too."""
+    """One open file. A transaction contains no `await`, so it is one step for the nodes of this process, too."""
 
     def __init__(self, path: Path, clock: Clock, retention: Retention) -> None:
         self._path, self._clock, self._retention = path, clock, retention
         self._connection: sqlite3.Connection | None = None
         self._now = self._ahead = 0
         self._aside: dict[str, BackendCorrupt | None] = {}
-        """What could not be read, by what it says; None once it was told."""
+        """The errors of unreadable values, by their text; None for one that was reported."""
 
     def _connected(self) -> sqlite3.Connection:
         """Opened by the first verb, because opening a backend must not fail while its store is away."""
         if self._connection is None:
-            connection = sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)
+            connection = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT, isolation_level=None)
             connection.row_factory = sqlite3.Row
             try:
                 connection.executescript(SCHEMA)
@@ -95,7 +95,7 @@ class File:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything inside happens, or nothing. Errors: BackendUnavailable, BackendMisconfigured."""
+        """All changes inside take effect, or none. Errors: BackendUnavailable, BackendMisconfigured."""
         try:
             self._do("BEGIN IMMEDIATE")
             try:
@@ -118,13 +118,13 @@ class File:
             self._connection.close()
 
     def unreadable(self) -> list[BackendCorrupt]:
-        """What was set aside since this was last asked: for `Backend.unreadable`."""
+        """The values that were set aside since the last call: for `Backend.unreadable`."""
         new = [error for error in self._aside.values() if error]
         self._aside = dict.fromkeys(self._aside)
         return new
 
     def _read(self, where: str, read: Callable[[], T]) -> T | None:
-        """None for what this release cannot read. It is set aside, and hides nothing else."""
+        """None for a value that this release cannot read. The value is set aside; the others are still read."""
         try:
             return read()
         except BackendCorrupt as error:
@@ -136,7 +136,7 @@ class File:
         read = (self._read(where, partial(decode, text)) for text in texts)
         return tuple(one for one in read if one is not None)
 
-    # -- what several verbs do ----------------------------------------------------------------------------------------
+    # -- steps that several verbs share -------------------------------------------------------------------------------
 
     def _do(self, statement: str, *values: object) -> list[sqlite3.Row]:
         return self._connected().execute(statement, values).fetchall()
@@ -149,18 +149,18 @@ class File:
         return row["value"] if row else 0
 
     def _next(self, name: str) -> int:
-        """Strictly greater than before, and than anything that a file which was lost may have given out."""
+        """A number that is greater than all before it, also than the numbers of a file that was lost."""
         greater = "INSERT INTO numbers VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = max(value + 1, ?2)"
         self._do(greater, name, self._steady)
         return self._number(name)
 
     @property
     def _steady(self) -> int:
-        """By this time lengths are measured: it goes on where the clock is set back."""
+        """The time by which lengths are measured. It does not go back when the clock is set back."""
         return self._now + self._ahead
 
     def _set_back(self) -> int:
-        """How far the clock was set back until now."""
+        """By how much the clock was set back until now."""
         latest, known = self._number("latest"), self._number("set_back")
         ahead = max(known, latest - self._now)
         if self._now + ahead > latest or ahead > known:
@@ -169,7 +169,7 @@ class File:
         return ahead
 
     def _changed(self, key: TaskKey) -> int:
-        """The catalogue has a new version: this task has changed."""
+        """Give the catalogue a new version, because this task has changed."""
         version = self._next("version")
         self._do("INSERT INTO changes (version, grp, name) VALUES (?, ?, ?)", version, key.group, key.name)
         self._do("DELETE FROM changes WHERE id <= (SELECT max(id) FROM changes) - ?", CHANGES_REMEMBERED)
@@ -187,7 +187,7 @@ class File:
     def _asked(
         self, keys: Collection[TaskKey], statement: str = "SELECT * FROM existing", *values: object
     ) -> frozenset[TaskKey]:
-        """Run a statement about the tasks that are `asked` for; the answer names those that it returns."""
+        """Run a statement about the tasks in the table `asked`. The answer names the tasks of the returned rows."""
         self._do("DELETE FROM asked")
         for key in keys:
             self._do("INSERT INTO asked VALUES (?, ?)", key.group, key.name)
@@ -223,7 +223,8 @@ class File:
         self._do(new, run.id.value, task, codec.encode_run(run), slot, low, state, self._next("token"))
 
     def _move(self, run: str, due_at: int | None, *, attempts: int = 0, failures: int = 0, losses: int = 0) -> None:
-        """To the end of the queue, or to those that wait. A place in line is a token, too, of which no claim knows."""
+        """Put a run at the end of the queue, or let it wait. Its place in the queue is a new token, so an old claim on
+        the run is over."""
         change = (
             "UPDATE runs SET state = ?, due_at = ?, retrying = ?, token = ?, attempt = attempt + ?,"
             " failures = failures + ?, losses = losses + ?, worker = NULL, beat = NULL WHERE id = ?"
@@ -233,13 +234,13 @@ class File:
         self._do(change, state, due_at, retrying, token, attempts, failures, losses, run)
 
     def _promote(self) -> None:
-        """What has waited long enough is queued before any verb looks."""
+        """Queue the runs whose wait is over, before any verb reads."""
         due = "SELECT id FROM runs WHERE state = 'waiting' AND due_at <= ? ORDER BY due_at, token"
         for row in self._do(due, self._steady):
             self._move(row["id"], None)
 
     def _end(self, row: sqlite3.Row) -> None:
-        """A run has ended: the first held run of its task goes, unless another one lives."""
+        """End a run. The first held run of its task is queued, unless another run of the task lives."""
         self._do("DELETE FROM runs WHERE id = ?", row["id"])
         following = "SELECT id FROM runs WHERE task = ?1 AND state = 'held' ORDER BY token LIMIT 1"
         if not self._do("SELECT 1 FROM runs WHERE task = ? AND state <> 'held' LIMIT 1", row["task"]):
@@ -247,18 +248,18 @@ class File:
                 self._move(held["id"], None)
 
     def _of(self, claim: Claim) -> sqlite3.Row | None:
-        """The run that this claim still holds."""
+        """The run of this claim, None if the claim is over."""
         mine = "SELECT * FROM runs WHERE id = ? AND state = 'running' AND token = ? AND worker = ?"
         return self._first(mine, claim.run.id.value, claim.token, claim.worker.value)
 
 
-async def patiently(timeout: timedelta, look: Callable[[], T]) -> T:
-    """Look until there is something, at most for the timeout. It is this process that waits: by the loop's time."""
+async def until(timeout: timedelta, look: Callable[[], T]) -> T:
+    """Look until the answer is not empty, at most for the timeout, which is measured by the clock of the event loop."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout.total_seconds()
-    # ASYNC110 would have an event, which another process cannot set.
+    # ASYNC110 asks for an event, but another process cannot set one.
     while not (found := look()) and (left := deadline - loop.time()) > 0:  # noqa: ASYNC110
-        await asyncio.sleep(min(LOOK, left))
+        await asyncio.sleep(min(POLL, left))
     return found
 
 
@@ -267,7 +268,7 @@ def key_of(row: sqlite3.Row) -> TaskKey:
 
 
 def stored_of(row: sqlite3.Row) -> VersionedDefinition | None:
-    """None: a newer version of the library wrote what this one cannot read. It must not hide the other definitions."""
+    """None for a definition that this release cannot read. The others are still read."""
     try:
         return VersionedDefinition(definition=codec.decode_task(row["definition"]), version=row["version"])
     except BackendCorrupt:
@@ -320,7 +321,8 @@ def live_of(row: sqlite3.Row, ahead: int) -> LiveRun:
 
 
 def line_of(row: sqlite3.Row, status: AttemptStatus, *, started_at: int, now: int) -> AttemptRecord:
-    """A line that the store writes itself, because no worker can. Nothing here is read from the body of the run."""
+    """A line of history that the store writes itself, because no worker can. It needs nothing from the body of the run,
+    which may be unreadable."""
     return AttemptRecord(
         run=RunId(row["id"]),
         slot=slot_of(row),

@@ -1,4 +1,4 @@
-"""Both kinds of functions. A synchronous one runs in a thread, so that it may block.
+"""Both kinds of functions. A synchronous function runs in a thread, so it may block.
 
 uvicorn --app-dir docs/examples sync_and_async:app
 """
@@ -13,7 +13,7 @@ from fastapi_task_manager import OperationalConfig, TaskGroup, TaskManager
 from task_manager_memory import MemoryStore
 
 app = FastAPI()
-# At most two runs at a time; those of high_priority tasks are claimed first.
+# At most two runs at a time. Workers claim the runs of high_priority tasks first.
 manager = TaskManager(app, OperationalConfig(concurrent_tasks=2), backend=MemoryStore().open)
 group = TaskGroup("Upkeep", allow_parallel=False)
 manager.add_task_group(group)
@@ -23,7 +23,7 @@ threads: dict[str, str] = {}
 
 @group.add_task("* * * * * *", high_priority=True)
 async def in_the_loop() -> None:
-    """Must not block: the application shares this thread."""
+    """Must not block, because the application runs in the same thread."""
     await asyncio.sleep(0.05)
     threads["async"] = threading.current_thread().name
 

@@ -1,4 +1,4 @@
-"""How the author of a store judges it: by every law, and beside another store."""
+"""The author of a store tests it: with every law, and against another store as its model."""
 
 from __future__ import annotations
 

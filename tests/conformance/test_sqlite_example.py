@@ -128,7 +128,7 @@ async def test_a_store_that_is_away_is_unavailable_and_comes_back(tmp_path: Path
 
 
 async def test_a_verb_that_cannot_get_the_file_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sqlite_file.PATIENCE", 0.01)
+    monkeypatch.setattr("sqlite_file.LOCK_TIMEOUT", 0.01)
     async with open_file(tmp_path / "tasks", clock=ManualClock(), retention=Retention()) as backend:
         await backend.catalogue.put([definition(task())])
         with closing(sqlite3.connect(tmp_path / "tasks", isolation_level=None)) as other:
