@@ -40,7 +40,7 @@ def test_the_suite_judges_a_store_by_its_name(site: Path, tmp_path: Path) -> Non
     assert judged.returncode == 0, judged.stdout + judged.stderr
     assert "laws of TestBackend" in judged.stdout
     assert "test_the_store_answers_like_the_model PASSED" in judged.stdout
-    assert "✓ 10. Each claim brings a fencing token of its own" in judged.stdout
+    assert "✓ 10. Each claim has a fencing token of its own" in judged.stdout
 
 
 def test_the_store_is_found_where_the_command_is_given(site: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_the_laws_are_found() -> None:
         numbers = [law.number for law in laws_of(port)]
         assert numbers == list(range(1, len(numbers) + 1))
         assert len(numbers) > 1
-    assert laws_of("dispatch")[8].sentence == "A pause has no end of its own."
+    assert laws_of("dispatch")[8].sentence == "A pause does not end by itself."
     assert laws_of("dispatch")[9].sentence.endswith("resuming an active task does nothing.")
 
 

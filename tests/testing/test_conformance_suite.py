@@ -46,7 +46,7 @@ def test_the_summary_names_the_laws_that_hold_the_broken_and_those_not_judged(tm
     lines = [line.strip() for line in ran.stdout.splitlines()]
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert "laws of TestBackend" in ran.stdout
-    at = lines.index("✗ 1. While a lease lives, nobody else is granted a term.")
+    at = lines.index("✗ 1. While a lease lives, no other node is granted a term.")
     assert "test_one_term_at_a_time" in lines[at + 1]
     assert "– 2. Tokens strictly increase, also after a lease ended, was resigned, or the store was wiped." in lines, (
         "a law that was skipped is not one that holds"

@@ -1,7 +1,7 @@
 """When a failed run is tried again.
 
-delay(k) = min(initial × multiplier^(k-1), maximum) after the k-th failure, shortened by at most `jitter` of it. The
-jitter is a pure function of (run, k), so that every process and every replay computes the same instant.
+delay(k) = min(initial × multiplier^(k-1), maximum) after the k-th failure. `jitter` shortens the delay by at most this
+share of it. The jitter is a pure function of (run, k): every process and every replay computes the same instant.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """A retry policy, asked about one run."""
+    """Decides by a retry policy whether and when a failed run is tried again."""
 
     policy: RetryPolicy
 
@@ -54,6 +54,6 @@ class Backoff:
 
 
 def _fraction(run: RunId, failures: int) -> float:
-    """A number in [0, 1) that depends on nothing but its arguments."""
+    """A number in [0, 1) that depends only on its arguments."""
     digest = hashlib.blake2b(f"{run.value}#{failures}".encode(), digest_size=7).digest()
     return int.from_bytes(digest, "big") / 2**56

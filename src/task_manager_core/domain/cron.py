@@ -1,8 +1,8 @@
-"""Cron expressions: what a text means, and when it matches a wall clock. The only door to croniter.
+"""Cron expressions: what a text means, and which wall-clock times it matches. The only module that imports croniter.
 
-croniter computes matches in naive wall-clock time and nothing else: its own treatment of daylight saving is never
-asked (it runs a fixed time twice in a fold, and loses slots in a half-hour fold). Time zones are the business of
-`recurrence`. A text that croniter reads wrongly, or reads differently each time, is refused here.
+croniter only computes matches in naive wall-clock time. `recurrence` handles time zones, because croniter runs a fixed
+time twice in a fold and loses slots in a half-hour fold (pallets-eco/croniter#56). This module refuses a text that
+croniter reads wrongly, or reads differently in each process.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ LONGEST_EXPRESSION = 256
 _FIELD = "cron_expression"
 _SECOND = timedelta(seconds=1)
 _ORIGIN = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)
-"""Where validation looks from. Any rule that fires at all fires within croniter's horizon of 50 years from here."""
+"""The start of the search that validates an expression. Every expression that ever matches does so within 50 years of
+it, the limit of croniter's search (`max_years_between_matches`)."""
 
 _CRONITER_RAISES = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, AssertionError)
-"""CroniterError is a ValueError; the others leak from croniter for odd input."""
+"""CroniterError is a ValueError. croniter raises the others for some invalid input."""
 
 _ALIASES = {
     "@hourly": "0 * * * *",
@@ -35,7 +36,7 @@ _ALIASES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-"""Expanded here and not by croniter, which reads them as hashed as soon as a seed is given."""
+"""Expanded here, because croniter with a seed reads them as hashed (its README, "Keyword expressions")."""
 
 _DAYS = {name: number for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -51,15 +52,15 @@ _NTH_WEEKDAY = re.compile(r".*#.*|l\d+", re.ASCII)
 class CronExpression:
     """A valid expression: 5 fields, 6 with seconds first, or an alias. Equal texts with equal seeds are equal.
 
-    `text` is what the user wrote, with single spaces. `hash_seed` decides what `H` means (the text of the task key, so
-    that tasks spread out and every process agrees); it is dropped when there is no `H`.
+    `text` is the text of the user, with single spaces. `hash_seed` decides the value of `H`. It is the text of the task
+    key, so that tasks get different values and all processes get the same. Without an `H` the seed is dropped.
     """
 
     text: str
     hash_seed: str | None = None
     field_name: InitVar[str] = _FIELD
     is_fixed_time: bool = field(init=False, repr=False, compare=False)
-    """Debian cron's distinction: neither the minute nor the hour begins with `*`."""
+    """True if neither the minute nor the hour begins with `*`: the distinction of Debian's cron."""
     _source: str = field(init=False, repr=False, compare=False)
     _idle: list[croniter[datetime]] = field(init=False, repr=False, compare=False)
 
@@ -105,18 +106,24 @@ class CronExpression:
             self._idle.append(calculator)
 
     def _calculator(self) -> croniter[datetime]:
-        """A start is always given, or croniter would look at the clock; so is a seed only if there is an `H`."""
+        """A new croniter.
+
+        It gets a start, because it would read the clock otherwise, and a seed only if there is an `H`.
+        """
         return croniter(
             self._source, _ORIGIN, ret_type=datetime, hash_id=self.hash_seed, second_at_beginning=True, day_or=True
         )
 
     def _validated(self, field_name: str, parts: list[str]) -> croniter[datetime]:
-        """Construct and ask once: `is_valid` accepts expressions that never fire."""
+        """A croniter that found a match. `croniter.is_valid` accepts expressions that never match.
+
+        See pallets-eco/croniter#141. The `strict` check that closed it compares days with months only.
+        """
         try:
             calculator = self._calculator()
             if not _is_star(parts[-3]) and not _is_star(parts[-1]) and ["*"] in calculator.expanded[2:5:2]:
-                # Either day field may match, and one of them always does. croniter forgets the "either" here
-                # ("0 0 1-31 * */2" would run every second weekday).
+                # A day matches if one of the two day fields matches, and here one field matches every day. croniter
+                # requires both fields then: "0 0 1-31 * */2" would run every second weekday.
                 object.__setattr__(self, "_source", " ".join([*parts[:-3], "*", parts[-2], "*"]))
                 calculator = self._calculator()
             calculator.get_next(datetime, start_time=_ORIGIN)
@@ -133,7 +140,7 @@ def _shared(text: str, hash_seed: str | None, field_name: str) -> CronExpression
 
 
 def _normalised(field_name: str, text: object) -> str:
-    """Length first: croniter spends seconds on a long text."""
+    """The text with single spaces. The length is checked first: croniter needs seconds for a long text."""
     if not isinstance(text, str):
         raise InvalidCron(field_name, text, "must be text")
     if len(text) > LONGEST_EXPRESSION:
@@ -158,7 +165,7 @@ def _parts(field_name: str, text: str) -> list[str]:
 
 
 def _is_hashed(text: str) -> bool:
-    """No name of a month or a day begins with an h."""
+    """Does a field use `H`? No name of a month or a day begins with an h."""
     return any(part.startswith("h") for part in text.lower().split())
 
 
@@ -170,12 +177,16 @@ def _check_seed(field_name: str, text: str, seed: object, *, hashed: bool) -> No
 
 
 def _is_star(day_field: str) -> bool:
-    """Does this day field leave the choice of days to the other one?"""
+    """Does this day field allow every day, so that the other day field decides?"""
     return any(item in ("*", "?") for item in day_field.split(","))
 
 
 def _refuse_what_croniter_gets_wrong(field_name: str, text: str, parts: list[str]) -> None:
-    """Seen with croniter 7.0: it raises, drops days or means something else, without a word."""
+    """Refuse texts that croniter 7.0 accepts and then reads wrongly: it raises later, drops days or adds days.
+
+    A range of equal ends means the whole cycle (pallets-eco/croniter#257), and a step in a range that wraps round is
+    miscounted (pallets-eco/croniter#268). The other cases have no issue there; tests/domain/test_cron.py shows each.
+    """
     if any(_RANDOM.fullmatch(item) for part in parts for item in part.split(",")):
         raise InvalidCron(field_name, text, "R differs in every process; use H")
     for position, part in enumerate(reversed(parts)):
@@ -190,7 +201,7 @@ def _refuse_what_croniter_gets_wrong(field_name: str, text: str, parts: list[str
 
 
 def _range_trouble(item: str, *, weekday: bool) -> str | None:
-    """Why this range would not mean what it says."""
+    """Why croniter would read this range as something else; None if it reads it correctly."""
     match = _RANGE.fullmatch(item)
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""Lengths of time as people write them: a timedelta or a number of seconds."""
+"""Lengths of time as users write them: a timedelta or a number of seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Length = float | timedelta
 
 
 def duration(field: str, value: object, must: str = "must be a timedelta or a number of seconds") -> timedelta:
-    """The length. Errors: DefinitionError for anything else, and for one below zero."""
+    """The length as a timedelta. Errors: DefinitionError for another type and for a negative length."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             value = timedelta(seconds=value)

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree.
+"""All errors of the task manager, as one tree.
 
     TaskManagerError
     ├── DefinitionError        the programmer's mistake: names the field, the value and the reason
@@ -17,13 +17,13 @@
     │   ├── TaskIsStatic
     │   ├── RequestReused
     │   └── VersionConflict
-    └── BackendError           the world failed
-        ├── BackendUnavailable     nobody knows whether the operation took effect: ask again
-        ├── BackendMisconfigured   the store answers, and will never do what we need
-        └── BackendCorrupt         the store holds what no version of this library wrote
+    └── BackendError           the store failed, or the way to it
+        ├── BackendUnavailable     no answer: the operation may have taken effect; repeat it
+        ├── BackendMisconfigured   the store answers, but cannot be used as it is set up
+        └── BackendCorrupt         a stored value cannot be read: damaged, or of a newer version
 
-Losing a race is an answer of a port, never an error. Data stands in attributes; the class builds the message; nothing
-may decide by the text of a message.
+Losing a race is an answer of a port and no error. The data of an error are attributes, and its class builds the
+message. No code may depend on the text of a message.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TASKS_NAMED = 5
 
 
 def _echo(value: object) -> str:
-    """Show a value in a message without letting a megabyte of input through.
+    """Show a value in a message, and at most the beginning of a long one.
 
     Python refuses to show an integer of more than 4300 digits, and a structure that is nested too deep.
     """
@@ -47,11 +47,11 @@ def _echo(value: object) -> str:
 
 
 class TaskManagerError(RuntimeError):
-    """The root of the tree. A RuntimeError, which is what users of the earlier package catch."""
+    """The root of the tree. It is a RuntimeError, because code for the earlier package catches that."""
 
 
 class DefinitionError(TaskManagerError):
-    """A definition breaks a rule. `field` is the name the programmer wrote."""
+    """A definition breaks a rule. `field` is the name of the argument or option."""
 
     def __init__(self, field: str, value: object, reason: str) -> None:
         self.field = field
@@ -69,15 +69,15 @@ class InvalidTimezone(DefinitionError):
 
 
 class InvalidPolicy(DefinitionError):
-    """A number or a combination of numbers that no policy allows."""
+    """A value, or a combination of values, that no policy allows."""
 
 
 class InvalidArguments(DefinitionError):
-    """kwargs that are not JSON, or that the function does not accept."""
+    """Keyword arguments that are not JSON, or that the function does not accept."""
 
 
 class DuplicateTask(DefinitionError):
-    """A task name taken twice in one group."""
+    """A second task of the same name in one group."""
 
     def __init__(self, group: str, name: str) -> None:
         self.group = group
@@ -85,14 +85,14 @@ class DuplicateTask(DefinitionError):
 
 
 class DuplicateGroup(DefinitionError):
-    """A group name taken twice in one manager."""
+    """A second group of the same name in one manager."""
 
     def __init__(self, name: str) -> None:
         super().__init__("name", name, "a task group of this name already exists")
 
 
 class DuplicateFunction(DefinitionError):
-    """A function name taken twice in one group."""
+    """A second function of the same name in one group."""
 
     def __init__(self, group: str, name: str) -> None:
         self.group = group
@@ -100,7 +100,7 @@ class DuplicateFunction(DefinitionError):
 
 
 class UnknownFunction(DefinitionError):
-    """A dynamic task that names a function which its group does not register."""
+    """A dynamic task names a function that its group does not register."""
 
     def __init__(self, group: str, name: str) -> None:
         self.group = group
@@ -108,11 +108,11 @@ class UnknownFunction(DefinitionError):
 
 
 class RefusedError(TaskManagerError):
-    """The request is well-formed and cannot be granted in the present state."""
+    """A valid request that cannot be granted in the present state."""
 
 
 class TaskNotFound(RefusedError):
-    """No task of this key."""
+    """The task does not exist."""
 
     def __init__(self, group: str, name: str) -> None:
         self.group = group
@@ -121,7 +121,7 @@ class TaskNotFound(RefusedError):
 
 
 class GroupNotFound(RefusedError):
-    """No group of this name."""
+    """The group does not exist."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -129,7 +129,7 @@ class GroupNotFound(RefusedError):
 
 
 class NothingMatches(RefusedError):
-    """No task, or no live run, that all filters of a request match."""
+    """No task, or no live run, matches all filters of a request."""
 
     def __init__(self, what: str, filters: dict[str, str | None]) -> None:
         self.what = what
@@ -139,7 +139,7 @@ class NothingMatches(RefusedError):
 
 
 class TaskIsStatic(RefusedError):
-    """A task that code declares can only be changed or removed in the code; `attempt` says which of them was tried."""
+    """The task is declared by code and can only be changed or removed there. `attempt` names what was tried."""
 
     def __init__(self, group: str, name: str, attempt: Literal["changed", "removed"]) -> None:
         self.group = group
@@ -148,7 +148,7 @@ class TaskIsStatic(RefusedError):
 
 
 class RequestReused(RefusedError):
-    """The id of an earlier request, which asked for something else of these tasks. Nothing was done."""
+    """An earlier request with this id asked for something else of these tasks. Nothing was done."""
 
     def __init__(self, request: str, tasks: tuple[str, ...]) -> None:
         self.request = request
@@ -158,7 +158,7 @@ class RequestReused(RefusedError):
 
 
 class VersionConflict(RefusedError):
-    """Somebody else changed the definition first."""
+    """Another writer changed the definition first."""
 
     def __init__(self, group: str, name: str, expected: int, found: int) -> None:
         self.group = group
@@ -173,7 +173,7 @@ class BackendError(TaskManagerError):
 
 
 class BackendUnavailable(BackendError):
-    """No answer. The operation may or may not have happened; repeating it with the same arguments is safe."""
+    """The store did not answer. The operation may have taken effect; repeating it with the same arguments is safe."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -181,7 +181,7 @@ class BackendUnavailable(BackendError):
 
 
 class BackendMisconfigured(BackendError):
-    """The store answers and is set up in a way that would lose work."""
+    """The store answers, but it cannot be used as it is set up."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

@@ -1,4 +1,7 @@
-"""What happened, in the past tense. Logging, statistics, metrics and the simulation's trace are observers of these."""
+"""Events: what happened on a node.
+
+Observers receive them: logging, statistics, metrics, the trace of the simulation.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,19 @@ from task_manager_core.domain.run import Claim, Settlement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermWon:
+    """This node was granted a term: it leads."""
+
     node: NodeId
     term: Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermEnded:
-    """`turn` says how: LOST to another, EXPIRED in our hands, RESIGNED."""
+    """This node does not lead any more.
+
+    `transition` says why. LOST: the store says that the term is over. EXPIRED: this node stopped trusting its term.
+    RESIGNED: this node gave the term up.
+    """
 
     node: NodeId
     term: Term
@@ -30,7 +39,7 @@ class TermEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotsDecided:
-    """The store accepted a decision."""
+    """The store kept a decision of this node."""
 
     node: NodeId
     decision: SlotDecision
@@ -38,7 +47,7 @@ class SlotsDecided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapFound:
-    """Slots were decided later than their task's grace: nobody was scheduling since about `since`."""
+    """Slots were decided later than the grace of their tasks allows: no leader scheduled since about `since`."""
 
     node: NodeId
     since: datetime
@@ -59,13 +68,18 @@ class WriteFenced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
+    """A worker started an attempt."""
+
     node: NodeId
     claim: Claim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettled:
-    """The store recorded the outcome of an attempt. `error` is what the task raised, for the log's traceback."""
+    """The store recorded the outcome of an attempt.
+
+    `error` is the exception of the function, for the traceback in the log.
+    """
 
     node: NodeId
     settlement: Settlement
@@ -74,7 +88,7 @@ class RunSettled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimLost:
-    """The worker's claim ended before it could settle; whatever it did, its outcome does not count."""
+    """The claim of a worker ended before the worker settled it. The outcome of the attempt does not count."""
 
     node: NodeId
     claim: Claim
@@ -82,7 +96,7 @@ class ClaimLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReleased:
-    """The worker gave a run back: it does not know the function, or it is shutting down."""
+    """A worker released a run: it does not know the function, or it shuts down."""
 
     node: NodeId
     claim: Claim
@@ -91,7 +105,7 @@ class RunReleased:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimReaped:
-    """The leader took a run from a claim that had ended, and put it back unless somebody wants it cancelled."""
+    """The leader reaped an expired claim. Its run is queued again, unless its cancellation was requested."""
 
     node: NodeId
     claim: Claim
@@ -99,13 +113,15 @@ class ClaimReaped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingMade:
+    """The reconciler found a state that needs a correction or a report."""
+
     node: NodeId
     finding: Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueChanged:
-    """This node learnt of new, changed or removed definitions, or of some that it cannot read."""
+    """This node read new, changed or removed definitions, or found definitions that it cannot read."""
 
     node: NodeId
     changed: tuple[TaskKey, ...]
@@ -115,7 +131,7 @@ class CatalogueChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueSetAside:
-    """The store holds something that this node cannot read. It is passed over, and hides nothing else."""
+    """The store holds a value that this node cannot read. The node works on without that value."""
 
     node: NodeId
     error: BackendCorrupt
@@ -123,8 +139,10 @@ class ValueSetAside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSetBack:
-    """The store has lost everything (`wiped`), or has fallen back to an older state. The node writes again what it
-    knows: the definitions that are gone, and pauses."""
+    """The store lost its content (`wiped`), or returned to an older state.
+
+    The node writes again what it knows: the missing definitions, and the pauses.
+    """
 
     node: NodeId
     wiped: bool
@@ -134,7 +152,7 @@ class StoreSetBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinitionKept:
-    """Code added a dynamic task of which the store holds another definition: that one stays."""
+    """Code added a dynamic task, but the store holds another definition of it. The stored definition stays."""
 
     node: NodeId
     key: TaskKey
@@ -142,7 +160,7 @@ class DefinitionKept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickFailed:
-    """A pass of a service failed. `repeats` counts the failures of this service in a row."""
+    """A tick of a service failed. `repeats` counts the failures of this service in a row."""
 
     node: NodeId
     service: str

@@ -1,8 +1,8 @@
 """Why a task runs next when it does, or does not run.
 
-The last word is `planning.advance`, asked about the next slot with the state that is seen now: what explains a schedule
-is what schedules it. Before it come the conditions that no decision can change: a disabled task, a missing leader, a
-function that nobody can call.
+The last reason comes from `planning.decide_slots`, which is called for the next slot with the present state: the
+function that schedules also explains. Before it come the conditions that no decision can change: a disabled task, a
+missing leader, a function that no living process can call.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from task_manager_core.domain.task import TaskDefinition
 
 
 class ReasonCode(Enum):
-    """What a reason is about. A closed set, in the order in which reasons are listed; live runs come in their own."""
+    """The kinds of reasons, in the order in which they are listed.
+
+    The reasons about live runs keep the order of the runs.
+    """
 
     ENDED = "schedule_ended"
     RETIRED = "not_declared"
@@ -44,7 +47,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """`next_slot` is the planned instant, `due_at` the same with its jitter; both None when there is none to come."""
+    """`next_slot` is the planned instant and `due_at` the same with its jitter.
+
+    Both are None if the schedule has ended.
+    """
 
     next_slot: datetime | None
     due_at: datetime | None
@@ -52,7 +58,7 @@ class Explanation:
 
 
 def explain(task: TaskDefinition, view: TaskView, snapshot: Snapshot) -> Explanation:
-    """The ordered reasons, from the state that a snapshot shows."""
+    """Give the reasons in their order, from the state in a snapshot."""
     return Explanation(
         next_slot=None if view.next_slot is None else view.next_slot.slot,
         due_at=None if view.next_slot is None else view.next_slot.due_at,
@@ -89,7 +95,7 @@ def _of_run(task: TaskDefinition, run: LiveRun, snapshot: Snapshot) -> Reason:
             )
         case RunState.WAITING:
             until = "" if run.due_at is None else f" until {_show(run.due_at)}"
-            return Reason(code=ReasonCode.RELEASED, text=f"{name} was handed back by a worker and waits{until}")
+            return Reason(code=ReasonCode.RELEASED, text=f"{name} was released by a worker and waits{until}")
         case RunState.HELD:
             return Reason(
                 code=ReasonCode.HELD,
@@ -101,7 +107,7 @@ def _of_run(task: TaskDefinition, run: LiveRun, snapshot: Snapshot) -> Reason:
 
 
 def _expiry(task: TaskDefinition, run: LiveRun, now: datetime) -> str:
-    """As the task is defined now: a snapshot shows no run as it was dispatched."""
+    """When the run expires by the present definition. A snapshot does not hold the run as it was dispatched."""
     start_by = None if run.slot is None or run.attempt > 1 else task.run_of_slot(run.slot, 0).start_by
     if start_by is None:
         return ""
@@ -111,7 +117,7 @@ def _expiry(task: TaskDefinition, run: LiveRun, now: datetime) -> str:
 
 
 def _of_decision(task: TaskDefinition, view: TaskView, snapshot: Snapshot) -> Reason:
-    """What the scheduler would decide about the next slot if what lives now still lived when it is due."""
+    """The decision about the next slot, if the runs that live now still live when the slot is due."""
     assert view.next_slot is not None
     decision = decide_slots(task, due_of(view), max(snapshot.now, view.next_slot.due_at))
     slot = _show(view.next_slot.slot)
@@ -139,8 +145,10 @@ def _skip_reason(decision: SlotDecision, slot: datetime) -> SkipReason:
 
 
 def due_of(view: TaskView) -> DueTask:
-    """What an agenda would say of a task that looks like this when its next slot is due. A retry that goes before waits
-    no longer."""
+    """The task as the agenda will show it when its next slot is due.
+
+    A retry that starts before then does not wait any more and is not counted.
+    """
     assert view.next_slot is not None
     due_at = view.next_slot.due_at
     held = sum(run.state is RunState.HELD for run in view.live)

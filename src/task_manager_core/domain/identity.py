@@ -1,10 +1,10 @@
-"""Who is who: value objects for every identity, each with one text form.
+"""Identities: a value object for each kind, with one text form.
 
-Names are the user's: any text that shows what it is, so no adapter may join them with a separator that a name can
-contain. Adapters encode the parts; they never split a joined text.
+Users choose the names. A name may contain any separator, so an adapter encodes the parts of an identity and never
+splits a joined text.
 
-Two rules. What is defined now has a name that shows all of itself (`check_name`). An identity that stands in a store
-may bear a name that an older version let pass: it stays readable, and can be looked for, changed and removed.
+There are two rules. A new definition has names whose characters are all visible (`check_name`). A stored identity may
+have a name that an older version accepted (`check_identity`): it stays readable, and can be found, changed and removed.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ _IN_NO_IDENTITY = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Control characters, lone surrogates, and the two line breaks that are neither."""
 
 _IN_NO_NAME = _IN_NO_IDENTITY | {"Cf"}
-"""Format characters too: of no width, joining, or turning the direction of what follows."""
+"""Format characters too: they have no width, join characters, or change the direction of the text after them."""
 
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Letters, marks and a symbol that show nothing: fillers, and the empty pattern of Braille."""
+"""Letters, marks and a symbol that are invisible: fillers, and the empty pattern of Braille."""
 
 
 def check_name(field: str, value: object) -> str:
-    """Return the name, or raise DefinitionError: text of 1 to 200 characters, without spaces at its ends, and each
-    character shows."""
+    """Return the name of a new definition, or raise DefinitionError.
+
+    A name has 1 to 200 characters and no spaces at its ends. Each character is visible.
+    """
     name = check_identity(field, value)
     if name != name.strip():
         raise DefinitionError(field, value, "a name has no spaces at its ends")
@@ -41,14 +43,14 @@ def check_name(field: str, value: object) -> str:
 
 
 def check_identity(field: str, value: object) -> str:
-    """The same for what may stand in a store: text of 1 to 200 characters, none of them a control character."""
+    """The same for a stored name: text of 1 to 200 characters, none of them a control character."""
     if not isinstance(value, str):
         raise DefinitionError(field, value, "a name is text")
     if not value or len(value) > LONGEST_NAME:
         raise DefinitionError(field, value, f"a name has 1 to {LONGEST_NAME} characters")
     if not value.isprintable() and any(category(character) in _IN_NO_IDENTITY for character in value):
         raise DefinitionError(field, value, "a name has no control characters and is valid unicode")
-    return str.__str__(value)  # also of an enumeration's member, which would show itself otherwise
+    return str.__str__(value)  # str() of a member of a str enumeration gives its qualified name
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,7 +78,7 @@ class FunctionKey:
 
 @dataclass(frozen=True, slots=True, order=True)
 class NodeId:
-    """One process from its start to its end. Fresh at every start, so two lives never compare equal."""
+    """One process from its start to its end. Every start gets a new id, so an id never names two processes."""
 
     value: str
 
@@ -105,7 +107,7 @@ class RunId:
 
 
 def fingerprint(asked: str | None) -> str:
-    """Tells apart what two requests ask for; empty if nothing was said. A guard against mistakes, not people."""
+    """A digest that tells two requests apart; empty without a text. It guards against mistakes, not against attacks."""
     return "" if asked is None else hashlib.blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 

@@ -1,17 +1,16 @@
-"""Who may dispatch: terms, the window of trust, and what an elector does next.
+"""Leadership: terms, how long a leader trusts its term, and the next step of an elector.
 
-Theory. A *term* is one holder's reign: (holder, token). The token strictly increases over the life of the system, the
-holder is fresh per process, so a term is compared by equality and never by age. The store grants a term for a *lease*
-and extends it while the same term asks in time; it never revives a lease that ended.
+Theory. A *term* is a pair (holder, token). The token strictly increases as long as the store exists, and every process
+has a new node id, so terms are compared by equality and never by age. The store grants a term for a *lease*. It extends
+the lease if the same term asks in time, and it never revives a lease that ended.
 
 The holder cannot see the store's clock. It therefore trusts its term only until a local monotonic deadline, counted
-from the instant *before* the request was sent: the store started its lease later than that, so the local deadline
-comes first unless clocks run at rates that differ by more than 10 %. A process that slept longer than its trust (a
-long collection, a suspended machine, a stopped process) finds the deadline behind it and forgets the term before it
-does anything else.
+from the instant *before* the request was sent. The store started the lease later than that, so the local deadline comes
+first unless the rates of the two clocks differ by more than 10 %. A process that slept past its deadline (a long
+garbage collection, a suspended machine, a stopped process) forgets the term before it does anything else.
 
-Safety never rests on this. Every write of a leader carries its term, and the store refuses a stale one in the same
-atomic step. Trust only saves useless work.
+Safety does not depend on this trust. Every write of a leader carries its term, and the store refuses a stale term in
+the same atomic step. The trust only saves useless work.
 
     FOLLOWER --won--> LEADER --lost | expired | resigned--> FOLLOWER
 
@@ -30,7 +29,7 @@ from task_manager_core.domain.policy import LeadershipPolicy
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One reign. Equality of both parts is the only comparison that means anything."""
+    """The right of one node to lead. Terms are only compared for equality of both parts."""
 
     holder: NodeId
     token: int
@@ -38,7 +37,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class HeldByOther:
-    """The answer to a bid while somebody else's lease lives."""
+    """The answer to a candidate while the lease of another node lives. `remaining` is the rest of that lease."""
 
     holder: NodeId
     remaining: timedelta
@@ -50,14 +49,14 @@ class Fenced:
 
 
 class LeadershipState(Enum):
-    """What a node is."""
+    """The role of a node."""
 
     FOLLOWER = "follower"
     LEADER = "leader"
 
 
 class LeadershipTransition(Enum):
-    """What changes a stage."""
+    """The causes of a change between the two states."""
 
     WON = "won"
     LOST = "lost"
@@ -83,7 +82,7 @@ class TrustedTerm:
 
     @classmethod
     def granted(cls, term: Term, *, asked_at: float, policy: LeadershipPolicy) -> TrustedTerm:
-        """The reign after a grant or renewal whose request was sent at `asked_at`."""
+        """The term after a grant or a renewal whose request was sent at `asked_at`."""
         return cls(
             term=term,
             trusted_until=asked_at + policy.trust.total_seconds(),
@@ -115,22 +114,22 @@ class StepDown:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Nothing to do before this long."""
+    """Do nothing for this many seconds."""
 
     seconds: float
 
 
-def decide(reign: TrustedTerm | None, now: float) -> Campaign | Renew | StepDown | Rest:
-    """The next step of an elector at the local monotonic instant `now`."""
-    if reign is None:
+def decide(current: TrustedTerm | None, now: float) -> Campaign | Renew | StepDown | Rest:
+    """The next step of an elector with this term, at the local monotonic instant `now`."""
+    if current is None:
         return Campaign()
-    if not reign.trusted(now):
-        return StepDown(reign.term)
-    if now >= reign.renew_at:
-        return Renew(reign.term)
-    return Rest(reign.renew_at - now)
+    if not current.trusted(now):
+        return StepDown(current.term)
+    if now >= current.renew_at:
+        return Renew(current.term)
+    return Rest(current.renew_at - now)
 
 
 def bid_delay(held: HeldByOther, policy: LeadershipPolicy) -> timedelta:
-    """How long a follower waits before its next bid: until the lease could be free, at most the retry interval."""
+    """How long a follower waits before it campaigns again: until the lease may end, at most the retry interval."""
     return min(max(held.remaining, timedelta(milliseconds=10)), policy.retry_interval)

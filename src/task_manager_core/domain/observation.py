@@ -1,4 +1,4 @@
-"""What the store shows to people and to the reconciler: one consistent reading."""
+"""The state of a store at one instant, for people and for the reconciler."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from task_manager_core.domain.task import TaskDefinition
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveRun:
-    """A run that has not ended. `worker` is set while it runs, `due_at` while it waits, `retrying` if for a backoff."""
+    """A run that has not ended.
+
+    `worker` is set while it runs, `due_at` while it waits, `retrying` if it waits for a retry.
+    """
 
     run: RunId
     slot: datetime | None
@@ -31,8 +34,11 @@ class LiveRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskView:
-    """A task's state at one instant. `decided`: the last slot that anything was decided about. `resumed_at`: when its
-    last pause ended. `retired`: no living process declares this static task any more."""
+    """The state of a task at one instant.
+
+    `decided` is the last slot with a decision. `resumed_at` is the instant at which the last pause ended. `retired`
+    means that no living process declares this static task any more.
+    """
 
     key: TaskKey
     version: int
@@ -50,14 +56,14 @@ class TaskView:
 
     @property
     def retry_at(self) -> datetime | None:
-        """When the next waiting retry starts, None outside a backoff."""
+        """The instant of the next waiting retry; None if no retry waits."""
         instants = [run.due_at for run in self.live if run.retrying and run.due_at is not None]
         return min(instants, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """What a living node says of itself: the static tasks it declares and the functions that dynamic tasks may name."""
+    """What a living node announces: the static tasks it declares and the functions that dynamic tasks may name."""
 
     node: NodeId
     service: str
@@ -73,9 +79,10 @@ class Presence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The state of the tasks that were asked for, who leads, and who lives, at the store's `now`.
+    """The state of the requested tasks, the leader's term and the living nodes, at the store's `now`.
 
-    `unreadable` names the living nodes whose presences this release cannot read: what they declare is unknown.
+    `queued` counts the queued runs of all tasks. `unreadable` names the living nodes whose presences this release
+    cannot read: their declarations are unknown.
     """
 
     now: datetime

@@ -1,8 +1,8 @@
-"""What happens to slots that have fallen due: each is dispatched, held, or skipped with a reason. Never nothing.
+"""The rules for due slots: each slot is dispatched, held, or skipped with a reason. No slot is lost.
 
-The scheduler reads what is due, asks `advance` and commits the answer; the store repeats the comparisons that another
-process could have overtaken (version, next slot, pause, live runs) in the same atomic step. The order of the rules is
-the order of the reasons that `explain` shows:
+The scheduler reads the due tasks, calls `decide_slots` and commits the decision. In the atomic step of the commit the
+store compares again everything that another process may have changed (version, next slot, pause, live runs). The rules
+apply in the order of the reasons that `explain` shows:
 
     paused → deadline → catch_up → backoff → overlap → dispatch
 """
@@ -22,11 +22,11 @@ from task_manager_core.domain.run import Run
 from task_manager_core.domain.task import TaskDefinition
 
 SLOTS_PER_DECISION = 1000
-"""A long outage of a frequent task is worked off in steps of this many slots, so that no step blocks a process."""
+"""After a long outage a frequent task is decided in steps of this many slots, so that no step blocks a process."""
 
 
 class SkipReason(Enum):
-    """Why a slot was not dispatched. A closed set."""
+    """Why a slot was not dispatched."""
 
     PAUSED = "paused"
     OVERLAP = "overlap"
@@ -57,11 +57,11 @@ class NextSlot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueTask:
-    """A task whose next slot is due (at `due_at`, as it was planned), with what the decision needs. Instants are the
-    store's.
+    """A task whose next slot is due, with all that the decision needs. Instants are in the store's time.
 
-    `live` counts runs that are queued, running or waiting; `held` those that wait for them; `retrying` the live ones
-    that wait for a backoff. Slots that fell due up to `resumed_at` did so in a pause that has ended.
+    `live` counts the runs that are queued, running or waiting, `held` the runs that wait for them, and `retrying` the
+    live runs that wait for a retry. The last pause ended at `resumed_at`: slots that fell due up to then fell into the
+    pause.
     """
 
     key: TaskKey
@@ -77,7 +77,7 @@ class DueTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agenda:
-    """What the store shows a scheduler: its time, the due tasks (earliest first), the next instant anything is due."""
+    """The store's time, the due tasks (earliest first), and the next instant at which a task is due."""
 
     now: datetime
     due: tuple[DueTask, ...]
@@ -88,8 +88,8 @@ class Agenda:
 class SlotDecision:
     """The decision about the due slots of one task.
 
-    Valid only while the task is at `version` with next slot `slot`, is not paused (if anything is dispatched), and its
-    live and held runs leave room for what `fire` and `hold` promise.
+    The store keeps it only while the task has this `version` and the next slot `slot`, is not paused (if a run is
+    dispatched or held), and has no live or held runs that exclude the runs of `dispatch` and `hold`.
     """
 
     key: TaskKey
@@ -102,14 +102,14 @@ class SlotDecision:
 
     @property
     def last(self) -> datetime | None:
-        """The last slot that this decision accounts for."""
+        """The last slot of this decision."""
         runs = self.dispatch if self.hold is None else (*self.dispatch, self.hold)
         slots = [run.slot for run in runs if run.slot is not None]
         return max((*slots, *(skip.last for skip in self.skipped)), default=None)
 
     @property
     def slots(self) -> int:
-        """How many slots this decision accounts for."""
+        """The number of slots of this decision."""
         return len(self.dispatch) + (self.hold is not None) + sum(skip.count for skip in self.skipped)
 
 
@@ -120,9 +120,9 @@ def next_slot_after(task: TaskDefinition, instant: datetime) -> NextSlot | None:
 
 
 def first_slot(task: TaskDefinition, now: datetime) -> NextSlot | None:
-    """The plan of a task that nobody has seen before: its first slot to come, or `now` if it runs on start.
+    """The first slot of a new task: the first slot after `now`, or `now` itself if the task runs on start.
 
-    A task that runs on start does so within the bounds of its schedule only.
+    A task runs on start only within the bounds of its schedule.
     """
     if task.run_on_start and task.schedule.holds(now):
         return NextSlot(slot=now, due_at=now)
@@ -132,8 +132,10 @@ def first_slot(task: TaskDefinition, now: datetime) -> NextSlot | None:
 def abandoned_slots(
     task: TaskDefinition, next_slot: NextSlot | None, now: datetime, reason: SkipReason
 ) -> tuple[Skipped | None, NextSlot | None]:
-    """The slots up to `now` that nobody will decide about, because their schedule or their store is gone: at most a
-    step of them, and the plan that follows."""
+    """The slots up to `now` that get no decision, because their schedule or their store is gone.
+
+    Returns at most SLOTS_PER_DECISION of them, and the next slot after them.
+    """
     slots: list[datetime] = []
     while next_slot is not None and next_slot.slot <= now and len(slots) < SLOTS_PER_DECISION:
         slots.append(next_slot.slot)
@@ -145,8 +147,11 @@ def abandoned_slots(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _DueSlot:
-    """`opens_at`: from when it could be dispatched. Slots go in their order, so one with little jitter that follows one
-    with much waits for that, and is not late before."""
+    """A due slot. `opens_at` is the first instant at which it can be dispatched.
+
+    Slots are dispatched in their order. A slot with little jitter may follow a slot with much jitter: it then waits for
+    the slot before it, and is not late before that one is due.
+    """
 
     slot: datetime
     due_at: datetime
@@ -154,8 +159,8 @@ class _DueSlot:
 
 
 @dataclass(slots=True)
-class _Sorting:
-    """The due slots of one task on their way through the rules."""
+class _Undecided:
+    """The due slots of one task while the rules are applied: those that are left, and those that are skipped."""
 
     left: list[_DueSlot]
     skipped: dict[datetime, SkipReason] = field(default_factory=dict[datetime, SkipReason])
@@ -168,56 +173,59 @@ class _Sorting:
 
 def decide_slots(task: TaskDefinition, due: DueTask, now: datetime) -> SlotDecision:
     """Decide about every slot of the task that is due at the store's `now`."""
-    slots, plan = _due_slots(task, due, now)
-    slots, plan, more = _step(task, slots, plan, now)
+    slots, next_slot = _due_slots(task, due, now)
+    slots, next_slot, more = _step(task, slots, next_slot, now)
 
-    sorting = _Sorting(slots)
+    undecided = _Undecided(slots)
     if due.paused:
-        sorting.skip(slots, SkipReason.PAUSED)
+        undecided.skip(slots, SkipReason.PAUSED)
     if due.resumed_at is not None:
         resumed_at = due.resumed_at
-        sorting.skip([one for one in slots if one.due_at <= resumed_at], SkipReason.PAUSED)
+        undecided.skip([one for one in slots if one.due_at <= resumed_at], SkipReason.PAUSED)
     if task.start_deadline is not None:
         oldest = now - task.start_deadline
-        sorting.skip([one for one in sorting.left if one.opens_at < oldest], SkipReason.DEADLINE)
-    sorting.skip(_not_caught_up(task.catch_up, sorting.left, now, more=more), SkipReason.CATCH_UP)
+        undecided.skip([one for one in undecided.left if one.opens_at < oldest], SkipReason.DEADLINE)
+    undecided.skip(_not_caught_up(task.catch_up, undecided.left, now, more=more), SkipReason.CATCH_UP)
     if due.retrying:
-        sorting.skip(sorting.left, SkipReason.BACKOFF)
-    fire, hold, overlapping = _room(task.overlap, sorting.left, due)
-    sorting.skip(overlapping, SkipReason.OVERLAP)
+        undecided.skip(undecided.left, SkipReason.BACKOFF)
+    dispatch, hold, overlapping = _apply_overlap(task.overlap, undecided.left, due)
+    undecided.skip(overlapping, SkipReason.OVERLAP)
 
     return SlotDecision(
         key=task.key,
         version=due.version,
         slot=due.slot,
-        dispatch=tuple(task.run_of_slot(one.slot, due.version, one.opens_at) for one in fire),
+        dispatch=tuple(task.run_of_slot(one.slot, due.version, one.opens_at) for one in dispatch),
         hold=None if hold is None else task.run_of_slot(hold.slot, due.version, hold.opens_at),
-        skipped=_ranges([one.slot for one in slots], sorting.skipped),
-        next_slot=plan,
+        skipped=_ranges([one.slot for one in slots], undecided.skipped),
+        next_slot=next_slot,
     )
 
 
 def _due_slots(task: TaskDefinition, due: DueTask, now: datetime) -> tuple[list[_DueSlot], NextSlot | None]:
-    """The due slots from the next one on, at most a step of them, and the plan that follows."""
+    """The due slots from the stored next slot on, at most SLOTS_PER_DECISION, and the next slot after them."""
     slots: list[_DueSlot] = []
     opens_at = due.due_at
-    plan: NextSlot | None = NextSlot(slot=due.slot, due_at=due.due_at)
-    while plan is not None and len(slots) < SLOTS_PER_DECISION and (not slots or plan.due_at <= now):
-        opens_at = max(opens_at, plan.due_at)
-        slots.append(_DueSlot(slot=plan.slot, due_at=plan.due_at, opens_at=opens_at))
-        plan = next_slot_after(task, plan.slot)
-    if plan is not None and plan.due_at < opens_at:
-        plan = NextSlot(slot=plan.slot, due_at=opens_at)
-    return slots, plan
+    found: NextSlot | None = NextSlot(slot=due.slot, due_at=due.due_at)
+    while found is not None and len(slots) < SLOTS_PER_DECISION and (not slots or found.due_at <= now):
+        opens_at = max(opens_at, found.due_at)
+        slots.append(_DueSlot(slot=found.slot, due_at=found.due_at, opens_at=opens_at))
+        found = next_slot_after(task, found.slot)
+    if found is not None and found.due_at < opens_at:
+        found = NextSlot(slot=found.slot, due_at=opens_at)
+    return slots, found
 
 
 def _step(
-    task: TaskDefinition, slots: list[_DueSlot], plan: NextSlot | None, now: datetime
+    task: TaskDefinition, slots: list[_DueSlot], next_slot: NextSlot | None, now: datetime
 ) -> tuple[list[_DueSlot], NextSlot | None, bool]:
-    """Of a full step of missed slots leave the newest for the next step, which alone knows whether they are the newest
-    of all; the last answer is whether some were left."""
-    if len(slots) < SLOTS_PER_DECISION or plan is None or not _missed(task.catch_up, slots[-1], now):
-        return slots, plan, False
+    """Leave the newest slots of a full step of missed slots to the next step.
+
+    Only the next step knows whether they are the newest missed slots of all. The third result is True if slots were
+    left.
+    """
+    if len(slots) < SLOTS_PER_DECISION or next_slot is None or not _missed(task.catch_up, slots[-1], now):
+        return slots, next_slot, False
     keep = task.catch_up.limit
     first = slots[-keep]
     return slots[:-keep], NextSlot(slot=first.slot, due_at=first.opens_at), True
@@ -228,7 +236,7 @@ def _missed(policy: CatchUp, one: _DueSlot, now: datetime) -> bool:
 
 
 def _not_caught_up(policy: CatchUp, slots: Sequence[_DueSlot], now: datetime, *, more: bool) -> list[_DueSlot]:
-    """The missed slots that the catch-up policy drops. `more`: newer missed slots follow in a later step."""
+    """The missed slots that the catch-up policy drops. `more` means that a later step has newer missed slots."""
     missed = [one for one in slots if _missed(policy, one, now)]
     kept: Sequence[_DueSlot]
     match policy.mode:
@@ -244,21 +252,21 @@ def _not_caught_up(policy: CatchUp, slots: Sequence[_DueSlot], now: datetime, *,
     return [one for one in missed if one.slot not in run]
 
 
-def _room(
+def _apply_overlap(
     overlap: Overlap, slots: Sequence[_DueSlot], due: DueTask
 ) -> tuple[Sequence[_DueSlot], _DueSlot | None, Sequence[_DueSlot]]:
     """Split slots into those to dispatch, the one to hold, and those that overlap."""
     if overlap is Overlap.ALLOW:
         return slots, None, ()
     places = 1 if due.live == 0 and due.held == 0 else 0
-    fire, rest = slots[:places], slots[places:]
+    dispatch, rest = slots[:places], slots[places:]
     if overlap is Overlap.BUFFER_ONE and due.held == 0 and rest:
-        return fire, rest[0], rest[1:]
-    return fire, None, rest
+        return dispatch, rest[0], rest[1:]
+    return dispatch, None, rest
 
 
 def _ranges(slots: Sequence[datetime], skipped: dict[datetime, SkipReason]) -> tuple[Skipped, ...]:
-    """Neighbouring slots with one reason as one record."""
+    """One record for each sequence of slots that share a reason."""
     found: list[Skipped] = []
     for reason, group in groupby(slots, key=skipped.get):
         members = list(group)

@@ -1,7 +1,7 @@
-"""Frozen policies: every number that a rule depends on, validated where it is built.
+"""Policies: frozen values with all the numbers that the rules use.
 
-Fields of time are timedeltas. A refused value raises InvalidPolicy with the field and both values, so that a wrong
-configuration stops a deployment and not a Sunday night.
+A policy checks its fields when it is built. Lengths of time are timedeltas. A refused value raises InvalidPolicy, which
+names the field and the limit: a wrong configuration fails at the deployment and not later.
 """
 
 from __future__ import annotations
@@ -13,13 +13,19 @@ from enum import Enum
 from task_manager_core.domain.errors import InvalidPolicy
 
 LEASE_HEARTBEATS = 3
-"""A lease outlives this many heartbeats: two may get lost without a change of hands."""
+"""A lease lasts this many heartbeats: two of them may get lost before the leader changes."""
 
 TRUST_SHARE = 0.9
-"""A leader trusts its lease for this share of it; the rest is the clock-rate error we tolerate between two machines."""
+"""A leader trusts its lease for this share of it.
+
+The rest allows for clocks of two machines that run at different rates.
+"""
 
 LONGEST_TIME = timedelta(days=366)
-"""No duration of a definition exceeds this: one that leads out of the calendar would stop the scheduling of all."""
+"""The longest duration in a definition.
+
+A duration that leads out of the calendar would stop the scheduling of all tasks.
+"""
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -35,13 +41,13 @@ def require_positive(field: str, value: timedelta) -> None:
 
 
 def require_kind(field: str, value: object, kind: type) -> None:
-    """Users build some policies themselves, and a wrong type would only fail where it is used: in every pass."""
+    """Check a type. Users build some policies themselves, and a wrong type would fail only later, in every tick."""
     fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
     require(fits, field, value, f"must be of type {kind.__name__}")
 
 
 def require_storable(field: str, value: timedelta, *, least: timedelta = timedelta(milliseconds=1)) -> None:
-    """A time that travels with a definition: what a store keeps, and what can be added to or taken from any instant."""
+    """Check a length of time in a definition: a store can keep it, and it can be added to any instant."""
     require_kind(field, value, timedelta)
     require(not value % _MILLISECOND, field, value.total_seconds(), "must be a whole number of milliseconds")
     require(
@@ -53,7 +59,7 @@ def require_storable(field: str, value: timedelta, *, least: timedelta = timedel
 
 
 def require_text(field: str, value: str) -> None:
-    """A store keeps UTF-8, which has no lone surrogates."""
+    """Check a text: a store keeps UTF-8, which has no lone surrogates."""
     require(not any("\ud800" <= character <= "\udfff" for character in value), field, value, "must be valid unicode")
 
 
@@ -82,11 +88,11 @@ class CatchUpMode(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatchUp:
-    """What to do with slots that nobody dispatched in time.
+    """What happens to slots that the leader did not dispatch in time.
 
-    A slot that is late by no more than `grace` was not missed: it always runs. Of the missed ones LATEST runs the
-    newest (unless a newer slot runs anyway), NONE runs nothing, ALL runs those younger than `window`, at most `limit`
-    of them, the newest. Everything else is recorded as skipped.
+    A slot that is late by at most `grace` was not missed: it always runs. LATEST runs the newest missed slot, unless a
+    newer slot runs anyway. NONE runs no missed slot. ALL runs the missed slots of the last `window`, at most the newest
+    `limit`. The other missed slots are recorded as skipped.
     """
 
     mode: CatchUpMode = CatchUpMode.LATEST
@@ -106,14 +112,14 @@ class CatchUp:
 class RetryPolicy:
     """How often and how late a failed run is tried again.
 
-    `max_retries` None repeats until it succeeds. `retry_on` and `no_retry_on` hold qualified names of exception classes
-    ("builtins.ValueError"); an exception matches by any class of its method resolution order; an empty `retry_on` means
-    every class, and `no_retry_on` wins.
+    With `max_retries` None a run is tried until it succeeds. `retry_on` and `no_retry_on` hold qualified names of
+    exception classes ("builtins.ValueError"). An exception matches if a class of its method resolution order is named.
+    An empty `retry_on` names all classes, and `no_retry_on` is stronger than `retry_on`.
 
-    `max_lost_attempts` bounds the attempts that end without a word of their worker: its process died or stood still for
-    too long, which says nothing about the function. One more of them ends the run; None never does. The bound is finite
-    by default, because a run that kills its workers takes the attempts of other runs with it each time. A deploy, an
-    eviction and some pauses may well hit one long run; six dead workers are its own doing.
+    `max_lost_attempts` limits the attempts that lose their worker: its process died or stood still for too long, which
+    says nothing about the function. One more such attempt ends the run; None sets no limit. The default is a limit,
+    because a run that kills its workers also ends the attempts of other runs in the same processes. A deploy, an
+    eviction and a few pauses may hit the same long run; six dead workers are probably caused by the run itself.
     """
 
     initial: timedelta = timedelta(seconds=1)
@@ -147,7 +153,7 @@ class RetryPolicy:
         return self.max_lost_attempts is None or losses <= self.max_lost_attempts
 
     def retries(self, exception_classes: tuple[str, ...]) -> bool:
-        """Does an exception with these class names (its method resolution order) deserve another attempt?"""
+        """Is the run tried again after an exception with these class names (its method resolution order)?"""
         if any(name in self.no_retry_on for name in exception_classes):
             return False
         return not self.retry_on or any(name in self.retry_on for name in exception_classes)
@@ -170,7 +176,7 @@ class LeadershipPolicy:
 
     @property
     def trust(self) -> timedelta:
-        """How long after the *sending* of a successful request the leader may act on it."""
+        """How long a leader may act on a successful request, counted from the instant when the request was *sent*."""
         return self.lease * TRUST_SHARE
 
 
@@ -191,13 +197,16 @@ class WorkerPolicy:
 
     @property
     def claim_ttl(self) -> timedelta:
-        """A claim without a heartbeat for this long is over."""
+        """A claim is over when it had no heartbeat for this long."""
         return self.heartbeat * LEASE_HEARTBEATS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePolicy:
-    """Everything one process needs to know about time. A wait for signals ends after `signal_wait` and begins again."""
+    """The intervals and time limits of one process.
+
+    A wait for notifications ends after `signal_wait` and begins again.
+    """
 
     leadership: LeadershipPolicy = LeadershipPolicy()
     worker: WorkerPolicy = WorkerPolicy()
@@ -227,13 +236,13 @@ class NodePolicy:
 
     @property
     def presence_ttl(self) -> timedelta:
-        """A node that has not announced itself for this long is gone."""
+        """A node counts as gone when it did not announce itself for this long."""
         return max(self.refresh_interval * 10, timedelta(seconds=10))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How much history a store keeps: per task at most `runs` attempts, at least for `ttl` after the last one."""
+    """How much history a store keeps: at most `runs` attempts of each task, at least for `ttl` after the last one."""
 
     runs: int = 500
     ttl: timedelta = timedelta(days=5)

@@ -1,6 +1,6 @@
-"""The coming slots of a schedule, with what the rules for daylight saving did to them.
+"""The coming slots of a schedule, with notes about the rules for daylight saving.
 
-Only fixed-time schedules have such rules. Every other schedule follows real time: nothing is moved, dropped or doubled.
+These rules apply to fixed-time schedules. Other schedules follow real time: no slot is moved, dropped or doubled.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upcoming:
-    """A slot, as the clock in the rule's zone shows it. `note` is there when the gap or fold rule acted."""
+    """A slot. `local` is the slot in the zone of the rule. `note` says what the gap or fold rule did to the slot."""
 
     slot: datetime
     local: datetime
@@ -38,8 +38,8 @@ def upcoming(schedule: Schedule, start: datetime, count: int) -> tuple[Upcoming,
 def search(schedule: Schedule, start: datetime) -> Iterator[Upcoming | None]:
     """The slots after `start`, in order, and None for each step of the search that has found none yet.
 
-    A slot may need a step for each rule of the schedule, so a caller with a budget counts steps: it may stop, or do
-    something else for a while, after any of them. What has been found by then is complete up to its last slot.
+    A slot may need a step for each rule of the schedule, so a caller with a time limit counts steps. The caller may
+    stop or pause after any step. The slots found so far have no slot missing between them.
     """
     after = schedule.opened(calendar_instant("start", start))
     streams: list[_Stream] = []
@@ -59,7 +59,7 @@ def search(schedule: Schedule, start: datetime) -> Iterator[Upcoming | None]:
 
 
 class _Stream:
-    """The slots of one rule. A note needs to know which slot came before."""
+    """The slots of one rule. It remembers the slot before, because the notes need it."""
 
     def __init__(self, rule: Rule, after: datetime) -> None:
         self.rule = rule
@@ -67,7 +67,7 @@ class _Stream:
         self.head = rule.next_after(after)
 
     def take(self) -> tuple[str, ...]:
-        """Go on to the next slot; return the notes of this one."""
+        """Move to the next slot, and return the notes of the present one."""
         rule, slot = self.rule, self.head
         assert slot is not None
         notes = _notes(rule, self._before, slot) if isinstance(rule, Cron) and rule.expression.is_fixed_time else ()
@@ -84,7 +84,7 @@ def _notes(rule: Cron, before: datetime, slot: datetime) -> tuple[str, ...]:
 
 
 def _gap_note(rule: Cron, before: datetime, slot: datetime) -> str | None:
-    """Matches between two slots that the clock never showed."""
+    """A note if a local time between these two slots matches the expression but does not exist."""
     missing = _missing(rule, _local(rule, before), _local(rule, slot))
     if not missing:
         return None
@@ -95,7 +95,7 @@ def _gap_note(rule: Cron, before: datetime, slot: datetime) -> str | None:
 
 
 def _missing(rule: Cron, before: datetime, slot: datetime) -> list[datetime]:
-    """The first two matches, if they lie between the two clocks and do not exist in the zone."""
+    """The first two matches between two slots, if they do not exist in the zone."""
     found: list[datetime] = []
     match = rule.expression.first_match(before.replace(tzinfo=None, microsecond=0) + _SECOND)
     while match is not None and match < slot.replace(tzinfo=None) and len(found) < 2 and not _exists(rule, match):

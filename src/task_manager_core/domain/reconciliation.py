@@ -1,11 +1,12 @@
-"""What has gone wrong although every step was atomic: processes die, deployments change, somebody stops the leader.
+"""Reconciliation: it finds states that need a correction although every step was atomic.
 
-`diagnose` only names findings. What is done about each is the reconciler's: an orphaned claim is reaped, a stray task
-is retired, an overdue one is reported (the scheduler is already behind it).
+Processes die, deployments change, an operator stops the leader. `diagnose` only names the findings. The reconciler acts
+on them: it reaps an orphaned claim, retires a stray task and reports an overdue task, which the scheduler handles
+anyway.
 
-Looking at every task costs as much as there are tasks. Few are worth a look while no process has gone: strays follow
-from what the living declare (`undeclared`), overdue tasks from the agenda, and only a worker that has gone leaves
-orphans.
+A check of all tasks costs time for each task. While no process is gone, a cheaper check is enough: the declarations of
+the living nodes show the strays (`undeclared`), the agenda shows the overdue tasks, and only a worker that is gone
+leaves orphans.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from task_manager_core.domain.task import TaskDefinition
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overdue:
-    """A slot that should have been decided about long ago."""
+    """A slot that is due for a long time and has no decision yet."""
 
     key: TaskKey
     slot: datetime
@@ -31,7 +32,7 @@ class Overdue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphaned:
-    """A running attempt whose worker is not among the living. Its claim ends by itself; this names it early."""
+    """A running attempt whose worker does not live any more. Its claim will expire; this finding comes before."""
 
     key: TaskKey
     run: RunId
@@ -49,21 +50,21 @@ Finding = Overdue | Orphaned | Stray
 
 
 def undeclared(scheduled: Collection[TaskKey], living: Iterable[Presence]) -> frozenset[TaskKey]:
-    """The tasks that no living node declares. `scheduled`: static ones that are not retired."""
+    """Those of `scheduled`, the static tasks that are not retired, that no living node declares."""
     return frozenset(scheduled).difference(*(node.tasks for node in living))
 
 
 def diagnose(snapshot: Snapshot, tasks: Mapping[TaskKey, TaskDefinition], tolerance: timedelta) -> tuple[Finding, ...]:
-    """Name what is wrong. `patience`: how late a slot may be before it is worth a word.
+    """Find what is wrong in a snapshot. A slot is overdue if it is late by more than `tolerance`.
 
-    While a living node cannot be understood, no task is a stray: that node may declare it.
+    While the presence of a living node cannot be read, no task is a stray: that node may declare it.
     """
     living = {node.node for node in snapshot.nodes} | snapshot.unreadable
     findings: list[Finding] = []
     for view in snapshot.tasks:
         task = tasks.get(view.key)
-        unknown = snapshot.unreadable or any(view.key in node.tasks for node in snapshot.nodes)
-        if task is not None and not task.dynamic and not view.retired and not unknown:
+        declared = snapshot.unreadable or any(view.key in node.tasks for node in snapshot.nodes)
+        if task is not None and not task.dynamic and not view.retired and not declared:
             findings.append(Stray(key=view.key))
         if view.next_slot is not None and not view.retired and snapshot.now - view.next_slot.due_at > tolerance:
             findings.append(Overdue(key=view.key, slot=view.next_slot.slot, late=snapshot.now - view.next_slot.due_at))

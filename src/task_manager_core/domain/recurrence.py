@@ -1,12 +1,12 @@
-"""When a task recurs: rules as data, each with one question, `next_after`.
+"""The rules of a schedule: cron, interval, instants. Each rule is data with one method, `next_after`.
 
 Cron and daylight saving, after Debian's cron. Take the wall-clock times that match the expression.
 
 * A schedule is fixed-time when neither its minute nor its hour begins with `*`: "30 2 * * *".
   - A match inside a gap (02:30 in the night that springs forward): SHIFT runs it at the first instant after the gap,
-    once, whatever else meets there; SKIP drops it.
+    once, also if other matches move there; SKIP drops it.
   - A match inside a fold (a time that happens twice): FIRST runs the first pass only; BOTH runs both.
-* Every other schedule follows real time: each local time that exists runs, in both passes of a fold; a gap has nothing.
+* Every other schedule follows real time: each local time that exists runs, in both passes of a fold; a gap has no slot.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Fold(Enum):
 
 
 def utc(field: str, instant: object) -> datetime:
-    """The instant in UTC, cut to milliseconds, which is what every store keeps. A naive one is refused."""
+    """The instant in UTC, cut to the milliseconds that a store keeps. A naive datetime is refused."""
     if not isinstance(instant, datetime) or instant.utcoffset() is None:
         raise InvalidPolicy(field, instant, "must be a datetime with a time zone")
     try:
@@ -62,8 +62,10 @@ def utc(field: str, instant: object) -> datetime:
 
 
 def calendar_instant(field: str, instant: object) -> datetime:
-    """The same for an instant that a definition names: within the years of which every rule knows, so that nothing that
-    is added to it or taken from it leaves the calendar."""
+    """The same for an instant in a definition, which must lie within the years that all rules know.
+
+    A duration can then be added to it without leaving the calendar.
+    """
     moved = utc(field, instant)
     require(
         FIRST_INSTANT <= moved < LAST_INSTANT,
@@ -75,7 +77,7 @@ def calendar_instant(field: str, instant: object) -> datetime:
 
 
 def _in_utc(instant: datetime) -> datetime:
-    """Costs nothing where the core's rule holds already; a local time zone would count hours of the wrong length."""
+    """The instant in UTC. Arithmetic in a local zone would count hours of the wrong length."""
     return instant if instant.tzinfo is UTC else utc("instant", instant)
 
 
@@ -89,7 +91,7 @@ def whole_milliseconds(field: str, value: object) -> timedelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cron:
-    """Wall-clock times of a zone."""
+    """The wall-clock times of a zone that match a cron expression."""
 
     expression: CronExpression
     timezone: str = "UTC"
@@ -122,7 +124,7 @@ class Cron:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Every:
-    """Real time at a constant distance: epoch + phase + k × interval. Every process computes the same instants."""
+    """Instants at a constant distance: epoch + phase + k × interval. Every process computes the same instants."""
 
     interval: timedelta
     phase: timedelta = timedelta(0)
@@ -155,7 +157,7 @@ class Every:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class At:
-    """One-off runs at known instants, kept in UTC, in order and without repetition."""
+    """Single runs at given instants. They are kept in UTC, in order and without repetition."""
 
     instants: tuple[datetime, ...]
 
@@ -185,13 +187,13 @@ def seconds(length: timedelta) -> str:
 
 
 def earliest(instants: Iterable[datetime | None]) -> datetime | None:
-    """The first of those that exist."""
+    """The earliest of the instants that are not None."""
     return min((instant for instant in instants if instant is not None), default=None)
 
 
 @lru_cache(maxsize=65536)
 def _next_slot(rule: Cron, after: datetime) -> datetime | None:
-    """Walk the segments; `after` is a whole second, and so is every slot."""
+    """The next slot, found segment by segment. `after` is a whole second, and so is every slot."""
     if after >= LAST_INSTANT - _SECOND:
         return None
     first = max(after + _SECOND, FIRST_INSTANT)
@@ -227,10 +229,10 @@ def _holds_missing_match(segment: Segment, matches: _Matches) -> bool:
 
 
 def _next_segment(zone: str, segment: Segment, matches: _Matches) -> Segment | None:
-    """The following segment, or a later one when nothing between them can match.
+    """The following segment, or a later segment if no segment between them can match.
 
-    An offset is less than a day, so the walls of a segment that ends a day before the next match lie before it. A
-    following segment that begins below the walls already asked about (a fold) is never jumped over.
+    An offset is less than a day. All local times of a segment that ends a day before the next match therefore lie
+    before that match, and the segment is passed over. A segment that repeats local times (a fold) is never passed over.
     """
     if matches.answer is None or segment.end >= LAST_INSTANT:
         return None
@@ -242,7 +244,7 @@ def _next_segment(zone: str, segment: Segment, matches: _Matches) -> Segment | N
 
 
 class _Matches:
-    """Asks the expression, and remembers the answer for as long as it stays the answer."""
+    """The first match of an expression, remembered as long as it stays the first match."""
 
     __slots__ = ("_expression", "_low", "answer")
 
@@ -257,5 +259,5 @@ class _Matches:
         return self.answer
 
     def cover(self, low: datetime) -> bool:
-        """Is the answer also the first match from here on?"""
+        """Is the remembered match also the first one at or after `low`?"""
         return self._low is not None and self._low <= low and (self.answer is None or low <= self.answer)

@@ -1,27 +1,25 @@
-"""The life of a run.
+"""The states of a run.
 
 Theory. A *run* is one execution promised to the user; it ends exactly once. An *attempt* is one try at it. A live run
-stands in exactly one place:
+is in exactly one place:
 
     HELD      waits until the task's other run ends (overlap not allowed)
     QUEUED    may be claimed by any worker that knows its function
     RUNNING   one worker holds a claim on it; without heartbeats the claim ends
-    WAITING   comes back to the queue at a set instant (backoff of a retry, or the delay with which a worker gave it
-              back)
+    WAITING   returns to the queue at a set instant (backoff of a retry, or the delay of a release)
 
-and SUCCEEDED, FAILED, CANCELLED, EXPIRED are absorbing. Only the holder of the claim may settle a running attempt; a
-claim that ended (LOST) puts the run back with the next attempt number. That is a loss and no failure: nothing is known
-about the function, which may not have been called. Losses have a bound of their own, so that a run which kills its
-workers ends.
-Giving a run back, at once (RELEASED) or for later (POSTPONED), counts as nothing. A task that is removed takes its runs
-with it, wherever they stand.
+The states SUCCEEDED, FAILED, CANCELLED and EXPIRED are final. Only the holder of the claim may settle a running
+attempt. If the claim expires (LOST), the run returns to the queue with the next attempt number. That is a loss and no
+failure: nothing is known about the function, which may not have been called. Losses have a limit of their own, so that
+a run that kills its workers ends. A release, at once (RELEASED) or with a delay (POSTPONED), counts neither as a
+failure nor as a loss. The removal of a task removes its runs from every place.
 
-A run may have an instant by which it has to start. A worker that claims it for the first attempt later than that, by
-its own clock, settles it as EXPIRED and does not execute it. A run that has started once goes on, whatever the time:
-its retries, and the attempts that follow a loss, are not judged.
+A run may have a last instant for its start. A worker that claims the first attempt later than that, by its own clock,
+settles the run as EXPIRED and does not execute it. A run that has started once goes on at any time: the limit does not
+apply to its retries and to the attempts after a loss.
 
-Every other move is in the table below. Stores keep the places; the books of the simulation move each run by this table,
-and after every operation the store is compared with them.
+All other transitions are in the table below. The stores keep the places. The simulation moves each run of its model by
+this table, and compares the store with the model after every operation.
 """
 
 from __future__ import annotations
@@ -46,7 +44,7 @@ class RunState(Enum):
 
 
 class RunTransition(Enum):
-    """What moves a run."""
+    """The causes of a change between two states."""
 
     FREED = "freed"
     CLAIMED = "claimed"
@@ -83,11 +81,11 @@ TRANSITIONS: dict[tuple[RunState, RunTransition], RunState] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One promised execution, as it was dispatched. Never changes; attempts are counted beside it.
+    """One promised execution, as it was dispatched. A run never changes; its attempts are counted elsewhere.
 
     `slot` is None for a triggered run. `kwargs` is the canonical JSON text of an object. `version` is the version of
-    the definition that dispatched it; `dynamic` tells whether its task is, since a static task has a function of its
-    own. `start_by` is the last instant at which its first attempt may start, None for any.
+    the definition at the dispatch. `dynamic` says whether the task is dynamic, because a static task has its own
+    function. `start_by` is the last instant at which the first attempt may start; None sets no limit.
     """
 
     id: RunId
@@ -105,7 +103,7 @@ class Run:
 
     @property
     def exclusive(self) -> bool:
-        """May no other run of the task live beside it?"""
+        """True if no other run of the task may live at the same time."""
         return self.overlap is not Overlap.ALLOW
 
 
@@ -113,8 +111,8 @@ class Run:
 class Claim:
     """A worker's lease on one attempt.
 
-    `token` is the fencing token: unique per attempt, strictly increasing within a run. `attempt` counts from 1. Of the
-    attempts before this one, `failures` counts those that failed and `losses` those that lost their worker.
+    `token` is the fencing token: each attempt has another one, and the tokens of one run strictly increase. `attempt`
+    counts from 1. `failures` counts the earlier attempts that failed, `losses` those that lost their worker.
     """
 
     run: Run
@@ -125,13 +123,13 @@ class Claim:
     worker: NodeId
 
     def expired(self, now: datetime) -> bool:
-        """Does the run come too late to be started for the first time? `now` is the clock of the worker."""
+        """True if it is too late for the first attempt of the run. `now` is the time of the worker."""
         return self.attempt == 1 and self.run.start_by is not None and now > self.run.start_by
 
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The run ends well."""
+    """The attempt and its run succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +141,7 @@ class Retried:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """This attempt failed and there will be no other."""
+    """This attempt failed, and the run is not tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +151,18 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """The run was claimed too late, and not executed."""
+    """The run was claimed too late and was not executed."""
 
 
 Outcome = Succeeded | Retried | Exhausted | Cancelled | Expired
 
 
 class AttemptStatus(Enum):
-    """How an attempt is remembered. RETRIED: failed, another attempt follows. LOST: its worker's claim ended. EXPIRED:
-    claimed too late, and not executed."""
+    """The status of an attempt in the history.
+
+    RETRIED means that the attempt failed and another one follows. LOST means that the claim of its worker expired.
+    EXPIRED means that the run was claimed too late and was not executed.
+    """
 
     SUCCEEDED = "succeeded"
     RETRIED = "retried"
@@ -190,7 +191,7 @@ TRANSITION_OF_OUTCOME: dict[type[Outcome], RunTransition] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What went wrong in the user's function; `message` and `traceback` are bounded in length."""
+    """The exception of the user's function. `message` and `traceback` have a limited length."""
 
     type: str
     message: str
@@ -199,7 +200,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRecord:
-    """One line of history. `started_at` and `duration` are the worker's clock: for reading, never for a rule."""
+    """One line of history. `started_at` and `duration` come from the worker's clock: people read them, no rule does."""
 
     run: RunId
     slot: datetime | None
@@ -214,7 +215,7 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """The outcome of a claimed attempt, with what it measured."""
+    """The outcome of a claimed attempt, with the times that the worker measured."""
 
     claim: Claim
     outcome: Outcome

@@ -34,10 +34,10 @@ _ALWAYS = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Slots are the instants of any rule in [start_at, end_at); two rules that meet make one slot.
+    """The slots are the instants of all rules in [start_at, end_at). An instant of two rules is one slot.
 
-    A slot keeps its identity whatever the jitter: `due_at` is when it is dispatched. A schedule that cannot have a slot
-    is refused where that follows from its own data.
+    The jitter does not change a slot; it changes the instant of its dispatch, `due_at`. A schedule whose data show that
+    it cannot have a slot is refused.
     """
 
     rules: tuple[Rule, ...]
@@ -94,39 +94,42 @@ class Schedule:
         end_at: datetime | None = None,
         jitter: timedelta = timedelta(0),
     ) -> Schedule:
-        """A constant distance in real time."""
+        """A schedule with a constant interval in real time."""
         rule = Every(interval=interval, phase=phase)
         return cls(rules=(rule,), start_at=start_at, end_at=end_at, jitter=jitter)
 
     @classmethod
     def at(cls, *instants: datetime, jitter: timedelta = timedelta(0)) -> Schedule:
-        """One run at each of these instants."""
+        """A schedule with one run at each of these instants."""
         return cls(rules=(At(instants=instants),), jitter=jitter)
 
     @property
     def expression(self) -> str:
-        """The rules as a reader knows them. Not meant to be parsed."""
+        """The rules as a text for people. Do not parse it."""
         return " | ".join(rule.text for rule in self.rules)
 
     def holds(self, instant: datetime) -> bool:
-        """Does the instant lie between the bounds?"""
+        """True if the instant lies within the bounds."""
         after_start = self.start_at is None or instant >= self.start_at
         return after_start and (self.end_at is None or instant < self.end_at)
 
     def opened(self, instant: datetime) -> datetime:
-        """The instant after which the first slot is sought: this one, or just before the start."""
+        """The instant after which to look for the first slot: this one, or just before the start."""
         if self.start_at is None or instant >= self.start_at:
             return instant
         return self.start_at - _MICROSECOND
 
     def next_after(self, instant: datetime) -> datetime | None:
-        """The first slot after this instant, in UTC; None when there is none any more."""
+        """The first slot after this instant, in UTC; None if the schedule has ended."""
         opened = self.opened(instant)
         slot = earliest(rule.next_after(opened) for rule in self.rules)
         return None if slot is None or (self.end_at is not None and slot >= self.end_at) else slot
 
     def due_at(self, task: TaskKey, slot: datetime) -> datetime:
-        """When the slot is dispatched: slot + [0, jitter), by the millisecond. A pure function of (task, slot)."""
+        """When the slot may be dispatched: slot + [0, jitter), in whole milliseconds.
+
+        A pure function of (task, slot).
+        """
         choices = self.jitter // _MILLISECOND
         if choices == 0:
             return slot
@@ -136,7 +139,7 @@ class Schedule:
         return slot + int.from_bytes(digest, "big") % choices * _MILLISECOND
 
     def _refuse_if_empty(self) -> None:
-        """Rules that recur have no first slot without a start: nobody can say here whether one is left."""
+        """Recurring rules without a start are not checked: their first slot depends on the present time."""
         if self.start_at is None and not all(isinstance(rule, At) for rule in self.rules):
             return
         if self.next_after(_ALWAYS) is None:
@@ -145,7 +148,7 @@ class Schedule:
 
 
 def _texts(text: str | Sequence[str]) -> list[str]:
-    """Whatever an item is, the parser judges it: at a cost that makes their number be judged before."""
+    """The texts as a list. The parser checks each item; that is costly, so the number of items is checked first."""
     if isinstance(text, str):
         return [text]
     try:

@@ -1,4 +1,4 @@
-"""A task: what is run, when, and under which policies. A definition is data and travels through the store."""
+"""A task definition: which function runs, when, and under which policies. It is data that a store can keep."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONGEST_DESCRIPTION = 10_000
 MOST_TAGS = 100
 LONGEST_KWARGS = 100_000
 DEEPEST_KWARGS = 64
-"""What reads JSON gives up at some depth, each library at its own: whatever is stored must be readable by all."""
+"""JSON libraries refuse deep nesting, each from another depth on. All of them must be able to read a stored text."""
 
 _LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
 
@@ -36,7 +36,7 @@ _TOO_DEEP = f"must not be nested deeper than {DEEPEST_KWARGS} levels"
 
 
 def canonical_kwargs(kwargs: Mapping[str, object] | None, field: str = "kwargs") -> str:
-    """The one JSON text of these keyword arguments, or InvalidArguments: text keys, JSON values, no NaN."""
+    """The canonical JSON text of these keyword arguments: text keys, JSON values, no NaN. Errors: InvalidArguments."""
     given: Mapping[str, object] = {} if kwargs is None else kwargs
     try:
         text = json.dumps(dict(given), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -54,14 +54,16 @@ def canonical_kwargs(kwargs: Mapping[str, object] | None, field: str = "kwargs")
 
 
 def _trouble(value: dict[str, object]) -> str | None:
-    """What is wrong with the shape of a value that is JSON: one level after the other, so that a hundred thousand
-    characters of brackets cost milliseconds."""
+    """What is wrong with the structure of a JSON value; None if nothing is.
+
+    The check goes level by level, so that a hundred thousand characters of brackets cost only milliseconds.
+    """
     level: list[object] = [value]
     for _ in range(DEEPEST_KWARGS):
         inside: list[object] = []
         for one in level:
             if _is_object(one):
-                # JSON would turn other keys into text without a word.
+                # json.dumps turns other keys into text and raises nothing.
                 if not all(isinstance(key, str) for key in one):
                     return "must be JSON: the keys of an object are text"
                 inside.extend(one.values())
@@ -83,11 +85,11 @@ def _is_list(value: object) -> TypeGuard[Sequence[object]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDefinition:
-    """A definition.
+    """The definition of a task.
 
-    `kwargs` is the canonical JSON text of an object. `dynamic` tasks live in the store until removed; static ones are
-    declared by code and stop when no living process declares them. `start_deadline` skips slots that could not be
-    dispatched in time, and lets their runs expire that no worker claimed in time. `timeout` bounds one attempt.
+    `kwargs` is the canonical JSON text of an object. A `dynamic` task stays in the store until it is removed. A static
+    task is declared by code, and is retired when no living process declares it. After `start_deadline` a slot that was
+    not dispatched is skipped, and a run that no worker claimed expires. `timeout` limits one attempt.
     """
 
     key: TaskKey
@@ -124,7 +126,7 @@ class TaskDefinition:
             require_storable("start_deadline", self.start_deadline)
 
     def check_names(self) -> None:
-        """Refuse names that look like others. For a definition that is new: a stored one keeps its names."""
+        """Refuse names with invisible characters. Only new definitions are checked: a stored one keeps its names."""
         check_name("group", self.key.group)
         check_name("name", self.key.name)
         check_name("function_name", self.function)
@@ -132,17 +134,20 @@ class TaskDefinition:
             check_name("tags", tag)
 
     def run_of_slot(self, slot: datetime, version: int, opens_at: datetime | None = None) -> Run:
-        """The run that this slot promises. `opens_at` is from when it can be dispatched: slot and jitter, or later if
-        it has to wait for a slot before it."""
+        """The run of this slot.
+
+        `opens_at` is the first instant at which the slot can be dispatched: the slot with its jitter, or later if the
+        slot waits for the slot before it.
+        """
         opens_at = self.schedule.due_at(self.key, slot) if opens_at is None else opens_at
         return self._run(RunId.of_slot(self.key, slot), slot, self.kwargs, version, self._start_by(opens_at))
 
     def run_of_request(self, request: str, version: int, kwargs: str | None = None) -> Run:
-        """The run that this request asks for, with other arguments if given."""
+        """The run of this request, with other arguments if they are given."""
         return self._run(RunId.of_request(self.key, request), None, self.kwargs if kwargs is None else kwargs, version)
 
     def _start_by(self, opens_at: datetime) -> datetime | None:
-        """The last instant at which the run of a slot may start; a deadline that leads out of the calendar is none."""
+        """The last instant at which the run of a slot may start. A deadline outside the calendar sets no limit."""
         if self.start_deadline is None or self.start_deadline > _LAST_INSTANT - opens_at:
             return None
         return opens_at + self.start_deadline
@@ -168,7 +173,7 @@ class TaskDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionedDefinition:
-    """A definition as the catalogue holds it. Versions strictly increase over all tasks of a store."""
+    """A definition in the catalogue, with its version. Versions strictly increase over all tasks of a store."""
 
     definition: TaskDefinition
     version: int

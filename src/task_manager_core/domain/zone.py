@@ -1,7 +1,8 @@
 """Time zones as segments of constant offset.
 
-zoneinfo tells the offset of an instant and nothing about transitions, so they are searched for: offsets a day apart
-(since 1970 no zone changed twice within six days), then bisected to the second. A zone and a year are searched once.
+zoneinfo gives the offset of an instant and does not list the transitions, so this module searches for them. It compares
+offsets a day apart (since 1970 no zone changed twice within six days) and then bisects to the second. The result is
+cached for each zone and year.
 """
 
 from __future__ import annotations
@@ -16,20 +17,21 @@ from task_manager_core.domain.errors import InvalidTimezone
 
 FIRST_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_INSTANT = datetime(9999, 1, 1, tzinfo=UTC)
-"""Segments are known in [FIRST_INSTANT, LAST_INSTANT); outside of it local times do not always fit a datetime."""
+"""The segments cover [FIRST_INSTANT, LAST_INSTANT). Outside of it a local time may not fit into a datetime."""
 
 _SECOND = timedelta(seconds=1)
 _STEP = timedelta(days=1)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+\-/]{0,99}", re.ASCII)
 _ELSEWHERE = ("localtime", "posixrules", "Factory")
-"""Files beside the database whose content depends on the machine."""
+"""Names in the folder of the database whose content depends on the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """Instants of one offset: [start, end). `previous` is the offset right before the start.
+    """The instants [start, end) with one offset. `previous` is the offset right before the start.
 
-    previous < offset: the segment begins after a gap; previous > offset: its first walls repeat those before it.
+    If previous < offset, the segment begins after a gap. If previous > offset, its first local times repeat those
+    before it.
     """
 
     start: datetime
@@ -60,7 +62,7 @@ def segment_at(zone: str, instant: datetime) -> Segment:
 
 
 def wall_clock(instant: datetime, offset: timedelta) -> datetime:
-    """What a clock with this offset shows: naive."""
+    """The naive local time at this offset."""
     return (instant + offset).replace(tzinfo=None)
 
 

@@ -1,9 +1,20 @@
-"""What the rules need from the world. Each port is a set of atomic promises; its docstring is its law.
+"""The ports: the interfaces between the rules and a store, a clock and an observer.
 
-Every verb takes the store's time, in whole milliseconds; no length of time is cut to less. The clock of a store may be
-set: slots are instants by that clock, and lengths of time go on as if it had not been set back. Losing a race is an
-answer.
-An exception means "unknown": asking again with the same arguments is always safe.
+The methods of a port are its *verbs*. Each verb is atomic. The numbered sentences in the docstring of a port are its
+*laws*, and the conformance suite has one test for each of them.
+
+Time. Every verb goes by the time of the store. Instants are aware datetimes in UTC, and lengths of time are timedeltas;
+a store keeps both in whole milliseconds and never shortens a length. An operator may set the clock of a store back:
+slots are instants by that clock, and a length of time still ends as if the clock had not been set back.
+
+Answers and errors. Losing a race is an answer of a verb (`Fenced`, `Conflict`, `False`, …) and no error. Every verb of
+a store may raise three errors:
+
+* `BackendUnavailable`: there was no answer. The call may have taken effect; repeating it with the same arguments is
+  always safe.
+* `BackendMisconfigured`: the store answers, but it cannot be used as it is set up.
+* `BackendCorrupt`: the structure of the store is damaged. A single stored value that cannot be read raises nothing
+  (law 9 of `Backend`).
 """
 
 from task_manager_core.ports.backend import Backend, Capabilities, OpenBackend

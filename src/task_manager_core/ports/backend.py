@@ -1,6 +1,6 @@
-"""A store: the ports it fills, bundled, and how one is opened.
+"""A backend: the ports of one store together, and the function that opens it.
 
-To write another backend, fill these ports, write an `OpenBackend`, and run the conformance suite on it.
+To write another backend, implement the ports, write an `OpenBackend`, and run the conformance suite on it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from task_manager_core.ports.run_queue import RunQueue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a store can do beyond the laws. `durable`: survives the end of the process that opened it."""
+    """What a store can do beyond the laws.
+
+    Attributes:
+        durable: The content of the store survives the end of the process that opened it.
+    """
 
     durable: bool
 
@@ -35,25 +39,28 @@ def _nothing() -> tuple[BackendCorrupt, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """One open store. Safe to share between the nodes of one event loop: every verb names its actor.
+    """One open store. The nodes of one event loop may share it, because every verb names the node that acts.
 
-    `unreadable` takes the errors of the stored values that could not be read (a newer release wrote them, or they are
-    damaged) since it was last asked, each value once.
+    Attributes:
+        name: The name of the store for people, as in logs.
+        capabilities: What the store can do beyond the laws.
+        unreadable: Returns the errors of the stored values that could not be read since the last call, each value once.
+            A newer release wrote such a value, or it is damaged.
 
-    Laws of all its verbs:
+    Laws of all verbs:
 
     1. Two tasks or two nodes whose names differ share nothing, however alike they look.
     2. Every instant that a verb answers is in whole milliseconds.
     3. Every live run is in exactly one place: held, queued, running or waiting.
-    4. A verb is one step for each item of its batch: of two at the same time, one has its whole effect before the
-       other.
-    5. Every item of a batch is judged on its own, however many there are; one that is named twice counts once.
-    6. A verb that was answered may be asked again with the same arguments, and changes nothing more; only a claim
+    4. A verb is one step for each item of its batch: of two verbs at the same time, one has its whole effect before
+       the other.
+    5. Every item of a batch is judged on its own, for any number of items; an item that is named twice counts once.
+    6. A verb that was answered may be called again with the same arguments, and changes nothing more; only `claim`
        gives more.
-    7. What does not exist is left out of the answer and changes nothing, and so does an empty batch.
-    8. A verb answers in time, also amid others; one that waits answers at the end of its wait.
-    9. A stored value that cannot be read fails no verb and hides no other: its run goes back for later without a
-       failure or a loss, its node stays among the living, its definition is named.
+    7. An item that does not exist is left out of the answer and changes nothing, and so does an empty batch.
+    8. A verb answers in time, also while other verbs run; a verb that waits answers at the end of its wait.
+    9. A stored value that cannot be read makes no verb fail and hides no other value: its run is postponed without
+       a failure or a loss, its node stays among the living nodes, its definition is named.
     """
 
     name: str
@@ -69,11 +76,20 @@ class Backend:
 
 
 class OpenBackend(Protocol):
-    """Opens a store for as long as the context lasts.
+    """A function that opens a store for as long as its context lasts.
 
-    `clock` is the time of a store without a time of its own; a store with one (a server) ignores it. Entering must not
-    fail because the store is away: the verbs say BackendUnavailable until it is back. A store that can never work
-    says BackendMisconfigured from its verbs.
+    Entering the context must not fail because the store is away: the verbs raise BackendUnavailable until the store is
+    back. The verbs of a store that can never work raise BackendMisconfigured.
     """
 
-    def __call__(self, *, clock: Clock, retention: Retention) -> AbstractAsyncContextManager[Backend]: ...
+    def __call__(self, *, clock: Clock, retention: Retention) -> AbstractAsyncContextManager[Backend]:
+        """Open the store.
+
+        Args:
+            clock: The time of a store without a time of its own. A store with its own time (a server) ignores it.
+            retention: How much history the store keeps.
+
+        Returns:
+            An async context manager. Its value is the open store; leaving it closes the store.
+        """
+        ...

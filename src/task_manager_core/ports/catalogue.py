@@ -1,4 +1,4 @@
-"""The definitions, shared by every process."""
+"""The catalogue: the definitions of all tasks, shared by all processes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 class DefinitionWrite:
     """A definition to be written.
 
-    `expected` is the version that the writer has seen, 0 for none. With `replan` the next slot becomes `plan` (None:
-    the schedule has ended); without it the stored rhythm goes on. `skipped` are the undecided slots that a new plan
-    gives up, the first of them the stored next slot.
+    Attributes:
+        definition: The definition.
+        expected: The version that the writer has seen; 0 if the writer has seen no definition of this task.
+        replan: With True the next slot of the task becomes `next_slot`. With False the stored next slot stays.
+        next_slot: The new next slot; None means that the schedule has ended.
+        skipped: The undecided slots that the new next slot abandons. The first of them is the stored next slot.
     """
 
     definition: TaskDefinition
@@ -29,28 +32,37 @@ class DefinitionWrite:
 
 
 CHANGES_REMEMBERED = 10_000
-"""So many of its newest changes a store remembers, to tell a reader what changed without telling what exists."""
+"""The number of newest changes that a store remembers.
+
+A reader within them gets the changes and no complete reading.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Somebody else wrote first; `found` is the version that stands, 0 for none."""
+    """Another writer was first. `found` is the stored version; 0 if the task does not exist."""
 
     found: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What a reader has to learn: definitions newer than the version it knew, in the order of their versions.
+    """The changes that a reader of the catalogue does not know yet.
 
-    A `complete` reading holds everything: a task that it does not name does not exist, or is not retired. Any other
-    holds what changed since the version that the reader knew: `removed` are gone, `retired` have been retired, and a
-    definition that is neither among them nor unchanged is active.
+    A `complete` reading holds all tasks: a task that it does not name does not exist, and a task that is not in
+    `retired` is active. An incomplete reading holds the changes since the version that the reader knew: a task in
+    `changed` is active unless it is in `retired` too.
 
-    `retired` names static tasks that no living process declared when the leader last looked. `unreadable` names changed
-    tasks whose definitions this version of the library cannot read; one of them must not hide the others.
-    `incarnation` names the life of the store; 0 while it holds nothing. `total` is the number of tasks that the store
-    counts: a reader that comes to another number than before has missed something, and reads everything.
+    Attributes:
+        version: The newest version of the catalogue.
+        incarnation: The number of the store's incarnation; 0 while the store is empty.
+        complete: The reading holds all tasks, and not only the changes.
+        changed: The new and changed definitions, in the order of their versions.
+        retired: The retired tasks: static tasks that no living process declared when the leader last checked.
+        total: The number of tasks in the store. A reader that counts another number has missed a change, and has to
+            read everything.
+        removed: The removed tasks.
+        unreadable: The changed tasks whose definitions this version of the library cannot read.
     """
 
     version: int
@@ -64,7 +76,7 @@ class Changes:
 
     @property
     def keys(self) -> frozenset[TaskKey]:
-        """The tasks that exist as far as these changes tell: all of them in a complete reading."""
+        """The existing tasks that these changes name. In a complete reading these are all tasks."""
         return frozenset(stored.definition.key for stored in self.changed) | self.retired | self.unreadable
 
 
@@ -73,43 +85,90 @@ class Catalogue(Protocol):
 
     1. Versions strictly increase over all tasks of the store, also after a wipe.
     2. A definition is written only if the stored version is the expected one; otherwise nothing of it changes.
-    3. Writing what stands already returns the version that stands and changes nothing, whatever version was expected.
+    3. Writing a definition that is stored already returns the stored version and changes nothing, for any expected
+       version.
     4. A change of definition keeps pause, history and live runs.
-    5. The next slot changes only on `replan`, and the slots that this gives up are recorded as skipped in the same
-       step.
-    6. Removal takes the definition, its state, its history, its live runs and the memory of its requests; the claims on
-       its runs are lost.
-    7. A reader that knows the current version learns nothing (None); any other learns every change since its version.
+    5. The next slot changes only on `replan`, and the slots that the change abandons are recorded as skipped in the
+       same step.
+    6. Removal deletes the definition, its state, its history, its live runs and the memory of its requests; the
+       claims on its runs are lost.
+    7. A reader that knows the current version learns nothing (None); any other reader learns every change since its
+       version.
     8. A retired task leaves the agenda; writing its definition again brings it back.
     9. Retirement is fenced by the term.
-    10. Every change wakes whoever waits for a signal.
-    11. A definition that gives up slots is not written once another next slot stands.
-    12. A new plan of a known task is not written once its slot has passed, nor up to the last slot that was decided
-        about: the leader may have dispatched that slot.
-    13. The incarnation stays the same until the store loses what it held; no two are equal.
-    14. A reader at one of the last CHANGES_REMEMBERED versions learns the changes alone, whatever the number of tasks;
-        a reader at a version that the store has forgotten, or never gave out, gets a complete reading.
+    10. Every change wakes all callers of `Notifier.wait`.
+    11. A definition that abandons slots is not written once the stored next slot has changed.
+    12. A new next slot of a known task is not written once it has passed, nor if it is not after the last decided
+       slot: the leader may have dispatched that slot.
+    13. The incarnation stays the same until the store loses its content; no two incarnations are equal.
+    14. A reader at one of the last CHANGES_REMEMBERED versions gets only the changes, for any number of tasks; a
+       reader at a version that the store has forgotten, or never gave out, gets a complete reading.
     """
 
     async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
-        """Write definitions, each on its own; the answer is its version. Errors: BackendUnavailable."""
+        """Write definitions. Each of them is judged on its own.
+
+        Args:
+            definitions: The definitions, each with the version that the writer expects.
+
+        Returns:
+            For each definition, in the order of the arguments, its version; Conflict if it was not written.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
         ...
 
     async def remove(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        """Remove tasks; the answer names those that existed. Errors: BackendUnavailable."""
+        """Remove tasks with all that belongs to them.
+
+        Args:
+            keys: The tasks.
+
+        Returns:
+            Those of the tasks that existed.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
         ...
 
     async def load(self, since: int) -> Changes | None:
-        """Everything that changed after version `since`. Errors: BackendUnavailable.
+        """Read the changes after a version.
 
-        0 asks for a complete reading. So does a version that the store does not remember: its reader comes from long
-        ago, or knew a store that was wiped or set back.
+        Args:
+            since: The version that the reader knows; 0 asks for a complete reading. A version that the store does not
+                remember asks for one too: the reader last read long ago, or the store was wiped or set back since.
+
+        Returns:
+            The changes; None if `since` is the current version.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
         """
         ...
 
     async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
-        """Stop scheduling these tasks; the answer names those that were active. Errors: BackendUnavailable.
+        """Stop scheduling these tasks, and change nothing else of them.
 
-        Nothing else of them changes: what lives, pauses and history stay, and runs that somebody asks for are queued.
+        Live runs, pauses and history stay. A run that a request asks for is still queued.
+
+        Args:
+            term: The term of the leader that retires the tasks.
+            keys: The tasks.
+
+        Returns:
+            Those of the tasks that were active; Fenced, and no task is retired, if the term is stale.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
         """
         ...

@@ -7,12 +7,23 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Law: no rule of safety depends on it. `now` is for people, `monotonic` bounds a leader's trust in its term."""
+    """Law: no rule of safety depends on a Clock.
+
+    `now` is for people. `monotonic` limits how long a leader trusts its term.
+    """
 
     def now(self) -> datetime:
-        """The wall clock, aware, UTC. May jump."""
+        """Read the wall clock.
+
+        Returns:
+            An aware datetime in UTC. It may jump, forwards and backwards.
+        """
         ...
 
     def monotonic(self) -> float:
-        """Seconds since an arbitrary instant. Never goes back and never jumps."""
+        """Read the monotonic clock.
+
+        Returns:
+            Seconds since an arbitrary instant. The value never goes back and never jumps.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Which slots are due, and what has been decided about them."""
+"""Dispatch: which slots are due, and what the leader decided about them."""
 
 from __future__ import annotations
 
@@ -13,33 +13,85 @@ from task_manager_core.domain.planning import Agenda, SlotDecision
 class Dispatch(Protocol):
     """Laws:
 
-    1. The agenda shows tasks whose next slot is due by the store's time, the earliest first, at most `limit` after the
-       first `skip` of them.
-    2. A decision is kept only if version and next slot are the ones it was made for; it then takes effect whole: runs
-       are queued or held, skips recorded, the next slot advanced, in one step.
+    1. The agenda shows tasks whose next slot is due by the store's time, the earliest first, at most `limit` after
+       the first `skip` of them.
+    2. A decision is kept only if the task still has the version and the next slot of the decision; it then takes
+       effect as a whole: runs are queued or held, skips recorded, the next slot advanced, in one step.
     3. A decision that dispatches or holds is not kept while the task is paused.
     4. A decision that dispatches an exclusive run is not kept while the task has live or held runs.
-    5. A decision that holds a run is not kept while another run is held, nor when nothing would be left to wait for.
+    5. A decision that holds a run is not kept while another run is held, nor if the held run would have no run to
+       wait for.
     6. A decision that dispatches is not kept while a retry of the task waits.
-    7. Every decision is fenced by the term; with a stale one nothing changes.
+    7. Every decision is fenced by the term; with a stale term nothing changes.
     8. Repeating a commit changes nothing more.
-    9. A pause has no end of its own.
-    10. Resuming remembers its instant, so that slots of the pause are not replayed; resuming an active task does
-        nothing.
+    9. A pause does not end by itself.
+    10. Resuming records its instant, so that slots of the pause are not replayed; resuming an active task does
+       nothing.
     """
 
     async def agenda(self, limit: int, skip: int = 0) -> Agenda:
-        """Read what is due. Errors: BackendUnavailable."""
+        """Read the tasks that are due.
+
+        Args:
+            limit: The agenda lists at most this many tasks.
+            skip: The agenda leaves out this many of the earliest tasks.
+
+        Returns:
+            The store's time, the due tasks, and the next instant at which a task is due.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
         ...
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
-        """Keep decisions, each on its own; False for one that was overtaken. Errors: BackendUnavailable."""
+        """Record decisions. Each of them is judged on its own.
+
+        Args:
+            term: The term of the leader that decided.
+            decisions: The decisions, at most one for each task.
+
+        Returns:
+            For each decision, in the order of the arguments, True if it was kept and False if it was overtaken; Fenced,
+            and no decision was kept, if the term is stale.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
         ...
 
     async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        """Stop dispatching; the answer names the tasks that exist. Errors: BackendUnavailable."""
+        """Stop dispatching these tasks.
+
+        Args:
+            keys: The tasks.
+
+        Returns:
+            Those of the tasks that exist.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
         ...
 
     async def resume(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        """Dispatch again; the answer names the tasks that exist. Errors: BackendUnavailable."""
+        """Dispatch these tasks again.
+
+        Args:
+            keys: The tasks.
+
+        Returns:
+            Those of the tasks that exist.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
         ...

@@ -1,4 +1,4 @@
-"""What has happened to a task, and how everything stands."""
+"""History: the attempts and skips of each task, and the present state of all tasks."""
 
 from __future__ import annotations
 
@@ -15,33 +15,80 @@ class History(Protocol):
     """Laws:
 
     1. Every settled, reaped or cancelled attempt leaves one line, readable newest first.
-    2. The newest lines of a task are kept: at most the retained number, at least for the retained time after the last
-       one.
+    2. The newest lines of a task are kept: at most the retained number, at least for the retained time after the
+       last one.
     3. Every skipped slot is counted under its reason, and the newest skips can be read as ranges.
-    4. Clearing takes the lines, the skips and the counts, and nothing else.
+    4. Clearing deletes the lines, the skips and the counts, and nothing else.
     5. A snapshot is one consistent reading of every task it names; unknown keys are left out.
-    6. A line that the store writes itself has no failure, and names the claim's worker and token, or nobody ("") and 0
-       where there was no claim. LOST lasts from the last heartbeat until the reaping; CANCELLED begins when it is
-       written and takes no time.
+    6. A line that the store itself writes has no failure, and names the claim's worker and token, or "" and 0 if
+       there was no claim. A LOST line lasts from the last heartbeat until the reaping; a CANCELLED line begins when
+       it is written and has no duration.
     """
 
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
-        """The newest lines of a task. Errors: BackendUnavailable."""
+        """Read the newest lines of a task.
+
+        Args:
+            key: The task.
+            limit: The answer has at most this many lines.
+
+        Returns:
+            The lines, newest first.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
         ...
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
-        """The newest skips of a task; at least 100 ranges are kept. Errors: BackendUnavailable."""
+        """Read the newest skips of a task. A store keeps at least 100 ranges for each task.
+
+        Args:
+            key: The task.
+            limit: The answer has at most this many ranges.
+
+        Returns:
+            The ranges of skipped slots, newest first.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
         ...
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        """Forget; the answer names the tasks that exist. Errors: BackendUnavailable."""
+        """Delete the history of these tasks.
+
+        Args:
+            keys: The tasks.
+
+        Returns:
+            Those of the tasks that exist.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
         ...
 
     async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
-        """How these tasks (None: all) stand, who leads and who lives. Errors: BackendUnavailable.
+        """Read the state of tasks, the leader's term and the living nodes.
 
-        Tasks come in the order of their keys, nodes in that of their names; of the live runs of a task the held ones
-        come last, first in, first out, and the others in any order. `queued` counts the runs of all tasks, also of
-        those that were not asked for.
+        Args:
+            keys: The tasks; None asks for all.
+
+        Returns:
+            The snapshot. Tasks are in the order of their keys and nodes in the order of their names. Of the live runs
+            of a task the held ones come last, first in, first out; the others come in any order. `queued` counts the
+            queued runs of all tasks, also of those that `keys` does not name.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
         """
         ...

@@ -1,4 +1,4 @@
-"""At most one live term."""
+"""Leadership: the store grants at most one live term."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from task_manager_core.domain.leadership import HeldByOther, Term
 class Leadership(Protocol):
     """Laws, all judged by the store's time:
 
-    1. While a lease lives, nobody else is granted a term.
+    1. While a lease lives, no other node is granted a term.
     2. Tokens strictly increase, also after a lease ended, was resigned, or the store was wiped.
-    3. Campaigning again with a live lease of one's own returns the same term (a lost reply is harmless) and extends
-       nothing.
+    3. A node that campaigns again while its own lease lives gets the same term (a lost reply is harmless), and its
+       lease is not extended.
     4. A renewal by the live term extends the lease to now + ttl.
     5. A lease that has ended is never revived.
     6. A renewal or resignation by any other term changes nothing.
@@ -24,13 +24,51 @@ class Leadership(Protocol):
     """
 
     async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
-        """Ask for a term of `ttl`. Errors: BackendUnavailable."""
+        """Ask for a term.
+
+        Args:
+            candidate: The node that asks.
+            ttl: The length of the lease.
+
+        Returns:
+            The term; HeldByOther, with the rest of the lease, if another node leads.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
         ...
 
     async def renew(self, term: Term, ttl: timedelta) -> bool:
-        """Extend the lease; False when the term is over. Errors: BackendUnavailable."""
+        """Extend the lease of a term.
+
+        Args:
+            term: The term of the node that asks.
+            ttl: The length of the lease from now on.
+
+        Returns:
+            False if the term is over.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
         ...
 
     async def resign(self, term: Term) -> bool:
-        """End the lease; False when it was over already. Errors: BackendUnavailable."""
+        """End a term.
+
+        Args:
+            term: The term of the node that asks.
+
+        Returns:
+            False if the term was over already.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
         ...

@@ -1,4 +1,4 @@
-"""The runs that live: queued, claimed, waiting, held."""
+"""The run queue: the live runs, which are queued, running, waiting or held."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.run import Claim, Run, Settlement
 
 REQUEST_MEMORY = timedelta(days=1)
-"""A run id that was enqueued is remembered for this long, with what was asked, so that repeating a request is harmless
-and another request under its id is not taken for it."""
+"""A store remembers the id of a requested run for this long, with the digest of the request.
+
+A repeated request is therefore harmless, and another request under the same id is noticed."""
 
 REPEAT_MEMORY = timedelta(minutes=5)
-"""So long if its caller gave no id and cannot ask again: longer than a process, or a driver, repeats a request whose
-answer was lost."""
+"""The same for a request whose caller gave no id and so cannot repeat it.
+
+A process or a driver repeats a request whose answer was lost for a shorter time than this."""
 
 
 class Enqueued(Enum):
-    """What became of a requested run."""
+    """The result of a request for one run."""
 
     QUEUED = "queued"
     HELD = "held"
@@ -32,13 +34,13 @@ class Enqueued(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AskedOtherwise:
-    """These runs were asked for before, and something else was asked: nothing of the request was done."""
+    """An earlier request with the same id asked for something else of these runs. The store did nothing."""
 
     runs: frozenset[RunId]
 
 
 class Cancelling(Enum):
-    """What became of a request to cancel."""
+    """The result of a request to cancel one run."""
 
     CANCELLED = "cancelled"
     REQUESTED = "requested"
@@ -47,7 +49,12 @@ class Cancelling(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """The claims among the extended ones that are over, and those whose runs somebody wants cancelled."""
+    """The result of extending claims.
+
+    Attributes:
+        lost: The claims that are over.
+        cancelling: The claims on runs whose cancellation was requested.
+    """
 
     lost: frozenset[Claim]
     cancelling: frozenset[Claim]
@@ -56,88 +63,187 @@ class Extension:
 class RunQueue(Protocol):
     """Laws:
 
-    1. A run that was enqueued once is not enqueued again while its request is remembered or while it lives, unless its
-       task was removed since; one of an unknown task never is.
+    1. A run that was enqueued once is not enqueued again while its request is remembered or while it lives, unless
+       its task was removed since; a run of an unknown task is never enqueued.
     2. An exclusive run is held while another run of its task lives, and queued in the step that ends that run.
-    3. A claim gives each queued run to one worker; high priority before low, then first in, first out; at most `limit`.
+    3. A claim gives each queued run to one worker; high priority before low, then first in, first out; at most
+       `limit`.
     4. A claim lives while it is extended within its time to live; an expired claim is never revived.
-    5. Only the holder of a live-or-unreaped claim settles it; a lost claim changes nothing.
+    5. Only its holder settles a claim, while it lives or is not reaped yet; a lost claim changes nothing.
     6. A settlement ends the run, or lets it wait for its delay, and writes its line of history, in one step.
-    7. A run that waits can be claimed from its instant on, with the next attempt number and one more failure.
-    8. A released claim puts the run back after the delay without a failure; the attempt counts only if it was started.
-    9. Reaping puts back the runs whose claims expired and which nobody wants cancelled, with the next attempt number
-       and one more loss, which is no failure; it is fenced by the term and never touches a claim that lives.
-    10. Each claim brings a fencing token of its own; within a run they strictly increase.
-    11. Cancelling a run that nobody runs ends it at once; for a running one the worker learns it with its next
-        extension.
+    7. A run that waits for its retry can be claimed from its instant on, with the next attempt number and one more
+       failure.
+    8. Releasing a claim queues its run again after the delay, without a failure; the attempt counts only if it was
+       started.
+    9. Reaping queues the runs of expired claims again, unless their cancellation was requested, with the next
+       attempt number and one more loss, which is no failure; it is fenced by the term and never touches a claim
+       that lives.
+    10. Each claim has a fencing token of its own; within a run the tokens strictly increase.
+    11. Cancelling a run that no worker runs ends it at once; the worker of a running run learns of the request with
+       its next extension.
     12. Promoting makes waiting runs claimable now.
-    13. A run that somebody wants cancelled is not tried again: a retry, a release or a lost claim ends it.
-    14. Claims of a worker that it does not know (their reply was lost) are given again when it says what it knows.
-    15. A request under the id of a remembered run that asks for something else is refused whole: none of its runs is
-        queued.
+    13. A run whose cancellation was requested is not tried again: a retry, a release or a lost claim ends it.
+    14. A worker that names the claims it knows gets its other claims again: their reply was lost.
+    15. A request under the id of a remembered run that asks for something else is refused as a whole: none of its
+       runs is queued.
     16. Claims, waits and the memory of requests end after their length, also if the store's clock is set back
-        meanwhile.
+       meanwhile.
     """
 
     async def enqueue(
         self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
-        """Queue the runs of a request, each on its own. Errors: BackendUnavailable.
+        """Queue the runs of a request. Each of them is judged on its own.
 
-        `asked` tells requests apart that come under one id: a short digest of what this one says. A store remembers it
-        with each run, for as long as `memory` says. A store that works in steps compares all runs before it queues the
-        first.
-
-        A pause or a retirement of the task is about its slots and keeps no request out. Of two answers that fit,
+        A pause or a retirement of the task is about its slots and refuses no request. If two answers are true,
         UNKNOWN_TASK is given before DUPLICATE.
+
+        Args:
+            runs: The runs.
+            asked: A short digest of the request, which tells apart two requests under one id. A store that queues in
+                several steps compares the digests of all runs before it queues the first one.
+            memory: How long the store remembers the request.
+
+        Returns:
+            For each run, in the order of the arguments, what became of it; AskedOtherwise, and no run was queued, if an
+            earlier request under the same id had another digest.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
         """
         ...
 
     async def claim(
         self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
     ) -> tuple[Claim, ...]:
-        """Claim up to `limit` runs, waiting up to `wait` for the first.
+        """Claim queued runs.
 
-        With `known` the claims that this worker holds without knowing it come back first, as old as they are: no
-        heartbeat is noted for them. Nothing is waited for then. Errors: BackendUnavailable.
+        Args:
+            worker: The node that claims.
+            limit: The worker gets at most this many runs.
+            wait: How long to wait for the first run.
+            known: The claims that this worker knows. The other claims of this worker come first in the answer then, as
+                old as they are: the store notes no heartbeat for them. With `known` the verb does not wait.
+
+        Returns:
+            The claims.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
         """
         ...
 
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
-        """Beat for all claims of a worker at once. Errors: BackendUnavailable."""
+        """Extend all claims of a worker (a heartbeat).
+
+        Args:
+            claims: The claims.
+            ttl: A claim is over once its last heartbeat is this old.
+
+        Returns:
+            The claims that are over, and the claims whose runs should be cancelled.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
-        """Record outcomes; the answer names the claims that were over. Errors: BackendUnavailable.
+        """Record the outcomes of attempts.
 
-        The line is the settlement's own, also when a retry ends a run that somebody wants cancelled. Of two settlements
-        of one claim in a batch the first counts.
+        The line of history is that of the settlement, also if the outcome is a retry and a requested cancellation ends
+        the run. If a batch has two settlements of one claim, the first one counts.
+
+        Args:
+            settlements: The outcomes, each with its claim.
+
+        Returns:
+            The claims that were over; nothing was recorded for them.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
         """
         ...
 
     async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
-        """Give runs back; the answer names the claims that were over. Errors: BackendUnavailable.
+        """Return runs to the queue without an outcome.
 
-        A claim that expired may be given back until it is reaped. A run that somebody wants cancelled leaves the line
-        CANCELLED.
+        A claim that expired may be released until it is reaped. A release of a run whose cancellation was requested
+        ends the run and leaves the line CANCELLED.
+
+        Args:
+            claims: The claims on the runs.
+            delay: The runs can be claimed again after this time; 0 means now.
+            started: True if the worker started the attempts; they count then.
+
+        Returns:
+            The claims that were over; nothing was done for them.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
         """
         ...
 
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
-        """Put back the runs of claims without a heartbeat for `ttl`. Errors: BackendUnavailable.
+        """Queue the runs of expired claims again.
 
-        The answer names the claims, also those whose runs end because somebody wants them cancelled; each leaves the
-        line LOST.
+        Each reaped claim leaves the line LOST.
+
+        Args:
+            term: The term of the leader that reaps.
+            ttl: A claim has expired once its last heartbeat is this old.
+            limit: The verb reaps at most this many claims.
+
+        Returns:
+            The reaped claims, also those on runs that end because their cancellation was requested; Fenced, and no
+            claim is reaped, if the term is stale.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
         """
         ...
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
-        """Cancel runs, each on its own. Errors: BackendUnavailable."""
+        """Request the cancellation of runs. Each of them is judged on its own.
+
+        Args:
+            runs: The runs, each with its task.
+
+        Returns:
+            For each run, in the order of the arguments, what became of the request.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
         ...
 
     async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
-        """Let the waiting runs of these tasks go now, in any order, all but the spared ones; the answer counts them.
+        """Make the waiting runs of these tasks claimable now, in any order.
 
-        Errors: BackendUnavailable.
+        Args:
+            keys: The tasks.
+            spared: The runs that go on waiting, each with its task.
+
+        Returns:
+            The number of promoted runs.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
         """
         ...

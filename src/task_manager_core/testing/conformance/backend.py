@@ -191,7 +191,7 @@ class BackendLaws(Contract):
     @law("backend", 6)
     @pytest.mark.parametrize("seed", range(100, 106))
     async def test_asking_again_changes_nothing_more(self, store: Store, seed: int) -> None:
-        """A verb that was answered may be asked again with the same arguments, and changes nothing more; only a claim
+        """A verb that was answered may be called again with the same arguments, and changes nothing more; only `claim`
         gives more."""
         player = StepRunner(store, await store.slot(), settable=store.settable)
         for step in (*SETUP_STEPS, *random_steps(Decider(seed), 60)):
@@ -204,7 +204,7 @@ class BackendLaws(Contract):
 
     @law("backend", 7)
     async def test_what_does_not_exist_changes_nothing(self, store: Store) -> None:
-        """What does not exist is left out of the answer and changes nothing, and so does an empty batch."""
+        """An item that does not exist is left out of the answer and changes nothing, and so does an empty batch."""
         known, unknown, term = task(), task("unknown"), await store.lead()
         version, slot = await store.define(known, await store.slot(-MINUTE)), await store.slot(-MINUTE)
         claim = await store.claim_new(run(known))
@@ -248,7 +248,7 @@ class BackendLaws(Contract):
 
     @law("backend", 8)
     async def test_a_verb_that_waits_answers_at_the_end_of_its_wait(self, store: Store) -> None:
-        """A verb answers in time, also amid others; one that waits answers at the end of its wait."""
+        """A verb answers in time, also while other verbs run; a verb that waits answers at the end of its wait."""
         assert await store.queue.claim(NodeId("worker"), 10, timedelta(milliseconds=20)) == ()
         await store.notifier.wait(timedelta(milliseconds=20))
 

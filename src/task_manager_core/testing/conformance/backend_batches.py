@@ -72,7 +72,8 @@ class ManyTasks:
 class BackendBatches(Contract):
     @law("backend", 5)
     async def test_every_item_of_a_large_batch_is_judged(self, store: Store) -> None:
-        """Every item of a batch is judged on its own, however many there are; one that is named twice counts once."""
+        """Every item of a batch is judged on its own, for any number of items; an item that is named twice counts
+        once."""
         crowd = await ManyTasks.create(store)
         keys = frozenset(of.key for of in crowd.tasks)
 

@@ -309,8 +309,8 @@ class BackendPairs(Contract):
     @law("backend", 4)
     @pytest.mark.parametrize(("kind", "first"), [(kind, verb) for kind, (_, verbs) in SETUPS.items() for verb in verbs])
     async def test_of_two_verbs_one_comes_before_the_other(self, store: Store, kind: str, first: str) -> None:
-        """A verb is one step for each item of its batch: of two at the same time, one has its whole effect before the
-        other."""
+        """A verb is one step for each item of its batch: of two verbs at the same time, one has its whole effect before
+        the other."""
         begin, verbs = SETUPS[kind]
         for second in verbs[verbs.index(first) :]:
             if {first, second} <= READS:

@@ -43,8 +43,8 @@ def a_later_release_wrote_the_marked() -> Generator[None]:
 class BackendUnreadable(Contract):
     @law("backend", 9)
     async def test_a_run_that_cannot_be_read_hides_no_other(self, store: Store) -> None:
-        """A stored value that cannot be read fails no verb and hides no other: its run goes back for later without a
-        failure or a loss, its node stays among the living, its definition is named."""
+        """A stored value that cannot be read makes no verb fail and hides no other value: its run is postponed without
+        a failure or a loss, its node stays among the living nodes, its definition is named."""
         await store.define(task())
         others, marked = runs(task(), 4), run(task(), "marked", kwargs=f'{{"text":"{MARK}"}}')
         await store.enqueue(*others[:2], marked, *others[2:])

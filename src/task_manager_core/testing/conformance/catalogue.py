@@ -114,8 +114,8 @@ class CatalogueLaws(Contract):
 
     @law("catalogue", 3)
     async def test_writing_what_stands_changes_nothing(self, store: Store) -> None:
-        """Writing what stands already returns the version that stands and changes nothing, whatever version was
-        expected."""
+        """Writing a definition that is stored already returns the stored version and changes nothing, for any expected
+        version."""
         slot = await store.slot(HOUR)
         version = await store.define(task(), slot)
         before = await store.state()
@@ -149,8 +149,8 @@ class CatalogueLaws(Contract):
 
     @law("catalogue", 5)
     async def test_only_a_replan_moves_the_next_slot(self, store: Store) -> None:
-        """The next slot changes only on `replan`, and the slots that this gives up are recorded as skipped in the same
-        step."""
+        """The next slot changes only on `replan`, and the slots that the change abandons are recorded as skipped in the
+        same step."""
         slot = await store.slot(HOUR)
         version = await store.define(task(), slot)
         steps = [
@@ -182,7 +182,7 @@ class CatalogueLaws(Contract):
 
     @law("catalogue", 6)
     async def test_removal_takes_everything(self, store: Store) -> None:
-        """Removal takes the definition, its state, its history, its live runs and the memory of its requests; the
+        """Removal deletes the definition, its state, its history, its live runs and the memory of its requests; the
         claims on its runs are lost."""
         of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
@@ -212,7 +212,7 @@ class CatalogueLaws(Contract):
 
     @law("catalogue", 7)
     async def test_a_reader_learns_what_it_does_not_know(self, store: Store) -> None:
-        """A reader that knows the current version learns nothing (None); any other learns every change since its
+        """A reader that knows the current version learns nothing (None); any other reader learns every change since its
         version."""
         a, b = await store.define(task("a")), await store.define(task("b"))
         changes = await load(store)
@@ -272,7 +272,7 @@ class CatalogueLaws(Contract):
 
     @law("catalogue", 10)
     async def test_changes_wake(self, store: Store) -> None:
-        """Every change wakes whoever waits for a signal."""
+        """Every change wakes all callers of `Notifier.wait`."""
         term = await store.lead()
         version = await store.define(task("changed"))
         many = [task(f"task {number}") for number in range(200)]
@@ -294,7 +294,7 @@ class CatalogueLaws(Contract):
 
     @law("catalogue", 11)
     async def test_slots_are_given_up_only_by_who_knows_them(self, store: Store) -> None:
-        """A definition that gives up slots is not written once another next slot stands."""
+        """A definition that abandons slots is not written once the stored next slot has changed."""
         slot, term = await store.slot(-MINUTE), await store.lead()
         version = await store.define(task(), slot)
         change = definition(task(description="new"), expected=version, slot=slot + DAY, skips=[skipped(slot)])
@@ -311,8 +311,8 @@ class CatalogueLaws(Contract):
 
     @law("catalogue", 12)
     async def test_a_plan_that_came_too_late_is_not_written(self, store: Store) -> None:
-        """A new plan of a known task is not written once its slot has passed, nor up to the last slot that was decided
-        about: the leader may have dispatched that slot."""
+        """A new next slot of a known task is not written once it has passed, nor if it is not after the last decided
+        slot: the leader may have dispatched that slot."""
         slot, term = await store.slot(MINUTE), await store.lead()
         version = await store.define(task(), slot)
         change = definition(task(description="new"), expected=version, slot=slot)
@@ -353,7 +353,7 @@ class CatalogueLaws(Contract):
 
     @law("catalogue", 13)
     async def test_the_life_of_a_store_has_a_name(self, store: Store) -> None:
-        """The incarnation stays the same until the store loses what it held; no two are equal."""
+        """The incarnation stays the same until the store loses its content; no two incarnations are equal."""
         version = await store.define(task("a"))
         incarnation = (await load(store)).incarnation
         assert incarnation != 0

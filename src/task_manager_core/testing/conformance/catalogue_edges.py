@@ -296,8 +296,8 @@ class CatalogueEdges(Contract):
 
     @law("catalogue", 14)
     async def test_a_reader_learns_the_changes_alone(self, store: Store) -> None:
-        """A reader at one of the last CHANGES_REMEMBERED versions learns the changes alone, whatever the number of
-        tasks; a reader at a version that the store has forgotten, or never gave out, gets a complete reading."""
+        """A reader at one of the last CHANGES_REMEMBERED versions gets only the changes, for any number of tasks; a
+        reader at a version that the store has forgotten, or never gave out, gets a complete reading."""
         term, names = await store.lead(), ("changed", "removed", "retired", "back", "again", "still")
         versions = [await store.define(task(name)) for name in names]
         await store.catalogue.retire(term, [key("back"), key("still")])

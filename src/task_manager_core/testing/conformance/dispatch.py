@@ -88,8 +88,8 @@ class DispatchLaws(Contract):
 
     @law("dispatch", 2)
     async def test_a_decision_takes_effect_whole_or_not_at_all(self, store: Store) -> None:
-        """A decision is kept only if version and next slot are the ones it was made for; it then takes effect whole:
-        runs are queued or held, skips recorded, the next slot advanced, in one step."""
+        """A decision is kept only if the task still has the version and the next slot of the decision; it then takes
+        effect as a whole: runs are queued or held, skips recorded, the next slot advanced, in one step."""
         of = exclusive()
         due = await Due.given(store, of)
         slots = [due.slot + number * SECOND for number in range(4)]
@@ -152,8 +152,8 @@ class DispatchLaws(Contract):
 
     @law("dispatch", 5)
     async def test_one_run_is_held_and_only_behind_another(self, store: Store) -> None:
-        """A decision that holds a run is not kept while another run is held, nor when nothing would be left to wait
-        for."""
+        """A decision that holds a run is not kept while another run is held, nor if the held run would have no run to
+        wait for."""
         due = await Due.given(store, exclusive())
         before = await store.state()
         assert not await store.commit_one(due.term, due.hold)
@@ -188,7 +188,7 @@ class DispatchLaws(Contract):
 
     @law("dispatch", 7)
     async def test_a_stale_term_commits_nothing(self, store: Store) -> None:
-        """Every decision is fenced by the term; with a stale one nothing changes."""
+        """Every decision is fenced by the term; with a stale term nothing changes."""
         slot = await store.slot(-MINUTE)
         due = Due(store, task(), await store.define(task(), slot), slot, await store.lead(NodeId("older"), TTL))
         await store.advance(TTL)
@@ -232,7 +232,7 @@ class DispatchLaws(Contract):
 
     @law("dispatch", 9)
     async def test_a_pause_lasts(self, store: Store) -> None:
-        """A pause has no end of its own."""
+        """A pause does not end by itself."""
         due = await Due.given(store, task())
         assert await store.dispatch.pause([key()]) == {key()}
         assert await store.dispatch.pause([key()]) == {key()}
@@ -245,7 +245,7 @@ class DispatchLaws(Contract):
 
     @law("dispatch", 10)
     async def test_a_resumption_is_remembered(self, store: Store) -> None:
-        """Resuming remembers its instant, so that slots of the pause are not replayed; resuming an active task does
+        """Resuming records its instant, so that slots of the pause are not replayed; resuming an active task does
         nothing."""
         await Due.given(store, task())
         assert await store.dispatch.resume([key()]) == {key()}

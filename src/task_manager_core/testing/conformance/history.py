@@ -163,7 +163,7 @@ class HistoryContract(Contract):
 
     @law("history", 4)
     async def test_clearing_takes_only_what_happened(self, store: Store) -> None:
-        """Clearing takes the lines, the skips and the counts, and nothing else."""
+        """Clearing deletes the lines, the skips and the counts, and nothing else."""
         of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
         await store.define(task("other"))
@@ -299,9 +299,9 @@ class HistoryContract(Contract):
 
     @law("history", 6)
     async def test_the_store_writes_what_no_worker_can(self, store: Store) -> None:
-        """A line that the store writes itself has no failure, and names the claim's worker and token, or nobody ("")
-        and 0 where there was no claim. LOST lasts from the last heartbeat until the reaping; CANCELLED begins when it
-        is written and takes no time."""
+        """A line that the store itself writes has no failure, and names the claim's worker and token, or "" and 0 if
+        there was no claim. A LOST line lasts from the last heartbeat until the reaping; a CANCELLED line begins when it
+        is written and has no duration."""
         of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
         fired = of.run_of_slot(slot, version)

@@ -21,7 +21,7 @@ B = NodeId("b")
 class LeadershipContract(Contract):
     @law("leadership", 1)
     async def test_one_term_at_a_time(self, store: Store) -> None:
-        """While a lease lives, nobody else is granted a term."""
+        """While a lease lives, no other node is granted a term."""
         term = await store.lead(A, TTL)
 
         held = await store.leadership.campaign(B, TTL)
@@ -73,8 +73,8 @@ class LeadershipContract(Contract):
 
     @law("leadership", 3)
     async def test_campaigning_again_is_harmless(self, store: Store) -> None:
-        """Campaigning again with a live lease of one's own returns the same term (a lost reply is harmless) and extends
-        nothing."""
+        """A node that campaigns again while its own lease lives gets the same term (a lost reply is harmless), and its
+        lease is not extended."""
         term = await store.lead(A, TTL)
         await store.advance(TTL - 10 * SECOND)
         assert await store.leadership.campaign(A, TTL) == term

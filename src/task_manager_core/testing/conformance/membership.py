@@ -12,7 +12,8 @@ from task_manager_core.testing.conformance.store import SLACK, Store
 class MembershipContract(Contract):
     @law("membership", 1)
     async def test_a_node_lives_until_its_word_ends(self, store: Store) -> None:
-        """A node is among the living of a snapshot until `ttl` after its last announcement, or until it departs."""
+        """A node is among the living nodes of a snapshot until `ttl` after its last announcement, or until it
+        departs."""
         for node in ("silent", "speaking", "departing"):
             await store.membership.announce(presence(node), TTL)
         assert await store.living() == ["departing", "silent", "speaking"]

@@ -15,7 +15,7 @@ from task_manager_core.testing.conformance.store import Store
 class NotifierContract(Contract):
     @law("notifier", 1)
     async def test_waiters_are_woken(self, store: Store) -> None:
-        """A waiter returns soon after a resignation, a change of the catalogue or a request to cancel."""
+        """A wait ends soon after a resignation, a change of the catalogue or a request to cancel."""
         version = await store.define(task())
         claim = await store.claim_new(run(task()))
 
@@ -50,8 +50,8 @@ class NotifierContract(Contract):
 
     @law("notifier", 2)
     async def test_a_wait_ends(self, store: Store) -> None:
-        """It returns after the timeout at the latest. It may return for nothing, and a signal may get lost: correctness
-        never depends on one."""
+        """A wait ends after the timeout at the latest. It may end without a cause, and a notification may get lost:
+        correctness never depends on one."""
         async with asyncio.timeout(store.patience):
             for timeout in (0, 1, 20):
                 await store.notifier.wait(timedelta(milliseconds=timeout))

@@ -47,7 +47,7 @@ class RunQueueLaws(Contract):
     @law("run_queue", 1)
     async def test_a_request_is_remembered(self, store: Store) -> None:
         """A run that was enqueued once is not enqueued again while its request is remembered or while it lives, unless
-        its task was removed since; one of an unknown task never is."""
+        its task was removed since; a run of an unknown task is never enqueued."""
         assert await store.enqueue(run(task())) == (Enqueued.UNKNOWN_TASK,)
         await store.define(task())
         assert await store.enqueue(run(task()), run(task()), run(task("unknown"))) == (
@@ -123,7 +123,7 @@ class RunQueueLaws(Contract):
 
     @law("run_queue", 5)
     async def test_only_the_holder_settles(self, store: Store) -> None:
-        """Only the holder of a live-or-unreaped claim settles it; a lost claim changes nothing."""
+        """Only its holder settles a claim, while it lives or is not reaped yet; a lost claim changes nothing."""
         term = await store.lead()
         await store.define(task())
         late = await store.claim_new(run(task(), "late"))
@@ -172,7 +172,8 @@ class RunQueueLaws(Contract):
 
     @law("run_queue", 7)
     async def test_a_waiting_run_comes_back(self, store: Store) -> None:
-        """A run that waits can be claimed from its instant on, with the next attempt number and one more failure."""
+        """A run that waits for its retry can be claimed from its instant on, with the next attempt number and one more
+        failure."""
         await store.define(task())
         claim = await store.claim_new(run(task()))
         for number in range(1, 4):
@@ -189,7 +190,7 @@ class RunQueueLaws(Contract):
 
     @law("run_queue", 8)
     async def test_a_released_run_comes_back_without_a_failure(self, store: Store) -> None:
-        """A released claim puts the run back after the delay without a failure; the attempt counts only if it was
+        """Releasing a claim queues its run again after the delay, without a failure; the attempt counts only if it was
         started."""
         await store.define(task())
         claim = await store.claim_new(run(task()))
@@ -209,8 +210,8 @@ class RunQueueLaws(Contract):
 
     @law("run_queue", 9)
     async def test_the_runs_of_dead_workers_are_put_back(self, store: Store) -> None:
-        """Reaping puts back the runs whose claims expired and which nobody wants cancelled, with the next attempt
-        number and one more loss, which is no failure; it is fenced by the term and never touches a claim that
+        """Reaping queues the runs of expired claims again, unless their cancellation was requested, with the next
+        attempt number and one more loss, which is no failure; it is fenced by the term and never touches a claim that
         lives."""
         older = await store.lead(LEADER, TTL)
         await store.define(task())
@@ -240,7 +241,7 @@ class RunQueueLaws(Contract):
 
     @law("run_queue", 10)
     async def test_fencing_tokens_increase(self, store: Store) -> None:
-        """Each claim brings a fencing token of its own; within a run they strictly increase."""
+        """Each claim has a fencing token of its own; within a run the tokens strictly increase."""
         term = await store.lead()
         await store.define(task())
         claim = await store.claim_new(run(task()))
@@ -272,8 +273,8 @@ class RunQueueLaws(Contract):
 
     @law("run_queue", 11)
     async def test_runs_are_cancelled(self, store: Store) -> None:
-        """Cancelling a run that nobody runs ends it at once; for a running one the worker learns it with its next
-        extension."""
+        """Cancelling a run that no worker runs ends it at once; the worker of a running run learns of the request with
+        its next extension."""
         of = exclusive()
         await store.define(of)
         await store.define(task("other"))
@@ -314,7 +315,7 @@ class RunQueueLaws(Contract):
 
     @law("run_queue", 13)
     async def test_a_cancelled_run_is_not_tried_again(self, store: Store) -> None:
-        """A run that somebody wants cancelled is not tried again: a retry, a release or a lost claim ends it."""
+        """A run whose cancellation was requested is not tried again: a retry, a release or a lost claim ends it."""
         of, term = exclusive(), await store.lead()
         await store.define(of)
         for name in ("retried", "handed back", "put off", "lost"):
@@ -338,8 +339,7 @@ class RunQueueLaws(Contract):
 
     @law("run_queue", 14)
     async def test_claims_whose_reply_was_lost_are_given_again(self, store: Store) -> None:
-        """Claims of a worker that it does not know (their reply was lost) are given again when it says what it
-        knows."""
+        """A worker that names the claims it knows gets its other claims again: their reply was lost."""
         await store.define(task())
         await store.enqueue(*runs(task(), 4))
         [known] = await store.claim(WORKER, 1)
@@ -360,8 +360,8 @@ class RunQueueLaws(Contract):
 
     @law("run_queue", 15)
     async def test_a_request_that_asks_for_something_else_is_refused(self, store: Store) -> None:
-        """A request under the id of a remembered run that asks for something else is refused whole: none of its runs
-        is queued."""
+        """A request under the id of a remembered run that asks for something else is refused as a whole: none of its
+        runs is queued."""
         of, other = task(), task("other")
         await store.define(of)
         await store.define(other)
