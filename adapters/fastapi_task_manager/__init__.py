@@ -1,4 +1,7 @@
-"""FastAPI Task Manager: cron tasks inside FastAPI applications, distributed over any number of processes."""
+"""FastAPI Task Manager: cron tasks inside FastAPI applications, distributed over any number of processes.
+
+The modules below this package are internal, except for the paths that docs/reference/index.md lists.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +12,68 @@ from fastapi_task_manager.schema.health import HealthResponse
 from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
 from fastapi_task_manager.task_manager import TaskManager
-from task_manager_core import __version__
+from task_manager_core import (
+    BackendCorrupt,
+    BackendError,
+    BackendMisconfigured,
+    BackendUnavailable,
+    DefinitionError,
+    DuplicateFunction,
+    DuplicateGroup,
+    DuplicateTask,
+    GroupNotFound,
+    InvalidArguments,
+    InvalidCron,
+    InvalidPolicy,
+    InvalidTimezone,
+    NothingMatches,
+    RefusedError,
+    RequestReused,
+    TaskIsStatic,
+    TaskManagerError,
+    TaskNotFound,
+    UnknownFunction,
+    VersionConflict,
+    __version__,
+)
 from task_manager_core.application.context import RunContext
 from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap
 from task_manager_core.domain.recurrence import Fold, Gap
 
 __all__ = [
+    "BackendCorrupt",
+    "BackendError",
+    "BackendMisconfigured",
+    "BackendUnavailable",
     "CatchUp",
     "CatchUpMode",
     "Config",
+    "DefinitionError",
+    "DuplicateFunction",
+    "DuplicateGroup",
+    "DuplicateTask",
     "Fold",
     "Gap",
+    "GroupNotFound",
     "HealthResponse",
+    "InvalidArguments",
+    "InvalidCron",
+    "InvalidPolicy",
+    "InvalidTimezone",
+    "NothingMatches",
     "OperationalConfig",
     "Overlap",
+    "RefusedError",
+    "RequestReused",
     "RunContext",
     "Task",
     "TaskGroup",
+    "TaskIsStatic",
     "TaskManager",
+    "TaskManagerError",
+    "TaskNotFound",
     "TaskOptions",
+    "UnknownFunction",
+    "VersionConflict",
     "__version__",
 ]

@@ -1,4 +1,7 @@
-"""The Redis store: Redis 6.2 or newer, Valkey, alone or behind a Sentinel or in a Cluster."""
+"""The Redis store: Redis 6.2 or newer, Valkey, alone or behind a Sentinel or in a Cluster.
+
+The modules below this package are internal.
+"""
 
 try:
     import redis as _redis

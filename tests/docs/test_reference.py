@@ -134,7 +134,7 @@ def test_the_index_names_what_can_be_imported_and_called() -> None:
 
 
 def test_the_paths_that_stay_can_be_imported() -> None:
-    paths = re.findall(r"`(\w+(?:\.\w+)+)`", section(page("index.md"), "## Paths that stay"))
+    paths = re.findall(r"`(\w+(?:\.\w+)+)`", section(page("index.md"), "## Stable paths"))
     for path in paths:
         assert importlib.import_module(path).__doc__, path
     modules = ("config", "task_group", "task_manager", "schema.task", "schema.health", "schema.task_group")

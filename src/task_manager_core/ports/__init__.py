@@ -15,6 +15,8 @@ a store may raise three errors:
 * `BackendMisconfigured`: the store answers, but it cannot be used as it is set up.
 * `BackendCorrupt`: the structure of the store is damaged. A single stored value that cannot be read raises nothing
   (law 9 of `Backend`).
+
+The modules below this package are stable: the changelog announces a change of their names.
 """
 
 from task_manager_core.ports.backend import Backend, Capabilities, OpenBackend
