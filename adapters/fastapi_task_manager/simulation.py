@@ -1,7 +1,6 @@
-"""A dress rehearsal of an application's tasks. Imported by tests and by nothing else of this package.
+"""Simulates the tasks of an application. Tests import this; nothing else of this package does.
 
-It stands here and not in the core because only this package knows what a group is; all the rest is the core's
-`rehearse`.
+It is part of this package because only this package knows groups. The core's `simulate_registry` does the rest.
 """
 
 from __future__ import annotations
@@ -82,29 +81,29 @@ def simulate(
 ) -> Report:
     """Run the tasks in virtual time on simulated workers, with the production code, and report what happened.
 
-    Nothing of the application is started, and no function is called unless you ask for it: a run takes a second of
-    virtual time, or what `durations` says.
+    The application is not started. No function is called unless you ask for it: a run takes a second of virtual time,
+    or as long as `durations` says.
 
     Args:
-        manager_or_groups: A manager, which need not be running and does not notice, or groups.
-        workers: How many processes.
+        manager_or_groups: A manager, or groups. The manager need not be running, and does not change.
+        workers: The number of processes.
         start: The first instant; aware.
-        duration: How long.
-        faults: What goes wrong: `kill`, `stop`, `pause`, `partition`, `store_down`, `outage`, `rolling_deploy`.
+        duration: The length of the simulated period.
+        faults: The faults to inject: `kill`, `stop`, `pause`, `partition`, `store_down`, `outage`, `rolling_deploy`.
         durations: How long runs take: one length for all, or lengths by the name of the task ("*": all others). A
-            length is a timedelta or a number of seconds, a function of the slot that returns one (an Exception that it
-            raises is a failed attempt), or `REAL`: call the function, which waits in virtual time if it is
+            length is a timedelta, a number of seconds, or a function of the slot that returns one (if it raises an
+            Exception, the attempt has failed). `REAL` calls the function, which waits in virtual time if it is
             asynchronous.
         config: Intervals, concurrency and defaults. Default: the manager's; for groups that of the environment.
         backend: The store, opened anew for the simulation. Default: the in-memory one, never the application's.
-        seed: Draws the order of what happens at one instant on different workers.
+        seed: Draws the order of events that happen at one instant on different workers.
 
     Returns:
         The report. The same arguments give the same report.
 
     Raises:
-        RuntimeError: Something that cannot be, such as a duration for a task that does not exist; or an event loop is
-            running: there, `await asyncio.to_thread(simulate, ...)`.
+        RuntimeError: An argument is invalid, such as a duration for a task that does not exist. Or an event loop is
+            running: there, write `await asyncio.to_thread(simulate, ...)`.
     """
     groups = _groups(manager_or_groups)
     if config is None:

@@ -16,6 +16,10 @@ from tests.architecture.conftest import ROOT, SOURCES
 # contract id -> a file and an import in it that the contract must refuse
 VIOLATIONS = {
     "core-layers": ("src/task_manager_core/domain/violation_layers.py", "import task_manager_core.application"),
+    "testing-layers": (
+        "src/task_manager_core/testing/cluster/violation_testing.py",
+        "import task_manager_core.testing.campaign",
+    ),
     "roots": ("adapters/task_manager_memory/violation_roots.py", "import task_manager_redis"),
     "core-technology": ("src/task_manager_core/application/violation_technology.py", "import redis"),
     "pure-rules": ("src/task_manager_core/ports/violation_purity.py", "from time import monotonic"),

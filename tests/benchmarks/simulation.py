@@ -16,7 +16,8 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition
-from task_manager_core.testing.campaign.checkers import Checker, every_checker
+from task_manager_core.testing.campaign.checkers import every_checker
+from task_manager_core.testing.campaign.monitor import Monitor
 from task_manager_core.testing.cluster.cluster import SimCluster
 from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.cluster.run import run_simulation
@@ -34,25 +35,29 @@ TASKS_OF_ALL = tuple(
 )
 
 
-def _declare(world: SimCluster, machine: str, registry: Declarations) -> None:
-    async def work(context: RunContext) -> None:
-        execution = world.begin(machine, context, exclusive=False)
-        await asyncio.sleep(0.5)
-        execution.ended = "returned"
+def _measure(title: str, policy: NodePolicy, monitor: Monitor | None) -> None:
+    runs = 0
 
-    for task in TASKS_OF_ALL:
-        registry.declare(task, work)
+    def declare(_cluster: SimCluster, _machine: str, declarations: Declarations) -> None:
+        async def work(context: RunContext) -> None:
+            nonlocal runs
+            runs += 1
+            execution = None if monitor is None else monitor.begin(context, exclusive=False)
+            await asyncio.sleep(0.5)
+            if execution is not None:
+                execution.ended = "returned"
 
+        for task in TASKS_OF_ALL:
+            declarations.declare(task, work)
 
-def _measure(title: str, policy: NodePolicy, checkers: tuple[Checker, ...]) -> None:
     async def main() -> int:
         async with SimCluster(
-            open_backend=MemoryStore().open, declare=_declare, policy=policy, checkers=checkers
-        ) as world:
+            open_backend=MemoryStore().open, declare=declare, policy=policy, watcher=monitor
+        ) as cluster:
             for number in range(NODES):
-                world.boot(f"w{number}")
-            await world.sleep(HORIZON)
-            return len(world.model.executions)
+                cluster.boot(f"w{number}")
+            await cluster.sleep(HORIZON)
+            return runs
 
     started = time.perf_counter()
     result = run_simulation(main, Decider(1))
@@ -68,10 +73,10 @@ def main() -> None:
     print(f"{NODES} nodes, {TASKS} tasks, {HORIZON:g} simulated seconds")
     usual = NodePolicy()
     calm = NodePolicy(poll_interval=timedelta(seconds=1), refresh_interval=timedelta(seconds=5))
-    _measure("usual settings, every checker", usual, every_checker())
-    _measure("usual settings, no checker", usual, ())
-    _measure("polls of 1 s, every checker", calm, every_checker())
-    _measure("polls of 1 s, no checker", calm, ())
+    _measure("usual settings, every checker", usual, Monitor(every_checker()))
+    _measure("usual settings, no checker", usual, None)
+    _measure("polls of 1 s, every checker", calm, Monitor(every_checker()))
+    _measure("polls of 1 s, no checker", calm, None)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.planning import NextSlot
 from task_manager_core.domain.run import Claim, Expired, Settlement
 from task_manager_core.domain.task import TaskDefinition
+from task_manager_core.testing.campaign import apply
 from task_manager_core.testing.campaign.campaign import run_plan
 from task_manager_core.testing.campaign.checkers import Violation
 from task_manager_core.testing.campaign.checkers.attempts import OneAttempt, OneOutcome
@@ -25,7 +26,7 @@ from task_manager_core.testing.campaign.checkers.slots import NoSilentGap
 from task_manager_core.testing.campaign.faults import Injection, InjectionKind, Point
 from task_manager_core.testing.campaign.model import ClusterModel, ModelExecution, StoreModel
 from task_manager_core.testing.campaign.plan import Plan, TaskPlan
-from task_manager_core.testing.cluster.effects import AgendaRead, Effect, Removed
+from task_manager_core.testing.cluster.effects import AgendaRead, Effect
 from task_manager_core.testing.cluster.failures import SimBudget
 from task_manager_core.testing.cluster.link import Side
 from task_manager_memory import MemoryStore
@@ -51,11 +52,11 @@ def _equal_rests(_original: object) -> object:
 
 
 def _starts_never_forgotten(_original: object) -> object:
-    def begun(self: OneAttempt, execution: ModelExecution, ledger: ClusterModel) -> None:
-        again = (execution.run, execution.token, execution.node) in ledger.executions
+    def begin(self: OneAttempt, execution: ModelExecution, model: ClusterModel) -> None:
+        again = (execution.run, execution.token, execution.node) in model.executions
         self.require(not again, f"{execution.run} was started twice")
 
-    return begun
+    return begin
 
 
 def _attempts_by_run(_original: object) -> object:
@@ -74,34 +75,34 @@ def _changes_for_strangers(_original: object) -> object:
 
 
 def _threads_have_no_timeout(original: Any) -> object:
-    def _truthful(self: OneOutcome, settlement: Settlement, ledger: ClusterModel) -> None:
-        original(self, replace(settlement, duration=timedelta(0)), ledger)
+    def _judge_outcome(self: OneOutcome, settlement: Settlement, model: ClusterModel) -> None:
+        original(self, replace(settlement, duration=timedelta(0)), model)
 
-    return _truthful
+    return _judge_outcome
 
 
 def _removals_keep_their_slots(_original: object) -> object:
-    def enter(self: Removed, books: StoreModel) -> None:
-        account = books.accounts.pop(self.key)
-        for run in (*account.live.values(), *account.held):
-            books.ended[run.run.id] = "removed"
+    def _removed(key: TaskKey, store: StoreModel) -> None:
+        task = store.tasks.pop(key)
+        for run in (*task.live.values(), *task.held):
+            store.ended[run.run.id] = "removed"
 
-    return enter
+    return _removed
 
 
 def _executions_never_forgotten(original: Any) -> object:
-    def _truthful(self: OneOutcome, settlement: Settlement, ledger: ClusterModel) -> None:
-        original(self, settlement, ledger)
-        begun = (settlement.claim.run.id, settlement.claim.token, ledger.node) in ledger.executions
+    def _judge_outcome(self: OneOutcome, settlement: Settlement, model: ClusterModel) -> None:
+        original(self, settlement, model)
+        begun = (settlement.claim.run.id, settlement.claim.token, model.node) in model.executions
         self.require(not begun or not isinstance(settlement.outcome, Expired), "what was executed has expired")
 
-    return _truthful
+    return _judge_outcome
 
 
 def _agenda_unread(original: Any) -> object:
-    def judge(self: NoSilentGap, fact: Effect, ledger: ClusterModel) -> None:
-        if not isinstance(fact, AgendaRead):
-            original(self, fact, ledger)
+    def judge(self: NoSilentGap, effect: Effect, model: ClusterModel) -> None:
+        if not isinstance(effect, AgendaRead):
+            original(self, effect, model)
 
     return judge
 
@@ -152,7 +153,7 @@ FOUND: dict[str, Mutant] = {
     "an attempt of a store that was set back is started once more": Mutant(
         defect="the checker remembers starts that the store has lost",
         owner=OneAttempt,
-        name="begun",
+        name="begin",
         replacement=_starts_never_forgotten,
         breaks="I5",
         plan=Plan(
@@ -216,7 +217,7 @@ FOUND: dict[str, Mutant] = {
     "a thread that returns after its timeout has failed": Mutant(
         defect="the checker calls no attempt late whose function returned",
         owner=OneOutcome,
-        name="_truthful",
+        name="_judge_outcome",
         replacement=_threads_have_no_timeout,
         breaks="I7",
         plan=Plan(
@@ -231,7 +232,7 @@ FOUND: dict[str, Mutant] = {
     "a claim that is given again by a store that was set back expires": Mutant(
         defect="the checker remembers executions that the store has lost",
         owner=OneOutcome,
-        name="_truthful",
+        name="_judge_outcome",
         replacement=_executions_never_forgotten,
         breaks="I7",
         plan=Plan(
@@ -246,8 +247,8 @@ FOUND: dict[str, Mutant] = {
     # Found in a checker. What was decided about the slots of a task is forgotten with the task.
     "a task that is added again has the slots again that the clock was set back behind": Mutant(
         defect="the checker remembers the slots of a task that was removed",
-        owner=Removed,
-        name="enter",
+        owner=apply,
+        name="_removed",
         replacement=_removals_keep_their_slots,
         breaks="I1",
         plan=Plan(

@@ -1,4 +1,4 @@
-"""The world: production nodes live in it, and its own promises hold."""
+"""The simulated cluster runs production nodes, and does what it promises."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from task_manager_core.testing import Recorder
 from task_manager_core.testing.campaign.campaign import replay_line, run_plan
 from task_manager_core.testing.campaign.checkers import every_checker
 from task_manager_core.testing.campaign.faults import MEANING, Injection, InjectionKind
+from task_manager_core.testing.campaign.monitor import Monitor
 from task_manager_core.testing.campaign.plan import POLICY, Plan, TaskPlan
 from task_manager_core.testing.cluster.clock import START, SimClock
-from task_manager_core.testing.cluster.cluster import Declare, SimCluster
+from task_manager_core.testing.cluster.cluster import SimCluster
 from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.cluster.run import run_simulation
 from task_manager_memory import MemoryStore
@@ -32,10 +33,14 @@ ROOT = Path(__file__).parent.parent.parent
 TASK = TaskDefinition(key=TaskKey("g", "t"), schedule=Schedule.every(timedelta(seconds=10)), function="t")
 
 
-def declaring(seconds: float) -> Declare:
-    def declare(world: SimCluster, machine: str, registry: Declarations) -> None:
+def simulate(
+    script: Callable[[SimCluster, Monitor], Awaitable[None]], machines: int = 3, *, seconds: float = 2.0
+) -> Recorder:
+    recorder, monitor = Recorder(), Monitor(every_checker())
+
+    def declare(_cluster: SimCluster, _machine: str, declarations: Declarations) -> None:
         async def work(context: RunContext) -> None:
-            execution = world.begin(machine, context, exclusive=False)
+            execution = monitor.begin(context, exclusive=False)
             try:
                 await asyncio.sleep(seconds)
             except asyncio.CancelledError:
@@ -43,27 +48,21 @@ def declaring(seconds: float) -> Declare:
                 raise
             execution.ended = "returned"
 
-        registry.declare(TASK, work)
-
-    return declare
-
-
-def cluster(script: Callable[[SimCluster], Awaitable[None]], machines: int = 3, *, seconds: float = 2.0) -> Recorder:
-    recorder = Recorder()
+        declarations.declare(TASK, work)
 
     async def main() -> None:
         store = MemoryStore()
         async with SimCluster(
             open_backend=store.open,
-            declare=declaring(seconds),
+            declare=declare,
             policy=POLICY,
-            checkers=every_checker(),
+            watcher=monitor,
             observer=recorder,
             store=store,
-        ) as world:
+        ) as cluster:
             for number in range(machines):
-                world.boot(f"w{number}")
-            await script(world)
+                cluster.boot(f"w{number}")
+            await script(cluster, monitor)
 
     result = run_simulation(main, Decider())
     assert result.unhandled == ()
@@ -71,10 +70,10 @@ def cluster(script: Callable[[SimCluster], Awaitable[None]], machines: int = 3, 
 
 
 def test_production_nodes_run_a_schedule_in_virtual_time() -> None:
-    async def script(world: SimCluster) -> None:
-        await world.sleep(95.0)
+    async def script(cluster: SimCluster, _monitor: Monitor) -> None:
+        await cluster.sleep(95.0)
 
-    events = cluster(script)
+    events = simulate(script)
     assert len(events.of(TermWon)) == 1
     assert len(events.of(RunStarted)) == len(events.of(RunSettled)) == 9
     slots = [event.claim.run.slot for event in events.of(RunStarted)]
@@ -85,66 +84,66 @@ def test_a_process_that_stops_waits_for_what_executes_as_long_as_its_policy_says
     timeout = POLICY.shutdown_timeout.total_seconds()
     waited: list[float] = []
 
-    async def script(world: SimCluster) -> None:
-        await world.sleep(10.5)
-        asked_at = world.time
-        world.stop("w0")
-        while world.process("w0") is not None:
-            await world.sleep(0.05)
-        waited.append(world.time - asked_at)
+    async def script(cluster: SimCluster, _monitor: Monitor) -> None:
+        await cluster.sleep(10.5)
+        asked_at = cluster.time
+        cluster.stop("w0")
+        while cluster.process("w0") is not None:
+            await cluster.sleep(0.05)
+        waited.append(cluster.time - asked_at)
 
-    cluster(script, machines=1, seconds=60.0)
+    simulate(script, machines=1, seconds=60.0)
     assert timeout <= waited[0] < 1.5 * timeout
 
 
-def test_a_killed_leader_is_followed_by_another() -> None:
-    async def script(world: SimCluster) -> None:
-        await world.sleep(5.0)
-        leader = next(life for life in world.alive() if life.node.leads)
-        world.kill(leader.machine, restart_after=1.0)
-        await world.sleep(20.0)
-        assert leader.name not in {life.name for life in world.alive()}
-        assert world.process(leader.machine) is not None
+def test_another_node_leads_after_the_leader_was_killed() -> None:
+    async def script(cluster: SimCluster, _monitor: Monitor) -> None:
+        await cluster.sleep(5.0)
+        leader = next(process for process in cluster.alive() if process.node.leads)
+        cluster.kill(leader.machine, restart_after=1.0)
+        await cluster.sleep(20.0)
+        assert leader.name not in {process.name for process in cluster.alive()}
+        assert cluster.process(leader.machine) is not None
 
-    assert len(cluster(script).of(TermWon)) == 2
+    assert len(simulate(script).of(TermWon)) == 2
 
 
-def test_a_stopped_machine_leaves_and_comes_back() -> None:
-    async def script(world: SimCluster) -> None:
-        await world.sleep(11.0)
-        world.stop("w0", restart_after=1.0)
-        await world.sleep(10.0)
-        life = world.process("w0")
-        assert life is not None
-        assert life.name == "w0#2"
+def test_a_stopped_machine_restarts() -> None:
+    async def script(cluster: SimCluster, _monitor: Monitor) -> None:
+        await cluster.sleep(11.0)
+        cluster.stop("w0", restart_after=1.0)
+        await cluster.sleep(10.0)
+        process = cluster.process("w0")
+        assert process is not None
+        assert process.name == "w0#2"
 
-    assert len(cluster(script).of(TermWon)) == 2
+    assert len(simulate(script).of(TermWon)) == 2
 
 
 def test_a_machine_that_stands_still_does_nothing() -> None:
-    async def script(world: SimCluster) -> None:
-        await world.sleep(1.0)
-        calls = world.processes["w1"].link.calls.total()
-        world.pause("w1", 10.0)
-        await world.sleep(9.0)
-        assert world.processes["w1"].link.calls.total() == calls
-        await world.sleep(3.0)
-        assert world.processes["w1"].link.calls.total() > calls
+    async def script(cluster: SimCluster, _monitor: Monitor) -> None:
+        await cluster.sleep(1.0)
+        calls = cluster.processes["w1"].link.calls.total()
+        cluster.pause("w1", 10.0)
+        await cluster.sleep(9.0)
+        assert cluster.processes["w1"].link.calls.total() == calls
+        await cluster.sleep(3.0)
+        assert cluster.processes["w1"].link.calls.total() > calls
 
-    cluster(script)
+    simulate(script)
 
 
-def test_a_store_that_is_set_back_gets_its_older_books_back() -> None:
-    async def script(world: SimCluster) -> None:
-        await world.sleep(12.0)
-        copy = world.copy_store()
-        decided = len(world.model.store.accounts[TASK.key].verdicts)
-        await world.sleep(20.0)
-        world.restore_store(copy)
-        assert len(world.model.store.accounts[TASK.key].verdicts) == decided
-        await world.sleep(20.0)
+def test_a_store_that_is_set_back_gets_its_older_model_back() -> None:
+    async def script(cluster: SimCluster, monitor: Monitor) -> None:
+        await cluster.sleep(12.0)
+        copy = cluster.copy_store()
+        decided = len(monitor.model.store.tasks[TASK.key].decided)
+        await cluster.sleep(20.0)
+        cluster.restore_store(copy)
+        assert len(monitor.model.store.tasks[TASK.key].decided) == decided
+        await cluster.sleep(20.0)
 
-    cluster(script)
+    simulate(script)
 
 
 def test_clocks_jump_and_drift_apart_from_true_time() -> None:

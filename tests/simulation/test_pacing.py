@@ -46,7 +46,7 @@ def test_a_rest_is_the_configured_one_from_a_fault_until_the_cluster_has_settled
 
 def test_a_fault_that_waits_for_its_occasion_keeps_rests_short_until_then() -> None:
     tide, now = a_tide()
-    happened = tide.await_from(100.0)
+    happened = tide.expect_some_time_after(100.0)
     now.seconds = 100_000.0
     assert tide.rest(3 * SECOND) == 3 * SECOND
     happened()

@@ -18,7 +18,7 @@ from task_manager_core.domain.policy import NodePolicy, Overlap, WorkerPolicy
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing.simulation import Report, during, kill, pause, simulate_registry
-from task_manager_core.testing.simulation.summary import shown
+from task_manager_core.testing.simulation.summary import short
 from task_manager_memory import MemoryStore
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -113,19 +113,19 @@ def test_the_page_is_well_formed(page: str) -> None:
     assert page.startswith("<!doctype html>")
     assert outline.open == []
     assert [tag for tag, _ in outline.tags].count("script") == 2
-    assert outline.texts["title"] == ["Rehearsal: 3 tasks, 1 d from 2026-01-05 00:00"]
+    assert outline.texts["title"] == ["Simulation: 3 tasks, 1 d from 2026-01-05 00:00"]
 
 
 def test_whatever_a_task_is_called_stays_text(page: str, data: dict[str, Any], report: Report) -> None:
     assert "alert(1)</script>" not in page
     names = {task["name"] for task in data["tasks"]}
-    assert names == {story.key.name for story in report.stories}
+    assert names == {story.key.name for story in report.tasks}
     assert any("<script>alert(1)" in name for name in names)
     assert report.summary() == "".join(Outline(page).texts["pre"])
 
 
 def test_the_columns_hold_every_execution(data: dict[str, Any], report: Report) -> None:
-    for drawn, story in zip(data["tasks"], report.stories, strict=True):
+    for drawn, story in zip(data["tasks"], report.tasks, strict=True):
         executions = [execution for run in story.runs for execution in run.executions]
         slots = accumulate(unrolled(drawn["slots"]))
         began = [
@@ -133,8 +133,8 @@ def test_the_columns_hold_every_execution(data: dict[str, Any], report: Report) 
             for row in zip(slots, unrolled(drawn["jitter"]), unrolled(drawn["late"]), strict=True)
         ]
         assert began == [execution.began for execution in executions]
-        assert [data["lives"][worker] for worker in unrolled(drawn["worker"])] == [one.worker for one in executions]
-        assert [data["endings"][ending] for ending in unrolled(drawn["ending"])] == [
+        assert [data["processes"][worker] for worker in unrolled(drawn["worker"])] == [one.worker for one in executions]
+        assert [data["statuses"][status] for status in unrolled(drawn["status"])] == [
             one.status.value for one in executions
         ]
         assert [START + timedelta(milliseconds=slot) for slot, _ in drawn["skips"]] == [
@@ -147,13 +147,13 @@ def test_the_columns_hold_every_execution(data: dict[str, Any], report: Report) 
 
 def test_the_findings_count_what_the_report_finds(data: dict[str, Any], report: Report) -> None:
     counts = {finding["title"]: finding["count"] for finding in data["findings"]}
-    assert [drawn["dispatched"] for drawn in data["tasks"]] == [len(story.runs) for story in report.stories]
-    assert counts["Faults without an occasion"] == len(report.unused_faults) == 1
-    assert counts["Faults"] == len(report.marks) == 2
+    assert [drawn["dispatched"] for drawn in data["tasks"]] == [len(story.runs) for story in report.tasks]
+    assert counts["Faults that did not happen"] == len(report.unused_faults) == 1
+    assert counts["Faults"] == len(report.injected_faults) == 2
     assert counts["Lost with a worker"] == len(report.lost()) == 1
     assert counts["Failed attempts"] == len(report.failures()) > 0
     assert counts["Skipped slots"] == len(report.skips()) > 0
-    assert "Troubles" not in counts
+    assert "Unexpected errors" not in counts
 
 
 def test_the_page_says_what_never_began() -> None:
@@ -181,7 +181,7 @@ def test_the_page_says_what_never_began() -> None:
     assert panels["Latest starts"][0][2] == "group/often by 2 h 40 min, never began"
     (often,) = [task for task in found["tasks"] if task["name"] == "often"]
     assert often["latest"] == report.lateness("often") // timedelta(milliseconds=1) == 160 * 60_000
-    assert len(often["open"]) == 8
+    assert len(often["unstarted"]) == 8
     assert "on 1 worker, 1 run at a time" in report.summary()
 
 
@@ -208,7 +208,7 @@ def test_the_page_shows_an_expired_run_like_a_skipped_slot() -> None:
     assert "Never began" not in panels
     (urgent,) = [task for task in found["tasks"] if task["name"] == "urgent"]
     assert [found["reasons"][reason] for _, reason in urgent["skips"]] == ["expired"] * 3
-    assert urgent["open"] == []
+    assert urgent["unstarted"] == []
 
 
 def test_a_month_of_equal_runs_takes_little_room() -> None:
@@ -218,7 +218,7 @@ def test_a_month_of_equal_runs_takes_little_room() -> None:
     key = TaskKey("group", "often")
     registry.declare(TaskDefinition(key=key, schedule=Schedule.cron("*/5 * * * *"), function="work"), nothing)
     report = simulate_registry(registry, open_backend=MemoryStore().open, start=START, duration=timedelta(days=3))
-    empty = replace(report, stories=tuple(replace(story, runs=()) for story in report.stories))
+    empty = replace(report, tasks=tuple(replace(task, runs=()) for task in report.tasks))
     assert len(report.runs()) == 3 * 288
     assert len(report.to_html()) - len(empty.to_html()) < 5000
 
@@ -238,7 +238,7 @@ def test_the_summary_has_a_line_for_each_task_and_each_kind_of_trouble(report: R
 
 def test_lengths_are_shown_in_two_units() -> None:
     lengths = (0, 0.25, 59.5, 60, 61, 3600, 3661, 7260, 86400, 90000)
-    shown_lengths = [shown(timedelta(seconds=length)) for length in lengths]
+    shown_lengths = [short(timedelta(seconds=length)) for length in lengths]
     assert shown_lengths == [
         "0",
         "0.25 s",

@@ -221,7 +221,7 @@ def test_a_worker_that_stops_in_order_hands_its_run_back() -> None:
 
 def test_a_rolling_deploy_loses_nothing() -> None:
     report = rehearsed(OFTEN, duration=2 * HOUR, faults=rolling_deploy(HOUR, workers=3))
-    assert len(report.marks) == 3
+    assert len(report.injected_faults) == 3
     assert not report.lost()
     assert len(report.runs()) == len(report.planned("often"))
     assert report.lateness() < SECOND
@@ -237,9 +237,9 @@ def test_an_outage_is_caught_up_with_by_the_policy_of_the_task() -> None:
     assert not report.skips("latest", reason=SkipReason.OVERLAP)
     assert report.lateness("latest") == timedelta(minutes=30)
     assert timedelta(minutes=30) < report.lateness("everything") <= timedelta(hours=2, minutes=30, seconds=3)
-    (mark,) = report.marks
+    (mark,) = report.injected_faults
     assert (mark.at, mark.until) == (START + 4.5 * HOUR, START + 7.5 * HOUR)
-    assert mark.who == ("w0", "w1", "w2")
+    assert mark.workers == ("w0", "w1", "w2")
 
 
 def test_nothing_is_dispatched_while_the_store_is_down() -> None:
@@ -262,14 +262,14 @@ def test_a_fault_during_a_run_that_has_ended_has_no_occasion(fault: Callable[[Du
     late = fault(during("export", nth=2, after=6 * MINUTE))
     report = rehearsed(EXPORT, duration=3 * DAY, durations=5 * MINUTE, faults=(late,))
     assert report.unused_faults == (late,)
-    assert not report.marks
+    assert not report.injected_faults
     assert f"{late.kind.value} during run 2 of export, 0:06:00 after it began" in report.summary()
 
 
 def test_a_fault_during_a_run_strikes_the_worker_that_executes_it_by_then() -> None:
     faults = (kill(during("export", after=MINUTE)), kill(during("export", after=10 * MINUTE)))
     report = rehearsed(EXPORT, durations=20 * MINUTE, faults=faults)
-    assert [mark.who for mark in report.marks] == [(one.worker,) for one in report.lost("export")]
+    assert [mark.workers for mark in report.injected_faults] == [(one.worker,) for one in report.lost("export")]
     assert len(report.lost("export")) == 2
 
 
@@ -375,7 +375,7 @@ def test_a_fault_is_over_when_it_is_over_and_one_without_effect_had_no_occasion(
 ) -> None:
     report = rehearsed(EXPORT, workers=1, duration=3 * HOUR, durations=40 * MINUTE, faults=faults, policy=ONE_PLACE)
     assert len(report.unused_faults) == without_effect
-    for mark, expected in zip(report.marks, over, strict=True):
+    for mark, expected in zip(report.injected_faults, over, strict=True):
         assert (mark.until is None) == (expected is None)
         if mark.until is not None and expected is not None:
             assert abs(mark.until - expected) <= 2 * SECOND, mark
@@ -424,7 +424,7 @@ def test_a_fault_without_an_occasion_is_told() -> None:
     )
     report = rehearsed(EXPORT, OFTEN, faults=faults)
     assert set(report.unused_faults) == set(faults[:4])
-    assert [mark.who for mark in report.marks] == [("w2",)]
+    assert [mark.workers for mark in report.injected_faults] == [("w2",)]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -446,7 +446,7 @@ def test_whatever_the_order_and_the_way_to_the_store_every_slot_is_accounted_for
         seed=seed,
         latency=Latency(base=0.001, spread=0.02),
     )
-    for story in report.stories:
+    for story in report.tasks:
         whole = [START + timedelta(0)]
         while (following := story.task.schedule.next_after(whole[-1])) is not None and following < START + 6 * HOUR:
             whole.append(following)
@@ -618,9 +618,9 @@ def test_a_real_function_cannot_leave_the_simulation() -> None:
         (lambda: pause(SECOND, lasting=None), "lasting=None"),  # type: ignore[arg-type]
         (lambda: during("export", after="x"), "after='x'"),  # type: ignore[arg-type]
         (lambda: during("export", nth=1.5), "nth=1.5"),  # type: ignore[arg-type]
-        (lambda: rehearsed(EXPORT, durations={"export": 1, "group/export": 2}), "said twice"),
+        (lambda: rehearsed(EXPORT, durations={"export": 1, "group/export": 2}), "given twice"),
         (lambda: kill(datetime(2026, 1, 5)), "time zone"),  # noqa: DTZ001 - that is the point
-        (lambda: kill(SECOND, worker=-1), "count from 0"),
+        (lambda: kill(SECOND, worker=-1), "counted from 0"),
         (lambda: kill(SECOND, worker="w0"), "must be a number, 'leader' or 'all'"),  # type: ignore[arg-type]
         (lambda: rehearsed(EXPORT, faults=rolling_deploy(HOUR, workers=4)), "from 0 to 2 here"),
         (lambda: pause(SECOND, lasting=-SECOND), "negative"),

@@ -44,7 +44,7 @@ def a_group() -> TaskGroup:
 
 def test_a_group_is_simulated_without_calling_its_functions() -> None:
     report = simulate(a_group(), start=START, duration=2 * DAY, durations={"export": 20 * MINUTE, "*": MINUTE})
-    assert {story.key.name for story in report.stories} == {"export", "backup__1", "backup__2", "sweep"}
+    assert {task.key.name for task in report.tasks} == {"export", "backup__1", "backup__2", "sweep"}
     assert report.planned("export") == (START + timedelta(hours=1), START + timedelta(hours=25))
     assert [execution.duration for execution in report.executions("export")] == [20 * MINUTE] * 2
     assert len(report.runs("sweep")) == 8
@@ -67,7 +67,7 @@ def test_a_manager_is_simulated_with_its_configuration_and_does_not_notice() -> 
     assert not manager.is_running
     assert not report.overlaps()
     assert report.lateness("backup__2") > 50 * MINUTE
-    assert report.settings.places == 1
+    assert report.settings.capacity == 1
     # Whatever is added later reaches the manager alone.
     group.add_task("@hourly", name="later")(lambda: None)
 

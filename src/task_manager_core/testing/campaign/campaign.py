@@ -1,4 +1,4 @@
-"""From a plan to a verdict."""
+"""Runs a plan and tells the result."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from task_manager_core.testing.campaign.coverage import COVERAGE_GOALS
 from task_manager_core.testing.campaign.faults import Injection, InjectionKind
 from task_manager_core.testing.campaign.injector import Injector
 from task_manager_core.testing.campaign.liveness import Liveness
+from task_manager_core.testing.campaign.monitor import Monitor
 from task_manager_core.testing.campaign.plan import POLICY, Plan
 from task_manager_core.testing.campaign.workload import declaring
 from task_manager_core.testing.cluster.cluster import SimCluster
@@ -21,15 +22,15 @@ from task_manager_core.testing.cluster.run import run_simulation
 from task_manager_core.testing.cluster.stores import SimStore
 
 EVERYTHING = (*COVERAGE_GOALS, *(f"fault: {kind.value}" for kind in InjectionKind), "fault: tiny")
-"""What a campaign has to have seen."""
+"""What must happen in a long campaign."""
 
 FOREVER = 1e9
-"""Seconds that outlast every simulation."""
+"""Seconds, longer than every simulation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanResult:
-    """What a simulated plan came to, when no invariant was broken."""
+    """The result of a plan that broke no invariant. `seen` counts what happened, by its name."""
 
     trace_hash: str
     seen: Counter[str]
@@ -42,86 +43,84 @@ def run_plan(
     plan: Plan, make_store: Callable[[], SimStore], *, keep_lines: int = 60, max_steps: int = DEFAULT_BUDGET
 ) -> PlanResult:
     """Run a plan. Raises `Violation` with its timeline and a line that replays it; `SimBudget` after `max_steps`."""
-    injector = Injector(plan.faults, plan.tasks)
+    monitor = Monitor(every_checker(), keep_lines=keep_lines)
+    injector = Injector(plan.faults, plan.tasks, monitor)
 
-    async def main() -> SimCluster:
+    async def main() -> None:
         store = make_store()
-        world = SimCluster(
+        cluster = SimCluster(
             open_backend=store.open,
-            declare=declaring(plan.tasks, injector),
+            declare=declaring(plan.tasks, injector, monitor),
             policy=POLICY,
-            checkers=every_checker(),
+            watcher=monitor,
             store=store,
-            keep_lines=keep_lines,
         )
-        world.points = injector.points(world)
-        async with world:
-            await _live(world, plan, injector)
-        return world
+        cluster.points = injector.points(cluster)
+        async with cluster:
+            await _run(cluster, plan, injector, monitor)
 
     try:
         with _tiny_steps() if plan.tiny else _usual_steps():
             result = run_simulation(main, plan.decider(), keep_lines=0, max_steps=max_steps)
         if result.unhandled:
-            raise Violation("code", f"nobody wanted this error: {result.unhandled[0]}")
+            raise Violation("code", f"unhandled error: {result.unhandled[0]}")
     except Violation as violation:
         violation.add_note("\n".join([*plan.lines(), replay_line(plan)]))
         raise
-    world = result.value
     if plan.tiny:
-        world.coverage.note("fault: tiny")
+        monitor.coverage.count("fault: tiny")
     return PlanResult(
         trace_hash=result.trace_hash,
-        seen=world.coverage.seen,
+        seen=monitor.coverage.seen,
         steps=result.steps,
         time=result.time,
-        timeline=world.timeline.lines(),
+        timeline=monitor.timeline.lines(),
     )
 
 
 def replay_line(plan: Plan) -> str:
-    """What to type to see it again."""
+    """The command that runs the plan again."""
     return f"python -m task_manager_core.testing.campaign.replay '{plan.text()}'"
 
 
-async def _live(world: SimCluster, plan: Plan, injector: Injector) -> None:
+async def _run(cluster: SimCluster, plan: Plan, injector: Injector, monitor: Monitor) -> None:
     for machine in range(plan.machines):
-        world.boot(f"w{machine}")
-    born = [
+        cluster.boot(f"w{machine}")
+    additions = [
         Injection(kind=InjectionKind.ADD, at=1.5, task=index, machine=index % plan.machines)
         for index, task in enumerate(plan.tasks)
         if task.dynamic
     ]
-    Injector(born, plan.tasks).start(world)
-    injector.start(world)
-    await world.sleep(plan.duration)
+    Injector(additions, plan.tasks, monitor).start(cluster)
+    injector.start(cluster)
+    await cluster.sleep(plan.duration)
     injector.end()
-    core = _heal(world, plan)
-    await Liveness(world, core).watch()
+    core = _heal(cluster, plan)
+    monitor.note("plan", f"healed: {', '.join(core)}")
+    await Liveness(cluster, monitor, core).watch()
 
 
-def _heal(world: SimCluster, plan: Plan) -> list[str]:
-    """All machines but the broken ones work again; these stay cut off, every other of them also standing still."""
+def _heal(cluster: SimCluster, plan: Plan) -> list[str]:
+    """Heal all machines but the broken ones. Those stay cut off; the ones with an odd number also stand still."""
     core: list[str] = []
-    world.store_faults.down_until = 0.0
+    cluster.store_faults.down_until = 0.0
     for number in range(plan.machines):
         machine = f"w{number}"
-        life = world.process(machine)
+        process = cluster.process(machine)
         if number in plan.broken and len(plan.broken) < plan.machines:
-            world.link_faults[machine].requests_lost_until = world.link_faults[machine].replies_lost_until = FOREVER
+            cluster.link_faults[machine].requests_lost_until = cluster.link_faults[machine].replies_lost_until = FOREVER
             if number % 2:
-                world.pause(machine, FOREVER)
+                cluster.pause(machine, FOREVER)
             continue
         core.append(machine)
-        world.link_faults[machine].clear()
-        if life is not None and life.stopping:
-            world.kill(machine)
-            life = None
-        if life is None:
-            world.boot(machine)
+        cluster.link_faults[machine].clear()
+        if process is not None and process.stopping:
+            cluster.kill(machine)
+            process = None
+        if process is None:
+            cluster.boot(machine)
         else:
-            world.loop.resume(life.name)
-    world.tell("plan", f"healed: {', '.join(core)}")
+            cluster.loop.resume(process.name)
     return core
 
 

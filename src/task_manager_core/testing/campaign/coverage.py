@@ -1,9 +1,8 @@
-"""What a campaign has seen. A simulation that never met a fault has proved nothing about it."""
+"""What a campaign has covered. A campaign in which a fault never happened has proved nothing about it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.planning import SkipReason
@@ -41,74 +40,70 @@ COVERAGE_GOALS = (
     "retry",
     "exhausted run",
     "expired run",
-    "handed back",
+    "released run",
     "cancelled run",
     "retired task",
     "request refused",
     *(f"skipped: {reason.value}" for reason in SkipReason),
 )
-"""What every campaign must have seen, besides every kind of fault."""
+"""What must happen in every campaign, besides every kind of fault."""
 
 
 class Coverage:
-    """Counts sights. `ever` of several simulations add up with `+=` on the counters."""
+    """Counts what happened in a simulation, by its name."""
 
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
         self._term: Term | None = None
 
-    def note(self, sight: str) -> None:
-        self.seen[sight] += 1
+    def count(self, name: str) -> None:
+        self.seen[name] += 1
 
-    def fact(self, fact: Effect) -> None:  # noqa: C901, PLR0912 - one line for each sight
-        match fact:
+    def count_effect(self, effect: Effect) -> None:  # noqa: C901, PLR0912 - one line for each name
+        match effect:
             case Granted(term=term):
                 if self._term is not None and self._term.holder != term.holder:
-                    self.note("takeover")
+                    self.count("takeover")
                 self._term = term
             case WriteRefused():
-                self.note("fenced write")
+                self.count("fenced write")
             case ExtensionRefused() | SettlementRefused() | ReleaseRefused():
-                self.note("lost claim")
+                self.count("lost claim")
             case Reaped():
-                self.note("reaped claim")
+                self.count("reaped claim")
             case ClaimsGiven(claims=claims, known=known, worker=worker) if any(
                 claim.worker == worker and claim.attempt > 0 and claim not in known for claim in claims
             ):
-                self.note("claim given again")
+                self.count("claim given again")
             case Overtaken():
-                self.note("overtaken decision")
-            case Decided(decision=advance):
-                for skip in advance.skipped:
-                    self.note(f"skipped: {skip.reason.value}")
-                if advance.hold is not None:
-                    self.note("held run")
-            case Written(write=definition):
-                for skip in definition.skipped:
-                    self.note(f"skipped: {skip.reason.value}")
+                self.count("overtaken decision")
+            case Decided(decision=decision):
+                for skip in decision.skipped:
+                    self.count(f"skipped: {skip.reason.value}")
+                if decision.hold is not None:
+                    self.count("held run")
+            case Written(write=write):
+                for skip in write.skipped:
+                    self.count(f"skipped: {skip.reason.value}")
             case WriteConflicted():
-                self.note("conflict")
+                self.count("conflict")
             case Requested(answer=answer):
-                self.note("held run" if answer is Enqueued.HELD else f"requested: {answer.value}")
+                self.count("held run" if answer is Enqueued.HELD else f"requested: {answer.value}")
             case RequestRefused():
-                self.note("request refused")
+                self.count("request refused")
             case Settled(settlement=settlement):
                 outcome = settlement.outcome
                 if isinstance(outcome, Retried):
-                    self.note("retry")
+                    self.count("retry")
                 elif isinstance(outcome, Exhausted):
-                    self.note("exhausted run")
+                    self.count("exhausted run")
                 elif isinstance(outcome, Expired):
-                    self.note("expired run")
+                    self.count("expired run")
             case Released():
-                self.note("handed back")
+                self.count("released run")
             case CancelAnswered():
-                self.note("cancelled run")
+                self.count("cancelled run")
             case Retired():
-                self.note("retired task")
+                self.count("retired task")
             case _:
                 pass
-
-    def missing(self, wanted: Iterable[str]) -> list[str]:
-        """What was never seen."""
-        return [sight for sight in wanted if not self.seen[sight]]

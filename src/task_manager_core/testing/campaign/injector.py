@@ -1,4 +1,4 @@
-"""Makes the faults of a plan happen in a world."""
+"""Makes the faults of a plan happen in a cluster."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from task_manager_core.application.node import Node
 from task_manager_core.domain.errors import BackendError, BackendUnavailable, DefinitionError, RefusedError
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.testing.campaign.faults import PEOPLE, Injection, InjectionKind, Point
+from task_manager_core.testing.campaign.monitor import Monitor
 from task_manager_core.testing.campaign.plan import TaskPlan, key_of
 from task_manager_core.testing.cluster.cluster import SimCluster
 from task_manager_core.testing.cluster.link import Action, Link, Side
 from task_manager_core.testing.cluster.process import ENVIRONMENT
 
-ASKS = 4
-"""A person whose request is not answered asks again so often, with the same request id."""
+MOST_REQUESTS = 4
+"""A person whose request is not answered sends it again, at most so often in all, with the same request id."""
 
 _ONLY_SIDE = {InjectionKind.ERROR: Side.BEFORE, InjectionKind.LOSE: Side.AFTER}
-"""Where else would an error before the effect, or a reply that is lost, come to pass?"""
+"""An error happens before the effect, and a reply is lost after it, whichever side the plan names."""
 
 
 class Injector:
-    """One plan's faults, until their `end`."""
+    """The faults of one plan. After `end` none happens any more."""
 
-    def __init__(self, faults: Sequence[Injection], tasks: Sequence[TaskPlan]) -> None:
+    def __init__(self, faults: Sequence[Injection], tasks: Sequence[TaskPlan], monitor: Monitor) -> None:
         self.active = True
         self.blocks: dict[str, float] = {}
+        """Seconds for which the next function that a machine calls blocks."""
         self._tasks = tasks
+        self._monitor = monitor
         self._timed = sorted(
             ((fault.at, index, fault) for index, fault in enumerate(faults) if not isinstance(fault.at, Point)),
             key=lambda entry: entry[:2],
@@ -44,134 +47,134 @@ class Injector:
                 self._points.setdefault(place, []).append((index, fault))
 
     def end(self) -> None:
-        """Nothing happens any more."""
+        """No fault happens any more."""
         self.active = False
         self.blocks.clear()
 
-    def start(self, world: SimCluster) -> None:
-        """Set the timed faults."""
+    def start(self, cluster: SimCluster) -> None:
+        """Set the timers of the timed faults."""
         for at, index, fault in self._timed:
             if fault.kind is InjectionKind.REWIND:
-                world.loop.spawn(ENVIRONMENT, self._rewind(world, fault, at))
+                cluster.loop.spawn(ENVIRONMENT, self._rewind(cluster, fault, at))
             else:
-                world.loop.spawn(ENVIRONMENT, self._strike_at(world, at, index, fault))
+                cluster.loop.spawn(ENVIRONMENT, self._inject_at(cluster, at, index, fault))
 
-    def points(self, world: SimCluster) -> Callable[[Link, str, int, Side], Collection[Action]]:
-        """For the world's code points."""
+    def points(self, cluster: SimCluster) -> Callable[[Link, str, int, Side], Collection[Action]]:
+        """The faults at code points, for the cluster."""
 
-        def at_point(channel: Link, operation: str, nth: int, side: Side) -> Collection[Action]:
-            found = self._points.get((channel.machine, operation, nth, side), ())
-            return [partial(self._strike, world, index, fault) for index, fault in found if self.active]
+        def at_point(link: Link, operation: str, nth: int, side: Side) -> Collection[Action]:
+            found = self._points.get((link.machine, operation, nth, side), ())
+            return [partial(self._inject, cluster, index, fault) for index, fault in found if self.active]
 
         return at_point
 
-    async def _strike_at(self, world: SimCluster, at: float, index: int, fault: Injection) -> None:
+    async def _inject_at(self, cluster: SimCluster, at: float, index: int, fault: Injection) -> None:
         await asyncio.sleep(at)
         if self.active:
-            await self._strike(world, index, fault)
+            await self._inject(cluster, index, fault)
 
-    async def _rewind(self, world: SimCluster, fault: Injection, at: float) -> None:
+    async def _rewind(self, cluster: SimCluster, fault: Injection, at: float) -> None:
         await asyncio.sleep(max(0.0, at - fault.length))
-        copy = world.copy_store()
-        await asyncio.sleep(at - world.time)
+        copy = cluster.copy_store()
+        await asyncio.sleep(at - cluster.time)
         if self.active:
-            world.coverage.note(f"fault: {fault.kind.value}")
-            world.restore_store(copy)
+            self._monitor.coverage.count(f"fault: {fault.kind.value}")
+            cluster.restore_store(copy)
 
-    async def _strike(self, world: SimCluster, index: int, fault: Injection) -> None:
-        if not self.active:  # The machine stood still between two faults, and woke when all was over.
+    async def _inject(self, cluster: SimCluster, index: int, fault: Injection) -> None:
+        if not self.active:  # The machine stood still between two faults at one point, and continued after the end.
             return
-        world.coverage.note(f"fault: {fault.kind.value}")
-        world.tell("plan", str(fault))
+        self._monitor.coverage.count(f"fault: {fault.kind.value}")
+        self._monitor.note("plan", str(fault))
         if fault.kind in PEOPLE:
-            await self._ask(world, index, fault)
+            await self._send(cluster, index, fault)
         elif isinstance(fault.at, Point) and fault.kind in _ONLY_SIDE:
             raise BackendUnavailable(fault.kind.value)
         else:
-            self._happen(world, fault)
+            self._apply(cluster, fault)
             if isinstance(fault.at, Point) and fault.kind in {InjectionKind.KILL, InjectionKind.PAUSE}:
-                await asyncio.sleep(0)  # the machine's step ends here; a dead one never comes back
+                await asyncio.sleep(0)  # the step of the machine ends here; a dead machine never continues
 
-    def _happen(self, world: SimCluster, fault: Injection) -> None:  # noqa: C901, PLR0912 - one line for each kind
-        machine, now = f"w{fault.machine}", world.time
-        weather = world.link_faults[machine]
+    def _apply(self, cluster: SimCluster, fault: Injection) -> None:  # noqa: C901, PLR0912 - one line for each kind
+        machine, now = f"w{fault.machine}", cluster.time
+        link = cluster.link_faults[machine]
         restart = fault.length or None
         match fault.kind:
             case InjectionKind.SLOW:
-                weather.slow_until, weather.slowness = now + fault.length, fault.amount
+                link.slow_until, link.slowness = now + fault.length, fault.amount
             case InjectionKind.ERROR:
-                weather.fail_next = True
+                link.fail_next = True
             case InjectionKind.LOSE:
-                weather.lose_next = True
+                link.lose_next = True
             case InjectionKind.CUT:
-                weather.requests_lost_until = weather.replies_lost_until = now + fault.length
+                link.requests_lost_until = link.replies_lost_until = now + fault.length
             case InjectionKind.MUTE:
-                weather.requests_lost_until = now + fault.length
+                link.requests_lost_until = now + fault.length
             case InjectionKind.DEAF:
-                weather.replies_lost_until = now + fault.length
+                link.replies_lost_until = now + fault.length
             case InjectionKind.KILL:
-                world.kill(machine, restart)
+                cluster.kill(machine, restart)
             case InjectionKind.PAUSE:
-                world.pause(machine, fault.length)
+                cluster.pause(machine, fault.length)
             case InjectionKind.BLOCK:
                 self.blocks[machine] = fault.length
             case InjectionKind.JUMP:
-                world.processes[machine].clock.jump(fault.amount)
+                cluster.processes[machine].clock.jump(fault.amount)
             case InjectionKind.DRIFT:
-                world.processes[machine].clock.drift(1.0 + fault.amount)
+                cluster.processes[machine].clock.drift(1.0 + fault.amount)
             case InjectionKind.STOP:
-                world.stop(machine, restart)
+                cluster.stop(machine, restart)
             case InjectionKind.DOWN:
-                world.store_down(fault.length)
+                cluster.store_down(fault.length)
             case InjectionKind.WIPE:
-                world.restore_store(None)
+                cluster.restore_store(None)
             case InjectionKind.SET_BACK:
-                world.store_clock.set_back(fault.amount)
+                cluster.store_clock.set_back(fault.amount)
             case InjectionKind.REWIND:
-                copy = world.copy_store()
-                world.later(0.0, lambda: world.restore_store(copy))
+                copy = cluster.copy_store()
+                cluster.later(0.0, lambda: cluster.restore_store(copy))
             case _:
                 raise AssertionError(fault)
 
-    async def _ask(self, world: SimCluster, index: int, fault: Injection) -> None:
-        """A person's request, on the machine of the fault or on whichever lives."""
+    async def _send(self, cluster: SimCluster, index: int, fault: Injection) -> None:
+        """A person sends a request, to the machine of the fault, or to another one if it is dead."""
         machine = f"w{fault.machine}"
-        if world.process(machine) is None:
-            alive = world.alive()
+        if cluster.process(machine) is None:
+            alive = cluster.alive()
             if not alive:
                 return
             machine = alive[0].machine
-        await world.on(machine, lambda node: self._repeated(world, node, index, fault))
+        await cluster.on(machine, lambda node: self._request_until_answered(cluster, node, index, fault))
 
-    async def _repeated(self, world: SimCluster, node: Node, index: int, fault: Injection) -> None:
-        for _ in range(ASKS):
+    async def _request_until_answered(self, cluster: SimCluster, node: Node, index: int, fault: Injection) -> None:
+        for _ in range(MOST_REQUESTS):
             try:
-                await self._request(world, node, index, fault)
+                await self._request(cluster, node, index, fault)
             except BackendError:
                 continue
             except (RefusedError, DefinitionError) as refused:
-                world.tell(node.id.value, f"refused: {refused}")
+                self._monitor.note(node.id.value, f"refused: {refused}")
             return
 
     def _request(  # noqa: PLR0911 - one line for each request
-        self, world: SimCluster, node: Node, index: int, fault: Injection
+        self, cluster: SimCluster, node: Node, index: int, fault: Injection
     ) -> Coroutine[Any, Any, object]:
         place = fault.task % len(self._tasks)
         key, control = key_of(place), node.control
         match fault.kind:
             case InjectionKind.DISABLE:
-                return self._disable(world, node, fault)
+                return self._disable(cluster, node, fault)
             case InjectionKind.ENABLE:
                 return control.resume([key])
             case InjectionKind.TRIGGER:
                 if fault.amount:
-                    return self._ask_for_two(control, key, f"shared {index % 2}")
+                    return self._request_twice(control, key, f"shared {index % 2}")
                 return control.trigger([key], f"request {index}")
             case InjectionKind.RESET:
                 return control.reset_retry([key])
             case InjectionKind.CANCEL:
-                account = world.model.store.accounts.get(key)
-                runs = [] if account is None else [*account.live, *(held.run.id for held in account.held)]
+                task = self._monitor.model.store.tasks.get(key)
+                runs = [] if task is None else [*task.live, *(held.run.id for held in task.held)]
                 chosen = index % len(runs) if runs else 0
                 return control.cancel([(key, run) for run in runs[chosen : chosen + 1]])
             case InjectionKind.ADD:
@@ -183,19 +186,19 @@ class Injector:
             case _:
                 raise AssertionError(fault)
 
-    async def _ask_for_two(self, control: Control, key: TaskKey, request: str) -> None:
-        """Two requests under one id. The second one is refused; so is the first, if another fault was here before."""
+    async def _request_twice(self, control: Control, key: TaskKey, request: str) -> None:
+        """Send two requests with one id. The second is refused, and so is the first if an earlier fault used the id."""
         for order in (1, 2):
             await control.trigger([key], request, {"order": order})
 
-    async def _disable(self, world: SimCluster, node: Node, fault: Injection) -> None:
+    async def _disable(self, cluster: SimCluster, node: Node, fault: Injection) -> None:
         await node.control.pause([key_of(fault.task % len(self._tasks))])
         if fault.length:
-            enabling = replace(fault, kind=InjectionKind.ENABLE, at=world.time + fault.length, length=0.0)
-            world.loop.spawn(ENVIRONMENT, self._strike_at(world, fault.length, 0, enabling))
+            enabling = replace(fault, kind=InjectionKind.ENABLE, at=cluster.time + fault.length, length=0.0)
+            cluster.loop.spawn(ENVIRONMENT, self._inject_at(cluster, fault.length, 0, enabling))
 
     async def _change(self, node: Node, place: int, index: int) -> None:
-        """To one of three slower schedules, or back."""
+        """Change the schedule to one of three slower ones, or back."""
         stored = node.definitions.get(key_of(place))
         if stored is None or not stored.definition.dynamic:
             return

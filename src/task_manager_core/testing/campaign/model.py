@@ -1,8 +1,8 @@
-"""What the operations so far add up to: an independent account, kept from answers alone and never read from the store.
+"""The state that a store must be in after the operations so far, as the answers tell it. The store is never read.
 
-A checker that asked the store would believe a store that lost something and everything about it. `Books` is one
-incarnation of the store and can be copied, so that a store set back to an older state gets its older books back;
-`Ledger` holds them together with what no failover undoes: the tokens ever given out, and what really executed.
+A checker that asked the store would believe a store that lost something and all traces of it. `StoreModel` describes
+one incarnation of the store. It can be copied: a store that is set back to an older state gets its older model back.
+`ClusterModel` holds it, together with what no failover undoes: the tokens that were given out, and what was executed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from task_manager_core.domain.leadership import LeadershipState, Term
 from task_manager_core.domain.planning import NextSlot, Skipped
 from task_manager_core.domain.run import TERMINAL, TRANSITIONS, Claim, Run, RunState, RunTransition
 from task_manager_core.domain.task import TaskDefinition
-from task_manager_core.testing.cluster.violation import Violation
+from task_manager_core.testing.campaign.violation import Violation
 
-LONGEST_AGO = datetime.min.replace(tzinfo=UTC)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True, kw_only=True)
 class RunModel:
-    """A live run as it must stand. `claim` is set while it runs."""
+    """A live run as it must be in the store. `claim` is set while the run is running; `heartbeat` is the last one."""
 
     run: Run
     state: RunState
@@ -31,7 +31,7 @@ class RunModel:
     failures: int = 0
     losses: int = 0
     claim: Claim | None = None
-    beat: datetime = LONGEST_AGO
+    heartbeat: datetime = LONG_AGO
     due_at: datetime | None = None
     retrying: bool = False
     cancelling: bool = False
@@ -42,55 +42,56 @@ class RunModel:
         return held is not None and (held.token, held.worker) == (claim.token, claim.worker)
 
     def claimable(self, at: datetime) -> bool:
-        return self.state is RunState.QUEUED or self.returns(at)
+        return self.state is RunState.QUEUED or self.is_due(at)
 
-    def returns(self, at: datetime) -> bool:
-        """Does it wait for an instant that has come?"""
+    def is_due(self, at: datetime) -> bool:
+        """Is the run waiting, and is its wait over?"""
         return self.state is RunState.WAITING and self.due_at is not None and self.due_at <= at
 
-    def turn(self, turn: RunTransition, due_at: datetime | None = None) -> None:
-        """Go where the table of `domain.run` says. `due_at` is the end of a wait."""
-        following = TRANSITIONS.get((self.state, turn))
+    def move(self, transition: RunTransition, due_at: datetime | None = None) -> None:
+        """Change the state as the table of `domain.run` says. `due_at` is the end of a wait."""
+        following = TRANSITIONS.get((self.state, transition))
         if following is None:
-            raise Violation("I8", f"{self.run.task} {self.run.id} is {self.state.value} and was {turn.value}")
-        self.state, self.claim, self.due_at, self.retrying = following, None, due_at, turn is RunTransition.RETRIED
+            raise Violation("I8", f"{self.run.task} {self.run.id} is {self.state.value} and was {transition.value}")
+        self.state, self.claim, self.due_at = following, None, due_at
+        self.retrying = transition is RunTransition.RETRIED
 
 
 @dataclass(slots=True, kw_only=True)
 class TaskModel:
-    """A task as it must stand. `verdicts` has what was decided about each slot: a word for a dispatch, or a reason;
-    `requests` what was asked of each remembered run."""
+    """A task as it must be in the store. `decided` has what was decided about each slot: "dispatched", or the reason of
+    a skip. `requests` has the text of the request of each remembered run."""
 
-    task: TaskDefinition
+    definition: TaskDefinition
     version: int
-    plan: NextSlot | None
+    next_slot: NextSlot | None
     paused: bool = False
     resumed_at: datetime | None = None
     retired: bool = False
     live: dict[RunId, RunModel] = field(default_factory=dict[RunId, RunModel])
     held: list[RunModel] = field(default_factory=list[RunModel])
-    verdicts: dict[datetime, str] = field(default_factory=dict[datetime, str])
+    decided: dict[datetime, str] = field(default_factory=dict[datetime, str])
     requests: dict[RunId, str] = field(default_factory=dict[RunId, str])
 
     def due_at(self, slot: datetime | None) -> datetime:
-        """From when a slot could be dispatched: as it was planned, or as the schedule says."""
+        """The first instant at which a slot may be dispatched: as it was planned, or as the schedule says."""
         assert slot is not None
-        if self.plan is not None and self.plan.slot == slot:
-            return self.plan.due_at
-        return self.task.schedule.due_at(self.task.key, slot)
+        if self.next_slot is not None and self.next_slot.slot == slot:
+            return self.next_slot.due_at
+        return self.definition.schedule.due_at(self.definition.key, slot)
 
     def copy(self) -> TaskModel:
         return replace(
             self,
-            live={run: replace(standing) for run, standing in self.live.items()},
-            held=[replace(standing) for standing in self.held],
-            verdicts=dict(self.verdicts),
+            live={run_id: replace(run) for run_id, run in self.live.items()},
+            held=[replace(run) for run in self.held],
+            decided=dict(self.decided),
             requests=dict(self.requests),
         )
 
 
-def slots_of(account: TaskModel, skipped: Collection[Skipped]) -> dict[datetime, str]:
-    """The slots that skips name, walked along the schedule."""
+def slots_of(task: TaskModel, skipped: Collection[Skipped]) -> dict[datetime, str]:
+    """The slots that these skips cover, each with the reason. The schedule tells which slots lie between two."""
     found: dict[datetime, str] = {}
     for skip in skipped:
         slot: datetime | None = skip.first
@@ -98,84 +99,84 @@ def slots_of(account: TaskModel, skipped: Collection[Skipped]) -> dict[datetime,
             if slot is None or slot > skip.last:
                 break
             found[slot] = skip.reason.value
-            slot = account.task.schedule.next_after(slot)
+            slot = task.definition.schedule.next_after(slot)
     return found
 
 
 @dataclass(slots=True)
 class StoreModel:
-    """One incarnation of the store. `at` is the time by which lengths are measured, `clock` what the store's clock
-    says, which can be set back; `leases` has the end of every lease."""
+    """One incarnation of the store. Durations are measured by `at`. `clock` is what the clock of the store shows, which
+    can be set back. `leases` has the end of every lease."""
 
-    at: datetime = LONGEST_AGO
-    clock: datetime = LONGEST_AGO
+    at: datetime = LONG_AGO
+    clock: datetime = LONG_AGO
     version: int = 0
     term: Term | None = None
-    lease_ends: datetime = LONGEST_AGO
-    accounts: dict[TaskKey, TaskModel] = field(default_factory=dict[TaskKey, TaskModel])
+    lease_ends: datetime = LONG_AGO
+    tasks: dict[TaskKey, TaskModel] = field(default_factory=dict[TaskKey, TaskModel])
     ended: dict[RunId, str] = field(default_factory=dict[RunId, str])
     leases: dict[Term, datetime] = field(default_factory=dict[Term, datetime])
 
     def copy(self) -> StoreModel:
-        accounts = {key: account.copy() for key, account in self.accounts.items()}
-        return replace(self, accounts=accounts, ended=dict(self.ended), leases={})
+        tasks = {key: task.copy() for key, task in self.tasks.items()}
+        return replace(self, tasks=tasks, ended=dict(self.ended), leases={})
 
-    def reign(self, term: Term, ends: datetime) -> None:
+    def grant(self, term: Term, ends: datetime) -> None:
+        """This term leads, until its lease ends."""
         self.term, self.lease_ends = term, ends
         self.leases[term] = ends
 
-    def reigning(self) -> Term | None:
-        """The live term."""
+    def live_term(self) -> Term | None:
         return self.term if self.term is not None and self.at < self.lease_ends else None
 
-    def standing(self, key: TaskKey, run: RunId) -> RunModel | None:
-        account = self.accounts.get(key)
-        if account is None:
+    def run_of(self, key: TaskKey, run_id: RunId) -> RunModel | None:
+        """A live run of this task."""
+        task = self.tasks.get(key)
+        if task is None:
             return None
-        found = account.live.get(run)
-        return found or next((standing for standing in account.held if standing.run.id == run), None)
+        found = task.live.get(run_id)
+        return found or next((run for run in task.held if run.run.id == run_id), None)
 
     def held_by(self, claim: Claim) -> RunModel | None:
         """The run that this claim still holds."""
-        standing = self.standing(claim.run.task, claim.run.id)
-        return standing if standing is not None and standing.holds(claim) else None
+        run = self.run_of(claim.run.task, claim.run.id)
+        return run if run is not None and run.holds(claim) else None
 
     def asked(self, run: Run) -> str | None:
-        """What was asked of a run that its task remembers."""
-        account = self.accounts.get(run.task)
-        return None if account is None else account.requests.get(run.id)
+        """The text of the request for this run, if its task remembers it."""
+        task = self.tasks.get(run.task)
+        return None if task is None else task.requests.get(run.id)
 
-    def standings(self) -> Iterator[RunModel]:
-        """Every live run, held ones too."""
-        for account in self.accounts.values():
-            yield from account.live.values()
-            yield from account.held
+    def runs(self) -> Iterator[RunModel]:
+        """Every live run, also the held ones."""
+        for task in self.tasks.values():
+            yield from task.live.values()
+            yield from task.held
 
-    def turn(self, standing: RunModel, turn: RunTransition, due_at: datetime | None = None) -> None:
-        """Move a run. When it has ended, the next held one goes."""
-        standing.turn(turn, due_at)
-        if standing.state in TERMINAL:
-            self._end(standing)
+    def move(self, run: RunModel, transition: RunTransition, due_at: datetime | None = None) -> None:
+        """Change the state of a run. When the run has ended, the next held one of its task is freed."""
+        run.move(transition, due_at)
+        if run.state in TERMINAL:
+            self._end(run)
 
-    def _end(self, standing: RunModel) -> None:
-        run = standing.run
-        self.ended[run.id] = standing.state.value
-        account = self.accounts.get(run.task)
-        if account is None:
+    def _end(self, run: RunModel) -> None:
+        self.ended[run.run.id] = run.state.value
+        task = self.tasks.get(run.run.task)
+        if task is None:
             return
-        if standing in account.held:
-            account.held.remove(standing)
-        account.live.pop(run.id, None)
-        if account.held and not account.live:
-            freed = account.held.pop(0)
-            freed.turn(RunTransition.FREED)
-            account.live[freed.run.id] = freed
+        if run in task.held:
+            task.held.remove(run)
+        task.live.pop(run.run.id, None)
+        if task.held and not task.live:
+            freed = task.held.pop(0)
+            freed.move(RunTransition.FREED)
+            task.live[freed.run.id] = freed
 
 
 @dataclass(slots=True, kw_only=True)
 class ModelExecution:
-    """A function of the user at work, or what became of it: `ended` is None, "returned", "raised" or "cancelled", and
-    `took` how long it waited for time until it returned."""
+    """A call of a user's function. `ended` is None while it executes; then "returned", "raised", "cancelled" or "died".
+    `took` is how long it waited for time until it returned."""
 
     node: str
     task: TaskKey
@@ -189,7 +190,7 @@ class ModelExecution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredByNode:
-    """What a life can execute: the runs of the static tasks that it declares, and of dynamic ones by their function."""
+    """What a process can execute: runs of the static tasks that it declares, and runs of dynamic tasks by function."""
 
     tasks: frozenset[TaskKey]
     functions: frozenset[FunctionKey]
@@ -200,10 +201,14 @@ class DeclaredByNode:
 
 @dataclass(slots=True, kw_only=True)
 class ClusterModel:
-    """The books of the present incarnation and the facts that outlive it. `claim_ttl` is every worker's,
-    `node` the life whose operation is being judged. `begun` has the attempts that were started since their claim was
-    given: a store that was set back forgets what came of them. `claimed` has the greatest token ever given for a run.
-    `stood_at` has, for each version that a reader has learnt, the version of every task and whether it was retired.
+    """The present incarnation of the store, and what outlives it.
+
+    - `claim_ttl` is the same for every worker; `node` is the process whose operation is judged.
+    - `started` has the attempts that were started since their claim was given. A store that was set back forgets what
+      became of them, and so does this set.
+    - `tokens` has the greatest token that was ever given for a run.
+    - `states_at` has, for each version that a reader has learnt, the version of every task and whether it was retired.
+    - `meanings` has the task and the slot that each run id was used for.
     """
 
     claim_ttl: timedelta
@@ -211,34 +216,34 @@ class ClusterModel:
     store: StoreModel = field(default_factory=StoreModel)
     greatest_token: int = 0
     greatest_version: int = 0
-    stood_at: dict[int, dict[TaskKey, tuple[int, bool]]] = field(
+    states_at: dict[int, dict[TaskKey, tuple[int, bool]]] = field(
         default_factory=dict[int, dict[TaskKey, tuple[int, bool]]]
     )
-    claimed: dict[RunId, int] = field(default_factory=dict[RunId, int])
-    names: dict[RunId, tuple[TaskKey, datetime | None]] = field(
+    tokens: dict[RunId, int] = field(default_factory=dict[RunId, int])
+    meanings: dict[RunId, tuple[TaskKey, datetime | None]] = field(
         default_factory=dict[RunId, tuple[TaskKey, datetime | None]]
     )
-    stages: dict[NodeId, LeadershipState] = field(default_factory=dict[NodeId, LeadershipState])
-    known: dict[NodeId, DeclaredByNode] = field(default_factory=dict[NodeId, DeclaredByNode])
+    leadership: dict[NodeId, LeadershipState] = field(default_factory=dict[NodeId, LeadershipState])
+    declared: dict[NodeId, DeclaredByNode] = field(default_factory=dict[NodeId, DeclaredByNode])
     executions: dict[tuple[RunId, int, str], ModelExecution] = field(
         default_factory=dict[tuple[RunId, int, str], ModelExecution]
     )
-    begun: set[tuple[RunId, int, str]] = field(default_factory=set[tuple[RunId, int, str]])
+    started: set[tuple[RunId, int, str]] = field(default_factory=set[tuple[RunId, int, str]])
 
     @property
     def at(self) -> datetime:
-        """The time by which lengths are measured."""
+        """The time by which durations are measured."""
         return self.store.at
 
     @property
     def clock(self) -> datetime:
-        """What the store's clock says: the time of slots."""
+        """What the clock of the store shows: the time of slots."""
         return self.store.clock
 
-    def begin_again(self, books: StoreModel | None = None) -> None:
-        """The store was wiped, or set back to the state that these books describe."""
-        self.store = StoreModel() if books is None else books.copy()
-        self.begun.clear()
+    def replace_store(self, store: StoreModel | None = None) -> None:
+        """The store was set back to the state that this model describes, or was wiped."""
+        self.store = StoreModel() if store is None else store.copy()
+        self.started.clear()
 
     def executing(self, key: TaskKey) -> list[ModelExecution]:
         return [one for one in self.executions.values() if one.task == key and one.ended is None]

@@ -1,4 +1,4 @@
-"""See a plan again: `python -m task_manager_core.testing.campaign.replay '<plan>'`.
+"""Run a plan again: `python -m task_manager_core.testing.campaign.replay '<plan>'`.
 
 The store is `--store package:factory`, by default the memory store. Exit status: 0 no violation, 1 a violation, 2 wrong
 arguments.
@@ -22,7 +22,7 @@ from task_manager_core.testing.cluster.stores import SimStore
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the timeline of a plan, and whether an invariant was broken (exit status 1)."""
+    """Print the timeline of a plan, and whether it broke an invariant (exit status 1)."""
     parser = argparse.ArgumentParser(description="Replay a simulated plan.")
     parser.add_argument("plan", help="the line of JSON that a failing campaign printed")
     parser.add_argument("--store", default="task_manager_memory:MemoryStore", help="package:factory of the store")
@@ -33,12 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
     write = sys.stdout.write
     write("\n".join(plan.lines()) + "\n")
     try:
-        verdict = run_plan(plan, make_store, keep_lines=options.lines)
+        result = run_plan(plan, make_store, keep_lines=options.lines)
     except Violation as violation:
         notes: list[str] = getattr(violation, "__notes__", [])
         write("\n".join([*notes, str(violation)]) + "\n")
         return 1
-    write("\n".join([*verdict.timeline, f"no violation in {verdict.time:g} simulated seconds"]) + "\n")
+    write("\n".join([*result.timeline, f"no violation in {result.time:g} simulated seconds"]) + "\n")
     return 0
 
 

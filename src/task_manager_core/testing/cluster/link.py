@@ -1,9 +1,9 @@
-"""The way from a node to its store and back, and everything that can happen to a message on it.
+"""The link between a node and its store, and every fault that can happen to a message on it.
 
     request latency → gate (partition, error, store down) → effect, observed → gate (reply lost) → reply latency
 
-The effect is one atomic step, and the observers hear of it in the same step. A dead node's requests have no effect. A
-wait inside the store (a blocking claim) belongs to the store: a client that stands still is served all the same.
+The effect is one atomic step. It is observed in the same step. The requests of a dead node have no effect. A wait
+inside the store (a blocking claim) belongs to the store: the store serves a client that stands still, too.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ T = TypeVar("T")
 Action = Callable[[], Awaitable[None]]
 
 GOLDEN = 0.618033988749895
-"""Its multiples are spread over the unit interval as evenly as can be."""
+"""The fractions of its multiples are spread evenly over the interval from 0 to 1."""
 
 STORE = "store"
-"""The node of what happens inside the store."""
+"""The loop node that runs what happens inside the store."""
 
 
 class Side(Enum):
@@ -53,7 +53,7 @@ class Latency:
 
 @dataclass(slots=True)
 class LinkFaults:
-    """What is wrong with one node's way to the store. Instants are virtual seconds."""
+    """The faults of one machine's link. Instants are virtual seconds."""
 
     requests_lost_until: float = 0.0
     replies_lost_until: float = 0.0
@@ -69,31 +69,31 @@ class LinkFaults:
 
 @dataclass(slots=True)
 class StoreFaults:
-    """What is wrong with the store itself."""
+    """The faults of the store itself."""
 
     down_until: float = 0.0
 
 
-class Watcher(Protocol):
-    """Who hears of every operation, and whom code points of a plan belong to."""
+class LinkListener(Protocol):
+    """What a link reports to: the cluster."""
 
-    def observe(self, channel: Link, operation: str, facts: Iterable[Effect]) -> None:
+    def observe(self, link: Link, operation: str, effects: Iterable[Effect]) -> None:
         """An operation took effect, in this very step."""
         ...
 
-    def at_point(self, channel: Link, operation: str, nth: int, side: Side) -> Collection[Action]:
-        """What the plan wants to happen here."""
+    def at_point(self, link: Link, operation: str, nth: int, side: Side) -> Collection[Action]:
+        """The faults of the plan at this code point."""
         ...
 
 
 @dataclass(slots=True, eq=False)
 class Link:
-    """One life's connection. `slot` names the machine, `name` this life of it."""
+    """The connection of one process. `machine` is "w0"; `name` is the process: "w0", after a restart "w0#2"."""
 
     machine: str
     name: str
     loop: SimLoop
-    watcher: Watcher
+    listener: LinkListener
     latency: Latency
     faults: LinkFaults
     store: StoreFaults
@@ -111,41 +111,41 @@ class Link:
         term: Term | None = None,
         waits: bool = False,
     ) -> T:
-        """Send one operation, with whatever happens to it."""
+        """Send one operation. `read` tells its effects from the answer. `term` is that of a fenced write."""
         self.calls[operation] += 1
         nth = self.calls[operation]
         if term is not None:
-            self.watcher.observe(self, operation, [Sent(term, operation)])
+            self.listener.observe(self, operation, [Sent(term, operation)])
         await self._travel(self._delay())
-        for happening in self.watcher.at_point(self, operation, nth, Side.BEFORE):
-            await happening()
+        for action in self.listener.at_point(self, operation, nth, Side.BEFORE):
+            await action()
         await self._pass_in()
         if waits:
             result = await self._inside_store(operation, effect, read)
         else:
             result = await effect()
-            self.watcher.observe(self, operation, read(result))
+            self.listener.observe(self, operation, read(result))
         arrives = self.loop.time() + self._delay()
-        for happening in self.watcher.at_point(self, operation, nth, Side.AFTER):
-            await happening()
+        for action in self.listener.at_point(self, operation, nth, Side.AFTER):
+            await action()
         await self._pass_out()
-        # What came while the machine stood still is the first thing that it finds.
+        # A reply that arrived while the machine stood still is received at once.
         await self._travel(arrives - self.loop.time())
         return result
 
     def close(self) -> None:
-        """The connection of a node that died: nothing it waits for inside the store takes effect."""
+        """The process has ended: no operation that waits inside the store takes effect."""
         for task in self.waiting:
             task.cancel()
 
     def _delay(self) -> float:
         self.messages += 1
-        # Never quite the same, even in a calm run: else one machine of several would win every race.
+        # No two delays are equal, even in a calm run. Otherwise one of several machines would win every race.
         delay = self.latency.draw(self.loop) + self.latency.base * (self.messages * GOLDEN % 1.0)
         return delay + self.faults.slowness if self.loop.time() < self.faults.slow_until else delay
 
     async def _travel(self, delay: float) -> None:
-        if delay > 0:  # else nobody comes in between, as with a store in the same process
+        if delay > 0:  # without a delay nothing comes in between, as with a store in the same process
             await asyncio.sleep(delay)
 
     async def _pass_in(self) -> None:
@@ -172,7 +172,7 @@ class Link:
     ) -> T:
         async def serve() -> T:
             result = await effect()
-            self.watcher.observe(self, operation, read(result))
+            self.listener.observe(self, operation, read(result))
             return result
 
         served = self.loop.spawn(STORE, serve())

@@ -1,4 +1,4 @@
-"""A dress rehearsal: the tasks of an application in virtual time, weeks in seconds, with workers that die."""
+"""Simulates the tasks of an application in virtual time: weeks in seconds, with workers that die."""
 
 from task_manager_core.testing.simulation.durations import DEFAULT, REAL, Duration, DurationRule, Durations
 from task_manager_core.testing.simulation.faults import (
@@ -15,12 +15,12 @@ from task_manager_core.testing.simulation.faults import (
     store_down,
 )
 from task_manager_core.testing.simulation.overlaps import OverlapInterval, PileUp
-from task_manager_core.testing.simulation.report import (
+from task_manager_core.testing.simulation.report import Report
+from task_manager_core.testing.simulation.results import (
     Execution,
     ExecutionStatus,
-    Mark,
+    InjectedFault,
     PlannedRun,
-    Report,
     Settings,
     SkippedSlot,
     TaskResult,
@@ -38,7 +38,7 @@ __all__ = [
     "ExecutionStatus",
     "Fault",
     "FaultKind",
-    "Mark",
+    "InjectedFault",
     "OverlapInterval",
     "PileUp",
     "PlannedRun",

@@ -1,4 +1,4 @@
-"""What stands in for the functions of the tasks: lengths of virtual time, unless the real ones are asked for."""
+"""What replaces the functions of the tasks: durations in virtual time, unless the test asks for the real functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing.cluster.run import sim_loop
-from task_manager_core.testing.simulation.naming import the_task
+from task_manager_core.testing.simulation.naming import key_of_name
 
 
 class Real(Enum):
@@ -26,19 +26,19 @@ class Real(Enum):
 
 
 REAL: Final = Real.FUNCTION
-"""Call the function. Asynchronous ones wait in virtual time, synchronous ones take none. What goes through the event
-loop (connections, programs, signals, callbacks from other threads) ends the rehearsal with `SimLeak`; whatever else a
-function does to the world, with blocking sockets, programs and threads too, it does."""
+"""Call the real function. An asynchronous function waits in virtual time; a synchronous one takes no time. A function
+that asks the event loop for a connection, a program, a signal or a callback from another thread ends the simulation
+with `SimLeak`. Everything else that the function does is real: blocking sockets, files, threads."""
 
 Duration = Length | Callable[[datetime], Length]
-"""How long a run takes, or a function of its slot that says so. An Exception that it raises is the failure of the
-attempt; whatever else it raises (KeyboardInterrupt, `pytest.fail`) ends the rehearsal."""
+"""How long a run takes, or a function that returns it for a slot. If the function raises an Exception, the attempt has
+failed. If it raises another BaseException (KeyboardInterrupt, `pytest.fail`), the simulation ends."""
 
 DurationRule = Duration | Real
 Durations = DurationRule | Mapping[str, DurationRule]
 
 ReadDuration = timedelta | Callable[[datetime], object] | Real
-"""The same, read: what a function of the slot answers is read when it does."""
+"""The same after validation. The answer of a function is validated when it is called."""
 
 EVERYTHING_ELSE: Final = "*"
 DEFAULT: Final = timedelta(seconds=1)
@@ -51,88 +51,88 @@ class RecordedExecution(Protocol):
 
 
 Begin = Callable[[RunContext], RecordedExecution]
-"""Somebody begins to execute."""
+"""Reports to the log that a worker calls a function."""
 
 
-def durations_of(keys: Collection[TaskKey], said: Durations | None) -> dict[TaskKey, ReadDuration]:
-    """What each task does in a rehearsal. Errors: DefinitionError for names of no task and impossible lengths."""
-    if said is None:
-        said = DEFAULT
-    if _is_by_name(said):
-        read = {name: _read(f"durations[{name!r}]", body) for name, body in said.items()}
+def durations_of(keys: Collection[TaskKey], given: Durations | None) -> dict[TaskKey, ReadDuration]:
+    """The duration of each task. Errors: DefinitionError for a name that no task has, and for an invalid duration."""
+    if given is None:
+        given = DEFAULT
+    if _is_by_name(given):
+        read = {name: _read(f"durations[{name!r}]", rule) for name, rule in given.items()}
         rest = read.pop(EVERYTHING_ELSE, DEFAULT)
         found: dict[TaskKey, ReadDuration] = {}
-        for name, body in read.items():
-            key = the_task(keys, name, "durations")
+        for name, rule in read.items():
+            key = key_of_name(keys, name, "durations")
             if key in found:
-                raise DefinitionError(f"durations[{name!r}]", str(key), "is said twice, by two of its names")
-            found[key] = body
+                raise DefinitionError(f"durations[{name!r}]", str(key), "is given twice, by two of its names")
+            found[key] = rule
         return {key: found.get(key, rest) for key in keys}
-    return dict.fromkeys(keys, _read("durations", said))
+    return dict.fromkeys(keys, _read("durations", given))
 
 
-def _is_by_name(said: Durations) -> TypeGuard[Mapping[str, DurationRule]]:
-    return isinstance(said, Mapping)
+def _is_by_name(given: Durations) -> TypeGuard[Mapping[str, DurationRule]]:
+    return isinstance(given, Mapping)
 
 
-def _read(field: str, body: object) -> ReadDuration:
-    if isinstance(body, Real):
-        return body
-    if not callable(body):
-        return duration(field, body, "must be a timedelta, a number of seconds, a function of the slot, or REAL")
-    if Function.of(body).is_async:
+def _read(field: str, rule: object) -> ReadDuration:
+    if isinstance(rule, Real):
+        return rule
+    if not callable(rule):
+        return duration(field, rule, "must be a timedelta, a number of seconds, a function of the slot, or REAL")
+    if Function.of(rule).is_async:
         raise DefinitionError(
-            field, body, "must not be asynchronous: it says how long a run takes, and waits for nothing"
+            field, rule, "must not be asynchronous: it returns how long a run takes, and does not wait"
         )
-    signature = signature_of(body)
+    signature = signature_of(rule)
     try:
         if signature is not None:
             signature.bind("the slot")
     except TypeError as error:
-        raise DefinitionError(field, body, f"must take the slot as its one argument: {error}") from None
-    return body
+        raise DefinitionError(field, rule, f"must take the slot as its one argument: {error}") from None
+    return rule
 
 
 def fill(
     target: Declarations,
     source: Declarations,
     dynamic: Collection[TaskDefinition],
-    bodies: Mapping[TaskKey, ReadDuration],
+    durations: Mapping[TaskKey, ReadDuration],
     begin: Begin,
 ) -> None:
-    """Declare on a machine what the source declares, with functions that say when they begin and end."""
+    """Declare on a machine what the source declares, with functions that report when they begin and end."""
     for task in source.declared.values():
-        function = source.function_of(task.run_of_request("rehearsal", 0))
+        function = source.function_of(task.run_of_request("simulation", 0))
         assert function is not None
-        target.declare(task, _stand_in(function, bodies, begin))
+        target.declare(task, _replacement(function, durations, begin))
     names = {FunctionKey(task.key.group, task.function) for task in dynamic}
     for key in sorted(names):
-        target.register(key, _stand_in(source.function(key), bodies, begin))
+        target.register(key, _replacement(source.function(key), durations, begin))
 
 
-def _stand_in(
-    function: Function | None, bodies: Mapping[TaskKey, ReadDuration], begin: Begin
+def _replacement(
+    function: Function | None, durations: Mapping[TaskKey, ReadDuration], begin: Begin
 ) -> Callable[..., Awaitable[None]]:
     async def work(simulated_context_: RunContext, **arguments: object) -> None:
         context = simulated_context_
-        entry = begin(context)
+        execution = begin(context)
         try:
-            await _act(function, bodies[context.task], context, arguments)
+            await _execute(function, durations[context.task], context, arguments)
         except BaseException as error:
-            entry.end(error)
+            execution.end(error)
             raise
-        entry.end(None)
+        execution.end(None)
 
     return work
 
 
-async def _act(
-    function: Function | None, body: ReadDuration, context: RunContext, arguments: dict[str, object]
+async def _execute(
+    function: Function | None, rule: ReadDuration, context: RunContext, arguments: dict[str, object]
 ) -> None:
-    if isinstance(body, Real):
+    if isinstance(rule, Real):
         await _call(function, context, arguments)
         return
-    lasting = body if isinstance(body, timedelta) else _answer(body, context)
+    lasting = rule if isinstance(rule, timedelta) else _duration_of(rule, context)
     await asyncio.sleep(lasting.total_seconds())
 
 
@@ -146,16 +146,16 @@ async def _call(function: Function | None, context: RunContext, arguments: dict[
         if isinstance(result, Awaitable):
             await result
     except KeyboardInterrupt as error:
-        sim_loop().fail(error)  # a worker would take it for the failure of the attempt
+        sim_loop().fail(error)  # a worker would settle the attempt as failed
         raise
 
 
-def _answer(body: Callable[[datetime], object], context: RunContext) -> timedelta:
-    """What a function of the slot says. Wrong answers, and what is no Exception, are for whoever rehearses: a worker
-    would take them for the failure of the attempt."""
-    assert context.slot is not None, "a rehearsal triggers nothing"
+def _duration_of(rule: Callable[[datetime], object], context: RunContext) -> timedelta:
+    """Call the function of the slot. An invalid answer, and an error that is no Exception, end the simulation: a worker
+    would settle the attempt as failed."""
+    assert context.slot is not None, "a simulation triggers no run by hand"
     try:
-        said = body(context.slot)
+        answer = rule(context.slot)
     except BaseException as error:
         if not isinstance(error, Exception):
             sim_loop().fail(error)
@@ -163,7 +163,7 @@ def _answer(body: Callable[[datetime], object], context: RunContext) -> timedelt
     field = f"durations[{str(context.task)!r}]"
     try:
         return duration(
-            field, said, f"its function must return a timedelta or a number of seconds, for {context.slot} too"
+            field, answer, f"its function must return a timedelta or a number of seconds, for {context.slot} too"
         )
     except DefinitionError as error:
         sim_loop().fail(error)

@@ -1,4 +1,4 @@
-"""What happened to the cluster, and when it was really over: a worker that is stopped comes back after it has left."""
+"""The faults that happened in a simulation. A fault that stops a worker is over when the worker is back."""
 
 from __future__ import annotations
 
@@ -6,42 +6,50 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from task_manager_core.testing.simulation.report import Mark
+from task_manager_core.testing.simulation.results import InjectedFault
 
-Place = tuple[str, str]
-"""Whose return ends a mark: ("machine", its name), or ("life", the name of one of its lives)."""
+Absent = tuple[str, str]
+"""Whose return ends a fault: ("machine", its name), or ("process", the name of a process)."""
 
 
 @dataclass(slots=True, eq=False)
-class _OpenMark:
+class _Entry:
     at: datetime
-    who: tuple[str, ...]
+    workers: tuple[str, ...]
     what: str
     until: datetime | None
-    away: set[Place]
+    absent: set[Absent]
 
 
 class FaultLog:
-    """A mark is over when nobody is away any more. `now` is the present instant."""
+    """A fault is over when all workers that it stopped are back. `now` gives the present instant."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
-        self._marks: list[_OpenMark] = []
+        self._entries: list[_Entry] = []
 
-    def put(
-        self, who: Collection[str], what: str, *, until: datetime | None = None, away: Collection[Place] = ()
+    def add(
+        self,
+        workers: Collection[str],
+        what: str,
+        *,
+        until: datetime | None = None,
+        absent: Collection[Absent] = (),
     ) -> None:
-        """Something happens now, until an instant that is known, or until those who are away come back."""
-        self._marks.append(_OpenMark(self._now(), tuple(who), what, until, set(away)))
+        """A fault happens now. It ends at the instant `until`, or when all that are `absent` are back."""
+        self._entries.append(_Entry(self._now(), tuple(workers), what, until, set(absent)))
 
-    def back(self, place: Place) -> None:
-        """They work again, or do so no more."""
-        for mark in self._marks:
-            if place in mark.away:
-                mark.away.remove(place)
-                if not mark.away:
-                    mark.until = self._now()
+    def back(self, absent: Absent) -> None:
+        """A worker continues, has booted again, or has ended."""
+        for entry in self._entries:
+            if absent in entry.absent:
+                entry.absent.remove(absent)
+                if not entry.absent:
+                    entry.until = self._now()
 
-    def told(self) -> tuple[Mark, ...]:
-        """All marks, in their order."""
-        return tuple(Mark(at=mark.at, until=mark.until, who=mark.who, what=mark.what) for mark in self._marks)
+    def faults(self) -> tuple[InjectedFault, ...]:
+        """All of them, in their order."""
+        return tuple(
+            InjectedFault(at=entry.at, until=entry.until, workers=entry.workers, what=entry.what)
+            for entry in self._entries
+        )

@@ -1,4 +1,4 @@
-"""What may happen to the workers of a rehearsal, and when.
+"""The faults that a simulation can inject, and when.
 
 faults=[
     kill(timedelta(days=3), worker="leader", restart_after=timedelta(seconds=30)),
@@ -24,10 +24,10 @@ NOTHING = timedelta(0)
 
 
 class FaultKind(Enum):
-    """What happens. The value is how a report says it."""
+    """What happens. A report shows the value."""
 
     KILL = "killed"
-    STOP = "stopped in order"
+    STOP = "stopped gracefully"
     PAUSE = "stands still"
     PARTITION = "cut off from the store"
     STORE_DOWN = "the store is down"
@@ -35,8 +35,8 @@ class FaultKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class During:
-    """While the run of the task's `nth` slot executes, `after` its first execution began. A fault strikes the worker
-    that executes it at that moment; if nobody does, it has no occasion."""
+    """While the run of the task's `nth` slot executes, `after` its first execution began. The fault hits the worker
+    that executes the run at that moment. If no worker executes it, the fault does not happen."""
 
     task: TaskName
     nth: int = 1
@@ -53,16 +53,16 @@ class During:
 
 
 When = timedelta | datetime | During
-"""Since the start of the rehearsal, at an instant, or while a task executes."""
+"""Some time after the start of the simulation, at an instant, or while a task executes."""
 
 Target = int | Literal["leader", "all"]
-"""A worker by its number, the one that leads at that moment, or every one."""
+"""A worker by its number, the worker that leads at that moment, or all workers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """`lasting` is how long it takes until all is well again, counted for a worker that is stopped from when it has
-    left; None is for ever. During a task, the worker that executes it is meant."""
+    """One fault. It ends `lasting` after it began; None: it never ends. For a worker that is stopped, `lasting` counts
+    from the end of its process. A fault `during` a task hits the worker that executes it."""
 
     kind: FaultKind
     at: When
@@ -75,7 +75,7 @@ class Fault:
         if not _is_number(self.worker) and self.worker not in ("leader", "all"):
             raise DefinitionError("worker", self.worker, "must be a number, 'leader' or 'all'")
         if isinstance(self.worker, int) and self.worker < 0:
-            raise DefinitionError("worker", self.worker, "workers count from 0")
+            raise DefinitionError("worker", self.worker, "workers are counted from 0")
 
     def __str__(self) -> str:
         if isinstance(self.at, During):
@@ -87,38 +87,38 @@ class Fault:
 
 
 def during(task: TaskName, *, nth: int = 1, after: Length = NOTHING) -> During:
-    """While the run of the task's `nth` slot executes, `after` its beginning."""
+    """While the run of the task's `nth` slot executes, `after` it began."""
     return During(task=task, nth=nth, after=duration("after", after))
 
 
 def kill(at: Length | When, *, worker: Target = 0, restart_after: Length | None = None) -> Fault:
-    """Kill -9: no goodbye, no cleaning up. Another life begins `restart_after`, if at all."""
+    """Kill -9: the worker ends at once, without any cleanup. A new process starts `restart_after`; None: never."""
     return _fault(FaultKind.KILL, at, worker, "restart_after", restart_after)
 
 
 def stop(at: Length | When, *, worker: Target = 0, restart_after: Length | None = None) -> Fault:
-    """SIGTERM: the worker resigns, lets its tasks end within `shutdown_timeout` and hands back the rest. Another life
-    begins `restart_after` it has left, if at all."""
+    """SIGTERM: the worker resigns, lets its tasks end within `shutdown_timeout` and releases the rest. A new process
+    starts `restart_after` the end of the old one; None: never."""
     return _fault(FaultKind.STOP, at, worker, "restart_after", restart_after)
 
 
 def pause(at: Length | When, *, lasting: Length, worker: Target = 0) -> Fault:
-    """The process stands still, as in a long pause of its machine, and then goes on as if nothing had been."""
+    """The process stands still, as in a long pause of its machine. Then it continues."""
     return _fault(FaultKind.PAUSE, at, worker, "lasting", duration("lasting", lasting))
 
 
 def partition(at: Length | When, *, lasting: Length, worker: Target = 0) -> Fault:
-    """Nothing gets through between the worker and the store."""
+    """No message passes between the worker and the store."""
     return _fault(FaultKind.PARTITION, at, worker, "lasting", duration("lasting", lasting))
 
 
 def store_down(at: Length | When, *, lasting: Length) -> Fault:
-    """The store refuses everybody, and forgets nothing."""
+    """The store refuses every request. It keeps its data."""
     return _fault(FaultKind.STORE_DOWN, at, "all", "lasting", duration("lasting", lasting))
 
 
 def outage(at: Length | When, *, lasting: Length) -> Fault:
-    """All workers die, and come back together."""
+    """All workers are killed, and restart together."""
     return _fault(FaultKind.KILL, at, "all", "lasting", duration("lasting", lasting))
 
 
@@ -129,7 +129,7 @@ def rolling_deploy(
     every: Length = timedelta(minutes=1),
     away: Length = timedelta(seconds=10),
 ) -> tuple[Fault, ...]:
-    """One worker after the other is stopped in order and starts again."""
+    """The workers are stopped gracefully and restarted, one after the other."""
     first, distance = _when(at), duration("every", every)
     return tuple(stop(first + number * distance, worker=number, restart_after=away) for number in range(workers))
 
@@ -140,7 +140,7 @@ def _fault(kind: FaultKind, at: Length | When, worker: Target, field: str, lasti
 
 
 def _when(at: object) -> timedelta | datetime:
-    """In UTC: a local zone would count hours of the wrong length."""
+    """Instants in UTC: in a local zone, adding hours may skip or repeat an hour."""
     if isinstance(at, datetime):
         return utc("at", at)
     return duration("at", at, "must be a timedelta or a number of seconds since the start, an instant, or during(...)")

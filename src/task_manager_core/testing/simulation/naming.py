@@ -1,4 +1,4 @@
-"""How people call a task when there is one of that name."""
+"""Finds a task by the name that a user gives."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import TaskKey
 
 TaskName = str | TaskKey
-"""The name of a task, its group and name joined with a slash where two groups have such a task, or its key."""
+"""The name of a task, or "group/name" if two groups have a task of that name, or its key."""
 
 
-def the_task(keys: Iterable[TaskKey], name: TaskName, field: str) -> TaskKey:
-    """The one key that is meant. Errors: DefinitionError if there is none, or more than one."""
+def key_of_name(keys: Iterable[TaskKey], name: TaskName, field: str) -> TaskKey:
+    """The key of the task with this name. Errors: DefinitionError if no task has it, or more than one."""
     known = sorted(keys)
     if isinstance(name, TaskKey):
         found = [key for key in known if key == name]

@@ -1,4 +1,4 @@
-"""Which intervals meet, and which instants are crowded."""
+"""Finds intervals that overlap, and instants with many slots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from task_manager_core.domain.identity import TaskKey
 
 
 class Interval(Protocol):
-    """From `began` on, to `ended` or open."""
+    """Begins at `began`. Ends at `ended`; None: it goes on."""
 
     @property
     def began(self) -> datetime: ...
@@ -26,7 +26,7 @@ T = TypeVar("T", bound=Interval)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverlapInterval(Generic[T]):
-    """Two that went on together, from the beginning of the second to the end of the one that ended first."""
+    """The time that two intervals have in common: from the beginning of the second until one of them ends."""
 
     first: T
     second: T
@@ -43,7 +43,7 @@ class OverlapInterval(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PileUp:
-    """An instant and the tasks that have a slot there."""
+    """An instant, and the tasks that have a slot at it."""
 
     at: datetime
     tasks: tuple[TaskKey, ...]
@@ -53,21 +53,21 @@ class PileUp:
 
 
 def overlaps(intervals: Sequence[T], end: datetime) -> Iterator[OverlapInterval[T]]:
-    """Every two of them that have an instant in common; open ones last until `end`. To touch is not to meet."""
-    going_on: list[T] = []
+    """Every two intervals that overlap. Open ones last until `end`. Two that only touch do not overlap."""
+    open_ones: list[T] = []
     for interval in sorted(intervals, key=lambda one: one.began):
-        going_on = [one for one in going_on if (one.ended or end) > interval.began]
-        for other in going_on:
+        open_ones = [one for one in open_ones if (one.ended or end) > interval.began]
+        for other in open_ones:
             if (interval.ended or end) > other.began:
                 yield _overlap(other, interval, end)
-        going_on.append(interval)
+        open_ones.append(interval)
 
 
 def overlaps_between(ones: Sequence[T], others: Sequence[T], end: datetime) -> Iterator[OverlapInterval[T]]:
-    """The same for one of the ones and one of the others."""
-    mine = frozenset(map(id, ones))
+    """The same, for one interval of each of the two sequences."""
+    first_ids = frozenset(map(id, ones))
     for overlap in overlaps([*ones, *others], end):
-        if (id(overlap.first) in mine) != (id(overlap.second) in mine):
+        if (id(overlap.first) in first_ids) != (id(overlap.second) in first_ids):
             yield overlap
 
 
@@ -77,10 +77,10 @@ def _overlap(first: T, second: T, end: datetime) -> OverlapInterval[T]:
     )
 
 
-def gathered(slots: Iterable[tuple[datetime, TaskKey]], at_least: int) -> tuple[PileUp, ...]:
-    """The instants with at least so many slots, the greatest crowd first, then the earliest."""
-    crowds: defaultdict[datetime, list[TaskKey]] = defaultdict(list)
+def pile_ups_of(slots: Iterable[tuple[datetime, TaskKey]], at_least: int) -> tuple[PileUp, ...]:
+    """The instants with at least so many slots: the greatest number first, then the earliest."""
+    tasks_at: defaultdict[datetime, list[TaskKey]] = defaultdict(list)
     for slot, key in slots:
-        crowds[slot].append(key)
-    found = (PileUp(at=at, tasks=tuple(keys)) for at, keys in crowds.items() if len(keys) >= at_least)
+        tasks_at[slot].append(key)
+    found = (PileUp(at=at, tasks=tuple(keys)) for at, keys in tasks_at.items() if len(keys) >= at_least)
     return tuple(sorted(found, key=lambda pile: (-len(pile.tasks), pile.at)))

@@ -40,7 +40,7 @@ class Pacing:
         self._windows: list[tuple[float, float]] = []
         self._known = (0.0, 0.0, 0.0)
 
-    def open_until(self, end: float) -> None:
+    def start_until(self, end: float) -> None:
         """The cluster begins to live: nothing has to be settled, but everybody has to come together."""
         self._windows.append((0.0, end))
         self._known = (0.0, 0.0, 0.0)
@@ -50,7 +50,7 @@ class Pacing:
         self._windows.append((start, (start if end is None else end) + self._settling))
         self._known = (0.0, 0.0, 0.0)
 
-    def await_from(self, start: float) -> Callable[[], None]:
+    def expect_some_time_after(self, start: float) -> Callable[[], None]:
         """Something happens some time after `start`; call the answer when it has happened, or will not."""
         window = (start, inf)
         self._windows.append(window)

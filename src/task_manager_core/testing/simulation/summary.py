@@ -1,4 +1,4 @@
-"""A report as a page of text."""
+"""The results of a simulation as a page of text."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from datetime import timedelta
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.testing.simulation.overlaps import PileUp
-from task_manager_core.testing.simulation.report import ExecutionStatus, PlannedRun, Report, TaskResult
+from task_manager_core.testing.simulation.results import ExecutionStatus, PlannedRun, Results, TaskResult
 
 LINES_PER_FINDING = 5
 
 
-def summary(report: Report) -> str:
-    """Circumstances, a line a task, and whatever one would rather not see."""
-    return "\n".join((*_head(report), "", *_table(report), *_findings(report)))
+def summary(results: Results) -> str:
+    """The settings, one line for each task, and the findings."""
+    return "\n".join((*_head(results), "", *_table(results), *_findings(results)))
 
 
-def _head(report: Report) -> Iterator[str]:
-    told = report.settings
+def _head(results: Results) -> Iterator[str]:
+    settings = results.settings
     yield (
-        f"{told.end - told.start} from {told.start:%Y-%m-%d %H:%M:%S %Z} on {counted(told.workers, 'worker')}, "
-        f"{counted(told.concurrency, 'run')} at a time on each"
+        f"{settings.end - settings.start} from {settings.start:%Y-%m-%d %H:%M:%S %Z} "
+        f"on {counted(settings.workers, 'worker')}, "
+        f"{counted(settings.concurrency, 'run')} at a time on each"
     )
     yield (
-        f"Configured intervals until {told.settling} after each fault, rests of up to {told.calm} elsewhere; "
-        f"{told.steps} steps"
+        f"Configured intervals until {settings.settling} after each fault, waits of up to {settings.calm} elsewhere; "
+        f"{settings.steps} steps"
     )
 
 
-def _table(report: Report) -> Iterator[str]:
+def _table(results: Results) -> Iterator[str]:
     rows = [
         ("task", "slots", "runs", "skipped", "failed", "lost", "latest", "longest"),
-        *(_row(report, story) for story in report.stories),
+        *(_row(results, task) for task in results.tasks),
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for name, *numbers in rows:
@@ -42,39 +43,40 @@ def _table(report: Report) -> Iterator[str]:
         )
 
 
-def _row(report: Report, story: TaskResult) -> tuple[str, ...]:
-    executions, end = story.executions, report.settings.end
-    endings = Counter(execution.status for execution in executions)
+def _row(results: Results, task: TaskResult) -> tuple[str, ...]:
+    executions, end = task.executions, results.settings.end
+    statuses = Counter(execution.status for execution in executions)
     longest = max(((one.ended or end) - one.began for one in executions), default=timedelta(0))
     return (
-        str(story.key),
-        str(len(story.runs) + len(story.skipped) + len(story.undecided)),
-        str(len(story.runs)),
-        str(len(story.skipped)),
-        str(endings[ExecutionStatus.RETRIED] + endings[ExecutionStatus.FAILED]),
-        str(endings[ExecutionStatus.LOST]),
-        shown(report.lateness(story.key)),
-        shown(longest),
+        str(task.key),
+        str(len(task.runs) + len(task.skipped) + len(task.undecided)),
+        str(len(task.runs)),
+        str(len(task.skipped)),
+        str(statuses[ExecutionStatus.RETRIED] + statuses[ExecutionStatus.FAILED]),
+        str(statuses[ExecutionStatus.LOST]),
+        short(results.lateness(task.key)),
+        short(longest),
     )
 
 
-def _findings(report: Report) -> Iterator[str]:
-    itself = [overlap for overlap in report.overlaps() if overlap.first.task == overlap.second.task]
-    yield from _listed("Faults", report.marks)
-    yield from _listed("Faults without an occasion", report.unused_faults)
+def _findings(results: Results) -> Iterator[str]:
+    itself = [overlap for overlap in results.overlaps() if overlap.first.task == overlap.second.task]
+    yield from _listed("Faults", results.injected_faults)
+    yield from _listed("Faults that did not happen", results.unused_faults)
     yield from _listed("Tasks that overlapped themselves", itself)
-    yield from _listed("Failed attempts", report.failures())
-    yield from _listed("Attempts lost with their worker", report.lost())
-    yield from _listed("Runs that expired", report.expired())
-    yield from _listed("Runs that never began", never_begun(report))
-    yield from _listed("Runs that began and had no outcome at the end", without_outcome(report))
+    yield from _listed("Failed attempts", results.failures())
+    yield from _listed("Attempts lost with their worker", results.lost())
+    yield from _listed("Runs that expired", results.expired())
+    yield from _listed("Runs that never began", never_begun(results))
+    yield from _listed("Runs that began and had no outcome at the end", without_outcome(results))
     yield from _listed(
-        "Slots nobody decided about", [f"{key} {slot:%Y-%m-%d %H:%M:%S}" for key, slot in report.undecided()]
+        "Slots that no leader had decided about",
+        [f"{key} {slot:%Y-%m-%d %H:%M:%S}" for key, slot in results.undecided()],
     )
-    yield from _listed("Skipped slots", report.skips())
-    crowded = [f"{pile}, {often} × the same" for pile, often in crowds(report)]
-    yield from _listed("Crowds of more slots than places", crowded)
-    yield from _listed("Troubles", report.errors)
+    yield from _listed("Skipped slots", results.skips())
+    crowded = [f"{pile}, {count} × the same" for pile, count in crowds(results)]
+    yield from _listed("Instants with more slots than the workers can execute", crowded)
+    yield from _listed("Unexpected errors", results.errors)
 
 
 def _listed(title: str, found: Sequence[object]) -> Iterator[str]:
@@ -92,8 +94,8 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def shown(length: timedelta) -> str:
-    """In the two greatest units that are not zero: "2 h 5 min", "1.5 s", "0"."""
+def short(length: timedelta) -> str:
+    """A duration in the two greatest units that are not zero: "2 h 5 min", "1.5 s", "0"."""
     seconds = length.total_seconds()
     if seconds < 60:
         return f"{seconds:.3g} s" if seconds else "0"
@@ -107,24 +109,24 @@ def shown(length: timedelta) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
-def never_begun(report: Report) -> list[PlannedRun]:
-    """The runs that were dispatched, and that no worker got to."""
-    return [run for run in report.unfinished() if not run.executions]
+def never_begun(results: Results) -> list[PlannedRun]:
+    """The runs that were dispatched, and that no worker began."""
+    return [run for run in results.unfinished() if not run.executions]
 
 
-def without_outcome(report: Report) -> list[PlannedRun]:
-    """The runs that began, and still execute or wait for another attempt."""
-    return [run for run in report.unfinished() if run.executions]
+def without_outcome(results: Results) -> list[PlannedRun]:
+    """The runs that began, and that execute or wait for another attempt at the end."""
+    return [run for run in results.unfinished() if run.executions]
 
 
-def crowds(report: Report) -> list[tuple[PileUp, int]]:
-    """The instants with more slots than places to execute: the first of each crowd, and how often the same tasks meet.
+def crowds(results: Results) -> list[tuple[PileUp, int]]:
+    """The instants with more slots than the workers can execute at the same time. The greatest number comes first.
 
-    The greatest crowd comes first.
+    Of the instants with the same tasks only the first is listed, with their count.
     """
     first: dict[tuple[TaskKey, ...], PileUp] = {}
-    often: Counter[tuple[TaskKey, ...]] = Counter()
-    for pile in report.pile_ups(at_least=max(2, report.settings.places + 1)):
+    counts: Counter[tuple[TaskKey, ...]] = Counter()
+    for pile in results.pile_ups(at_least=max(2, results.settings.capacity + 1)):
         first.setdefault(pile.tasks, pile)
-        often[pile.tasks] += 1
-    return [(pile, often[tasks]) for tasks, pile in first.items()]
+        counts[pile.tasks] += 1
+    return [(pile, counts[tasks]) for tasks, pile in first.items()]

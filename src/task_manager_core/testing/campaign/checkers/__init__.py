@@ -1,4 +1,4 @@
-"""One small class per invariant. `every_checker()` makes a fresh set for one simulation."""
+"""One small class for each invariant. `every_checker()` makes a fresh set for one simulation."""
 
 from task_manager_core.testing.campaign.checkers.attempts import BackoffHeld, OneAttempt, OneOutcome, StartDeadline
 from task_manager_core.testing.campaign.checkers.checker import Checker
@@ -7,7 +7,7 @@ from task_manager_core.testing.campaign.checkers.definitions import CurrentDefin
 from task_manager_core.testing.campaign.checkers.overlap import NoOverlap
 from task_manager_core.testing.campaign.checkers.slots import NoSilentGap, OneDecisionPerSlot
 from task_manager_core.testing.campaign.checkers.terms import Fencing, OneTerm
-from task_manager_core.testing.cluster.violation import Violation
+from task_manager_core.testing.campaign.violation import Violation
 
 CHECKERS: tuple[type[Checker], ...] = (
     OneDecisionPerSlot,
@@ -27,7 +27,7 @@ CHECKERS: tuple[type[Checker], ...] = (
 
 
 def every_checker() -> tuple[Checker, ...]:
-    """I1 to I13, in this order: of two that are broken at once the first is named."""
+    """I1 to I13, in this order: if one effect breaks two invariants, the first is reported."""
     return tuple(kind() for kind in CHECKERS)
 
 

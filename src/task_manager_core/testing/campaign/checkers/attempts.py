@@ -26,7 +26,7 @@ from task_manager_core.testing.cluster.effects import (
 
 
 class OneAttempt(Checker):
-    """At most one live attempt per run; the next only after the last ended or its claim expired."""
+    """A run has at most one live attempt. The next begins after the last one ended or its claim expired."""
 
     invariant = "I5"
     law = (
@@ -35,54 +35,55 @@ class OneAttempt(Checker):
     )
     because = "Each claim gets a new token and is compared by it; only heartbeats count, and an expired claim is over."
 
-    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
-        match fact:
+    def judge(self, effect: Effect, model: ClusterModel) -> None:
+        match effect:
             case Claimed(claim=claim):
-                self._claimed(claim, ledger)
+                self._claimed(claim, model)
             case Extended(claim=claim, ttl=ttl):
-                standing = self._held(claim, "extended", ledger)
-                self.require(ledger.at - standing.beat < ttl, f"{_shown(claim)} expired and was extended")
+                run = self._held(claim, "extended", model)
+                self.require(model.at - run.heartbeat < ttl, f"{_shown(claim)} expired and was extended")
             case ExtensionRefused(claim=claim, ttl=ttl):
-                held = ledger.store.held_by(claim)
-                self.require(held is None or ledger.at - held.beat >= ttl, f"{_shown(claim)} lives and was called lost")
+                held = model.store.held_by(claim)
+                self.require(
+                    held is None or model.at - held.heartbeat >= ttl,
+                    f"{_shown(claim)} is live and was reported as lost",
+                )
             case Reaped(claim=claim, ttl=ttl):
-                standing = self._held(claim, "reaped", ledger)
-                self.require(ledger.at - standing.beat >= ttl, f"{_shown(claim)} lives and was reaped")
+                run = self._held(claim, "reaped", model)
+                self.require(model.at - run.heartbeat >= ttl, f"{_shown(claim)} is live and was reaped")
             case Released(claim=claim):
-                self._held(claim, "released", ledger)
+                self._held(claim, "released", model)
             case _:
                 pass
 
-    def begun(self, execution: ModelExecution, ledger: ClusterModel) -> None:
-        again = (execution.run, execution.token, execution.node) in ledger.begun
+    def begin(self, execution: ModelExecution, model: ClusterModel) -> None:
+        again = (execution.run, execution.token, execution.node) in model.started
         self.require(not again, f"attempt {execution.attempt} of {execution.task} {execution.run} was started twice")
 
-    def _held(self, claim: Claim, verb: str, ledger: ClusterModel) -> RunModel:
-        standing = ledger.store.held_by(claim)
-        if standing is None:
+    def _held(self, claim: Claim, verb: str, model: ClusterModel) -> RunModel:
+        run = model.store.held_by(claim)
+        if run is None:
             self.violated(f"{_shown(claim)} was {verb} and does not hold the run")
-        return standing
+        return run
 
-    def _claimed(self, claim: Claim, ledger: ClusterModel) -> None:
-        standing = ledger.store.standing(claim.run.task, claim.run.id)
-        if standing is None:
-            self.violated(f"{_shown(claim)} was given, and no such run lives")
-        if standing.holds(claim):
+    def _claimed(self, claim: Claim, model: ClusterModel) -> None:
+        run = model.store.run_of(claim.run.task, claim.run.id)
+        if run is None:
+            self.violated(f"{_shown(claim)} was given, and there is no such live run")
+        if run.holds(claim):
             return
-        self.require(
-            standing.claimable(ledger.at), f"{_shown(claim)} was given while the run is {standing.state.value}"
-        )
-        expected = (standing.attempt, standing.failures, standing.losses)
+        self.require(run.claimable(model.at), f"{_shown(claim)} was given while the run is {run.state.value}")
+        expected = (run.attempt, run.failures, run.losses)
         given = (claim.attempt, claim.failures, claim.losses)
         self.require(given == expected, f"{_shown(claim)} was given as {given}, not as {expected}")
-        greatest = ledger.claimed.get(claim.run.id, 0)
+        greatest = model.tokens.get(claim.run.id, 0)
         self.require(claim.token > greatest, f"{_shown(claim)} follows token {greatest}")
-        ledger.claimed[claim.run.id] = claim.token
-        ledger.begun.discard((claim.run.id, claim.token, claim.worker.value))
+        model.tokens[claim.run.id] = claim.token
+        model.started.discard((claim.run.id, claim.token, claim.worker.value))
 
 
 class OneOutcome(Checker):
-    """At most one terminal outcome per run, and it is what happened."""
+    """A run has at most one terminal outcome, and the outcome is what happened."""
 
     invariant = "I7"
     law = (
@@ -94,47 +95,47 @@ class OneOutcome(Checker):
         "interrupted at its timeout, a thread judged by it."
     )
 
-    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
-        match fact:
+    def judge(self, effect: Effect, model: ClusterModel) -> None:
+        match effect:
             case Settled(settlement=settlement):
                 claim = settlement.claim
-                ended = ledger.store.ended.get(claim.run.id)
+                ended = model.store.ended.get(claim.run.id)
                 self.require(ended is None, f"{_shown(claim)} was settled though the run is {ended}")
-                self.require(ledger.store.held_by(claim), f"{_shown(claim)} was settled without holding the run")
-                self._truthful(settlement, ledger)
+                self.require(model.store.held_by(claim), f"{_shown(claim)} was settled without holding the run")
+                self._judge_outcome(settlement, model)
             case SettlementRefused(settlement=settlement):
-                held = ledger.store.held_by(settlement.claim)
+                held = model.store.held_by(settlement.claim)
                 self.require(held is None, f"{_shown(settlement.claim)} holds its run and could not settle it")
             case _:
                 pass
 
-    def _truthful(self, settlement: Settlement, ledger: ClusterModel) -> None:
+    def _judge_outcome(self, settlement: Settlement, model: ClusterModel) -> None:
         claim = settlement.claim
-        execution = ledger.executions.get((claim.run.id, claim.token, ledger.node))
-        became = "never called" if execution is None else (execution.ended or "is at work")
+        execution = model.executions.get((claim.run.id, claim.token, model.node))
+        happened = "never called" if execution is None else (execution.ended or "is executing")
         timeout = claim.run.timeout
-        late = became == "returned" and timeout is not None and settlement.duration > timeout  # as a thread may
+        late = happened == "returned" and timeout is not None and settlement.duration > timeout  # as a thread may
         match settlement.outcome:
             case Succeeded():
-                self.require(became == "returned", f"{_shown(claim)} succeeded, but its function {became}")
+                self.require(happened == "returned", f"{_shown(claim)} succeeded, but its function {happened}")
                 took = timedelta() if execution is None else execution.took
                 in_time = timeout is None or took <= timeout * _RATES + _SLACK
                 self.require(in_time, f"{_shown(claim)} succeeded after {took}, and its timeout is {timeout}")
             case Retried():
-                failed = late or became in {"raised", "cancelled"}
-                self.require(failed, f"{_shown(claim)} failed, but its function {became}")
+                failed = late or happened in {"raised", "cancelled"}
+                self.require(failed, f"{_shown(claim)} failed, but its function {happened}")
             case Exhausted():
-                self.require(late or became != "returned", f"{_shown(claim)} failed, but its function {became}")
+                self.require(late or happened != "returned", f"{_shown(claim)} failed, but its function {happened}")
             case Cancelled():
-                standing = ledger.store.held_by(claim)
-                self.require(standing and standing.cancelling, f"{_shown(claim)} was cancelled by nobody")
+                run = model.store.held_by(claim)
+                self.require(run and run.cancelling, f"{_shown(claim)} was cancelled without a request")
             case Expired():
-                begun = (claim.run.id, claim.token, ledger.node) in ledger.begun
-                self.require(not begun, f"{_shown(claim)} expired, but its function {became}")
+                begun = (claim.run.id, claim.token, model.node) in model.started
+                self.require(not begun, f"{_shown(claim)} expired, but its function {happened}")
 
 
 class BackoffHeld(Checker):
-    """A retry comes after its backoff, as often as its policy allows, and does not wait for the next slot."""
+    """A retry begins after its backoff, as often as its policy allows, and does not wait for the next slot."""
 
     invariant = "I9"
     law = (
@@ -143,41 +144,41 @@ class BackoffHeld(Checker):
     )
     because = "The delay is a pure function of (run, failures), and the store keeps the instant with the run."
 
-    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
-        match fact:
+    def judge(self, effect: Effect, model: ClusterModel) -> None:
+        match effect:
             case Settled(settlement=Settlement(claim=claim, outcome=Retried(delay=delay))):
                 self._delay(claim, delay)
             case Settled(settlement=Settlement(claim=claim, outcome=Exhausted())):
-                self._given_up(claim, ledger)
-            case Decided(decision=advance) if advance.dispatch and advance.key in ledger.store.accounts:
+                self._exhausted(claim, model)
+            case Decided(decision=decision) if decision.dispatch and decision.key in model.store.tasks:
                 waiting = [
-                    standing
-                    for standing in ledger.store.accounts[advance.key].live.values()
-                    if standing.retrying and not standing.returns(ledger.at)
+                    run
+                    for run in model.store.tasks[decision.key].live.values()
+                    if run.retrying and not run.is_due(model.at)
                 ]
-                self.require(not waiting, f"{advance.key} was dispatched while a retry waits")
+                self.require(not waiting, f"{decision.key} was dispatched while a retry waits")
             case _:
                 pass
 
-    def begun(self, execution: ModelExecution, ledger: ClusterModel) -> None:
-        standing = ledger.store.standing(execution.task, execution.run)
-        if standing is not None and standing.claim is not None and standing.claim.token == execution.token:
-            most, losses = standing.run.retry.max_lost_attempts, standing.losses
+    def begin(self, execution: ModelExecution, model: ClusterModel) -> None:
+        run = model.store.run_of(execution.task, execution.run)
+        if run is not None and run.claim is not None and run.claim.token == execution.token:
+            most, losses = run.run.retry.max_lost_attempts, run.losses
             self.require(
                 most is None or losses <= most, f"{execution.task} {execution.run} was started after {losses} losses"
             )
 
-    def _given_up(self, claim: Claim, ledger: ClusterModel) -> None:
-        """By too many failures, and then it was called, or by too many losses, and then it was not."""
+    def _exhausted(self, claim: Claim, model: ClusterModel) -> None:
+        """Too many failures end a run after a call; too many losses end it without a call."""
         most, failures = claim.run.retry.max_retries, claim.failures + 1
         allowed, losses = claim.run.retry.max_lost_attempts, claim.losses
-        if (claim.run.id, claim.token, ledger.node) not in ledger.executions:
+        if (claim.run.id, claim.token, model.node) not in model.executions:
             self.require(
-                allowed is not None and losses > allowed, f"{_shown(claim)} was given up after {losses} losses"
+                allowed is not None and losses > allowed, f"{_shown(claim)} was exhausted after {losses} losses"
             )
             return
-        given_up = most is not None and failures > most
-        self.require(given_up or _retries_chosen(claim), f"{_shown(claim)} was given up after {failures} failures")
+        too_many = most is not None and failures > most
+        self.require(too_many or _retries_by_class(claim), f"{_shown(claim)} was exhausted after {failures} failures")
 
     def _delay(self, claim: Claim, delay: timedelta) -> None:
         policy, failures = claim.run.retry, claim.failures + 1
@@ -190,23 +191,19 @@ class BackoffHeld(Checker):
             f"{_shown(claim)} waits {delay}, not {shortest} to {longest}",
         )
 
-    def compare(self, snapshot: Snapshot, ledger: ClusterModel) -> None:
+    def compare(self, snapshot: Snapshot, model: ClusterModel) -> None:
         for view in snapshot.tasks:
-            account = ledger.store.accounts.get(view.key)
-            for run in view.live if account is not None else ():
-                standing = account.live.get(run.run) if account is not None else None
-                if (
-                    standing is not None
-                    and standing.state is RunState.WAITING is run.state
-                    and standing.due_at is not None
-                ):
-                    due_at = standing.due_at + (ledger.clock - ledger.at)
-                    exact = run.due_at is not None and abs(run.due_at - due_at) <= _SLACK
-                    self.require(exact, f"{view.key} retries at {run.due_at}, not at {due_at}")
+            task = model.store.tasks.get(view.key)
+            for shown in view.live if task is not None else ():
+                run = task.live.get(shown.run) if task is not None else None
+                if run is not None and run.state is RunState.WAITING is shown.state and run.due_at is not None:
+                    due_at = run.due_at + (model.clock - model.at)
+                    exact = shown.due_at is not None and abs(shown.due_at - due_at) <= _SLACK
+                    self.require(exact, f"{view.key} retries at {shown.due_at}, not at {due_at}")
 
 
 class StartDeadline(Checker):
-    """No run starts for the first time after its start deadline, and none expires before."""
+    """No run starts for the first time after its start deadline, and none expires earlier."""
 
     invariant = "I13"
     law = (
@@ -215,44 +212,46 @@ class StartDeadline(Checker):
     )
     because = "The dispatched run carries the instant, and the worker compares it before it starts a first attempt."
 
-    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
-        match fact:
-            case Decided(decision=advance) if advance.key in ledger.store.accounts:
-                self._dispatched(advance, ledger.store.accounts[advance.key])
+    def judge(self, effect: Effect, model: ClusterModel) -> None:
+        match effect:
+            case Decided(decision=decision) if decision.key in model.store.tasks:
+                self._dispatched(decision, model.store.tasks[decision.key])
             case Settled(settlement=Settlement(claim=claim, outcome=Expired(), started_at=at)):
                 late = claim.attempt == 1 and claim.run.start_by is not None and at > claim.run.start_by
                 self.require(late, f"{_shown(claim)} expired at {at}, and may start until {claim.run.start_by}")
             case _:
                 pass
 
-    def noticed(self, event: Event, ledger: ClusterModel) -> None:
-        del ledger
+    def notice(self, event: Event, model: ClusterModel) -> None:
+        del model
         if isinstance(event, RunStarted) and event.claim.attempt == 1:
             claim, at = event.claim, local_clock.get().now()
             late = claim.run.start_by is not None and at > claim.run.start_by
             self.require(not late, f"{_shown(claim)} was started at {at}, after {claim.run.start_by}")
 
-    def _dispatched(self, advance: SlotDecision, account: TaskModel) -> None:
-        """The instant is the definition's distance from when the slot could be dispatched: after those before it."""
-        dispatched = {run.slot: run for run in (*advance.dispatch, *([advance.hold] if advance.hold else []))}
-        slot: datetime | None = advance.slot
-        opens_at = account.due_at(slot)
+    def _dispatched(self, decision: SlotDecision, task: TaskModel) -> None:
+        """A run may start until its deadline after the slot could be dispatched, which is after all earlier slots."""
+        dispatched = {run.slot: run for run in (*decision.dispatch, *([decision.hold] if decision.hold else []))}
+        slot: datetime | None = decision.slot
+        opens_at = task.due_at(slot)
         while slot is not None and dispatched:
-            opens_at = max(opens_at, account.due_at(slot))
-            run, deadline = dispatched.pop(slot, None), account.task.start_deadline
+            opens_at = max(opens_at, task.due_at(slot))
+            run, deadline = dispatched.pop(slot, None), task.definition.start_deadline
             if run is not None:
-                right = None if deadline is None else opens_at + deadline
-                self.require(run.start_by == right, f"{advance.key} {slot} may start until {run.start_by}, not {right}")
-            slot = account.task.schedule.next_after(slot)
+                expected = None if deadline is None else opens_at + deadline
+                self.require(
+                    run.start_by == expected, f"{decision.key} {slot} may start until {run.start_by}, not {expected}"
+                )
+            slot = task.definition.schedule.next_after(slot)
 
 
 _SLACK = timedelta(milliseconds=1)
 
 _RATES = 1.1
-"""How far the rates of two clocks may differ."""
+"""How much faster one clock may run than another."""
 
 
-def _retries_chosen(claim: Claim) -> bool:
+def _retries_by_class(claim: Claim) -> bool:
     return bool(claim.run.retry.retry_on or claim.run.retry.no_retry_on)
 
 

@@ -1,4 +1,4 @@
-"""What a checker is: one invariant, asked about every fact before it is entered in the books."""
+"""A checker judges one invariant: every effect, before the model applies it."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import ClassVar, NoReturn
 from task_manager_core.domain.events import Event
 from task_manager_core.domain.observation import Snapshot
 from task_manager_core.testing.campaign.model import ClusterModel, ModelExecution
+from task_manager_core.testing.campaign.violation import Violation
 from task_manager_core.testing.cluster.effects import Effect
-from task_manager_core.testing.cluster.violation import Violation
 
 
 class Checker:
-    """One invariant. Override what it has to see; call `violated` when it is broken."""
+    """One invariant. A subclass overrides what it has to see, and calls `violated` when the invariant is broken."""
 
     invariant: ClassVar[str]
     law: ClassVar[str]
     because: ClassVar[str]
-    """What makes it true: shown in the table of guarantees."""
+    """What makes the law true. The table of guarantees shows it."""
 
-    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
-        """A fact, before it is entered."""
+    def judge(self, effect: Effect, model: ClusterModel) -> None:
+        """An effect, before the model applies it."""
 
-    def compare(self, snapshot: Snapshot, ledger: ClusterModel) -> None:
-        """The store as it shows itself, after the facts of an operation have been entered."""
+    def compare(self, snapshot: Snapshot, model: ClusterModel) -> None:
+        """A snapshot of the store, after the model has applied the effects of an operation."""
 
-    def begun(self, execution: ModelExecution, ledger: ClusterModel) -> None:
-        """A function of the user is called, before that is entered."""
+    def begin(self, execution: ModelExecution, model: ClusterModel) -> None:
+        """A worker calls a function of the user. The model does not have the execution yet."""
 
-    def noticed(self, event: Event, ledger: ClusterModel) -> None:
-        """A node says that something happened."""
+    def notice(self, event: Event, model: ClusterModel) -> None:
+        """A node reports an event."""
 
     def violated(self, message: str) -> NoReturn:
         raise Violation(self.invariant, message)

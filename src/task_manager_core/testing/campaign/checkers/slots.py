@@ -1,4 +1,4 @@
-"""I1 and I2: what becomes of slots."""
+"""I1 and I2: the decisions about slots."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from task_manager_core.testing.cluster.effects import AgendaRead, Decided, Effec
 
 
 class OneDecisionPerSlot(Checker):
-    """At most one dispatch per slot, never both dispatched and skipped; the run of a slot has one name."""
+    """A slot is dispatched at most once, and never both dispatched and skipped. The run of a slot has one id."""
 
     invariant = "I1"
     law = "A slot is dispatched at most once, and never both dispatched and skipped."
     because = "`commit` compares the next slot and advances it in the step that queues the run."
 
-    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
-        if isinstance(fact, Decided) and fact.decision.key in ledger.store.accounts:
-            self._decided(fact.decision, ledger.store.accounts[fact.decision.key], ledger)
+    def judge(self, effect: Effect, model: ClusterModel) -> None:
+        if isinstance(effect, Decided) and effect.decision.key in model.store.tasks:
+            self._decided(effect.decision, model.store.tasks[effect.decision.key], model)
 
-    def _decided(self, advance: SlotDecision, account: TaskModel, ledger: ClusterModel) -> None:
-        seen: dict[datetime, str] = dict(account.verdicts)
-        for run in (*advance.dispatch, *([advance.hold] if advance.hold else [])):
+    def _decided(self, decision: SlotDecision, task: TaskModel, model: ClusterModel) -> None:
+        seen: dict[datetime, str] = dict(task.decided)
+        for run in (*decision.dispatch, *([decision.hold] if decision.hold else [])):
             assert run.slot is not None
-            self.require(run.slot not in seen, f"{advance.key} {run.slot} was {seen.get(run.slot)}, now dispatched")
+            self.require(run.slot not in seen, f"{decision.key} {run.slot} was {seen.get(run.slot)}, now dispatched")
             self.require(run.id == RunId.of_slot(run.task, run.slot), f"the run of {run.task} {run.slot} is {run.id}")
-            self.require(run.id not in ledger.store.ended, f"the run of {run.task} {run.slot} has ended already")
+            self.require(run.id not in model.store.ended, f"the run of {run.task} {run.slot} has ended already")
             seen[run.slot] = "dispatched"
-        for slot, reason in slots_of(account, advance.skipped).items():
-            self.require(slot not in seen, f"{advance.key} {slot} was {seen.get(slot)}, now skipped as {reason}")
+        for slot, reason in slots_of(task, decision.skipped).items():
+            self.require(slot not in seen, f"{decision.key} {slot} was {seen.get(slot)}, now skipped as {reason}")
             seen[slot] = reason
 
 
 class NoSilentGap(Checker):
-    """Every slot below the next one has a verdict, and the next one is the schedule's next."""
+    """Every slot before the next one was decided, and the next one follows in the schedule."""
 
     invariant = "I2"
     law = "No slot vanishes silently: below the next slot each is dispatched, or skipped with a reason."
@@ -46,62 +46,62 @@ class NoSilentGap(Checker):
 
     def __init__(self) -> None:
         self._read_at: dict[str, datetime] = {}
-        """By the node: what the store's clock said when it read the agenda. It may be set back before the decision."""
+        """By node: the clock of the store when the node read the agenda. It may be set back before the decision."""
 
-    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
-        match fact:
+    def judge(self, effect: Effect, model: ClusterModel) -> None:
+        match effect:
             case AgendaRead(agenda=agenda):
-                self._read_at[ledger.node] = agenda.now
-            case Decided(decision=advance) if advance.key in ledger.store.accounts:
-                self._decided(advance, ledger.store.accounts[advance.key], ledger)
-            case Written(write=definition) if definition.replan:
-                account = ledger.store.accounts.get(definition.definition.key)
-                if account is not None and account.version != fact.version:
-                    self._replanned(fact, account, ledger.clock)
-                if account is None or account.version != fact.version:
-                    self._first(fact)
+                self._read_at[model.node] = agenda.now
+            case Decided(decision=decision) if decision.key in model.store.tasks:
+                self._decided(decision, model.store.tasks[decision.key], model)
+            case Written(write=write) if write.replan:
+                task = model.store.tasks.get(write.definition.key)
+                if task is not None and task.version != effect.version:
+                    self._replanned(effect, task, model.clock)
+                if task is None or task.version != effect.version:
+                    self._first(effect)
             case _:
                 pass
 
-    def _decided(self, advance: SlotDecision, account: TaskModel, ledger: ClusterModel) -> None:
-        schedule, key = account.task.schedule, advance.key
-        planned = None if account.plan is None else account.plan.slot
-        self.require(advance.slot == planned, f"{key}: decided from {advance.slot} while {planned} is next")
-        verdicts = slots_of(account, advance.skipped)
-        verdicts.update({run.slot: "dispatched" for run in advance.dispatch if run.slot is not None})
-        if advance.hold is not None and advance.hold.slot is not None:
-            verdicts[advance.hold.slot] = "held"
-        slot: datetime | None = advance.slot
-        end = None if advance.next_slot is None else advance.next_slot.slot
-        count, now = 0, max(ledger.clock, self._read_at.get(ledger.node, ledger.clock))
+    def _decided(self, decision: SlotDecision, task: TaskModel, model: ClusterModel) -> None:
+        schedule, key = task.definition.schedule, decision.key
+        planned = None if task.next_slot is None else task.next_slot.slot
+        self.require(decision.slot == planned, f"{key}: decided from {decision.slot} while {planned} is next")
+        decided = slots_of(task, decision.skipped)
+        decided.update({run.slot: "dispatched" for run in decision.dispatch if run.slot is not None})
+        if decision.hold is not None and decision.hold.slot is not None:
+            decided[decision.hold.slot] = "held"
+        slot: datetime | None = decision.slot
+        end = None if decision.next_slot is None else decision.next_slot.slot
+        count, now = 0, max(model.clock, self._read_at.get(model.node, model.clock))
         while slot is not None and (end is None or slot < end):
-            self.require(slot in verdicts, f"{key}: nothing was decided about {slot}, and {end} is next")
-            self.require(account.due_at(slot) <= now, f"{key}: {slot} was decided before it was due")
+            self.require(slot in decided, f"{key}: nothing was decided about {slot}, and {end} is next")
+            self.require(task.due_at(slot) <= now, f"{key}: {slot} was decided before it was due")
             count += 1
             slot = schedule.next_after(slot)
-        self.require(slot == end, f"{key}: the slot after {advance.slot} is {slot}, not {end}")
-        self.require(count == len(verdicts) == advance.slots, f"{key}: {advance.slots} decisions for {count} slots")
+        self.require(slot == end, f"{key}: the slot after {decision.slot} is {slot}, not {end}")
+        self.require(count == len(decided) == decision.slots, f"{key}: {decision.slots} decisions for {count} slots")
 
-    def _first(self, fact: Written) -> None:
-        task, plan = fact.write.definition, fact.write.next_slot
-        if plan is not None and not task.run_on_start:
-            is_slot = task.schedule.next_after(plan.slot - _INSTANT) == plan.slot
-            self.require(is_slot, f"{task.key}: {plan.slot} is no slot")
+    def _first(self, effect: Written) -> None:
+        definition, first = effect.write.definition, effect.write.next_slot
+        if first is not None and not definition.run_on_start:
+            is_slot = definition.schedule.next_after(first.slot - _INSTANT) == first.slot
+            self.require(is_slot, f"{definition.key}: {first.slot} is no slot")
 
-    def _replanned(self, fact: Written, account: TaskModel, at: datetime) -> None:
-        """The new schedule begins where the old one's record ends: in the future, if the clock was set back."""
-        task, plan = fact.write.definition, fact.write.next_slot
-        given_up = slots_of(account, fact.write.skipped)
-        slot = None if account.plan is None or account.retired else account.plan.slot
-        while slot is not None and slot in given_up:
-            slot = account.task.schedule.next_after(slot)
-        begins = at if slot is None else min(at, account.task.schedule.due_at(task.key, slot))
-        begins = max((begins, *account.verdicts))
-        if plan is not None:
-            latest = task.schedule.next_after(begins)
+    def _replanned(self, effect: Written, task: TaskModel, at: datetime) -> None:
+        """The new schedule begins after the last decided slot. If the clock was set back, that is in the future."""
+        definition, first = effect.write.definition, effect.write.next_slot
+        skipped = slots_of(task, effect.write.skipped)
+        slot = None if task.next_slot is None or task.retired else task.next_slot.slot
+        while slot is not None and slot in skipped:
+            slot = task.definition.schedule.next_after(slot)
+        begins = at if slot is None else min(at, task.definition.schedule.due_at(definition.key, slot))
+        begins = max((begins, *task.decided))
+        if first is not None:
+            latest = definition.schedule.next_after(begins)
             self.require(
-                latest is None or plan.slot <= latest,
-                f"{task.key}: {slot} of the old schedule was undecided when the new one began with {plan.slot}",
+                latest is None or first.slot <= latest,
+                f"{definition.key}: {slot} of the old schedule was undecided when the new one began with {first.slot}",
             )
 
 

@@ -20,70 +20,69 @@ from task_manager_core.testing.cluster.effects import (
 
 
 class OneTerm(Checker):
-    """One live term; tokens strictly increase, whatever happens to the store."""
+    """There is one live term. Tokens strictly increase, also when the store loses data."""
 
     invariant = "I3"
     law = "At most one term lives; tokens strictly increase, also after a wipe, and none is issued twice."
     because = "Grant and renewal compare (holder, token) in one step; a token is max(last + 1, store time in ms)."
 
-    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
-        reigning = ledger.store.reigning()
-        match fact:
+    def judge(self, effect: Effect, model: ClusterModel) -> None:
+        live = model.store.live_term()
+        match effect:
             case Granted(term=term):
-                if reigning is not None:
-                    self.require(term == reigning, f"{_shown(term)} was granted while {_shown(reigning)} lives")
+                if live is not None:
+                    self.require(term == live, f"{_shown(term)} was granted while {_shown(live)} is live")
                     return
-                greatest = ledger.greatest_token
+                greatest = model.greatest_token
                 self.require(term.token > greatest, f"token {term.token} was issued after {greatest}")
-                ledger.greatest_token = term.token
+                model.greatest_token = term.token
             case BidRefused(held=held):
-                holder = None if reigning is None else reigning.holder
+                holder = None if live is None else live.holder
                 self.require(held.holder == holder, f"a bid was refused for {held.holder} while {holder} leads")
             case Renewed(term=term) | Resigned(term=term):
-                kind = type(fact).__name__.lower()
-                self.require(term == reigning, f"{_shown(term)} was {kind} while {_shown(reigning)} lives")
+                kind = type(effect).__name__.lower()
+                self.require(term == live, f"{_shown(term)} was {kind} while {_shown(live)} is live")
             case _:
                 pass
 
 
 class Fencing(Checker):
-    """A leader's write takes effect only under the live term; a leader does not even ask beyond its trust."""
+    """A leader's write takes effect only under the live term. A leader sends none after its trust has ended."""
 
     invariant = "I4"
     law = "A leader's write carries the live term; with an older one nothing changes, and none is knowingly sent."
     because = "Every such verb compares the term in its own step; trust ends on the local clock before the lease does."
 
-    def judge(self, fact: Effect, ledger: ClusterModel) -> None:
-        reigning = ledger.store.reigning()
-        match fact:
+    def judge(self, effect: Effect, model: ClusterModel) -> None:
+        live = model.store.live_term()
+        match effect:
             case WriteAccepted(term=term, operation=operation):
-                self.require(
-                    term == reigning, f"{operation} of {_shown(term)} was accepted while {_shown(reigning)} lives"
-                )
+                self.require(term == live, f"{operation} of {_shown(term)} was accepted while {_shown(live)} is live")
             case WriteRefused(term=term, operation=operation):
-                self.require(term != reigning, f"{operation} of the live {_shown(term)} was refused")
+                self.require(term != live, f"{operation} of the live {_shown(term)} was refused")
             case Sent(term=term, operation=operation):
-                ends = ledger.store.leases.get(term)
-                ended = ends is not None and ledger.at >= ends
-                self.require(not ended, f"{ledger.node} sent {operation} under {_shown(term)}, whose lease had ended")
+                ends = model.store.leases.get(term)
+                ended = ends is not None and model.at >= ends
+                self.require(not ended, f"{model.node} sent {operation} under {_shown(term)}, whose lease had ended")
             case _:
                 pass
 
-    def noticed(self, event: Event, ledger: ClusterModel) -> None:
+    def notice(self, event: Event, model: ClusterModel) -> None:
         if isinstance(event, TermWon):
-            self._turned(event.node, LeadershipTransition.WON, ledger)
+            self._turned(event.node, LeadershipTransition.WON, model)
         elif isinstance(event, TermEnded):
-            self._turned(event.node, event.transition, ledger)
-            forgotten = event.transition is LeadershipTransition.LOST and ledger.store.reigning() == event.term
-            self.require(not forgotten, f"{event.node} took {_shown(event.term)} for lost, which lives")
+            self._turned(event.node, event.transition, model)
+            wrong = event.transition is LeadershipTransition.LOST and model.store.live_term() == event.term
+            self.require(not wrong, f"{event.node} reported the live {_shown(event.term)} as lost")
 
-    def _turned(self, node: NodeId, turn: LeadershipTransition, ledger: ClusterModel) -> None:
-        """A node goes from stage to stage as the table says."""
-        stage = ledger.stages.get(node, LeadershipState.FOLLOWER)
+    def _turned(self, node: NodeId, transition: LeadershipTransition, model: ClusterModel) -> None:
+        """A node changes its leadership state as the table says."""
+        state = model.leadership.get(node, LeadershipState.FOLLOWER)
         self.require(
-            (stage, turn) in TRANSITIONS, f"{node} was a {stage.value} and says that its term was {turn.value}"
+            (state, transition) in TRANSITIONS,
+            f"{node} was a {state.value} and reports that its term was {transition.value}",
         )
-        ledger.stages[node] = TRANSITIONS[stage, turn]
+        model.leadership[node] = TRANSITIONS[state, transition]
 
 
 def _shown(term: Term | None) -> str:

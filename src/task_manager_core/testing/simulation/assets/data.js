@@ -2,51 +2,51 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
 const GUTTER = 250, ROW = 30, BAR = 12;
-const ENDINGS = ["succeeded", "retried", "failed", "cancelled", "handed", "lost", "unfinished"];
+const STATUSES = ["succeeded", "retried", "failed", "cancelled", "released", "lost", "unfinished"];
 
 // -- data ----------------------------------------------------------------------------------------------------------
 
-const unrolled = (runs) => {
+const expanded = (runs) => {
   const all = [];
   for (let at = 0; at < runs.length; at += 2) for (let n = runs[at + 1]; n > 0; n--) all.push(runs[at]);
   return all;
 };
-// Executions of one task that go on together share the height of its bar.
-const crowded = (runs) => {
-  let crowd = [], ends = [];
+// Executions of one task that overlap share the height of its bar.
+const assignTracks = (runs) => {
+  let group = [], ends = [];
   const close = () => {
-    for (const run of crowd) run.lanes = ends.length;
-    crowd = [];
+    for (const run of group) run.tracks = ends.length;
+    group = [];
     ends = [];
   };
   for (const run of [...runs].sort((a, b) => a.began - b.began)) {
     if (ends.every((end) => end <= run.began)) close();
-    const lane = ends.findIndex((end) => end <= run.began);
-    run.lane = lane < 0 ? ends.length : lane;
-    ends[run.lane] = run.ended;
-    crowd.push(run);
+    const track = ends.findIndex((end) => end <= run.began);
+    run.track = track < 0 ? ends.length : track;
+    ends[run.track] = run.ended;
+    group.push(run);
   }
   close();
 };
 const tasks = data.tasks.map((task) => {
-  const lengths = unrolled(task.length), jitter = unrolled(task.jitter), late = unrolled(task.late);
-  const worker = unrolled(task.worker), ending = unrolled(task.ending), attempt = unrolled(task.attempt);
+  const lengths = expanded(task.length), jitter = expanded(task.jitter), late = expanded(task.late);
+  const worker = expanded(task.worker), status = expanded(task.status), attempt = expanded(task.attempt);
   let slot = 0, longest = 0;
-  const runs = unrolled(task.slots).map((step, at) => {
+  const runs = expanded(task.slots).map((step, at) => {
     slot += step;
     const due = slot + jitter[at], began = due + late[at];
     const ended = lengths[at] < 0 ? data.length : began + lengths[at];
     longest = Math.max(longest, ended - began);
-    return { slot, due, began, ended, open: lengths[at] < 0, late: late[at], worker: data.lives[worker[at]],
-      ending: ending[at], attempt: attempt[at], error: task.errors[at] };
+    return { slot, due, began, ended, open: lengths[at] < 0, late: late[at], worker: data.processes[worker[at]],
+      status: status[at], attempt: attempt[at], error: task.errors[at] };
   });
-  crowded(runs);
-  const bad = runs.filter((run) => run.ending && run.ending < 6).length;
+  assignTracks(runs);
+  const bad = runs.filter((run) => run.status && run.status < 6).length;
   return { ...task, runs: [...runs].sort((a, b) => a.began - b.began), slots: runs.map((run) => run.slot),
     longest, bad, title: task.group + "/" + task.name };
 });
 
-// -- words ---------------------------------------------------------------------------------------------------------
+// -- texts ---------------------------------------------------------------------------------------------------------
 
 const counted = (number, what) => number + " " + what + (number === 1 ? "" : "s");
 const two = (number) => String(number).padStart(2, "0");
@@ -85,7 +85,7 @@ const plot = () => Math.max(50, rows.clientWidth - GUTTER);
 const x = (ms) => GUTTER + ((ms - from) / (to - from)) * plot();
 const timeAt = (px) => from + ((px - GUTTER) / plot()) * (to - from);
 
-const look = (begin, end) => {
+const show = (begin, end) => {
   const span = Math.min(data.length, Math.max(2 * SECOND, end - begin));
   from = Math.min(Math.max(0, begin), data.length - span);
   to = from + span;
@@ -93,5 +93,5 @@ const look = (begin, end) => {
   draw();
 };
 const zoom = (factor, around = (from + to) / 2) =>
-  look(around - (around - from) * factor, around + (to - around) * factor);
-const move = (share) => look(from + (to - from) * share, to + (to - from) * share);
+  show(around - (around - from) * factor, around + (to - around) * factor);
+const move = (share) => show(from + (to - from) * share, to + (to - from) * share);

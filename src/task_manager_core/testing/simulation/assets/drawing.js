@@ -1,6 +1,6 @@
 // -- drawing -------------------------------------------------------------------------------------------------------
 
-const prepared = (target, height) => {
+const context = (target, height) => {
   const ratio = window.devicePixelRatio || 1, width = target.clientWidth;
   target.width = Math.round(width * ratio);
   target.height = Math.round(height * ratio);
@@ -34,7 +34,7 @@ const draw = () => {
 };
 
 const drawAxis = () => {
-  const pen = prepared(axis, 40), { step, found } = ticks();
+  const pen = context(axis, 40), { step, found } = ticks();
   pen.font = "11px system-ui, sans-serif";
   pen.fillStyle = colours.soft;
   pen.fillText("UTC", 12, 15);
@@ -82,20 +82,20 @@ const load = () => {
   }
   return { width, peaks, means };
 };
-let loaded = null;
+let cachedLoad = null;
 const drawOverview = () => {
-  const pen = prepared(overview, 64), width = Math.max(1, Math.floor(overview.clientWidth - GUTTER));
-  if (!loaded || loaded.width !== width) loaded = load();
-  const top = Math.max(data.places, ...loaded.peaks), height = (level) => (level / top) * 48;
-  loaded.peaks.forEach((level, px) => fill(pen, colours.peak, GUTTER + px, 60 - height(level), 1, height(level)));
-  loaded.means.forEach((level, px) => fill(pen, colours.load, GUTTER + px, 60 - height(level), 1, height(level)));
-  fill(pen, colours.limit, GUTTER, 60 - height(data.places), width, 1);
+  const pen = context(overview, 64), width = Math.max(1, Math.floor(overview.clientWidth - GUTTER));
+  if (!cachedLoad || cachedLoad.width !== width) cachedLoad = load();
+  const top = Math.max(data.capacity, ...cachedLoad.peaks), height = (level) => (level / top) * 48;
+  cachedLoad.peaks.forEach((level, px) => fill(pen, colours.peak, GUTTER + px, 60 - height(level), 1, height(level)));
+  cachedLoad.means.forEach((level, px) => fill(pen, colours.load, GUTTER + px, 60 - height(level), 1, height(level)));
+  fill(pen, colours.limit, GUTTER, 60 - height(data.capacity), width, 1);
   pen.font = "11px system-ui, sans-serif";
   pen.fillStyle = colours.text;
   pen.fillText("executing: mean, peak", 12, 26);
   pen.fillStyle = colours.limit;
-  pen.fillText("places: " + data.workers + " × " + data.concurrency + " = " + data.places, 12, 44);
-  for (const [at] of data.marks) {
+  pen.fillText("capacity: " + data.workers + " × " + data.concurrency + " = " + data.capacity, 12, 44);
+  for (const [at] of data.faults) {
     const px = GUTTER + (at / data.length) * width;
     pen.fillStyle = colours.fault;
     pen.beginPath();
@@ -110,7 +110,7 @@ const drawOverview = () => {
   fill(pen, colours.accent, Math.max(left + 1, right - 1), 0, 1, 64);
 };
 
-const fitted = (pen, text, room) => {
+const shortened = (pen, text, room) => {
   if (pen.measureText(text).width <= room) return text;
   let end = text.length;
   while (end > 1 && pen.measureText(text.slice(0, end) + "…").width > room) end--;
@@ -128,7 +128,7 @@ const firstFrom = (list, value, of) => {
 
 const drawRows = () => {
   const height = Math.min(rows.clientHeight || 9e9, Math.max(1, shown.length * ROW));
-  const pen = prepared(canvas, height), width = rows.clientWidth, scroll = rows.scrollTop;
+  const pen = context(canvas, height), width = rows.clientWidth, scroll = rows.scrollTop;
   spacer.style.height = Math.max(0, shown.length * ROW - height) + "px";
   const { step, found } = ticks();
   for (let at = Math.floor((from + (data.start % DAY)) / DAY) * DAY - (data.start % DAY); at < to; at += DAY) {
@@ -145,7 +145,7 @@ const drawRows = () => {
   }
   const begin = Math.floor(scroll / ROW), end = Math.min(shown.length, Math.ceil((scroll + height) / ROW));
   for (let row = begin; row < end; row++) drawRow(pen, shown[row], row * ROW - scroll, width);
-  drawMarks(pen, width, height);
+  drawFaults(pen, width, height);
 };
 
 const drawRow = (pen, task, top, width) => {
@@ -168,10 +168,10 @@ const drawRow = (pen, task, top, width) => {
     if (run.ended < from) continue;
     const left = x(run.began), right = x(run.ended);
     if (run.late > 3 * perPixel && run.attempt === 1) fill(pen, colours.plan, x(run.due), top + 10, left - x(run.due) + 1, 1);
-    if (run.ending) rest.push(run);
+    if (run.status) rest.push(run);
     else if (right - left >= 2.5) {
-      const high = BAR / run.lanes;
-      fill(pen, colours.succeeded, left, bar + run.lane * high, right - left - 0.5, high - (run.lanes > 1 ? 1 : 0));
+      const high = BAR / run.tracks;
+      fill(pen, colours.succeeded, left, bar + run.track * high, right - left - 0.5, high - (run.tracks > 1 ? 1 : 0));
     }
     else {
       const px = Math.max(0, Math.floor(left - GUTTER));
@@ -186,8 +186,8 @@ const drawRow = (pen, task, top, width) => {
   pen.globalAlpha = 1;
   for (const run of rest) {
     const left = x(run.began), size = Math.max(3, x(run.ended) - left);
-    const high = BAR / run.lanes;
-    fill(pen, colours[ENDINGS[run.ending]], left, bar + run.lane * high, size, high - (run.lanes > 1 ? 1 : 0));
+    const high = BAR / run.tracks;
+    fill(pen, colours[STATUSES[run.status]], left, bar + run.track * high, size, high - (run.tracks > 1 ? 1 : 0));
   }
   let skipped = -9;
   for (const [slot] of task.skips) {
@@ -195,7 +195,7 @@ const drawRow = (pen, task, top, width) => {
     if (slot < from || slot > to || px - skipped < 2) continue;
     diamond(pen, (skipped = px), top + 7, colours.skipped);
   }
-  for (const slot of task.open) {
+  for (const slot of task.unstarted) {
     if (slot < from || slot > to) continue;
     pen.strokeStyle = colours.unfinished;
     pen.strokeRect(x(slot) - 2.5, top + 4.5, 5, 5);
@@ -215,23 +215,23 @@ const diamond = (pen, px, y, colour) => {
 const label = (pen, task, top) => {
   pen.font = "600 12.5px system-ui, sans-serif";
   pen.fillStyle = colours.text;
-  const name = fitted(pen, task.name, GUTTER - 100);
+  const name = shortened(pen, task.name, GUTTER - 100);
   pen.fillText(name, 12, top + 13);
   pen.font = "11px system-ui, sans-serif";
   pen.fillStyle = colours.soft;
-  pen.fillText(fitted(pen, task.group + " · " + task.schedule, GUTTER - 90), 12, top + 25);
+  pen.fillText(shortened(pen, task.group + " · " + task.schedule, GUTTER - 90), 12, top + 25);
   pen.textAlign = "right";
   pen.fillText(counted(task.dispatched, "run"), GUTTER - 10, top + 13);
-  const worst = task.bad ? task.bad + " bad" : task.open.length ? task.open.length + " never began"
+  const note = task.bad ? task.bad + " bad" : task.unstarted.length ? task.unstarted.length + " never began"
     : task.skips.length ? task.skips.length + " skipped"
     : task.latest >= SECOND ? "≤ " + length(task.latest) + " late" : "on time";
-  pen.fillStyle = task.bad || task.open.length ? colours.failed : task.skips.length ? colours.skipped : colours.soft;
-  pen.fillText(worst, GUTTER - 10, top + 25);
+  pen.fillStyle = task.bad || task.unstarted.length ? colours.failed : task.skips.length ? colours.skipped : colours.soft;
+  pen.fillText(note, GUTTER - 10, top + 25);
   pen.textAlign = "left";
   fill(pen, colours.line, GUTTER - 1, top, 1, ROW);
 };
-const drawMarks = (pen, width, height) => {
-  for (const [at, until] of data.marks) {
+const drawFaults = (pen, width, height) => {
+  for (const [at, until] of data.faults) {
     const left = x(at), right = until === null ? left : x(until);
     if (right < GUTTER || left > width) continue;
     pen.globalAlpha = 0.1;

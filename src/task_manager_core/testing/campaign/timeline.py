@@ -1,4 +1,4 @@
-"""A simulation told in lines: what a violation is printed with."""
+"""The last moments of a simulation, as lines. A violation is printed with them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from task_manager_core.ports import DefinitionWrite
 
 
 class Timeline:
-    """Keeps the last moments and writes them out only when somebody asks."""
+    """Keeps the last moments, and formats them only when they are asked for."""
 
     def __init__(self, keep: int = 200) -> None:
         self._moments: deque[tuple[float, str, object]] = deque(maxlen=keep)
@@ -31,14 +31,14 @@ class Timeline:
         """Oldest first: `   12.005  w0      Decided …`."""
         moments = list(self._moments)
         chosen = moments if last is None else moments[-last:]
-        return tuple(f"{time:9.3f}  {node:<8}{_told(what)}" for time, node, what in chosen)
+        return tuple(f"{time:9.3f}  {node:<8}{_text(what)}" for time, node, what in chosen)
 
 
-def _told(what: object) -> str:
+def _text(what: object) -> str:
     if isinstance(what, str):
         return what
-    told = _value(what)
-    return told if len(told) <= 240 else f"{told[:240]}…"
+    text = _value(what)
+    return text if len(text) <= 240 else f"{text[:240]}…"
 
 
 def _value(value: object) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for each kind of value
@@ -64,7 +64,7 @@ def _value(value: object) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for
         case Settlement():
             return f"{_value(value.claim)}: {_value(value.outcome)}"
         case SlotDecision():
-            return _advance(value)
+            return _decision(value)
         case Agenda():
             return f"{len(value.due)} due" + (f": {', '.join(str(due.key) for due in value.due)}" if value.due else "")
         case DefinitionWrite():
@@ -73,12 +73,12 @@ def _value(value: object) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for
             return _record(value)
 
 
-def _advance(advance: SlotDecision) -> str:
-    parts = [f"{advance.key} from {_value(advance.slot)}"]
-    parts += [f"fire {_value(run.slot)}" for run in advance.dispatch]
-    parts += [f"hold {_value(advance.hold.slot)}"] if advance.hold is not None else []
-    parts += [f"skip {skip.count} as {skip.reason.value}" for skip in advance.skipped]
-    parts += [f"next {_value(advance.next_slot.slot)}" if advance.next_slot is not None else "no next"]
+def _decision(decision: SlotDecision) -> str:
+    parts = [f"{decision.key} from {_value(decision.slot)}"]
+    parts += [f"dispatch {_value(run.slot)}" for run in decision.dispatch]
+    parts += [f"hold {_value(decision.hold.slot)}"] if decision.hold is not None else []
+    parts += [f"skip {skip.count} as {skip.reason.value}" for skip in decision.skipped]
+    parts += [f"next {_value(decision.next_slot.slot)}" if decision.next_slot is not None else "no next"]
     return ", ".join(parts)
 
 

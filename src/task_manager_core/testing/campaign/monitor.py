@@ -1,0 +1,147 @@
+"""Watches a cluster: keeps the model, asks the checkers, counts what was covered and writes the timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from task_manager_core.application.context import RunContext
+from task_manager_core.application.declarations import Declarations
+from task_manager_core.application.node import Node
+from task_manager_core.domain.errors import BackendError
+from task_manager_core.domain.events import Event, TickFailed
+from task_manager_core.domain.observation import Snapshot
+from task_manager_core.testing.campaign.apply import apply
+from task_manager_core.testing.campaign.checkers import Checker
+from task_manager_core.testing.campaign.coverage import Coverage
+from task_manager_core.testing.campaign.model import ClusterModel, DeclaredByNode, ModelExecution, StoreModel
+from task_manager_core.testing.campaign.timeline import Timeline
+from task_manager_core.testing.campaign.violation import Violation
+from task_manager_core.testing.cluster.effects import Effect
+from task_manager_core.testing.cluster.watcher import Watched, Watcher
+
+
+class Monitor(Watcher):
+    """The watcher of a campaign. The first violation ends the simulation with the timeline."""
+
+    _cluster: Watched
+
+    def __init__(self, checkers: Sequence[Checker], *, keep_lines: int = 200) -> None:
+        self.checkers = tuple(checkers)
+        self.coverage = Coverage()
+        self.timeline = Timeline(keep_lines)
+        self.model = ClusterModel(claim_ttl=timedelta(0))
+
+    def attach(self, cluster: Watched) -> None:
+        self._cluster = cluster
+        self.model.claim_ttl = cluster.policy_of("w0").worker.claim_ttl
+
+    def update_time(self) -> None:
+        """Set the model to the present: what is judged next happens now."""
+        clock = self._cluster.store_clock
+        self.model.store.at, self.model.store.clock = clock.steady(), clock.now()
+
+    def fail(self, violation: Violation) -> None:
+        """End the simulation with this violation. Code that catches the exception cannot prevent it."""
+        violation.add_note("\n".join(self.timeline.lines()))
+        self._cluster.fail(violation)
+
+    # -- what a cluster reports ---------------------------------------------------------------------------------------
+
+    def booted(self, machine: str, node: Node, declarations: Declarations) -> None:
+        del machine
+        self.model.declared[node.id] = DeclaredByNode(
+            tasks=frozenset(declarations.declared), functions=declarations.functions
+        )
+        self.note(node.id.value, "boots")
+
+    def ended(self, process: str) -> None:
+        for execution in self.model.executions.values():
+            if execution.node == process and execution.ended is None:
+                execution.ended = "died"
+
+    def note(self, source: str, text: object) -> None:
+        self.timeline.add(self._cluster.time, source, text)
+
+    def copy(self) -> StoreModel:
+        return self.model.store.copy()
+
+    def restore(self, copy: object) -> None:
+        assert copy is None or isinstance(copy, StoreModel)
+        self.model.replace_store(copy)
+
+    def observe(self, process: str, operation: str, effects: Iterable[Effect]) -> None:
+        model, changed = self.model, False
+        model.node = process
+        self.update_time()
+        try:
+            for effect in effects:
+                self.note(process, effect)
+                for checker in self.checkers:
+                    checker.judge(effect, model)
+                apply(effect, model.store)
+                self.coverage.count_effect(effect)
+                changed = True
+            if changed and not any(run.is_due(model.at) for run in model.store.runs()):
+                # A snapshot moves the runs that are due. It would hide that no operation moves them.
+                self._compare()
+        except Violation as violation:
+            self.fail(violation)
+            raise
+        self.coverage.count(f"operation: {operation}")
+
+    def _compare(self) -> None:
+        snapshot = _answer_at_once(self._cluster.backend.history.snapshot())
+        for checker in self.checkers:
+            checker.compare(snapshot, self.model)
+
+    def notice(self, process: str, event: Event) -> None:
+        self.update_time()
+        try:
+            if isinstance(event, TickFailed):
+                self.note(process, f"{event.service} failed: {event.error}")
+                if not isinstance(event.error, (BackendError, TimeoutError)):
+                    raise Violation("code", f"{event.service} of {process} raised {event.error!r}")
+            for checker in self.checkers:
+                checker.notice(event, self.model)
+        except Violation as violation:
+            self.fail(violation)
+            raise
+
+    # -- what functions report ----------------------------------------------------------------------------------------
+
+    def begin(self, context: RunContext, *, exclusive: bool) -> ModelExecution:
+        """A worker calls a function of the user. The function sets `ended` of the answer when it ends."""
+        execution = ModelExecution(
+            node=context.worker.value,
+            task=context.task,
+            run=context.run_id,
+            attempt=context.attempt,
+            token=context.fencing_token,
+            exclusive=exclusive,
+        )
+        self.note(context.worker.value, f"executes {context.task} {context.slot} attempt {context.attempt}")
+        self.update_time()
+        try:
+            for checker in self.checkers:
+                checker.begin(execution, self.model)
+        except Violation as violation:
+            self.fail(violation)
+            raise
+        key = (context.run_id, context.fencing_token, context.worker.value)
+        self.model.executions[key] = execution
+        self.model.started.add(key)
+        return execution
+
+
+def _answer_at_once(reading: Coroutine[Any, Any, Snapshot]) -> Snapshot:
+    """The answer of a verb that does not wait."""
+    try:
+        reading.send(None)
+    except StopIteration as stop:
+        answer = stop.value
+        assert isinstance(answer, Snapshot)
+        return answer
+    reading.close()
+    raise TypeError("a simulated store must answer in one step")
