@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     Field,
@@ -21,22 +21,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fastapi_task_manager.options import LONGEST_SECONDS, MOST_RETRIES, Defaults, duration
 from fastapi_task_manager.origins import checked_origins
-from fastapi_task_manager.redis_address import (
-    MASK,
-    MASKED,
-    checked_host,
-    is_url,
-    masked,
-    secrets_in,
-    sentinel_addresses,
-    shown_host,
-)
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.policy import LeadershipPolicy, NodePolicy, Retention, RetryPolicy, WorkerPolicy
 from task_manager_core.domain.zone import load_zone
-
-if TYPE_CHECKING:
-    from task_manager_redis import RedisSettings
+from task_manager_core.ports import OpenBackend
+from task_manager_redis import RedisSettings, SentinelSettings, redis_backend
+from task_manager_redis.address import check_host, is_url, masked, secrets_in, sentinel_addresses, with_masks
 
 Seconds = Annotated[float, Field(ge=0.001, le=LONGEST_SECONDS, allow_inf_nan=False)]
 Patience = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
@@ -45,6 +35,11 @@ _SECRETS = ("redis_password", "redis_sentinel_password", "redis_host", "redis_se
 """Whatever was given for these, an error does not repeat it."""
 
 _LONGEST_ECHO = 120
+
+MASK = "**********"
+"""Stands for a secret in a dump of the configuration."""
+
+MASKED = "holds the mask of a secret that was shown elsewhere; copy a configuration with model_copy()"
 
 
 class OperationalConfig(BaseSettings):
@@ -241,9 +236,12 @@ class Config(OperationalConfig):
     @classmethod
     def _an_address(cls, host: str) -> str:
         try:
-            return checked_host(host)
+            if MASK in host:
+                raise ValueError(MASKED)
+            check_host(host)
         except ValueError as error:
             raise PydanticCustomError("not_an_address", "{text}", {"text": str(error)}) from None
+        return host
 
     @field_validator(
         "redis_username",
@@ -286,9 +284,7 @@ class Config(OperationalConfig):
         raise PydanticCustomError("impossible_values", "{text}", {"text": text})
 
     def redis_settings(self) -> RedisSettings:
-        """The same for the Redis store. Errors: ImportError without its extra."""
-        from task_manager_redis import RedisSettings, SentinelSettings  # noqa: PLC0415 - memory needs no redis
-
+        """The settings of the Redis store."""
         sentinels = sentinel_addresses(self.redis_sentinels or "")
         url = self.redis_host if is_url(self.redis_host) else None
         return RedisSettings(
@@ -329,7 +325,15 @@ class Config(OperationalConfig):
         if name in ("redis_password", "redis_sentinel_password"):
             return MASK
         secrets = (self.redis_password, self.redis_sentinel_password, *secrets_in(self.redis_host))
-        return masked(shown_host(value, mask) if name == "redis_host" else value, filter(None, secrets))
+        return masked(with_masks(value, mask) if name == "redis_host" else value, secrets, MASK)
+
+
+def configured_backend(config: OperationalConfig) -> OpenBackend:
+    """The Redis store of a Config. Errors: TypeError for a configuration that names no store; ImportError without
+    redis-py."""
+    if not isinstance(config, Config):
+        raise TypeError("OperationalConfig names no store: pass backend=..., or a Config with redis_host")
+    return redis_backend(config.redis_settings())
 
 
 def _echo(value: object) -> str:

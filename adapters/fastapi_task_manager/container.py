@@ -7,17 +7,35 @@ The store is open before a container is built: an asynchronous resource would tu
 from __future__ import annotations
 
 import logging
+import os
+import socket
+import time
+from datetime import UTC, datetime
+from uuid import uuid4
 
 from dependency_injector import containers, providers
 
-from fastapi_task_manager.clock import SystemClock
-from fastapi_task_manager.identity import fresh_node_id
 from fastapi_task_manager.observers.fanout import Fanout
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.node import Node
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.ports import Backend, Clock
+
+
+class SystemClock:
+    """The clock of this machine. Fills the port `Clock`."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+def new_node_id(service: str) -> NodeId:
+    """An identity that no other process has, before or after: host and process id for people, and a random part."""
+    return NodeId(f"{service}@{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
 
 
 class Container(containers.DeclarativeContainer):
@@ -31,7 +49,7 @@ class Container(containers.DeclarativeContainer):
     logger: providers.Provider[logging.Logger] = providers.Dependency(instance_of=logging.Logger)
 
     clock: providers.Provider[Clock] = providers.Singleton(SystemClock)
-    node_id: providers.Provider[NodeId] = providers.Singleton(fresh_node_id, service)
+    node_id: providers.Provider[NodeId] = providers.Singleton(new_node_id, service)
     node: providers.Provider[Node] = providers.Singleton(
         Node,
         node=node_id,

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakSet
 
-from fastapi_task_manager.backends import configured_backend
-from fastapi_task_manager.config import Config, OperationalConfig
+from fastapi_task_manager.config import Config, OperationalConfig, configured_backend
 from fastapi_task_manager.declaration_args import Expression, Kwargs
 from fastapi_task_manager.group_registry import GroupRegistry
 from fastapi_task_manager.lifecycle import ManagerLifecycle
@@ -289,6 +288,6 @@ class TaskManager:
         Returns:
             A router; pass prefix and tags to `include_router`.
         """
-        from fastapi_task_manager.api.router import management_router  # noqa: PLC0415 - it needs this class
+        from fastapi_task_manager.api.router import management_router  # noqa: PLC0415 - FastAPI takes its time to import
 
         return management_router(self, dependencies)

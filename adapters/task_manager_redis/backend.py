@@ -21,11 +21,8 @@ from task_manager_redis.settings import RedisSettings
 from task_manager_redis.unreadable import UnreadableValues
 
 
-def redis_backend(settings: RedisSettings) -> OpenBackend:
-    """`TaskManager(app, config, backend=redis_backend(RedisSettings(...)))`.
-
-    Raises: DefinitionError at once, if redis-py refuses an option of the URL.
-    """
+def checked_backend(settings: RedisSettings) -> OpenBackend:
+    """See `task_manager_redis.redis_backend`."""
     check(settings)
 
     @asynccontextmanager

@@ -105,13 +105,16 @@ def test_the_memory_store_works_without_any_extra(bare_python: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "extra"),
-    [("task_manager_redis", "redis"), ("fastapi_task_manager", "fastapi")],
+    ("statement", "extra"),
+    [
+        ("from task_manager_redis import RedisSettings, redis_backend; redis_backend(RedisSettings())", "redis"),
+        ("import fastapi_task_manager", "fastapi"),
+    ],
 )
-def test_a_missing_extra_is_named(bare_python: Path, package: str, extra: str) -> None:
+def test_a_missing_extra_is_named(bare_python: Path, statement: str, extra: str) -> None:
     code = f"""
 try:
-    import {package}
+    {statement}
 except ImportError as error:
     print(error)
 """

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from fastapi_task_manager.clock import SystemClock
+from fastapi_task_manager.container import SystemClock
 from task_manager_core.application.control import Selection
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.node import Node

@@ -12,7 +12,7 @@ from functools import partial
 
 import redis
 
-from fastapi_task_manager.clock import SystemClock
+from fastapi_task_manager.container import SystemClock
 from task_manager_core.domain.cron import CronExpression
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Term

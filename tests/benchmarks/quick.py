@@ -20,7 +20,7 @@ from typing import Any
 
 import redis
 
-from fastapi_task_manager.clock import SystemClock
+from fastapi_task_manager.container import SystemClock
 from fastapi_task_manager.observers.fanout import Fanout
 from fastapi_task_manager.observers.logs import LogObserver
 from task_manager_core.application.declarations import Declarations

@@ -80,7 +80,7 @@ async def test_a_definition_that_nobody_can_read_hides_no_other(tmp_path: Path) 
 CLAIM_EVERYTHING = """
 import asyncio, json, sys
 from datetime import timedelta
-from fastapi_task_manager.clock import SystemClock
+from fastapi_task_manager.container import SystemClock
 from sqlite_backend import open_file
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Term

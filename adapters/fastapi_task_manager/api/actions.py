@@ -20,7 +20,7 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.ports import REPEAT_MEMORY, REQUEST_MEMORY, Cancelling, Enqueued
 
 if TYPE_CHECKING:
-    from fastapi_task_manager.task_manager import TaskManager
+    from fastapi_task_manager.api.management import Management
 
 NO_MATCH = error_responses(_404="No task matches.")
 LONGEST_REQUEST_ID = 255
@@ -35,7 +35,7 @@ def matching(control: Control, selection: Selection, action: Action) -> list[Tas
     return keys
 
 
-def add_action_routes(router: APIRouter, manager: TaskManager) -> None:
+def add_action_routes(router: APIRouter, manager: Management) -> None:
     """POST /tasks/disable, /enable, /trigger, /cancel, /reset-retry and DELETE /tasks/statistics."""
 
     @router.post("/tasks/disable", dependencies=[OnlyKnownParameters], responses=NO_MATCH)

@@ -22,10 +22,10 @@ from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import TaskKey
 
 if TYPE_CHECKING:
-    from fastapi_task_manager.task_manager import TaskManager
+    from fastapi_task_manager.api.management import Management
 
 
-def add_definition_routes(router: APIRouter, manager: TaskManager) -> None:
+def add_definition_routes(router: APIRouter, manager: Management) -> None:
     """POST, PUT and DELETE of dynamic tasks."""
 
     @router.post(

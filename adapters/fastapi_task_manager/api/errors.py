@@ -13,6 +13,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from fastapi_task_manager.api.action_log import acts, log_action, log_turned_away
@@ -22,7 +23,6 @@ from fastapi_task_manager.api.loop_lag import LoopLag
 from fastapi_task_manager.api.rejection import RequestRejected
 from fastapi_task_manager.api.requests import ManagedRequest
 from fastapi_task_manager.errors import ProcessBusyError
-from fastapi_task_manager.schema.error import ErrorResponse
 from task_manager_core.domain.errors import (
     BackendError,
     BackendUnavailable,
@@ -67,6 +67,13 @@ RETRY_LATER = {"Retry-After": "5"}
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Refusals = dict[int | str, dict[str, Any]]
+
+
+class ErrorResponse(BaseModel):
+    """A refusal."""
+
+    detail: str = Field(description="What is wrong, in words")
+    field: str | None = Field(default=None, description="The field that is wrong, if one is")
 
 
 def error_responses(**reasons: str) -> Refusals:

@@ -18,7 +18,7 @@ from fastapi_task_manager.api.tasks import add_task_routes
 from fastapi_task_manager.origins import checked_origins
 
 if TYPE_CHECKING:
-    from fastapi_task_manager.task_manager import TaskManager
+    from fastapi_task_manager.api.management import Management
 
 
 class ManagementRouter(APIRouter):
@@ -36,7 +36,7 @@ class ManagementRouter(APIRouter):
         super().add_api_route(path, endpoint, **options)
 
 
-def management_router(manager: TaskManager, dependencies: Sequence[Depends] | None = None) -> APIRouter:
+def management_router(manager: Management, dependencies: Sequence[Depends] | None = None) -> APIRouter:
     """Every route of the management API for this manager."""
     config = manager.config
     router = ManagementRouter(

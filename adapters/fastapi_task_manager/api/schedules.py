@@ -19,10 +19,10 @@ from task_manager_core.domain.recurrence import Fold, Gap
 from task_manager_core.domain.schedule import Schedule
 
 if TYPE_CHECKING:
-    from fastapi_task_manager.task_manager import TaskManager
+    from fastapi_task_manager.api.management import Management
 
 
-def add_schedule_routes(router: APIRouter, manager: TaskManager) -> None:
+def add_schedule_routes(router: APIRouter, manager: Management) -> None:
     """GET upcoming slots of a task, and POST /schedules/preview."""
     forecasts = Forecasts()
 

@@ -13,11 +13,11 @@ from fastapi_task_manager.schema.health import ConfigResponse, HealthResponse
 from fastapi_task_manager.schema.task import RegisteredFunctionInfo, RegisteredFunctionsResponse
 
 if TYPE_CHECKING:
+    from fastapi_task_manager.api.management import Management
     from fastapi_task_manager.task_group import TaskGroup
-    from fastapi_task_manager.task_manager import TaskManager
 
 
-def add_status_routes(router: APIRouter, manager: TaskManager) -> None:
+def add_status_routes(router: APIRouter, manager: Management) -> None:
     """GET /health, /config, /task-groups and /functions."""
 
     @router.get("/health", responses={503: {"model": HealthResponse, "description": "Unhealthy; `reason` says why."}})
@@ -65,6 +65,6 @@ def add_status_routes(router: APIRouter, manager: TaskManager) -> None:
         return RegisteredFunctionsResponse(functions=found, count=len(found))
 
 
-def _groups(manager: TaskManager, name: str | None, tag: str | None) -> list[TaskGroup]:
+def _groups(manager: Management, name: str | None, tag: str | None) -> list[TaskGroup]:
     """The groups of this name that carry this tag; None is any."""
     return [group for group in manager.task_groups if name in (None, group.name) and (tag is None or tag in group.tags)]

@@ -17,12 +17,12 @@ from fastapi_task_manager.schema.task import TaskDetailed, TaskStatistics
 from task_manager_core.application.control import Selection
 
 if TYPE_CHECKING:
-    from fastapi_task_manager.task_manager import TaskManager
+    from fastapi_task_manager.api.management import Management
 
 SKIPS_SHOWN = 100
 
 
-def add_task_routes(router: APIRouter, manager: TaskManager) -> None:
+def add_task_routes(router: APIRouter, manager: Management) -> None:
     """GET /tasks, and of one task its statistics and the explanation of its next run."""
 
     async def write_tasks(lane: Limiter, selection: Selection) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
 import functools
 import json
+import threading
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import ParamSpec, TypeAlias, TypeVar
 
 from task_manager_core.application.attempt import Attempt, Interruption
 from task_manager_core.application.failure import RunTimedOut
 from task_manager_core.application.function import Function
-from task_manager_core.application.threads import DaemonThreads
 from task_manager_core.ports import Clock
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _Returned: TypeAlias = tuple[object, BaseException | None]
 
@@ -109,3 +113,27 @@ def _outcome(call: Callable[[], object]) -> _Returned:
         return call(), None
     except BaseException as error:  # noqa: BLE001 - as in `call`, of which this is the part in the thread
         return None, error
+
+
+class DaemonThreads(concurrent.futures.Executor):
+    """One daemon thread for each call: the worker bounds how many run, and a thread that hangs cannot keep the process
+    from ending.
+
+    The thread pool of the standard library joins its threads at exit, so a task that hangs would hang the shutdown.
+    """
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - an executor hands every exception to its caller
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        threading.Thread(target=run, name="task-manager run", daemon=True).start()
+        return future

@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from fastapi_task_manager import TaskGroup, TaskManager
-from fastapi_task_manager.clock import SystemClock
+from fastapi_task_manager.container import SystemClock
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.policy import Retention

@@ -14,8 +14,7 @@ from dependency_injector import providers
 from fastapi import FastAPI
 
 from fastapi_task_manager import OperationalConfig, TaskGroup, TaskManager
-from fastapi_task_manager.clock import SystemClock
-from fastapi_task_manager.container import Container
+from fastapi_task_manager.container import Container, SystemClock
 from task_manager_core.application.control import Selection
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.identity import TaskKey

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from fastapi_task_manager import Config, TaskGroup
-from fastapi_task_manager.backends import configured_backend
+from fastapi_task_manager.config import configured_backend
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import Retention
 from task_manager_core.ports import Backend, Clock, OpenBackend

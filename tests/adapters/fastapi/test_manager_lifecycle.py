@@ -14,7 +14,7 @@ import pytest
 from fastapi import APIRouter, FastAPI
 
 from fastapi_task_manager import OperationalConfig, TaskGroup, TaskManager
-from fastapi_task_manager.clock import SystemClock
+from fastapi_task_manager.container import SystemClock
 from task_manager_core.application import node
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import Event, RunReleased, TermEnded

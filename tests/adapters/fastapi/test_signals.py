@@ -14,7 +14,7 @@ import pytest
 
 from fastapi_task_manager import OperationalConfig, TaskGroup, TaskManager
 from fastapi_task_manager import runtime as life
-from fastapi_task_manager.clock import SystemClock
+from fastapi_task_manager.container import SystemClock
 from fastapi_task_manager.signals import END_SIGNALS, MOST_LINKS, EndSignals, Listener
 from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, RunStarted, TermEnded
 from task_manager_core.domain.identity import TaskKey
