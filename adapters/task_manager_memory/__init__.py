@@ -1,6 +1,6 @@
-"""The in-process store: the embedded default, and the model that every other store is compared with.
+"""The store in memory: the default of a single process, and the model with which every other store is compared.
 
-Complete for the nodes of one event loop; forgets everything when the process ends.
+It serves all nodes of one event loop. Its contents are lost when the process ends.
 
 The modules below this package are internal.
 """

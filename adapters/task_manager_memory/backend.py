@@ -18,10 +18,10 @@ from task_manager_memory.state import State, StateCopy
 
 
 class MemoryStore:
-    """A store object that outlives its openings, so that several nodes of one process, or several lives of one, share
-    it.
+    """A store object that can be opened more than once, so that several nodes of one process share it, or one node
+    after a restart.
 
-    Its time and its retention are those of the first opening.
+    Its clock and its retention are those of the first opening.
     """
 
     def __init__(self) -> None:
@@ -46,11 +46,11 @@ class MemoryStore:
         )
 
     def copy_state(self) -> StateCopy:
-        """What the store holds at this instant. A simulation sets a store back with it, to an older state."""
+        """A copy of the contents of the store. A simulation restores a store to an older state with it."""
         return self._opened().copy()
 
     def restore_state(self, copy: object | None) -> None:
-        """Hold what the copy holds, or nothing (None)."""
+        """Replace the contents of the store by a copy; by nothing if the copy is None."""
         assert copy is None or isinstance(copy, StateCopy), f"not a copy of this store: {copy!r}"
         self._opened().restore(copy)
 
@@ -61,5 +61,5 @@ class MemoryStore:
 
 
 def open_backend(*, clock: Clock, retention: Retention) -> AbstractAsyncContextManager[Backend]:
-    """Open a store of one's own."""
+    """Open a new store that nothing else shares."""
     return MemoryStore().open(clock=clock, retention=retention)

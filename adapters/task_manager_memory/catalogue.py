@@ -51,11 +51,11 @@ class MemoryCatalogue(Catalogue):
             if definition.replan:
                 entry.next_slot = definition.next_slot
         entry.skip(skipped)
-        state.signal.notify()
+        state.notifications.notify()
         return version
 
     def _next_version(self, key: TaskKey) -> int:
-        """The next change is one of this task."""
+        """Take the version of the next change, which concerns this task."""
         self._state.version = self._state.next_number(self._state.version)
         self._state.changes.append((self._state.version, key))
         self._state.incarnation = self._state.incarnation or self._state.version
@@ -66,12 +66,12 @@ class MemoryCatalogue(Catalogue):
         removed = frozenset(key for key in keys if key in state.entries)
         for key in removed:
             entry = state.entries.pop(key)
-            for place in entry.live.values():
-                state.take(place)
+            for run_entry in entry.live.values():
+                state.take(run_entry)
         for key in sorted(removed):
             self._next_version(key)
         if removed:
-            state.signal.notify()
+            state.notifications.notify()
         return removed
 
     async def load(self, since: int) -> Changes | None:
@@ -96,7 +96,7 @@ class MemoryCatalogue(Catalogue):
         )
 
     def _touched(self, since: int) -> set[TaskKey] | None:
-        """The tasks that changed after a version; None if the store does not remember it."""
+        """The tasks that changed after a version; None if the store does not remember that version."""
         touched: set[TaskKey] = set()
         for version, key in reversed(self._state.changes):
             if version <= since:
@@ -105,7 +105,7 @@ class MemoryCatalogue(Catalogue):
         return None
 
     async def retire(self, term: Term, keys: Collection[TaskKey]) -> frozenset[TaskKey] | Fenced:
-        if not self._state.reigns(term):
+        if not self._state.is_current_term(term):
             return Fenced()
         retired = [self._state.entries[key] for key in keys if key in self._state.entries]
         retired = [entry for entry in retired if not entry.retired]
@@ -113,5 +113,5 @@ class MemoryCatalogue(Catalogue):
             self._next_version(entry.task.key)
             entry.retired = True
         if retired:
-            self._state.signal.notify()
+            self._state.notifications.notify()
         return frozenset(entry.task.key for entry in retired)

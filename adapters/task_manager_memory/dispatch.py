@@ -1,4 +1,4 @@
-"""The schedule in memory."""
+"""Dispatch in memory."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ class MemoryDispatch(Dispatch):
             if entry.next_slot is not None and not entry.retired
         ]
         planned.sort(key=lambda pair: (pair[0].due_at, pair[1].task.key))
-        due = [(plan, entry) for plan, entry in planned if plan.due_at <= now]
+        due = [(next_slot, entry) for next_slot, entry in planned if next_slot.due_at <= now]
         return Agenda(
             now=now,
             due=tuple(
                 DueTask(
                     key=entry.task.key,
                     version=entry.version,
-                    slot=plan.slot,
-                    due_at=plan.due_at,
+                    slot=next_slot.slot,
+                    due_at=next_slot.due_at,
                     paused=entry.paused,
                     resumed_at=entry.resumed_at,
                     live=len(entry.live),
                     held=len(entry.held),
                     retrying=entry.retrying,
                 )
-                for plan, entry in due[skip : skip + limit]
+                for next_slot, entry in due[skip : skip + limit]
             ),
             next_due=planned[len(due)][0].due_at if len(due) < len(planned) else None,
         )
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
-        if not self._state.reigns(term):
+        if not self._state.is_current_term(term):
             return Fenced()
         return tuple(self._commit(decision) for decision in decisions)
 
@@ -55,16 +55,16 @@ class MemoryDispatch(Dispatch):
             return False
         if (entry.version, entry.next_slot.slot) != (decision.version, decision.slot):
             return False
-        fire, hold = decision.dispatch, decision.hold
-        if (fire or hold) and entry.paused:
+        dispatched, hold = decision.dispatch, decision.hold
+        if (dispatched or hold) and entry.paused:
             return False
-        if fire and (entry.retrying or (fire[0].exclusive and (entry.live or entry.held))):
+        if dispatched and (entry.retrying or (dispatched[0].exclusive and (entry.live or entry.held))):
             return False
-        if hold and (entry.held or not (entry.live or fire)):
+        if hold and (entry.held or not (entry.live or dispatched)):
             return False
-        for run in fire:
-            place = entry.live[run.id] = RunEntry(run=run, state=RunState.QUEUED)
-            self._state.to_queue(place)
+        for run in dispatched:
+            run_entry = entry.live[run.id] = RunEntry(run=run, state=RunState.QUEUED)
+            self._state.to_queue(run_entry)
         if hold:
             entry.held.append(RunEntry(run=hold, state=RunState.HELD))
         entry.skip(decision.skipped)

@@ -42,7 +42,7 @@ class MemoryHistory(History):
         return Snapshot(
             now=state.now(),
             term=state.term if now < state.lease_ends else None,
-            tasks=tuple(_view(state.entries[key], state.shown) for key in sorted(set(chosen))),
+            tasks=tuple(_view(state.entries[key], state.clock_time) for key in sorted(set(chosen))),
             nodes=tuple(
                 presence
                 for _, (presence, until) in sorted(state.present.items(), key=lambda item: item[0])
@@ -52,8 +52,8 @@ class MemoryHistory(History):
         )
 
 
-def _view(entry: TaskEntry, shown: Callable[[datetime], datetime]) -> TaskView:
-    places = (*entry.live.values(), *entry.held)
+def _view(entry: TaskEntry, clock_time: Callable[[datetime], datetime]) -> TaskView:
+    run_entries = (*entry.live.values(), *entry.held)
     return TaskView(
         key=entry.task.key,
         version=entry.version,
@@ -62,6 +62,6 @@ def _view(entry: TaskEntry, shown: Callable[[datetime], datetime]) -> TaskView:
         paused=entry.paused,
         resumed_at=entry.resumed_at,
         retired=entry.retired,
-        live=tuple(place.view(shown) for place in places),
+        live=tuple(run_entry.view(clock_time) for run_entry in run_entries),
         skipped=dict(entry.skipped),
     )

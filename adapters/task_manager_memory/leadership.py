@@ -26,14 +26,14 @@ class MemoryLeadership(Leadership):
         return state.term
 
     async def renew(self, term: Term, ttl: timedelta) -> bool:
-        if not self._state.reigns(term):
+        if not self._state.is_current_term(term):
             return False
         self._state.lease_ends = self._state.steady() + ttl
         return True
 
     async def resign(self, term: Term) -> bool:
-        if not self._state.reigns(term):
+        if not self._state.is_current_term(term):
             return False
         self._state.lease_ends = self._state.steady()
-        self._state.signal.notify()
+        self._state.notifications.notify()
         return True

@@ -1,4 +1,4 @@
-"""Attendance in memory."""
+"""Membership in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals in memory."""
+"""Notifications in memory."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ class MemoryNotifier(Notifier):
         self._state = state
 
     async def wait(self, timeout: timedelta) -> None:
-        await self._state.signal.wait(timeout)
+        await self._state.notifications.wait(timeout)

@@ -22,11 +22,11 @@ class MemoryRunQueue(RunQueue):
     async def enqueue(
         self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
-        others = frozenset(run.id for run in runs if self._remembered(run) not in (None, asked))
-        return AskedOtherwise(others) if others else tuple(self._enqueue(run, asked, memory) for run in runs)
+        conflicts = frozenset(run.id for run in runs if self._remembered(run) not in (None, asked))
+        return AskedOtherwise(conflicts) if conflicts else tuple(self._enqueue(run, asked, memory) for run in runs)
 
     def _remembered(self, run: Run) -> str | None:
-        """What was asked for when this run was; None if nothing is remembered."""
+        """The digest of the remembered request for this run; None if the store remembers none."""
         entry = self._state.entries.get(run.task)
         return None if entry is None else entry.asked(run.id, self._state.steady())
 
@@ -34,14 +34,14 @@ class MemoryRunQueue(RunQueue):
         entry = self._state.entries.get(run.task)
         if entry is None:
             return Enqueued.UNKNOWN_TASK
-        if run.id in entry.requests or entry.place(run.id) is not None:
+        if run.id in entry.requests or entry.run_entry(run.id) is not None:
             return Enqueued.DUPLICATE
         entry.remember(run.id, self._state.steady() + memory, asked)
         if run.exclusive and (entry.live or entry.held):
             entry.held.append(RunEntry(run=run, state=RunState.HELD))
             return Enqueued.HELD
-        place = entry.live[run.id] = RunEntry(run=run, state=RunState.QUEUED)
-        self._state.to_queue(place)
+        run_entry = entry.live[run.id] = RunEntry(run=run, state=RunState.QUEUED)
+        self._state.to_queue(run_entry)
         return Enqueued.QUEUED
 
     async def claim(
@@ -49,17 +49,18 @@ class MemoryRunQueue(RunQueue):
     ) -> tuple[Claim, ...]:
         if known is not None:
             tokens = {(claim.run.id, claim.token) for claim in known}
-            mine = [place for place in self._state.claimed.values() if place.worker == worker]
-            unknown = [place.claim() for place in mine if (place.run.id, place.token) not in tokens][:limit]
+            mine = [run_entry for run_entry in self._state.claimed.values() if run_entry.worker == worker]
+            unknown = [one.claim() for one in mine if (one.run.id, one.token) not in tokens][:limit]
             return (*unknown, *self._claim(worker, limit - len(unknown)))
         claims = self._claim(worker, limit)
-        # The loop's time and not the store's: who waits is this process, and a test may hold the store's time still.
+        # This wait uses the loop's time, not the store's: this process waits, and a test may stop the store's time.
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait.total_seconds()
         while not claims and (left := timedelta(seconds=deadline - loop.time())) > timedelta(0):
-            # Only looked at: what was promoted between the claim and the wait would ring before anybody listens.
-            following = self._state.next_instant()
-            await self._state.wake.wait(left if following is None else min(left, following - self._state.steady()))
+            # Read the instant only: a promotion here would notify before this task waits, and the notification would be
+            # lost.
+            next_due = self._state.next_due_instant()
+            await self._state.run_queued.wait(left if next_due is None else min(left, next_due - self._state.steady()))
             claims = self._claim(worker, limit)
         return claims
 
@@ -67,24 +68,24 @@ class MemoryRunQueue(RunQueue):
         self._state.promote()
         queued = self._state.queued
         line = list(islice(chain(queued[Priority.HIGH].values(), queued[Priority.LOW].values()), limit))
-        for place in line:
-            self._state.take(place)
-            place.state, place.worker, place.beat = RunState.RUNNING, worker, self._state.steady()
-            place.token = self._state.next_token()  # Not before: a store that was set back gives the run again.
-            self._state.claimed[place.run.id] = place
-        return tuple(place.claim() for place in line)
+        for run_entry in line:
+            self._state.take(run_entry)
+            run_entry.state, run_entry.worker, run_entry.heartbeat = RunState.RUNNING, worker, self._state.steady()
+            run_entry.token = self._state.next_token()  # Not when it is queued: a restored store gives the run again.
+            self._state.claimed[run_entry.run.id] = run_entry
+        return tuple(run_entry.claim() for run_entry in line)
 
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
         now = self._state.steady()
         lost: set[Claim] = set()
         cancelling: set[Claim] = set()
         for claim in claims:
-            place = self._state.holder(claim)
-            if place is None or now - place.beat >= ttl:
+            run_entry = self._state.holder(claim)
+            if run_entry is None or now - run_entry.heartbeat >= ttl:
                 lost.add(claim)
                 continue
-            place.beat = now
-            if place.cancelling:
+            run_entry.heartbeat = now
+            if run_entry.cancelling:
                 cancelling.add(claim)
         return Extension(frozenset(lost), frozenset(cancelling))
 
@@ -92,86 +93,89 @@ class MemoryRunQueue(RunQueue):
         return frozenset(settlement.claim for settlement in settlements if not self._settle(settlement))
 
     def _settle(self, settlement: Settlement) -> bool:
-        place = self._state.holder(settlement.claim)
-        if place is None:
+        run_entry = self._state.holder(settlement.claim)
+        if run_entry is None:
             return False
-        self._record(place.run.task, settlement.record())
-        if isinstance(settlement.outcome, Retried) and not place.cancelling:
-            self._state.take(place)
-            place.attempt, place.failures = place.attempt + 1, place.failures + 1
-            self._state.to_waiting(place, self._state.steady() + settlement.outcome.delay, retrying=True)
+        self._record(run_entry.run.task, settlement.record())
+        if isinstance(settlement.outcome, Retried) and not run_entry.cancelling:
+            self._state.take(run_entry)
+            run_entry.attempt, run_entry.failures = run_entry.attempt + 1, run_entry.failures + 1
+            self._state.to_waiting(run_entry, self._state.steady() + settlement.outcome.delay, retrying=True)
         else:
-            self._state.end(place)
+            self._state.end(run_entry)
         return True
 
     async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
         lost: set[Claim] = set()
         for claim in claims:
-            place = self._state.holder(claim)
-            if place is None:
+            run_entry = self._state.holder(claim)
+            if run_entry is None:
                 lost.add(claim)
                 continue
-            if place.cancelling:
+            if run_entry.cancelling:
                 now = self._state.now()
-                self._record(claim.run.task, _record(place.claim(), AttemptStatus.CANCELLED, now, now))
-                self._state.end(place)
+                self._record(claim.run.task, _record(run_entry.claim(), AttemptStatus.CANCELLED, now, now))
+                self._state.end(run_entry)
                 continue
-            self._state.take(place)
-            place.attempt += started
+            self._state.take(run_entry)
+            run_entry.attempt += started
             if delay > timedelta(0):
-                self._state.to_waiting(place, self._state.steady() + delay, retrying=False)
+                self._state.to_waiting(run_entry, self._state.steady() + delay, retrying=False)
             else:
-                self._state.to_queue(place)
+                self._state.to_queue(run_entry)
         return frozenset(lost)
 
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
-        if not self._state.reigns(term):
+        if not self._state.is_current_term(term):
             return Fenced()
-        now, shown = self._state.steady(), self._state.shown
-        expired = [place for place in self._state.claimed.values() if now - place.beat >= ttl][:limit]
-        claims = tuple(place.claim() for place in expired)
-        for place, claim in zip(expired, claims, strict=True):
-            self._record(place.run.task, _record(claim, AttemptStatus.LOST, shown(place.beat), shown(now)))
-            self._state.take(place)
-            if place.cancelling:
-                self._state.end(place)
+        now, clock_time = self._state.steady(), self._state.clock_time
+        expired = [run_entry for run_entry in self._state.claimed.values() if now - run_entry.heartbeat >= ttl][:limit]
+        claims = tuple(run_entry.claim() for run_entry in expired)
+        for run_entry, claim in zip(expired, claims, strict=True):
+            line = _record(claim, AttemptStatus.LOST, clock_time(run_entry.heartbeat), clock_time(now))
+            self._record(run_entry.run.task, line)
+            self._state.take(run_entry)
+            if run_entry.cancelling:
+                self._state.end(run_entry)
                 continue
-            place.attempt, place.losses = place.attempt + 1, place.losses + 1
-            self._state.to_queue(place)
+            run_entry.attempt, run_entry.losses = run_entry.attempt + 1, run_entry.losses + 1
+            self._state.to_queue(run_entry)
         return claims
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
         answers = tuple(self._cancel(key, run) for key, run in runs)
         if Cancelling.REQUESTED in answers:
-            self._state.signal.notify()
+            self._state.notifications.notify()
         return answers
 
     def _cancel(self, key: TaskKey, run: RunId) -> Cancelling:
         entry = self._state.entries.get(key)
         if entry is None:
             return Cancelling.NOT_LIVE
-        place = entry.place(run)
-        if place is None:
+        run_entry = entry.run_entry(run)
+        if run_entry is None:
             return Cancelling.NOT_LIVE
-        if place.state is RunState.RUNNING:
-            place.cancelling = True
+        if run_entry.state is RunState.RUNNING:
+            run_entry.cancelling = True
             return Cancelling.REQUESTED
         now = self._state.now()
-        # Nobody has claimed this attempt, so it has no token.
-        claim = Claim(run=place.run, attempt=place.attempt, failures=place.failures, token=0, worker=NodeId(""))
+        # No worker has claimed this attempt, so its line has no worker and the token 0.
+        claim = Claim(
+            run=run_entry.run, attempt=run_entry.attempt, failures=run_entry.failures, token=0, worker=NodeId("")
+        )
         self._record(key, _record(claim, AttemptStatus.CANCELLED, now, now))
-        if place.state is RunState.HELD:
-            entry.held.remove(place)
+        if run_entry.state is RunState.HELD:
+            entry.held.remove(run_entry)
         else:
-            self._state.end(place)
+            self._state.end(run_entry)
         return Cancelling.CANCELLED
 
     async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         named, left = set(keys), {run for _, run in spared}
         waiting = self._state.waiting.values()
-        chosen = [place for place in waiting if place.run.task in named and place.run.id not in left]
-        for place in chosen:
-            self._state.to_queue(self._state.waiting.pop(place.run.id))
+        chosen = [run_entry for run_entry in waiting if run_entry.run.task in named and run_entry.run.id not in left]
+        for run_entry in chosen:
+            self._state.to_queue(self._state.waiting.pop(run_entry.run.id))
         return len(chosen)
 
     def _record(self, key: TaskKey, record: AttemptRecord) -> None:
@@ -179,7 +183,7 @@ class MemoryRunQueue(RunQueue):
 
 
 def _record(claim: Claim, status: AttemptStatus, started_at: datetime, now: datetime) -> AttemptRecord:
-    """A line that the store writes itself, because no worker can."""
+    """A line of history that the store writes itself, because no worker can."""
     return AttemptRecord(
         run=claim.run.id,
         slot=claim.run.slot,

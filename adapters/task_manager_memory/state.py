@@ -1,4 +1,4 @@
-"""The dictionaries that the memory ports share. Nothing here awaits, so every method is one atomic step."""
+"""The state that the ports in memory share. No method that changes it awaits, so each is one atomic step."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from task_manager_core.ports import CHANGES_REMEMBERED, Clock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_HELD = (
+_COPIED = (
     *("entries", "version", "changes", "incarnation", "term", "lease_ends"),
     *("queued", "claimed", "waiting", "instants", "present"),
 )
-"""What a store loses in a wipe. Its time, and the tokens that it gave out, go on."""
+"""The attributes that a copy holds, and that a wipe empties. The clock and the last token are not among them."""
 
 
 @dataclass(slots=True, kw_only=True)
 class RunEntry:
-    """Where a live run stands. `token` is that of its last claim; `beat` and `due_at` are steady instants."""
+    """The state of a live run. `token` is the one of its last claim. `heartbeat` and `due_at` are steady instants."""
 
     run: Run
     state: RunState
@@ -39,7 +39,7 @@ class RunEntry:
     losses: int = 0
     token: int = 0
     worker: NodeId | None = None
-    beat: datetime = _EPOCH
+    heartbeat: datetime = _EPOCH
     due_at: datetime | None = None
     retrying: bool = False
     cancelling: bool = False
@@ -55,7 +55,7 @@ class RunEntry:
             worker=self.worker,
         )
 
-    def view(self, shown: Callable[[datetime], datetime]) -> LiveRun:
+    def view(self, clock_time: Callable[[datetime], datetime]) -> LiveRun:
         return LiveRun(
             run=self.run.id,
             slot=self.run.slot,
@@ -64,7 +64,7 @@ class RunEntry:
             failures=self.failures,
             losses=self.losses,
             worker=self.worker,
-            due_at=None if self.due_at is None else shown(self.due_at),
+            due_at=None if self.due_at is None else clock_time(self.due_at),
             retrying=self.retrying,
             cancelling=self.cancelling,
         )
@@ -84,9 +84,9 @@ class TaskEntry:
     live: dict[RunId, RunEntry] = field(default_factory=dict[RunId, RunEntry])
     held: deque[RunEntry] = field(default_factory=deque[RunEntry])
     requests: dict[RunId, tuple[datetime, str]] = field(default_factory=dict[RunId, tuple[datetime, str]])
-    """Until when each run that was asked for is remembered, and what was asked."""
+    """For each requested run: until when the request is remembered, and the digest of what it asked for."""
     requests_end: list[tuple[datetime, str]] = field(default_factory=list[tuple[datetime, str]])
-    """The same instants as a heap."""
+    """The ends of the remembered requests, as a heap."""
     records: deque[AttemptRecord]
     skips: deque[Skipped]
     skipped: Counter[SkipReason] = field(default_factory=Counter[SkipReason])
@@ -101,23 +101,24 @@ class TaskEntry:
         heapq.heappush(self.requests_end, (until, run.value))
 
     def asked(self, run: RunId, now: datetime) -> str | None:
-        """What was asked for when this run was; None if nothing is remembered."""
+        """The digest of the remembered request for this run; None if the store remembers none."""
         while self.requests_end and self.requests_end[0][0] <= now:
             over = RunId(heapq.heappop(self.requests_end)[1])
             if over in self.requests and self.requests[over][0] <= now:
                 del self.requests[over]
         return self.requests[run][1] if run in self.requests else None
 
-    def place(self, run: RunId) -> RunEntry | None:
-        return self.live.get(run) or next((place for place in self.held if place.run.id == run), None)
+    def run_entry(self, run: RunId) -> RunEntry | None:
+        return self.live.get(run) or next((run_entry for run_entry in self.held if run_entry.run.id == run), None)
 
     @property
     def retrying(self) -> int:
-        return sum(place.retrying for place in self.live.values())
+        return sum(run_entry.retrying for run_entry in self.live.values())
 
 
 class Condition:
-    """Wakes all waiters at once. Holds nothing of an event loop, so a store may outlive the loop it was used in."""
+    """Wakes all waiters at once. It keeps no reference to an event loop, so a store may be used in several loops, one
+    after the other."""
 
     def __init__(self) -> None:
         self._waiters: list[asyncio.Future[None]] = []
@@ -143,30 +144,34 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class StateCopy:
-    """What a store held at one instant."""
+    """The contents of a store at one instant."""
 
     held: dict[str, object]
 
 
 def _milliseconds(seconds: float) -> timedelta:
-    """Cut to whole milliseconds; a microsecond is forgiven, because sums of seconds end a little below their end."""
+    """Seconds cut to whole milliseconds. A microsecond is added first, because a sum of floats may end just below its
+    exact value."""
     return timedelta(milliseconds=int(seconds * 1000 + 1e-3))
 
 
 class State:
-    """One store. `now` is its time, in whole milliseconds like every other store's. Lengths of time are measured by
-    `steady`, which begins with the same instant and goes on when the clock is set."""
+    """The state of one store.
+
+    `now` is the time of the store, in whole milliseconds as in every store. `steady` is its steady time, which measures
+    leases, waits and other lengths: it begins with the same instant, and never goes back when the clock is set.
+    """
 
     def __init__(self, clock: Clock, retention: Retention) -> None:
         self._clock = clock
         self._began = self.now() - _milliseconds(clock.monotonic())
         self.retention = retention
-        self.wake = Condition()
-        self.signal = Condition()
+        self.run_queued = Condition()
+        self.notifications = Condition()
         self.entries: dict[TaskKey, TaskEntry] = {}
         self.version = 0
         self.changes: deque[tuple[int, TaskKey]] = deque(maxlen=CHANGES_REMEMBERED)
-        """The newest versions, each with the task that it is about."""
+        """The newest versions, each with the task that changed."""
         self.incarnation = 0
         self.term: Term | None = None
         self.lease_ends = _EPOCH
@@ -174,22 +179,23 @@ class State:
         self.claimed: dict[RunId, RunEntry] = {}
         self.waiting: dict[RunId, RunEntry] = {}
         self.instants: list[tuple[datetime, int, RunId]] = []
-        """A heap of when the waiting runs are due. An instant stays in it when its run no longer waits for it."""
+        """The due instants of waiting runs, as a heap. An instant stays in the heap when its run no longer waits for
+        it."""
         self.present: dict[NodeId, tuple[Presence, datetime]] = {}
         self._token = 0
         self._number = 0
 
     def copy(self) -> StateCopy:
-        """Everything that the store holds, at this instant."""
-        return StateCopy(copy.deepcopy({name: getattr(self, name) for name in _HELD}))
+        """A copy of the contents of the store."""
+        return StateCopy(copy.deepcopy({name: getattr(self, name) for name in _COPIED}))
 
     def restore(self, held: StateCopy | None) -> None:
-        """Hold what a copy holds, or nothing."""
+        """Replace the contents of the store by a copy; by nothing if the copy is None."""
         chosen = State(self._clock, self.retention).copy() if held is None else held
         for name, value in copy.deepcopy(chosen.held).items():
             setattr(self, name, value)
-        self.wake.notify()
-        self.signal.notify()
+        self.run_queued.notify()
+        self.notifications.notify()
 
     def now(self) -> datetime:
         now = self._clock.now()
@@ -198,75 +204,80 @@ class State:
     def steady(self) -> datetime:
         return self._began + _milliseconds(self._clock.monotonic())
 
-    def shown(self, instant: datetime) -> datetime:
-        """A steady instant as the clock says it."""
+    def clock_time(self, instant: datetime) -> datetime:
+        """A steady instant as an instant of the store's clock."""
         return instant + (self.now() - self.steady())
 
     def next_number(self, last: int) -> int:
-        """Strictly greater than `last`, and greater than anything a wiped store may have given out before."""
+        """A number greater than `last`, and greater than every number that the store gave before a wipe."""
         return max(last + 1, (self.steady() - _EPOCH) // timedelta(milliseconds=1))
 
     def next_token(self) -> int:
-        """Strictly greater than every token before, and than those of an earlier process, whose time was before."""
+        """A token greater than every token before, and than the tokens of an earlier process, whose time was before."""
         self._token = max(self._token + 1, (self.steady() - _EPOCH) // timedelta(microseconds=1))
         return self._token
 
-    def reigns(self, term: Term) -> bool:
+    def is_current_term(self, term: Term) -> bool:
         return self.term == term and self.steady() < self.lease_ends
 
-    # -- the places of a run ------------------------------------------------------------------------------------------
+    # -- the states of a run ------------------------------------------------------------------------------------------
 
-    def to_queue(self, place: RunEntry) -> None:
-        """Queue a run, at the end of the line."""
-        place.state, place.worker, place.due_at, place.retrying = RunState.QUEUED, None, None, False
-        self.queued[place.run.priority][place.run.id] = place
-        self.wake.notify()
+    def to_queue(self, run_entry: RunEntry) -> None:
+        """Queue a run, behind the runs of its priority."""
+        run_entry.state, run_entry.worker, run_entry.due_at, run_entry.retrying = RunState.QUEUED, None, None, False
+        self.queued[run_entry.run.priority][run_entry.run.id] = run_entry
+        self.run_queued.notify()
 
-    def to_waiting(self, place: RunEntry, due_at: datetime, *, retrying: bool) -> None:
-        place.state, place.worker, place.due_at, place.retrying = RunState.WAITING, None, due_at, retrying
-        self.waiting[place.run.id] = place
+    def to_waiting(self, run_entry: RunEntry, due_at: datetime, *, retrying: bool) -> None:
+        run_entry.state, run_entry.worker = RunState.WAITING, None
+        run_entry.due_at, run_entry.retrying = due_at, retrying
+        self.waiting[run_entry.run.id] = run_entry
         self._number += 1
-        heapq.heappush(self.instants, (due_at, self._number, place.run.id))
+        heapq.heappush(self.instants, (due_at, self._number, run_entry.run.id))
         if len(self.instants) > 2 * len(self.waiting) + 100:
             self.instants = [one for one in self.instants if self._waits(one)]
             heapq.heapify(self.instants)
-        self.wake.notify()
+        self.run_queued.notify()
 
     def _waits(self, instant: tuple[datetime, int, RunId]) -> bool:
         due_at, _, run = instant
         return run in self.waiting and self.waiting[run].due_at == due_at
 
-    def next_instant(self) -> datetime | None:
-        """When the next waiting run is due."""
+    def next_due_instant(self) -> datetime | None:
+        """The due instant of the next waiting run; None if no run waits."""
         while self.instants and not self._waits(self.instants[0]):
             heapq.heappop(self.instants)
         return self.instants[0][0] if self.instants else None
 
     def promote(self) -> datetime | None:
-        """Queue the waiting runs whose instant has come; the answer is the next instant."""
+        """Queue the waiting runs that are due. The answer is the next due instant."""
         now = self.steady()
-        while (following := self.next_instant()) is not None and following <= now:
+        while (next_due := self.next_due_instant()) is not None and next_due <= now:
             self.to_queue(self.waiting.pop(self.instants[0][2]))
-        return following
+        return next_due
 
-    def take(self, place: RunEntry) -> None:
-        """Take a live run out of the place where it stands."""
+    def take(self, run_entry: RunEntry) -> None:
+        """Remove a live run from the queue, the claims and the waiting runs."""
         for line in (*self.queued.values(), self.claimed, self.waiting):
-            line.pop(place.run.id, None)
+            line.pop(run_entry.run.id, None)
 
-    def end(self, place: RunEntry) -> None:
-        """A run has ended: forget its place and let the next held run go."""
-        self.take(place)
-        entry = self.entries.get(place.run.task)
+    def end(self, run_entry: RunEntry) -> None:
+        """End a run: delete its entry, and queue the next held run of its task."""
+        self.take(run_entry)
+        entry = self.entries.get(run_entry.run.task)
         if entry is None:
             return
-        entry.live.pop(place.run.id, None)
+        entry.live.pop(run_entry.run.id, None)
         if entry.held and not entry.live:
-            following = entry.held.popleft()
-            entry.live[following.run.id] = following
-            self.to_queue(following)
+            next_due = entry.held.popleft()
+            entry.live[next_due.run.id] = next_due
+            self.to_queue(next_due)
 
     def holder(self, claim: Claim) -> RunEntry | None:
-        """The place of a claim that still holds its run."""
-        place = self.claimed.get(claim.run.id)
-        return place if place is not None and (place.token, place.worker) == (claim.token, claim.worker) else None
+        """The run entry of a claim; None if the claim is over."""
+        run_entry = self.claimed.get(claim.run.id)
+        return (
+            run_entry
+            if run_entry is not None and (run_entry.token, run_entry.worker) == (claim.token, claim.worker)
+            else None
+        )

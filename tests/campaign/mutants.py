@@ -94,7 +94,7 @@ def plan(*tasks: TaskPlan, faults: Sequence[Injection] = (), **more: Any) -> Pla
 
 def _publish_apart(_original: object) -> object:
     async def commit(self: MemoryDispatch, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
-        if not self._state.reigns(term):
+        if not self._state.is_current_term(term):
             return Fenced()
         answers: list[bool] = []
         for decision in decisions:
@@ -199,7 +199,7 @@ def _lengths_by_the_clock(_original: object) -> object:
 
 def _renew_by_get_and_set(_original: object) -> object:
     async def renew(self: MemoryLeadership, term: Term, ttl: timedelta) -> bool:
-        if not self._state.reigns(term):
+        if not self._state.is_current_term(term):
             return False
         await asyncio.sleep(SHORT.total_seconds())
         if self._state.steady() < self._state.lease_ends:
@@ -225,7 +225,7 @@ def _judged_by_client_clock(_original: object) -> object:
 
 def _resignation_ignored(_original: object) -> object:
     async def resign(self: MemoryLeadership, term: Term) -> bool:
-        return self._state.reigns(term)
+        return self._state.is_current_term(term)
 
     return resign
 
@@ -301,7 +301,7 @@ def _revives(_original: object) -> object:
             if place is None:
                 lost.add(claim)
             else:
-                place.beat = self._state.steady()
+                place.heartbeat = self._state.steady()
         return Extension(frozenset(lost), frozenset())
 
     return extend
@@ -312,7 +312,7 @@ def _mark_per_task(original: Any) -> object:
         settled: bool = original(self, settlement)
         for place in self._state.claimed.values():
             if settled and place.run.task == settlement.claim.run.task:
-                place.beat = EPOCH
+                place.heartbeat = EPOCH
         return settled
 
     return _settle

@@ -167,7 +167,7 @@ class _Unfenced(MemoryCatalogue):
             self._next_version(entry.task.key)
             entry.retired = True
         if retired:
-            self._state.signal.notify()
+            self._state.notifications.notify()
         return frozenset(entry.task.key for entry in retired)
 
 

@@ -64,7 +64,7 @@ class _RoomSeenBefore(MemoryDispatch):
     """Room for an exclusive run is looked for before the step that queues it."""
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
-        if not self._state.reigns(term):
+        if not self._state.is_current_term(term):
             return Fenced()
         room = {
             key: not (entry.live or entry.held)
@@ -110,7 +110,7 @@ class _FencedAtTheBeginning(MemoryDispatch):
     """The term is compared when the verb begins."""
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
-        if not self._state.reigns(term):
+        if not self._state.is_current_term(term):
             return Fenced()
         answers: list[bool] = []
         for decision in decisions:
@@ -147,7 +147,7 @@ class _EnqueuesAmid(MemoryRunQueue):
         answers: list[Enqueued] = []
         for run in runs:
             entry = self._state.entries.get(run.task)
-            if entry is None or not room.pop(run.task, False) or entry.place(run.id) or run.id in entry.requests:
+            if entry is None or not room.pop(run.task, False) or entry.run_entry(run.id) or run.id in entry.requests:
                 answers.append(self._enqueue(run, asked, memory))
                 continue
             live, held, entry.live, entry.held = entry.live, entry.held, {}, type(entry.held)()

@@ -12,18 +12,18 @@ from tests.testing.broken.making import BrokenStore, memory, round_trip
 
 
 class _LivesAtItsEnd(State):
-    def reigns(self, term: Term) -> bool:
+    def is_current_term(self, term: Term) -> bool:
         return self.term == term and self.now() <= self.lease_ends
 
 
 class _TermWithoutLease(State):
-    def reigns(self, term: Term) -> bool:
+    def is_current_term(self, term: Term) -> bool:
         return self.term == term
 
 
 class _ReadsThenRenews(MemoryLeadership):
     async def renew(self, term: Term, ttl: timedelta) -> bool:
-        if not self._state.reigns(term):
+        if not self._state.is_current_term(term):
             return False
         await round_trip()
         self._state.term, self._state.lease_ends = term, self._state.now() + ttl

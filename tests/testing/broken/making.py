@@ -82,8 +82,8 @@ async def round_trip() -> None:
 @contextmanager
 def silence(state: State) -> Generator[None]:
     """Queue runs, and wake no worker that waits for one."""
-    bell, state.wake = state.wake, Condition()
+    bell, state.run_queued = state.run_queued, Condition()
     try:
         yield
     finally:
-        state.wake = bell
+        state.run_queued = bell

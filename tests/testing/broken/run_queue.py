@@ -22,11 +22,11 @@ NOTHING = timedelta(0)
 
 class _ExtendsAPage(MemoryRunQueue):
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
-        beats = {claim: place.beat for claim in claims if (place := self._state.holder(claim)) is not None}
+        beats = {claim: place.heartbeat for claim in claims if (place := self._state.holder(claim)) is not None}
         extension = await super().extend(claims, ttl)
         for claim in list(claims)[PAGE:]:
             if (place := self._state.holder(claim)) is not None:
-                place.beat = beats[claim]
+                place.heartbeat = beats[claim]
         return extension
 
 
@@ -296,12 +296,14 @@ class _ReadsThenReaps(MemoryRunQueue):
     """Which claims expired is read, and then they are put back, whatever came between."""
 
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
-        expired = [place for place in self._state.claimed.values() if self._state.now() - place.beat >= ttl][:limit]
-        beats = {place.run.id: place.beat for place in expired}
+        expired = [place for place in self._state.claimed.values() if self._state.now() - place.heartbeat >= ttl][
+            :limit
+        ]
+        beats = {place.run.id: place.heartbeat for place in expired}
         await round_trip()
         for run, beat in beats.items():
             if (place := self._state.claimed.get(run)) is not None:
-                place.beat = beat
+                place.heartbeat = beat
         return await super().reap(term, ttl, limit)
 
 
@@ -324,14 +326,14 @@ class _ReadsThenCancels(MemoryRunQueue):
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
         stood = [
-            place.state if (entry := self._state.entries.get(key)) and (place := entry.place(run)) else None
+            place.state if (entry := self._state.entries.get(key)) and (place := entry.run_entry(run)) else None
             for key, run in runs
         ]
         await round_trip()
         answers: list[Cancelling] = []
         for (key, run), state in zip(runs, stood, strict=True):
             entry = self._state.entries.get(key)
-            place = entry.place(run) if entry else None
+            place = entry.run_entry(run) if entry else None
             if place is not None and state is RunState.RUNNING:
                 place.cancelling = True
                 answers.append(Cancelling.REQUESTED)

@@ -28,7 +28,7 @@ class _SleepsThroughAnInstant(MemoryRunQueue):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait.total_seconds()
         while not claims and (left := deadline - loop.time()) > 0:
-            await self._state.wake.wait(timedelta(seconds=left))
+            await self._state.run_queued.wait(timedelta(seconds=left))
             claims = await super().claim(worker, limit, timedelta(0))
         return claims
 
@@ -66,7 +66,7 @@ class _WakesOne(Condition):
 class _OneIsWoken(State):
     def __init__(self, clock: Clock, retention: Retention) -> None:
         super().__init__(clock, retention)
-        self.wake = _WakesOne()
+        self.run_queued = _WakesOne()
 
 
 class _OncePerBatch(Condition):
@@ -90,13 +90,13 @@ class _OncePerBatch(Condition):
 class _OneIsWokenForABatch(State):
     def __init__(self, clock: Clock, retention: Retention) -> None:
         super().__init__(clock, retention)
-        self.wake = _OncePerBatch()
+        self.run_queued = _OncePerBatch()
 
 
 class _OneSignal(State):
     def __init__(self, clock: Clock, retention: Retention) -> None:
         super().__init__(clock, retention)
-        self.signal = _WakesOne()
+        self.notifications = _WakesOne()
 
 
 BROKEN = (
