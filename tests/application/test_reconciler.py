@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 
-from task_manager_core.application.reconciler import CLAIMS_PER_STEP, RECOVERY
+from task_manager_core.application.reconciler import RECOVERY
 from task_manager_core.domain.errors import BackendCorrupt, BackendError, BackendUnavailable
 from task_manager_core.domain.events import ClaimReaped, FindingMade, TermEnded, WriteFenced
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import LeadershipTransition
 from task_manager_core.domain.observation import Snapshot
+from task_manager_core.domain.policy import BatchPolicy
 from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray
 from task_manager_core.domain.run import AttemptStatus, RunState
 from task_manager_core.ports import History
 from tests.application.world import KEY, MINUTE, POLICY, SECOND, Process, Trouble, World, a_task, live, queued, statuses
+
+BATCHES = BatchPolicy()
 
 TTL = POLICY.worker.claim_ttl
 INTERVAL = POLICY.reconciliation_interval
@@ -57,13 +60,13 @@ async def test_a_dead_workers_run_is_put_back_once_its_claim_is_over(world: Worl
 
 
 async def test_thousands_of_dead_claims_are_put_back_step_by_step_without_rest(world: World) -> None:
-    worker = await queued(world, lambda: None, runs=CLAIMS_PER_STEP + 1)
+    worker = await queued(world, lambda: None, runs=BATCHES.reaped_claims + 1)
     leader = await world.process("leader").lead()
-    await worker.backend.queue.claim(worker.id, CLAIMS_PER_STEP + 1, timedelta(0))
+    await worker.backend.queue.claim(worker.id, BATCHES.reaped_claims + 1, timedelta(0))
     await leader.reign(after=TTL)
     assert await leader.node.reconciler.tick() == 0.0
     assert await leader.node.reconciler.tick() == INTERVAL.total_seconds()
-    assert len(leader.events.of(ClaimReaped)) == CLAIMS_PER_STEP + 1
+    assert len(leader.events.of(ClaimReaped)) == BATCHES.reaped_claims + 1
 
 
 @pytest.mark.parametrize("trouble", Trouble)

@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 
-from task_manager_core.application.scheduler import LOOK_AGAIN, TASKS_PER_COMMIT
+from task_manager_core.application.scheduler import LOOK_AGAIN
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import GapFound, SlotsDecided, TermEnded, WriteFenced
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import LeadershipTransition
 from task_manager_core.domain.planning import SkipReason
-from task_manager_core.domain.policy import CatchUp, CatchUpMode, NodePolicy, Overlap
+from task_manager_core.domain.policy import BatchPolicy, CatchUp, CatchUpMode, NodePolicy, Overlap
 from task_manager_core.domain.run import RunState
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.ports import Catalogue, Changes
 from tests.application.world import MINUTE, NOON, POLICY, SECOND, Process, Trouble, World, a_task
+
+BATCHES = BatchPolicy()
 
 KEY = TaskKey("group", "task")
 POLL = POLICY.poll_interval.total_seconds()
@@ -189,7 +191,7 @@ async def test_tasks_of_an_unknown_version_do_not_starve_the_others(world: World
     asked: list[str] = []
     leader.node.scheduler.on_unknown = lambda: asked.append("registrar")
     other = world.process("other")
-    for number in range(TASKS_PER_COMMIT + 20):
+    for number in range(BATCHES.tasks_per_commit + 20):
         other.declares(a_task(f"a-{number}", schedule=Schedule.at(NOON + timedelta(milliseconds=500))))
     await other.node.registrar.tick()
     world.clock.advance(SECOND)
@@ -200,7 +202,7 @@ async def test_tasks_of_an_unknown_version_do_not_starve_the_others(world: World
     await leader.node.registrar.tick()
     assert await leader.node.scheduler.tick() == 0.0
     await leader.node.scheduler.tick()
-    assert len(leader.events.of(SlotsDecided)) == TASKS_PER_COMMIT + 21
+    assert len(leader.events.of(SlotsDecided)) == BATCHES.tasks_per_commit + 21
 
 
 class Illegible:
@@ -224,7 +226,7 @@ async def test_however_many_due_tasks_cannot_be_read_a_look_stays_as_small_and_t
     world: World,
 ) -> None:
     writer, early = world.process("writer"), Schedule.at(NOON + timedelta(milliseconds=500))
-    many = 5 * TASKS_PER_COMMIT + 20
+    many = 5 * BATCHES.tasks_per_commit + 20
     for number in range(many):
         writer.declares(a_task(f"a-{number}", schedule=early))
     await writer.node.registrar.tick()

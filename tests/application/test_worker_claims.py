@@ -9,11 +9,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from task_manager_core.application.context import RunContext
-from task_manager_core.application.worker import SETTLEMENTS_PER_STEP
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, RunStarted
 from task_manager_core.domain.identity import NodeId, RunId
-from task_manager_core.domain.policy import LeadershipPolicy, NodePolicy, Retention, WorkerPolicy
+from task_manager_core.domain.policy import BatchPolicy, LeadershipPolicy, NodePolicy, Retention, WorkerPolicy
 from task_manager_core.domain.run import AttemptStatus, RunState
 from task_manager_core.ports import Cancelling, DefinitionWrite
 from task_manager_core.testing import ManualClock
@@ -33,6 +32,8 @@ from tests.application.world import (
     statuses,
 )
 from tests.waiting import wait_until_async
+
+BATCHES = BatchPolicy()
 
 # --- heartbeats ------------------------------------------------------------------------------------------------------
 
@@ -302,20 +303,20 @@ async def test_a_run_that_could_not_be_given_back_is_given_back_with_the_next_cl
 
 
 async def test_a_worker_that_cannot_settle_stops_claiming_before_it_fills_its_memory(world: World) -> None:
-    worker = WorkerPolicy(concurrency=2 * SETTLEMENTS_PER_STEP + 1, wait=timedelta(milliseconds=1))
+    worker = WorkerPolicy(concurrency=2 * BATCHES.settlements + 1, wait=timedelta(milliseconds=1))
     policy = NodePolicy(leadership=LeadershipPolicy(), worker=worker)
 
     async def call() -> None:
         """Ends at once."""
 
-    process = await queued(world, call, runs=2 * SETTLEMENTS_PER_STEP + 1, policy=policy)
+    process = await queued(world, call, runs=2 * BATCHES.settlements + 1, policy=policy)
     await process.node.worker.claim()
     await process.ended()
     assert await process.node.worker.claim() is None
     await process.node.worker.settle()
     assert await process.node.worker.claim() == 0.0
     await process.node.worker.flush()
-    assert len(process.events.of(RunSettled)) == 2 * SETTLEMENTS_PER_STEP + 1
+    assert len(process.events.of(RunSettled)) == 2 * BATCHES.settlements + 1
 
 
 # --- a store in memory, where time passes between any two looks ------------------------------------------------------

@@ -12,6 +12,7 @@ from task_manager_core.domain.errors import InvalidPolicy
 from task_manager_core.domain.policy import (
     LEASE_HEARTBEATS,
     LONGEST_TIME,
+    BatchPolicy,
     CatchUp,
     LeadershipPolicy,
     NodePolicy,
@@ -127,3 +128,10 @@ def test_an_exception_is_judged_by_every_class_it_is_and_a_refusal_wins(
 ) -> None:
     classes = ("builtins.ConnectionError", "builtins.OSError", "builtins.Exception", "builtins.object")
     assert RetryPolicy(retry_on=retry_on, no_retry_on=no_retry_on).retries(classes) is deserves
+
+
+@pytest.mark.parametrize("field", ["tasks_per_commit", "slots_per_commit", "settlements", "reaped_claims"])
+@pytest.mark.parametrize("value", [0, -1, 10_001])
+def test_a_batch_that_carries_nothing_or_too_much_is_refused(field: str, value: int) -> None:
+    with pytest.raises(InvalidPolicy, match=field):
+        BatchPolicy(**{field: value})

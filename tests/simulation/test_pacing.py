@@ -1,4 +1,4 @@
-"""How long a rest may be."""
+"""How long a node waits between two passes of a simulation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOUR = timedelta(hours=1)
 
 
 class Now:
-    """A clock that is set."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -24,36 +24,36 @@ class Now:
         return self.seconds
 
 
-def a_tide() -> tuple[Pacing, Now]:
+def a_pacing() -> tuple[Pacing, Now]:
     now = Now()
     return Pacing(now, calm=HOUR, settling=90 * SECOND), now
 
 
-def test_a_rest_is_long_when_nothing_will_happen() -> None:
-    tide, _ = a_tide()
-    assert tide.rest(3 * SECOND) == HOUR
-    assert tide.rest(2 * HOUR) == 2 * HOUR
+def test_a_wait_is_long_when_nothing_will_happen() -> None:
+    pacing, _ = a_pacing()
+    assert pacing.stretch(3 * SECOND) == HOUR
+    assert pacing.stretch(2 * HOUR) == 2 * HOUR
 
 
-def test_a_rest_is_the_configured_one_from_a_fault_until_the_cluster_has_settled() -> None:
-    tide, now = a_tide()
-    tide.expect(100.0, 110.0)
-    rests = {}
+def test_a_wait_is_the_configured_one_from_a_fault_until_the_cluster_has_settled() -> None:
+    pacing, now = a_pacing()
+    pacing.expect(100.0, 110.0)
+    waits = {}
     for now.seconds in (99.0, 100.0, 150.0, 199.9, 200.0):
-        rests[now.seconds] = tide.rest(3 * SECOND)
-    assert list(rests.values()) == [3 * SECOND] * 4 + [HOUR]
+        waits[now.seconds] = pacing.stretch(3 * SECOND)
+    assert list(waits.values()) == [3 * SECOND] * 4 + [HOUR]
 
 
-def test_a_fault_that_waits_for_its_occasion_keeps_rests_short_until_then() -> None:
-    tide, now = a_tide()
-    happened = tide.expect_some_time_after(100.0)
+def test_a_fault_that_waits_for_a_run_keeps_waits_short_until_then() -> None:
+    pacing, now = a_pacing()
+    over = pacing.expect_some_time_after(100.0)
     now.seconds = 100_000.0
-    assert tide.rest(3 * SECOND) == 3 * SECOND
-    happened()
-    happened()
-    assert tide.rest(3 * SECOND) == 3 * SECOND
+    assert pacing.stretch(3 * SECOND) == 3 * SECOND
+    over()
+    over()
+    assert pacing.stretch(3 * SECOND) == 3 * SECOND
     now.seconds += 91
-    assert tide.rest(3 * SECOND) == HOUR
+    assert pacing.stretch(3 * SECOND) == HOUR
 
 
 @given(
@@ -61,34 +61,34 @@ def test_a_fault_that_waits_for_its_occasion_keeps_rests_short_until_then() -> N
     start=st.integers(0, 20_000_000),
     configured=st.integers(1, 60_000).map(lambda ms: timedelta(milliseconds=ms)),
 )
-def test_a_beat_always_comes_before_its_claim_ends_and_none_reaches_beyond_a_fault(
+def test_a_heartbeat_always_comes_before_its_claim_ends_and_no_wait_reaches_beyond_a_fault(
     fault: int, start: int, configured: timedelta
 ) -> None:
-    tide, now = a_tide()
-    tide.expect(float(fault))
+    pacing, now = a_pacing()
+    pacing.expect(float(fault))
     now.seconds = begun = min(start / 1000, float(fault))
     while begun < fault:
-        rest = tide.rest(configured)
-        assert configured <= rest
-        assert rest == configured or begun + rest.total_seconds() <= fault
-        end = begun + rest.total_seconds()
+        wait = pacing.stretch(configured)
+        assert configured <= wait
+        assert wait == configured or begun + wait.total_seconds() <= fault
+        end = begun + wait.total_seconds()
         for now.seconds in (begun, (begun + end) / 2, end - 0.0005, end):
             if now.seconds < fault:
-                assert now.seconds - begun < 3 * tide.rest(configured).total_seconds() * 0.9
+                assert now.seconds - begun < 3 * pacing.stretch(configured).total_seconds() * 0.9
         begun = end
 
 
-def test_a_tidal_policy_is_the_configured_one_in_a_window_and_keeps_what_is_no_rest() -> None:
-    tide, now = a_tide()
-    tide.expect(0.0)
+def test_a_paced_policy_is_the_configured_one_in_a_window_and_keeps_what_is_no_wait() -> None:
+    pacing, now = a_pacing()
+    pacing.expect(0.0)
     policy = NodePolicy()
-    tidal = PacedNode(policy, tide)
+    paced = PacedNode(policy, pacing)
     names = ("poll_interval", "refresh_interval", "reconciliation_interval", "signal_wait", "presence_ttl")
-    assert [getattr(tidal, name) for name in names] == [getattr(policy, name) for name in names]
-    assert tidal.leadership.lease == policy.leadership.lease
-    assert tidal.worker.claim_ttl == policy.worker.claim_ttl
+    assert [getattr(paced, name) for name in names] == [getattr(policy, name) for name in names]
+    assert paced.leadership.lease == policy.leadership.lease
+    assert paced.worker.claim_ttl == policy.worker.claim_ttl
     now.seconds = 1000.0
-    assert (tidal.poll_interval, tidal.leadership.lease, tidal.worker.claim_ttl) == (HOUR, 3 * HOUR, 3 * HOUR)
-    assert tidal.shutdown_timeout == policy.shutdown_timeout
-    assert tidal.worker.concurrency == policy.worker.concurrency
-    assert tidal.worker.unknown_function_pause == policy.worker.unknown_function_pause
+    assert (paced.poll_interval, paced.leadership.lease, paced.worker.claim_ttl) == (HOUR, 3 * HOUR, 3 * HOUR)
+    assert paced.shutdown_timeout == policy.shutdown_timeout
+    assert paced.worker.concurrency == policy.worker.concurrency
+    assert paced.worker.unknown_function_pause == policy.worker.unknown_function_pause

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
+from task_manager_core.domain.current_policy import CurrentLeadershipPolicy
 from task_manager_core.domain.events import TermEnded, TermWon, WriteFenced
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import (
@@ -19,7 +20,6 @@ from task_manager_core.domain.leadership import (
     bid_delay,
     decide,
 )
-from task_manager_core.domain.policy import LeadershipPolicy
 from task_manager_core.ports import Clock, Leadership, Observer
 
 
@@ -27,7 +27,7 @@ class Elector:
     """Law: `trusted` names a term only while local time proves that nobody else can have been granted one."""
 
     def __init__(
-        self, *, node: NodeId, leadership: Leadership, policy: LeadershipPolicy, clock: Clock, observer: Observer
+        self, *, node: NodeId, leadership: Leadership, policy: CurrentLeadershipPolicy, clock: Clock, observer: Observer
     ) -> None:
         self._node = node
         self._leadership = leadership

@@ -17,9 +17,9 @@ from task_manager_core.application.reconciler import RECOVERY, Reconciler
 from task_manager_core.application.registrar import Registrar
 from task_manager_core.application.scheduler import Scheduler
 from task_manager_core.application.worker import Worker
+from task_manager_core.domain.current_policy import CurrentNodePolicy
 from task_manager_core.domain.events import ValueSetAside
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.ports import Backend, Clock, Observer
 
 FAILING = 3
@@ -49,7 +49,7 @@ class Node:
         service: str,
         backend: Backend,
         declarations: Declarations,
-        policy: NodePolicy,
+        policy: CurrentNodePolicy,
         clock: Clock,
         observer: Observer,
         logger: logging.Logger,
@@ -81,6 +81,7 @@ class Node:
             queue=backend.queue,
             declarations=declarations,
             policy=policy.worker,
+            batches=policy.batches,
             clock=clock,
             observer=observer,
             logger=logger,

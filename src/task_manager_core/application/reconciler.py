@@ -7,16 +7,14 @@ from typing import assert_never
 
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.elector import Elector
+from task_manager_core.domain.current_policy import CurrentNodePolicy
 from task_manager_core.domain.errors import BackendMisconfigured, BackendUnavailable
 from task_manager_core.domain.events import ClaimReaped, FindingMade
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.observation import Presence, Snapshot
-from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray, diagnose, undeclared
 from task_manager_core.ports import Backend, Observer
-
-CLAIMS_PER_STEP = 500
 
 RECOVERY = timedelta(seconds=2)
 """After an outage of the store, workers get so long to settle what ended meanwhile: a worker tries every second."""
@@ -37,7 +35,7 @@ class Reconciler:
         backend: Backend,
         elector: Elector,
         definitions: Definitions,
-        policy: NodePolicy,
+        policy: CurrentNodePolicy,
         observer: Observer,
     ) -> None:
         self._node = node
@@ -70,13 +68,14 @@ class Reconciler:
         return RECOVERY.total_seconds()
 
     async def _repair(self, term: Term) -> float | None:
-        reaped = await self._backend.queue.reap(term, self._policy.worker.claim_ttl, CLAIMS_PER_STEP)
+        limit = self._policy.batches.reaped_claims
+        reaped = await self._backend.queue.reap(term, self._policy.worker.claim_ttl, limit)
         if isinstance(reaped, Fenced):
             self._elector.fenced(term, "reap")
             return None
         for claim in reaped:
             self._observer.notice(ClaimReaped(node=self._node, claim=claim))
-        if len(reaped) == CLAIMS_PER_STEP:
+        if len(reaped) == limit:
             return 0.0
         await self._diagnose()
         return self._policy.reconciliation_interval.total_seconds()

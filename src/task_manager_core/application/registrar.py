@@ -8,6 +8,7 @@ from datetime import datetime
 from task_manager_core.application.abandoned_slots import abandoned_until_now
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
+from task_manager_core.domain.current_policy import CurrentNodePolicy
 from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, StoreSetBack
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.observation import Presence, TaskView
@@ -19,7 +20,6 @@ from task_manager_core.domain.planning import (
     first_slot,
     next_slot_after,
 )
-from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 from task_manager_core.ports import (
     Backend,
@@ -88,7 +88,7 @@ class Registrar:
         backend: Backend,
         declarations: Declarations,
         definitions: Definitions,
-        policy: NodePolicy,
+        policy: CurrentNodePolicy,
         clock: Clock,
         observer: Observer,
     ) -> None:

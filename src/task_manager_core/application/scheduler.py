@@ -9,21 +9,15 @@ from itertools import takewhile
 
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.elector import Elector
+from task_manager_core.domain.current_policy import CurrentNodePolicy
 from task_manager_core.domain.events import GapFound, SlotsDecided
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Fenced
 from task_manager_core.domain.planning import Agenda, SlotDecision, decide_slots
-from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.ports import Dispatch, Observer
-
-TASKS_PER_COMMIT = 100
-"""A commit of this many decisions keeps a store busy for a few milliseconds."""
 
 LOOK_AGAIN = timedelta(seconds=10)
 """So often at least a leader looks again at due tasks whose definitions it could not read."""
-
-SLOTS_PER_COMMIT = 1000
-"""After a long outage one decision accounts for many slots; a commit then carries fewer decisions."""
 
 
 class Scheduler:
@@ -36,7 +30,7 @@ class Scheduler:
         schedule: Dispatch,
         elector: Elector,
         definitions: Definitions,
-        policy: NodePolicy,
+        policy: CurrentNodePolicy,
         observer: Observer,
     ) -> None:
         self._node = node
@@ -62,19 +56,19 @@ class Scheduler:
         passed = self._pass_over_unknown(agenda)
         kept: list[SlotDecision] = []
         batch: list[SlotDecision] = []
-        slots = 0
+        slots, batches = 0, self._policy.batches
         for task, due in known:
             decision = decide_slots(task, due, agenda.now)
             batch.append(decision)
             slots += decision.slots
-            if slots >= SLOTS_PER_COMMIT or len(batch) == TASKS_PER_COMMIT:
+            if slots >= batches.slots_per_commit or len(batch) == batches.tasks_per_commit:
                 kept += await self._commit(batch)
                 batch, slots = [], 0
                 await asyncio.sleep(0)
         kept += await self._commit(batch)
         late = {due.key for task, due in known if due.due_at < agenda.now - task.catch_up.grace}
         self._report_gap([decision for decision in kept if decision.key in late], agenda.now)
-        if len(agenda.due) == TASKS_PER_COMMIT and (kept or passed):
+        if len(agenda.due) == batches.tasks_per_commit and (kept or passed):
             return 0.0
         return self._rest(agenda, kept)
 
@@ -82,12 +76,12 @@ class Scheduler:
         """At so many tasks that one commit takes them. From the first one on if a definition has changed since the last
         such look, and otherwise from time to time: those that were passed over may have left the agenda."""
         revision = self._definitions.revision
-        agenda = await self._schedule.agenda(TASKS_PER_COMMIT, self._skip)
+        agenda = await self._schedule.agenda(self._policy.batches.tasks_per_commit, self._skip)
         if self._skip and self._began is not None:
             began_with, began_at = self._began
             if began_with != revision or not began_at <= agenda.now < began_at + LOOK_AGAIN:
                 self._skip = 0
-                agenda = await self._schedule.agenda(TASKS_PER_COMMIT)
+                agenda = await self._schedule.agenda(self._policy.batches.tasks_per_commit)
         if not self._skip:
             self._began = revision, agenda.now
         return agenda
@@ -103,7 +97,7 @@ class Scheduler:
             definitions.doubt(due.key, due.version)
         if news:
             self.on_unknown()
-        if len(agenda.due) < TASKS_PER_COMMIT:
+        if len(agenda.due) < self._policy.batches.tasks_per_commit:
             return 0
         first = takewhile(lambda due: definitions.at(due.key, due.version) is None, agenda.due)
         passed = sum(1 for _ in first)

@@ -21,10 +21,11 @@ from task_manager_core.application.failure import WorkerLost, class_names, failu
 from task_manager_core.application.function import Function
 from task_manager_core.application.unknown_runs import UnknownRuns
 from task_manager_core.domain.backoff import Backoff, GiveUp, RetryAfter
+from task_manager_core.domain.current_policy import CurrentWorkerPolicy
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, RunStarted
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.policy import WorkerPolicy
+from task_manager_core.domain.policy import BatchPolicy
 from task_manager_core.domain.run import (
     Cancelled,
     Claim,
@@ -37,8 +38,6 @@ from task_manager_core.domain.run import (
 )
 from task_manager_core.ports import Clock, Observer, RunQueue
 
-SETTLEMENTS_PER_STEP = 500
-
 
 class Worker:
     """Laws: at most `concurrency` attempts execute; each ends in exactly one settlement, release, or lost claim."""
@@ -49,7 +48,8 @@ class Worker:
         node: NodeId,
         queue: RunQueue,
         declarations: Declarations,
-        policy: WorkerPolicy,
+        policy: CurrentWorkerPolicy,
+        batches: BatchPolicy,
         clock: Clock,
         observer: Observer,
         logger: logging.Logger,
@@ -58,6 +58,7 @@ class Worker:
         self._queue = queue
         self._declarations = declarations
         self._policy = policy
+        self._batches = batches
         self._clock = clock
         self._observer = observer
         self._logger = logger
@@ -83,7 +84,7 @@ class Worker:
         if not self.accepting:
             return None
         free = self._policy.concurrency - len(self._active)
-        if free <= 0 or len(self._finished) > 2 * SETTLEMENTS_PER_STEP:
+        if free <= 0 or len(self._finished) > 2 * self._batches.settlements:
             return None
         known = self._claims() if self._unsure else None
         self._unsure = True
@@ -279,7 +280,7 @@ class Worker:
 
     async def settle(self) -> float | None:
         """One tick: write what has finished."""
-        batch = self._finished[:SETTLEMENTS_PER_STEP]
+        batch = self._finished[: self._batches.settlements]
         if not batch:
             return None
         repeated = [finished.asked for finished in batch]

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
+from task_manager_core.domain.current_policy import CurrentLeadershipPolicy
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.policy import LeadershipPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class TrustedTerm:
     renew_at: float
 
     @classmethod
-    def granted(cls, term: Term, *, asked_at: float, policy: LeadershipPolicy) -> TrustedTerm:
+    def granted(cls, term: Term, *, asked_at: float, policy: CurrentLeadershipPolicy) -> TrustedTerm:
         """The term after a grant or a renewal whose request was sent at `asked_at`."""
         return cls(
             term=term,
@@ -130,6 +130,6 @@ def decide(current: TrustedTerm | None, now: float) -> Campaign | Renew | StepDo
     return Rest(current.renew_at - now)
 
 
-def bid_delay(held: HeldByOther, policy: LeadershipPolicy) -> timedelta:
+def bid_delay(held: HeldByOther, policy: CurrentLeadershipPolicy) -> timedelta:
     """How long a follower waits before it campaigns again: until the lease may end, at most the retry interval."""
     return min(max(held.remaining, timedelta(milliseconds=10)), policy.retry_interval)

@@ -202,6 +202,26 @@ class WorkerPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPolicy:
+    """How much one request to the store may carry.
+
+    - A commit decides about `tasks_per_commit` tasks at most: a store is busy with it for a few milliseconds. After a
+      long outage one decision accounts for many slots: a commit is full at `slots_per_commit` slots, too.
+    - A worker writes `settlements` at a time. The leader reaps `reaped_claims` at a time.
+    """
+
+    tasks_per_commit: int = 100
+    slots_per_commit: int = 1000
+    settlements: int = 500
+    reaped_claims: int = 500
+
+    def __post_init__(self) -> None:
+        for field in ("tasks_per_commit", "slots_per_commit", "settlements", "reaped_claims"):
+            value: int = getattr(self, field)
+            require(1 <= value <= 10_000, field, value, "must be 1 to 10000")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodePolicy:
     """The intervals and time limits of one process.
 
@@ -210,6 +230,7 @@ class NodePolicy:
 
     leadership: LeadershipPolicy = LeadershipPolicy()
     worker: WorkerPolicy = WorkerPolicy()
+    batches: BatchPolicy = BatchPolicy()
     poll_interval: timedelta = timedelta(seconds=0.1)
     refresh_interval: timedelta = timedelta(seconds=1)
     reconciliation_interval: timedelta = timedelta(seconds=30)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from task_manager_core.application import reconciler, scheduler, worker
+from task_manager_core.domain.policy import BatchPolicy
 from task_manager_core.testing.campaign.checkers import Violation, every_checker
 from task_manager_core.testing.campaign.coverage import COVERAGE_GOALS
 from task_manager_core.testing.campaign.faults import Injection, InjectionKind
@@ -23,6 +22,9 @@ from task_manager_core.testing.cluster.stores import SimStore
 
 EVERYTHING = (*COVERAGE_GOALS, *(f"fault: {kind.value}" for kind in InjectionKind), "fault: tiny")
 """What must happen in a long campaign."""
+
+ONE_BY_ONE = BatchPolicy(tasks_per_commit=1, slots_per_commit=1, settlements=1, reaped_claims=1)
+"""Shows defects that larger batches hide."""
 
 FOREVER = 1e9
 """Seconds, longer than every simulation."""
@@ -51,7 +53,7 @@ def run_plan(
         cluster = SimCluster(
             open_backend=store.open,
             declare=declaring(plan.tasks, injector, monitor),
-            policy=POLICY,
+            policy=replace(POLICY, batches=ONE_BY_ONE) if plan.tiny else POLICY,
             watcher=monitor,
             store=store,
         )
@@ -60,8 +62,7 @@ def run_plan(
             await _run(cluster, plan, injector, monitor)
 
     try:
-        with _tiny_steps() if plan.tiny else _usual_steps():
-            result = run_simulation(main, plan.decider(), keep_lines=0, max_steps=max_steps)
+        result = run_simulation(main, plan.decider(), keep_lines=0, max_steps=max_steps)
         if result.unhandled:
             raise Violation("code", f"unhandled error: {result.unhandled[0]}")
     except Violation as violation:
@@ -122,27 +123,3 @@ def _heal(cluster: SimCluster, plan: Plan) -> list[str]:
         else:
             cluster.loop.resume(process.name)
     return core
-
-
-@contextmanager
-def _usual_steps() -> Generator[None]:
-    yield
-
-
-@contextmanager
-def _tiny_steps() -> Generator[None]:
-    """Every limit of a step is 1: what is hidden by batches shows."""
-    names = (
-        (scheduler, "TASKS_PER_COMMIT"),
-        (scheduler, "SLOTS_PER_COMMIT"),
-        (worker, "SETTLEMENTS_PER_STEP"),
-        (reconciler, "CLAIMS_PER_STEP"),
-    )
-    usual = [(module, name, getattr(module, name)) for module, name in names]
-    for module, name in names:
-        setattr(module, name, 1)
-    try:
-        yield
-    finally:
-        for module, name, value in usual:
-            setattr(module, name, value)

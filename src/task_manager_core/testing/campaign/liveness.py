@@ -43,7 +43,7 @@ class Liveness:
         self._cluster = cluster
         self._monitor = monitor
         self._core = tuple(core)
-        self._policy = cluster.policy_of(self._core[0])
+        self._policy = cluster.policy
         self._healed_at = cluster.time
 
     async def watch(self) -> None:

@@ -35,7 +35,7 @@ class Monitor(Watcher):
 
     def attach(self, cluster: Watched) -> None:
         self._cluster = cluster
-        self.model.claim_ttl = cluster.policy_of("w0").worker.claim_ttl
+        self.model.claim_ttl = cluster.policy.worker.claim_ttl
 
     def update_time(self) -> None:
         """Set the model to the present: what is judged next happens now."""

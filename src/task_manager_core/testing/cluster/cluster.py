@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.node import Node
+from task_manager_core.domain.current_policy import CurrentNodePolicy
 from task_manager_core.domain.events import Event
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import NodePolicy, Retention
@@ -99,7 +100,7 @@ class SimCluster:
         *,
         open_backend: OpenBackend,
         declare: Declare,
-        policy: NodePolicy | Callable[[str], NodePolicy] = DEFAULT_POLICY,
+        policy: CurrentNodePolicy = DEFAULT_POLICY,
         retention: Retention = DEFAULT_RETENTION,
         start: datetime = START,
         watcher: Watcher | None = None,
@@ -116,10 +117,10 @@ class SimCluster:
         self.link_faults: dict[str, LinkFaults] = {}
         self.store_faults = StoreFaults()
         self.points = points
+        self.policy = policy
         self.watcher: Watcher = NullWatcher() if watcher is None else watcher
         self._open_backend = open_backend
         self._declare = declare
-        self._policy = policy
         self._retention = retention
         self._start = start
         self._observer = observer
@@ -150,9 +151,6 @@ class SimCluster:
         """The store itself, without a network."""
         assert self._backend is not None, "the cluster is open inside `async with` only"
         return self._backend
-
-    def policy_of(self, machine: str) -> NodePolicy:
-        return self._policy if isinstance(self._policy, NodePolicy) else self._policy(machine)
 
     async def sleep(self, seconds: float) -> None:
         """Let virtual time pass."""
@@ -186,7 +184,7 @@ class SimCluster:
             service="simulated",
             backend=linked(self.backend, link),
             declarations=declarations,
-            policy=self.policy_of(machine),
+            policy=self.policy,
             clock=clock,
             observer=_NodeObserver(self, name),
             logger=_LOGGER,

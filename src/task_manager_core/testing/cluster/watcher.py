@@ -7,8 +7,8 @@ from typing import Protocol
 
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.node import Node
+from task_manager_core.domain.current_policy import CurrentNodePolicy
 from task_manager_core.domain.events import Event
-from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.ports import Backend
 from task_manager_core.testing.cluster.clock import StoreClock
 from task_manager_core.testing.cluster.effects import Effect
@@ -18,6 +18,8 @@ class Watched(Protocol):
     """What a watcher may ask of its cluster."""
 
     store_clock: StoreClock
+    policy: CurrentNodePolicy
+    """The policy of every process."""
 
     @property
     def time(self) -> float:
@@ -27,10 +29,6 @@ class Watched(Protocol):
     @property
     def backend(self) -> Backend:
         """The store itself, without a network."""
-        ...
-
-    def policy_of(self, machine: str) -> NodePolicy:
-        """The policy that the processes of a machine run with."""
         ...
 
     def fail(self, error: BaseException) -> None:
