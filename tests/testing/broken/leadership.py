@@ -57,7 +57,7 @@ BROKEN = (
     BrokenStore(
         mistake="a renewal is read and then written",
         law="leadership 6",
-        killed_by="test_a_renewal_amid_a_change_of_hands_changes_nothing",
+        killed_by="test_a_renewal_during_a_change_of_leader_changes_nothing",
         open_harness=memory(leadership=_ReadsThenRenews),
     ),
     BrokenStore(

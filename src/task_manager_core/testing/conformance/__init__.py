@@ -1,8 +1,8 @@
-"""The conformance suite: what every store is judged by.
+"""The conformance suite: the tests that every store has to pass.
 
-Each numbered law in the docstring of a port has one test whose docstring is that sentence, in the file of the port's
-name here; further tests judge a law where it is easy to break. The author of a store writes one subclass and one
-fixture:
+Each numbered law in the docstring of a port has one test with the same sentence as its docstring, in the file here that
+has the name of the port. More tests check a law in situations where a store easily breaks it. The author of a store
+writes one subclass and one fixture:
 
     class TestMyStore(BackendContract):
         @pytest_asyncio.fixture
@@ -10,8 +10,8 @@ fixture:
             async with clock_harness(my_store.open_backend) as harness:
                 yield harness
 
-or nothing at all, and says `python -m task_manager_core.testing.conformance my_store:open_backend`. `ModelContract`
-compares a store with another one, step by step.
+Or the author writes nothing and runs `python -m task_manager_core.testing.conformance my_store:open_backend`.
+`ModelContract` compares a store with another store, step by step.
 """
 
 from importlib.util import find_spec
@@ -21,9 +21,9 @@ _MISSING = [needed for needed in ("hypothesis", "pytest", "pytest_asyncio") if f
 if _MISSING:
     raise ImportError(f"{', '.join(_MISSING)} not found: pip install 'hexagonal-task-manager[testing]'")
 
-import pytest  # noqa: E402 - the reason why it may be missing comes first
+import pytest  # noqa: E402 - the check above explains a missing pytest
 
-# These modules are a library to pytest; without this their assertions would fail without saying why.
+# pytest rewrites the assertions of test files only. These modules are a library, so they ask for it.
 pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in iter_modules(__path__)))
 
 from task_manager_core.testing.conformance.harness import (  # noqa: E402 - the registration comes first

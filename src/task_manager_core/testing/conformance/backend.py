@@ -1,4 +1,4 @@
-"""The laws of all verbs, judged: names never meet, no run gets lost, and asking twice is harmless."""
+"""Tests of the laws of all verbs: names do not collide, no run gets lost, and a repeated call is harmless."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ MEETING = (
     ("é", "b"), ("e\u0301", "b"), ("\u00a0", "b"), ("\u200b", "b"), (" ", "b"), ("日本", "語"), ("🙂", "\U0001f600"),
     ("a" * 200, "b"), ("a" * 199, "b"), ("ü" * 200, "ü" * 200),
 )  # fmt: skip
-"""Pairs of group and name that a careless encoding would take for one another."""
+"""Pairs of group and name that a careless encoding confuses."""
 
 NODES = (
     *(
@@ -76,7 +76,7 @@ NODES = (
     ),
     *("00", "é", "e\u0301", "日本", "🙂", "None", "-", "+", "$", "a" * 200, "a" * 400, "ü" * 400),
 )
-"""Names of processes, which hold what a service and a host are called."""
+"""Names of processes. They contain the names of a service and of a host."""
 
 
 class BackendLaws(Contract):

@@ -1,4 +1,4 @@
-"""The laws of all verbs about batches: large ones, and items that are named twice."""
+"""Tests of the laws of all verbs about batches: large batches, and items that are named twice."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 
 MANY = 300
-"""More than a statement, a script or a page of results takes at once in any store that we know."""
+"""More items than a statement, a script or a page of results takes in any store that we know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManyTasks:
-    """Many tasks, a due slot for each, and a run of each that one worker has claimed."""
+    """Many tasks. Each has a due slot and a run, and one worker has claimed all runs."""
 
     store: Store
     term: Term
@@ -60,7 +60,7 @@ class ManyTasks:
         return cls(store=store, term=term, tasks=tasks, runs=requested, claims=claims)
 
     async def states(self) -> list[RunState | None]:
-        """Where the run of each task stands; None for one that has ended."""
+        """The state of the run of each task; None for a run that has ended."""
         views = {view.key: view.live for view in (await self.store.history.snapshot()).tasks}
         found = [{live.run: live.state for live in views[of.key]} for of in self.tasks]
         return [states.get(one.id) for states, one in zip(found, self.runs, strict=True)]

@@ -1,8 +1,8 @@
-"""Two verbs at the same time: what they answer and leave is what one after the other would.
+"""Tests of pairs of verbs at the same time: they answer and change the same as one verb after the other.
 
-No test says which verbs a store should fear. Each is begun, another one is asked amid it, and the answers and all that
-the store shows afterwards must be those of one of the two orders, which are played as well. A record that was read,
-waited upon and written back shows here, whatever the author takes it from.
+Every pair is tested. The test starts one verb and calls the other one while the first still runs. The answers and the
+state of the store afterwards must be those of one of the two orders; the test runs both orders too. A store that reads
+a record, waits and writes the old record back fails here.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ from task_manager_core.testing.conformance.store import Store
 OTHER = NodeId("other")
 
 Ask = Callable[["TaskSetup"], Awaitable[object]]
-"""Asks a verb; the answer is in a form that can be compared with that of another setup."""
+"""Calls a verb. The answer has a form that can be compared with the answer in another setup."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSetup:
-    """A task in a certain state, which no other task resembles but those of the same kind of setup.
+    """A task in a known state. All tasks of one kind of setup are in the same state.
 
-    `claim` is held by a worker, `asked` is a run that nobody runs; both may be missing.
+    A worker holds `claim`. No worker runs `asked`. Both may be None.
     """
 
     store: Store
@@ -70,11 +70,11 @@ class TaskSetup:
     # -- answers and states that can be compared ----------------------------------------------------------------------
 
     def name(self, found: RunId) -> str:
-        """What a run is here, whatever its task is called."""
+        """The name of a run in this setup, which does not depend on the name of the task."""
         return self.names.get(found, "unknown")
 
     def since(self, instant: datetime | None) -> int | None:
-        """Minutes: a store whose time runs by itself does not get that far."""
+        """Whole minutes since the slot. The time of a store may run by itself, but not for so long."""
         return None if instant is None else (instant - self.slot) // MINUTE
 
     def comparable_claims(self, claims: Collection[Claim]) -> object:
@@ -113,7 +113,7 @@ class TaskSetup:
         return changed, len(changes.keys), len(changes.removed), len(changes.retired)
 
     async def observe(self) -> object:
-        """All that the store shows of the task, and what can be done with it."""
+        """The state of the task in the store, and the answers of further verbs about it."""
         store, key = self.store, self.of.key
         seen = (
             self.comparable_snapshot(await store.history.snapshot()),
@@ -137,7 +137,7 @@ _NUMBERS = count()
 
 
 async def _common_setup(store: Store, of: TaskDefinition) -> TaskSetup:
-    """A task with a due slot, a line, a skip, and a pause that has ended."""
+    """A task with a due slot, a line of history, a skip, and a pause that has ended."""
     term, slot = await store.lead(), await store.slot(-MINUTE)
     lost = skipped(slot - HOUR, last=slot - 2 * MINUTE, count=59)
     [version] = await store.catalogue.put([definition(of, slot=slot, skips=[lost])])
@@ -151,12 +151,12 @@ async def _common_setup(store: Store, of: TaskDefinition) -> TaskSetup:
 
 
 async def idle(store: Store) -> TaskSetup:
-    """Nothing lives."""
+    """No run lives."""
     return await _common_setup(store, exclusive(f"idle {next(_NUMBERS)}"))
 
 
 async def busy(store: Store) -> TaskSetup:
-    """One exclusive run whose worker has been silent for long, and one that waits for it."""
+    """An exclusive run whose claim has expired, and a run that is held."""
     setup = await _common_setup(store, exclusive(f"busy {next(_NUMBERS)}"))
     claim, held = await store.claim_new(run(setup.of, "running")), run(setup.of, "held")
     await store.enqueue(held)
@@ -165,7 +165,7 @@ async def busy(store: Store) -> TaskSetup:
 
 
 async def crowded(store: Store) -> TaskSetup:
-    """A retry waits, a run is queued, one runs, and the task is paused again."""
+    """A run waits for its retry, a run is queued, a run is running, and the task is paused."""
     setup = await _common_setup(store, task(f"crowded {next(_NUMBERS)}"))
     assert await store.settle(await store.claim_new(run(setup.of, "retried")), Retried(HOUR))
     claim, queued = await store.claim_new(run(setup.of, "running")), run(setup.of, "queued")
@@ -302,7 +302,7 @@ SETUPS: dict[str, tuple[Callable[[Store], Awaitable[TaskSetup]], tuple[str, ...]
         ),
     ),
 }
-"""How each setup begins, and the verbs that make a difference there."""
+"""For each kind of setup: the function that makes it, and the verbs that have an effect in it."""
 
 
 class BackendPairs(Contract):
@@ -327,8 +327,8 @@ class BackendPairs(Contract):
                         answers = await store.interleave(one(setup), other(setup), offset)
                     found = (*answers, await setup.observe())
                     await store.catalogue.remove([setup.of.key])
-                    began, came = (second, first) if swapped else (first, second)
-                    assert found in orders, f"{came} amid {began}, {offset}"
+                    outer, inner = (second, first) if swapped else (first, second)
+                    assert found in orders, f"{inner} during {outer}, {offset}"
 
 
 OrderResult: TypeAlias = tuple[object, object, object]
@@ -337,7 +337,7 @@ OrderResult: TypeAlias = tuple[object, object, object]
 async def _run_in_order(
     begin: Callable[[Store], Awaitable[TaskSetup]], store: Store, first: Ask, second: Ask
 ) -> OrderResult:
-    """The answers of one verb after the other, and what they leave."""
+    """The answers of one verb after the other, and the state afterwards."""
     setup = await begin(store)
     played = await first(setup), await second(setup), await setup.observe()
     await store.catalogue.remove([setup.of.key])

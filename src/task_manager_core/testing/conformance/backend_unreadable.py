@@ -1,7 +1,7 @@
-"""The law about values that this release cannot read, because a later one wrote them.
+"""Tests of the law about values that this release cannot read, because a later release wrote them.
 
-A text with a mark is such a value here: the reader of the core's codec refuses it. A store that keeps no texts can read
-it, and hides no other either.
+Here such a value is a text with a mark: the codec of the core refuses it. A store that keeps no texts can read the
+value. It must not hide other values either.
 """
 
 from __future__ import annotations

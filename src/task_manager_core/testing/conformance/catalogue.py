@@ -1,4 +1,4 @@
-"""The laws of the catalogue, judged: one test for each sentence. More about each of them is in `catalogue_edges`."""
+"""Tests of the laws of the catalogue: one test for each law. `catalogue_edges` has more tests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def written(store: Store, change: DefinitionWrite) -> int:
 
 
 class CatalogueReader:
-    """What a process knows that follows the changes."""
+    """A process that reads the changes, and the definitions that it knows."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -52,7 +52,7 @@ class CatalogueReader:
         self.version = 0
 
     async def look(self) -> None:
-        """Learn everything since the last look."""
+        """Read the changes since the last call."""
         self.learn(await self._store.catalogue.load(self.version))
 
     def learn(self, changes: Changes | None) -> None:
@@ -71,7 +71,7 @@ class CatalogueReader:
 
     @classmethod
     async def of_everything(cls, store: Store) -> tuple[dict[TaskKey, VersionedDefinition], frozenset[TaskKey]]:
-        """What a process knows that looks for the first time."""
+        """The definitions that a new process knows after its first reading."""
         reader = cls(store)
         await reader.look()
         return reader.knows()

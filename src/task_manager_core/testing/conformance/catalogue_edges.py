@@ -1,4 +1,4 @@
-"""The laws of the catalogue, judged where they are easy to break."""
+"""Tests of the laws of the catalogue in situations where a store easily breaks them."""
 
 from __future__ import annotations
 

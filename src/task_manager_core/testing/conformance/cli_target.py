@@ -1,4 +1,4 @@
-"""A store named on a command line."""
+"""The store that a command line names."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from task_manager_core.testing.conformance.laws import one_line
 EXPECTED = "MODULE:NAME of an OpenBackend is expected"
 
 HARNESS = "conformance_harness"
-"""A function of this name in the module of the store opens an empty one: () -> async context manager of a Harness.
+"""A function of this name in the module of the store opens an empty store: () -> async context manager of a Harness.
 
-For stores whose time is not the clock's, or that survive being opened again.
+A store needs it if its time is not that of the clock, or if it still has its content when it is opened again.
 """
 
 
 def opener(named: str) -> Callable[[], AbstractAsyncContextManager[Harness]]:
-    """What opens the store of MODULE:NAME for a test. Errors: pytest.UsageError."""
+    """The function that opens the store of MODULE:NAME for a test. Errors: pytest.UsageError."""
     module_name, _, name = named.partition(":")
     try:
         module = import_module(module_name)

@@ -1,4 +1,4 @@
-"""What every part of the suite has in common."""
+"""The base class of all parts of the suite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from task_manager_core.testing.conformance.store import MEETINGS, Store
 class Contract:
     """Tests of the store behind the fixture `harness`, which the author of the store writes."""
 
-    # Said here and not by a mode of pytest-asyncio, because the tests run under an author's configuration.
+    # The mark is here because the tests run with the configuration of the author, whose pytest-asyncio has any mode.
     pytestmark: ClassVar[list[pytest.MarkDecorator]] = [pytest.mark.asyncio]
 
     @pytest.fixture

@@ -1,4 +1,4 @@
-"""The laws of the schedule, judged: one test for each sentence. More about each of them is in `schedule_edges`."""
+"""Tests of the laws of dispatch: one test for each law. `dispatch_edges` has more tests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from task_manager_core.testing.conformance.store import Store, near
 
 
 class Due:
-    """A task with a due slot, and decisions about it."""
+    """A task with a due slot, and the decisions about that slot."""
 
     def __init__(self, store: Store, of: TaskDefinition, version: int, slot: datetime, term: Term) -> None:
         self.store, self.of, self.version, self.slot, self.term = store, of, version, slot, term

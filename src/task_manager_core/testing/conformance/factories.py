@@ -18,13 +18,13 @@ SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 ODD = timedelta(milliseconds=617)
-"""Not a whole second: what is cut to seconds shows."""
+"""Not a whole second, so that a store that cuts to seconds fails."""
 
 DAY = timedelta(days=1)
 NOTHING = timedelta(0)
 
 TTL = MINUTE
-"""How long leases and claims live in these tests."""
+"""The length of leases and claims in these tests."""
 
 LEADER = NodeId("leader")
 WORKER = NodeId("worker")
@@ -75,7 +75,7 @@ def definition(
     replan: bool = True,
     skips: Sequence[Skipped] = (),
 ) -> DefinitionWrite:
-    """A definition to be written; its next slot is `slot`, and the slots before it are given up."""
+    """A definition to be written. Its next slot is `slot`, and it abandons the slots of `skips`."""
     return DefinitionWrite(
         definition=of,
         expected=expected,
@@ -109,7 +109,7 @@ def decision(
     then: datetime | None = None,
     jitter: timedelta = NOTHING,
 ) -> SlotDecision:
-    """A decision about the due slots of a task; its next slot is `then`."""
+    """A decision about the due slots of a task. The next slot is `then`."""
     return SlotDecision(
         key=of.key,
         version=version,

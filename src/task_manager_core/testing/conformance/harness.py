@@ -1,4 +1,4 @@
-"""What the suite needs from the author of a store: the open store, and a way to move its time."""
+"""The harness: the open store, and functions that move its time. The author of a store provides it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ from task_manager_core.ports import Backend, OpenBackend
 from task_manager_core.testing.clock import ManualClock
 
 RETENTION = Retention(runs=10)
-"""Small, because a law is about what comes after the last line that is kept."""
+"""A small number, because a law is about the lines beyond it."""
 
 PATIENCE = 20.0
-"""Seconds: enough on a busy machine, and short enough to wait for."""
+"""Seconds. Long enough for a busy machine, and short enough for a person who waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harness:
-    """An open store that is empty, with its time in the hands of the tests.
+    """An open and empty store whose time the tests can move.
 
-    After `advance(delta)` the store's time is later by `delta`, or by a little more if it also runs by itself; no test
-    depends on less than some seconds. `wipe` loses everything the store holds, as a flush does, and answers how to
-    reach it from then on; without it the laws about a wiped store are not judged. `set_back(delta)` sets the store's
-    clock back while no time passes, as an operator does; without it the laws about that are not judged. `retention` is
-    what the store was opened with. `patience`: so many seconds of real time has a verb to answer, and has to happen
-    what happens at once; what a verb is asked to wait comes on top.
+    Attributes:
+        backend: The open store.
+        advance: Moves the store's time forward. The time may run by itself too: no test depends on less than a few
+            seconds.
+        wipe: Deletes the content of the store, as a flush does, and returns the backend to use from then on. Without it
+            the laws about a wiped store are not judged.
+        set_back: Sets the store's clock back while no time passes, as an operator does. Without it the laws about a
+            clock that is set back are not judged.
+        retention: The retention with which the store was opened.
+        patience: Seconds of real time. A verb has to answer within them; a verb that waits has its wait in addition.
     """
 
     backend: Backend
@@ -40,9 +44,9 @@ class Harness:
 
 @asynccontextmanager
 async def clock_harness(open_backend: OpenBackend, *, retention: Retention = RETENTION) -> AsyncGenerator[Harness]:
-    """The harness of a store that takes its time from the clock it is opened with.
+    """The harness of a store that takes its time from a clock.
 
-    A store that says it is not durable is wiped by opening another one.
+    To wipe a store that is not durable, the harness opens another one.
     """
     clock = ManualClock()
     async with AsyncExitStack() as opened:

@@ -1,4 +1,4 @@
-"""The laws of history, judged."""
+"""Tests of the laws of history."""
 
 from __future__ import annotations
 

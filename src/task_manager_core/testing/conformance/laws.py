@@ -1,4 +1,4 @@
-"""The laws as data: read from the docstrings of the ports, so that the words exist once."""
+"""The laws as data, read from the docstrings of the ports. Each sentence is written only there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PORTS: dict[str, type] = {
     "notifier": Notifier,
     "backend": Backend,
 }
-"""The ports with numbered laws, by the name of their file."""
+"""The ports with numbered laws, each under the name of its file."""
 
 _TEST = TypeVar("_TEST", bound=Callable[..., object])
 _MARK = "__law__"
@@ -59,9 +59,9 @@ def one_line(text: str) -> str:
 
 
 def law(port: str, number: int) -> Callable[[_TEST], _TEST]:
-    """Mark a test as judging this law. A law holds when all tests that judge it pass.
+    """Mark a test as a judge of this law. A law holds if all tests that judge it pass.
 
-    A plain attribute and not a pytest marker: a project with strict markers would have to declare ours.
+    The mark is an attribute and no pytest marker: a project with strict markers would have to declare the marker.
     """
 
     def mark(test: _TEST) -> _TEST:
@@ -72,7 +72,7 @@ def law(port: str, number: int) -> Callable[[_TEST], _TEST]:
 
 
 def judged_by(test: object) -> Law | None:
-    """The law that a test judges, None for what is no test of the suite."""
+    """The law that a test judges; None if the function is no test of the suite."""
     found: tuple[str, int] | None = getattr(test, _MARK, None)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""The laws of leadership, judged."""
+"""Tests of the laws of leadership."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class LeadershipContract(Contract):
     @pytest.mark.parametrize("ttl", [TTL + ODD, TTL + SECOND - ODD], ids=str)
     async def test_a_lease_is_kept_to_the_millisecond(self, store: Store, ttl: timedelta) -> None:
         await store.advance(ODD)
-        # Nobody needs an agenda to write leadership first, so the loop says how long the store's time may have run.
+        # An author who starts with leadership has no agenda yet, so the event loop measures the store's time here.
         time = asyncio.get_running_loop().time
         before = time()
         term = await store.lead(A, ttl)

@@ -1,4 +1,4 @@
-"""The laws of attendance, judged."""
+"""Tests of the laws of membership."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store compared with a model: the same steps, the same answers, the same state after each of them."""
+"""Compares a store with a model: the same steps give the same answers and the same state after each step."""
 
 from __future__ import annotations
 
@@ -30,12 +30,15 @@ from task_manager_core.testing.conformance.sequences import (
 from task_manager_core.testing.conformance.store import EVERYTHING, Store
 
 OpenHarness = Callable[[], AbstractAsyncContextManager[Harness]]
-"""Opens an empty store, any number of times."""
+"""Opens an empty store. The tests call it many times."""
 
 
 class ModelContract:
-    """A subclass gives two fixtures: `open_harness`, and `model`, an `OpenBackend` that takes its time from the clock
-    and is empty whenever it is opened, such as `task_manager_memory.open_backend`."""
+    """A comparison as a test. A subclass has two fixtures, `open_harness` and `model`.
+
+    `model` is an `OpenBackend` that takes its time from the clock and is empty when it is opened, such as
+    `task_manager_memory.open_backend`.
+    """
 
     examples: ClassVar[int] = 50
     longest: ClassVar[int] = 40
@@ -51,7 +54,7 @@ class ModelContract:
 
 
 def _sequences(longest: int) -> st.SearchStrategy[list[Step]]:
-    """Any length is as likely as another: lists alone would be short, and what two stores do differently comes late."""
+    """Lists of steps. All lengths are equally likely, because many differences show only after many steps."""
     return st.integers(0, longest).flatmap(lambda least: st.lists(_STEPS, min_size=least, max_size=longest))
 
 
@@ -59,7 +62,7 @@ _STEPS = st.builds(Step, st.sampled_from(VERB_MIX), *(st.integers(0, number - 1)
 
 
 async def compare(open_harness: OpenHarness, model: OpenBackend, steps: Sequence[Step]) -> None:
-    """Play the steps on a store and on the model; AssertionError where they part."""
+    """Run the steps on a store and on the model. Errors: AssertionError for the first difference."""
     async with open_harness() as harness:
         store = Store(harness)
         origin = await store.slot()
@@ -83,7 +86,7 @@ async def compare(open_harness: OpenHarness, model: OpenBackend, steps: Sequence
 
 
 async def observe(player: StepRunner) -> dict[str, object]:
-    """Everything that a store shows, without what each store chooses itself."""
+    """The whole state of a store, without the values that each store chooses itself."""
     store, origin = player.store, player.origin
     snapshot = await store.history.snapshot()
     assert_conserved(snapshot)
@@ -103,7 +106,7 @@ async def observe(player: StepRunner) -> dict[str, object]:
         return state, dict(view.skipped), sorted(map(lived, view.live), key=str)
 
     def lined(line: AttemptRecord) -> object:
-        """A line that the store wrote has instants of its time; the others those that the player measured."""
+        """A line of history. The store's own lines have instants of its time, the others have the times of the test."""
         measured = line.started_at == STARTED
         when: object = line.duration if measured else (clocked(line.started_at), line.duration // HALF)
         return line.run, line.slot, line.attempt, line.status, line.worker, line.token > 0, when, line.failure

@@ -1,4 +1,4 @@
-"""The laws of signals, judged."""
+"""Tests of the laws of the notifier."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class NotifierContract(Contract):
     async def test_all_waiters_are_woken(self, store: Store) -> None:
         waiters = [asyncio.ensure_future(store.notifier.wait(timedelta(hours=1))) for _ in range(5)]
 
-        # Once more than is needed: one of them may not have listened yet. One signal each would not do.
+        # More calls than waiters: a waiter may not listen yet. If each notification woke only one waiter, some would
+        # still wait.
         for _ in range(2):
             await store.let_waiters_listen()
             assert await store.leadership.resign(await store.lead(WORKER, TTL))

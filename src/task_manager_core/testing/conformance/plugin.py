@@ -1,10 +1,10 @@
-"""pytest for the author of a store: `--backend`, and a summary that says which laws hold.
+"""A pytest plugin for the author of a store: the option `--backend`, and a summary of the laws that hold.
 
     pytest -p task_manager_core.testing.conformance.plugin \\
         --pyargs task_manager_core.testing.conformance --backend=my_store:open_backend
 
-pytest learns options only from plugins that it loads before it looks for tests, hence `-p`;
-`python -m task_manager_core.testing.conformance my_store:open_backend` says the same in short.
+The option `-p` is needed because pytest takes options only from plugins that are loaded before the tests are collected.
+`python -m task_manager_core.testing.conformance my_store:open_backend` does the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MODULES_THAT_NEED_A_STORE = {f"{__package__}.{module}" for module in ("test_bac
 
 
 class LawResult(Enum):
-    """What the tests of a law came to. A law that was not judged is not one that holds."""
+    """The result of the tests of a law. A law that was not judged does not hold."""
 
     HOLDS = "✓"
     BROKEN = "✗"
@@ -42,19 +42,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         type=int,
         default=MEETINGS,
-        help="of two verbs at the same time, ask the second at N instants of the first (default: %(default)s)",
+        help="of two verbs at the same time, start the second at N instants of the first (default: %(default)s)",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     named: str | None = config.getoption("--backend")
     if named is not None:
-        opener(named)  # a wrong name is told once, and not by every test
+        opener(named)  # a wrong name fails here once, and not in every test
     config.pluginmanager.register(_Laws(judges=named is not None), "task_manager_core_laws")
 
 
 class _Laws:
-    """Collects what became of the tests of each law, one set of them for each class of tests."""
+    """Collects the outcomes of the tests of each law, separately for each class of tests."""
 
     def __init__(self, *, judges: bool) -> None:
         self._judges = judges
@@ -63,8 +63,10 @@ class _Laws:
 
     @pytest.hookimpl(tryfirst=True)  # before -k chooses
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """`-k leadership` and `-k run_queue_1.` choose what is judged: a port, a law. The dot, because -k looks for
-        parts of words: the words of law 13 begin like those of law 1."""
+        """Let `-k leadership` choose the tests of a port and `-k run_queue_1.` the tests of a law.
+
+        The dot is needed because -k matches parts of words: "run_queue_13" begins with "run_queue_1".
+        """
         for item in items:
             suite = item.cls if isinstance(item, pytest.Function) else None
             if suite is None:
@@ -102,7 +104,7 @@ class _Laws:
 
 
 def verdict_of(outcomes: list[str]) -> LawResult:
-    """A law holds when every test of it passed; one that was skipped leaves it open."""
+    """A law holds if all its tests passed. With a skipped test it is not judged."""
     if "failed" in outcomes:
         return LawResult.BROKEN
     return LawResult.HOLDS if outcomes and set(outcomes) == {"passed"} else LawResult.NOT_JUDGED

@@ -1,4 +1,4 @@
-"""Verbs at the same time: a verb is one step, so of two that exclude each other one takes effect."""
+"""Tests of verbs at the same time: of verbs that exclude each other only one takes effect."""
 
 from __future__ import annotations
 

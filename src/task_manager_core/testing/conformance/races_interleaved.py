@@ -1,4 +1,4 @@
-"""One verb amid another: what was looked at a offset ago is not written back."""
+"""Tests of one verb during another: a store does not write back a state that it read before the other verb."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from task_manager_core.testing.conformance.store import StartOffset, Store
 
 
 def interleavings(store: Store) -> Iterator[tuple[StartOffset, bool]]:
-    """When two verbs meet, and which of them begins first."""
+    """When the second verb starts, and which of the two verbs is the first."""
     for swapped in (False, True):
         for offset in store.start_offsets():
             yield offset, swapped
@@ -45,17 +45,17 @@ def interleavings(store: Store) -> Iterator[tuple[StartOffset, bool]]:
 
 class InterleavedRaces(Contract):
     @law("leadership", 6)
-    async def test_a_renewal_amid_a_change_of_hands_changes_nothing(self, store: Store) -> None:
+    async def test_a_renewal_during_a_change_of_leader_changes_nothing(self, store: Store) -> None:
         for offset in store.start_offsets():
             for one in ("renew", "resign"):
                 term = await store.lead(LEADER, TTL)
                 repeated = store.leadership.renew(term, 10 * TTL) if one == "renew" else store.leadership.resign(term)
 
-                async def change_hands(term: Term = term) -> Term:
+                async def change_leader(term: Term = term) -> Term:
                     await store.leadership.resign(term)
                     return await store.lead(NodeId("successor"), TTL)
 
-                _, successor = await store.interleave(repeated, change_hands(), offset)
+                _, successor = await store.interleave(repeated, change_leader(), offset)
                 assert await store.leads(successor), (one, offset)
                 held = await store.leadership.campaign(LEADER, TTL)
                 assert isinstance(held, HeldByOther)

@@ -1,5 +1,4 @@
-"""The laws of the run queue, judged: one test for each sentence. More about each of them is in
-`run_queue_order`, `run_queue_claims` and `run_queue_instants`."""
+"""Tests of the laws of the run queue: one test for each law. The files `run_queue_*` have more tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of the run queue about claims and what becomes of them, judged where they are easy to break."""
+"""Tests of the laws about claims and their ends in situations where a store easily breaks them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The laws of the run queue about time, judged to the millisecond.
+"""Tests of the laws of the run queue about time, to the millisecond.
 
-The time of a store may also run by itself, so what is asserted lies between its time before a verb and after it.
+The time of a store may run by itself, so the tests expect an instant between its time before a verb and after it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The law of the run queue about attempts that lose their worker: they are counted, apart from failures, for good."""
+"""Tests of the law about attempts that lose their worker: they are counted apart from failures, until the run ends."""
 
 from __future__ import annotations
 

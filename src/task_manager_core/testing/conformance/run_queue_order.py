@@ -1,4 +1,4 @@
-"""The laws of the run queue about requests, holding and order, judged where they are easy to break."""
+"""Tests of the laws about requests, held runs and order in situations where a store easily breaks them."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class RunQueueOrder(Contract):
             await store.advance(HOUR)
             [claim] = await store.claim()
             assert claim.run == run(of, "first")
-        # It has lost too many workers: the one that finds this out settles without executing.
+        # The run has lost too many workers. The worker that claims it settles it and does not execute it.
         assert (claim.attempt, claim.failures, claim.losses) == (4, 1, 1)
         assert await store.settle(claim, Exhausted())
         assert [claim.run for claim in await store.claim()] == [run(of, "second")]

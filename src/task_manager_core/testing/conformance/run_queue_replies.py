@@ -1,4 +1,4 @@
-"""The law of the run queue about lost replies, judged where it is easy to break."""
+"""Tests of the law about lost replies in situations where a store easily breaks it."""
 
 from __future__ import annotations
 

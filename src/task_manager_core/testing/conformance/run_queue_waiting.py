@@ -1,4 +1,4 @@
-"""The laws of the run queue about workers that wait, judged where they are easy to break."""
+"""Tests of the laws about waiting workers in situations where a store easily breaks them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class RunQueueWaiting(Contract):
         await store.enqueue(run(task()))
         await asyncio.wait([leaving])
         [live] = await store.live(key())
-        if live.worker == WORKER:  # a server gave it out before it heard that nobody waits there any more
+        if live.worker == WORKER:  # a server answered before it noticed that the worker waits no more
             staying.cancel()
             await asyncio.wait([staying])
             return

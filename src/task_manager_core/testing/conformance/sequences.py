@@ -1,8 +1,8 @@
-"""Any sequence of verbs, as data: what a test draws, a store plays, and a failure shows.
+"""Sequences of verbs as data. A test draws a sequence, runs it on a store, and shows it if the test fails.
 
-A `Step` names a verb and three small numbers; a `Player` makes the arguments out of them and of what its store answered
-before. Every instant that a store can be asked about lies `HALF` a unit away from those that time reaches, so that a
-store whose time also runs by itself gives the same answers as one that stands still, also on a busy machine.
+A `Step` is a verb and three small numbers. A `StepRunner` turns the numbers and the earlier answers of its store into
+the arguments of the verb. The time moves by whole units, and every instant in an argument lies `HALF` a unit away from
+that. So a store whose time runs by itself answers like a store whose time stands still, also on a busy machine.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Verb(Enum):
 
 
 REPEATABLE = frozenset(Verb) - {Verb.ADVANCE, Verb.SET_BACK, Verb.CLAIM, Verb.RECLAIM}
-"""A verb that was answered may be asked again and changes nothing more; the others ask for more each time."""
+"""The verbs that change nothing more when they are repeated. Each call of the others has a new effect."""
 
 
 Ask = Callable[[], Awaitable[object]]
@@ -93,7 +93,7 @@ Ask = Callable[[], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`who` acts, on `what`, in the way `how`: each number is taken modulo the choices there are."""
+    """`who` chooses the node, `what` the task and `how` the other arguments, each modulo the number of choices."""
 
     verb: Verb
     who: int = 0
@@ -107,26 +107,26 @@ SETUP_STEPS = (
     Step(Verb.PUT, 0, 2, 1),
     Step(Verb.CAMPAIGN, 0, 0, 3),
 )
-"""Without tasks and a leader most verbs have nothing to do."""
+"""The first steps of each sequence. Most verbs have no effect without tasks and a leader."""
 
 
 VERB_MIX = (*Verb, *(Verb.ADVANCE, Verb.ENQUEUE, Verb.COMMIT, Verb.CLAIM, Verb.SETTLE) * 3, Verb.CAMPAIGN, Verb.RELEASE)
-"""The verbs, those that keep runs moving more often."""
+"""The verbs. Those that move runs are more frequent."""
 
 NUMBERS = (12, 12, 60)
-"""How many values of `who`, `what` and `how` make a difference."""
+"""The number of different values of `who`, `what` and `how`."""
 
 
 def random_steps(decider: Decider, count: int) -> Iterator[Step]:
-    """Steps by chance."""
+    """Random steps."""
     for _ in range(count):
         yield Step(decider.pick(VERB_MIX), *(decider.choose(number) for number in NUMBERS))
 
 
 class StepRunner:
-    """Plays steps on one store, and remembers what it was answered: claims and terms that are over among them.
+    """Runs steps on one store, and remembers its claims and terms, also those that are over.
 
-    `settable`: may the clock of this store be set back?
+    `settable` says whether the clock of this store can be set back.
     """
 
     def __init__(self, store: Store, origin: datetime, *, settable: bool) -> None:
@@ -140,13 +140,13 @@ class StepRunner:
     # -- arguments ----------------------------------------------------------------------------------------------------
 
     def term(self, number: int) -> Term:
-        """The newest term for most numbers, an older one for some."""
+        """A term: the newest one for most numbers, an older one for some."""
         if not self.terms:
             return Term(NODES[0], 1)
         return self.terms[-1] if number % 4 else self.terms[number // 4 % len(self.terms)]
 
     def claim(self, number: int) -> Claim | None:
-        """The newest claims first, and any older one for large numbers."""
+        """A claim: a new one for small numbers, an older one for large numbers."""
         return self.claims[-1 - number % len(self.claims)] if self.claims else None
 
     def ttl(self, number: int) -> timedelta:
@@ -162,11 +162,11 @@ class StepRunner:
     # -- verbs --------------------------------------------------------------------------------------------------------
 
     async def run_step(self, step: Step) -> object:
-        """The answer, in a form in which the answers of two stores can be compared."""
+        """Run a step. The answer has a form in which the answers of two stores can be compared."""
         return await (await self.prepare(step))()
 
     async def prepare(self, step: Step) -> Ask:
-        """The verb with its arguments: to be asked once, or again when the answer got lost."""
+        """The verb with its arguments, as a function: a test calls it once, or again as if the answer was lost."""
         return await _PREPARED_BY[step.verb](self, step)
 
     async def prepare_advance(self, step: Step) -> Ask:
@@ -232,7 +232,7 @@ class StepRunner:
         return lambda: self.store.dispatch.commit(term, [one])
 
     def decision(self, of: TaskDefinition, version: int, slot: datetime, how: int) -> SlotDecision:
-        """A decision that may have been overtaken, about up to three slots."""
+        """A decision about up to three slots, which may be out of date."""
         first, second, third = (of.run_of_slot(slot + number * SECOND, version) for number in range(3))
         dispatched: Sequence[Run] = ()
         hold: Run | None = None
@@ -270,7 +270,7 @@ class StepRunner:
         return lambda: self.store.queue.promote(promoted)
 
     async def _keys_with_one_waiting_run(self, keys: Collection[TaskKey]) -> list[TaskKey]:
-        """As many of these tasks as have one waiting run together: no law orders several that are promoted at once."""
+        """Tasks with at most one waiting run in total: no law orders several runs that are promoted at once."""
         chosen: list[TaskKey] = []
         waiting = 0
         for view in (await self.store.history.snapshot(keys)).tasks:
@@ -345,7 +345,7 @@ class StepRunner:
     # -- conservation -------------------------------------------------------------------------------------------------
 
     async def drain(self) -> list[Run]:
-        """End every live run by the ways a cluster has; the answer names them as they ended."""
+        """Claim and settle every live run, as a cluster does. Returns the runs in the order of their ends."""
         ended: list[Run] = []
         while True:
             await self.store.queue.promote(KEYS)
@@ -379,7 +379,7 @@ _PREPARED_BY: dict[Verb, Callable[[StepRunner, Step], Awaitable[Ask]]] = {
 
 
 def comparable_claim(claim: Claim) -> tuple[str, int, int, int, str, str]:
-    """A claim without its token and the version in its run, which every store chooses itself."""
+    """A claim without its token and without the version of its run: every store chooses these itself."""
     run = replace(claim.run, version=0)
     return run.id.value, claim.attempt, claim.failures, claim.losses, claim.worker.value, str(run)
 

@@ -1,4 +1,4 @@
-"""The store under test, with the steps that many tests take."""
+"""The store under test, with short methods for the steps of many tests."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from task_manager_core.testing.conformance.factories import (
 from task_manager_core.testing.conformance.harness import Harness
 
 SLACK = 5 * SECOND
-"""How far a store whose time also runs by itself may run ahead of a test."""
+"""The longest time by which a store whose time runs by itself may be ahead of a test."""
 
 EVERYTHING = 1_000_000
 
 MEETINGS = 1
-"""At how many instants of a verb that a server executes another one comes."""
+"""The number of instants, during a verb that a server executes, at which the tests start another verb."""
 
 _MAX_TURNS = 3
 
@@ -48,9 +48,10 @@ _RESULT = TypeVar("_RESULT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartOffset:
-    """So many turns of the event loop, and this part of the time that the first verb took last, after it has begun.
+    """When a second verb starts, counted from the start of the first verb.
 
-    A verb of a store in this process stands still between turns only; one of a server is somewhere on its way.
+    `turns` counts turns of the event loop: a verb of a store in this process can be interrupted only between turns.
+    `part` is a part of the time that the first verb took last: a verb of a server may be anywhere in its execution.
     """
 
     turns: int = 0
@@ -62,7 +63,7 @@ class StartOffset:
 
 @dataclass(frozen=True, slots=True)
 class StoreState:
-    """All that a store shows, but for its time. Two equal pictures: nothing has changed."""
+    """The whole state of a store without its time. If two states are equal, nothing has changed."""
 
     term: Term | None
     tasks: tuple[TaskView, ...]
@@ -73,7 +74,7 @@ class StoreState:
 
 
 class Store:
-    """A harness with short verbs. `leadership`, `queue` and so on are the ports, for everything that a law is about."""
+    """A harness with short methods. Its attributes `leadership`, `queue` and so on are the ports of the store."""
 
     def __init__(self, harness: Harness, meetings: int = MEETINGS) -> None:
         self._harness = harness
@@ -103,12 +104,15 @@ class Store:
 
     @property
     def settable(self) -> bool:
-        """Can the clock of this store be set back?"""
+        """True if the clock of this store can be set back."""
         return self._harness.set_back is not None
 
     async def set_back(self, delta: timedelta) -> None:
-        """Set its clock back. A store measures that by the times of its verbs, so it is asked before and afterwards,
-        by a verb of leadership: that one is written first."""
+        """Set the clock of the store back.
+
+        A store notices that by the times of its verbs. The test therefore calls a verb before and afterwards: a verb of
+        leadership, because authors write that port first.
+        """
         if self._harness.set_back is None:
             pytest.skip("this harness cannot set the clock of its store back")
         await self.leader()
@@ -116,17 +120,18 @@ class Store:
         await self.leader()
 
     async def slot(self, offset: timedelta = NOTHING) -> datetime:
-        """A whole second, this far from the store's time."""
+        """The store's time, cut to a whole second, plus the offset."""
         return (await self.now()).replace(microsecond=0) + offset
 
     async def wipe(self) -> None:
-        """Lose everything, and let a second pass: no store can do better than its time."""
+        """Delete the content of the store and let a second pass, because its tokens may depend on its time."""
         if self._harness.wipe is None:
             pytest.skip("this harness cannot wipe its store")
         self._bind_ports(await _answer_in_time("harness.wipe", self._harness.wipe(), self.patience))
         await self.advance(SECOND)
 
-    # -- what stands --------------------------------------------------------------------------------------------------
+    # -- the state
+    # ------------------------------------------------------------------------------------------------------
 
     async def view(self, key: TaskKey) -> TaskView:
         [view] = (await self.history.snapshot([key])).tasks
@@ -150,7 +155,10 @@ class Store:
         return (await self.history.snapshot(())).term
 
     async def leader(self) -> NodeId | None:
-        """Who leads, found out by a bid: nobody needs a snapshot to write leadership first."""
+        """The leader, found by a candidate that resigns at once.
+
+        An author who starts with leadership has no snapshot yet.
+        """
         answer = await self.leadership.campaign(_PROBE, SECOND)
         if isinstance(answer, HeldByOther):
             return answer.holder
@@ -158,7 +166,7 @@ class Store:
         return None
 
     async def leads(self, term: Term) -> bool:
-        """Does this term live? Its holder asks again, which extends nothing."""
+        """True if this term lives. Its holder campaigns again, which does not extend the lease."""
         return await self.leader() == term.holder and await self.leadership.campaign(term.holder, SECOND) == term
 
     async def living(self) -> list[str]:
@@ -184,24 +192,24 @@ class Store:
         return term
 
     async def define(self, task: TaskDefinition, slot: datetime | None = None) -> int:
-        """Write a task for the first time, with its next slot (default: in an hour); the answer is its version."""
+        """Write a new task with its next slot (default: in an hour). Returns its version."""
         slot = await self.slot(HOUR) if slot is None else slot
         [version] = await self.catalogue.put([definition(task, slot=slot)])
         assert isinstance(version, int), f"{task.key} exists already: {version}"
         return version
 
     async def enqueue(self, *runs: Run, asked: str = "", memory: timedelta = REQUEST_MEMORY) -> tuple[Enqueued, ...]:
-        """Queue runs that nothing else was asked of."""
+        """Queue runs. Fails if an earlier request asked for something else of them."""
         answers = await self.queue.enqueue(runs, asked, memory)
         assert isinstance(answers, tuple), f"something else was asked of {answers.runs}"
         return answers
 
     async def claim(self, worker: NodeId = WORKER, limit: int = 1000) -> tuple[Claim, ...]:
-        """Claim what is queued, without waiting."""
+        """Claim the queued runs without waiting."""
         return await self.queue.claim(worker, limit, NOTHING)
 
     async def claim_new(self, run: Run, worker: NodeId = WORKER) -> Claim:
-        """Queue this run and claim it; nothing else may be queued."""
+        """Queue this run and claim it. No other run may be queued."""
         assert await self.enqueue(run) == (Enqueued.QUEUED,)
         [claim] = await self.claim(worker)
         assert claim.run == run
@@ -214,11 +222,11 @@ class Store:
         return not lost
 
     async def release(self, claim: Claim, delay: timedelta = NOTHING, *, started: bool = False) -> bool:
-        """Give one claim back; False if it was over."""
+        """Release one claim; False if it was over."""
         return not await self.queue.release([claim], delay, started=started)
 
     async def extend_one(self, claim: Claim, ttl: timedelta) -> bool:
-        """Beat for one claim; False if it is over."""
+        """Extend one claim; False if it is over."""
         return claim not in (await self.queue.extend([claim], ttl)).lost
 
     async def reap(self, term: Term, ttl: timedelta, limit: int = 1000) -> tuple[Claim, ...]:
@@ -234,16 +242,17 @@ class Store:
         return kept
 
     async def let_waiters_listen(self) -> None:
-        """Let what was just started come to wait: a turn of the event loop, and several round trips to a server."""
+        """Give a verb that was just started the time to wait: a turn of the event loop and several calls of the
+        store."""
         await asyncio.sleep(0)
         await self.state()
 
     async def soon(self, waiting: Awaitable[_RESULT]) -> _RESULT:
-        """What is waited for has happened and is there at once."""
+        """Await a result that must be there soon."""
         return await _answer_in_time("what is waited for", waiting, self.patience)
 
     def start_offsets(self) -> Iterator[StartOffset]:
-        """When a second verb is asked that comes `amid` a first one: spread over the time that the first one takes."""
+        """The instants at which a second verb starts, spread over the time that the first verb takes."""
         for turns in range(_MAX_TURNS):
             yield StartOffset(turns=turns)
             if self._first_done:
@@ -252,26 +261,26 @@ class Store:
             yield StartOffset(part=number / (self._meetings + 1))
 
     async def interleave(
-        self, begun: Awaitable[_FIRST_RESULT], whole: Awaitable[_RESULT], offset: StartOffset
+        self, outer: Awaitable[_FIRST_RESULT], inner: Awaitable[_RESULT], offset: StartOffset
     ) -> tuple[_FIRST_RESULT, _RESULT]:
-        """Begin one thing, do another from beginning to end from this offset on, then end the first."""
+        """Start the first verb, run the second one from its start to its end at this offset, then end the first."""
         time = asyncio.get_running_loop().time
         began = time()
-        first = asyncio.ensure_future(begun)
+        first = asyncio.ensure_future(outer)
         first.add_done_callback(lambda _: self._note_first_seconds(time() - began))
         for _ in range(offset.turns):
             await asyncio.sleep(0)
         while time() - began < offset.part * self._first_seconds:  # noqa: ASYNC110 - no sleep is as short
             await asyncio.sleep(0)
         self._first_done = first.done()
-        second = await whole
+        second = await inner
         return await first, second
 
     def _note_first_seconds(self, seconds: float) -> None:
         self._first_seconds = seconds
 
     async def wakes(self, what: Callable[[], Awaitable[object]]) -> bool:
-        """Does `what` end the wait for a signal? Done again until it does: the waiter may not listen yet."""
+        """True if `what` ends a wait for a notification. It is repeated until then: the waiter may not listen yet."""
         waiter = asyncio.ensure_future(self.notifier.wait(timedelta(seconds=10 * self.patience)))
         try:
             async with asyncio.timeout(self.patience):
@@ -287,23 +296,23 @@ class Store:
 
 
 def near(one: datetime, other: datetime) -> bool:
-    """Equal, for a store whose time may run by itself."""
+    """True if the instants are equal, for a store whose time may run by itself."""
     return abs(one - other) < SLACK
 
 
 # -- time limits ------------------------------------------------------------------------------------------------------
 
 _WAITS = {"claim": ("wait", 2), "wait": ("timeout", 0)}
-"""The verbs that are asked to wait: the name and the place of the argument that says how long."""
+"""The verbs that wait: the name and the position of the argument with the length."""
 
 
 def _with_deadline(name: str, port: _PORT, patience: float) -> _PORT:
-    """The same port; a verb that hangs fails, and says which it was."""
+    """The same port with a time limit for each verb. A verb that hangs fails with its name."""
     return _PortWithDeadline(name, port, patience)  # type: ignore[return-value]  # pyright: ignore[reportReturnType] - a stand-in
 
 
 class _PortWithDeadline:
-    """Stands for a port. Each of its verbs has to answer."""
+    """A port whose verbs have a time limit."""
 
     def __init__(self, name: str, port: object, patience: float) -> None:
         self._name, self._port, self._patience = name, port, patience

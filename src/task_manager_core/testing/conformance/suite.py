@@ -46,7 +46,7 @@ class RunQueueContract(
 
 
 class DispatchContract(DispatchLaws, DispatchEdges):
-    """The laws of the schedule and their edges."""
+    """The laws of dispatch and their edges."""
 
 
 class BackendContract(
@@ -61,4 +61,4 @@ class BackendContract(
     InterleavedRaces,
     CrossPortContract,
 ):
-    """Every law of every port, and what they come to together. A subclass gives the fixture `harness`."""
+    """All laws of all ports. A subclass has the fixture `harness`."""

@@ -21,6 +21,6 @@ class TestBackendAgainstMemory(ModelContract):
 
     @pytest.fixture
     def model(self) -> OpenBackend:
-        # By name, as the other one: the core knows no store.
+        # Imported by its name, because the core must not depend on a store.
         model: OpenBackend = import_module("task_manager_memory").open_backend
         return model
