@@ -39,13 +39,13 @@ def test_every_law_has_one_test_with_the_same_words(law: Law) -> None:
 
 
 def test_no_other_test_has_a_docstring() -> None:
-    """Else it would say a law in other words."""
+    """A docstring would be a law in other words."""
     sentences = {law.sentence for law in LAWS}
     assert [test.__qualname__ for test in judges() if one_line(test.__doc__ or "") not in {"", *sentences}] == []
 
 
 def test_no_test_hides_another() -> None:
-    """One subclass inherits from all files, and of two tests of one name it would get one."""
+    """One subclass inherits from all files, and would have only one of two tests of one name."""
     parts = [part for part in BackendContract.__mro__ if part.__module__.startswith("task_manager_core.testing")]
     names = [name for part in parts for name in vars(part) if name.startswith("test_")]
     assert sorted(names) == sorted(set(names))
@@ -62,5 +62,5 @@ def test_a_law_is_judged_in_the_file_of_its_port(port: str) -> None:
 
 
 def test_every_test_judges_a_law() -> None:
-    """Else a store could fail it and show a column without a ✗."""
+    """If a test judged no law, a store could fail it and still show no ✗."""
     assert [test.__qualname__ for test in judges() if judged_by(test) is None] == []

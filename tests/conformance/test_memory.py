@@ -1,4 +1,4 @@
-"""The memory store keeps every law, and the comparison finds no difference between it and itself."""
+"""The memory store keeps every law, and the comparison with itself finds no difference."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class TestRedisAgainstMemory(ModelContract):
 
     @pytest.fixture
     def open_harness(self, redis_url: str) -> OpenHarness:
-        # An empty store is one that nobody has written to, and costs no flush.
+        # A new prefix is an empty store, without a flush of the server.
         numbers = count()
         return lambda: moved_harness(redis_url, f"model {next(numbers)}")
 

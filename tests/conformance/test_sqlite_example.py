@@ -28,16 +28,16 @@ from test_sqlite_backend import TestSqlite, TestSqliteAgainstMemory
 from tests.waiting import wait_until_async
 
 __all__ = ["TestSqlite", "TestSqliteAgainstMemory"]
-"""The tests that the page on writing a store shows: pytest finds them here."""
+"""The tests on the page about writing a store. pytest finds them through this import."""
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 NOTHING = timedelta(0)
 
 
 def test_the_documented_command_judges_it(tmp_path: Path) -> None:
-    """In a process of its own, started where a reader would start it. `TestSqlite` judges every law."""
+    """Run the suite in its own process and in the folder of the examples. `TestSqlite` judges every law."""
     suite = "task_manager_core.testing.conformance"
-    # The entry point of an installed distribution stands for the first option; a checkout may be older than it.
+    # The first option loads what the entry point of an installed distribution loads: the installation may be older.
     plugin = ("-p", f"{suite}.plugin", "-p", "no:valkey", "-p", "no:cacheprovider", "-k", "leadership or backend_1.")
     judged = subprocess.run(
         [sys.executable, "-m", "pytest", *plugin, "--pyargs", suite, "--backend=sqlite_backend:open_backend"],
@@ -66,7 +66,7 @@ async def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path:
         assert await backend.queue.claim(NodeId("worker"), 10, NOTHING, known=()) == (claim,)
 
 
-async def test_a_definition_that_nobody_can_read_hides_no_other(tmp_path: Path) -> None:
+async def test_an_unreadable_definition_hides_no_other(tmp_path: Path) -> None:
     async with open_file(tmp_path / "tasks", clock=ManualClock(), retention=Retention()) as backend:
         await backend.catalogue.put([definition(task("newer")), definition(task("known"))])
         with closing(sqlite3.connect(tmp_path / "tasks", isolation_level=None)) as other:

@@ -38,7 +38,7 @@ def test_the_delay_doubles_from_a_second_to_a_minute() -> None:
 
 @given(policies(), st.integers(1, 10**18), st.text(max_size=5))
 def test_a_delay_keeps_within_its_bounds(policy: RetryPolicy, failures: int, run: str) -> None:
-    """Invariant: ideal × (1 - jitter) ≤ delay ≤ ideal, initial ≤ ideal ≤ maximum, however many failures there were."""
+    """Invariant: ideal × (1 - jitter) ≤ delay ≤ ideal and initial ≤ ideal ≤ maximum, for any number of failures."""
     backoff = Backoff(policy)
     ideal = backoff.ideal(failures)
     assert policy.initial <= ideal <= policy.maximum
@@ -70,7 +70,7 @@ def test_a_million_failures_do_not_overflow(multiplier: float) -> None:
 
 @given(st.integers(0, 20), st.integers(1, 40))
 def test_a_run_is_given_up_after_its_last_retry(max_retries: int, failures: int) -> None:
-    """Invariant: with `max_retries` = n, n failures are retried and the one after them is the end."""
+    """Invariant: with `max_retries` = n, n failures are retried and the next failure ends the run."""
     answer = Backoff(RetryPolicy(max_retries=max_retries)).after(failures, RUN)
     assert isinstance(answer, RetryAfter) == (failures <= max_retries)
     assert isinstance(answer, GiveUp) == (failures > max_retries)

@@ -17,7 +17,7 @@ from task_manager_core.domain.errors import DefinitionError, InvalidCron
 
 
 def wall(text: str) -> datetime:
-    """Naive on purpose: a wall clock has no zone."""
+    """A naive datetime, because a wall clock has no zone."""
     return datetime.fromisoformat(text)
 
 
@@ -195,7 +195,7 @@ def test_a_range_of_equal_ends_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["50-10/7 * * * *", "0 23-7/2 * * *", "0 0 25-5/3 * *", "0 0 * * fri-tue/2"])
 def test_a_step_in_a_range_that_wraps_round_is_refused(text: str) -> None:
-    """croniter 7.0 counts one too far: 23-7/2 gives 23, 2, 4, 6."""
+    """croniter 7.0 steps one too far (pallets-eco/croniter#268): 23-7/2 gives 23, 2, 4, 6."""
     assert "wraps round" in refusal(text).reason
 
 
@@ -420,7 +420,7 @@ def _nearest_weekday(year: int, month: int, day: int) -> int:
 
 
 def _day_matches(day: date, month_day: str, weekday: str) -> bool:
-    """A second reading of the two day fields, for single items."""
+    """A second implementation of the two day fields, for single items."""
     last = monthrange(day.year, day.month)[1]
     dow = day.isoweekday() % 7
     if month_day == "L":

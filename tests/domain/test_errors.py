@@ -1,4 +1,4 @@
-"""The tree of errors: data in attributes, messages made by the class."""
+"""The tree of errors: the data are attributes, and the class builds the message."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_every_error_builds_its_own_message_below_its_branch(
     assert str(error) == message
 
 
-def test_data_stands_in_attributes() -> None:
+def test_the_data_of_an_error_are_attributes() -> None:
     conflict = VersionConflict("g", "n", 3, 5)
     assert (conflict.group, conflict.name, conflict.expected, conflict.found) == ("g", "n", 3, 5)
     corrupt = BackendCorrupt("a run", "junk")

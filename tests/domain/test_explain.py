@@ -1,4 +1,4 @@
-"""Reasons come in order, and the last one is the scheduler's own decision."""
+"""The reasons are in their order, and the last one is the decision of the scheduler (`domain.observation`)."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_no_worker_is_missed_while_a_living_node_cannot_be_understood() -> None:
 @pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("live", [(), (run(RunState.RUNNING),), (run(RunState.WAITING, retrying=True, due_at=SLOT),)])
 def test_the_explanation_is_the_decision(overlap: Overlap, paused: bool, live: tuple[LiveRun, ...]) -> None:
-    """Whatever is explained about the next slot is what `advance` decides about it."""
+    """The reason about the next slot is always the decision of `decide_slots`."""
     view = seen(*live, paused=paused)
     decision = decide_slots(task(overlap), due_of(view), SLOT)
     last = explain(task(overlap), view, snapshot(view)).reasons[-1].code

@@ -1,4 +1,4 @@
-"""Who is who. Names are the user's, so nothing may depend on what they do not contain."""
+"""Identities. Users choose the names, so no code may depend on characters that a name does not contain."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from task_manager_core.domain.identity import LONGEST_NAME, FunctionKey, NodeId,
 SLOT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 nasty = st.text(alphabet=":/#|{}%0123 slotrequest", min_size=1, max_size=8)
-"""Names of separators, digits and the words that an identity is built from."""
+"""Names made of separators, digits and the words in the text of an identity."""
 
 
 @given(st.tuples(nasty, nasty, nasty), st.tuples(nasty, nasty, nasty))
 def test_two_requests_share_a_run_only_if_group_name_and_request_are_equal(
     one: tuple[str, str, str], other: tuple[str, str, str]
 ) -> None:
-    """Invariant: the run id is injective in its parts, whatever separators they contain."""
+    """Invariant: the run id is injective in its parts, with any separators in them."""
     first = RunId.of_request(TaskKey(one[0], one[1]), one[2])
     second = RunId.of_request(TaskKey(other[0], other[1]), other[2])
     assert (first == second) == (one == other)
@@ -30,21 +30,21 @@ def test_two_requests_share_a_run_only_if_group_name_and_request_are_equal(
 
 @given(st.text(alphabet="a:/", min_size=2, max_size=12), st.integers(1, 11), st.integers(1, 11))
 def test_moving_the_border_between_group_and_name_makes_another_run(text: str, one: int, other: int) -> None:
-    """Invariant: the same characters, cut at another place, are another identity."""
+    """Invariant: the same characters, divided at another place, are another identity."""
     keys = {TaskKey(text[:cut], text[cut:]) for cut in (one, other) if cut < len(text)}
     assert len({RunId.of_slot(key, SLOT) for key in keys}) == len(keys)
 
 
 @given(nasty, nasty)
 def test_a_slot_and_a_request_never_share_a_run(group: str, name: str) -> None:
-    """Invariant: not even a request named like the slot's instant is the run of that slot."""
+    """Invariant: a request with the name of the slot's instant is not the run of that slot."""
     key = TaskKey(group, name)
     assert RunId.of_slot(key, SLOT) != RunId.of_request(key, SLOT.isoformat())
 
 
 @given(st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)), st.integers(-14 * 60, 14 * 60))  # noqa: DTZ001 - made aware below
 def test_the_run_of_a_slot_is_the_run_of_its_instant(naive: datetime, minutes: int) -> None:
-    """Invariant: the offset that an instant is written with does not change the run."""
+    """Invariant: the run does not depend on the offset in which an instant is given."""
     slot = naive.replace(tzinfo=UTC)
     elsewhere = slot.astimezone(timezone(timedelta(minutes=minutes)))
     assert RunId.of_slot(TaskKey("g", "n"), slot) == RunId.of_slot(TaskKey("g", "n"), elsewhere)
@@ -84,7 +84,7 @@ UNCLEAR = [
 
 @pytest.mark.parametrize("name", UNCLEAR)
 def test_a_name_that_looks_like_another_is_refused_and_can_still_be_looked_for(name: str) -> None:
-    """An older version let it pass, and what it named stands in stores."""
+    """An older version accepted the name, and stores still have it."""
     with pytest.raises(
         DefinitionError, match=r"^tags=.*: a name has no (spaces at its ends|format characters)"
     ) as refusal:
@@ -96,7 +96,7 @@ def test_a_name_that_looks_like_another_is_refused_and_can_still_be_looked_for(n
 
 @given(st.text(max_size=LONGEST_NAME + 1))
 def test_a_name_has_nothing_that_does_not_show(name: str) -> None:
-    """Invariant: of a name that passes, every character has a category that shows, and its ends are no spaces."""
+    """Invariant: every character of an accepted name is visible, and no space is at its ends."""
     try:
         check_name("name", name)
     except DefinitionError:

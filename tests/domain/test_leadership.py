@@ -1,4 +1,4 @@
-"""Who may dispatch, as far as one node can know from its own clock."""
+"""Leadership, as far as one node can judge it by its own clock."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_pause_longer_than_trust_forgets_the_term_before_anything_else() -> No
 def test_trust_ends_before_the_store_can_grant_a_term_to_anybody_else(
     asked_at: float, journey: float, answer: float, age: float
 ) -> None:
-    """Invariant: trust is counted from before the request, so the store's lease, which began later, outlives it."""
+    """Invariant: the trust counts from before the request, so the store's lease, which began later, ends later."""
     lease_began = asked_at + journey
     now = asked_at + journey + answer + age
     if granted(asked_at).trusted(now):
@@ -66,7 +66,7 @@ def test_trust_ends_before_the_store_can_grant_a_term_to_anybody_else(
 
 @given(asked_at=instants, now=instants)
 def test_a_decision_is_a_renewal_only_within_trust(asked_at: float, now: float) -> None:
-    """Invariant: Rest before the heartbeat, Renew from it to the end of trust, StepDown after: nothing else."""
+    """Invariant: Rest before the heartbeat, Renew from then to the end of the trust, StepDown afterwards."""
     current = granted(asked_at)
     decision = decide(current, now)
     if not current.trusted(now):
@@ -86,7 +86,7 @@ def test_equal_tokens_of_two_holders_are_two_terms() -> None:
 
 @given(st.integers(-(10**9), 10**9))
 def test_a_follower_waits_until_the_lease_could_be_free_at_most_the_retry_interval(milliseconds: int) -> None:
-    """Invariant: 10 ms ≤ patience ≤ retry interval, so neither a busy loop nor a sleep without end."""
+    """Invariant: 10 ms ≤ delay ≤ retry interval: no busy loop, and no endless sleep."""
     remaining = timedelta(milliseconds=milliseconds)
     wait = bid_delay(HeldByOther(NodeId("b"), remaining), POLICY)
     assert timedelta(milliseconds=10) <= wait <= POLICY.retry_interval

@@ -1,4 +1,4 @@
-"""What happens to slots that have fallen due. The laws hold for every schedule, policy and state."""
+"""The rules for due slots. The invariants hold for every schedule, policy and state."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ def due(
 
 
 def opening(task: TaskDefinition, state: DueTask, now: datetime) -> dict[datetime, datetime]:
-    """Every slot that is due, with the instant from which it could be dispatched: after all slots before it."""
+    """Every due slot with the first instant at which it can be dispatched, which is not before that of an earlier
+    slot."""
     opens_at = state.due_at
     found = {state.slot: opens_at}
     next_slot = next_slot_after(task, state.slot)
@@ -99,7 +100,7 @@ def dispatched_slots(decision: SlotDecision) -> list[datetime]:
 
 
 def skipped(task: TaskDefinition, decision: SlotDecision) -> list[tuple[datetime, SkipReason]]:
-    """Every skipped slot: the ranges, walked."""
+    """Every single skipped slot of the ranges."""
     found: list[tuple[datetime, SkipReason]] = []
     for skip in decision.skipped:
         slots = [skip.first]
@@ -113,7 +114,7 @@ def skipped(task: TaskDefinition, decision: SlotDecision) -> list[tuple[datetime
 
 
 def worked_off(task: TaskDefinition, state: DueTask, now: datetime) -> list[SlotDecision]:
-    """Decide until nothing is due, as a scheduler whose store keeps every decision and whose runs end at once."""
+    """Decide until no slot is due. The store keeps every decision, and every run ends at once."""
     decisions: list[SlotDecision] = []
     next_slot: NextSlot | None = NextSlot(slot=state.slot, due_at=state.due_at)
     while next_slot is not None and (not decisions or next_slot.due_at <= now):
@@ -182,7 +183,7 @@ def test_every_due_slot_is_accounted_for_exactly_once(situation: tuple[TaskDefin
 def test_a_decision_leaves_due_slots_only_when_it_accounts_for_a_full_step(
     situation: tuple[TaskDefinition, DueTask, datetime],
 ) -> None:
-    """Invariant: either nothing is due afterwards, or at least 1000 minus the catch-up limit slots were decided."""
+    """Invariant: afterwards no slot is due, or at least 1000 minus the catch-up limit slots were decided."""
     task, state, now = situation
     decision = decide_slots(task, state, now)
     if decision.next_slot is not None and decision.next_slot.due_at <= now:
@@ -193,7 +194,7 @@ def test_a_decision_leaves_due_slots_only_when_it_accounts_for_a_full_step(
 def test_nothing_is_dispatched_while_paused_nor_of_the_time_of_a_pause(
     situation: tuple[TaskDefinition, DueTask, datetime],
 ) -> None:
-    """Invariant: paused, nothing runs; resumed, no slot up to the resumption runs; both are recorded as paused."""
+    """Invariant: no slot runs during a pause or up to its end, and these slots are recorded as paused."""
     task, state, now = situation
     decision = decide_slots(task, state, now)
     dispatched = [run.slot for run in (*decision.dispatch, decision.hold) if run is not None]
@@ -211,7 +212,7 @@ def test_nothing_is_dispatched_while_paused_nor_of_the_time_of_a_pause(
 def test_an_exclusive_task_never_fires_two_nor_beside_a_live_run(
     situation: tuple[TaskDefinition, DueTask, datetime],
 ) -> None:
-    """Invariant: without overlap at most one run is dispatched and one held, and neither where there is no room."""
+    """Invariant: without overlap at most one run is dispatched and one held, and none beside a live or held run."""
     task, state, now = situation
     decision = decide_slots(task, state, now)
     if task.overlap is Overlap.ALLOW:
@@ -243,7 +244,7 @@ def test_a_decision_is_a_pure_function_of_what_it_was_asked(
 
 @st.composite
 def situations_at_a_deadline(draw: st.DrawFn) -> tuple[TaskDefinition, DueTask, datetime, timedelta]:
-    """Nothing keeps slots from running but their deadline, which one of them meets, or misses by less than twice."""
+    """A state in which only the deadline skips slots. One slot meets it, or misses it by less than twice its length."""
     deadline = draw(st.sampled_from([SECOND, MINUTE, 10 * MINUTE]))
     schedule = Schedule.every(
         timedelta(seconds=draw(st.sampled_from([7, 60, 3600]))),
@@ -274,8 +275,10 @@ def situations_at_a_deadline(draw: st.DrawFn) -> tuple[TaskDefinition, DueTask, 
 def test_no_slot_runs_that_is_later_than_its_start_deadline(
     situation: tuple[TaskDefinition, DueTask, datetime, timedelta],
 ) -> None:
-    """Invariant: a slot is skipped for its deadline if and only if now is more than that after the instant from which
-    it could be dispatched; the run of any other may start until exactly then."""
+    """Invariant: a slot is skipped if and only if now is later than its first possible dispatch plus the deadline.
+
+    The run of any other slot may start until exactly that instant.
+    """
     task, state, now, deadline = situation
     opens_at, decision = opening(task, state, now), decide_slots(task, state, now)
     late = {slot for slot, opened in opens_at.items() if now - opened > deadline}
@@ -290,8 +293,10 @@ def test_no_slot_runs_that_is_later_than_its_start_deadline(
 
 @st.composite
 def situations_at_a_catch_up(draw: st.DrawFn) -> tuple[TaskDefinition, DueTask, datetime]:
-    """Nothing keeps slots from running but their catch-up policy; one of them meets its grace or its window, or misses
-    it by less than twice."""
+    """A state in which only the catch-up policy skips slots.
+
+    One slot meets the grace or the window, or misses it by less than twice its length.
+    """
     grace = draw(st.sampled_from([SECOND, 10 * SECOND, MINUTE]))
     window = draw(st.sampled_from([2 * SECOND, MINUTE, 10 * MINUTE]))
     schedule = Schedule.every(
@@ -317,8 +322,11 @@ def situations_at_a_catch_up(draw: st.DrawFn) -> tuple[TaskDefinition, DueTask, 
 def test_a_slot_is_caught_up_as_its_grace_window_and_limit_say(
     situation: tuple[TaskDefinition, DueTask, datetime],
 ) -> None:
-    """Invariant: a slot runs if now is at most the grace after the instant from which it could be dispatched. Of the
-    others LATEST runs the newest where no other slot runs, NONE none, ALL the newest of the window up to its limit."""
+    """Invariant: a slot runs if now is at most the grace after its first possible dispatch.
+
+    Of the other slots LATEST runs the newest if no other slot runs, NONE none, ALL the newest of the window up to its
+    limit.
+    """
     task, state, now = situation
     late = {slot: now - opened for slot, opened in opening(task, state, now).items()}
     in_time = [slot for slot in late if late[slot] <= task.catch_up.grace]
@@ -338,7 +346,8 @@ def test_a_slot_is_caught_up_as_its_grace_window_and_limit_say(
 def test_catching_up_runs_what_the_policy_says_over_all_steps(
     situation: tuple[TaskDefinition, DueTask, datetime],
 ) -> None:
-    """Invariant: of the slots later than grace LATEST runs at most one, NONE none, ALL at most its limit."""
+    """Invariant: of the slots that are later than the grace LATEST runs at most one, NONE none, ALL at most its
+    limit."""
     task, state, now = situation
     opens_at = opening(task, state, now)
     missed = [
@@ -354,7 +363,7 @@ def test_catching_up_runs_what_the_policy_says_over_all_steps(
 # --- examples --------------------------------------------------------------------------------------------------------
 
 
-def test_a_slot_in_time_is_fired_and_the_next_one_planned() -> None:
+def test_a_slot_in_time_is_dispatched_and_the_next_one_planned() -> None:
     decision = decide_slots(a_task(), due(), NOON + SECOND)
     assert [run.id for run in decision.dispatch] == [RunId.of_slot(KEY, NOON)]
     assert decision.dispatch[0].version == 1
@@ -372,7 +381,7 @@ def test_no_missed_slot_runs_when_a_newer_one_is_in_time() -> None:
 
 
 @pytest.mark.parametrize("mode", CatchUpMode)
-def test_every_slot_within_grace_runs_whatever_the_mode(mode: CatchUpMode) -> None:
+def test_every_slot_within_grace_runs_in_every_mode(mode: CatchUpMode) -> None:
     task = a_task(Schedule.every(SECOND), mode=mode, grace=5 * SECOND)
     assert len(dispatched_slots(decide_slots(task, due(), NOON + 5 * SECOND))) == 6
 
@@ -413,7 +422,8 @@ def test_jitter_does_not_eat_the_start_deadline() -> None:
 @pytest.mark.parametrize("mode", CatchUpMode)
 @pytest.mark.parametrize(("interval", "jitter"), [(60, 120), (10, 60), (1, 60), (300, 3600), (1, 7200)])
 def test_a_punctual_leader_skips_nothing_however_long_the_jitter(mode: CatchUpMode, interval: int, jitter: int) -> None:
-    """A slot with little jitter waits for the one before it, which has more, and is not late for that."""
+    """A slot with little jitter waits for the slot before it, which has more jitter, and is not late because of
+    that."""
     schedule = Schedule.every(timedelta(seconds=interval), jitter=timedelta(seconds=jitter))
     task = a_task(schedule, mode=mode, start_deadline=SECOND)
     next_slot, dispatched = next_slot_after(task, NOON), 0
@@ -510,7 +520,7 @@ def test_what_is_given_up_is_every_slot_from_the_plan_to_now(schedule: Schedule,
     assert next_slot == following == next_slot_after(task, now)
 
 
-def test_a_schedule_that_has_ended_gives_nothing_up() -> None:
+def test_a_schedule_that_has_ended_abandons_no_slot() -> None:
     assert abandoned_slots(a_task(), None, NOON, SkipReason.STORE_LOST) == (None, None)
 
 
@@ -525,8 +535,8 @@ def test_what_is_given_up_is_counted_in_steps() -> None:
     assert next_slot == NextSlot(slot=now + SECOND, due_at=now + SECOND)
 
 
-def test_a_run_on_start_that_nobody_dispatches_within_the_grace_is_a_missed_slot_like_any_other() -> None:
-    """A new task may have to wait for a leader: with NONE its first run is then given up."""
+def test_a_run_on_start_that_is_not_dispatched_within_the_grace_is_a_missed_slot() -> None:
+    """A new task may have to wait for a leader. With NONE its first slot is then skipped."""
     for late, mode, runs in ((2, CatchUpMode.NONE, 1), (3, CatchUpMode.NONE, 0), (3, CatchUpMode.LATEST, 1)):
         task = a_task(run_on_start=True, mode=mode)
         assert first_slot(task, NOON) == NextSlot(slot=NOON, due_at=NOON)
@@ -542,7 +552,7 @@ EARLIEST, LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo
 
 
 def near(*ends: datetime) -> st.SearchStrategy[datetime]:
-    """Instants within two days of these."""
+    """Instants at most two days away from one of these."""
     distances = st.sampled_from([timedelta(0), timedelta(milliseconds=1), SECOND, HOUR, 23 * HOUR, 2 * DAY])
     return st.builds(
         lambda end, distance: end + distance if end in (EARLIEST, FIRST) else end - distance,
@@ -600,7 +610,7 @@ def tasks_near_an_end(draw: st.DrawFn) -> TaskDefinition:
 def test_no_definition_that_is_accepted_leads_out_of_the_calendar(
     task: TaskDefinition, seen: datetime, now: datetime
 ) -> None:
-    """Invariant: whatever a definition names and whenever somebody looks, every rule has an answer."""
+    """Invariant: for every definition and at every instant every rule has an answer."""
     upcoming(task.schedule, seen, 3)
     next_slot = first_slot(task, seen)
     for _ in range(3):

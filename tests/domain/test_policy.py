@@ -1,4 +1,4 @@
-"""A policy that cannot work is refused where it is written, naming the field, the value and the limit."""
+"""A policy that cannot work is refused when it is built. The error names the field, the value and the limit."""
 
 from __future__ import annotations
 

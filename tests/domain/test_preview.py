@@ -1,4 +1,4 @@
-"""The coming slots and what their notes say."""
+"""The coming slots and their notes."""
 
 from __future__ import annotations
 

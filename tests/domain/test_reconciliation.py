@@ -1,4 +1,4 @@
-"""What has gone wrong although every step was atomic, named from one reading."""
+"""The findings of the reconciler, from one snapshot (`domain.observation`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When rules fire. Cron is judged by an oracle that walks every minute of real time."""
+"""The slots of rules. An oracle that goes through every minute of real time checks the cron rules."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def shown(rule: Rule, after: str, before: str, zone: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Sample:
-    """A random expression, and the values of its fields as the generator knows them."""
+    """A random expression with the values of its fields, which the generator knows."""
 
     text: str
     minutes: frozenset[int]
@@ -85,7 +85,7 @@ class Sample:
 
 
 class Generator:
-    """Makes expressions that are busy in the small hours, where clocks change."""
+    """Makes expressions with many matches at night, when clocks change."""
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
@@ -143,14 +143,14 @@ class Generator:
 
 @cache
 def walk(zone: str, start: datetime, end: datetime) -> tuple[tuple[datetime, datetime], ...]:
-    """Each minute of real time with what the clock shows."""
+    """Each minute of real time with its local time."""
     info = ZoneInfo(zone)
     minutes = int((end - start) / MINUTE)
     return tuple((start + number * MINUTE, (start + number * MINUTE).astimezone(info)) for number in range(minutes))
 
 
 def oracle(sample: Sample, gap: Gap, fold: Fold, clock: tuple[tuple[datetime, datetime], ...]) -> list[datetime]:
-    """The rules, said once more, minute by minute. The first minute only tells what the clock showed before."""
+    """The same rules, minute by minute. The first minute only gives the local time before."""
     found: list[datetime] = []
     before = clock[0][1].replace(tzinfo=None)
     for real, local in clock[1:]:
@@ -158,7 +158,7 @@ def oracle(sample: Sample, gap: Gap, fold: Fold, clock: tuple[tuple[datetime, da
         second_pass = local.fold == 1
         due = sample.matches(wall) and not (sample.fixed and second_pass and fold is Fold.FIRST)
         missing = before + MINUTE
-        while missing < wall:  # the clock sprang forward over these
+        while missing < wall:  # the local times of a gap
             due = due or (sample.fixed and gap is Gap.SHIFT and sample.matches(missing))
             missing += MINUTE
         before = wall
@@ -185,7 +185,7 @@ EXPRESSIONS = [generator.sample() for generator in [Generator(2026)] for _ in ra
 
 
 def policies(sample: Sample) -> Iterator[tuple[Gap, Fold]]:
-    """Only fixed-time schedules know the rules; of the others one combination of each is enough."""
+    """The rules apply to fixed-time schedules only. For the other schedules one combination is enough."""
     if sample.fixed:
         yield from ((gap, fold) for gap in Gap for fold in Fold)
     else:
@@ -215,7 +215,7 @@ def test_the_samples_hold_what_the_oracle_is_for() -> None:
 @pytest.mark.parametrize("fold", Fold)
 @pytest.mark.parametrize(("zone", "transition"), WINDOWS[:6])
 def test_the_next_slot_does_not_depend_on_where_one_stands(zone: str, transition: str, gap: Gap, fold: Fold) -> None:
-    """Asked from any instant, even within a second, the answer is the first slot after it."""
+    """For any instant, also within a second, the answer is the first slot after it."""
     chance = random.Random(transition)
     centre = instant(transition)
     clock = walk(zone, centre - 14 * HOUR, centre + 14 * HOUR)
@@ -321,7 +321,7 @@ def test_every_other_schedule_follows_real_time() -> None:
     ]
 
 
-def test_a_wildcard_schedule_has_nothing_in_a_gap_whatever_the_rule() -> None:
+def test_a_wildcard_schedule_has_no_slot_in_a_gap_with_any_rule() -> None:
     rule = cron("30 */2 * * *", "Europe/Rome", gap=Gap.SHIFT)
     assert shown(rule, "2026-03-28T23:00", "2026-03-29T05:00", "Europe/Rome") == [
         "29 00:30+0100",

@@ -1,4 +1,4 @@
-"""The life of a run, read from its table."""
+"""The states of a run, read from the table of transitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A schedule: the union of its rules, its bounds, and jitter that changes no identity."""
+"""A schedule: the union of its rules, its bounds, and a jitter that does not change the identity of a slot."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_jitter_spreads_tasks_and_slots() -> None:
 
 
 def test_jitter_never_changes_between_versions() -> None:
-    """Two versions that disagree would dispatch one slot at two times during a rolling deployment."""
+    """Versions with different results would dispatch one slot at two instants during a rolling deployment."""
     schedule = Schedule.every(HOUR, jitter=HOUR)
     assert schedule.due_at(KEY, NEW_YEAR) - NEW_YEAR == timedelta(milliseconds=1_179_971)
 

@@ -1,4 +1,4 @@
-"""A task is data: checked where it is built, because it travels through the store to processes that trust it."""
+"""A definition is data. It is checked when it is built, because other processes trust the stored definition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The text form of every stored value: what was written comes back, and what was not is BackendCorrupt."""
+"""The text form of every stored value (`ports.codec`, `ports.reader`).
+
+A written value is read back unchanged, and any other text is BackendCorrupt.
+"""
 
 from __future__ import annotations
 
@@ -150,7 +153,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 @every_kind
 @given(st.data())
 def test_what_was_written_comes_back(kind: str, data: st.DataObject) -> None:
-    """Invariant: decode(encode(x)) == x, and the text is the same whoever writes it, and UTF-8 can hold it."""
+    """Invariant: decode(encode(x)) == x, every writer writes the same text, and the text is valid UTF-8."""
     values, encode, decode = KINDS[kind]
     value = data.draw(values)
     text = encode(value)
@@ -162,7 +165,7 @@ def test_what_was_written_comes_back(kind: str, data: st.DataObject) -> None:
 @every_kind
 @given(st.data(), st.integers(codec.VERSION + 1, 10**30))
 def test_a_newer_version_is_corrupt_and_never_a_wrong_value(kind: str, data: st.DataObject, version: int) -> None:
-    """Invariant: a text of a later format is refused, even if every member can be read."""
+    """Invariant: a text of a later format is refused, also if every member can be read."""
     values, encode, decode = KINDS[kind]
     text = json.dumps({**json.loads(encode(data.draw(values))), "v": version})
     with pytest.raises(BackendCorrupt, match="newer version"):
@@ -191,7 +194,7 @@ def damaged(value: object, data: st.DataObject) -> object:
 @every_kind
 @given(st.data())
 def test_a_damaged_text_is_corrupt_or_another_valid_value(kind: str, data: st.DataObject) -> None:
-    """Invariant: whatever a member is replaced with, the only exception is BackendCorrupt, and no member is dropped."""
+    """Invariant: if any member is replaced, the only exception is BackendCorrupt, and no member is dropped."""
     values, encode, decode = KINDS[kind]
     text = json.dumps(damaged(json.loads(encode(data.draw(values))), data))
     with contextlib.suppress(BackendCorrupt):
@@ -245,7 +248,7 @@ def test_a_member_of_the_wrong_kind_is_never_read_as_another_value(path: tuple[s
 
 
 @pytest.mark.parametrize("members", [{"tasks": [["", "n"]]}, {"tasks": [["g"]]}, {"functions": [["g", 1]]}])
-def test_a_presence_with_names_that_nobody_could_give_is_corrupt(members: dict[str, object]) -> None:
+def test_a_presence_with_invalid_names_is_corrupt(members: dict[str, object]) -> None:
     tree = {"v": 1, "node": "a", "service": "s", "started_at": 0, "tasks": [], "functions": [], **members}
     with pytest.raises(BackendCorrupt):
         codec.decode_presence(json.dumps(tree))
@@ -279,7 +282,7 @@ def test_whole_and_broken_numbers_of_one_value_are_one_text() -> None:
 
 @given(instants)
 def test_an_instant_survives_as_milliseconds(instant: datetime) -> None:
-    """Invariant: instant(milliseconds(x)) == x for whole milliseconds; a part of one is cut, not rounded."""
+    """Invariant: instant(milliseconds(x)) == x for whole milliseconds. A part of a millisecond is cut, not rounded."""
     assert codec.instant(codec.milliseconds(instant)) == instant
     assert codec.milliseconds(instant + timedelta(microseconds=999)) == codec.milliseconds(instant)
     assert codec.span(codec.milliseconds(instant)) == instant - EPOCH

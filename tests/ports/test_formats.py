@@ -1,5 +1,8 @@
-"""Stored formats change, and releases run side by side: what earlier ones wrote is read, what later ones add is passed
-over, and what later ones say otherwise is refused. Decision 7 is the rule."""
+"""Stored formats change, and releases run side by side (`ports.codec`).
+
+A release reads the texts of earlier releases, ignores the members that later releases add, and refuses the texts of a
+later format. Decision 7 has the rule.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ TASK = TaskDefinition(
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A value, and in a file the texts of it that each release wrote, the oldest first. No line is ever changed."""
+    """A value, and a file with its text in each release, the oldest first. No line of the file is ever changed."""
 
     value: Any
     encode: Callable[[Any], str]
@@ -91,7 +94,7 @@ every_format = pytest.mark.parametrize("name", FORMATS)
 
 
 def grown(value: object) -> object:
-    """The same JSON as a later release could write it: each object has one more member."""
+    """The same JSON as a later release may write it: each object has one more member."""
     if isinstance(value, dict):
         return {**{name: grown(item) for name, item in value.items()}, "later": {"a": [1]}}
     if isinstance(value, list):
@@ -101,14 +104,14 @@ def grown(value: object) -> object:
 
 @every_format
 def test_what_earlier_releases_wrote_is_read(name: str) -> None:
-    """A member that an earlier release did not write means what it meant then: losses were bounded by nothing else."""
+    """A missing member has the meaning of the earlier release: no other limit on losses existed."""
     tested = FORMATS[name]
     assert [tested.decode(text) for text in tested.texts] == [tested.value] * len(tested.texts)
 
 
 @every_format
 def test_what_is_written_now_is_on_record(name: str) -> None:
-    """Another text is another format: append it to its file, and think of the releases that run beside this one."""
+    """A changed text is a new format. Append it to its file, and consider the releases that run beside this one."""
     assert FORMATS[name].encode(FORMATS[name].value) == FORMATS[name].texts[-1]
 
 
@@ -130,7 +133,7 @@ def test_what_a_later_release_says_otherwise_is_refused(name: str) -> None:
 
 @every_format
 def test_a_later_release_reads_what_this_one_writes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That is why a format of its own begins one release after it can be read."""
+    """Therefore a release reads a new format before a later release writes it."""
     monkeypatch.setattr("task_manager_core.ports.reader.VERSION", codec.VERSION + 1)
     tested = FORMATS[name]
     assert tested.decode(tested.texts[-1]) == tested.value
@@ -147,7 +150,7 @@ def test_a_later_release_reads_what_this_one_writes(name: str, monkeypatch: pyte
         ("a skip", "reason", "weather"),
     ],
 )
-def test_a_word_that_only_a_later_release_knows_is_no_other_word(name: str, member: str, word: str) -> None:
+def test_a_value_of_an_enum_that_only_a_later_release_knows_is_refused(name: str, member: str, word: str) -> None:
     tested = FORMATS[name]
     with pytest.raises(BackendCorrupt, match=word):
         tested.decode(json.dumps({**json.loads(tested.texts[-1]), member: word}))

@@ -1,4 +1,4 @@
-"""Stores that are named on a command line, for tests of what their authors are told. Those of `broken` are judged."""
+"""Stores that a command line names, for tests of the messages to their authors. The stores in `broken` are judged."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from task_manager_core.ports.backend import Backend
 from task_manager_memory import open_backend
 
 ROUND = 42
-"""No store at all."""
+"""This is no store."""
 
 
 @dataclass(frozen=True)
 class _Generous:
-    """Grants a term to whoever asks."""
+    """Grants a term to every candidate."""
 
     inner: Leadership
 
@@ -38,7 +38,7 @@ class _Generous:
 
 
 class _Backwards:
-    """Gives the newest claim first."""
+    """Claims the newest run first."""
 
     def __init__(self, inner: RunQueue) -> None:
         self._inner = inner
@@ -53,7 +53,7 @@ class _Backwards:
 
 @asynccontextmanager
 async def generous(*, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:
-    """Two leaders at a time, and no way to wipe it."""
+    """A store with two leaders at a time that cannot be wiped."""
     async with open_backend(clock=clock, retention=retention) as backend:
         yield replace(backend, leadership=_Generous(backend.leadership), capabilities=Capabilities(durable=True))
 
@@ -66,7 +66,7 @@ async def backwards(*, clock: Clock, retention: Retention) -> AsyncGenerator[Bac
 
 
 class _Unwritten:
-    """A port that its author has not come to yet."""
+    """A port that its author has not written yet."""
 
     def __getattr__(self, verb: str) -> NoReturn:
         raise NotImplementedError(verb)
@@ -74,7 +74,7 @@ class _Unwritten:
 
 @asynccontextmanager
 async def only_leadership(*, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:
-    """What the author of a store has after the first hour."""
+    """A store of which only some verbs are written."""
     async with open_backend(clock=clock, retention=retention) as backend:
         ports = ("catalogue", "dispatch", "queue", "history", "membership", "notifier")
         unwritten: Any = dict.fromkeys(ports, _Unwritten())

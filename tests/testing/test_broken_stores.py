@@ -1,4 +1,4 @@
-"""Every broken store dies, by the test of the law that it breaks."""
+"""Every broken store fails the test of the law that it breaks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tests.testing.broken import BROKEN
 from tests.testing.broken.judging import failures, judgements
 from tests.testing.broken.making import BrokenStore
 
-# What a test says that sees something wrong: an assertion, or an answer with fewer parts than it has names for. A store
-# that a change of the ports has left behind fails otherwise.
+# The exceptions of a test that finds a defect: an assertion, or an answer with fewer parts than the test unpacks. A
+# broken store that does not fit the ports any more raises other exceptions.
 SEEN = (AssertionError, ValueError)
 
 

@@ -1,4 +1,4 @@
-"""The clock that moves when it is told to."""
+"""ManualClock: a clock that moves only by its methods."""
 
 from __future__ import annotations
 

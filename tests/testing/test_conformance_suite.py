@@ -1,4 +1,4 @@
-"""The suite notices what it is there for, and says so."""
+"""The suite finds broken laws, and its output says which."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def in_folder(folder: Path, named: str) -> None:
 
 
 def judge(folder: Path, backend: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """What the author of a store would see, in a project without any configuration."""
+    """The output for the author of a store, in a project without any configuration."""
     command = [sys.executable, "-m", "task_manager_core.testing.conformance", backend, "-p", "no:cacheprovider"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "docs" / "examples")])}
     return subprocess.run(
@@ -78,7 +78,7 @@ async def test_a_verb_that_hangs_says_which_it_was() -> None:
     assert str(error).startswith("queue.promote has not answered for 0.5 s")
 
 
-async def test_a_verb_that_waits_is_met_at_every_instant_that_somebody_asks_for() -> None:
+async def test_a_second_verb_starts_at_as_many_instants_as_the_option_says() -> None:
     async with clock_harness(open_backend) as harness:
         store, offsets = Store(harness, meetings=9), list[str]()
         for offset in store.start_offsets():
@@ -128,7 +128,7 @@ def test_a_store_that_is_not_there_is_an_error_of_usage(tmp_path: Path) -> None:
 
 
 def test_the_suite_without_a_store_is_an_error_of_usage(tmp_path: Path) -> None:
-    """A job that has lost the option must not be green."""
+    """A CI job that lacks the option must fail."""
     suite = "task_manager_core.testing.conformance"
     command = [sys.executable, "-m", "pytest", "-p", f"{suite}.plugin", "-p", "no:cacheprovider", "--pyargs", suite]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The observer that remembers."""
+"""Recorder: an observer that keeps the events (`domain.events`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores with one mistake each, of the kind that their authors make, and the law that finds it."""
+"""Stores with one typical mistake each, and the law that finds it."""
 
 from tests.testing.broken import backend as whole
 from tests.testing.broken import catalogue, history, leadership, run_queue, waiting

@@ -1,4 +1,4 @@
-"""Mistakes about names and time, made in SQL."""
+"""Mistakes about names and time, as in SQL stores."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def sqlite(store: type[sqlite_backend.Store]) -> OpenHarness:
 
 
 def renamed(rename: Callable[[TaskKey], tuple[str, str]]) -> type[sqlite_backend.Store]:
-    """Names are kept in another form, by which rows are looked for; the key that is shown is that of the definition."""
+    """The store searches rows by a changed form of the names, and shows the key of the definition."""
 
     class Renamed(sqlite_backend.Store):
         def _do(self, statement: str, *values: object) -> list[Any]:
@@ -121,7 +121,7 @@ def by_name(fold: Callable[[str], str]) -> Callable[[TaskKey], tuple[str, str]]:
 
 
 class _NodesOfOneCase(sqlite_backend.Store):
-    """A collation that takes capital letters for small ones."""
+    """A collation that ignores the case of letters."""
 
     def _do(self, statement: str, *values: object) -> list[Any]:
         return super()._do(statement.replace("WHERE worker = ?", "WHERE lower(worker) = lower(?)"), *values)

@@ -32,7 +32,7 @@ class _RemovalsBeforeRows(MemoryCatalogue):
 
 
 class _ForgetsRemovals(MemoryCatalogue):
-    """What is gone cannot be among the rows that are newer."""
+    """`load` searches only the newer rows, and a removed row is not among them."""
 
     async def load(self, since: int) -> Changes | None:
         changes = await super().load(since)
@@ -40,7 +40,7 @@ class _ForgetsRemovals(MemoryCatalogue):
 
 
 class _ChangesForStrangers(MemoryCatalogue):
-    """Whatever version a reader says it knows, it is told what came after."""
+    """`load` returns changes also for a version that the store does not know."""
 
     def _touched(self, since: int) -> set[TaskKey] | None:
         touched = {key for version, key in self._state.changes if version > since}
@@ -60,7 +60,7 @@ class _CountsWhatIsActive(MemoryCatalogue):
 
 
 class _VersionsOutOfOrder(MemoryCatalogue):
-    """A sequence gives out the versions, and each writer's transaction ends when it ends."""
+    """Versions come from a sequence, and the transactions may end in another order."""
 
     async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
         taken = self._state.version = self._state.next_number(self._state.version)
@@ -82,7 +82,7 @@ class _VersionsOutOfOrder(MemoryCatalogue):
 
 
 class _PoliciesNotCompared(MemoryCatalogue):
-    """What stands already is looked for by the columns that the author has."""
+    """`put` compares only some columns with the stored definition."""
 
     def _put(self, definition: DefinitionWrite) -> int | Conflict:
         entry, new = self._state.entries.get(definition.definition.key), definition.definition
@@ -94,7 +94,7 @@ class _PoliciesNotCompared(MemoryCatalogue):
 
 
 class _NewPlanNewRow(MemoryCatalogue):
-    """A new next slot begins with what a new row begins with."""
+    """`replan` sets all columns as for a new row."""
 
     def _put(self, definition: DefinitionWrite) -> int | Conflict:
         entry = self._state.entries.get(definition.definition.key)
@@ -116,7 +116,7 @@ class _NewPlanForgetsWishes(MemoryCatalogue):
 
 
 class _WritesWholeRows(MemoryCatalogue):
-    """A definition is written with the state that was read beside it."""
+    """`put` writes the state back that it read before."""
 
     async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
         rows = {
@@ -137,7 +137,7 @@ class _WritesWholeRows(MemoryCatalogue):
 
 
 class _RemovalUndone(MemoryCatalogue):
-    """Writes the row that it has read, also when it is gone meanwhile."""
+    """`put` writes a row that it read, also if the row was removed meanwhile."""
 
     async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
         rows = {
@@ -152,7 +152,7 @@ class _RemovalUndone(MemoryCatalogue):
 
 
 class _OnlyAPage(MemoryCatalogue):
-    """Writes the first hundred definitions of a call, and says that it wrote all."""
+    """`put` writes the first hundred definitions of a call, and answers as if it wrote all."""
 
     async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
         answers = await super().put(definitions[:100])
@@ -187,7 +187,7 @@ class _RetirementWritesRows(MemoryCatalogue):
 
 
 class _LostUpdate(MemoryCatalogue):
-    """The version is compared where the row is read, and not where it is written."""
+    """`put` compares the version when it reads the row, and not when it writes."""
 
     async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
         stood = {
@@ -226,7 +226,7 @@ BROKEN = (
         open_harness=memory(catalogue=_ForgetsRemovals),
     ),
     BrokenStore(
-        mistake="a reader at an unknown version gets changes alone",
+        mistake="a reader at an unknown version gets only changes",
         law="catalogue 14",
         killed_by="test_a_reader_from_long_ago_learns_everything",
         open_harness=memory(catalogue=_ChangesForStrangers),
@@ -250,7 +250,7 @@ BROKEN = (
         open_harness=memory(catalogue=_VersionsOutOfOrder),
     ),
     BrokenStore(
-        mistake="a change of policy is taken for no change",
+        mistake="a change of policy counts as no change",
         law="catalogue 3",
         killed_by="test_a_change_of_any_part_is_a_change",
         open_harness=memory(catalogue=_PoliciesNotCompared),
@@ -258,13 +258,13 @@ BROKEN = (
     BrokenStore(
         mistake="a replan forgets when the last pause ended",
         law="catalogue 4",
-        killed_by="test_a_change_keeps_what_waits_and_what_somebody_wants",
+        killed_by="test_a_change_keeps_waits_and_requested_cancellations",
         open_harness=memory(catalogue=_NewPlanNewRow),
     ),
     BrokenStore(
-        mistake="a replan forgets who wants a run cancelled",
+        mistake="a replan forgets requested cancellations",
         law="catalogue 4",
-        killed_by="test_a_change_keeps_what_waits_and_what_somebody_wants",
+        killed_by="test_a_change_keeps_waits_and_requested_cancellations",
         open_harness=memory(catalogue=_NewPlanForgetsWishes),
     ),
     BrokenStore(
@@ -292,7 +292,7 @@ BROKEN = (
         open_harness=memory(catalogue=_Unfenced),
     ),
     BrokenStore(
-        mistake="a retirement writes back the row",
+        mistake="a retirement writes an old row back",
         law="backend 4",
         killed_by="test_of_two_verbs_one_comes_before_the_other",
         open_harness=memory(catalogue=_RetirementWritesRows),

@@ -1,4 +1,4 @@
-"""A store whose names collide, to be named on a command line."""
+"""A store whose names collide, for a command line."""
 
 from __future__ import annotations
 

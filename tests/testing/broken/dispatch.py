@@ -36,7 +36,7 @@ class _ResumptionWritesRows(MemoryDispatch):
 
 
 class _ReadsAllThenWrites(MemoryDispatch):
-    """What a decision was made for is compared for the whole batch, then the batch is written."""
+    """`commit` compares all decisions of a batch first, and then writes all."""
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         answer = await super().commit(term, decisions)
@@ -90,7 +90,7 @@ class _NothingSkipped(MemoryDispatch):
 
 
 class _LimitBeforeFilter(MemoryDispatch):
-    """Takes the first rows of the index, and then drops the retired ones."""
+    """`agenda` reads the first rows of the index, and then leaves out the retired tasks."""
 
     async def agenda(self, limit: int, skip: int = 0) -> Agenda:
         retired = [entry for entry in self._state.entries.values() if entry.retired]
@@ -107,7 +107,7 @@ class _LimitBeforeFilter(MemoryDispatch):
 
 
 class _FencedAtTheBeginning(MemoryDispatch):
-    """The term is compared when the verb begins."""
+    """`commit` compares the term at its start."""
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         if not self._state.is_current_term(term):
@@ -158,19 +158,19 @@ class _EnqueuesAmid(MemoryRunQueue):
 
 BROKEN = (
     BrokenStore(
-        mistake="a pause writes back a next slot that has moved",
+        mistake="a pause writes an old next slot back",
         law="dispatch 9",
         killed_by="test_a_pause_or_its_end_undoes_no_other_change",
         open_harness=memory(dispatch=_PauseWritesRows),
     ),
     BrokenStore(
-        mistake="a resumption writes back a next slot that has moved",
+        mistake="a resumption writes an old next slot back",
         law="dispatch 9",
         killed_by="test_a_pause_or_its_end_undoes_no_other_change",
         open_harness=memory(dispatch=_ResumptionWritesRows),
     ),
     BrokenStore(
-        mistake="a decision that a batch holds twice is kept twice",
+        mistake="a decision that a batch names twice is kept twice",
         law="backend 5",
         killed_by="test_a_decision_that_a_batch_holds_twice_is_kept_once",
         open_harness=memory(dispatch=_ReadsAllThenWrites),
@@ -182,19 +182,19 @@ BROKEN = (
         open_harness=memory(dispatch=_DispatchesQuietly),
     ),
     BrokenStore(
-        mistake="a dispatch sees its room before its step",
+        mistake="a dispatch checks the live runs before its step",
         law="dispatch 4",
         killed_by="test_a_slot_and_a_request_do_not_overlap",
         open_harness=memory(dispatch=_RoomSeenBefore),
     ),
     BrokenStore(
-        mistake="a request sees its room before its step",
+        mistake="a request checks the live runs before its step",
         law="run_queue 1",
         killed_by="test_a_request_is_remembered_from_when_it_was_queued",
         open_harness=memory(queue=_EnqueuesAmid),
     ),
     BrokenStore(
-        mistake="every look at the agenda begins with the first task",
+        mistake="the agenda ignores `skip`",
         law="dispatch 1",
         killed_by="test_the_agenda_shows_what_is_due",
         open_harness=memory(dispatch=_NothingSkipped),
@@ -206,13 +206,13 @@ BROKEN = (
         open_harness=memory(dispatch=_LimitBeforeFilter),
     ),
     BrokenStore(
-        mistake="the fence is compared when a commit begins",
+        mistake="the term is compared at the start of a commit",
         law="dispatch 7",
         killed_by="test_nothing_is_written_after_the_resignation_was_answered",
         open_harness=memory(dispatch=_FencedAtTheBeginning),
     ),
     BrokenStore(
-        mistake="a dispatch sees the pause before its step",
+        mistake="a dispatch checks the pause before its step",
         law="dispatch 3",
         killed_by="test_nothing_is_dispatched_after_the_pause_was_answered",
         open_harness=memory(dispatch=_PausedSeenBefore),

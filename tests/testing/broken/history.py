@@ -1,4 +1,4 @@
-"""Mistakes about what has happened."""
+"""Mistakes about history and snapshots."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.testing.broken.making import BrokenStore, memory, round_trip
 
 
 class _KeepsTheOldestOfABatch(MemoryRunQueue):
-    """Trims the lines of a batch before it writes them."""
+    """`settle` trims the lines before it writes those of a batch."""
 
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
         most = self._state.retention.runs
@@ -41,7 +41,7 @@ class _TrimsTheNewest(MemoryRunQueue):
 
 
 class _CancelledLinesOnly(MemoryRunQueue):
-    """A run that ends because somebody wants it cancelled leaves no line when its worker is found dead."""
+    """`reap` writes no line for a run whose cancellation was requested."""
 
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
         cancelling = {run for run, place in self._state.claimed.items() if place.cancelling}
@@ -54,7 +54,7 @@ class _CancelledLinesOnly(MemoryRunQueue):
 
 
 class _BeginsWithItsEnd(MemoryRunQueue):
-    """A lost attempt began when somebody noticed."""
+    """A LOST line begins at the reaping."""
 
     def _record(self, key: TaskKey, record: AttemptRecord) -> None:
         now = self._state.now()
@@ -63,7 +63,7 @@ class _BeginsWithItsEnd(MemoryRunQueue):
 
 
 class _NamesTheLastWorker(MemoryRunQueue):
-    """A run that is cancelled while it waits names who executed it before."""
+    """The line of a run that is cancelled while it waits names its last worker."""
 
     def __init__(self, state: State) -> None:
         super().__init__(state)
@@ -102,7 +102,7 @@ class _SnapshotsOneByOne(MemoryHistory):
 
 
 class _Merges(MemoryMembership):
-    """What a node said before is kept beside its last word."""
+    """An announcement keeps the functions of the earlier ones."""
 
     async def announce(self, presence: Presence, ttl: timedelta) -> None:
         before = self._state.present.get(presence.node)
@@ -129,7 +129,7 @@ class _CountsOverwritten(TaskEntry):
 
 
 class _CountsOfARange(TaskEntry):
-    """A range counts as one."""
+    """A range of skips counts as one slot."""
 
     __slots__ = ()
 
@@ -164,7 +164,7 @@ BROKEN = (
         open_harness=memory(queue=_TrimsTheNewest),
     ),
     BrokenStore(
-        mistake="a run that dies while it is to be cancelled leaves no line",
+        mistake="a reaped run with a requested cancellation leaves no line",
         law="run_queue 13",
         killed_by="test_the_line_of_a_cancelled_run_says_how_it_ended",
         open_harness=memory(queue=_CancelledLinesOnly),
@@ -176,13 +176,13 @@ BROKEN = (
         open_harness=memory(queue=_BeginsWithItsEnd),
     ),
     BrokenStore(
-        mistake="a cancelled run names who executed it before",
+        mistake="a cancelled run names its last worker",
         law="history 6",
         killed_by="test_the_store_writes_what_no_worker_can",
         open_harness=memory(queue=_NamesTheLastWorker),
     ),
     BrokenStore(
-        mistake="clearing writes back the row",
+        mistake="clearing writes an old row back",
         law="backend 4",
         killed_by="test_of_two_verbs_one_comes_before_the_other",
         open_harness=memory(history=_ClearsWholeRows),
@@ -194,15 +194,15 @@ BROKEN = (
         open_harness=memory(history=_SnapshotsOneByOne),
     ),
     BrokenStore(
-        mistake="functions of an earlier word are kept",
+        mistake="functions of an earlier announcement are kept",
         law="membership 2",
-        killed_by="test_the_last_word_counts",
+        killed_by="test_the_last_announcement_counts",
         open_harness=memory(membership=_Merges),
     ),
     BrokenStore(
-        mistake="the longest word counts",
+        mistake="the longest announcement counts",
         law="membership 2",
-        killed_by="test_the_last_word_counts",
+        killed_by="test_the_last_announcement_counts",
         open_harness=memory(membership=_LongestWord),
     ),
     BrokenStore(

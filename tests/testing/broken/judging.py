@@ -1,4 +1,4 @@
-"""The suite in this process, without pytest: which of its tests a store fails."""
+"""Runs the suite in this process without pytest, and finds the tests that a store fails."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Judgement:
 
 
 def judgements(test: str | None = None) -> Iterator[Judgement]:
-    """Every test of the suite, or one, with each of its arguments."""
+    """All tests of the suite, or one, with each of their arguments."""
     suite = BackendContract()
     for name, function in inspect.getmembers(BackendContract, inspect.isfunction):
         if not name.startswith("test_") or (test is not None and name != test):
@@ -38,7 +38,7 @@ def judgements(test: str | None = None) -> Iterator[Judgement]:
 
 
 def _arguments(function: object) -> Iterator[dict[str, object]]:
-    """What pytest would give to a test besides the store, in every combination."""
+    """The arguments of a test besides the store, in every combination."""
     marks: list[pytest.Mark] = getattr(function, "pytestmark", [])
     axes: list[list[dict[str, object]]] = []
     for mark in marks:
@@ -51,7 +51,7 @@ def _arguments(function: object) -> Iterator[dict[str, object]]:
 
 
 async def failures(open_harness: OpenHarness, test: str) -> list[Exception]:
-    """How a store fails a test, with each of its arguments."""
+    """The failures of a test on a store, with each of its arguments."""
     found: list[Exception] = []
     for judgement in judgements(test):
         async with open_harness() as harness:

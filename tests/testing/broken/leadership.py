@@ -49,19 +49,19 @@ BROKEN = (
         open_harness=memory(state=_LivesAtItsEnd),
     ),
     BrokenStore(
-        mistake="the fence compares the term and not its lease",
+        mistake="the fence compares the term and ignores its lease",
         law="leadership 5",
         killed_by="test_an_ended_lease_stays_ended",
         open_harness=memory(state=_TermWithoutLease),
     ),
     BrokenStore(
-        mistake="a renewal is read and then written",
+        mistake="a renewal reads and writes in two steps",
         law="leadership 6",
         killed_by="test_a_renewal_during_a_change_of_leader_changes_nothing",
         open_harness=memory(leadership=_ReadsThenRenews),
     ),
     BrokenStore(
-        mistake="a bid is read and then written",
+        mistake="a campaign reads and writes in two steps",
         law="leadership 1",
         killed_by="test_of_many_candidates_one_is_granted_a_term",
         open_harness=memory(leadership=_ReadsThenCampaigns),

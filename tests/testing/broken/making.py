@@ -1,4 +1,4 @@
-"""How a broken store is made: the memory store, or the SQLite example, with one mistake of an author in it."""
+"""Builds broken stores: the memory store or the SQLite example, with one typical mistake."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from task_manager_memory.run_queue import MemoryRunQueue
 from task_manager_memory.state import Condition, State
 
 PATIENCE = 0.5
-"""Seconds: a test that waits for what never comes should fail soon here."""
+"""Seconds. A test that waits for an event that never comes must fail soon here."""
 
 OpenHarness = Callable[[], AbstractAsyncContextManager[Harness]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenStore:
-    """`mistake` in words, and the test of the suite, in its law, that fails because of it."""
+    """`mistake` in words, and the law and the test of the suite that find it."""
 
     mistake: str
     law: str
@@ -49,7 +49,7 @@ def memory(
     membership: type[MemoryMembership] = MemoryMembership,
     notifier: type[MemoryNotifier] = MemoryNotifier,
 ) -> OpenHarness:
-    """The memory store with some of its parts exchanged."""
+    """The memory store with some of its ports replaced."""
 
     @asynccontextmanager
     async def open_backend(*, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:
@@ -75,15 +75,15 @@ def memory(
 
 
 async def round_trip() -> None:
-    """Where a verb that is not one step stands still: others come in between."""
+    """The pause inside a verb that is not one step: other verbs run in between."""
     await asyncio.sleep(0)
 
 
 @contextmanager
 def silence(state: State) -> Generator[None]:
-    """Queue runs, and wake no worker that waits for one."""
-    bell, state.run_queued = state.run_queued, Condition()
+    """Queue runs and wake no waiting worker."""
+    condition, state.run_queued = state.run_queued, Condition()
     try:
         yield
     finally:
-        state.run_queued = bell
+        state.run_queued = condition

@@ -15,7 +15,7 @@ from task_manager_memory.state import RunEntry, State
 from tests.testing.broken.making import BrokenStore, memory, round_trip
 
 PAGE = 100
-"""How many items of a batch the author's statement takes."""
+"""The number of items that the statement of the author takes."""
 
 NOTHING = timedelta(0)
 
@@ -36,7 +36,7 @@ class _SettlesAPage(MemoryRunQueue):
 
 
 class _RecordsAPage(MemoryRunQueue):
-    """The runs of the others end without a line."""
+    """The runs beyond the page end without a line."""
 
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
         lost = await super().settle(settlements[:PAGE])
@@ -66,7 +66,7 @@ class _CancelsAPage(MemoryRunQueue):
 
 
 class _LimitBeforeFilter(MemoryRunQueue):
-    """Takes the oldest claims, and then looks which of them have expired."""
+    """`reap` reads the oldest claims, and then checks which of them have expired."""
 
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
         hidden = dict(list(self._state.claimed.items())[limit:])
@@ -78,7 +78,7 @@ class _LimitBeforeFilter(MemoryRunQueue):
 
 
 class _KnownByRun(MemoryRunQueue):
-    """What a worker knows is compared by the run alone."""
+    """`claim` compares the known claims only by their run."""
 
     async def claim(
         self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
@@ -90,7 +90,7 @@ class _KnownByRun(MemoryRunQueue):
 
 
 class _TakesThenTells(MemoryRunQueue):
-    """The run is out of the queue before it is written down as claimed."""
+    """`claim` takes a run from the queue before it writes the claim."""
 
     async def claim(
         self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
@@ -104,7 +104,7 @@ class _TakesThenTells(MemoryRunQueue):
 
 
 class _FreesAtAnyEnd(State):
-    """The end of one run frees the next held one, whatever else lives."""
+    """Every end of a run frees the next held run, also while other runs of the task live."""
 
     def end(self, place: RunEntry) -> None:
         entry = self.entries.get(place.run.task)
@@ -119,7 +119,7 @@ class _FreesAtAnyEnd(State):
 
 
 class _SettlesTwice(MemoryRunQueue):
-    """All claims of a batch are looked up first, then all are written."""
+    """A verb reads all claims of a batch first, and then writes all."""
 
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
         held = [(one, self._state.holder(one.claim)) for one in settlements]
@@ -145,7 +145,7 @@ class _ReleasesTwice(MemoryRunQueue):
 
 
 class _EnqueuesTwice(MemoryRunQueue):
-    """Looks for the requests of a whole batch, and then queues the batch."""
+    """`enqueue` reads the requests of a whole batch, and then queues the batch."""
 
     async def enqueue(
         self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
@@ -170,7 +170,7 @@ class _HastensTwice(MemoryRunQueue):
 
 
 class _BackToTheLowLine(State):
-    """A run that waited comes back without its priority."""
+    """A run is queued after its wait without its priority."""
 
     def promote(self):  # type: ignore[no-untyped-def]
         waiting = set(self.waiting)
@@ -182,7 +182,7 @@ class _BackToTheLowLine(State):
 
 
 class _RemembersAPage(MemoryRunQueue):
-    """Keeps the newest requests only: a list with a length."""
+    """The store remembers only the newest requests, in a list of fixed length."""
 
     async def enqueue(
         self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
@@ -195,7 +195,7 @@ class _RemembersAPage(MemoryRunQueue):
 
 
 class _RemembersForADay(MemoryRunQueue):
-    """Also what was to be remembered for minutes."""
+    """The store remembers every request for a day, also a request with a memory of minutes."""
 
     async def enqueue(
         self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
@@ -211,7 +211,7 @@ class _ForgetsWhatWasAsked(MemoryRunQueue):
 
 
 class _RefusesRunByRun(MemoryRunQueue):
-    """Queues what it can of a request that it refuses."""
+    """`enqueue` queues the other runs of a request that it refuses."""
 
     async def enqueue(
         self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
@@ -224,7 +224,7 @@ class _RefusesRunByRun(MemoryRunQueue):
 
 
 class _RemembersRemovedTasks(MemoryRunQueue):
-    """Requests are kept by their run alone."""
+    """The store keeps requests by their run, without their task."""
 
     def __init__(self, state: State) -> None:
         super().__init__(state)
@@ -244,7 +244,7 @@ class _RemembersRemovedTasks(MemoryRunQueue):
 
 
 class _WishesByRun(MemoryRunQueue):
-    """Who wants a run cancelled is kept in a set of run ids, out of which nothing goes."""
+    """Requested cancellations are in a set of run ids, from which no id is removed."""
 
     def __init__(self, state: State) -> None:
         super().__init__(state)
@@ -276,7 +276,7 @@ class _ReapsLate(MemoryRunQueue):
 
 
 class _ReadsThenBeats(MemoryRunQueue):
-    """Which claims live is read, and then their runs are written as running."""
+    """`extend` reads which claims live, and then writes their runs as running."""
 
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
         held = {claim: place for claim in claims if (place := self._state.holder(claim)) is not None}
@@ -293,7 +293,7 @@ class _ReadsThenBeats(MemoryRunQueue):
 
 
 class _ReadsThenReaps(MemoryRunQueue):
-    """Which claims expired is read, and then they are put back, whatever came between."""
+    """`reap` reads which claims expired, and then queues their runs, although other verbs ran in between."""
 
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
         expired = [place for place in self._state.claimed.values() if self._state.now() - place.heartbeat >= ttl][
@@ -322,7 +322,7 @@ class _ReadsThenEnqueues(MemoryRunQueue):
 
 
 class _ReadsThenCancels(MemoryRunQueue):
-    """Looks where the run stands, and then writes the wish or the end."""
+    """`cancel` reads the place of the run, and then writes the request or the end."""
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
         stood = [
@@ -343,7 +343,7 @@ class _ReadsThenCancels(MemoryRunQueue):
 
 
 class _JumpsTheLine(State):
-    """A run that comes back takes the place that it had."""
+    """A run that is queued again gets its earlier place."""
 
     def to_queue(self, place: RunEntry) -> None:
         again = place.token > 0
@@ -412,13 +412,13 @@ BROKEN = (
         open_harness=memory(queue=_KnownByRun),
     ),
     BrokenStore(
-        mistake="a claim that is cancelled as its run arrives loses it",
+        mistake="a wait that is cancelled as its run arrives loses the run",
         law="run_queue 14",
         killed_by="test_a_claim_that_is_cancelled_as_its_run_arrives_loses_no_run",
         open_harness=memory(queue=_TakesThenTells),
     ),
     BrokenStore(
-        mistake="any end frees a held run",
+        mistake="every end of a run frees a held run",
         law="run_queue 2",
         killed_by="test_a_held_run_waits_for_every_other_one",
         open_harness=memory(state=_FreesAtAnyEnd),
@@ -436,13 +436,13 @@ BROKEN = (
         open_harness=memory(queue=_ReleasesTwice),
     ),
     BrokenStore(
-        mistake="a request that a batch holds twice is answered as queued twice",
+        mistake="a request that a batch names twice is answered as queued twice",
         law="run_queue 1",
         killed_by="test_a_request_is_remembered",
         open_harness=memory(queue=_EnqueuesTwice),
     ),
     BrokenStore(
-        mistake="a task promoted twice in a call is counted twice",
+        mistake="a task that a call names twice is promoted twice",
         law="backend 5",
         killed_by="test_what_a_batch_names_twice_is_there_once",
         open_harness=memory(queue=_HastensTwice),
@@ -454,7 +454,7 @@ BROKEN = (
         open_harness=memory(state=_BackToTheLowLine),
     ),
     BrokenStore(
-        mistake="a request is remembered for a day, however short its memory is to be",
+        mistake="a request is remembered for a day also with a shorter memory",
         law="run_queue 1",
         killed_by="test_each_request_is_remembered_for_as_long_as_it_says",
         open_harness=memory(queue=_RemembersForADay),
@@ -484,9 +484,9 @@ BROKEN = (
         open_harness=memory(queue=_RemembersRemovedTasks),
     ),
     BrokenStore(
-        mistake="a wish to cancel outlives its run",
+        mistake="a requested cancellation outlives its run",
         law="run_queue 11",
-        killed_by="test_a_wish_to_cancel_ends_with_its_run",
+        killed_by="test_a_requested_cancellation_ends_with_its_run",
         open_harness=memory(queue=_WishesByRun),
     ),
     BrokenStore(
@@ -502,39 +502,39 @@ BROKEN = (
         open_harness=memory(queue=_ReapsLate),
     ),
     BrokenStore(
-        mistake="a heartbeat is read and then written",
+        mistake="a heartbeat reads and writes in two steps",
         law="run_queue 4",
-        killed_by="test_a_heartbeat_brings_no_claim_back",
+        killed_by="test_a_heartbeat_revives_no_claim",
         open_harness=memory(queue=_ReadsThenBeats),
     ),
     BrokenStore(
-        mistake="reaping is read and then written",
+        mistake="reaping reads and writes in two steps",
         law="run_queue 9",
         killed_by="test_a_claim_is_extended_or_reaped_but_not_both",
         open_harness=memory(queue=_ReadsThenReaps),
     ),
     BrokenStore(
-        mistake="a request is looked for before its step",
+        mistake="an enqueue reads the request before its step",
         law="run_queue 1",
         killed_by="test_of_many_equal_requests_one_is_queued",
         open_harness=memory(queue=_ReadsThenEnqueues),
     ),
     BrokenStore(
-        mistake="a cancellation is read and then written",
+        mistake="a cancellation reads and writes in two steps",
         law="run_queue 13",
         killed_by="test_a_run_that_is_cancelled_on_its_way_back_ends",
         open_harness=memory(queue=_ReadsThenCancels),
     ),
     BrokenStore(
-        mistake="a run that comes back jumps the line",
+        mistake="a run that is queued again overtakes other runs",
         law="run_queue 3",
         killed_by="test_the_line_is_kept_across_retries_releases_and_reaping",
         open_harness=memory(state=_JumpsTheLine),
     ),
     BrokenStore(
-        mistake="a lost worker is a failure",
+        mistake="a lost worker counts as a failure",
         law="run_queue 9",
-        killed_by="test_the_runs_of_dead_workers_are_put_back",
+        killed_by="test_the_runs_of_dead_workers_are_queued_again",
         open_harness=memory(queue=_FailureOfTheDead),
     ),
 )

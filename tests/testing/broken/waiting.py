@@ -1,4 +1,4 @@
-"""Mistakes about who waits."""
+"""Mistakes about waiting workers and waiters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.testing.broken.making import BrokenStore, memory, silence
 
 
 class _SleepsThroughAnInstant(MemoryRunQueue):
-    """Who sleeps is woken when a run is queued. That the instant of a waiting run comes queues nothing."""
+    """A queued run wakes a waiting worker, but the instant of a waiting run does not queue that run."""
 
     async def claim(
         self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
@@ -34,7 +34,7 @@ class _SleepsThroughAnInstant(MemoryRunQueue):
 
 
 class _WaitsForALock(MemoryRunQueue):
-    """A lock that nobody gives back."""
+    """A lock that is never released."""
 
     async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         await asyncio.get_running_loop().create_future()
@@ -54,7 +54,7 @@ class _ReapsQuietly(MemoryRunQueue):
 
 
 class _WakesOne(Condition):
-    """A ring wakes the first who waits, whatever becomes of him."""
+    """A notification wakes the first waiter, also if that waiter was cancelled."""
 
     def notify(self) -> None:
         if self._waiters:
@@ -70,7 +70,7 @@ class _OneIsWoken(State):
 
 
 class _OncePerBatch(Condition):
-    """A batch of runs wakes one worker: bells within one step are one."""
+    """A batch of runs wakes one worker: all notifications of one step count as one."""
 
     _rung = False
 
@@ -107,7 +107,7 @@ BROKEN = (
         open_harness=memory(queue=_WaitsForALock),
     ),
     BrokenStore(
-        mistake="a worker that sleeps does not see an instant come",
+        mistake="a waiting worker misses the instant of a waiting run",
         law="run_queue 7",
         killed_by="test_a_worker_that_waits_already_gets_the_run_whose_instant_comes",
         open_harness=memory(queue=_SleepsThroughAnInstant),
@@ -125,7 +125,7 @@ BROKEN = (
         open_harness=memory(queue=_ReapsQuietly),
     ),
     BrokenStore(
-        mistake="a worker that was cancelled takes the wake along",
+        mistake="a cancelled worker consumes the notification",
         law="run_queue 3",
         killed_by="test_a_worker_that_stops_waiting_takes_no_wake_along",
         open_harness=memory(state=_OneIsWoken),
@@ -137,7 +137,7 @@ BROKEN = (
         open_harness=memory(state=_OneIsWokenForABatch),
     ),
     BrokenStore(
-        mistake="a signal wakes one waiter",
+        mistake="a notification wakes one waiter",
         law="notifier 1",
         killed_by="test_all_waiters_are_woken",
         open_harness=memory(state=_OneSignal),

@@ -177,7 +177,7 @@ class BackendLaws(Contract):
 
     @law("backend", 3)
     @pytest.mark.parametrize("seed", range(12))
-    async def test_every_live_run_is_in_exactly_one_place_whatever_happens(self, store: Store, seed: int) -> None:
+    async def test_every_live_run_is_in_exactly_one_place_after_any_steps(self, store: Store, seed: int) -> None:
         """Every live run is in exactly one place: held, queued, running or waiting."""
         player = StepRunner(store, await store.slot(), settable=store.settable)
         for step in (*SETUP_STEPS, *random_steps(Decider(seed), 80)):

@@ -113,7 +113,7 @@ class CatalogueLaws(Contract):
         assert await written(store, definition(task(description="new"), expected=version)) > version
 
     @law("catalogue", 3)
-    async def test_writing_what_stands_changes_nothing(self, store: Store) -> None:
+    async def test_writing_the_stored_definition_changes_nothing(self, store: Store) -> None:
         """Writing a definition that is stored already returns the stored version and changes nothing, for any expected
         version."""
         slot = await store.slot(HOUR)
@@ -352,7 +352,7 @@ class CatalogueLaws(Contract):
         assert (due.version, due.slot) == (newer, slot)
 
     @law("catalogue", 13)
-    async def test_the_life_of_a_store_has_a_name(self, store: Store) -> None:
+    async def test_a_store_has_one_incarnation_until_it_loses_its_content(self, store: Store) -> None:
         """The incarnation stays the same until the store loses its content; no two incarnations are equal."""
         version = await store.define(task("a"))
         incarnation = (await load(store)).incarnation

@@ -88,7 +88,7 @@ class CatalogueEdges(Contract):
 
     @law("catalogue", 4)
     @pytest.mark.parametrize("replan", [False, True], ids=["same plan", "new plan"])
-    async def test_a_change_keeps_what_waits_and_what_somebody_wants(self, store: Store, *, replan: bool) -> None:
+    async def test_a_change_keeps_waits_and_requested_cancellations(self, store: Store, *, replan: bool) -> None:
         of, slot = task(), await store.slot(-MINUTE)
         version = await store.define(of, slot)
         await store.settle(await store.claim_new(run(of, "retried")), Retried(HOUR))

@@ -178,7 +178,7 @@ class DispatchEdges(Contract):
         assert await store.commit_one(due.term, due.skip)
 
     @law("dispatch", 6)
-    async def test_a_run_that_was_given_back_blocks_no_dispatch(self, store: Store) -> None:
+    async def test_a_released_run_blocks_no_dispatch(self, store: Store) -> None:
         due = await Due.given(store, task())
         await store.release(await store.claim_new(run(due.of, "released")), HOUR)
         assert await store.commit_one(due.term, due.dispatch)

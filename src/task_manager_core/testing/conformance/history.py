@@ -232,7 +232,7 @@ class HistoryContract(Contract):
         assert [live.run for live in await store.live(of.key)] == [one.id for one in waiting]
 
     @law("history", 5)
-    async def test_a_snapshot_shows_how_everything_stands(self, store: Store) -> None:
+    async def test_a_snapshot_shows_the_state_of_all_tasks(self, store: Store) -> None:
         """A snapshot is one consistent reading of every task it names; unknown keys are left out."""
         of, slot, term = task("a"), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)

@@ -11,7 +11,7 @@ from task_manager_core.testing.conformance.store import SLACK, Store
 
 class MembershipContract(Contract):
     @law("membership", 1)
-    async def test_a_node_lives_until_its_word_ends(self, store: Store) -> None:
+    async def test_a_node_lives_until_its_announcement_ends(self, store: Store) -> None:
         """A node is among the living nodes of a snapshot until `ttl` after its last announcement, or until it
         departs."""
         for node in ("silent", "speaking", "departing"):
@@ -28,7 +28,7 @@ class MembershipContract(Contract):
         assert await store.living() == []
 
     @law("membership", 1)
-    async def test_a_word_is_kept_to_the_millisecond(self, store: Store) -> None:
+    async def test_the_length_of_an_announcement_is_kept_to_the_millisecond(self, store: Store) -> None:
         await store.advance(ODD)
         before = await store.now()
         await store.membership.announce(presence("node"), TTL + ODD)
@@ -49,7 +49,7 @@ class MembershipContract(Contract):
         assert await store.living() == ["node"]
 
     @law("membership", 2)
-    async def test_the_last_word_counts(self, store: Store) -> None:
+    async def test_the_last_announcement_counts(self, store: Store) -> None:
         """The last announcement of a node replaces its earlier ones."""
         first = presence("node", tasks=frozenset({key("a"), key("b")}), functions=frozenset({"f", "g"}))
         last = presence("node", tasks=frozenset({key("b"), key("c")}))
@@ -65,7 +65,7 @@ class MembershipContract(Contract):
         assert await store.living() == []
 
     @law("membership", 2)
-    async def test_a_node_lives_for_as_long_as_its_last_word_says(self, store: Store) -> None:
+    async def test_a_node_lives_for_the_length_of_its_last_announcement(self, store: Store) -> None:
         await store.membership.announce(presence("node"), TTL)
         await store.membership.announce(presence("node"), TTL + 10 * MINUTE)
         await store.advance(10 * MINUTE)

@@ -105,7 +105,7 @@ class RaceContract(Contract):
         assert {claim.run for claim in await store.claim()} == {claim.run for claim in reaped}
 
     @law("run_queue", 9)
-    async def test_of_many_leaders_that_reap_each_claim_is_put_back_once(self, store: Store) -> None:
+    async def test_of_many_leaders_that_reap_each_claim_is_reaped_once(self, store: Store) -> None:
         term = await store.lead()
         await store.define(task())
         await store.enqueue(*runs(task(), 6))

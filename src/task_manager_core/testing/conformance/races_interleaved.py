@@ -183,7 +183,7 @@ class InterleavedRaces(Contract):
 
     @law("catalogue", 6)
     @pytest.mark.parametrize("verb", ["enqueue", "settle", "release", "promote"])
-    async def test_nothing_of_a_removed_task_comes_back(self, store: Store, verb: str) -> None:
+    async def test_a_task_that_is_added_again_has_nothing_of_the_removed_one(self, store: Store, verb: str) -> None:
         of = task()
         for offset in store.start_offsets():
             await store.define(of)
@@ -217,7 +217,7 @@ class InterleavedRaces(Contract):
 
     @law("run_queue", 4)
     @pytest.mark.parametrize("verb", ["settle", "release"])
-    async def test_a_heartbeat_brings_no_claim_back(self, store: Store, verb: str) -> None:
+    async def test_a_heartbeat_revives_no_claim(self, store: Store, verb: str) -> None:
         await store.define(task())
         for offset, swapped in interleavings(store):
             claim = await store.claim_new(run(task(), f"{offset} {swapped}"))
@@ -246,7 +246,7 @@ class InterleavedRaces(Contract):
             assert not await store.queue.settle([settlement(other) for other in again])
 
     @law("run_queue", 11)
-    async def test_a_heartbeat_forgets_no_wish_to_cancel(self, store: Store) -> None:
+    async def test_a_heartbeat_keeps_a_requested_cancellation(self, store: Store) -> None:
         await store.define(task())
         for offset, swapped in interleavings(store):
             claim = await store.claim_new(run(task(), f"{offset} {swapped}"))

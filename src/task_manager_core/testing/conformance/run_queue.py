@@ -208,7 +208,7 @@ class RunQueueLaws(Contract):
         assert await store.records(key()) == ()
 
     @law("run_queue", 9)
-    async def test_the_runs_of_dead_workers_are_put_back(self, store: Store) -> None:
+    async def test_the_runs_of_dead_workers_are_queued_again(self, store: Store) -> None:
         """Reaping queues the runs of expired claims again, unless their cancellation was requested, with the next
         attempt number and one more loss, which is no failure; it is fenced by the term and never touches a claim that
         lives."""

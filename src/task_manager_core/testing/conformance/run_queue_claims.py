@@ -57,7 +57,7 @@ class RunQueueClaims(Contract):
         assert await store.queue.extend([], TTL) == Extension(frozenset(), frozenset())
 
     @law("run_queue", 4)
-    async def test_a_heartbeat_with_a_longer_life_finds_a_claim_that_a_shorter_one_has_lost(self, store: Store) -> None:
+    async def test_a_heartbeat_with_a_longer_ttl_finds_a_claim_that_a_shorter_one_has_lost(self, store: Store) -> None:
         await store.define(task())
         claim = await store.claim_new(run(task()))
         await store.advance(2 * TTL)
@@ -78,7 +78,7 @@ class RunQueueClaims(Contract):
     # -- 5 and 6: settling --------------------------------------------------------------------------------------------
 
     @law("run_queue", 5)
-    async def test_nobody_settles_with_anothers_claim(self, store: Store) -> None:
+    async def test_no_worker_settles_with_the_claim_of_another(self, store: Store) -> None:
         await store.define(task())
         claim = await store.claim_new(run(task()))
         before = await store.state()
@@ -157,7 +157,7 @@ class RunQueueClaims(Contract):
         assert (claim.attempt, claim.failures) == (2, 1)
 
     @law("run_queue", 8)
-    async def test_a_released_run_goes_to_whoever_claims_it(self, store: Store) -> None:
+    async def test_a_released_run_goes_to_any_worker_that_claims_it(self, store: Store) -> None:
         await store.define(task())
         await store.enqueue(*runs(task(), 2))
         claims = await store.claim(WORKER)
@@ -227,7 +227,7 @@ class RunQueueClaims(Contract):
 
     @law("run_queue", 11)
     @pytest.mark.parametrize("place", [RunState.HELD, RunState.QUEUED, RunState.WAITING], ids=lambda one: one.value)
-    async def test_a_run_that_nobody_runs_ends_at_once(self, store: Store, place: RunState) -> None:
+    async def test_a_run_that_is_not_running_ends_at_once(self, store: Store, place: RunState) -> None:
         of = exclusive()
         await store.define(of)
         wanted = run(of, "wanted")
@@ -259,7 +259,7 @@ class RunQueueClaims(Contract):
 
     @law("run_queue", 11)
     @pytest.mark.parametrize("ends", ["settled", "removed"])
-    async def test_a_wish_to_cancel_ends_with_its_run(self, store: Store, ends: str) -> None:
+    async def test_a_requested_cancellation_ends_with_its_run(self, store: Store, ends: str) -> None:
         await store.define(task())
         claim = await store.claim_new(run(task()))
         assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.REQUESTED,)

@@ -194,7 +194,7 @@ class RunQueueInstants(Contract):
                 assert await store.settle(again)
 
     @law("run_queue", 8)
-    async def test_a_claim_that_expired_is_given_back_until_it_is_reaped(self, store: Store) -> None:
+    async def test_a_claim_that_expired_can_be_released_until_it_is_reaped(self, store: Store) -> None:
         term = await store.lead()
         await store.define(task())
         claim = await store.claim_new(run(task()))

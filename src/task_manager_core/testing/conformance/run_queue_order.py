@@ -189,7 +189,7 @@ class RunQueueOrder(Contract):
         assert [claim.run for claim in await store.claim()] == [run(exclusive(), "held")]
 
     @law("run_queue", 2)
-    async def test_a_request_is_held_whatever_happens_to_slots_that_overlap(self, store: Store) -> None:
+    async def test_a_request_is_held_under_both_exclusive_overlap_policies(self, store: Store) -> None:
         expected = {
             Overlap.ALLOW: Enqueued.QUEUED,
             Overlap.BUFFER_ONE: Enqueued.HELD,
