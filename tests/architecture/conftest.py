@@ -1,4 +1,4 @@
-"""The project as the architecture tests see it: its folder, and the wheel built from it."""
+"""The folder of the project, and the wheel that is built from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The core alone: an environment with the wheel and its mandatory dependencies, and no extra."""
+"""The core alone: an environment with the wheel and its mandatory dependencies, without any extra."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def _copy(distribution: metadata.Distribution, target: Path) -> None:
 
 @pytest.fixture(scope="module")
 def bare_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter that sees what `pip install` of the wheel alone would bring.
+    """An interpreter with the packages that `pip install` of the wheel would install.
 
-    The dependencies are followed in the metadata and copied from this environment, so that the test needs no index.
+    The test finds the dependencies in the metadata and copies them from this environment, so that it needs no index.
     """
     folder = tmp_path_factory.mktemp("bare")
     venv.create(folder, with_pip=False, symlinks=True)
@@ -84,7 +84,7 @@ def bare_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(python: Path, code: str) -> subprocess.CompletedProcess[str]:
-    # -I: neither the current folder nor PYTHONPATH may lend a module.
+    # -I: no module may come from the current folder or from PYTHONPATH.
     return subprocess.run([str(python), "-I", "-c", code], capture_output=True, text=True, check=False)
 
 

@@ -1,4 +1,4 @@
-"""Who may import whom: the contracts of pyproject.toml hold, and each of them would notice."""
+"""The import contracts of pyproject.toml hold, and each of them finds a violation."""
 
 from __future__ import annotations
 

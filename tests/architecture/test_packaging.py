@@ -1,4 +1,4 @@
-"""What reaches a user."""
+"""The wheel and the source distribution have the files and metadata that users need."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_version_has_one_source(described: Message) -> None:
 
 
 def test_every_link_of_the_readme_works_on_an_index_page(described: Message, repository: str) -> None:
-    """There is no tree around the page: a link leads to a file of the tree that the version was built from."""
+    """An index page has no files beside it: its links lead to the files of the tag of this version."""
     text = described.get_payload()
     assert isinstance(text, str)
     targets = re.findall(r"\]\(([^)]+)\)", text)
@@ -90,7 +90,7 @@ def test_every_link_of_the_readme_works_on_an_index_page(described: Message, rep
 
 
 def test_the_address_of_the_repository_stands_in_one_file(repository: str) -> None:
-    """A move of the project changes pyproject.toml, and nothing else."""
+    """If the project moves, only pyproject.toml changes."""
     address = repository.removeprefix("https://")
     kept = [ROOT / name for name in ("README.md", "Makefile", "src", "adapters", "tests", "docs", ".github", ".ci")]
     files = [file for path in kept for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()]

@@ -1,4 +1,4 @@
-"""The look of the tree: small files with a name that says something."""
+"""The form of the tree: small files with meaningful names."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from tests.architecture.conftest import ROOT, SOURCES
 
 LONGEST_FILE = 400
-# A name that fits every content attracts every content.
+# Such a name fits any content, and the file collects unrelated code.
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "services", "misc"}
 TOP_LEVEL = {"pyproject.toml", "README.md", "Makefile", "LICENSE", "src", "adapters", "tests", "docs"}
-# What tools leave below the folders, out of git.
+# Folders that tools write. git ignores them.
 BUILT = {"__pycache__", "site", ".cache"}
 # A path that is true on one machine only. Routes of HTTP and links have another character before the slash.
 FOREIGN_PATH = re.compile(r"(?<![\w./:}])/(?:work|root|home|Users)/")
@@ -52,7 +52,7 @@ def test_no_name_is_empty() -> None:
 
 
 def test_the_top_level_is_the_documented_one() -> None:
-    """Files with a leading dot and what builds leave behind do not count."""
+    """Files with a leading dot and the output of builds do not count."""
     leftovers = {"build", "dist", "htmlcov", "site"}
     found = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
     assert found - leftovers == TOP_LEVEL
@@ -73,12 +73,12 @@ def test_nothing_depends_on_one_machine() -> None:
 
 @pytest.mark.parametrize("folder", CORE_TESTS)
 def test_the_core_is_tested_without_mocks(folder: str) -> None:
-    """The memory store and ManualClock are the fakes; a mock would only repeat what its author believed."""
+    """The memory store and ManualClock are the fakes. A mock would only repeat the assumptions of its author."""
     for path in _files(ROOT / "tests" / folder, suffix=".py"):
         assert not [name for name in _imports(path) if name.startswith(("unittest.mock", "mock", "pytest_mock"))], path
 
 
 def test_every_test_folder_is_a_package() -> None:
-    """Two test files of one name could not be collected otherwise."""
+    """pytest cannot collect two test files of one name without packages."""
     folders = {path.parent for path in _files(ROOT / "tests", suffix="test_*.py")}
     assert [folder for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []

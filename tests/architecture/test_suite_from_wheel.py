@@ -1,4 +1,4 @@
-"""The author of a store has the wheel, an empty directory and one command."""
+"""The author of a store needs only the wheel, an empty directory and one command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SUITE = "task_manager_core.testing.conformance"
 
 @pytest.fixture(scope="module")
 def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What pip would install, before everything else on the path."""
+    """An installation by pip, at the front of the path."""
     folder = tmp_path_factory.mktemp("site")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
@@ -71,7 +71,7 @@ def test_the_store_is_found_where_the_command_is_given(site: Path, tmp_path: Pat
 
 
 def test_other_runs_of_pytest_do_not_know_the_option(site: Path, tmp_path: Path) -> None:
-    """It would be in the way of a project that has an option of this name."""
+    """A project may have its own option of this name."""
     (tmp_path / "conftest.py").write_text("def pytest_addoption(parser):\n    parser.addoption('--backend')\n")
     (tmp_path / "test_own.py").write_text(
         "import sys\n"

@@ -79,17 +79,20 @@ class CronExpression:
 
     @classmethod
     def parse(cls, text: str, *, hash_seed: str | None = None, field: str = _FIELD) -> CronExpression:
-        """The expression of this text, or InvalidCron naming `field`. The same text gives the same object."""
+        """The expression of this text.
+
+        Equal texts give the same object. Errors: InvalidCron with the name in `field`.
+        """
         normalised = _normalised(field, text)
         hashed = _is_hashed(normalised)
         _check_seed(field, normalised, hash_seed, hashed=hashed)
         return _shared(normalised, hash_seed if hashed else None, field)
 
     def first_match(self, at_or_after: datetime) -> datetime | None:
-        """The first matching wall-clock time (naive) not before this one; None past croniter's horizon or year 9999.
+        """The first matching wall-clock time (naive) at or after this one; None after 50 years or year 9999.
 
-        A croniter instance keeps state while it computes, so a thread takes one out of the pool for itself; `pop` and
-        `append` are atomic.
+        A croniter has a state while it computes. Each thread therefore takes one out of the pool `_idle` and returns it
+        afterwards; `pop` and `append` of a list are atomic.
         """
         start = at_or_after.replace(microsecond=0)
         if start == at_or_after and start > start.min:
@@ -185,7 +188,7 @@ def _refuse_what_croniter_gets_wrong(field_name: str, text: str, parts: list[str
     """Refuse texts that croniter 7.0 accepts and then reads wrongly: it raises later, drops days or adds days.
 
     A range of equal ends means the whole cycle (pallets-eco/croniter#257), and a step in a range that wraps round is
-    miscounted (pallets-eco/croniter#268). The other cases have no issue there; tests/domain/test_cron.py shows each.
+    miscounted (pallets-eco/croniter#268). tests/domain/test_cron.py has an example of every case.
     """
     if any(_RANDOM.fullmatch(item) for part in parts for item in part.split(",")):
         raise InvalidCron(field_name, text, "R differs in every process; use H")

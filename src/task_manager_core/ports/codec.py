@@ -1,8 +1,8 @@
-"""The one text form of every value that a store keeps: versioned JSON, times in milliseconds.
+"""The text form of every value that a store keeps: versioned JSON, with times in milliseconds.
 
-Stores use it so that they all hold the same texts. Readers accept every version up to their own, pass over members that
-they do not know, and take a member that is missing for what it meant before it existed. A newer or broken text is
-BackendCorrupt, never a wrong value. Decision 7 has the rule by which formats change.
+All stores use it and so hold the same texts. A reader accepts every version up to its own. It ignores members that it
+does not know, and gives a missing member the meaning that it had before the member existed. A newer or damaged text
+raises BackendCorrupt and never gives a wrong value. Decision 7 has the rule by which formats change.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def _dump(value: Mapping[str, Json]) -> str:
 
 
 def encode_task(task: TaskDefinition) -> str:
+    """The text of a definition."""
     return _dump(
         {
             "group": task.key.group,
@@ -95,6 +96,7 @@ def encode_task(task: TaskDefinition) -> str:
 
 @lru_cache(maxsize=65536)
 def decode_task(text: str) -> TaskDefinition:
+    """The definition in a text. Errors: BackendCorrupt."""
     reader = Reader.of("a definition", text)
     catch_up = reader.inner("catch_up")
     try:
@@ -212,7 +214,7 @@ def _retry_of(text: str) -> RetryPolicy:
 
 
 def encode_run(run: Run) -> str:
-    """Everything that a worker needs, so that a claim costs no second reading."""
+    """The text of a run. It has all that a worker needs, so that a claim reads no other value."""
     return _dump(
         {
             "id": run.id.value,
@@ -233,6 +235,7 @@ def encode_run(run: Run) -> str:
 
 
 def decode_run(text: str) -> Run:
+    """The run in a text. Errors: BackendCorrupt."""
     reader = Reader.of("a run", text)
     try:
         return Run(
@@ -254,6 +257,7 @@ def decode_run(text: str) -> Run:
 
 
 def encode_record(record: AttemptRecord) -> str:
+    """The text of a line of history."""
     failure = record.failure
     return _dump(
         {
@@ -273,6 +277,7 @@ def encode_record(record: AttemptRecord) -> str:
 
 
 def decode_record(text: str) -> AttemptRecord:
+    """The line of history in a text. Errors: BackendCorrupt."""
     reader = Reader.of("a line of history", text)
     try:
         return AttemptRecord(
@@ -295,6 +300,7 @@ def _read_failure(reader: Reader) -> Failure:
 
 
 def encode_skipped(skipped: Skipped) -> str:
+    """The text of a range of skipped slots."""
     return _dump(
         {
             "first": milliseconds(skipped.first),
@@ -306,6 +312,7 @@ def encode_skipped(skipped: Skipped) -> str:
 
 
 def decode_skipped(text: str) -> Skipped:
+    """The range of skipped slots in a text. Errors: BackendCorrupt."""
     reader = Reader.of("a skip", text)
     try:
         reason = SkipReason(reader.text("reason"))
@@ -317,6 +324,7 @@ def decode_skipped(text: str) -> Skipped:
 
 
 def encode_presence(presence: Presence) -> str:
+    """The text of a presence."""
     return _dump(
         {
             "node": presence.node.value,
@@ -329,6 +337,7 @@ def encode_presence(presence: Presence) -> str:
 
 
 def decode_presence(text: str) -> Presence:
+    """The presence in a text. Errors: BackendCorrupt."""
     reader = Reader.of("a presence", text)
     try:
         return Presence(

@@ -1,4 +1,7 @@
-"""Reading typed members of a JSON object. Whatever does not fit is BackendCorrupt, never another value."""
+"""Reads typed members of a JSON object.
+
+A member of another type raises BackendCorrupt and never gives a wrong value.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TypeGuard, TypeVar
 from task_manager_core.domain.errors import BackendCorrupt
 
 VERSION = 1
-"""The format that this library writes. It reads every one up to it."""
+"""The format that this library writes. It reads every format up to this one."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -36,7 +39,7 @@ def span(value: int) -> timedelta:
 
 
 class Reader:
-    """Reads typed members of a JSON object; whatever does not fit is BackendCorrupt."""
+    """Reads typed members of a JSON object. Errors of all its methods: BackendCorrupt."""
 
     def __init__(self, what: str, value: object) -> None:
         self._what = what
@@ -56,10 +59,10 @@ class Reader:
 
     @classmethod
     def inside(cls, what: str, text: str) -> Reader:
-        """A text without a version of its own, because it stands inside one that has it."""
+        """A reader of a text without a version, which is part of a text with a version."""
         try:
             if not text.isascii():
-                text.encode()  # A store may show what is no UTF-8 as lone surrogates.
+                text.encode()  # A store may return invalid UTF-8 as lone surrogates.
             return cls(what, json.loads(text))
         except (ValueError, RecursionError) as error:
             raise BackendCorrupt(what, str(error)) from None
@@ -80,7 +83,7 @@ class Reader:
         return self._get(name, int)
 
     def fraction(self, name: str) -> float:
-        """A float. JSON written by others may say 2 for 2.0."""
+        """A float. Another writer of JSON may write 2 for 2.0."""
         value = self._members.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MOST_EXACT:
             return float(value)
@@ -125,7 +128,7 @@ class Reader:
         return read(name) if self.has(name) else None
 
     def since(self, name: str, read: Callable[[str], T], before: T | None) -> T | None:
-        """A member that may be null, and that texts of earlier releases lack: what these mean is `before`."""
+        """A member that may be null. Texts of earlier releases do not have it: they mean `before`."""
         return self.maybe(name, read) if name in self._members else before
 
     def instant(self, name: str) -> datetime:
@@ -135,7 +138,7 @@ class Reader:
         return self._in_calendar(name, self.number(name), span)
 
     def measured(self, name: str) -> timedelta:
-        """A measured time, in microseconds."""
+        """A measured length of time, kept in microseconds."""
         return self._in_calendar(name, self.number(name), lambda value: value * _MICROSECOND)
 
 
