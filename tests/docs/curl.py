@@ -1,4 +1,4 @@
-"""The requests that a page shows as curl commands, with the answers that it promises."""
+"""The curl commands of a page as requests, with the answers that the page shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ADDRESS = "localhost:8000"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One command, and the JSON shown below it (None: nothing is shown)."""
+    """One command, and the JSON that the page shows below it (None: the page shows none)."""
 
     method: str
     path: str
@@ -39,7 +39,7 @@ def requests_in(page: str) -> Iterator[Request]:
 
 
 def _ended(text: str) -> tuple[str, str]:
-    """The command up to the first end of a line outside quotes, and what follows."""
+    """The command, which ends with the first line end outside quotes, and the text after it."""
     lines = text.split("\n")
     for count in range(1, len(lines) + 1):
         command = "\n".join(lines[:count])
@@ -67,7 +67,7 @@ def _request(command: str, answer: object) -> Request:
 
 
 def fits(answer: object, shown: object) -> bool:
-    """Is this what the page shows? It may leave members out, and say … for anything."""
+    """Does the answer have all that the page shows? The page may leave members out, and may show … for any value."""
     if shown == ANYTHING:
         return answer is not None
     if isinstance(shown, Mapping):

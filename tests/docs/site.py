@@ -1,9 +1,9 @@
-"""Build the documentation site, and check what the builder does not.
+"""Build the documentation site, and check it for defects that the builder does not notice.
 
     python -m tests.docs.site
 
-The builder refuses links to pages and headings that do not exist. It does not look at links to other files, at what a
-page loads from other hosts, at Markdown that it did not understand, and at docstrings that contradict their signature.
+The builder refuses links to pages and headings that do not exist. It does not check links to other files, programs and
+fonts from other hosts, Markdown that it did not understand, and docstrings that contradict their signature.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 CONFIGURATION = ROOT / "docs/zensical.toml"
 SITE = ROOT / "docs/site"
 
-# What a browser fetches by itself, and what it fetches when the reader clicks.
+# A browser fetches the first by itself, and the second when the reader clicks.
 LOADED = {
     ("script", "src"),
     ("link", "href"),
@@ -43,7 +43,7 @@ FOREIGN_STYLE = re.compile(r"""(?:@import\s+|url\()\s*["']?((?:https?:)?//[^"')\
 
 @dataclass
 class Page:
-    """What one page of HTML has, and what it asks for."""
+    """The names, addresses and paragraphs of one page of HTML."""
 
     names: set[str] = field(default_factory=set)
     loaded: list[str] = field(default_factory=list)
@@ -92,7 +92,7 @@ class _Reader(HTMLParser):
 
 
 def defects(site: Path) -> Iterator[str]:
-    """Say what is wrong with a built site, one line for each defect."""
+    """The defects of a built site, one line for each."""
     pages = {path: Page.read(path) for path in sorted(site.rglob("*.html"))}
     for path, page in pages.items():
         where = path.relative_to(site)
@@ -124,14 +124,14 @@ def _leads(url: str, path: Path, site: Path, pages: dict[Path, Page]) -> bool:
     if parts.path:
         base = site if parts.path.startswith("/") else path.parent
         target = (base / unquote(parts.path).lstrip("/")).resolve()
-    # No server turns a folder into a page of it: the site is read from a disk, too.
+    # The site is read from a disk, too. There no server turns a folder into a page.
     if not target.is_relative_to(site.resolve()) or not target.is_file():
         return False
     return not parts.fragment or target not in pages or unquote(parts.fragment) in pages[target].names
 
 
 def build() -> list[str]:
-    """Build the site strictly, and collect what the builder warns of without refusing it."""
+    """Build the site strictly. The answer has the warnings of a build that succeeded."""
     program = Path(sysconfig.get_path("scripts")) / "zensical"
     done = subprocess.run(
         [str(program), "build", "--strict", "--clean", "-f", str(CONFIGURATION)],
@@ -147,12 +147,12 @@ def build() -> list[str]:
 
 
 def warnings_in(output: str) -> list[str]:
-    """A docstring that names an argument which does not exist is a warning of the reader of docstrings."""
+    """The warnings of the tool that reads docstrings, about an argument that does not exist for example."""
     return [line for line in output.splitlines() if line.startswith(("griffe:", "mkdocstrings", "WARNING", "Warning"))]
 
 
 def main() -> None:
-    """Exit with a message if the site is not as it should be."""
+    """Exit with a message if the site has a defect."""
     found: Sequence[str] = [*build(), *defects(SITE)]
     if found:
         sys.exit("\n".join(found))

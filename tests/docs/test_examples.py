@@ -1,4 +1,4 @@
-"""Every example is a program: it is imported and served as a reader would do it, and does what it says."""
+"""The tests import and serve every example as a reader would, and check that it does what it promises."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py") if "\napp = FastAPI("
 
 
 def _load(name: str) -> ModuleType:
-    """A module of its own each time: an example may be served by several tests."""
+    """Load a new module each time, because several tests may serve one example."""
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -68,13 +68,13 @@ def test_the_list_of_examples_is_the_promised_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["minimal_memory", "minimal_redis"])
-def test_the_minimal_examples_fit_a_glance(name: str) -> None:
+def test_the_minimal_examples_are_short(name: str) -> None:
     code = [line for line in (EXAMPLES / f"{name}.py").read_text().splitlines() if line.strip()]
     assert len(code) <= 20
 
 
 def test_the_demo_shows_what_its_tasks_log() -> None:
-    """`flaky` fails twice, which is shown without a level, and says when it has succeeded, which is not."""
+    """`flaky` fails twice and succeeds. Python shows the failures at any level, but the success only at level INFO."""
     says = "import demo, logging; logging.getLogger('fastapi.task-manager.runner').info('succeeded at last')"
     shown = subprocess.run(
         [sys.executable, "-c", says], cwd=EXAMPLES, capture_output=True, text=True, check=True, timeout=60
@@ -116,7 +116,7 @@ async def test_the_example_of_both_kinds_runs_both_kinds() -> None:
     assert module.threads["sync"] != module.threads["async"]
 
 
-async def test_the_several_schedules_are_read_as_the_example_says() -> None:
+async def test_the_several_schedules_have_the_slots_that_the_example_promises() -> None:
     module = _load("several_schedules")
     async with _serving(module) as client:
         shown = {task["name"]: task for task in (await client.get("/tasks")).json()}

@@ -1,4 +1,4 @@
-"""The pages say what the code says."""
+"""The pages agree with the code."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_decision_on_ports_counts_their_verbs() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a page as code hosts and the site name them in addresses."""
+    """The headings of a page in the form that code hosts and the site use in addresses."""
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     return {
         re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
@@ -69,7 +69,7 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_block_of_code_begins_in_a_way_that_every_reader_of_markdown_knows(page: Path) -> None:
-    """The site takes a word and a title, code hosts the first word. Of anything else the site makes prose."""
+    """The site understands a word and a title, code hosts the first word. The site shows any other block as prose."""
     fences = re.findall(r"^```(.*)$", page.read_text(), re.MULTILINE)
     assert [fence for fence in fences[::2] if not re.fullmatch(r'\w*( title="[^"]+")?', fence)] == []
     assert [fence for fence in fences[1::2] if fence] == []

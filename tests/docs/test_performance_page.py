@@ -1,4 +1,4 @@
-"""The page on performance says what its data say, and nothing where they say nothing."""
+"""The page on performance is made from its data, and has no section without data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference lists what there is: every field, option, route and line, and nothing else."""
+"""The reference lists every field, option, route and log line of the code, and no other."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ REFERENCE = ROOT / "docs/reference"
 
 
 def page(name: str) -> str:
-    """Each item of a list on one line."""
+    """A page of the reference, with each item of a list on one line."""
     return re.sub(r"\n {2,}", " ", (REFERENCE / name).read_text())
 
 
 def section(text: str, heading: str) -> str:
-    """What stands below a heading, up to the next one of its rank or above."""
+    """The text below a heading, up to the next heading of its rank or above."""
     rank = heading.split(" ", maxsplit=1)[0]
     _, _, below = f"\n{text}".partition(f"\n{heading}\n")
     assert below, heading
@@ -126,9 +126,9 @@ def test_the_index_names_what_can_be_imported_and_called() -> None:
     package, *others = re.split(r"^- ", names, flags=re.MULTILINE)[1:]
     for name in fastapi_task_manager.__all__:
         assert f"`{name}`" in package
-    [rehearsals] = [item for item in others if item.startswith("**`fastapi_task_manager.simulation`**")]
+    [simulations] = [item for item in others if item.startswith("**`fastapi_task_manager.simulation`**")]
     for name in simulation.__all__:
-        assert f"`{name}`" in rehearsals
+        assert f"`{name}`" in simulations
     public = [name for name, _ in inspect.getmembers(TaskManager) if not name.startswith("_")]
     assert [name for name in public if not re.search(rf"\*\*`[^`]*\b{name}\b[^`]*`", manager)] == []
 
@@ -168,7 +168,7 @@ def openapi() -> dict[str, Any]:
 
 
 def bodies(operations: dict[str, Any]) -> dict[str, Any]:
-    """The models of bodies: they stand where they are used."""
+    """The models of bodies. OpenAPI has them at the operations that use them."""
     contents = [one["requestBody"]["content"] for one in operations.values() if "requestBody" in one]
     return {
         content["application/json"]["schema"]["title"]: content["application/json"]["schema"] for content in contents
@@ -176,7 +176,7 @@ def bodies(operations: dict[str, Any]) -> dict[str, Any]:
 
 
 def models_of(openapi: dict[str, Any]) -> dict[str, Any]:
-    """All but FastAPI's own."""
+    """All models except those of FastAPI itself."""
     found = {name: model for name, model in openapi["components"]["schemas"].items() if "Validation" not in name}
     for operations in openapi["paths"].values():
         found |= bodies(operations)
@@ -233,14 +233,14 @@ def test_every_parameter_and_every_property_is_described(openapi: dict[str, Any]
 
 # -- events and logs --------------------------------------------------------------------------------------------------
 
-LOUD = {"debug", "info", "warning", "error", "exception", "critical", "log"}
+LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 
 
-def spoken() -> Iterator[str]:
-    """The lines of every call of a logger in the adapter."""
+def logged() -> Iterator[str]:
+    """The texts of every call of a logger in the adapter."""
     for path in sorted((ROOT / "adapters/fastapi_task_manager").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOUD:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOG_METHODS:
                 for argument in node.args[:2]:
                     if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                         yield argument.value
@@ -249,7 +249,7 @@ def spoken() -> Iterator[str]:
 def test_every_line_of_the_log_is_listed() -> None:
     lines = section(page("events-and-logs.md"), "## Lines")
     shown = re.findall(r"^\| .*? \| .*? \| `(.*?)`", lines, re.MULTILINE)
-    assert sorted(shown) == sorted(set(spoken()))
+    assert sorted(shown) == sorted(set(logged()))
 
 
 def test_every_logger_is_listed() -> None:

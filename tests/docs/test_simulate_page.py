@@ -1,4 +1,4 @@
-"""The page on simulation is a program, and its test passes for the reason it gives."""
+"""The code on the page on simulation runs, and the test that it shows can fail."""
 
 from __future__ import annotations
 

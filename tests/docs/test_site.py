@@ -1,6 +1,6 @@
-"""The documentation site shows every page, and the check behind `make docs` sees what it is there for.
+"""The documentation site shows every page, and the check of `make docs` finds the defects that it looks for.
 
-`make docs` builds the site; it needs an environment of its own, so that these tests need none.
+`make docs` builds the site. The tools for that have an environment of their own, and these tests do not need them.
 """
 
 from __future__ import annotations
@@ -121,11 +121,11 @@ def test_a_sound_site_has_no_defect(tmp_path: Path) -> None:
     assert [*site.defects(_written(tmp_path, SOUND))] == []
 
 
-@pytest.mark.parametrize(("file", "added", "said"), DEFECTS.values(), ids=DEFECTS)
-def test_a_defect_is_found(file: str, added: str, said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("file", "added", "expected"), DEFECTS.values(), ids=DEFECTS)
+def test_a_defect_is_found(file: str, added: str, expected: str, tmp_path: Path) -> None:
     [defect] = site.defects(_written(tmp_path, SOUND | {file: SOUND[file] + added}))
     assert defect.startswith(file)
-    assert said in defect
+    assert expected in defect
 
 
 def test_an_empty_site_is_a_defect(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a page tells the reader to write is part of a program that runs, and what it shows is what comes out."""
+"""The code on a page is part of a program that runs, and its commands have the answers that the page shows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def served(module: Any) -> AsyncGenerator[httpx.AsyncClient]:
 
 
 async def follow(requests: list[Request], client: httpx.AsyncClient) -> None:
-    """Send them in their order. What is only read may take its time to look as the page says."""
+    """Send the requests in order. A reading request is repeated until its answer is the one that the page shows."""
     for request in requests:
         if request.method == "GET":
             await wait_until_async(partial(_as_shown, request, client), request.path)
@@ -69,7 +69,7 @@ def test_the_code_on_a_page_is_part_of_an_example(page: Path) -> None:
 
 
 def without_imports(block: str) -> str:
-    """What a block of a page shows, behind the imports that it begins with."""
+    """The code of a block after its imports."""
     begins = [
         min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
         for node in ast.parse(block).body
@@ -100,7 +100,7 @@ def missing_names(block: str, defined: set[str]) -> set[str]:
 
 @pytest.mark.parametrize("page", [DOCS / "howto/write-a-backend.md"], ids=lambda page: page.stem)
 def test_the_code_on_a_page_imports_what_it_uses(page: Path) -> None:
-    """Of the example only what it defines itself is known to the reader, besides what the block imports."""
+    """The reader knows the names that the example defines and those that the block imports, and no others."""
     defined = {
         node.name
         for source in (EXAMPLES["sqlite_backend"], EXAMPLES["sqlite_file"])
