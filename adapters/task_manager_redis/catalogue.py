@@ -48,8 +48,8 @@ class RedisCatalogue(Catalogue):
 
     async def load(self, since: int) -> Changes | None:
         """Read page by page. A task that changes in the meantime comes again in a later page, which replaces the
-        earlier one."""
-        found, complete = _Rows(), False
+        earlier one. If the store loses everything between two pages, the reading begins again."""
+        found, complete, life = _Rows(), False, 0
         read_to, task_score = "", ""
         while True:
             reply = await self._client.run(
@@ -58,7 +58,10 @@ class RedisCatalogue(Catalogue):
             if reply is None:
                 return None
             version, incarnation, everything, next_read_to, next_score, last, total, rows = row(reply, 8)
-            complete = complete or everything == 1
+            if read_to and number(incarnation) != life:
+                found, complete, read_to, task_score = _Rows(), False, "", ""
+                continue
+            complete, life = complete or everything == 1, number(incarnation)
             read_to, task_score = str(number(next_read_to)), text(next_score)
             for task in items(rows):
                 name, body, at, retired = row(task, 4)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from task_manager_core.application.control import Selection
+from task_manager_core.application.definitions import NEVER
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.ports import Catalogue, Changes
@@ -175,6 +176,6 @@ async def test_a_reader_that_comes_to_another_number_of_tasks_reads_everything(w
     catalogue.readings.clear()
     await reader.node.registrar.tick()
     assert {stored.definition.key for stored in reader.node.definitions} == {KEY, TaskKey("group", "two")}
-    assert [since == 0 for since in catalogue.readings] == [False, True]
+    assert [since == NEVER for since in catalogue.readings] == [False, True]
     await reader.node.registrar.tick()
     assert catalogue.readings[-1] == writer.node.definitions.version

@@ -265,6 +265,16 @@ async def test_a_wiped_store_gets_everything_back_without_firing_old_slots(world
     assert await live(world) == []
 
 
+async def test_a_store_that_is_wiped_while_it_is_doubted_gets_everything_back(world: World) -> None:
+    process = world.process().declares(a_task())
+    await ticks(process)
+    process.node.definitions.doubt(OTHER, process.node.definitions.version)
+    world.store.restore_state(None)
+    await ticks(process)
+    assert set(await stored(world)) == {KEY}
+    assert process.events.one(StoreSetBack).wiped
+
+
 async def test_a_lost_task_does_not_go_on_with_a_slot_of_an_older_schedule(world: World) -> None:
     leader = await world.process().knows("report").lead()
     added = await leader.node.control.add(a_task(schedule=HOURLY, dynamic=True, function="report"))

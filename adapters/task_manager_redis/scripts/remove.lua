@@ -7,7 +7,7 @@ for i = 4, #ARGV do
   local task = ARGV[i]
   if task_exists(task) or redis.call('ZSCORE', catalogue, task) then
     allow_oom()
-    local version = next_version(task)
+    local version = string.format('%.0f', next_version(task))
     if redis.call('EXISTS', root .. ':live:' .. task) == 1 then
       -- The member is added first. If the script stops here, a sweep finds no hash and deletes the member.
       redis.call('ZADD', trash, 0, version .. ' ' .. task)

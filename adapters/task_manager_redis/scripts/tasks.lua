@@ -42,10 +42,11 @@ local function store_version()
 end
 
 -- Take the version of the next change, which concerns this task. A script calls this before it makes the change: if it
--- stops between the two, a reader only reads a task that has not changed.
+-- stops between the two, a reader only reads a task that has not changed. Versions are microseconds, so that many
+-- changes at once do not run ahead of the clock: a store that falls back to an older state then gives no version again.
 local function next_version(task)
   local before = store_version()
-  local version = math.max(before + 1, steady())
+  local version = math.max(before + 1, steady() * 1000 + server_time[2] % 1000)
   redis.call('ZADD', changes, version, string.format('%.0f %.0f %s', version, before, task))
   redis.call('ZREMRANGEBYRANK', changes, 0, -1 - CHANGES_KEPT)
   redis.call('SET', root .. ':version', version)

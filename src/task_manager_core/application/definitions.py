@@ -15,6 +15,10 @@ from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 from task_manager_core.ports import Changes
 
+NEVER = -1
+"""A version that no store gives out. A reader at it reads everything, also of a store that holds nothing any more: to
+such a reader at 0 the store has nothing to tell."""
+
 MOST_PLACED = 100
 """So many keys are put in their places one by one; to sort all is quicker for more of them."""
 
@@ -46,7 +50,7 @@ class Definitions:
         """Has the store been read at all? Until then nobody can say that a task does not exist."""
         self.version = 0
         self.since = 0
-        """What to read from: `version`, or 0 if what is known may be wrong."""
+        """What to read from: `version`, or NEVER if what is known may be wrong."""
         self._doubted: dict[TaskKey, int] = {}
         self._incarnation = 0
         self._plans: dict[TaskKey, tuple[Schedule, NextSlot | None]] = {}
@@ -188,12 +192,12 @@ class Definitions:
         been written to since: everything has to be read again. Once for each version, since one may be unreadable."""
         if self.at(key, version) is None and version <= self.version and self._doubted.get(key) != version:
             self._doubted[key] = version
-            self.since = 0
+            self.since = NEVER
 
     def follows(self, changes: Changes) -> bool:
         """Do these changes lead on from what is known here? If they do not, everything has to be read again: the store
         is another one, or older than what is known, or a change was missed."""
-        if changes.complete or self.since == 0:
+        if changes.complete:
             return True
         known = len(self._tasks) + sum(key not in self._tasks for key in self._unreadable) + self._unnamed
         more = sum(not self._knows(key) for key in changes.keys) - sum(map(self._knows, changes.removed))
@@ -203,7 +207,7 @@ class Definitions:
             and known + more == changes.total
         )
         if not follows:
-            self.since = 0
+            self.since = NEVER
         return follows
 
     def _knows(self, key: TaskKey) -> bool:

@@ -142,7 +142,8 @@ class Catalogue(Protocol):
 
         Args:
             since: The version that the reader knows; 0 asks for a complete reading. A version that the store does not
-                remember asks for one too: the reader last read long ago, or the store was wiped or set back since.
+                remember asks for one too: the reader last read long ago, or the store was wiped or set back since. No
+                store gives out -1: it asks for a complete reading of an empty store, too, whose version is 0.
 
         Returns:
             The changes; None if `since` is the current version.

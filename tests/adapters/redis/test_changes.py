@@ -14,7 +14,10 @@ from task_manager_core.testing.conformance.catalogue import CatalogueReader, loa
 from task_manager_core.testing.conformance.factories import definition, key, run, task
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
+from task_manager_redis.driver import Argument
 from task_manager_redis.history import LINES_PER_PAGE
+from task_manager_redis.replies import Reply
+from task_manager_redis.scripts import Script
 from tests.adapters.redis.shifted_time import PREFIX, MovedRedis, open_moved
 from tests.redis_server import RedisServer
 
@@ -85,6 +88,44 @@ async def test_a_store_that_was_set_back_and_written_to_is_read_from_the_beginni
     await reader.look()
     assert reader.knows() == await CatalogueReader.of_everything(store)
     assert reader.knows()[0].keys() == {key(name) for name in ("a", "b", "c", "new")}
+
+
+async def test_a_store_that_fell_back_right_after_many_changes_gives_no_version_twice(
+    store: Store, server: redis.Redis
+) -> None:
+    await store.catalogue.put([definition(task(f"{number}")) for number in range(1000)])
+    reader = CatalogueReader(store)
+    copy = {name: server.dump(name) or b"" for name in server.keys("*")}
+    await store.catalogue.remove([key("1")])
+    await store.define(task("lost"))
+    await reader.look()
+    server.flushall()
+    for name, dumped in copy.items():
+        server.restore(name, 0, dumped)
+    await store.catalogue.remove([key("2")])
+    await store.define(task("new"))
+    await reader.look()
+    assert reader.knows() == await CatalogueReader.of_everything(store)
+
+
+async def test_a_reading_amid_which_everything_was_lost_tells_nothing_of_what_was(
+    store: Store, moved: MovedRedis, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.catalogue.put([definition(task(f"{number}")) for number in range(450)])
+    run, pages = moved.client.run, 0
+
+    async def run_and_lose(script: Script, *arguments: Argument) -> Reply:
+        nonlocal pages
+        reply = await run(script, *arguments)
+        pages += script.name == "load"
+        if script.name == "load" and pages == 1:
+            server.flushall()
+        return reply
+
+    monkeypatch.setattr(moved.client, "run", run_and_lose)
+    changes = await load(store, -1)
+    assert pages > 1
+    assert (changes.incarnation, changes.total, changes.keys) == (0, 0, frozenset())
 
 
 async def test_changes_that_are_lost_cost_one_complete_reading(store: Store, server: redis.Redis) -> None:

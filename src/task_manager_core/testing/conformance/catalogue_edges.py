@@ -321,3 +321,6 @@ class CatalogueEdges(Contract):
             assert (everything.complete, everything.total, everything.removed) == (True, 5, frozenset()), since
             assert everything.keys == {key(name) for name in names if name != "removed"}
             assert everything.retired == {key("retired"), key("still")}
+        await store.wipe()
+        nothing = await load(store, -1)
+        assert (nothing.complete, nothing.total, nothing.keys) == (True, 0, frozenset())
