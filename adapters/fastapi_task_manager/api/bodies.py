@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from fastapi_task_manager.api.rejection import RequestRejected
@@ -107,6 +108,8 @@ async def _read(request: Request, model: type[BaseModel], *, optional: bool) -> 
             sent = await request.body()
     except TimeoutError:
         raise BodyRefused(408, f"the body did not arrive within {BODY_SECONDS:g} s") from None
+    except ClientDisconnect:
+        raise BodyRefused(400, "the caller closed the connection before the end of the body") from None
     if sent:
         _refuse_other_type(request)
     elif not optional:

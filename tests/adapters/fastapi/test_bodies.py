@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -55,12 +55,18 @@ def application(**settings: Any) -> FastAPI:
 TOKEN = {"X-Token": "right"}
 
 
-async def asked_by_hand(app: FastAPI, method: str, path: str, headers: dict[str, str]) -> int:
-    """The status of a request whose body must not be asked for."""
+async def body_not_wanted() -> dict[str, Any]:
+    raise AssertionError("a byte of the body was asked for")
 
-    async def receive() -> dict[str, Any]:
-        raise AssertionError("a byte of the body was asked for")
 
+async def asked_by_hand(
+    app: FastAPI,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    receive: Callable[[], Awaitable[dict[str, Any]]] = body_not_wanted,
+) -> int:
+    """The status of a request. Its body must not be asked for, unless the test says how it arrives."""
     statuses: list[int] = []
 
     async def send(message: Any) -> None:
@@ -130,6 +136,18 @@ def test_a_body_that_does_not_arrive_is_408(monkeypatch: pytest.MonkeyPatch) -> 
 def _head(length: str, token: str) -> bytes:
     lines = (f"POST {PREFIX}/tasks HTTP/1.1", "Host: h", "Content-Type: application/json", f"X-Token: {token}", length)
     return "\r\n".join((*lines, "", "")).encode()
+
+
+async def test_a_caller_that_leaves_amid_its_body_is_no_error_of_the_application() -> None:
+    app = application()
+    headers = {"Content-Type": "application/json", "Content-Length": "100", **TOKEN}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async with app.router.lifespan_context(app):
+        for method, path in READING:
+            assert await asked_by_hand(app, method, path, headers, receive) == 400, path
 
 
 async def test_the_limit_is_a_field_of_the_configuration() -> None:
