@@ -40,7 +40,7 @@ def class_name(field: str, value: object) -> str:
     found: object = sys.modules[module]
     for place, attribute in enumerate(attributes):
         following: object = inspect.getattr_static(found, attribute, None)
-        if following is None and isinstance(found, ModuleType) and _comes_later(found, attributes[place:]):
+        if following is None and isinstance(found, ModuleType) and _may_be_made_later(found, attributes[place:]):
             return _as_given(field, name)
         found = following
     if not _is_exception_class(found):
@@ -63,7 +63,7 @@ def _split(name: str) -> tuple[str | None, list[str]]:
     return None, parts
 
 
-def _comes_later(module: ModuleType, attributes: list[str]) -> bool:
+def _may_be_made_later(module: ModuleType, attributes: list[str]) -> bool:
     """Does the module make its names when they are asked for, or have a part of this name that nothing has loaded?"""
     return "__getattr__" in vars(module) or (
         len(attributes) > 1 and _can_be_imported(attributes[0], inside=f"{module.__name__}.")

@@ -43,42 +43,42 @@ class ManagerLifecycle:
     ) -> None:
         self._config = config
         self._open_backend = open_backend
-        self._roster = roster
+        self._groups = roster
         self._observers = tuple(observers)
-        self._life: NodeRuntime | None = None
+        self._runtime: NodeRuntime | None = None
         self._holders: set[object] = set()
         self.joined = False
         """Is there an application whose lifespan starts it?"""
-        self._told = False
+        self._warned = False
 
     @property
     def node(self) -> Node | None:
         """The node, from the moment that it exists until somebody asks for its end."""
-        return None if self._life is None or self._life.ending else self._life.node
+        return None if self._runtime is None or self._runtime.stopping else self._runtime.node
 
     def running(self) -> Node:
         """The same. Errors: NotRunningError."""
         node = self.node
         if node is None:
-            raise NotRunningError(NO_LIFESPAN if self._life is None and self.joined else "")
+            raise NotRunningError(NO_LIFESPAN if self._runtime is None and self.joined else "")
         return node
 
     async def start(self) -> None:
         """Errors: those of `Life.begun`; ForeignLoopError."""
-        while (life := self._life_here()) is not None and life.ending:
-            await life.gone()
+        while (life := self._runtime_here()) is not None and life.stopping:
+            await life.wait_ended()
         if life is None:
-            life = self._life = NodeRuntime(
-                config=self._config, open_backend=self._open_backend, roster=self._roster, observers=self._observers
+            life = self._runtime = NodeRuntime(
+                config=self._config, open_backend=self._open_backend, roster=self._groups, observers=self._observers
             )
-        await life.begun()
+        await life.wait_started()
 
     async def stop(self) -> None:
         """Whoever holds it. Errors: those of closing the store; ForeignLoopError."""
-        life = self._life_here()
+        life = self._runtime_here()
         if life is not None:
-            life.end()
-            await life.ended()
+            life.request_stop()
+            await life.finish()
 
     async def hold(self, holder: object) -> None:
         """Start, unless that was done, and keep it alive. Errors: as for `start`."""
@@ -96,12 +96,12 @@ class ManagerLifecycle:
             await self.stop()
 
     async def health(self) -> HealthResponse:
-        life = self._life
+        life = self._runtime
         if life is None:
             return _unhealthy(f"not started yet: {NO_LIFESPAN}" if self.joined else "not started yet")
-        if life.ending:
-            return _unhealthy("stopped" if life.over else "stopping")
-        connected, reason = await life.trouble()
+        if life.stopping:
+            return _unhealthy("stopped" if life.ended else "stopping")
+        connected, reason = await life.problem()
         node = life.node
         return HealthResponse(
             status="healthy" if reason is None else "unhealthy",
@@ -114,14 +114,14 @@ class ManagerLifecycle:
 
     def on_request(self) -> None:
         """A request has reached the application. Its lifespan should have started the manager before."""
-        if self._life is None and not self._told:
-            self._told = True
+        if self._runtime is None and not self._warned:
+            self._warned = True
             logger_of("runner").warning("the task manager is not running and executes nothing: %s", NO_LIFESPAN)
 
-    def _life_here(self) -> NodeRuntime | None:
+    def _runtime_here(self) -> NodeRuntime | None:
         """The life that has not ended, which only its own event loop can be asked about."""
-        life = self._life
-        if life is None or life.over:
+        life = self._runtime
+        if life is None or life.ended:
             return None
         if life.loop is not asyncio.get_running_loop():
             raise ForeignLoopError

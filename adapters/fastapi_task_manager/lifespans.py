@@ -22,14 +22,14 @@ class _AppManagers:
 
     def __init__(self, app: FastAPI) -> None:
         self.app = app
-        self._lives: list[ManagerLifecycle] = []
+        self._lifecycles: list[ManagerLifecycle] = []
 
     async def add(self, lives: ManagerLifecycle) -> None:
         await lives.hold(self)
-        self._lives.append(lives)
+        self._lifecycles.append(lives)
 
     async def leave(self) -> None:
-        leaving, self._lives = self._lives, []
+        leaving, self._lifecycles = self._lifecycles, []
         # A manager whose store cannot be closed keeps no other from leaving in order.
         answers = await asyncio.gather(*(lives.release(self) for lives in leaving), return_exceptions=True)
         errors = [answer for answer in answers if isinstance(answer, Exception)]

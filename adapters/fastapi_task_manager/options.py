@@ -152,9 +152,9 @@ class Options:
         changes = {
             name: _DEFAULTS[name] if value is None else _READERS[name](name, value) for name, value in given.items()
         }
-        ways = [way for way in _WAYS if changes.get(way, _DEFAULTS[way]) != _DEFAULTS[way]]
+        ways = [way for way in _SCHEDULE_KINDS if changes.get(way, _DEFAULTS[way]) != _DEFAULTS[way]]
         if ways:
-            stale = (*_WAYS, "phase", *(() if "cron_expression" in ways else _OF_CRON))
+            stale = (*_SCHEDULE_KINDS, "phase", *(() if "cron_expression" in ways else _CRON_ONLY))
             changes = {**{name: _DEFAULTS[name] for name in stale}, **changes}
         return replace(self, **changes)
 
@@ -186,15 +186,15 @@ class Options:
     def _refuse_contradictions(self) -> None:
         """One way to say when, and no word that only another way would heed."""
         said = self.given()
-        ways = [way for way in _WAYS if way in said]
+        ways = [way for way in _SCHEDULE_KINDS if way in said]
         if len(ways) != 1:
-            field = ways[-1] if ways else _WAYS[0]
+            field = ways[-1] if ways else _SCHEDULE_KINDS[0]
             given = " and ".join(ways) or "none of them"
             reason = f"give exactly one of cron_expression, interval and run_at, not {given}"
             raise InvalidPolicy(field, said.get(field), reason)
         if "phase" in said and self.interval is None:
             raise InvalidPolicy("phase", said["phase"], f"shifts an interval, and means nothing for {ways[0]}")
-        for field in _OF_CRON:
+        for field in _CRON_ONLY:
             if field in said and not self.cron_expression:
                 reason = f"is about the local times of a cron expression, and means nothing for {ways[0]}"
                 raise InvalidPolicy(field, said[field], reason)
@@ -353,10 +353,10 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "start_deadline": duration,
 }
 
-_WAYS = ("cron_expression", "interval", "run_at")
+_SCHEDULE_KINDS = ("cron_expression", "interval", "run_at")
 """How one may say when a task runs."""
 
-_OF_CRON = ("timezone", "gap", "fold")
+_CRON_ONLY = ("timezone", "gap", "fold")
 """What only a cron expression heeds."""
 
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Options)}

@@ -45,74 +45,74 @@ class NodeRuntime:
     ) -> None:
         self._config = config
         self._open_backend = open_backend
-        self._roster = roster
+        self._groups = roster
         self._observer = Fanout((LogObserver(), roster, *observers))
         self.loop = asyncio.get_running_loop()
         self.node: Node | None = None
         self.started_at: datetime | None = None
-        self._works = False
-        self._asked = asyncio.Event()
-        self._begun = asyncio.Event()
+        self._is_working = False
+        self._stop_requested = asyncio.Event()
+        self._started = asyncio.Event()
         self._starters = 0
         self._error: Exception | None = None
         self._listener = Listener(self.loop, self._signalled)
         self._signalled_at: float | None = None
-        self._owner = self.loop.create_task(self._live(), name="life of a task manager")
-        self._owner.add_done_callback(self._over)
+        self._owner = self.loop.create_task(self._open_and_run(), name="life of a task manager")
+        self._owner.add_done_callback(self._on_ended)
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         """Has everything ended? So has what belongs to an event loop that was closed."""
         return self._owner.done() or self.loop.is_closed()
 
     @property
-    def ending(self) -> bool:
+    def stopping(self) -> bool:
         """Has somebody asked for the end?"""
-        return self._asked.is_set() or self.over
+        return self._stop_requested.is_set() or self.ended
 
     # -- what others ask for ------------------------------------------------------------------------------------------
 
-    async def begun(self) -> None:
+    async def wait_started(self) -> None:
         """Wait until the node takes part. If all who wait for it are cancelled, so is the start.
 
         Errors: StartTimedOutError, StartInterruptedError, and whatever opening the store raises.
         """
         self._starters += 1
         try:
-            await self._begun.wait()
+            await self._started.wait()
         except asyncio.CancelledError:
-            if self._starters == 1 and not self._works:
-                self.end()
-                await self.gone()
+            if self._starters == 1 and not self._is_working:
+                self.request_stop()
+                await self.wait_ended()
             raise
         finally:
             self._starters -= 1
-        if not self._works:
+        if not self._is_working:
             raise StartInterruptedError if self._error is None else self._error
 
-    def end(self) -> None:
+    def request_stop(self) -> None:
         """Ask for the end: of an opening that takes long at once, of a node that runs in order."""
-        self._asked.set()
+        self._stop_requested.set()
         if self.node is None:
             self._owner.cancel()
 
-    async def gone(self) -> None:
+    async def wait_ended(self) -> None:
         """Wait for the end, whatever it is."""
         await asyncio.wait({self._owner})
 
-    async def ended(self) -> None:
+    async def finish(self) -> None:
         """Wait for the end. Who is cancelled meanwhile makes it hurry, and waits on. Errors: those of closing."""
         try:
-            await self.gone()
+            await self.wait_ended()
         except asyncio.CancelledError:
             if self.node is not None:
                 self.node.force_stop()
-            await self.gone()
+            await self.wait_ended()
             raise
-        if self._works and self._error is not None:
+        if self._is_working and self._error is not None:
             raise self._error
 
-    async def trouble(self) -> tuple[bool, str | None]:
+    async def problem(self) -> tuple[bool, str | None]:
         """Does the store answer, and what keeps this node from its work? Raises nothing."""
         node = self.node
         if node is None:
@@ -123,17 +123,17 @@ class NodeRuntime:
             return False, f"the store did not answer within {ANSWER_SECONDS:g} s"
         except Exception as error:  # noqa: BLE001 - a health check reports whatever is wrong, and never fails itself
             return False, str(error) or type(error).__name__
-        return True, _trouble_of(node)
+        return True, _problem_of(node)
 
     # -- the task that owns it ----------------------------------------------------------------------------------------
 
-    async def _live(self) -> None:
+    async def _open_and_run(self) -> None:
         from fastapi_task_manager.container import Container  # noqa: PLC0415 - see its docstring
 
         END_SIGNALS.add(self._listener)
         try:
             async with self._open_backend(clock=Container.clock(), retention=self._config.retention()) as backend:
-                if not self._asked.is_set():  # A store may swallow an interruption while it is opened.
+                if not self._stop_requested.is_set():  # A store may swallow an interruption while it is opened.
                     await self._run(backend)
         except Exception as error:  # noqa: BLE001 - who waits for the begin or the end raises it
             self._error = error
@@ -145,7 +145,7 @@ class NodeRuntime:
 
         container = Container(
             backend=backend,
-            declarations=self._roster.declarations,
+            declarations=self._groups.declarations,
             policy=self._config.node_policy(),
             observer=self._observer,
             service=self._config.worker_service_name,
@@ -153,27 +153,27 @@ class NodeRuntime:
         )
         node = self.node = container.node()
         self.started_at = container.clock().now()
-        self._roster.begin(node.definitions, durable=backend.capabilities.durable)
+        self._groups.begin(node.definitions, durable=backend.capabilities.durable)
         try:
             node.start()
             if self._signalled_at is not None:
                 node.leave()
             logger_of("runner").info("%s started on the %s store", node.id, backend.name)
             await self._await_first_pass(node)
-            if not self._asked.is_set():
-                self._works = True
-                self._begun.set()
+            if not self._stop_requested.is_set():
+                self._is_working = True
+                self._started.set()
             await self._watch()
         except asyncio.CancelledError:
             node.force_stop()  # The event loop is being closed: what executes has been interrupted as well.
             raise
         finally:
-            self._asked.set()
+            self._stop_requested.set()
             await self._stop(node)
 
     async def _await_first_pass(self, node: Node) -> None:
         limit = self._config.start_timeout
-        waits = {self.loop.create_task(event.wait()) for event in (node.ready, self._asked)}
+        waits = {self.loop.create_task(event.wait()) for event in (node.ready, self._stop_requested)}
         try:
             await asyncio.wait(
                 waits, timeout=GRACE_SECONDS if limit is None else limit, return_when=asyncio.FIRST_COMPLETED
@@ -181,17 +181,17 @@ class NodeRuntime:
         finally:
             for wait in waits:
                 wait.cancel()
-        if limit is not None and not node.ready.is_set() and not self._asked.is_set():
-            _, reason = await self.trouble()
+        if limit is not None and not node.ready.is_set() and not self._stop_requested.is_set():
+            _, reason = await self.problem()
             raise StartTimedOutError(f"not usable within start_timeout={limit:g} s: {reason}")
 
     async def _watch(self) -> None:
         """Until somebody asks for the end."""
-        while not self._asked.is_set():
+        while not self._stop_requested.is_set():
             END_SIGNALS.renew()
             try:
                 async with asyncio.timeout(WATCH_SECONDS):
-                    await self._asked.wait()
+                    await self._stop_requested.wait()
             except TimeoutError:
                 continue
 
@@ -205,7 +205,7 @@ class NodeRuntime:
             await node.stop()
             raise
         finally:
-            self._roster.end(node.definitions)
+            self._groups.end(node.definitions)
         logger_of("runner").info("%s stopped", node.id)
 
     # -- what happens to it -------------------------------------------------------------------------------------------
@@ -221,21 +221,21 @@ class NodeRuntime:
         node = self.node
         if node is None:
             return
-        if first is None and not self.ending:
+        if first is None and not self.stopping:
             logger_of("runner").info("%s was told to end: it resigns and claims no more, what runs goes on", node.id)
             node.leave()
         else:
             logger_of("runner").info("%s was told to end once more: it hands back what runs", node.id)
             node.force_stop()
-            self._asked.set()
+            self._stop_requested.set()
 
-    def _over(self, owner: asyncio.Task[None]) -> None:
-        self._begun.set()
+    def _on_ended(self, owner: asyncio.Task[None]) -> None:
+        self._started.set()
         if not owner.cancelled():
             owner.exception()  # SystemExit and the like: the event loop has raised it already.
 
 
-def _trouble_of(node: Node) -> str | None:
+def _problem_of(node: Node) -> str | None:
     if node.leaving:
         return "the process is going to end: it leads and claims no more"
     if not node.alive:

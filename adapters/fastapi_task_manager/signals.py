@@ -22,7 +22,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MOST_LINKS = 10
 """A library that puts its handler before ours again and again is given way after so many times."""
 
-_Standing: TypeAlias = "Callable[[int, FrameType | None], object] | int | signal.Handlers | None"
+_Handler: TypeAlias = "Callable[[int, FrameType | None], object] | int | signal.Handlers | None"
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +31,7 @@ class Listener:
     wants to hear also those signals that would end the process on the spot."""
 
     loop: asyncio.AbstractEventLoop
-    heard: Callable[[float], object]
+    on_signal: Callable[[float], object]
     draining: bool = False
 
 
@@ -71,18 +71,18 @@ class EndSignals:
             link, standing = self._links.get(number), signal.getsignal(number)
             if standing is not link:
                 self._links.pop(number, None)  # Somebody stands before it, and may call it: it only passes on now.
-                self._stand_before(number, standing)
-            elif link is not None and not self._wants(link.standing):
-                signal.signal(number, link.standing)
+                self._install_before(number, standing)
+            elif link is not None and not self._wants(link.previous):
+                signal.signal(number, link.previous)
                 del self._links[number]
 
-    def _stand_before(self, number: int, standing: _Standing) -> None:
+    def _install_before(self, number: int, standing: _Handler) -> None:
         if self._wants(standing) and self._made < MOST_LINKS:
             self._made += 1
             self._links[number] = link = _Link(self, standing)
             signal.signal(number, link)
 
-    def _wants(self, standing: _Standing) -> bool:
+    def _wants(self, standing: _Handler) -> bool:
         """Handlers that somebody installed. The defaults end the process, or interrupt it anywhere: only a listener
         that ends anyway keeps them from it. An ignored signal stays ignored."""
         if standing is signal.SIG_DFL or standing is signal.default_int_handler:
@@ -96,20 +96,20 @@ class EndSignals:
         at = time.monotonic()
         for listener in tuple(self._listeners):
             with suppress(RuntimeError):  # A loop that is closed has nothing to hear any more.
-                listener.loop.call_soon_threadsafe(listener.heard, at)
+                listener.loop.call_soon_threadsafe(listener.on_signal, at)
 
 
 class _Link:
     """Our handler before another one."""
 
-    def __init__(self, signals: EndSignals, standing: _Standing) -> None:
+    def __init__(self, signals: EndSignals, standing: _Handler) -> None:
         self._signals = signals
-        self.standing = standing
+        self.previous = standing
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self._signals.signalled(number, self)
-        if callable(self.standing) and self.standing is not signal.default_int_handler:
-            self.standing(number, frame)
+        if callable(self.previous) and self.previous is not signal.default_int_handler:
+            self.previous(number, frame)
 
 
 END_SIGNALS = EndSignals()

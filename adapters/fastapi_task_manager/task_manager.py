@@ -56,7 +56,7 @@ class TaskManager:
             config = Config.model_validate({}) if backend is None else OperationalConfig()
         self._config = config
         self._groups = GroupRegistry(config.defaults())
-        self._lives = ManagerLifecycle(
+        self._lifecycle = ManagerLifecycle(
             config=config,
             open_backend=configured_backend(config) if backend is None else backend,
             roster=self._groups,
@@ -81,7 +81,7 @@ class TaskManager:
     @property
     def is_running(self) -> bool:
         """Has the manager been started, and not been stopped? Asks nobody."""
-        return self._lives.node is not None
+        return self._lifecycle.node is not None
 
     @property
     def control(self) -> Control:
@@ -90,7 +90,7 @@ class TaskManager:
         Raises:
             RuntimeError: The manager is not running.
         """
-        return self._lives.running().control
+        return self._lifecycle.running().control
 
     async def is_healthy(self) -> bool:
         """Does this process take part: started, no service ended or failing, the store answering?"""
@@ -98,7 +98,7 @@ class TaskManager:
 
     async def health_check(self) -> HealthResponse:
         """The state of this process and its connection. Never raises, also before the start and after the stop."""
-        return await self._lives.health()
+        return await self._lifecycle.health()
 
     async def explain(self, group_name: str, name: str) -> Explanation:
         """Why a task runs next when it does, or does not run.
@@ -253,7 +253,7 @@ class TaskManager:
         if app in self._apps:
             return
         self._apps.add(app)
-        join(app, self._lives)
+        join(app, self._lifecycle)
 
     async def start(self) -> None:
         """Open the store and take part. Does nothing while running.
@@ -265,7 +265,7 @@ class TaskManager:
             RuntimeError: The store was not usable within `start_timeout`, the manager was stopped meanwhile, or it runs
                 in another event loop.
         """
-        await self._lives.start()
+        await self._lifecycle.start()
 
     async def stop(self) -> None:
         """Resign, let running tasks end within `shutdown_timeout`, hand back the rest. Does nothing twice.
@@ -276,7 +276,7 @@ class TaskManager:
         Raises:
             RuntimeError: The manager runs in another event loop.
         """
-        await self._lives.stop()
+        await self._lifecycle.stop()
 
     def get_manager_router(self, dependencies: Sequence[Depends] | None = None) -> APIRouter:
         """The management API, to be included in an application.

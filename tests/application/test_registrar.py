@@ -422,7 +422,7 @@ async def test_pauses_that_could_not_be_written_are_written_later_unless_somebod
 async def test_a_look_costs_the_same_however_many_tasks_are_paused(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciler, "PAUSES_PER_LOOK", 2)
+    monkeypatch.setattr(reconciler, "PAUSES_PER_PASS", 2)
     process = await leading(world, tasks=5)
     keys = [stored.definition.key for stored in process.node.definitions]
     await process.node.control.pause(keys)

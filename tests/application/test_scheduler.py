@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from task_manager_core.application.scheduler import LOOK_AGAIN
+from task_manager_core.application.scheduler import READ_FROM_START_EVERY
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import GapFound, SlotsDecided, TermEnded, WriteFenced
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
@@ -248,8 +248,8 @@ async def test_however_many_due_tasks_cannot_be_read_a_look_stays_as_small_and_t
     assert len(leader.events.of(SlotsDecided)) == 4
     assert asked == []
 
-    # Among those that were passed over one can be read again: it is found within LOOK_AGAIN, whatever is heard of it.
-    await leader.reign(after=LOOK_AGAIN)
+    # Among those that were passed over one can be read again: the leader finds it within READ_FROM_START_EVERY.
+    await leader.reign(after=READ_FROM_START_EVERY)
     leader.wire.calls.clear()
     ticks = [await leader.node.scheduler.tick() for _ in range(6)]
     assert ticks[:5] == [0.0] * 5

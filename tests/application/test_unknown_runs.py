@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from task_manager_core.application.unknown_runs import GIVEN_BACK_PER_SECOND, SPARE, UnknownRuns
+from task_manager_core.application.unknown_runs import RELEASES_PER_SECOND, SPARE, UnknownRuns
 from task_manager_core.domain.identity import RunId
 
 WORKERS = 3
@@ -48,7 +48,7 @@ class Queue:
             self.queued += [run for run in claimed if run not in back]
             self.given_back += len(claimed)
             if back:
-                rest = worker.rest(len(back), self._turn, self.now).total_seconds()
+                rest = worker.delay(len(back), self._turn, self.now).total_seconds()
                 for run in back:
                     heapq.heappush(self.resting, (self.now + rest, run.value))
         return met
@@ -64,7 +64,7 @@ def per_second(queue: Queue, seconds: float) -> float:
 def test_what_runs_cost_that_no_worker_knows_does_not_grow_with_their_number(runs: int) -> None:
     queue = Queue(runs)
     queue.work(900.0)
-    assert per_second(queue, 600.0) <= 1.1 * WORKERS * GIVEN_BACK_PER_SECOND
+    assert per_second(queue, 600.0) <= 1.1 * WORKERS * RELEASES_PER_SECOND
 
 
 @pytest.mark.parametrize("runs", [500, 5_000])
@@ -78,7 +78,7 @@ def test_runs_that_no_worker_knows_soon_leave_the_queue_to_others(runs: int) -> 
     for _ in range(300):
         queue.work(queue.now + 1.0)
         waits.append(len(queue.queued))
-    assert sorted(waits)[270] <= 2 * WORKERS * GIVEN_BACK_PER_SECOND
+    assert sorted(waits)[270] <= 2 * WORKERS * RELEASES_PER_SECOND
 
 
 def test_a_worker_that_comes_late_meets_some_runs_within_two_pauses() -> None:
@@ -97,7 +97,7 @@ def test_a_worker_that_comes_late_meets_many_runs_as_fast_as_the_rate_allows(run
     came = queue.now
     met = queue.work(came + 3600.0, known=True)
     assert len(met) == runs
-    assert met[-1] - came <= 2 * runs / GIVEN_BACK_PER_SECOND + 2 * PAUSE.total_seconds()
+    assert met[-1] - came <= 2 * runs / RELEASES_PER_SECOND + 2 * PAUSE.total_seconds()
 
 
 def test_a_worker_that_is_there_takes_thousands_while_others_pass_them_on() -> None:

@@ -250,7 +250,7 @@ def _trust_from_reply(original: Any) -> object:
 
 def _local_pause_unnoticed(_original: object) -> object:
     def trusted(self: Elector) -> Term | None:
-        return None if self._reign is None else self._reign.term
+        return None if self._trusted_term is None else self._trusted_term.term
 
     return trusted
 
@@ -260,7 +260,7 @@ def _step_down_on_error(original: Any) -> object:
         try:
             rest: float | None = await original(self)
         except BackendError:
-            if self._reign is not None:
+            if self._trusted_term is not None:
                 self._end(LeadershipTransition.LOST)
             raise
         return rest
@@ -726,7 +726,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         defect="unknown task acknowledged",
         owner=Worker,
-        name="_give_back",
+        name="_release_unstarted",
         replacement=_unknown_acknowledged,
         breaks="I7",
         plan=plan(TaskPlan(every=2.0, only=0)),

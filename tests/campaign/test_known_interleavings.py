@@ -109,7 +109,7 @@ def _agenda_unread(original: Any) -> object:
 
 def _plans_outlive_their_schedule(_original: object) -> object:
     def _plan_of(self: Definitions, task: TaskDefinition) -> NextSlot | None:
-        return self._plans[task.key][1] if task.key in self._plans else None
+        return self._next_slots[task.key][1] if task.key in self._next_slots else None
 
     return _plan_of
 
@@ -132,7 +132,7 @@ FOUND: dict[str, Mutant] = {
     "workers that do not know a function do not take turns for ever": Mutant(
         defect="a run rests equally long with every worker that does not know it",
         owner=Worker,
-        name="_give_back",
+        name="_release_unstarted",
         replacement=_equal_rests,
         breaks="L",
         plan=Plan(

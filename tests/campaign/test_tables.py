@@ -114,7 +114,7 @@ def test_a_node_that_turns_as_the_table_does_not_know_breaks_i4(
 
 def test_a_node_that_forgets_a_term_and_does_not_say_so_breaks_i4(monkeypatch: pytest.MonkeyPatch) -> None:
     def _end(self: Elector, turn: LeadershipTransition) -> None:
-        self._reign = None
+        self._trusted_term = None
 
     monkeypatch.setattr(Elector, "_end", _end)
     assert (

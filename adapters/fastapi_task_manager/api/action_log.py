@@ -55,7 +55,7 @@ def log_action(request: Request, status: int, reason: str = "") -> None:
     _log.info("%s by %s: %d, %s%s", _what(request), _who(request), status, about, why)
 
 
-def log_turned_away(request: Request, status: int) -> None:
+def log_refused_caller(request: Request, status: int) -> None:
     """A dependency of the application said that this caller may not."""
     _log.warning("%s by %s: turned away with %d", _what(request), _who(request), status)
 

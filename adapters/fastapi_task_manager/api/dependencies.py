@@ -11,7 +11,7 @@ from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 
-from fastapi_task_manager.api.requests import AskedParams
+from fastapi_task_manager.api.requests import TrackedParams
 from task_manager_core.application.control import Selection
 from task_manager_core.domain.errors import DefinitionError, TaskNotFound
 from task_manager_core.domain.identity import TaskKey
@@ -53,7 +53,7 @@ async def only_known_parameters(request: Request) -> None:
     outer routers, of `include_router` and of `get_manager_router` are solved before this one.
     """
     asked = request.query_params
-    assert isinstance(asked, AskedParams)
+    assert isinstance(asked, TrackedParams)
     own = set(_parameters_of_the_route(request.scope["route"].dependant))
     known = asked.asked | own
     unknown = f"Unknown parameter; this route has {', '.join(sorted(known)) or 'none'}"

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from fastapi_task_manager.api.action_log import acts, log_action, log_turned_away
+from fastapi_task_manager.api.action_log import acts, log_action, log_refused_caller
 from fastapi_task_manager.api.bodies import refuse_other_than_json
 from fastapi_task_manager.api.cross_site import refuse_foreign_site
 from fastapi_task_manager.api.loop_lag import LoopLag
@@ -83,7 +83,7 @@ def error_responses(**reasons: str) -> Refusals:
     return {code: {"model": ErrorResponse, "description": reason} for code, reason in sorted(described.items())}
 
 
-def turned_away(*, with_body: bool) -> Refusals:
+def refused_requests(*, with_body: bool) -> Refusals:
     """The same for what every request that acts is turned away for, and one that sends a body."""
     described = {403: "A page of another site sent it.", 415: "The body is not JSON."}
     if with_body:
@@ -106,7 +106,7 @@ async def store_time(rows: int = 0) -> AsyncGenerator[None]:
     except (TimeoutError, BackendUnavailable) as error:
         if pulse.is_too_high:
             raise ProcessBusyError(
-                f"its event loop stood still for {pulse.standing:.1f} of {pulse.seconds:.1f} s, and the store's answer "
+                f"its event loop stood still for {pulse.lag:.1f} of {pulse.seconds:.1f} s, and the store's answer "
                 "could not be heard"
             ) from error
         if isinstance(error, BackendUnavailable):
@@ -155,7 +155,7 @@ class ManagedRoute(APIRoute):
                 reason = error.detail
             except HTTPException as error:
                 if error.status_code in {401, 403}:
-                    log_turned_away(request, error.status_code)
+                    log_refused_caller(request, error.status_code)
                 raise
             if acts(self.dependant):
                 log_action(request, response.status_code, reason)

@@ -23,15 +23,15 @@ class Forecasts:
     """All searches of one manager, in turns."""
 
     def __init__(self) -> None:
-        self._lane = Limiter("previews", width=16, waiting=64, patience=2.0, rest=SLICE_SECONDS)
+        self._limiter = Limiter("previews", width=16, waiting=64, patience=2.0, rest=SLICE_SECONDS)
 
     async def answer(self, search: Iterator[Upcoming | None], start: datetime, count: int) -> UpcomingResponse:
         """The first `count` slots that the search finds. Errors: ProcessBusyError."""
-        async with self._lane.admit():
+        async with self._limiter.admit():
             found = _Found(search, count)
             deadline = asyncio.get_running_loop().time() + LONGEST_SECONDS
             while not found.complete and found.steps < MOST_STEPS:
-                await self._lane.slice(found.go_on)
+                await self._limiter.run_slice(found.go_on)
                 if asyncio.get_running_loop().time() >= deadline:
                     break
         reached = found.slots[-1].slot if found.slots else start

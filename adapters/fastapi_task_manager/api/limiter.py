@@ -55,7 +55,7 @@ class Limiter:
         finally:
             self._places.release()
 
-    async def slice(self, work: Callable[[Callable[[], bool]], T]) -> T:
+    async def run_slice(self, work: Callable[[Callable[[], bool]], T]) -> T:
         """A few milliseconds for `work`, which asks when they are over; then the rest of the process has the loop."""
         loop = asyncio.get_running_loop()
         async with self._slices:

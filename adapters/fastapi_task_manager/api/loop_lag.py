@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 BEAT_SECONDS = 0.05
-MOST_STANDING_SECONDS = 1.0
+MOST_LAG_SECONDS = 1.0
 
 
 class LoopLag:
@@ -28,14 +28,14 @@ class LoopLag:
         return self._loop.time() - self._began
 
     @property
-    def standing(self) -> float:
+    def lag(self) -> float:
         """How many of these seconds the loop was late."""
         return self._late + max(self._loop.time() - self._beat_at, 0.0)
 
     @property
     def is_too_high(self) -> bool:
         """Did the loop stand still for more than half of the time, and long enough for an answer to be missed?"""
-        return self.standing > max(self.seconds / 2, MOST_STANDING_SECONDS)
+        return self.lag > max(self.seconds / 2, MOST_LAG_SECONDS)
 
     def _wait(self) -> None:
         self._beat_at = self._loop.time() + BEAT_SECONDS

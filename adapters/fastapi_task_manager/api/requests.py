@@ -18,16 +18,16 @@ class ManagedRequest(Request):
 
     def __init__(self, request: Request, longest_body: int) -> None:
         super().__init__(request.scope, bounded_body(request, longest_body))
-        self._asked: AskedParams | None = None
+        self._asked: TrackedParams | None = None
 
     @property
-    def query_params(self) -> AskedParams:
+    def query_params(self) -> TrackedParams:
         if self._asked is None:
-            self._asked = AskedParams(self.scope["query_string"])
+            self._asked = TrackedParams(self.scope["query_string"])
         return self._asked
 
 
-class AskedParams(QueryParams):
+class TrackedParams(QueryParams):
     """Query parameters that remember the names under which they were looked for, found or not.
 
     A loop over all of them looks for none: FastAPI hands each parameter to a model, which may ignore it.
@@ -50,17 +50,17 @@ class AskedParams(QueryParams):
         return super().getlist(key)
 
     def keys(self) -> KeysView[str]:
-        return dict.fromkeys(map(_Listed, super().keys()), "").keys()
+        return dict.fromkeys(map(_IteratedName, super().keys()), "").keys()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 
     def _ask(self, key: object) -> None:
-        if isinstance(key, str) and not isinstance(key, _Listed):
+        if isinstance(key, str) and not isinstance(key, _IteratedName):
             self.asked.add(key)
 
 
-class _Listed(str):
+class _IteratedName(str):
     """A name that the parameters told, and not one that the reader knew."""
 
     __slots__ = ()

@@ -11,7 +11,7 @@ from fastapi.params import Depends
 from fastapi_task_manager.api.actions import add_action_routes
 from fastapi_task_manager.api.bodies import body_of
 from fastapi_task_manager.api.definitions import add_definition_routes
-from fastapi_task_manager.api.errors import route_class, turned_away
+from fastapi_task_manager.api.errors import refused_requests, route_class
 from fastapi_task_manager.api.schedules import add_schedule_routes
 from fastapi_task_manager.api.status import add_status_routes
 from fastapi_task_manager.api.tasks import add_task_routes
@@ -31,7 +31,7 @@ class ManagementRouter(APIRouter):
             super().add_api_route(path, endpoint, **head)
         else:
             body = body_of(endpoint)
-            options["responses"] = turned_away(with_body=body is not None) | (options["responses"] or {})
+            options["responses"] = refused_requests(with_body=body is not None) | (options["responses"] or {})
             options["openapi_extra"] = None if body is None else {"requestBody": body}
         super().add_api_route(path, endpoint, **options)
 

@@ -28,7 +28,7 @@ async def write_list(lane: Limiter, show: Callable[[T], BaseModel], items: Itera
         return shown
 
     pieces: list[str] = []
-    while piece := await lane.slice(write):
+    while piece := await lane.run_slice(write):
         pieces.extend(piece)
     return f"[{','.join(pieces)}]"
 
@@ -50,7 +50,7 @@ class SharedLists:
 
     def __init__(self, write: Callable[[Limiter, Selection], Awaitable[str]]) -> None:
         self._write = write
-        self._lane = Limiter("lists of tasks", width=1, waiting=64, patience=15.0)
+        self._limiter = Limiter("lists of tasks", width=1, waiting=64, patience=15.0)
         self._coming: dict[tuple[asyncio.AbstractEventLoop, Selection], asyncio.Task[str]] = {}
 
     async def of(self, selection: Selection) -> str:
@@ -59,19 +59,19 @@ class SharedLists:
         coming = self._coming.get(key)
         if coming is None:
             coming = self._coming[key] = asyncio.create_task(self._next(key))
-            coming.add_done_callback(_heard)  # also when all who waited have gone
+            coming.add_done_callback(_read_exception)  # also when all who waited have gone
         return await asyncio.shield(coming)
 
     async def _next(self, key: tuple[asyncio.AbstractEventLoop, Selection]) -> str:
         try:
-            async with self._lane.admit():
+            async with self._limiter.admit():
                 del self._coming[key]  # it is read now: a later request wants a later reading
-                return await self._write(self._lane, key[1])
+                return await self._write(self._limiter, key[1])
         finally:
             if self._coming.get(key) is asyncio.current_task():
                 del self._coming[key]
 
 
-def _heard(done: asyncio.Task[str]) -> None:
+def _read_exception(done: asyncio.Task[str]) -> None:
     if not done.cancelled():
         done.exception()

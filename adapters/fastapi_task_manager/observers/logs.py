@@ -6,7 +6,7 @@ import logging
 import traceback
 from typing import assert_never
 
-from task_manager_core.application.failure import LONGEST_TRACEBACK, shown
+from task_manager_core.application.failure import LONGEST_TRACEBACK, text_of
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import (
     CatalogueChanged,
@@ -187,7 +187,7 @@ def _loggable(event: RunSettled) -> BaseException | None:
     error, failure = event.error, event.settlement.failure
     if error is None or failure is None:
         return error
-    text = shown(lambda: "".join(traceback.format_exception(error)), "")
+    text = text_of(lambda: "".join(traceback.format_exception(error)), "")
     return error if 0 < len(text) <= LONGEST_TRACEBACK else AbridgedError(failure.traceback)
 
 

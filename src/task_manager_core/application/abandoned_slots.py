@@ -1,4 +1,4 @@
-"""Counts, without holding up the loop, the slots that nobody will decide about."""
+"""Counts the slots that no scheduler will decide about, and lets the event loop run meanwhile."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import Dispatch
 
 MOST_ABANDONED = 100_000
-"""More slots of one task are not counted: seconds of work, for a secondly task after a day."""
+"""Slots of one task beyond this number are not counted. A task that runs every second has so many in a day, and
+counting them takes seconds."""
 
 
 async def abandoned_until_now(
-    schedule: Dispatch, task: TaskDefinition, plan: NextSlot | None, now: datetime, reason: SkipReason
+    dispatch: Dispatch, task: TaskDefinition, next_slot: NextSlot | None, now: datetime, reason: SkipReason
 ) -> tuple[tuple[Skipped, ...], datetime]:
-    """What is given up, and the store's time up to which it was counted: later than `now` if that took long."""
-    whole: Skipped | None = None
+    """The abandoned slots, and the store's time up to which they were counted. That time is later than `now` if
+    counting took long."""
+    total: Skipped | None = None
     while True:
-        step, plan = abandoned_slots(task, plan, now, reason)
+        step, next_slot = abandoned_slots(task, next_slot, now, reason)
         if step is not None:
-            whole = step if whole is None else replace(whole, last=step.last, count=whole.count + step.count)
-        if whole is None:
+            total = step if total is None else replace(total, last=step.last, count=total.count + step.count)
+        if total is None:
             return (), now
-        if plan is None or plan.slot > now or whole.count >= MOST_ABANDONED:
-            latest = (await schedule.agenda(0)).now
-            if plan is None or plan.slot > latest or whole.count >= MOST_ABANDONED:
-                return (whole,), latest
+        if next_slot is None or next_slot.slot > now or total.count >= MOST_ABANDONED:
+            latest = (await dispatch.agenda(0)).now
+            if next_slot is None or next_slot.slot > latest or total.count >= MOST_ABANDONED:
+                return (total,), latest
             now = latest
         await asyncio.sleep(0)

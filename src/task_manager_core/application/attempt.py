@@ -1,4 +1,4 @@
-"""One attempt on its way through a worker, and what is left of it until it is settled."""
+"""One attempt of a worker, from its claim to its settlement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from task_manager_core.domain.identity import RunId
 from task_manager_core.domain.run import Claim, Settlement
 
 AttemptKey: TypeAlias = tuple[RunId, int]
-"""Not the run alone: a claim that was lost without our knowing may come back to us while its attempt executes."""
+"""The run and the token. A worker that lost a claim without noticing may claim the same run again while its first
+attempt still executes."""
 
 
 def key_of(claim: Claim) -> AttemptKey:
@@ -22,18 +23,18 @@ def key_of(claim: Claim) -> AttemptKey:
 
 
 class Interruption(Enum):
-    """Why we interrupted an attempt ourselves. LEAVING: its worker leaves, and will hand it back."""
+    """Why the worker interrupted an attempt. STOPPING: the worker stops and will release the claim."""
 
     LOST = "lost"
     CANCELLED = "cancelled"
-    LEAVING = "leaving"
-    RELEASED = "handed back"
+    STOPPING = "stopping"
+    RELEASED = "released"
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """A claimed run on its way through this worker. `context` is None unless its function asks for one: to make one
-    costs as much as the rest of a start."""
+    """A claimed run that this worker executes. `context` is None unless the function has a parameter for it: making a
+    context costs as much as the rest of a start."""
 
     claim: Claim
     started_at: datetime
@@ -46,10 +47,10 @@ class Attempt:
     def key(self) -> AttemptKey:
         return key_of(self.claim)
 
-    def interrupt(self, ending: Interruption) -> None:
-        """Stop the attempt, unless it was stopped before or has ended by itself."""
+    def interrupt(self, reason: Interruption) -> None:
+        """Interrupt the attempt, unless it was interrupted before or has ended by itself."""
         if self.interruption is None and (self.task is None or not self.task.done()):
-            self.interruption = ending
+            self.interruption = reason
             if self.context is not None:
                 self.context.cancelled.set()
             if self.task is not None:
@@ -58,8 +59,8 @@ class Attempt:
 
 @dataclass(slots=True, eq=False)
 class Finished:
-    """A settlement to be written. `asked`: a request for it has been sent, and may have succeeded."""
+    """A settlement to be written. `requested`: the worker has sent a request for it, which may have succeeded."""
 
     settlement: Settlement
     error: BaseException | None
-    asked: bool = False
+    requested: bool = False

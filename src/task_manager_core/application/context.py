@@ -1,4 +1,4 @@
-"""What a running task may know about itself."""
+"""The context of a run, for the task that executes it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _ExcInfo: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """A message that arguments are going to be put into."""
+    """A message with places for arguments."""
 
     text: object
 
 
 class ContextLogger(RunLogger):
-    """Adds the fields of the run to every record, beside those of the caller, and shows the run in front of the
-    message. Of two fields of one name the caller's stands, as with every adapter that merges."""
+    """Adds the fields of the run to every record, and puts the run before the message. A field that the caller gives
+    wins over a field of the run with the same name."""
 
     def process(self, msg: object, kwargs: MutableMapping[str, object]) -> tuple[object, MutableMapping[str, object]]:
         extra, given = self.extra or {}, kwargs.get("extra")
@@ -57,14 +57,14 @@ class ContextLogger(RunLogger):
         extra: Mapping[str, object] | None = None,
         **kwargs: object,
     ) -> None:
-        """As the logger's own. The name of a task may hold a `%`, which is no place for an argument."""
+        """Log like the logger itself. A `%` in the name of a task is text, not a place for an argument."""
         super().log(
             level,
             _Template(msg) if args else msg,
             *args,
             exc_info=exc_info,
             stack_info=stack_info,
-            stacklevel=stacklevel + 1,  # This frame is not the caller's.
+            stacklevel=stacklevel + 1,  # The record names the caller, not this frame.
             extra=extra,
             **kwargs,
         )
@@ -76,13 +76,13 @@ def _is_mapping(value: object) -> TypeGuard[Mapping[str, object]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """Given to a task that asks for it by annotating a parameter with `RunContext`.
+    """The worker passes it to a task that annotates a parameter with `RunContext`.
 
     `run_id` is the idempotency key: the same for every attempt of the run. `fencing_token` strictly increases from one
     attempt to the next; a resource that remembers the greatest token it saw can refuse an attempt that lost its claim.
-    `slot` is the planned instant (UTC), None for a triggered run. `deadline` (UTC, this worker's clock) is when the
-    attempt times out. `cancelled` is set when the run should stop: a synchronous function cannot be interrupted and has
-    to look at it.
+    `slot` is the planned instant (UTC), None for a triggered run. `deadline` is the instant at which the attempt times
+    out (UTC, by this worker's clock). The worker sets `cancelled` when the run should stop: a synchronous function
+    cannot be interrupted and has to check it.
     """
 
     task: TaskKey

@@ -1,6 +1,6 @@
-"""What people ask of the system: look, pause, resume, trigger, add, change, remove.
+"""The use cases behind the management API: list, pause, resume, trigger, add, change, remove.
 
-Every bulk request costs a constant number of round trips, whatever the number of tasks.
+A request for many tasks costs the same number of round trips as a request for one.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from task_manager_core.ports import (
 )
 
 CHANGE_ATTEMPTS = 5
-"""A leader that decides about a slot between our reading and our writing makes us read again."""
+"""A change is read and written again if the leader decides about a slot in between: at most so often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which tasks a request is about. Filters that are given must all match; a tag must be carried by the task."""
+    """Selects tasks. A task must match every filter that is not None, and carry the tag."""
 
     group: str | None = None
     name: str | None = None
@@ -63,7 +63,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStatus:
-    """A definition with its state. `version` is that of the definition, which `view` may be ahead of."""
+    """A definition with its state. `version` is the version of the definition; `view` may be newer."""
 
     definition: TaskDefinition
     version: int
@@ -72,7 +72,7 @@ class TaskStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triggered:
-    """The run that a trigger asked for, and what became of it."""
+    """The run that a trigger requested, and the answer of the store."""
 
     key: TaskKey
     run: RunId
@@ -92,7 +92,8 @@ class Control:
         self._adding: WeakValueDictionary[TaskKey, asyncio.Lock] = WeakValueDictionary()
 
     def select(self, selection: Selection) -> tuple[VersionedDefinition, ...]:
-        """The definitions that match, as this node knows them. Errors: BackendUnavailable before it knows any."""
+        """The definitions that match, as this node knows them. Errors: BackendUnavailable before the node has read the
+        store."""
         found = self._loaded().named(selection.group, selection.name)
         return tuple(stored for stored in found if selection.matches(stored.definition))
 
@@ -104,13 +105,14 @@ class Control:
         return stored
 
     async def current(self, key: TaskKey) -> VersionedDefinition:
-        """The same as the store holds it now, with what code asked for a moment ago. Errors: as for `definition`."""
+        """The definition that the store holds now, after the pending changes of this node. Errors: as for
+        `definition`."""
         await self._registrar.flush(key)
         await self._registrar.refresh()
         return self.definition(key)
 
     async def list_tasks(self, selected: Iterable[VersionedDefinition]) -> tuple[tuple[TaskStatus, ...], Snapshot]:
-        """Selected tasks with their state, and the reading they come from."""
+        """Selected tasks with their state, and the snapshot that shows it."""
         known = {stored.definition.key: stored for stored in selected}
         snapshot = await self._backend.history.snapshot(list(known))
         statuses = tuple(
@@ -140,7 +142,7 @@ class Control:
     async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         found = await self._backend.dispatch.pause(keys)
         for key in found:
-            self._definitions.saw(key, paused=True)
+            self._definitions.note_pause(key, paused=True)
         return found
 
     async def resume(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
@@ -149,7 +151,7 @@ class Control:
         return found
 
     async def reset_retry(self, keys: Collection[TaskKey]) -> int:
-        """End backoffs: waiting retries go now."""
+        """End the backoffs of these tasks: waiting retries are queued at once. Returns the number of them."""
         return await self._backend.queue.promote(keys)
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
@@ -162,8 +164,10 @@ class Control:
         kwargs: Mapping[str, object] | None = None,
         memory: timedelta = REQUEST_MEMORY,
     ) -> tuple[Triggered, ...]:
-        """Queue one run of each task, with other arguments if given, and end its backoff. The same request id is the
-        same run for as long as it is remembered: REPEAT_MEMORY suffices for an id that nobody will use again.
+        """Queue one run of each task and end its backoff. `kwargs` replace the arguments of the tasks for this run.
+
+        A request id names the same run for as long as the store remembers it (`memory`). REPEAT_MEMORY is enough for an
+        id that no caller will use again.
 
         Errors: InvalidArguments; RequestReused; TaskNotFound for a key that this node does not know.
         """
@@ -177,7 +181,7 @@ class Control:
         answers = await self._backend.queue.enqueue(runs, fingerprint(text), memory)
         if isinstance(answers, AskedOtherwise):
             raise RequestReused(request, tuple(str(run.task) for run in runs if run.id in answers.runs))
-        # A worker may have started and failed a run by now, and its backoff is its own.
+        # A worker may have started a run and failed by now. The backoff of that run stays.
         await self._backend.queue.promote(keys, [(run.task, run.id) for run in runs])
         return tuple(
             Triggered(key=run.task, run=run.id, enqueued=answer) for run, answer in zip(runs, answers, strict=True)
@@ -187,22 +191,23 @@ class Control:
         return await self._backend.queue.cancel(runs)
 
     async def add(self, task: TaskDefinition) -> VersionedDefinition:
-        """Write a new dynamic task; every node knows it within a poll.
+        """Write a new dynamic task. Every node knows it within `refresh_interval`.
 
         Errors: UnknownFunction, InvalidArguments, DuplicateTask; DefinitionError for a name that looks like another;
         InvalidPolicy for a schedule without a slot to come.
         """
         task.check_names()
         self.validate(task)
-        # A store answers the same definition twice with its version: of two equal requests one at a time may ask.
+        # A store that gets the same definition twice answers with its version. Equal requests take turns, so that the
+        # second one finds the task and is refused.
         async with self._adding.setdefault(task.key, asyncio.Lock()):
             await self._registrar.flush(task.key)
             await self._registrar.refresh()
             if self._definitions.get(task.key) is not None:
                 raise DuplicateTask(task.key.group, task.key.name)
             now = (await self._backend.dispatch.agenda(0)).now
-            plan = _refuse_ended(task, first_slot(task, now))
-            definition = DefinitionWrite(definition=task, expected=0, replan=True, next_slot=plan)
+            next_slot = _refuse_ended(task, first_slot(task, now))
+            definition = DefinitionWrite(definition=task, expected=0, replan=True, next_slot=next_slot)
             (answer,) = await self._backend.catalogue.put([definition])
             if isinstance(answer, Conflict):
                 raise DuplicateTask(task.key.group, task.key.name)
@@ -210,7 +215,7 @@ class Control:
             return VersionedDefinition(definition=task, version=answer)
 
     async def change(self, task: TaskDefinition, expected: int) -> VersionedDefinition:
-        """Replace a definition; pause, history and live runs stay, and nothing fires at once.
+        """Replace a definition. Its pause, history and live runs stay, and no slot is dispatched at once.
 
         Errors: UnknownFunction, InvalidArguments, TaskNotFound, VersionConflict; InvalidPolicy as for `add`.
         """
@@ -249,7 +254,7 @@ class Control:
         return stored
 
     async def ping(self, within: float) -> None:
-        """Ask the store for nothing. Errors: TimeoutError; whatever the store raises."""
+        """Send the store a request without effect. Errors: TimeoutError, and every error of the store."""
         async with asyncio.timeout(within):
             await self._backend.dispatch.agenda(0)
 
@@ -266,9 +271,9 @@ class Control:
         return self._definitions
 
 
-def _refuse_ended(task: TaskDefinition, plan: NextSlot | None) -> NextSlot:
-    """Code may go on declaring what is over; whoever asks for it now has made a mistake."""
-    if plan is None:
+def _refuse_ended(task: TaskDefinition, next_slot: NextSlot | None) -> NextSlot:
+    """Refuse a schedule that has ended. Code may keep such a declaration, but a request for it is a mistake."""
+    if next_slot is None:
         field = "run_at" if any(isinstance(rule, At) for rule in task.schedule.rules) else "end_at"
         raise InvalidPolicy(field, task.schedule.expression, "leaves no slot after now")
-    return plan
+    return next_slot

@@ -16,11 +16,11 @@ from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 from task_manager_core.ports import Changes
 
 NEVER = -1
-"""A version that no store gives out. A reader at it reads everything, also of a store that holds nothing any more: to
-such a reader at 0 the store has nothing to tell."""
+"""A version that no store gives. The changes after it are the whole catalogue, also of a store that is empty now. The
+changes after version 0 of an empty store are none."""
 
 MOST_PLACED = 100
-"""So many keys are put in their places one by one; to sort all is quicker for more of them."""
+"""Up to so many keys are inserted one by one. Sorting all keys is faster for more of them."""
 
 
 def _names(key: TaskKey) -> tuple[str, str]:
@@ -29,9 +29,10 @@ def _names(key: TaskKey) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """What this node knows of what the store has lost. `wiped`: all of it; else the store fell back to an older state.
+    """The data that the store has lost, as far as this node knows it.
 
-    `tasks` come with their next slots if this node gave them; `paused` are tasks that it saw paused, lost or not.
+    `wiped`: the store lost everything. Otherwise it fell back to an older state. `tasks` are the lost definitions, with
+    the next slots that this node wrote as the leader. `paused` are all tasks that this node saw paused.
     """
 
     wiped: bool
@@ -40,46 +41,46 @@ class Loss:
 
 
 class Definitions:
-    """Law: at `version`, exactly what the store held at that version. Only the registrar writes it.
+    """Law: this copy equals the catalogue of the store at `version`. Only the registrar changes it.
 
-    Beside it stands what the node has seen as the leader: the next slots that it gave, and which tasks are paused.
+    The node also keeps here what it has seen as the leader: the next slots that it wrote, and which tasks are paused.
     """
 
     def __init__(self) -> None:
         self.loaded = False
-        """Has the store been read at all? Until then nobody can say that a task does not exist."""
+        """Has the store been read? Until then this node cannot tell that a task does not exist."""
         self.version = 0
         self.since = 0
-        """What to read from: `version`, or NEVER if what is known may be wrong."""
+        """Read the changes after this version: `version`, or NEVER if this copy may be wrong."""
         self._doubted: dict[TaskKey, int] = {}
         self._incarnation = 0
-        self._plans: dict[TaskKey, tuple[Schedule, NextSlot | None]] = {}
+        self._next_slots: dict[TaskKey, tuple[Schedule, NextSlot | None]] = {}
         self._paused: dict[TaskKey, None] = {}
-        self._follows = False
-        """Has somebody else begun to lead since the last reading?"""
+        self._other_leads = False
+        """Has another node begun to lead since the last reading?"""
         self.lost_pauses: set[TaskKey] = set()
-        """To be written again."""
+        """The pauses that the store has lost: the registrar writes them again."""
         self._tasks: dict[TaskKey, VersionedDefinition] = {}
         self._retired: set[TaskKey] = set()
         self._unreadable: set[TaskKey] = set()
         self._unnamed = 0
-        """How many tasks the store counts beyond those that a complete reading named: their names are none."""
+        """How many more tasks the store counts than a complete reading named: their names cannot be read."""
         self._order: list[TaskKey] = []
         self._moved: set[TaskKey] = set()
-        """The tasks that came or went since `_order` was looked at."""
+        """The tasks that came or went since `_order` was updated."""
         self.scheduled: set[TaskKey] = set()
-        """The static tasks that are not retired: a living process should declare each of them."""
+        """The static tasks that are not retired. A living process should declare each of them."""
         self.revision = 0
-        """Another one with every change."""
+        """Grows with every change."""
         self.touched: set[TaskKey] = set()
-        """The tasks of which something changed; the registrar takes them out when it has looked at them."""
+        """The tasks that changed. The registrar clears the set after it has checked them."""
 
     def __iter__(self) -> Iterator[VersionedDefinition]:
         """In the order of their keys."""
         return iter([self._tasks[key] for key in self._ordered()])
 
     def named(self, group: str | None, name: str | None) -> list[VersionedDefinition]:
-        """Those of this group and this name, None for any, in the order of their keys."""
+        """The definitions of this group and this name, in the order of their keys. None stands for any."""
         if group is not None and name is not None:
             try:
                 found = self._tasks.get(TaskKey(group, name))
@@ -93,16 +94,17 @@ class Definitions:
         return [self._tasks[key] for key in keys if name is None or key.name == name]
 
     def _ordered(self) -> list[TaskKey]:
-        """Few tasks that came or went are put in their places: to sort all of them takes as long as there are many."""
+        """All keys in order. A few keys that came or went are inserted or deleted: sorting costs time for every
+        task."""
         if len(self._moved) > MOST_PLACED:
             self._order = sorted(self._tasks, key=_names)
         else:
             for key in self._moved:
                 at = bisect_left(self._order, _names(key), key=_names)
-                stood = self._order[at : at + 1] == [key]
-                if key in self._tasks and not stood:
+                found = self._order[at : at + 1] == [key]
+                if key in self._tasks and not found:
                     self._order.insert(at, key)
-                elif key not in self._tasks and stood:
+                elif key not in self._tasks and found:
                     del self._order[at]
         self._moved.clear()
         return self._order
@@ -111,7 +113,7 @@ class Definitions:
         return self._tasks.get(key)
 
     def at(self, key: TaskKey, version: int) -> TaskDefinition | None:
-        """The definition of this very version, or None if this node has yet to learn it."""
+        """The definition of this version, None if this node does not know that version."""
         stored = self._tasks.get(key)
         return stored.definition if stored is not None and stored.version == version else None
 
@@ -122,81 +124,83 @@ class Definitions:
         """Does the store hold a definition that this release cannot read?"""
         return key in self._unreadable
 
-    def planned(self, key: TaskKey, version: int, plan: NextSlot | None) -> None:
-        """Remember the next slot that this node, as the leader, gave a task by this version of its definition."""
+    def remember_next_slot(self, key: TaskKey, version: int, plan: NextSlot | None) -> None:
+        """Remember the next slot that this node wrote as the leader, for this version of the definition."""
         task = self.at(key, version)
         if task is None:
-            self._plans.pop(key, None)
+            self._next_slots.pop(key, None)
         else:
-            self._plans[key] = task.schedule, plan
+            self._next_slots[key] = task.schedule, plan
 
-    def forget_plans(self) -> None:
-        """Somebody else gives the tasks their next slots now. What the node saw of pauses grows old from now on, and is
-        forgotten once the store has been read without a loss."""
-        self._plans.clear()
-        self._follows = True
+    def follow_other_leader(self) -> None:
+        """Another node leads, and writes the next slots now. The pauses that this node saw become outdated: it forgets
+        them once the store has been read without a loss."""
+        self._next_slots.clear()
+        self._other_leads = True
 
-    def saw(self, key: TaskKey, *, paused: bool) -> None:
-        """Remember that a task is paused, or is not."""
+    def note_pause(self, key: TaskKey, *, paused: bool) -> None:
+        """Remember whether a task is paused."""
         if paused:
             self._paused[key] = None
         else:
             self._paused.pop(key, None)
 
-    def saw_all(self, views: Iterable[TaskView]) -> None:
+    def note_pauses(self, views: Iterable[TaskView]) -> None:
         for view in views:
-            self.saw(view.key, paused=view.paused)
+            self.note_pause(view.key, paused=view.paused)
 
     def resumed(self, keys: Iterable[TaskKey]) -> None:
-        """Somebody has resumed these tasks here: no older pause of them counts."""
+        """A caller has resumed these tasks through this node: forget their pauses."""
         for key in keys:
             self._paused.pop(key, None)
             self.lost_pauses.discard(key)
 
     def some_paused(self, limit: int) -> list[TaskKey]:
-        """Tasks that this node saw paused, to be looked at again; with the next call the ones after them."""
+        """Some tasks that this node saw paused, to be checked again. The next call returns the tasks after them."""
         chosen = list(islice(self._paused, limit))
         for key in chosen:
             self._paused[key] = self._paused.pop(key)
         return chosen
 
     def lost(self, changes: Changes) -> Loss | None:
-        """What the store has lost; None if it has lost nothing.
+        """The data that the store has lost, None if it has lost nothing.
 
-        A store in another incarnation, or at an older version than the one seen before, did not remove what is missing.
+        A store with another incarnation, or with an older version than this node has seen, has lost the missing tasks:
+        no caller removed them.
         """
         same = changes.incarnation == self._incarnation
         if self._incarnation == 0 or (same and changes.version >= self.version):
             return None
-        standing = changes.keys
-        gone = (stored.definition for key, stored in self._tasks.items() if key not in standing)
+        present = changes.keys
+        gone = (stored.definition for key, stored in self._tasks.items() if key not in present)
         return Loss(
             wiped=not same,
-            tasks=tuple((task, self._plan_of(task)) for task in gone),
+            tasks=tuple((task, self._next_slot_of(task)) for task in gone),
             paused=frozenset(self._paused),
         )
 
-    def _plan_of(self, task: TaskDefinition) -> NextSlot | None:
-        """The next slot that this node gave the task, unless its schedule was changed since."""
-        schedule, plan = self._plans.get(task.key, (task.schedule, None))
+    def _next_slot_of(self, task: TaskDefinition) -> NextSlot | None:
+        """The next slot that this node wrote for the task, unless its schedule has changed since."""
+        schedule, plan = self._next_slots.get(task.key, (task.schedule, None))
         return plan if schedule == task.schedule else None
 
     def read(self) -> None:
         """The store has been read and has lost nothing."""
-        if self._follows:
+        if self._other_leads:
             self._paused.clear()
-            self._follows = False
+            self._other_leads = False
 
     def doubt(self, key: TaskKey, version: int) -> None:
-        """The store shows this version. If it should be known and is not, the store fell back to an older state and has
-        been written to since: everything has to be read again. Once for each version, since one may be unreadable."""
+        """The store shows this version of a definition. If this node should know it and does not, the store fell back
+        to an older state and was written to since: everything has to be read again. This happens once for each version,
+        because this release may be unable to read it."""
         if self.at(key, version) is None and version <= self.version and self._doubted.get(key) != version:
             self._doubted[key] = version
             self.since = NEVER
 
     def follows(self, changes: Changes) -> bool:
-        """Do these changes lead on from what is known here? If they do not, everything has to be read again: the store
-        is another one, or older than what is known, or a change was missed."""
+        """Do these changes continue this copy? If they do not, everything has to be read again: the store is another
+        one, or older than this copy, or a change is missing."""
         if changes.complete:
             return True
         known = len(self._tasks) + sum(key not in self._tasks for key in self._unreadable) + self._unnamed
@@ -214,17 +218,17 @@ class Definitions:
         return key in self._tasks or key in self._unreadable
 
     def apply(self, changes: Changes) -> tuple[tuple[TaskKey, ...], tuple[TaskKey, ...]]:
-        """Take over what changed; the answer names the keys that changed and those that are gone."""
-        standing = changes.keys
+        """Apply the changes. Returns the keys that changed and the keys that are gone."""
+        present = changes.keys
         if changes.complete:
-            gone = {key for known in (self._tasks, self._unreadable) for key in known if key not in standing}
-            self._unnamed = changes.total - len(standing)
+            gone = {key for known in (self._tasks, self._unreadable) for key in known if key not in present}
+            self._unnamed = changes.total - len(present)
         else:
             gone = set(changes.removed)
         removed = tuple(sorted(key for key in gone if key in self._tasks))
         for key in removed:
             del self._tasks[key]
-            self._plans.pop(key, None)
+            self._next_slots.pop(key, None)
             self._paused.pop(key, None)
         changed = tuple(
             stored.definition.key for stored in changes.changed if self._tasks.get(stored.definition.key) != stored

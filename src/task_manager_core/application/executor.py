@@ -1,4 +1,4 @@
-"""Calls the function of an attempt: in the loop or in a thread, within the time that its task allows."""
+"""Calls the function of an attempt, in the event loop or in a thread, within the timeout of its task."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _Returned: TypeAlias = tuple[object, BaseException | None]
 
 
 class Executor:
-    """Law: what a function raises is an answer, whatever it is; CancelledError comes only of an interruption."""
+    """Law: every exception of a function is an answer. `call` raises CancelledError only after an interruption."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._threads = DaemonThreads()
 
     async def call(self, attempt: Attempt, function: Function) -> BaseException | None:
-        """Run the user's function; the answer is what it raised, None if it returned."""
+        """Call the user's function. Returns the exception that it raised, None if it returned."""
         run = attempt.claim.run
         limit = None if run.timeout is None else run.timeout.total_seconds()
         try:
@@ -43,7 +43,7 @@ class Executor:
                 return await self._in_thread(limit, attempt, functools.partial(function.call, **arguments))
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever a task raises, SystemExit too, is its failure, not ours
+        except BaseException as error:  # noqa: BLE001 - every exception of a task is its failure, SystemExit too
             return error
         return None
 
@@ -60,13 +60,14 @@ class Executor:
         except TimeoutError:
             if not timeout.expired():
                 raise
-        if timeout.expired():  # Also if the task swallowed the interruption: it was stopped in the middle.
+        if timeout.expired():  # Also if the task suppressed the interruption: it was stopped in the middle.
             raise RunTimedOut(f"timed out after {limit:g} s")
 
     async def _in_thread(
         self, limit: float | None, attempt: Attempt, call: Callable[[], object]
     ) -> BaseException | None:
-        """A thread cannot be interrupted: its claim is kept until it returns, and its timeout is judged then."""
+        """A thread cannot be interrupted. The worker keeps the claim until the thread returns, and checks the timeout
+        then."""
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(
             self._threads, functools.partial(contextvars.copy_context().run, functools.partial(_outcome, call))
@@ -91,9 +92,9 @@ class Executor:
 
 
 def _ended_by_itself(attempt: Attempt, result: object) -> bool:
-    """Did the function of a thread end in time to be settled, without knowing that its worker leaves?"""
+    """Did a synchronous function end in time to be settled, without a way to notice that its worker stops?"""
     return (
-        attempt.interruption is Interruption.LEAVING and attempt.context is None and not isinstance(result, Awaitable)
+        attempt.interruption is Interruption.STOPPING and attempt.context is None and not isinstance(result, Awaitable)
     )
 
 
@@ -108,7 +109,7 @@ async def _returned(work: asyncio.Future[_Returned], attempt: Attempt) -> _Retur
 
 
 def _outcome(call: Callable[[], object]) -> _Returned:
-    """The exception as a value: a future refuses StopIteration, and would never be done."""
+    """The result, and the exception as a value: a future refuses StopIteration and would never be done."""
     try:
         return call(), None
     except BaseException as error:  # noqa: BLE001 - as in `call`, of which this is the part in the thread

@@ -1,4 +1,4 @@
-"""What a task raised, as a record that any store can keep."""
+"""The exception of a task, as a record that any store can keep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RunTimedOut(TimeoutError):
 
 
 class WorkerLost(Exception):
-    """More attempts of a run ended without a word of their workers than its task allows."""
+    """More attempts of a run lost their worker than its task allows."""
 
 
 def class_names(error: BaseException) -> tuple[str, ...]:
@@ -25,12 +25,13 @@ def class_names(error: BaseException) -> tuple[str, ...]:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Bounded, so that a task cannot fill the store by failing; a traceback keeps its end, which names the place."""
+    """The record of an exception. Its length is bounded, so that a task cannot fill the store by failing. A long
+    traceback keeps its end, which names the place of the error."""
     kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-    message = shown(lambda: str(error), "(its message cannot be shown)")
-    parts = shown(
+    message = text_of(lambda: str(error), "(its message cannot be shown)")
+    parts = text_of(
         lambda: "".join(_bounded(part) for part in traceback.format_exception(error)),
-        # Frames are the interpreter's own, whatever the exception does when it is shown.
+        # The frames come from the interpreter: they do not depend on the methods of the exception.
         "".join((*traceback.format_tb(error.__traceback__), f"{kind}: {message}\n")),
     )
     text = _valid(parts)
@@ -41,17 +42,17 @@ def failure_of(error: BaseException) -> Failure:
     )
 
 
-def shown(show: Callable[[], str], otherwise: str) -> str:
-    """What an exception of the user says of itself, or something else if that raises: a SyntaxError whose numbers are
-    texts has no traceback, and a `__str__` may do anything."""
+def text_of(show: Callable[[], str], otherwise: str) -> str:
+    """The text that `show` returns, or `otherwise` if it raises. The `__str__` of a user's exception may raise, and a
+    SyntaxError whose line number is a text cannot be formatted."""
     try:
         return show()
-    except BaseException:  # noqa: BLE001 - the user's code, as much as the function that raised it
+    except BaseException:  # noqa: BLE001 - user code, like the function that raised the exception
         return otherwise
 
 
 def _bounded(text: str) -> str:
-    """Of a traceback the parts are frames and messages: a long message must not push out the frames."""
+    """One part of a traceback. A long message must not push out the frames."""
     return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "…"
 
 

@@ -1,4 +1,4 @@
-"""Where ticks become loops. A service outlives whatever a pass of it raises."""
+"""Repeats the tick of a service. An exception of one pass does not end the service."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.ports import Observer
 
 Tick = Callable[[], Awaitable[float | None]]
-"""One pass of a service. The answer: rest this many seconds, or (None) until woken."""
+"""One pass of a service. Returns how many seconds to rest before the next pass; None: rest until `wake`."""
 
 SHORTEST_REST = 0.001
-"""Seconds. A clock that runs slow asks for ever shorter rests before an instant, and would spin until it comes."""
+"""Seconds. With a slow clock the rests before an instant become ever shorter, and the loop would spin until then."""
 
 FIRST_RETRY = 0.1
-"""Seconds after the first failure; doubled up to the loop's patience."""
+"""Seconds before the pass after the first failure. Doubled with each failure, up to the `patience` of the loop."""
 
 
 class Loop:
-    """Repeats a tick until told to stop. `wake` cuts a rest short."""
+    """Repeats a tick until it is closed. `wake` ends a rest early."""
 
     def __init__(self, name: str, tick: Tick, *, node: NodeId, observer: Observer, patience: float = 5.0) -> None:
         self.name = name
@@ -46,12 +46,12 @@ class Loop:
         self._woken.set()
 
     def close(self) -> None:
-        """Begin no other tick. Harmless when repeated."""
+        """Begin no further tick. May be called repeatedly."""
         self._stopping = True
         self.wake()
 
     async def finish(self, within: float | None = None) -> None:
-        """Close, and let the present tick end; cancel it after `within` seconds."""
+        """Close, and wait until the current tick ends. Cancel it after `within` seconds."""
         self.close()
         if self._running is None:
             return
@@ -65,7 +65,7 @@ class Loop:
             self._woken.clear()
             try:
                 rest = await self._tick()
-            except Exception as error:  # noqa: BLE001 - a service outlives every failure of a pass
+            except Exception as error:  # noqa: BLE001 - a failed pass does not end a service
                 rest = min(FIRST_RETRY * 2 ** min(self.failures, 10), self._patience)
                 self.failures += 1
                 self._observer.notice(
@@ -97,9 +97,10 @@ class Loop:
 
 
 async def once(name: str, step: Awaitable[None], *, node: NodeId, observer: Observer, within: float) -> None:
-    """One step that must not keep the next ones from being taken: it may fail or be late, and that is noticed."""
+    """Run one step of a sequence. If it fails or takes longer than `within` seconds, the observer is notified and the
+    sequence goes on."""
     try:
         async with asyncio.timeout(within):
             await step
-    except Exception as error:  # noqa: BLE001 - as above: what follows is as important
+    except Exception as error:  # noqa: BLE001 - the next step must run, too
         observer.notice(TickFailed(node=node, service=name, error=error, repeats=1, retry_in=timedelta(0)))

@@ -1,4 +1,4 @@
-"""One process: elector, scheduler, worker, reconciler and registrar over one store, started and stopped in order."""
+"""One process: elector, scheduler, worker, reconciler and registrar on one store, started and stopped in order."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.ports import Backend, Clock, Observer
 
 FAILING = 3
-"""A service is failing after so many passes in a row: one or two are a hiccup of the store."""
+"""A service is failing after so many failed passes in a row: one or two may be a short outage of the store."""
 
 LEAVING_AT_ONCE = ("scheduler", "reconciler", "elector", "claims")
-"""The services of a node that begin nothing more once its process is going to end."""
+"""The services that begin nothing more once the process is going to end."""
 
 STOP_STEP_SECONDS = 5.0
 """How long one step of the stop waits for the store."""
 
 COURTESY_SECONDS = 1.0
-"""And the last one: a presence that nobody takes back ends by itself."""
+"""The same for the last step: a presence that the node does not remove ends by itself."""
 
 
 class Node:
-    """Law of the stop: resign first, claim no more, let running tasks end within the timeout, hand back the rest.
+    """Law of the stop: resign first, claim no more, let running tasks end within the timeout, release the rest.
 
-    `leave` does the first two at once, when the process learns that it is going to end; `stop` does what is left. In
-    between the node keeps its claims and settles them, also if it takes long until somebody stops it.
+    `leave` resigns and stops claiming, as soon as the process learns that it is going to end. `stop` does the rest.
+    Between the two the node keeps its claims and settles them, also if `stop` is called much later.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Node:
         )
         self.scheduler = Scheduler(
             node=node,
-            schedule=backend.dispatch,
+            dispatch=backend.dispatch,
             elector=self.elector,
             definitions=self.definitions,
             policy=policy,
@@ -108,13 +108,13 @@ class Node:
             backend=backend, declarations=declarations, definitions=self.definitions, registrar=self.registrar
         )
         self.ready = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._force_stopped = asyncio.Event()
         self._loops = self._wired()
         self._on_change: Callable[[], None] | None = None
         self._leaving: asyncio.Task[None] | None = None
 
     def _wired(self) -> dict[str, Loop]:
-        """The loops, and who wakes whom."""
+        """The loops, and the events that wake them."""
         heartbeat = self._policy.leadership.heartbeat.total_seconds()
         loops = {
             "registrar": self._loop("registrar", self._register),
@@ -134,7 +134,7 @@ class Node:
             asyncio.get_running_loop().call_later(RECOVERY.total_seconds(), loops["reconciler"].wake)
 
         self.elector.on_won = won
-        self.elector.on_other = self.definitions.forget_plans
+        self.elector.on_other_leader = self.definitions.follow_other_leader
         self.scheduler.on_unknown = loops["registrar"].wake
         self.worker.on_free = loops["claims"].wake
         self.worker.on_finished = loops["settlements"].wake
@@ -145,12 +145,12 @@ class Node:
 
     async def _register(self) -> float | None:
         try:
-            rest = await self.registrar.tick()
+            seconds = await self.registrar.tick()
         finally:
             for error in self._backend.unreadable():
                 self._observer.notice(ValueSetAside(node=self.id, error=error))
         self.ready.set()
-        return rest
+        return seconds
 
     async def _watch(self) -> float | None:
         began, wait = self._clock.monotonic(), self._policy.signal_wait
@@ -158,13 +158,13 @@ class Node:
         for name in ("elector", "heartbeat"):
             self._loops[name].wake()
         if self._clock.monotonic() - began < wait.total_seconds():
-            # A wait that came to its end heard nothing; the registrar then looks when `refresh_interval` is over.
+            # The wait ended with a notification. Without one the registrar waits for its `refresh_interval`.
             self._loops["registrar"].wake()
         return 0.0
 
     @property
     def alive(self) -> bool:
-        """Do all loops run?"""
+        """Do all services run?"""
         return all(loop.alive for loop in self._loops.values())
 
     @property
@@ -184,17 +184,17 @@ class Node:
             loop.start()
 
     def force_stop(self) -> None:
-        """Somebody asked a second time: interrupt at once what still executes, to be handed back by the stop."""
-        self._hurry.set()
-        self.worker.break_off()
+        """Interrupt at once what still executes. The stop then releases it."""
+        self._force_stopped.set()
+        self.worker.interrupt_all()
 
     @property
     def leaving(self) -> bool:
-        """Has the node been told that its process is going to end?"""
+        """Has `leave` been called: is the process going to end?"""
         return self._leaving is not None
 
     def leave(self) -> None:
-        """Resign and claim no more, now; what executes goes on. Harmless when repeated."""
+        """Resign and claim no more. What executes goes on. May be called repeatedly."""
         if self._leaving is None:
             self.worker.accepting = False
             for name in LEAVING_AT_ONCE:
@@ -211,12 +211,12 @@ class Node:
         await claiming
 
     async def stop(self) -> None:
-        """Leave in order. Whatever the store refuses meanwhile is noticed; the claims then end by themselves."""
+        """Stop in order. If the store refuses a step, the observer is notified, and the claims end by themselves."""
         self.leave()
-        await self.worker.drain(self._hurry, self._policy.shutdown_timeout)
+        await self.worker.drain(self._force_stopped, self._policy.shutdown_timeout)
         assert self._leaving is not None
         await asyncio.wait({self._leaving})
-        await self._step("hand back", self.worker.release_running())
+        await self._step("release", self.worker.release_running())
         for name in ("settlements", "heartbeat", "signals", "registrar"):
             await self._loops[name].finish(within=0.1)
         await self._step("flush", self.worker.flush())
@@ -225,7 +225,7 @@ class Node:
             self._declarations.on_change = _nothing
 
     async def _step(self, name: str, step: Awaitable[None], within: float | None = None) -> None:
-        """A step of the stop, bounded: a store that is away must not keep a process from ending."""
+        """One step of the stop. Its time is bounded: a store that is away must not keep the process from ending."""
         within = STOP_STEP_SECONDS if within is None else within
         await once(name, step, node=self.id, observer=self._observer, within=within)
 

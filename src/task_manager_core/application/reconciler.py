@@ -1,4 +1,4 @@
-"""Repairs, while this node leads, what processes left behind when they died or changed."""
+"""While this node leads: ends the expired claims of dead processes, and retires the tasks that no process declares."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray, di
 from task_manager_core.ports import Backend, Observer
 
 RECOVERY = timedelta(seconds=2)
-"""After an outage of the store, workers get so long to settle what ended meanwhile: a worker tries every second."""
+"""After an outage of the store, workers get this time to settle the attempts that ended meanwhile. A worker tries every
+second."""
 
-SUSPECTS_PER_LOOK = 100
+SUSPECTS_PER_PASS = 100
 
-PAUSES_PER_LOOK = 100
-"""So many tasks that were paused are looked at again. If the store loses them, the leader writes their pauses again."""
+PAUSES_PER_PASS = 100
+"""Each pass checks so many paused tasks again. If the store loses a pause, the leader writes it again."""
 
 
 class Reconciler:
@@ -44,26 +45,27 @@ class Reconciler:
         self._definitions = definitions
         self._policy = policy
         self._observer = observer
-        self._away = False
-        """Was the store away in the last pass? Then its workers could not settle either."""
+        self._store_was_away = False
+        """Was the store away in the last pass? Then no worker could settle."""
         self._strays: tuple[Term | None, dict[TaskKey, datetime]] = (None, {})
-        """Since when each stray has been one, in the present term."""
+        """The instant at which each stray was found, in the current term."""
         self._undeclared: tuple[int, tuple[Presence, ...], frozenset[TaskKey]] = (-1, (), frozenset())
-        """The scheduled tasks that no living node declares, and of what that was found."""
+        """The scheduled tasks that no living node declares, with the revision and the presences that they were computed
+        from."""
         self._seen: tuple[Term | None, frozenset[NodeId]] = (None, frozenset())
-        """The nodes whose claims need no look, and the term in which that was found."""
+        """The nodes whose claims need no check, and the term in which that was found."""
 
     async def tick(self) -> float | None:
         term = self._elector.trusted()
         if term is None:
             return None
-        away, self._away = self._away, False
+        away, self._store_was_away = self._store_was_away, False
         try:
             if not away:
                 return await self._repair(term)
             await self._diagnose()
         except (BackendUnavailable, BackendMisconfigured):
-            self._away = True
+            self._store_was_away = True
             raise
         return RECOVERY.total_seconds()
 
@@ -81,48 +83,49 @@ class Reconciler:
         return self._policy.reconciliation_interval.total_seconds()
 
     async def _diagnose(self) -> None:
-        snapshot = await self._look()
-        patience = max(self._policy.poll_interval * 10, timedelta(seconds=5))
+        snapshot = await self._read_snapshot()
+        tolerance = max(self._policy.poll_interval * 10, timedelta(seconds=5))
         strays: list[TaskKey] = []
         stored = (self._definitions.get(view.key) for view in snapshot.tasks)
         tasks = {one.definition.key: one.definition for one in stored if one is not None}
-        for finding in diagnose(snapshot, tasks, patience):
+        for finding in diagnose(snapshot, tasks, tolerance):
             match finding:
                 case Stray(key=key):
                     strays.append(key)
                     continue
                 case Orphaned():
-                    self._seen = (None, frozenset())  # They end by themselves; look until they have.
+                    self._seen = (None, frozenset())  # Their claims expire by themselves. Check until they have.
                 case Overdue():
-                    pass  # The scheduler is behind it.
+                    pass  # The scheduler dispatches it.
                 case _:
                     assert_never(finding)
             self._observer.notice(FindingMade(node=self._node, finding=finding))
         await self._retire(strays, snapshot.now)
 
-    async def _look(self) -> Snapshot:
-        """At all tasks with the first look of a term and when a node has gone; otherwise at the suspects, so that an
-        idle pass costs the same whatever the number of tasks."""
+    async def _read_snapshot(self) -> Snapshot:
+        """Read all tasks in the first pass of a term, and after a node has gone. Otherwise read the suspects only, so
+        that an idle pass costs the same for any number of tasks."""
         frame = await self._backend.history.snapshot(())
         living = frozenset(node.node for node in frame.nodes) | frame.unreadable
         seen_in, seen = self._seen
         if seen_in is None or seen_in != frame.term or seen - living:
             found = await self._backend.history.snapshot()
         else:
-            paused = self._definitions.some_paused(PAUSES_PER_LOOK)
+            paused = self._definitions.some_paused(PAUSES_PER_PASS)
             keys = await self._suspects(frame) | frozenset(paused)
             found = await self._backend.history.snapshot(keys) if keys else frame
-        self._definitions.saw_all(found.tasks)
-        self._seen = (frame.term, living)  # Only now: a look that failed has seen nothing.
+        self._definitions.note_pauses(found.tasks)
+        self._seen = (frame.term, living)  # Only now: a failed request has shown nothing.
         return found
 
     async def _suspects(self, frame: Snapshot) -> frozenset[TaskKey]:
-        agenda = await self._backend.dispatch.agenda(SUSPECTS_PER_LOOK)
+        agenda = await self._backend.dispatch.agenda(SUSPECTS_PER_PASS)
         due = frozenset(due.key for due in agenda.due)
         return due if frame.unreadable else due | self._strays_among(frame.nodes)
 
     def _strays_among(self, living: tuple[Presence, ...]) -> frozenset[TaskKey]:
-        """Looked for only when a definition changed or a node did: each of them may name as many as there are."""
+        """The scheduled tasks that no living node declares. Computed again only if a definition or a presence changed,
+        because each presence may name every task."""
         revision, nodes, found = self._undeclared
         if revision != self._definitions.revision or nodes != living:
             found = undeclared(self._definitions.scheduled, living)
@@ -130,8 +133,8 @@ class Reconciler:
         return found
 
     async def _retire(self, strays: list[TaskKey], now: datetime) -> None:
-        """Retire what has been a stray for as long as a presence lasts: right after an outage of the store not
-        everybody has announced himself again, and a change of hands comes with a first look."""
+        """Retire the tasks that have been strays for as long as a presence lasts. Right after an outage of the store,
+        or in the first pass of a new leader, some nodes have not announced themselves again."""
         term = self._elector.trusted()
         seen_in, seen = self._strays
         since = {key: min(seen[key], now) if key in seen and term == seen_in else now for key in strays}

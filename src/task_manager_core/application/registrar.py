@@ -1,4 +1,4 @@
-"""Keeps this node and the store agreed on what exists: learns definitions, writes its own, says that it lives."""
+"""Announces this node, reads the definitions of the store, and writes the definitions that code declares."""
 
 from __future__ import annotations
 
@@ -38,46 +38,47 @@ ANNOUNCEMENTS_PER_TTL = 3
 
 
 async def changed_definition(
-    schedule: Dispatch, stored: VersionedDefinition, task: TaskDefinition, view: TaskView | None, now: datetime
+    dispatch: Dispatch, stored: VersionedDefinition, task: TaskDefinition, view: TaskView | None, now: datetime
 ) -> DefinitionWrite:
-    """Replace a definition whose task stands as `view` shows. Another schedule begins after now; the slots of the old
-    one that nobody decided about are given up, on the record."""
+    """The write that replaces a definition; `view` shows the state of its task. A new schedule begins after now. The
+    undecided slots of the old schedule are abandoned, and recorded as skipped."""
     if stored.definition.schedule == task.schedule:
         return DefinitionWrite(definition=task, expected=stored.version, replan=False)
-    return await _replanned(schedule, stored, task, view, now)
+    return await _replanned(dispatch, stored, task, view, now)
 
 
 async def _replanned(
-    schedule: Dispatch, stored: VersionedDefinition, task: TaskDefinition, view: TaskView | None, now: datetime
+    dispatch: Dispatch, stored: VersionedDefinition, task: TaskDefinition, view: TaskView | None, now: datetime
 ) -> DefinitionWrite:
-    plan, decided = (None, None) if view is None else (view.next_slot, view.decided)
-    skipped, now = await abandoned_until_now(schedule, stored.definition, plan, now, SkipReason.DELETED)
-    following = _new_plan(task, decided, now)
+    next_slot, decided = (None, None) if view is None else (view.next_slot, view.decided)
+    skipped, now = await abandoned_until_now(dispatch, stored.definition, next_slot, now, SkipReason.DELETED)
+    following = _following_slot(task, decided, now)
     return DefinitionWrite(definition=task, expected=stored.version, replan=True, next_slot=following, skipped=skipped)
 
 
-def _instead_of(view: TaskView, task: TaskDefinition, now: datetime) -> DefinitionWrite:
-    """Replace a definition that this release cannot read. Of its schedule only the next slot is known: if that is due,
-    it is given up on the record, for itself and for those after it that nobody here can name."""
+def _replacing_unreadable(view: TaskView, task: TaskDefinition, now: datetime) -> DefinitionWrite:
+    """The write that replaces a definition which this release cannot read. Of its schedule only the next slot is known.
+    If that slot is due, it is recorded as skipped, in place of the later slots too, which are unknown here."""
     skipped: tuple[Skipped, ...] = ()
     if view.next_slot is not None and view.next_slot.slot <= now:
         skipped = (Skipped(first=view.next_slot.slot, last=view.next_slot.slot, count=1, reason=SkipReason.DELETED),)
-    following = _new_plan(task, view.decided, now)
+    following = _following_slot(task, view.decided, now)
     return DefinitionWrite(definition=task, expected=view.version, replan=True, next_slot=following, skipped=skipped)
 
 
-def _new_plan(task: TaskDefinition, decided: datetime | None, now: datetime) -> NextSlot | None:
-    """After now, and after the last slot that was decided, which lies ahead when the store's clock was set back."""
+def _following_slot(task: TaskDefinition, decided: datetime | None, now: datetime) -> NextSlot | None:
+    """The next slot after now, and after the last decided slot: that one lies in the future if the store's clock was
+    set back."""
     return next_slot_after(task, now if decided is None else max(now, decided))
 
 
 class Registrar:
-    """One tick: announce, load changes, remove and write what the code asked for, write what it declares and the store
-    lacks, and what it has lost.
+    """One tick: announce this node, load changes, write the pending removals and additions, and write the declared
+    tasks that the store lacks or has lost.
 
-    A static definition is written once per life of the process, and again only if the store lost it: two versions of an
-    application that run side by side do not overwrite each other for ever. A dynamic one that the store holds stays as
-    it is: somebody may have changed it since the code was written.
+    A process writes a static definition once, and again only if the store lost it: two versions of an application that
+    run side by side do not overwrite each other for ever. A dynamic definition that the store holds stays as it is: a
+    caller may have changed it since the code was written.
     """
 
     def __init__(
@@ -95,9 +96,9 @@ class Registrar:
         self._node = node
         self._service = service
         self._catalogue: Catalogue = backend.catalogue
-        self._schedule: Dispatch = backend.dispatch
+        self._dispatch: Dispatch = backend.dispatch
         self._history: History = backend.history
-        self._attendance: Membership = backend.membership
+        self._membership: Membership = backend.membership
         self._declarations = declarations
         self._pending = declarations.pending
         self._definitions = definitions
@@ -107,37 +108,37 @@ class Registrar:
         self._started_at = clock.now()
         self._written: set[TaskKey] = set()
         self._declared = 0
-        """How many of the declared tasks have been looked at."""
+        """How many of the declared tasks have been compared with the store."""
         self._missing: set[TaskKey] = set()
-        """The declared tasks that the store lacked at the last look. Of the others nothing has changed since."""
+        """The declared tasks that the store lacked in the last comparison. The others have not changed since."""
         self._presence: Presence | None = None
         self._presented = -1
-        """The revision of the declarations of which `_presence` tells."""
+        """The revision of the declarations that `_presence` shows."""
         self._lost: dict[TaskKey, tuple[TaskDefinition, NextSlot | None]] = {}
-        self._turn = asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._reading = asyncio.Lock()
         self._readings = 0
         """How many readings of the store have begun."""
         self._last_reading = 0
-        """Which of them is the last one whose answer is known."""
+        """The number of the last reading whose answer is known."""
         self._announced: Presence | None = None
         self._announce_at = clock.monotonic()
 
     async def tick(self) -> float | None:
-        # Announced before anything is written: a leader must not retire a task whose declarer it cannot see.
+        # First of all: the leader must not retire a task because it does not see the node that declares it.
         await self._announce()
         await self.refresh()
-        await self._announce()  # Once more if the store turned out to have lost everything, our presence too.
+        await self._announce()  # Once more, if the store has lost everything, this presence too.
         await self._write_all()
         return self._policy.refresh_interval.total_seconds()
 
     async def flush(self, key: TaskKey) -> None:
-        """Write now what the code asked for about this task: somebody asks for more."""
+        """Write the pending change of this task now, before another change of it."""
         if self._pending.is_pending(key):
             await self._write_all()
 
     async def _write_all(self) -> None:
-        async with self._turn:
+        async with self._writing:
             if await self._remove():
                 await self.refresh()
             if await self._write():
@@ -145,8 +146,8 @@ class Registrar:
             await self._pause_again()
 
     async def refresh(self) -> None:
-        """Learn what changed in the store until now: from a reading that begins after this call. One reading is on its
-        way at a time, so that none overtakes another and many callers at once share the next one."""
+        """Learn what has changed in the store up to this call, from a reading that begins after it. Only one reading is
+        under way at a time: no reading overtakes another, and many callers share the next one."""
         wanted = self._readings + 1
         async with self._reading:
             if self._last_reading < wanted:
@@ -156,7 +157,8 @@ class Registrar:
                 self._last_reading = number
 
     async def _read(self) -> None:
-        """Doubts that arise meanwhile ask for more than this reading brings: it is repeated."""
+        """Load changes. Repeat if the known version changed in flight (the reply may be stale) or a version was doubted
+        meanwhile (the request started too late)."""
         while True:
             since, answers = self._definitions.since, self._pending.answered()
             changes = await self._catalogue.load(since)
@@ -175,7 +177,7 @@ class Registrar:
             self._definitions.read()
         else:
             self._written.clear()
-            self._declared = 0  # All of them are looked at again.
+            self._declared = 0  # Compare all of them again.
             self._announced = None
             self._lost.update((task.key, (task, plan)) for task, plan in loss.tasks)
             self._definitions.lost_pauses |= loss.paused
@@ -199,12 +201,12 @@ class Registrar:
         now = self._clock.monotonic()
         if presence is self._announced and now < self._announce_at:
             return
-        await self._attendance.announce(presence, self._policy.presence_ttl)
+        await self._membership.announce(presence, self._policy.presence_ttl)
         self._announced = presence
         self._announce_at = now + self._policy.presence_ttl.total_seconds() / ANNOUNCEMENTS_PER_TTL
 
     def _present(self) -> Presence:
-        """What this node says of itself; made anew only when something was declared."""
+        """The presence of this node. Built again only after a declaration."""
         if self._presence is None or self._presented != self._declarations.revision:
             self._presented = self._declarations.revision
             self._presence = Presence(
@@ -227,7 +229,7 @@ class Registrar:
         return bool(removals)
 
     async def _write(self) -> bool:
-        tasks = self._look_for_missing()
+        tasks = self._missing_tasks()
         for task in (*(task for task, _ in self._lost.values()), *self._additions()):
             tasks.setdefault(task.key, task)
         if tasks:
@@ -238,7 +240,7 @@ class Registrar:
                 definition = await self._definition(task, views.get(key), snapshot.now)
                 batch.append(definition)
                 if sum(skip.count for skip in definition.skipped) >= SLOTS_PER_DECISION:
-                    # To count them took long, and a plan for a moment that has passed meanwhile is refused.
+                    # Counting took long, and the store refuses a next slot that has passed meanwhile.
                     await self._put(batch)
                     await self._announce()
                     batch = []
@@ -246,14 +248,14 @@ class Registrar:
         return bool(tasks)
 
     async def _pause_again(self) -> None:
-        """The tasks stand again, so that their pauses can. A resumption is not written again: a task that is off by
-        mistake is found sooner than one that runs against somebody's will."""
+        """Write the lost pauses again, once their tasks are in the store. A lost resumption is not written again: users
+        notice a task that is paused by mistake sooner than a task that runs although they paused it."""
         keys = frozenset(self._definitions.lost_pauses)
         if keys:
-            found = await self._schedule.pause(keys)
+            found = await self._dispatch.pause(keys)
             self._definitions.lost_pauses -= keys
             for key in found:
-                self._definitions.saw(key, paused=True)
+                self._definitions.note_pause(key, paused=True)
 
     async def _put(self, batch: list[DefinitionWrite]) -> None:
         answers = await self._catalogue.put(batch)
@@ -264,8 +266,8 @@ class Registrar:
                 self._pending.added(definition.definition)
 
     def _additions(self) -> list[TaskDefinition]:
-        """The dynamic tasks to be created. Those that exist are no wish any more; a static one of the name gives way,
-        since nobody but code can have written it."""
+        """The pending dynamic tasks that have to be created. An addition is dropped if the store holds a dynamic task
+        of its name. It replaces a static task: only code can have written that."""
         missing: list[TaskDefinition] = []
         for task in tuple(self._pending.additions.values()):
             stored, unreadable = self._definitions.get(task.key), self._definitions.is_unreadable(task.key)
@@ -277,42 +279,42 @@ class Registrar:
                 self._observer.notice(DefinitionKept(node=self._node, key=task.key))
         return missing
 
-    def _look_for_missing(self) -> dict[TaskKey, TaskDefinition]:
-        """The declared tasks that have to be written. Only those are looked at that are new, that were missing, or of
-        which something has changed in the store."""
-        news = self._declarations.declared_after(self._declared)
-        self._declared += len(news)
-        looked_at = {task.key: task for task in news}
+    def _missing_tasks(self) -> dict[TaskKey, TaskDefinition]:
+        """The declared tasks that have to be written. Only new tasks, missing tasks, and tasks that have changed in the
+        store are compared."""
+        new = self._declarations.declared_after(self._declared)
+        self._declared += len(new)
+        compared = {task.key: task for task in new}
         for key in sorted(self._missing | self._definitions.touched):
             task = self._declarations.declaration(key)
             if task is not None:
-                looked_at[key] = task
+                compared[key] = task
         self._definitions.touched.clear()
-        missing = {key: task for key, task in looked_at.items() if self._is_missing(key, task)}
+        missing = {key: task for key, task in compared.items() if self._is_missing(key, task)}
         self._missing = set(missing)
         return missing
 
     def _is_missing(self, key: TaskKey, task: TaskDefinition) -> bool:
         stored = self._definitions.get(key)
         if stored is not None and stored.definition == task:
-            self._written.add(key)  # Or somebody did for it: what another version writes from now on is newer.
+            self._written.add(key)  # This process or another one wrote it. A different definition is newer from now on.
         absent = stored is None and not self._definitions.is_unreadable(key)
         return absent or self._definitions.is_retired(key) or key not in self._written
 
     async def _definition(self, task: TaskDefinition, view: TaskView | None, now: datetime) -> DefinitionWrite:
-        """A new task waits for its first slot, a lost one goes on from now, a known one is changed."""
+        """The write for a task: a new task gets its first slot, a lost one goes on from now, a known one is changed."""
         if task.key in self._lost:
             _, last = self._lost[task.key]
-            skipped, now = await abandoned_until_now(self._schedule, task, last, now, SkipReason.STORE_LOST)
+            skipped, now = await abandoned_until_now(self._dispatch, task, last, now, SkipReason.STORE_LOST)
             following = last if last is not None and last.slot > now else next_slot_after(task, now)
             return DefinitionWrite(definition=task, expected=0, replan=True, next_slot=following, skipped=skipped)
         if view is not None and self._definitions.is_unreadable(task.key):
-            return _instead_of(view, task, now)
+            return _replacing_unreadable(view, task, now)
         stored = self._definitions.get(task.key)
-        wished = self._pending.additions.get(task.key) is task
-        if stored is None or (wished and stored.definition.dynamic):
-            # A wish makes no change of what somebody else has added since it was looked at.
+        is_addition = self._pending.additions.get(task.key) is task
+        if stored is None or (is_addition and stored.definition.dynamic):
+            # An addition does not change a task that another process has added meanwhile.
             return DefinitionWrite(definition=task, expected=0, replan=True, next_slot=first_slot(task, now))
         if self._definitions.is_retired(task.key):
-            return await _replanned(self._schedule, stored, task, view, now)
-        return await changed_definition(self._schedule, stored, task, view, now)
+            return await _replanned(self._dispatch, stored, task, view, now)
+        return await changed_definition(self._dispatch, stored, task, view, now)

@@ -1,4 +1,4 @@
-"""Dispatches what is due while this node leads."""
+"""Decides about due slots while this node leads."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from task_manager_core.domain.leadership import Fenced
 from task_manager_core.domain.planning import Agenda, SlotDecision, decide_slots
 from task_manager_core.ports import Dispatch, Observer
 
-LOOK_AGAIN = timedelta(seconds=10)
-"""So often at least a leader looks again at due tasks whose definitions it could not read."""
+READ_FROM_START_EVERY = timedelta(seconds=10)
+"""The leader checks due tasks whose definitions it could not read again at least this often."""
 
 
 class Scheduler:
-    """One tick: read what is due, decide, commit under the term, notice."""
+    """One tick: read the due tasks, decide, commit under the term, notify the observer."""
 
     def __init__(
         self,
         *,
         node: NodeId,
-        schedule: Dispatch,
+        dispatch: Dispatch,
         elector: Elector,
         definitions: Definitions,
         policy: CurrentNodePolicy,
         observer: Observer,
     ) -> None:
         self._node = node
-        self._schedule = schedule
+        self._dispatch = dispatch
         self._elector = elector
         self._definitions = definitions
         self._policy = policy
         self._observer = observer
         self._skip = 0
-        """So many tasks stand first on the agenda that this node knows no definition of. It looks behind them: they
-        must not crowd the others out, and a look must not grow with them."""
+        """The agenda begins with so many tasks whose definitions this node does not know. The node skips them: they
+        must not keep it from the others, and reading the agenda must not cost more because of them."""
         self._began: tuple[int, datetime] | None = None
-        """The revision of the definitions, and the instant, at which the first task was looked at last."""
+        """The revision of the definitions, and the store's time, of the last reading that began with the first task."""
         self.on_unknown: Callable[[], None] = lambda: None
 
     async def tick(self) -> float | None:
         if self._elector.trusted() is None:
             return None
-        agenda = await self._look()
+        agenda = await self._read_agenda()
         known = [(task, due) for due in agenda.due if (task := self._definitions.at(due.key, due.version)) is not None]
         for due in agenda.due:
-            self._definitions.saw(due.key, paused=due.paused)
-        passed = self._pass_over_unknown(agenda)
+            self._definitions.note_pause(due.key, paused=due.paused)
+        skipped = self._skip_unknown(agenda)
         kept: list[SlotDecision] = []
         batch: list[SlotDecision] = []
         slots, batches = 0, self._policy.batches
@@ -68,30 +68,30 @@ class Scheduler:
         kept += await self._commit(batch)
         late = {due.key for task, due in known if due.due_at < agenda.now - task.catch_up.grace}
         self._report_gap([decision for decision in kept if decision.key in late], agenda.now)
-        if len(agenda.due) == batches.tasks_per_commit and (kept or passed):
+        if len(agenda.due) == batches.tasks_per_commit and (kept or skipped):
             return 0.0
         return self._rest(agenda, kept)
 
-    async def _look(self) -> Agenda:
-        """At so many tasks that one commit takes them. From the first one on if a definition has changed since the last
-        such look, and otherwise from time to time: those that were passed over may have left the agenda."""
+    async def _read_agenda(self) -> Agenda:
+        """Read as many due tasks as one commit takes. The reading begins with the first task if a definition has
+        changed since the last such reading, and otherwise from time to time: skipped tasks may have left the agenda."""
         revision = self._definitions.revision
-        agenda = await self._schedule.agenda(self._policy.batches.tasks_per_commit, self._skip)
+        agenda = await self._dispatch.agenda(self._policy.batches.tasks_per_commit, self._skip)
         if self._skip and self._began is not None:
             began_with, began_at = self._began
-            if began_with != revision or not began_at <= agenda.now < began_at + LOOK_AGAIN:
+            if began_with != revision or not began_at <= agenda.now < began_at + READ_FROM_START_EVERY:
                 self._skip = 0
-                agenda = await self._schedule.agenda(self._policy.batches.tasks_per_commit)
+                agenda = await self._dispatch.agenda(self._policy.batches.tasks_per_commit)
         if not self._skip:
             self._began = revision, agenda.now
         return agenda
 
-    def _pass_over_unknown(self, agenda: Agenda) -> int:
-        """Ask for the definitions that this node has yet to learn. If a whole look begins with tasks that it knows no
-        definition of, the next one begins behind them; the answer is their number."""
+    def _skip_unknown(self, agenda: Agenda) -> int:
+        """Request the definitions that this node does not know. If a full agenda begins with unknown tasks, the next
+        reading skips them. Returns how many tasks it will skip."""
         definitions = self._definitions
         unknown = [due for due in agenda.due if definitions.at(due.key, due.version) is None]
-        # What this release cannot read is no news, until another version of it is written.
+        # A definition that this release cannot read is requested again only when its version changes.
         news = [due for due in unknown if due.version > definitions.version or not definitions.is_unreadable(due.key)]
         for due in news:
             definitions.doubt(due.key, due.version)
@@ -100,12 +100,12 @@ class Scheduler:
         if len(agenda.due) < self._policy.batches.tasks_per_commit:
             return 0
         first = takewhile(lambda due: definitions.at(due.key, due.version) is None, agenda.due)
-        passed = sum(1 for _ in first)
-        self._skip += passed
-        return passed
+        skipped = sum(1 for _ in first)
+        self._skip += skipped
+        return skipped
 
     def _rest(self, agenda: Agenda, kept: list[SlotDecision]) -> float:
-        """Until the next instant that anything is due, which the decisions of this tick have moved; at most a poll."""
+        """Seconds until the next due instant, after the decisions of this tick; at most `poll_interval`."""
         instants = [decision.next_slot.due_at for decision in kept if decision.next_slot is not None]
         if agenda.next_due is not None:
             instants.append(agenda.next_due)
@@ -114,17 +114,18 @@ class Scheduler:
         return min(max(left, 0.001), poll.total_seconds())
 
     async def _commit(self, batch: list[SlotDecision]) -> list[SlotDecision]:
-        """Commit under the term as it is trusted at this moment; the answer holds what the store kept."""
+        """Commit under the term that the elector trusts at this moment. Returns the decisions that the store
+        accepted."""
         term = self._elector.trusted()
         if term is None or not batch:
             return []
-        answer = await self._schedule.commit(term, batch)
+        answer = await self._dispatch.commit(term, batch)
         if isinstance(answer, Fenced):
             self._elector.fenced(term, "commit")
             return []
         kept = [decision for decision, accepted in zip(batch, answer, strict=True) if accepted]
         for decision in kept:
-            self._definitions.planned(decision.key, decision.version, decision.next_slot)
+            self._definitions.remember_next_slot(decision.key, decision.version, decision.next_slot)
             self._observer.notice(SlotsDecided(node=self._node, decision=decision))
         return kept
 

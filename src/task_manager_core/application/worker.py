@@ -1,7 +1,8 @@
-"""Claims runs, executes them, keeps their claims alive and settles them.
+"""Claims runs, executes them, extends their claims and settles them.
 
-Three ticks over one set of attempts: `claim` fills the free places, `beat` extends every claim in one command, `settle`
-writes whatever has finished since its last pass in one command. A worker never claims more than it can start.
+Three ticks share one set of attempts. `claim` claims as many runs as there are free places. `beat` extends all claims
+in one request. `settle` writes the outcomes since its last pass in one request. A worker never claims more than it can
+start.
 """
 
 from __future__ import annotations
@@ -62,11 +63,11 @@ class Worker:
         self._clock = clock
         self._observer = observer
         self._logger = logger
-        self._caller = Executor(clock)
-        self._strangers = UnknownRuns(policy.unknown_function_pause)
+        self._executor = Executor(clock)
+        self._unknown_runs = UnknownRuns(policy.unknown_function_pause)
         self._active: dict[AttemptKey, Attempt] = {}
         self._finished: list[Finished] = []
-        self._unsure = False
+        self._claims_unsure = False
         self._drained = asyncio.Event()
         self.accepting = True
         self.on_free: Callable[[], None] = lambda: None
@@ -86,18 +87,18 @@ class Worker:
         free = self._policy.concurrency - len(self._active)
         if free <= 0 or len(self._finished) > 2 * self._batches.settlements:
             return None
-        known = self._claims() if self._unsure else None
-        self._unsure = True
+        known = self._claims() if self._claims_unsure else None
+        self._claims_unsure = True
         claims = await self._queue.claim(self._node, free, self._policy.wait, known)
         if known is not None:
             claims = await self._alive(claims)
-        self._unsure = False
+        self._claims_unsure = False
         await self._start(claims)
         return 0.0
 
     async def _alive(self, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
-        """Of claims that were given again, those that are not over: the others wait to be reaped. Among them may be one
-        whose attempt was interrupted here because it was lost."""
+        """Of claims that the store gives again, those that are not over: the leader will reap the others. A claim that
+        is over may be one whose attempt this worker has interrupted as lost."""
         if not claims:
             return ()
         extension = await self._queue.extend(claims, self._policy.claim_ttl)
@@ -107,7 +108,7 @@ class Worker:
         if not claims:
             return
         unknown: list[Claim] = []
-        # A store that was set back gives a claim again with the same token: whatever the first one started keeps it.
+        # A store that was set back gives a claim again with the same token: the attempt that executes keeps it.
         here = {key_of(claim) for claim in self._claims()}
         executing = {attempt.claim.run.id: attempt for attempt in self._active.values()}
         for claim in claims:
@@ -117,38 +118,40 @@ class Worker:
             if claim.run.id in executing:
                 executing[claim.run.id].interrupt(
                     Interruption.LOST
-                )  # Another claim on its run was given: its own is over.
+                )  # The store gave another claim on the run: the older claim is over.
             if self.accepting and claim.expired(self._clock.now()):
-                self._expire(claim)  # Whoever knows the function: nobody executes it any more.
+                self._expire(claim)  # No worker may start it now, whether it knows the function or not.
             elif not self.accepting or function is None:
                 unknown.append(claim)
             elif not claim.run.retry.outlives(claim.losses):
-                self._refuse(claim)
+                self._exhaust(claim)
             else:
                 self._execute(claim, function)
         if unknown:
-            await self._give_back(unknown)
+            await self._release_unstarted(unknown)
 
-    async def _give_back(self, claims: list[Claim]) -> None:
-        """Hand back what was never started: for a worker that knows the function, or because this one is leaving."""
+    async def _release_unstarted(self, claims: list[Claim]) -> None:
+        """Release claims that were not started: another worker knows the function, or this worker stops."""
         if not self.accepting:
             await self._release(claims, timedelta(0), "shutting down")
             return
         now = self._clock.monotonic()
-        new: list[Claim] = []
-        back: list[Claim] = []
+        at_once: list[Claim] = []
+        delayed: list[Claim] = []
         for claim in claims:
-            (new if self._strangers.pass_on(claim.run.id, now) else back).append(claim)
-        if new:
-            await self._release(new, timedelta(0), "unknown function")
-        if back:
-            await self._release(back, self._strangers.rest(len(back), back[0].token, now), "unknown function")
+            (at_once if self._unknown_runs.pass_on(claim.run.id, now) else delayed).append(claim)
+        if at_once:
+            await self._release(at_once, timedelta(0), "unknown function")
+        if delayed:
+            await self._release(
+                delayed, self._unknown_runs.delay(len(delayed), delayed[0].token, now), "unknown function"
+            )
 
     async def _release(self, claims: list[Claim], delay: timedelta, reason: str) -> None:
         try:
             lost = await self._queue.release(claims, delay, started=False)
         except BackendError:
-            self._unsure = True
+            self._claims_unsure = True
             raise
         self._notice_released(claims, lost, reason)
 
@@ -160,12 +163,12 @@ class Worker:
                 self._observer.notice(RunReleased(node=self._node, claim=claim, reason=reason))
 
     def _expire(self, claim: Claim) -> None:
-        """A run that came too late ends without being started."""
+        """End a run that came too late, without starting it."""
         now = self._clock.now()
         self._finish(Settlement(claim=claim, outcome=Expired(), started_at=now, duration=timedelta(0)), None)
 
-    def _refuse(self, claim: Claim) -> None:
-        """A run whose attempts lost their worker too often is not started again: it may be what ends them."""
+    def _exhaust(self, claim: Claim) -> None:
+        """End a run whose attempts lost their worker too often: the run itself may be what ends the workers."""
         error = WorkerLost(f"{claim.losses} attempts lost their worker")
         now = self._clock.now()
         self._finish(
@@ -190,7 +193,7 @@ class Worker:
         )
         self._active[attempt.key] = attempt
         self._observer.notice(RunStarted(node=self._node, claim=claim))
-        attempt.task = asyncio.get_running_loop().create_task(self._caller.call(attempt, function))
+        attempt.task = asyncio.get_running_loop().create_task(self._executor.call(attempt, function))
         attempt.task.add_done_callback(functools.partial(self._ended, attempt))
 
     def _context(self, claim: Claim) -> RunContext:
@@ -215,15 +218,15 @@ class Worker:
         )
 
     def _ended(self, attempt: Attempt, task: asyncio.Task[BaseException | None]) -> None:
-        """The attempt is over: make a settlement of it, unless its claim is.
+        """The attempt is over: prepare its settlement, unless its claim is over.
 
-        What an interrupted task returns or raises says nothing: it may have swallowed the interruption in the middle of
-        its work, or tripped over it.
+        The result or exception of an interrupted task means nothing: the task may have suppressed the interruption in
+        the middle of its work, or failed because of it.
         """
         if attempt.interruption is None and task.cancelled() and task.cancelling() and not self.accepting:
-            attempt.interruption = Interruption.LEAVING  # Interrupted by somebody else: the event loop is being closed.
-        if attempt.interruption is Interruption.LEAVING or attempt.interruption is Interruption.RELEASED:
-            return  # hand_back gives it back, or has done so: it is somebody else's now
+            attempt.interruption = Interruption.STOPPING  # The event loop interrupted it: it is being closed.
+        if attempt.interruption is Interruption.STOPPING or attempt.interruption is Interruption.RELEASED:
+            return  # `release_running` releases its claim, or has released it.
         del self._active[attempt.key]
         try:
             self._conclude(attempt, attempt.interruption, task)
@@ -235,10 +238,10 @@ class Worker:
     def _conclude(
         self,
         attempt: Attempt,
-        ending: Literal[Interruption.LOST, Interruption.CANCELLED] | None,
+        reason: Literal[Interruption.LOST, Interruption.CANCELLED] | None,
         task: asyncio.Task[BaseException | None],
     ) -> None:
-        match ending:
+        match reason:
             case None:
                 error = asyncio.CancelledError("the task cancelled itself") if task.cancelled() else task.result()
                 outcome = Succeeded() if error is None else self._after_failure(attempt.claim, error)
@@ -249,7 +252,7 @@ class Worker:
             case Interruption.LOST:
                 self._observer.notice(ClaimLost(node=self._node, claim=attempt.claim))
             case _:
-                assert_never(ending)
+                assert_never(reason)
 
     def _settlement(self, attempt: Attempt, outcome: Outcome, error: BaseException | None) -> Settlement:
         return Settlement(
@@ -283,14 +286,14 @@ class Worker:
         batch = self._finished[: self._batches.settlements]
         if not batch:
             return None
-        repeated = [finished.asked for finished in batch]
+        repeated = [finished.requested for finished in batch]
         for finished in batch:
-            finished.asked = True  # before the request: it may end in an error, or with this tick at a stop
+            finished.requested = True  # before the request, which may fail or be cancelled at a stop
         lost = await self._queue.settle([finished.settlement for finished in batch])
         del self._finished[: len(batch)]
         for finished, again in zip(batch, repeated, strict=True):
             settlement = finished.settlement
-            # A repeated settlement whose first reply was lost finds its claim gone because it succeeded.
+            # The first request may have succeeded although its reply was lost: then the claim is gone.
             if lost and settlement.claim in lost and not again:
                 self._observer.notice(ClaimLost(node=self._node, claim=settlement.claim))
             else:
@@ -301,7 +304,8 @@ class Worker:
     # -- keeping claims -----------------------------------------------------------------------------------------------
 
     async def beat(self) -> float | None:
-        """One tick: extend every claim, and learn which are over and which runs somebody wants cancelled."""
+        """One tick: extend every claim. The store answers which claims are over and which runs a caller has
+        cancelled."""
         claims = self._claims()
         if claims:
             extension = await self._queue.extend(claims, self._policy.claim_ttl)
@@ -309,38 +313,40 @@ class Worker:
             self._interrupt(extension.cancelling, Interruption.CANCELLED)
         return self._policy.heartbeat.total_seconds()
 
-    def _interrupt(self, claims: Collection[Claim], ending: Interruption) -> None:
-        for attempt in list(self._active.values()) if claims else ():  # in their order: a set's differs by process
+    def _interrupt(self, claims: Collection[Claim], reason: Interruption) -> None:
+        for attempt in (
+            list(self._active.values()) if claims else ()
+        ):  # in their order: the order of a set differs between processes
             if attempt.claim in claims:
-                attempt.interrupt(ending)
+                attempt.interrupt(reason)
 
     def _claims(self) -> list[Claim]:
         active = [attempt.claim for attempt in self._active.values()]
         return active + [finished.settlement.claim for finished in self._finished]
 
-    # -- leaving ------------------------------------------------------------------------------------------------------
+    # -- stopping -----------------------------------------------------------------------------------------------------
 
-    async def drain(self, hurry: asyncio.Event, timeout: timedelta) -> None:
-        """Wait until nothing executes, or somebody is in a hurry, or the time is over."""
+    async def drain(self, force_stop: asyncio.Event, timeout: timedelta) -> None:
+        """Wait until nothing executes, `force_stop` is set, or the timeout is over."""
         self._drained.clear()
         if not self._active:
             return
-        waits = {asyncio.ensure_future(self._drained.wait()), asyncio.ensure_future(hurry.wait())}
+        waits = {asyncio.ensure_future(self._drained.wait()), asyncio.ensure_future(force_stop.wait())}
         try:
             await asyncio.wait(waits, timeout=timeout.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
 
-    def break_off(self) -> None:
-        """Interrupt what still executes, to be handed back."""
+    def interrupt_all(self) -> None:
+        """Interrupt what still executes. `release_running` then releases it."""
         for attempt in list(self._active.values()):
-            attempt.interrupt(Interruption.LEAVING)
+            attempt.interrupt(Interruption.STOPPING)
 
     async def release_running(self, grace: float = 1.0) -> None:
-        """Interrupt what still executes and give it back to the queue: another worker may start it at once."""
+        """Interrupt what still executes and release its claims: another worker may start the runs at once."""
         attempts = list(self._active.values())
-        self.break_off()
+        self.interrupt_all()
         tasks = {attempt.task for attempt in attempts if attempt.task is not None}
         if tasks:
             await asyncio.wait(tasks, timeout=grace)
@@ -349,7 +355,9 @@ class Worker:
             claims = [attempt.claim for attempt in left]
             lost = await self._queue.release(claims, timedelta(0), started=True)
             for attempt in left:
-                attempt.interruption = Interruption.RELEASED  # also one that was interrupted before, for another reason
+                attempt.interruption = (
+                    Interruption.RELEASED
+                )  # also an attempt that was interrupted for another reason before
                 self._active.pop(attempt.key, None)
             self._notice_released(claims, lost, "shutting down")
 

@@ -174,7 +174,7 @@ def test_a_lane_serves_one_event_loop_after_the_other() -> None:
 
     async def visit() -> None:
         async with lane.admit():
-            await lane.slice(lambda _: None)
+            await lane.run_slice(lambda _: None)
 
     async def visits() -> None:
         await asyncio.gather(visit(), visit(), visit())
