@@ -41,7 +41,7 @@ _COMPONENTS = {
     "claims": "consumer",
     "settlements": "consumer",
     "heartbeat": "consumer",
-    "hand back": "consumer",
+    "release": "consumer",
     "flush": "consumer",
     "reconciler": "reconciler",
 }
