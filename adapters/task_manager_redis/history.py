@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
+from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
@@ -32,6 +33,9 @@ LINES_PER_PAGE = 500
 PAGES_AT_ONCE = 8
 """Most requests of one snapshot at the same time."""
 
+RUNS_PER_SLICE = 200
+"""Other tasks run each time that so many live runs have been read: some milliseconds."""
+
 _EPOCH = instant(0)
 _STATES = {"q": RunState.QUEUED, "c": RunState.RUNNING, "w": RunState.WAITING}
 _CLEAR = script("clear")
@@ -45,6 +49,7 @@ class RedisHistory(History):
         self._presences: dict[str, Presence | None] = {}
         """The presences of the last snapshot by their digests; None for one that cannot be read. A presence may be
         large and changes seldom."""
+        self._runs_read = 0
 
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         return await self._newest("history", key, limit, f"a line of the history of {key}", decode_record)
@@ -131,24 +136,38 @@ class RedisHistory(History):
         reply = await self._client.run(_SNAPSHOT, framed, TASKS_PER_SCRIPT, everything, len(known), *known, *tasks)
         frame, views, left, ahead, anomalies = row(reply, 5)
         self._unreadable.add_anomalies(anomalies)
-        read = [self._view(view, number(ahead)) for view in items(views)]
+        read = [await self._view(view, number(ahead)) for view in items(views)]
         return frame, texts(left), [view for view in read if view is not None]
 
-    def _view(self, reply: Reply, ahead: int) -> TaskView | None:
+    async def _view(self, reply: Reply, ahead: int) -> TaskView | None:
         task, *rest = row(reply, 11)
         name = text(task)
-        return self._unreadable.read(
-            f"the state of {for_display(name)}", lambda: self._view_of(decode_task(name), rest, ahead)
-        )
+        try:
+            return await self._view_of(decode_task(name), rest, ahead)
+        except BackendCorrupt as error:
+            self._unreadable.add_once(BackendCorrupt(f"the state of {for_display(name)}", error.reason))
+            return None
 
-    def _view_of(self, key: TaskKey, state: Sequence[Reply], ahead: int) -> TaskView:
+    async def _live_runs(self, read: Iterable[LiveRun | None]) -> list[LiveRun]:
+        """The runs that could be read. A task may have a hundred thousand."""
+        runs: list[LiveRun] = []
+        for run in read:
+            if run is not None:
+                runs.append(run)
+            self._runs_read += 1
+            if self._runs_read >= RUNS_PER_SLICE:
+                self._runs_read = 0
+                await asyncio.sleep(0)
+        return runs
+
+    async def _view_of(self, key: TaskKey, state: Sequence[Reply], ahead: int) -> TaskView:
         version, slot, due, decided, paused, resumed_at, retired, skips, live, line = state
         read = self._unreadable.read
-        runs = [
+        runs = await self._live_runs(
             read(f"the entry of run {for_display(run)} of {key}", partial(_live, run, entry, ahead))
             for run, entry in pairs(live)
-        ]
-        held = [read(f"a held run of {key}", partial(_held, entry)) for entry in texts(line)]
+        )
+        held = await self._live_runs(read(f"a held run of {key}", partial(_held, entry)) for entry in texts(line))
         counts = [read(f"a count of the skips of {key}", partial(_count, *count)) for count in pairs(skips)]
         return TaskView(
             key=key,
@@ -158,10 +177,7 @@ class RedisHistory(History):
             paused=paused == "1",
             resumed_at=None if resumed_at == "" else read(f"the end of a pause of {key}", partial(moment, resumed_at)),
             retired=retired == 1,
-            live=(
-                *sorted((run for run in runs if run is not None), key=_order),
-                *(run for run in held if run is not None),
-            ),
+            live=(*sorted(runs, key=_order), *held),
             skipped=dict(count for count in counts if count is not None),
         )
 

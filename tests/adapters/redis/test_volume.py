@@ -33,8 +33,9 @@ from task_manager_core.testing.conformance.factories import (
 )
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
+from task_manager_redis import history
 from task_manager_redis.driver import Argument
-from task_manager_redis.keys import encode_task
+from task_manager_redis.keys import decode_run_id, encode_task
 from task_manager_redis.replies import Reply
 from task_manager_redis.run_queue import PROMOTED_PER_SCRIPT
 from task_manager_redis.scripts import Script, script
@@ -236,6 +237,28 @@ async def test_a_look_at_runs_reads_no_bodies(store: Store, server: redis.Redis,
         assert len(await store.live(of.key)) == 50
         costs.append(await cost(server, partial(store.history.snapshot, [of.key])))
     assert costs[1] < FACTOR * costs[0]
+
+
+async def test_other_tasks_run_while_a_task_with_many_live_runs_is_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def decode(run: str) -> RunId:
+        read.append(run)
+        return decode_run_id(run)
+
+    monkeypatch.setattr(history, "decode_run_id", decode)
+    many = 5 * history.RUNS_PER_SLICE
+    await store.define(task())
+    await store.enqueue(*(run(task(), f"{number}") for number in range(many)))
+    looking, before, slices = asyncio.ensure_future(store.live(key())), 0, list[int]()
+    while not looking.done():
+        await asyncio.sleep(0)
+        slices.append(len(read) - before)
+        before = len(read)
+    assert len(looking.result()) == many
+    assert max(slices) <= history.RUNS_PER_SLICE
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------
