@@ -82,6 +82,9 @@ class _Attempt:
             worker=self.worker,
         )
 
+    def size(self) -> int:
+        return len(self.body)
+
     def arguments(self) -> tuple[Argument, ...]:
         return encode(self.worker.value), self.token, self.task, self.run
 
@@ -179,7 +182,7 @@ class RedisRunQueue(RunQueue):
         """Read the runs. A run that this release cannot read is released, for a worker that can read it."""
         read = [(attempt, self._read(attempt)) for attempt in attempts]
         unreadable = [attempt for attempt, claim in read if claim is None]
-        for _, arguments in batches(unreadable, RUNS_PER_SCRIPT, _Attempt.arguments):
+        for _, arguments in batches(unreadable, RUNS_PER_SCRIPT, _Attempt.arguments, _Attempt.size):
             await self._client.run(_RELEASE, _milliseconds(_UNREADABLE_PAUSE), 0, *arguments)
         return tuple(claim for _, claim in read if claim is not None)
 
@@ -199,7 +202,7 @@ class RedisRunQueue(RunQueue):
 
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
         lost: set[Claim] = set()
-        for batch, arguments in batches(settlements, RUNS_PER_SCRIPT, _settlement_arguments):
+        for batch, arguments in batches(settlements, RUNS_PER_SCRIPT, _settlement_arguments, _moved):
             over = numbers(await self._client.run(_SETTLE, *arguments))
             lost.update(batch[at].claim for at in over)
             for delay in {one.outcome.delay for one in batch if isinstance(one.outcome, Retried)}:
@@ -208,7 +211,7 @@ class RedisRunQueue(RunQueue):
 
     async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
         lost: set[Claim] = set()
-        for batch, arguments in batches(claims, RUNS_PER_SCRIPT, _claim_arguments):
+        for batch, arguments in batches(claims, RUNS_PER_SCRIPT, _claim_arguments, _size):
             over = numbers(await self._client.run(_RELEASE, _milliseconds(delay), int(started), *arguments))
             lost.update(batch[at] for at in over)
             if delay > _NOTHING:
@@ -302,6 +305,17 @@ def _run_arguments(run: Run) -> tuple[Argument, ...]:
 def _claim_arguments(claim: Claim) -> tuple[Argument, ...]:
     """A claim as arguments of a script."""
     return encode(claim.worker.value), claim.token, encode_task(claim.run.task), encode_run_id(claim.run.id)
+
+
+def _size(claim: Claim) -> int:
+    """About as long as its body, which is moved when it is released."""
+    return len(claim.run.kwargs)
+
+
+def _moved(settlement: Settlement) -> int:
+    """A settlement moves a body if the run is tried again, or if it may let a held run of its task go."""
+    run = settlement.claim.run
+    return len(run.kwargs) if isinstance(settlement.outcome, Retried) or run.exclusive else 0
 
 
 def _settlement_arguments(settlement: Settlement) -> tuple[Argument, ...]:

@@ -7,7 +7,17 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from task_manager_core.testing.conformance.factories import NOTHING, TTL, WORKER, definition, run, task
+from task_manager_core.domain.run import Claim, Retried
+from task_manager_core.testing.conformance.factories import (
+    HOUR,
+    NOTHING,
+    TTL,
+    WORKER,
+    definition,
+    run,
+    settlement,
+    task,
+)
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.batches import BYTES_PER_SCRIPT, batches
@@ -81,6 +91,28 @@ async def test_large_runs_are_claimed_given_again_and_reaped_some_at_a_time(stor
     assert set(await store.queue.claim(WORKER, MANY, NOTHING, known=first[:3])) == set(claims) - set(first[:3])
     await store.advance(TTL)
     assert set(await store.reap(await store.lead(), TTL, limit=MANY)) == set(claims)
+
+
+@pytest.mark.parametrize("verb", ["release", "settle"])
+async def test_large_runs_go_back_some_at_a_time(store: Store, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their bodies are no arguments. A script moves them inside the server, which does nothing else meanwhile."""
+    await store.define(task())
+    await store.enqueue(*(run(task(), f"{number}", kwargs=LARGE) for number in range(MANY)))
+    claims: list[Claim] = []
+    while new := await store.claim(limit=MANY):
+        claims += new
+    answer, scripts = RedisClient.run, list[str]()
+
+    async def counted(client: RedisClient, script: Script, *arguments: Argument) -> Reply:
+        scripts.append(script.name)
+        return await answer(client, script, *arguments)
+
+    monkeypatch.setattr(RedisClient, "run", counted)
+    if verb == "release":
+        assert not await store.queue.release(claims, HOUR, started=False)
+    else:
+        assert not await store.queue.settle([settlement(claim, Retried(HOUR)) for claim in claims])
+    assert scripts.count(verb) >= MANY * len(LARGE) / BYTES_PER_SCRIPT
 
 
 async def test_large_definitions_are_read_some_at_a_time(store: Store) -> None:
