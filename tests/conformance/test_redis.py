@@ -13,17 +13,17 @@ from task_manager_core.ports import OpenBackend
 from task_manager_core.testing.conformance import RETENTION, BackendContract, Harness
 from task_manager_core.testing.conformance.model import ModelContract, OpenHarness
 from task_manager_memory import open_backend
-from tests.adapters.redis.shifted_time import open_moved
+from tests.adapters.redis.shifted_time import open_shifted
 
 
 @asynccontextmanager
 async def moved_harness(url: str, prefix: str) -> AsyncGenerator[Harness]:
-    async with open_moved(url, RETENTION, prefix=prefix) as moved:
+    async with open_shifted(url, RETENTION, prefix=prefix) as shifted:
         yield Harness(
-            backend=moved.backend,
-            advance=moved.advance,
-            wipe=moved.wipe,
-            set_back=moved.set_back,
+            backend=shifted.backend,
+            advance=shifted.advance,
+            wipe=shifted.wipe,
+            set_back=shifted.set_back,
             retention=RETENTION,
         )
 

@@ -1,4 +1,4 @@
-"""A real Redis with its own time."""
+"""Stores on a real Redis that use the server's own time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def nowhere(_: timedelta) -> None:
 
 
 async def every_verb(store: Store, wait: timedelta = QUICK) -> list[Callable[[], Awaitable[object]]]:
-    """One call of each kind of connection and answer."""
+    """One call for each kind of connection and each kind of answer."""
     term = Term(WORKER, 1)
     return [
         lambda: store.leadership.campaign(WORKER, TTL),
@@ -53,7 +53,7 @@ async def every_verb(store: Store, wait: timedelta = QUICK) -> list[Callable[[],
 
 
 def contents(client: redis.Redis) -> dict[object, object]:
-    """What a server holds, whatever the order in which it keeps the fields of a hash."""
+    """The contents of a server, independent of the order of the fields of a hash."""
     reads: dict[object, Callable[[Any], object]] = {
         b"string": client.get,
         b"hash": client.hgetall,

@@ -1,6 +1,7 @@
-"""A real Redis with its time in the hands of a test.
+"""Stores on a real Redis whose time a test can shift.
 
-Scripts add a shift to the server's time. Keys with a time to live know nothing of it, because no law rests on them.
+The scripts add the shift to the server's time. The shift does not change the time to live of a key, but no law depends
+on that.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class MovedRedis:
-    """An open store whose time can be moved. `client` is its door, for tests that look behind it."""
+class ShiftedRedis:
+    """An open store whose time can be shifted. `client` is for tests that read its keys or run its scripts."""
 
     backend: Backend
     client: RedisClient
 
     async def advance(self, delta: timedelta) -> None:
-        """Let the store's time pass, and wake whoever waits for an instant that has come."""
+        """Let the store's time pass, and queue the runs that are due then."""
         self.client.shift += delta // _MILLISECOND
         await self.client.run(script("promote_due"))
 
@@ -42,14 +43,16 @@ class MovedRedis:
         return (await self.backend.dispatch.agenda(0)).now
 
     async def wipe(self) -> Backend:
-        """Lose everything, as a FLUSHALL does."""
+        """Lose everything, as after a FLUSHALL."""
         await self.client.run(Script("wipe", "return redis.call('FLUSHALL')", "0" * 40))
         return self.backend
 
 
 @asynccontextmanager
-async def open_moved(url: str, retention: Retention = RETAINED, *, prefix: str = PREFIX) -> AsyncGenerator[MovedRedis]:
-    """Open the store of a server. It is not emptied."""
+async def open_shifted(
+    url: str, retention: Retention = RETAINED, *, prefix: str = PREFIX
+) -> AsyncGenerator[ShiftedRedis]:
+    """Open the store of a server. This does not empty it."""
     client = RedisClient(RedisSettings(url=url, prefix=prefix), retention)
     async with open_on(client) as backend:
-        yield MovedRedis(backend, client)
+        yield ShiftedRedis(backend, client)

@@ -1,4 +1,4 @@
-"""Many items as several scripts: bounded by number and by bytes, and one that is too large goes alone."""
+"""Many items are split into several scripts, bounded by number and by bytes. An item that is too large gets its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
 from task_manager_redis.replies import Reply
 from task_manager_redis.scripts import Script
-from tests.adapters.redis.shifted_time import open_moved
+from tests.adapters.redis.shifted_time import open_shifted
 
 LARGE = '{"text":"' + "x" * 99_000 + '"}'
 MANY = 60
@@ -74,8 +74,8 @@ async def store(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         return reply
 
     monkeypatch.setattr(RedisClient, "run", measured)
-    async with open_moved(redis_url) as moved:
-        yield Store(Harness(backend=moved.backend, advance=moved.advance))
+    async with open_shifted(redis_url) as shifted:
+        yield Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 async def test_large_runs_are_claimed_given_again_and_reaped_some_at_a_time(store: Store) -> None:

@@ -1,4 +1,5 @@
-"""What a reader of the catalogue in Redis learns: the changes since its version, as far as they are known whole."""
+"""A reader of the catalogue learns the changes since its version, or everything if the store has not kept all of
+them."""
 
 from __future__ import annotations
 
@@ -18,16 +19,16 @@ from task_manager_redis.driver import Argument
 from task_manager_redis.history import LINES_PER_PAGE
 from task_manager_redis.replies import Reply
 from task_manager_redis.scripts import Script
-from tests.adapters.redis.shifted_time import PREFIX, MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import PREFIX, ShiftedRedis, open_shifted
 from tests.redis_server import RedisServer
 
 CHANGES = f"{{{PREFIX}}}:changes"
 
 
 @pytest_asyncio.fixture
-async def moved(own_redis_server: RedisServer) -> AsyncIterator[MovedRedis]:
-    async with open_moved(own_redis_server.url) as moved:
-        yield moved
+async def shifted(own_redis_server: RedisServer) -> AsyncIterator[ShiftedRedis]:
+    async with open_shifted(own_redis_server.url) as shifted:
+        yield shifted
 
 
 @pytest.fixture
@@ -37,8 +38,8 @@ def server(own_redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def store(moved: MovedRedis) -> Store:
-    return Store(Harness(backend=moved.backend, advance=moved.advance))
+def store(shifted: ShiftedRedis) -> Store:
+    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 async def a_reader(store: Store) -> CatalogueReader:
@@ -51,10 +52,10 @@ async def a_reader(store: Store) -> CatalogueReader:
 
 @pytest.mark.parametrize("what", ["remove", "retire", "change"])
 @pytest.mark.parametrize("then", [True, False], ids=["and then a newer one", "last"])
-async def test_what_an_older_release_changed_is_learnt_with_everything(
+async def test_a_change_of_an_older_release_costs_a_complete_reading(
     store: Store, server: redis.Redis, what: str, then: bool
 ) -> None:
-    """It writes no change down, before or after those that do."""
+    """The older release writes no change. Newer releases beside it do, before and after it."""
     reader = await a_reader(store)
     if what == "remove":
         await store.catalogue.remove([key("a")])
@@ -109,10 +110,10 @@ async def test_a_store_that_fell_back_right_after_many_changes_gives_no_version_
 
 
 async def test_a_reading_amid_which_everything_was_lost_tells_nothing_of_what_was(
-    store: Store, moved: MovedRedis, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    store: Store, shifted: ShiftedRedis, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.catalogue.put([definition(task(f"{number}")) for number in range(450)])
-    run, pages = moved.client.run, 0
+    run, pages = shifted.client.run, 0
 
     async def run_and_lose(script: Script, *arguments: Argument) -> Reply:
         nonlocal pages
@@ -122,7 +123,7 @@ async def test_a_reading_amid_which_everything_was_lost_tells_nothing_of_what_wa
             server.flushall()
         return reply
 
-    monkeypatch.setattr(moved.client, "run", run_and_lose)
+    monkeypatch.setattr(shifted.client, "run", run_and_lose)
     changes = await load(store, -1)
     assert pages > 1
     assert (changes.incarnation, changes.total, changes.keys) == (0, 0, frozenset())
@@ -154,7 +155,7 @@ async def test_many_changes_come_in_pages_and_a_late_page_counts(store: Store) -
 
 
 async def test_a_long_history_is_read_in_pages(store: Store, server: redis.Redis) -> None:
-    """The store is asked for some lines at a time; each time the process does something else between two of them."""
+    """Each page is one request, and the process runs other tasks between two pages."""
     await store.define(task())
     for number in range(3):
         assert await store.settle(await store.claim_new(run(task(), f"{number}")), Succeeded())

@@ -1,4 +1,4 @@
-"""A server that forgets, dies, freezes or refuses."""
+"""A server that loses data, dies, freezes or refuses commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings, SentinelSettings, redis_backend
 from tests.adapters.redis.server_time import QUICK, every_verb, nowhere, opened
-from tests.adapters.redis.shifted_time import PREFIX, MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import PREFIX, ShiftedRedis, open_shifted
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until_async
 
@@ -29,17 +29,17 @@ SECRET = "hunter2"
 
 
 @pytest_asyncio.fixture
-async def moved(own_redis_server: RedisServer) -> AsyncIterator[MovedRedis]:
-    async with open_moved(own_redis_server.url) as moved:
-        yield moved
+async def shifted(own_redis_server: RedisServer) -> AsyncIterator[ShiftedRedis]:
+    async with open_shifted(own_redis_server.url) as shifted:
+        yield shifted
 
 
 @pytest.fixture
-def store(moved: MovedRedis) -> Store:
-    return Store(Harness(backend=moved.backend, advance=moved.advance))
+def store(shifted: ShiftedRedis) -> Store:
+    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
-# -- a server that forgets --------------------------------------------------------------------------------------------
+# -- a server that loses data -----------------------------------------------------------------------------------------
 
 
 async def test_forgotten_scripts_are_taught_again(own_redis_server: RedisServer, store: Store) -> None:
@@ -87,24 +87,24 @@ async def test_a_worker_that_waits_outlives_a_wipe(own_redis_server: RedisServer
     assert claim.run == run(task())
 
 
-# -- a failover that loses what was answered ---------------------------------------------------------------------------
+# -- a failover that loses acknowledged writes -------------------------------------------------------------------------
 
 
 def held_by(client: Redis) -> list[tuple[str, bytes]]:
-    """Everything that a replica has received by now."""
+    """The keys that a replica has received so far."""
     names = [name if isinstance(name, str) else name.decode() for name in client.keys("*")]
     return [(name, client.dump(name) or b"") for name in names]
 
 
 def fall_back(client: Redis, held: list[tuple[str, bytes]]) -> None:
-    """The replica takes over."""
+    """Restore the keys, as if the replica were the primary now."""
     client.flushdb()
     for name, value in held:
         client.restore(name, 0, value)
 
 
 @pytest.mark.parametrize("queued", ["new", "retried", "reaped"])
-async def test_a_claim_that_is_lost_in_a_failover_leaves_its_token_to_nobody(
+async def test_the_token_of_a_claim_that_a_failover_lost_is_not_given_again(
     own_redis_server: RedisServer, store: Store, queued: str
 ) -> None:
     """The run is claimed again, with a greater token: a resource that checks it refuses the first worker."""
@@ -130,7 +130,7 @@ async def test_a_claim_that_is_lost_in_a_failover_leaves_its_token_to_nobody(
     assert await store.settle(claim)
 
 
-async def test_tokens_go_on_although_somebody_deletes_the_last_one(own_redis_server: RedisServer, store: Store) -> None:
+async def test_tokens_increase_although_the_last_one_was_deleted(own_redis_server: RedisServer, store: Store) -> None:
     await store.define(task())
     claim = await store.claim_new(run(task()))
     assert await store.release(claim)
@@ -143,7 +143,7 @@ async def test_tokens_go_on_although_somebody_deletes_the_last_one(own_redis_ser
 # -- a server that goes and comes back --------------------------------------------------------------------------------
 
 
-async def test_entering_needs_no_server() -> None:
+async def test_opening_the_store_needs_no_server() -> None:
     settings = RedisSettings(host="127.0.0.1", port=1, password=SECRET)
     async with redis_backend(settings)(clock=ManualClock(), retention=Retention()) as backend:
         store = Store(Harness(backend=backend, advance=nowhere))
@@ -171,8 +171,8 @@ async def test_sentinels_that_are_away_are_named_at_once() -> None:
 @pytest.mark.parametrize("how", ["stop", "kill"])
 async def test_the_next_call_after_a_restart_succeeds(how: str) -> None:
     with RedisServer(appendonly=True) as server:
-        async with open_moved(server.url) as moved:
-            store = Store(Harness(backend=moved.backend, advance=moved.advance))
+        async with open_shifted(server.url) as shifted:
+            store = Store(Harness(backend=shifted.backend, advance=shifted.advance))
             await store.define(task())
             first = await store.claim_new(run(task()))
             for verb in await every_verb(store):
@@ -187,8 +187,8 @@ async def test_the_next_call_after_a_restart_succeeds(how: str) -> None:
                 await verb()
 
 
-async def test_a_restart_that_nobody_noticed_costs_nothing(own_redis_server: RedisServer, store: Store) -> None:
-    """The connections at hand are dead, and the server is back: they are replaced before anything is sent."""
+async def test_an_unnoticed_restart_fails_no_verb(own_redis_server: RedisServer, store: Store) -> None:
+    """The open connections are dead and the server is back. The client replaces them before it sends a command."""
     for _ in range(3):
         await asyncio.gather(*(verb() for verb in await every_verb(store)))
         await asyncio.to_thread(own_redis_server.restart)
@@ -196,7 +196,7 @@ async def test_a_restart_that_nobody_noticed_costs_nothing(own_redis_server: Red
             await verb()
 
 
-async def test_who_waits_learns_of_the_death(own_redis_server: RedisServer, store: Store) -> None:
+async def test_a_waiting_reader_learns_that_the_server_died(own_redis_server: RedisServer, store: Store) -> None:
     waiting = [
         asyncio.ensure_future(store.queue.claim(WORKER, 10, HOUR)),
         asyncio.ensure_future(store.notifier.wait(HOUR)),
@@ -224,13 +224,13 @@ async def test_a_frozen_server_is_unavailable_soon(own_redis_server: RedisServer
             await verb()
 
 
-async def test_those_who_wait_starve_nobody(store: Store) -> None:
+async def test_waiting_readers_do_not_block_commands(store: Store) -> None:
     waiting: list[asyncio.Task[object]] = []
     for number in range(100):
         waiting.append(asyncio.create_task(store.queue.claim(NodeId(f"{number}"), 10, HOUR)))
         waiting.append(asyncio.create_task(store.notifier.wait(HOUR)))
     for _ in range(10):
-        await asyncio.gather(*(store.now() for _ in range(20)))  # each has the time of one request
+        await asyncio.gather(*(store.now() for _ in range(20)))  # each call has the timeout of one request
     for waiter in waiting:
         waiter.cancel()
     await asyncio.wait(waiting)
@@ -238,7 +238,7 @@ async def test_those_who_wait_starve_nobody(store: Store) -> None:
     await store.claim_new(run(task()))
 
 
-async def test_a_call_given_up_leaves_no_answer_for_the_next(store: Store) -> None:
+async def test_a_cancelled_call_leaves_no_answer_for_the_next_one(store: Store) -> None:
     await store.define(task())
     for number in range(50):
         calls = [asyncio.ensure_future(store.now()), asyncio.ensure_future(store.queue.claim(WORKER, 1, SECOND))]
@@ -254,11 +254,11 @@ async def test_a_call_given_up_leaves_no_answer_for_the_next(store: Store) -> No
 
 
 @pytest.mark.parametrize("number", [0, 6, 13], ids=["campaign", "claim and wait", "signal"])
-async def test_whoever_is_cancelled_ends(own_redis_server: RedisServer, number: int) -> None:
-    """At whatever step: connecting, teaching a script, looking, blocking."""
+async def test_a_cancelled_verb_ends(own_redis_server: RedisServer, number: int) -> None:
+    """At every step: while it connects, sends a script, claims, or blocks."""
     for steps in [*range(60)] * 3:
-        async with open_moved(own_redis_server.url) as moved:
-            store = Store(Harness(backend=moved.backend, advance=moved.advance))
+        async with open_shifted(own_redis_server.url) as shifted:
+            store = Store(Harness(backend=shifted.backend, advance=shifted.advance))
             call = asyncio.ensure_future((await every_verb(store, HOUR))[number]())
             for _ in range(steps):
                 await asyncio.sleep(0)
@@ -272,10 +272,10 @@ async def test_whoever_is_cancelled_ends(own_redis_server: RedisServer, number: 
             assert ended or call.cancelled()
 
 
-async def test_a_connection_that_is_lost_while_it_is_written_to_is_an_unavailable_store(
+async def test_a_connection_that_is_lost_during_a_write_is_an_unavailable_store(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some versions of Python call what is None then. The same error of other code stays an error."""
+    """Some versions of Python call None in this case (client.py). The same error from other code stays an error."""
     name = {"__name__": "asyncio.selector_events"}
     exec("write_ready = None\ndef writelines(writer, data):\n    write_ready()", name)
     async with opened(RedisSettings(url=redis_url, prefix="lost")) as store:
@@ -333,7 +333,7 @@ async def test_an_account_without_permission_is_a_wrong_set_up(own_redis_server:
             assert "NOPERM" in str(caught.value)
 
 
-async def test_a_user_who_may_not_write_is_a_misconfiguration(own_redis_server: RedisServer, store: Store) -> None:
+async def test_an_account_that_may_not_write_is_a_misconfiguration(own_redis_server: RedisServer, store: Store) -> None:
     await store.define(task())
     with own_redis_server.client() as client:
         client.acl_setuser("default", commands=["-xadd"], reset_keys=False)
@@ -354,8 +354,8 @@ async def test_an_account_needs_no_more_than_these_permissions(own_redis_server:
             commands=["-@all", "+@read", "+@write", "+@scripting", "+@connection", "+time"],
         )
     url = f"redis://narrow:{SECRET}@127.0.0.1:{own_redis_server.port}/0"
-    async with open_moved(url, prefix="narrow") as moved:
-        store = Store(Harness(backend=moved.backend, advance=moved.advance))
+    async with open_shifted(url, prefix="narrow") as shifted:
+        store = Store(Harness(backend=shifted.backend, advance=shifted.advance))
         term = await store.lead()
         await store.define(task())
         await store.claim_new(run(task()))

@@ -1,4 +1,4 @@
-"""A server whose memory is full: what frees memory or keeps what is there goes on, and what adds to it is refused."""
+"""A server whose memory is full accepts verbs that free memory or keep leases, and refuses verbs that add data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from task_manager_core.testing.conformance.factories import (
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from tests.adapters.redis.server_time import contents
-from tests.adapters.redis.shifted_time import MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import ShiftedRedis, open_shifted
 from tests.adapters.redis.test_half_scripts import SCENES, Scene, outcome
 from tests.redis_server import RedisServer
 
@@ -45,24 +45,24 @@ def server(own_redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 
 @pytest_asyncio.fixture
-async def moved(own_redis_server: RedisServer) -> AsyncIterator[MovedRedis]:
-    async with open_moved(own_redis_server.url) as moved:
-        yield moved
+async def shifted(own_redis_server: RedisServer) -> AsyncIterator[ShiftedRedis]:
+    async with open_shifted(own_redis_server.url) as shifted:
+        yield shifted
 
 
 @pytest.fixture
-def store(moved: MovedRedis) -> Store:
-    return Store(Harness(backend=moved.backend, advance=moved.advance))
+def store(shifted: ShiftedRedis) -> Store:
+    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-async def test_a_full_server_refuses_what_adds_and_nothing_else(
+async def test_a_full_server_refuses_verbs_that_add_and_no_others(
     own_redis_server: RedisServer, server: redis.Redis, scene: Scene
 ) -> None:
     expected: object = None
     for full in (False, True):
-        async with open_moved(own_redis_server.url, prefix=f"full {full}") as moved:
-            store = Store(Harness(backend=moved.backend, advance=moved.advance))
+        async with open_shifted(own_redis_server.url, prefix=f"full {full}") as shifted:
+            store = Store(Harness(backend=shifted.backend, advance=shifted.advance))
             verb = await scene(store)
             server.config_set("maxmemory", int(full))
             if full and scene.__name__ in ADDING:
@@ -78,8 +78,8 @@ async def test_a_full_server_refuses_what_adds_and_nothing_else(
             assert found == expected
 
 
-async def test_a_full_server_keeps_the_leader_the_living_and_the_readers(store: Store, server: redis.Redis) -> None:
-    """Also while runs begin to be due, and indexes have to be made again."""
+async def test_a_full_server_keeps_the_leader_the_nodes_and_the_readers(store: Store, server: redis.Redis) -> None:
+    """Also while runs become due and deleted indexes are built again."""
     await store.define(exclusive(), await store.slot(-SECOND))
     await store.define(task("other"))
     await store.settle(await store.claim_new(run(exclusive(), "waits")), Retried(HOUR))
@@ -108,8 +108,8 @@ async def test_a_full_server_keeps_the_leader_the_living_and_the_readers(store: 
 
 
 async def test_workers_drain_a_full_server(store: Store, server: redis.Redis) -> None:
-    """Filled to the last byte by what was asked for, with failures to write down, retries to keep and a leader to be
-    found; in the end there is room again."""
+    """Requests fill the memory. Then workers record failures, keep retries, and a leader campaigns. In the end there is
+    free memory again."""
     large, of = '{"text":"' + "x" * 5_000 + '"}', task()
     await store.define(of)
     server.config_set("maxmemory", int(server.info("memory")["used_memory"]) + ROOM)
@@ -130,7 +130,7 @@ async def test_workers_drain_a_full_server(store: Store, server: redis.Redis) ->
 
 
 async def _until_full(fill: Callable[[int], Awaitable[object]]) -> int:
-    """How often it went well."""
+    """The number of calls that succeeded."""
     number = 0
     while True:
         try:

@@ -1,7 +1,7 @@
-"""Redis does not roll back: a script that the server stops half-way has written what it had written by then.
+"""Redis does not roll back: if a script stops half-way, its earlier writes stay.
 
-Here an account may not call one of the commands that write. Asked again when it may, the same verb with the same
-arguments has the effect that it would have had at once.
+In these tests the account may not call one of the commands that write, so a script stops there. Then the account may
+call it, and the test calls the same verb with the same arguments. It must have the same effect as an undisturbed call.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from task_manager_core.testing.conformance.factories import (
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.keys import encode_task
-from tests.adapters.redis.shifted_time import PREFIX, open_moved
+from tests.adapters.redis.shifted_time import PREFIX, open_shifted
 from tests.redis_server import RedisServer
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
-"""A slot that is the same one each time."""
+"""A slot that is the same in each run of the test."""
 
 HISTORY = f"{{{PREFIX}}}:history:{encode_task(key())}"
 
@@ -73,7 +73,7 @@ async def hold(store: Store) -> Verb:
 
 
 async def settle(store: Store) -> Verb:
-    """What is held goes to another stream than what ends."""
+    """The held run goes to another stream than the run that ends."""
     await store.define(exclusive())
     claim = await store.claim_new(run(exclusive(), "1"))
     urgent = replace(exclusive(), priority=Priority.HIGH)
@@ -118,7 +118,7 @@ async def reap(store: Store) -> Verb:
 
 
 async def cancel(store: Store) -> Verb:
-    """A run that waits, one that is queued, one that is held behind it, one that somebody runs."""
+    """A waiting run, a queued run, a run that is held behind it, and a running one."""
     of = task()
     await store.define(of)
     await store.define(exclusive("exclusive"))
@@ -222,7 +222,7 @@ SCENES: tuple[Scene, ...] = (
 
 
 async def outcome(store: Store) -> object:
-    """What stands in the end, without what depends on time: after every claim that was left over has been reaped."""
+    """The final state, without values that depend on time. Claims that were left over are reaped first."""
     term = (await store.term()) or await store.lead()
     before = await store.state()
     due = [one.key for one in (await store.dispatch.agenda(10)).due]
@@ -261,8 +261,8 @@ async def test_a_verb_that_was_stopped_half_way_can_be_asked_again(
 ) -> None:
     expected: object = None
     for forbidden in ("", *WRITING):
-        async with open_moved(own_redis_server.url, prefix=f"without {forbidden}") as moved:
-            store = Store(Harness(backend=moved.backend, advance=moved.advance))
+        async with open_shifted(own_redis_server.url, prefix=f"without {forbidden}") as shifted:
+            store = Store(Harness(backend=shifted.backend, advance=shifted.advance))
             verb = await scene(store)
             if forbidden:
                 server.acl_setuser("default", enabled=True, commands=[f"-{forbidden.lower()}"])
@@ -275,22 +275,22 @@ async def test_a_verb_that_was_stopped_half_way_can_be_asked_again(
             assert found == expected, f"after a script that could not call {forbidden}"
 
 
-async def test_a_look_at_what_was_deleted_that_stopped_half_way_is_taken_again(
+async def test_a_repair_that_stopped_half_way_can_be_asked_again(
     own_redis_server: RedisServer, server: redis.Redis
 ) -> None:
     expected: object = None
     for forbidden in ("", *WRITING):
         prefix = f"without {forbidden}"
-        async with open_moved(own_redis_server.url, prefix=prefix) as moved:
-            store = Store(Harness(backend=moved.backend, advance=moved.advance))
+        async with open_shifted(own_redis_server.url, prefix=prefix) as shifted:
+            store = Store(Harness(backend=shifted.backend, advance=shifted.advance))
             term = await store.lead()
             for name in ("gone", "waits", "claimed"):
                 await store.define(exclusive(name))
             await store.settle(await store.claim_new(run(exclusive("waits"))), Retried(HOUR))
             await store.claim_new(run(exclusive("claimed")))
             await store.enqueue(*runs(exclusive("gone"), 2))
-            server.delete(moved.client.key("waiting"), moved.client.key("claims"))
-            server.xtrim(moved.client.key("runs", "low"), maxlen=0)
+            server.delete(shifted.client.key("waiting"), shifted.client.key("claims"))
+            server.xtrim(shifted.client.key("runs", "low"), maxlen=0)
             if forbidden:
                 server.acl_setuser("default", enabled=True, commands=[f"-{forbidden.lower()}"])
                 with suppress(BackendError):
@@ -307,9 +307,9 @@ async def test_a_look_at_what_was_deleted_that_stopped_half_way_is_taken_again(
 async def test_a_script_that_stops_half_way_writes_one_line_of_history(
     own_redis_server: RedisServer, server: redis.Redis, verb: str
 ) -> None:
-    """Somebody else's key is where the history belongs."""
-    async with open_moved(own_redis_server.url) as moved:
-        store = Store(Harness(backend=moved.backend, advance=moved.advance))
+    """The key of the history holds a value of another program, so the script stops there."""
+    async with open_shifted(own_redis_server.url) as shifted:
+        store = Store(Harness(backend=shifted.backend, advance=shifted.advance))
         of, term = task(), await store.lead()
         await store.define(of)
         claim = await store.claim_new(run(of))

@@ -1,4 +1,4 @@
-"""Names that differ stay different, whatever they are made of."""
+"""Different names make different keys, whatever characters they contain."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ tasks = st.builds(TaskKey, names, names)
 @example("%")
 @example("%7B")
 @example("{}")
-def test_what_is_encoded_can_be_decoded_and_joins_nothing(name: str) -> None:
+def test_an_encoded_name_can_be_decoded_and_contains_no_joining_character(name: str) -> None:
     assert decode(encode(name)) == name
     assert re.fullmatch(r"[A-Za-z0-9_.~%-]+", encode(name))
 

@@ -1,4 +1,5 @@
-"""What the store writes: which keys, for how long, in which slot of a cluster, and nothing of anybody else."""
+"""The keys that the store writes: their names, their times to live, their slot in a cluster. It touches no other
+keys."""
 
 from __future__ import annotations
 
@@ -33,9 +34,9 @@ from task_manager_core.testing.conformance.factories import (
 )
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
-from tests.adapters.redis.shifted_time import MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import ShiftedRedis, open_shifted
 
-# The statistics and the memory of requests may expire; nothing that a law rests on does.
+# Statistics and remembered requests may expire. No key on which a law depends expires.
 EXPIRING = re.compile(r"\{[^}]*\}:(history|skips|requested):")
 
 
@@ -44,7 +45,7 @@ class Look:
     """A store, and the server behind it."""
 
     store: Store
-    moved: MovedRedis
+    shifted: ShiftedRedis
     server: redis.Redis
 
     def names(self) -> list[str]:
@@ -54,13 +55,13 @@ class Look:
 
 @pytest_asyncio.fixture
 async def look(redis_url: str) -> AsyncIterator[Look]:
-    async with open_moved(redis_url) as moved:
+    async with open_shifted(redis_url) as shifted:
         with redis.Redis.from_url(redis_url) as server:
-            yield Look(Store(Harness(backend=moved.backend, advance=moved.advance)), moved, server)
+            yield Look(Store(Harness(backend=shifted.backend, advance=shifted.advance)), shifted, server)
 
 
 async def workout(store: Store, worker: NodeId = WORKER, groups: tuple[str, ...] = ("group",)) -> None:
-    """Every verb with every outcome, leaving something of every kind behind."""
+    """Call every verb with every outcome, and leave values of every kind in the store."""
     term = await store.lead()
     at = await store.slot(-MINUTE)
     for group in groups:
@@ -118,25 +119,25 @@ async def test_every_key_stands_in_one_slot(look: Look) -> None:
     await workout(look.store)
     keys = look.names()
     assert len(keys) > 15
-    assert {key_slot(name.encode()) for name in keys} == {key_slot(look.moved.client.root.encode())}
+    assert {key_slot(name.encode()) for name in keys} == {key_slot(look.shifted.client.root.encode())}
     assert {name.partition(":")[0] for name in keys} == {"{tests}"}
 
 
 @pytest.mark.parametrize("prefix", ["a}b", "{}", "{a}", "a b:c/d", "}{", "ключ", "%7B"])
 async def test_an_odd_prefix_keeps_its_slot(redis_url: str, prefix: str) -> None:
-    async with open_moved(redis_url, prefix=prefix) as moved:
-        await workout(Store(Harness(backend=moved.backend, advance=moved.advance)))
+    async with open_shifted(redis_url, prefix=prefix) as shifted:
+        await workout(Store(Harness(backend=shifted.backend, advance=shifted.advance)))
         with redis.Redis.from_url(redis_url) as server:
             assert {key_slot(name) for name in server.keys("*") if isinstance(name, bytes)} == {
-                key_slot(moved.client.root.encode())
+                key_slot(shifted.client.root.encode())
             }
 
 
 async def test_two_applications_in_one_database_never_meet(redis_url: str) -> None:
     prefixes = ["a", "a:b", "a}", "{a", "A", "a "]
     for prefix in prefixes:
-        async with open_moved(redis_url, prefix=prefix) as moved:
-            store = Store(Harness(backend=moved.backend, advance=moved.advance))
+        async with open_shifted(redis_url, prefix=prefix) as shifted:
+            store = Store(Harness(backend=shifted.backend, advance=shifted.advance))
             assert (await store.history.snapshot()).tasks == ()
             assert await store.claim() == ()
             await workout(store)

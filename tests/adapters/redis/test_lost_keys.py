@@ -1,5 +1,5 @@
-"""Keys that somebody deleted by hand, and things that somebody put among ours: nothing stops for ever, and what can be
-mended cheaply is mended."""
+"""Keys that were deleted by hand, and foreign values among ours: no task stops for ever, and the store repairs keys
+where a repair is cheap."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.keys import encode_task
 from tests.adapters.redis.server_time import every_verb
-from tests.adapters.redis.shifted_time import PREFIX, MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import PREFIX, ShiftedRedis, open_shifted
 from tests.adapters.redis.test_keyspace import EXPIRING, workout
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until_async
 
 
 @pytest_asyncio.fixture
-async def moved(own_redis_server: RedisServer) -> AsyncIterator[MovedRedis]:
-    async with open_moved(own_redis_server.url) as moved:
-        yield moved
+async def shifted(own_redis_server: RedisServer) -> AsyncIterator[ShiftedRedis]:
+    async with open_shifted(own_redis_server.url) as shifted:
+        yield shifted
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def server(own_redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def store(moved: MovedRedis) -> Store:
-    return Store(Harness(backend=moved.backend, advance=moved.advance))
+def store(shifted: ShiftedRedis) -> Store:
+    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 def ours(*parts: str) -> str:
@@ -64,21 +64,21 @@ LOW, HIGH = ours("runs", "low"), ours("runs", "high")
 
 
 async def the_keys(url: str) -> list[str]:
-    """Everything that a store of every kind of thing consists of, but for the statistics."""
-    async with open_moved(url) as moved:
-        await workout(Store(Harness(backend=moved.backend, advance=moved.advance)))
+    """The keys of a store that holds values of every kind, without the statistics."""
+    async with open_shifted(url) as shifted:
+        await workout(Store(Harness(backend=shifted.backend, advance=shifted.advance)))
         with redis.Redis.from_url(url, decode_responses=True) as server:
             found = sorted(str(key) for key in server.keys("*"))
             server.flushall()
     return [key for key in found if not EXPIRING.match(key)]
 
 
-async def test_no_key_that_is_lost_stops_anything_for_ever(own_redis_server: RedisServer, server: redis.Redis) -> None:
+async def test_no_lost_key_stops_a_task_for_ever(own_redis_server: RedisServer, server: redis.Redis) -> None:
     lost = await the_keys(own_redis_server.url)
     assert len(lost) > 15
     for key_lost in lost:
-        async with open_moved(own_redis_server.url) as moved:
-            store = Store(Harness(backend=moved.backend, advance=moved.advance))
+        async with open_shifted(own_redis_server.url) as shifted:
+            store = Store(Harness(backend=shifted.backend, advance=shifted.advance))
             await workout(store)
             server.delete(key_lost)
             for verb in await every_verb(store, NOTHING):
@@ -88,7 +88,7 @@ async def test_no_key_that_is_lost_stops_anything_for_ever(own_redis_server: Red
 
 
 async def goes_on(store: Store, lost: str, *, unreadable: bool = False) -> None:
-    """Whoever declares the tasks writes what is missing. Then the runs that are left end, and new ones run."""
+    """A process that declares the tasks writes missing definitions. Then the remaining runs end, and new runs run."""
     tasks = [exclusive("low"), task("high", priority=Priority.HIGH)]
     changes = await store.catalogue.load(0)
     assert changes is not None
@@ -107,7 +107,7 @@ async def goes_on(store: Store, lost: str, *, unreadable: bool = False) -> None:
         await store.reap(term, TTL)
         await store.queue.settle([settlement(claim) for claim in await store.claim()])
     for of in tasks:
-        # A run that cannot be read waits for a worker that can, or for somebody who wants it cancelled.
+        # An unreadable run waits for a worker that can read it, or for its cancellation.
         left = [(of.key, live.run) for live in await store.live(of.key)]
         assert unreadable or not left, lost
         await store.queue.cancel(left)
@@ -123,7 +123,7 @@ async def goes_on(store: Store, lost: str, *, unreadable: bool = False) -> None:
 # -- definitions ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_lost_definition_is_missing_for_everybody_and_comes_back_to_its_runs(
+async def test_a_lost_definition_is_missing_for_every_reader_and_keeps_its_runs_when_it_returns(
     store: Store, server: redis.Redis
 ) -> None:
     slot = await store.slot()
@@ -142,7 +142,7 @@ async def test_a_lost_definition_is_missing_for_everybody_and_comes_back_to_its_
     assert [live.run for live in await store.live(key("one"))] == [claim.run.id]
 
 
-async def test_whoever_starts_does_not_see_a_lost_definition(store: Store, server: redis.Redis) -> None:
+async def test_a_process_that_starts_does_not_see_a_lost_definition(store: Store, server: redis.Redis) -> None:
     for each in ("one", "two"):
         await store.define(task(each))
     server.delete(ours("task", encode_task(key("two"))))
@@ -152,7 +152,7 @@ async def test_whoever_starts_does_not_see_a_lost_definition(store: Store, serve
     assert await store.catalogue.load(changes.version) is None
 
 
-async def test_the_agenda_that_is_lost_is_there_with_the_next_look(store: Store, server: redis.Redis) -> None:
+async def test_a_lost_agenda_is_built_again_by_the_next_reading(store: Store, server: redis.Redis) -> None:
     slot = await store.slot()
     for each in ("one", "two"):
         await store.define(task(each), slot)
@@ -164,7 +164,7 @@ async def test_the_agenda_that_is_lost_is_there_with_the_next_look(store: Store,
     assert [due.key for due in (await store.dispatch.agenda(10)).due] == [key("one"), key("two")]
 
 
-async def test_what_is_left_of_a_lost_definition_can_be_removed(store: Store, server: redis.Redis) -> None:
+async def test_a_task_whose_definition_was_lost_can_be_removed(store: Store, server: redis.Redis) -> None:
     await store.define(exclusive())
     await store.claim_new(run(exclusive(), "1"))
     await store.enqueue(run(exclusive(), "2"))
@@ -175,7 +175,7 @@ async def test_what_is_left_of_a_lost_definition_can_be_removed(store: Store, se
     assert server.xlen(LOW) == 0
 
 
-async def test_versions_increase_although_the_last_one_is_lost(store: Store, server: redis.Redis) -> None:
+async def test_versions_increase_although_the_last_one_was_lost(store: Store, server: redis.Redis) -> None:
     last = await store.define(task("one"))
     server.set(ours("version"), last + 1_000_000)
     ahead = await store.define(task("two"))
@@ -187,8 +187,8 @@ async def test_versions_increase_although_the_last_one_is_lost(store: Store, ser
 # -- runs -------------------------------------------------------------------------------------------------------------
 
 
-async def test_promoting_finds_what_waits_without_its_index(store: Store, server: redis.Redis) -> None:
-    """The agenda finds it only for a task that is due."""
+async def test_a_promotion_finds_waiting_runs_without_their_index(store: Store, server: redis.Redis) -> None:
+    """The agenda would repair the index only for a task that is due."""
     await store.define(task())
     claim = await store.claim_new(run(task()))
     assert await store.settle(claim, Retried(HOUR))
@@ -198,7 +198,7 @@ async def test_promoting_finds_what_waits_without_its_index(store: Store, server
     assert (again.run, again.attempt) == (claim.run, 2)
 
 
-async def test_of_a_lost_line_only_the_order_is_lost(store: Store, server: redis.Redis) -> None:
+async def test_without_the_key_line_only_the_order_of_held_runs_is_lost(store: Store, server: redis.Redis) -> None:
     await store.define(exclusive())
     first = await store.claim_new(run(exclusive()))
     held = runs(exclusive(), 3, "held")
@@ -220,10 +220,10 @@ async def test_of_a_lost_line_only_the_order_is_lost(store: Store, server: redis
 
 @pytest.mark.parametrize("fields", [{"hello": "world"}, {b"\xff": b"\xfe"}, {"run": "a", "task": "b", "text": "c"}])
 @pytest.mark.parametrize("waiting", [False, True])
-async def test_what_somebody_else_puts_into_a_stream_is_said_once_and_dropped(
-    moved: MovedRedis, store: Store, server: redis.Redis, fields: dict[FieldT, EncodableT], waiting: bool
+async def test_a_foreign_item_of_a_stream_is_reported_once_and_deleted(
+    shifted: ShiftedRedis, store: Store, server: redis.Redis, fields: dict[FieldT, EncodableT], waiting: bool
 ) -> None:
-    """Whether a worker looks or waits."""
+    """Both when a worker claims at once and when it waits."""
     await store.define(task())
     await store.enqueue(run(task(), "1"))
     [claim] = await store.claim()
@@ -236,18 +236,18 @@ async def test_what_somebody_else_puts_into_a_stream_is_said_once_and_dropped(
         asking = asyncio.ensure_future(store.claim())
     await store.enqueue(run(task(), "2"))
     [other] = await asking or await store.claim()
-    [error] = moved.backend.unreadable()
+    [error] = shifted.backend.unreadable()
     assert error.where == "a stream of runs"
     assert error.reason.endswith(" is no run, and was deleted")
-    assert moved.backend.unreadable() == ()
+    assert shifted.backend.unreadable() == ()
     assert other.run == run(task(), "2")
     assert await store.settle(claim)
     assert await store.settle(other)
     assert server.xlen(LOW) == 0
 
 
-async def test_runs_of_a_stream_that_is_gone_end_on_the_record(store: Store, server: redis.Redis) -> None:
-    """Their bodies are gone with it. What was held behind them goes."""
+async def test_the_runs_of_a_deleted_stream_end_with_a_line(store: Store, server: redis.Redis) -> None:
+    """Their bodies were deleted with the stream. Runs that were held behind them are queued."""
     of, other, claimed = exclusive(), task("other", priority=Priority.HIGH), task("claimed")
     for one in (of, other, claimed):
         await store.define(one)
@@ -262,8 +262,8 @@ async def test_runs_of_a_stream_that_is_gone_end_on_the_record(store: Store, ser
         assert await store.settle(left)
 
 
-async def test_many_runs_of_a_stream_that_is_gone_end_in_steps(store: Store, server: redis.Redis) -> None:
-    """Some with the next script, the others with the looks of the leader."""
+async def test_many_runs_of_a_deleted_stream_end_in_steps(store: Store, server: redis.Redis) -> None:
+    """The next script ends some of them, and the repair of the leader the others."""
     of, term = task(), await store.lead()
     await store.define(of)
     await store.enqueue(*runs(of, 700, "lost"))
@@ -276,7 +276,7 @@ async def test_many_runs_of_a_stream_that_is_gone_end_in_steps(store: Store, ser
     assert await store.settle(await store.claim_new(run(of, "new")))
 
 
-async def test_a_waiting_run_whose_body_is_gone_ends_on_the_record(store: Store, server: redis.Redis) -> None:
+async def test_a_waiting_run_whose_body_was_deleted_ends_with_a_line(store: Store, server: redis.Redis) -> None:
     of = exclusive()
     await store.define(of)
     await store.settle(await store.claim_new(run(of, "1")), Retried(HOUR))
@@ -288,10 +288,11 @@ async def test_a_waiting_run_whose_body_is_gone_ends_on_the_record(store: Store,
     assert [line.status for line in await store.records(of.key)] == [AttemptStatus.LOST, AttemptStatus.RETRIED]
 
 
-# -- places -----------------------------------------------------------------------------------------------------------
+# -- run entries
+# -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_claim_without_a_place_is_dropped(store: Store, server: redis.Redis) -> None:
+async def test_a_claim_without_a_run_entry_is_deleted(store: Store, server: redis.Redis) -> None:
     term = await store.lead()
     await store.define(task())
     await store.claim_new(run(task()))
@@ -302,7 +303,7 @@ async def test_a_claim_without_a_place_is_dropped(store: Store, server: redis.Re
     assert (await store.live(key()), await store.records(key()), await store.claim()) == ((), (), ())
 
 
-async def test_a_queued_run_without_a_place_is_dropped(store: Store, server: redis.Redis) -> None:
+async def test_a_stream_item_without_a_run_entry_is_deleted(store: Store, server: redis.Redis) -> None:
     await store.define(task())
     await store.enqueue(run(task()))
     server.delete(ours("live", encode_task(key())))
@@ -311,8 +312,8 @@ async def test_a_queued_run_without_a_place_is_dropped(store: Store, server: red
 
 
 @pytest.mark.parametrize("end", ["reap", "retry", "release", "succeed"])
-async def test_a_claimed_run_whose_body_is_gone_ends(store: Store, server: redis.Redis, end: str) -> None:
-    """Its worker may still say how it ended."""
+async def test_a_claimed_run_whose_body_was_deleted_ends(store: Store, server: redis.Redis, end: str) -> None:
+    """Its worker may still settle it."""
     of, term = exclusive(), await store.lead()
     await store.define(of)
     claim = await store.claim_new(run(of, "1"))
@@ -332,8 +333,9 @@ async def test_a_claimed_run_whose_body_is_gone_ends(store: Store, server: redis
     assert following.run == run(of, "2")
 
 
-async def test_heartbeats_that_are_lost_are_noted_again(store: Store, server: redis.Redis) -> None:
-    """By a worker that lives, and of one that does not by the look that follows its death."""
+async def test_lost_heartbeats_are_written_again(store: Store, server: redis.Redis) -> None:
+    """A living worker writes its heartbeat itself. A snapshot writes the heartbeat of a silent worker, so the leader
+    reaps it."""
     term = await store.lead()
     await store.define(task())
     alive, silent = (

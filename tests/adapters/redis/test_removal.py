@@ -1,4 +1,4 @@
-"""A task that is removed is gone at once, and what its runs have left is swept in steps."""
+"""A removed task is gone at once. Items and index members of its runs are swept in steps."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.batches import RUNS_PER_SCRIPT
 from task_manager_redis.keys import encode_task
 from task_manager_redis.scripts import script
-from tests.adapters.redis.shifted_time import PREFIX, MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import PREFIX, ShiftedRedis, open_shifted
 
 OF, OTHER = task("removed"), exclusive("other")
 MANY = 700
 
 
 @pytest_asyncio.fixture
-async def moved(redis_url: str) -> AsyncIterator[MovedRedis]:
-    async with open_moved(redis_url) as moved:
-        yield moved
+async def shifted(redis_url: str) -> AsyncIterator[ShiftedRedis]:
+    async with open_shifted(redis_url) as shifted:
+        yield shifted
 
 
 @pytest.fixture
-def store(moved: MovedRedis) -> Store:
-    return Store(Harness(backend=moved.backend, advance=moved.advance))
+def store(shifted: ShiftedRedis) -> Store:
+    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def server(redis_url: str) -> Iterator[redis.Redis]:
 
 
 async def filled(store: Store) -> tuple[Claim, Claim, tuple[Run, ...]]:
-    """A task with runs in every place, and one that stays: a claim of each, and the runs that are queued."""
+    """One task with runs in every state, and one that stays. The answer: a claim of each, and the queued runs."""
     for of in (OF, OTHER):
         await store.define(of, await store.slot())
     await store.enqueue(*runs(OF, MANY, "waiting"))
@@ -63,15 +63,15 @@ async def filled(store: Store) -> tuple[Claim, Claim, tuple[Run, ...]]:
     return mine, stays, queued
 
 
-async def removed_without_a_sweep(moved: MovedRedis) -> None:
-    """As by a process that dies right after its request."""
-    assert await moved.client.run(script("remove"), encode_task(OF.key)) == [encode_task(OF.key)]
+async def removed_without_a_sweep(shifted: ShiftedRedis) -> None:
+    """Remove the task like a process that dies right after its request."""
+    assert await shifted.client.run(script("remove"), encode_task(OF.key)) == [encode_task(OF.key)]
 
 
-async def test_nothing_of_a_removed_task_can_be_had_before_it_is_swept(moved: MovedRedis, store: Store) -> None:
+async def test_a_removed_task_is_gone_before_it_is_swept(shifted: ShiftedRedis, store: Store) -> None:
     term = await store.lead()
     mine, stays, queued = await filled(store)
-    await removed_without_a_sweep(moved)
+    await removed_without_a_sweep(shifted)
     assert [view.key for view in (await store.history.snapshot()).tasks] == [OTHER.key]
     assert [due.key for due in (await store.dispatch.agenda(10)).due] == [OTHER.key]
     assert not await store.extend_one(mine, TTL)
@@ -86,12 +86,12 @@ async def test_nothing_of_a_removed_task_can_be_had_before_it_is_swept(moved: Mo
     assert await store.reap(term, TTL) == (stays,)
 
 
-async def test_the_leader_sweeps_what_a_process_that_died_has_left(
-    moved: MovedRedis, store: Store, server: redis.Redis
+async def test_the_leader_sweeps_after_a_removal_whose_process_died(
+    shifted: ShiftedRedis, store: Store, server: redis.Redis
 ) -> None:
     term = await store.lead()
     await filled(store)
-    await removed_without_a_sweep(moved)
+    await removed_without_a_sweep(shifted)
     assert server.zcard(f"{{{PREFIX}}}:trash") == 1
     assert await store.reap(term, TTL) == ()
     left = [name for name in server.scan_iter() if "trash" in name or OF.key.name in name]
@@ -100,10 +100,10 @@ async def test_the_leader_sweeps_what_a_process_that_died_has_left(
     assert server.xlen(f"{{{PREFIX}}}:runs:low") == 0
 
 
-async def test_a_task_that_is_added_again_keeps_its_runs_amid_the_sweep(moved: MovedRedis, store: Store) -> None:
-    """They may have the very names of those that were removed."""
+async def test_a_task_that_is_added_again_keeps_its_runs_during_the_sweep(shifted: ShiftedRedis, store: Store) -> None:
+    """Its new runs may have the same names as the removed ones."""
     mine, stays, queued = await filled(store)
-    await removed_without_a_sweep(moved)
+    await removed_without_a_sweep(shifted)
     await store.define(OF)
     again = [run(OF, name) for name in ("waiting 0", "claimed", "queued 0")]
     assert set(await store.enqueue(*again)) == {Enqueued.QUEUED}
@@ -111,7 +111,7 @@ async def test_a_task_that_is_added_again_keeps_its_runs_amid_the_sweep(moved: M
     assert claims.keys() == {one.id for one in again}
     assert await store.settle(claims[again[0].id], Retried(HOUR))
     assert await store.release(claims[queued[0].id])
-    while await moved.client.run(script("sweep"), RUNS_PER_SCRIPT) == 1:
+    while await shifted.client.run(script("sweep"), RUNS_PER_SCRIPT) == 1:
         pass
     assert len(await store.live(OF.key)) == 3
     assert not await store.settle(mine)
@@ -122,7 +122,7 @@ async def test_a_task_that_is_added_again_keeps_its_runs_amid_the_sweep(moved: M
     assert await store.settle(stays)
 
 
-async def test_removals_that_meet_sweep_everything(store: Store, server: redis.Redis) -> None:
+async def test_several_removals_sweep_everything(store: Store, server: redis.Redis) -> None:
     tasks = [task(f"{number}") for number in range(5)]
     for of in tasks:
         await store.define(of)

@@ -1,4 +1,4 @@
-"""What is particular to runs in streams: waking, lost replies, unreadable runs."""
+"""Properties of this run queue: it wakes workers, answers claims again whose reply was lost, and keeps newer words."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.batches import BYTES_PER_SCRIPT
 from task_manager_redis.keys import encode_run_id
 from task_manager_redis.scripts import script
-from tests.adapters.redis.shifted_time import MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import ShiftedRedis, open_shifted
 from tests.waiting import wait_until_async
 
 OTHER = NodeId("other")
 
 
 @pytest_asyncio.fixture
-async def moved(redis_url: str) -> AsyncIterator[MovedRedis]:
-    async with open_moved(redis_url, Retention(runs=10)) as moved:
-        yield moved
+async def shifted(redis_url: str) -> AsyncIterator[ShiftedRedis]:
+    async with open_shifted(redis_url, Retention(runs=10)) as shifted:
+        yield shifted
 
 
 @pytest.fixture
-def store(moved: MovedRedis) -> Store:
-    return Store(Harness(backend=moved.backend, advance=moved.advance))
+def store(shifted: ShiftedRedis) -> Store:
+    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 @pytest.fixture
@@ -79,7 +79,8 @@ async def test_one_run_wakes_one_worker(store: Store, server: redis.Redis) -> No
 
 
 async def test_a_retry_wakes_a_worker_at_its_instant(store: Store, server: redis.Redis) -> None:
-    """The worker blocked before anything waited, so it cannot know the instant; whoever settled does."""
+    """The worker blocked before the run began to wait, so it does not know the instant. The process that settled knows
+    it."""
     await store.define(task())
     claims = [await store.claim_new(run(task(), name)) for name in "ab"]
     waiting = asyncio.ensure_future(store.queue.claim(OTHER, 10, HOUR))
@@ -98,10 +99,10 @@ async def test_a_retry_wakes_a_worker_at_its_instant(store: Store, server: redis
     assert again.run == claims[1].run
 
 
-async def test_what_waits_already_ends_the_wait_of_a_worker(redis_url: str, store: Store) -> None:
-    """Also if the process that let it wait is gone, and its alarm with it."""
+async def test_a_run_that_already_waits_ends_the_wait_of_a_worker(redis_url: str, store: Store) -> None:
+    """Also if the process that let the run wait has ended, and its timer with it."""
     await store.define(task())
-    async with open_moved(redis_url) as gone:
+    async with open_shifted(redis_url) as gone:
         other = Store(Harness(backend=gone.backend, advance=gone.advance))
         await other.settle(await other.claim_new(run(task())), Retried(timedelta(milliseconds=300)))
     async with asyncio.timeout(10):
@@ -110,7 +111,7 @@ async def test_what_waits_already_ends_the_wait_of_a_worker(redis_url: str, stor
 
 
 async def test_a_worker_never_gets_more_than_it_can_take(store: Store, server: redis.Redis) -> None:
-    """Redis counts per stream: both may have got a run between the look and the wait."""
+    """Both streams may get a run between the claim and the wait."""
     high = task("high", priority=Priority.HIGH)
     await store.define(task())
     await store.define(high)
@@ -129,7 +130,7 @@ async def test_a_worker_never_gets_more_than_it_can_take(store: Store, server: r
             assert await store.settle(claim)
 
 
-async def test_an_idle_worker_waits_no_longer_than_it_said(store: Store) -> None:
+async def test_an_idle_worker_waits_no_longer_than_it_asked_for(store: Store) -> None:
     for wait in (0, 1, 150):
         began = time.monotonic()
         assert await store.queue.claim(WORKER, 10, timedelta(milliseconds=wait)) == ()
@@ -139,12 +140,12 @@ async def test_an_idle_worker_waits_no_longer_than_it_said(store: Store) -> None
 # -- lost replies -----------------------------------------------------------------------------------------------------
 
 
-async def test_claims_whose_reply_was_lost_come_back_to_their_worker_only(moved: MovedRedis, store: Store) -> None:
+async def test_claims_whose_reply_was_lost_come_back_to_their_worker_only(shifted: ShiftedRedis, store: Store) -> None:
     await store.define(task())
     await store.define(task("high", priority=Priority.HIGH))
     asked = [*runs(task(), 3), run(task("high", priority=Priority.HIGH))]
     await store.enqueue(*asked)
-    lost = await moved.client.run(script("claim"), WORKER.value, 10, 0, BYTES_PER_SCRIPT)
+    lost = await shifted.client.run(script("claim"), WORKER.value, 10, 0, BYTES_PER_SCRIPT)
     assert isinstance(lost, list)
     assert await store.claim(OTHER) == ()
     assert await store.queue.claim(OTHER, 10, NOTHING, known=()) == ()
@@ -154,8 +155,10 @@ async def test_claims_whose_reply_was_lost_come_back_to_their_worker_only(moved:
     assert {claim.run for claim in await store.queue.claim(WORKER, 10, NOTHING, known=claims[1:])} == {claims[0].run}
 
 
-async def test_a_worker_that_is_woken_and_dies_keeps_nobody_waiting_for_long(store: Store, server: redis.Redis) -> None:
-    """Who waits looks again when its wait is over, whatever became of the knock."""
+async def test_a_worker_that_dies_after_a_wake_up_delays_the_others_only_shortly(
+    store: Store, server: redis.Redis
+) -> None:
+    """A waiting worker claims again at the end of its wait, also if the element of the list is lost."""
     await store.define(task())
     await store.enqueue(run(task()))
     assert server.lpop("{tests}:bell") is not None
@@ -164,11 +167,12 @@ async def test_a_worker_that_is_woken_and_dies_keeps_nobody_waiting_for_long(sto
     assert claim.run == run(task())
 
 
-# -- places -----------------------------------------------------------------------------------------------------------
+# -- run entries
+# -----------------------------------------------------------------------------------------------------------
 
 
-async def test_what_a_newer_release_says_of_a_run_stays_with_it(store: Store, server: redis.Redis) -> None:
-    """Behind the words that this one knows."""
+async def test_words_that_a_newer_release_adds_to_a_run_entry_stay(store: Store, server: redis.Redis) -> None:
+    """They stand behind the words that this release knows."""
     term = await store.lead()
     await store.define(task())
     claim = await store.claim_new(run(task()))
@@ -215,7 +219,7 @@ async def test_lines_of_the_store_read_like_those_of_a_worker(store: Store) -> N
         token=claim.token,
     )
     assert 2 * TTL <= lost.duration < 3 * TTL
-    assert (cancelled.attempt, cancelled.token) == (2, 0), "nobody has claimed it"
+    assert (cancelled.attempt, cancelled.token) == (2, 0), "no worker has claimed it"
     assert (cancelled.worker, cancelled.duration) == (NodeId(""), NOTHING)
 
 
@@ -227,7 +231,7 @@ async def test_the_history_is_exactly_as_long_as_it_may_be(store: Store, server:
     assert [line.run for line in await store.records(key())] == [one.id for one in runs(task(), 25)][:14:-1]
 
 
-# -- attendance -------------------------------------------------------------------------------------------------------
+# -- membership -------------------------------------------------------------------------------------------------------
 
 
 async def test_a_presence_is_sent_once_and_again_when_the_store_lost_it(store: Store, server: redis.Redis) -> None:

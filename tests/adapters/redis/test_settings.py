@@ -1,4 +1,4 @@
-"""What the settings accept, and what they never show."""
+"""The values that the settings accept, and the secrets that they never show."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_wrong_url_names_the_field_and_no_secret(url: str) -> None:
     assert SECRET not in repr(caught.value)
 
 
-def test_a_url_in_the_place_of_a_host_is_told_where_it_belongs() -> None:
+def test_the_error_for_a_url_in_the_field_host_names_the_field_url() -> None:
     with pytest.raises(DefinitionError) as caught:
         RedisSettings(host=f"redis://:{SECRET}@host:6379/0")
     assert caught.value.field == "redis_host"
@@ -87,7 +87,7 @@ def test_contradictions_are_refused() -> None:
             wrong()
 
 
-async def test_a_url_says_what_it_says_and_the_fields_say_the_rest() -> None:
+async def test_a_url_overrides_the_fields_and_the_fields_give_the_missing_parts() -> None:
     settings = RedisSettings(
         url="rediss://me@server:7000/3?ssl_cert_reqs=none&socket_timeout=90",
         password=SECRET,
@@ -117,7 +117,7 @@ async def test_a_url_says_what_it_says_and_the_fields_say_the_rest() -> None:
         ("redis://[::1]", "::1", 7000, "redis://[::1]:7000"),
     ],
 )
-async def test_what_a_url_leaves_out_of_the_address_comes_from_the_fields(
+async def test_host_and_port_that_a_url_leaves_out_come_from_the_fields(
     url: str, host: str, port: int, address: str
 ) -> None:
     settings = RedisSettings(url=url, host="field", port=7000)

@@ -1,4 +1,4 @@
-"""Behind a Sentinel, in a Cluster, over a socket file and over TLS."""
+"""The store behind a Sentinel, in a Cluster, and over a socket file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HIGHEST_PORT = 55_000  # the nodes of a cluster talk to each other 10,000 ports 
 
 
 async def work(store: Store) -> None:
-    """Something of everything: scripts, a blocking read of both streams, a signal."""
+    """Use scripts, the blocking reads, and notifications."""
     of, high = exclusive("low"), task("high", priority=Priority.HIGH)
     for one in (of, high):
         await store.define(one)
@@ -67,7 +67,7 @@ def low_port() -> int:
 
 @contextmanager
 def cluster(first: int = SLOTS // 2) -> Iterator[list[RedisServer]]:
-    """Two nodes that share the slots; the first one has so many. Clients do not meet a node without slots."""
+    """Two nodes that share the slots; the first node has `first` of them. Clients do not know a node without slots."""
     servers = [RedisServer("--cluster-enabled", "yes", port=low_port()) for _ in range(2)]
     with servers[0], servers[1], servers[0].client() as one, servers[1].client() as other:
         one.execute_command("CLUSTER", "ADDSLOTS", *range(first))
@@ -112,7 +112,7 @@ async def test_a_node_of_a_cluster_dies_and_comes_back() -> None:
             except BackendUnavailable:
                 pass
             else:
-                raise AssertionError("nobody is there")
+                raise AssertionError("a dead cluster has answered")
             for server in servers:
                 server.start()
 
@@ -157,7 +157,7 @@ def _name(node: redis.Redis) -> str:
 
 @pytest.mark.parametrize("known", [True, False], ids=["to a node in use", "to a new node"])
 async def test_a_slot_that_moves_to_another_node_is_a_pause(known: bool) -> None:
-    """Neither node takes it for an empty store. A plain reading finds its one key where it is."""
+    """Neither node treats the prefix as an empty store. A command with one key finds that key."""
     first = 15_000 if known else SLOTS
     with cluster(first) as servers, servers[0].client() as source, servers[1].client() as target:
         settings = RedisSettings(host="127.0.0.1", port=servers[0].port, cluster=True, prefix="moving")
@@ -169,7 +169,7 @@ async def test_a_slot_that_moves_to_another_node_is_a_pause(known: bool) -> None
             assert await store.settle(await store.claim_new(run(of, "1")))
             claim = await store.claim_new(run(of, "2"))
             before, keys = await store.state(), set(source.keys())
-            await store.notifier.wait(NOTHING)  # what has rung already
+            await store.notifier.wait(NOTHING)  # earlier notifications
             waiting = [
                 asyncio.ensure_future(store.queue.claim(NodeId("waits"), 10, HOUR)),
                 asyncio.ensure_future(store.notifier.wait(HOUR)),
@@ -206,7 +206,7 @@ async def test_a_slot_that_moves_to_another_node_is_a_pause(known: bool) -> None
             assert await store.state() == before
             assert await store.settle(claim)
             await store.enqueue(run(of, "3"))
-            await store.define(task("rings"))
+            await store.define(task("notifies"))
             async with asyncio.timeout(10):
                 answers = await asyncio.gather(*waiting, return_exceptions=True)
             assert {type(answer) for answer in answers} <= {tuple, NoneType, BackendUnavailable}

@@ -1,4 +1,4 @@
-"""A server that is set up to lose what it is given, is full, follows another one, or holds what we did not write."""
+"""A server that evicts keys, is full, is a replica, or holds keys of another program."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings
 from task_manager_redis.scripts import script
 from tests.adapters.redis.server_time import QUICK, contents, every_verb, opened
-from tests.adapters.redis.shifted_time import PREFIX, MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import PREFIX, ShiftedRedis, open_shifted
 from tests.redis_server import RedisServer
 
 
 @pytest_asyncio.fixture
-async def moved(own_redis_server: RedisServer) -> AsyncIterator[MovedRedis]:
-    async with open_moved(own_redis_server.url) as moved:
-        yield moved
+async def shifted(own_redis_server: RedisServer) -> AsyncIterator[ShiftedRedis]:
+    async with open_shifted(own_redis_server.url) as shifted:
+        yield shifted
 
 
 @pytest.fixture
-def store(moved: MovedRedis) -> Store:
-    return Store(Harness(backend=moved.backend, advance=moved.advance))
+def store(shifted: ShiftedRedis) -> Store:
+    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 async def test_a_server_that_evicts_is_refused_until_it_does_not(own_redis_server: RedisServer) -> None:
@@ -88,7 +88,7 @@ async def test_a_replica_is_unavailable(own_redis_server: RedisServer, store: St
     assert await store.enqueue(run(task())) == (Enqueued.QUEUED,)
 
 
-async def test_a_key_that_somebody_else_wrote_is_corrupt(own_redis_server: RedisServer, store: Store) -> None:
+async def test_a_key_of_another_program_is_corrupt(own_redis_server: RedisServer, store: Store) -> None:
     with own_redis_server.client() as client:
         client.set(f"{{{PREFIX}}}:term", "something else")
         with pytest.raises(BackendCorrupt):
@@ -103,8 +103,8 @@ async def test_an_answer_of_another_shape_is_a_failure_of_the_store(answer: str)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
-            said = "+OK" if inspecting in data else answer
-            writer.write(f"{said}\r\n".encode() * len(re.findall(rb"\*\d+\r\n\$", data)))
+            reply = "+OK" if inspecting in data else answer
+            writer.write(f"{reply}\r\n".encode() * len(re.findall(rb"\*\d+\r\n\$", data)))
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)

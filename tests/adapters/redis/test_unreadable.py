@@ -1,5 +1,5 @@
-"""Values that this release cannot read, because a later one wrote them or because they are damaged: they are set aside
-and said, each once, and hide nothing else."""
+"""Values that this release cannot read, because a later release wrote them or because they are damaged. The store
+passes over them, reports each once, and answers all other values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from task_manager_core.testing.conformance.factories import (
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.keys import encode_run_id
-from tests.adapters.redis.shifted_time import MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import ShiftedRedis, open_shifted
 
 OTHER = NodeId("other")
 TASK = "{tests}:task:group/task"
@@ -44,14 +44,14 @@ LIVE = "{tests}:live:group/task"
 
 
 @pytest_asyncio.fixture
-async def moved(redis_url: str) -> AsyncIterator[MovedRedis]:
-    async with open_moved(redis_url) as moved:
-        yield moved
+async def shifted(redis_url: str) -> AsyncIterator[ShiftedRedis]:
+    async with open_shifted(redis_url) as shifted:
+        yield shifted
 
 
 @pytest.fixture
-def store(moved: MovedRedis) -> Store:
-    return Store(Harness(backend=moved.backend, advance=moved.advance))
+def store(shifted: ShiftedRedis) -> Store:
+    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def server(redis_url: str) -> Iterator[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Spoil:
-    """What becomes of a stored text, and whether this release can read it then."""
+    """A change of a stored text, and whether this release can read the changed text."""
 
     name: str
     apply: Callable[[bytes], bytes]
@@ -84,16 +84,16 @@ SPOILS = (
 spoiled = pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.name)
 
 
-def said(moved: MovedRedis) -> list[str]:
-    """What has been said since it was last asked, without the reasons."""
-    return [error.where for error in moved.backend.unreadable()]
+def reported(shifted: ShiftedRedis) -> list[str]:
+    """The values that were reported since the last call, without the reasons."""
+    return [error.where for error in shifted.backend.unreadable()]
 
 
-# -- what nodes say of themselves -------------------------------------------------------------------------------------
+# -- presences ---------------------------------------------------------------------------------------------------------
 
 
 @spoiled
-async def test_a_presence_beside_ours(moved: MovedRedis, store: Store, server: Any, spoil: Spoil) -> None:
+async def test_a_presence_beside_ours(shifted: ShiftedRedis, store: Store, server: Any, spoil: Spoil) -> None:
     for name in ("ours", "theirs"):
         await store.membership.announce(presence(name, tasks=frozenset({key(name)})), HOUR)
     text = server.hget("{tests}:presences", "text theirs")
@@ -103,7 +103,7 @@ async def test_a_presence_beside_ours(moved: MovedRedis, store: Store, server: A
         snapshot = await store.history.snapshot(())
         assert [node.node.value for node in snapshot.nodes] == ["ours", *(["theirs"] if spoil.readable else [])]
         assert snapshot.unreadable == (frozenset() if spoil.readable else {NodeId("theirs")})
-    assert said(moved) == ([] if spoil.readable else ["the presence of theirs"])
+    assert reported(shifted) == ([] if spoil.readable else ["the presence of theirs"])
     await store.membership.depart(NodeId("theirs"))
     assert (await store.history.snapshot(())).unreadable == frozenset()
 
@@ -127,7 +127,7 @@ async def test_a_definition_beside_ours(store: Store, server: Any, spoil: Spoil)
 
 
 async def test_a_reason_that_only_a_later_release_knows_is_not_counted(
-    moved: MovedRedis, store: Store, server: Any
+    shifted: ShiftedRedis, store: Store, server: Any
 ) -> None:
     term, at = await store.lead(), await store.slot(-HOUR)
     version = await store.define(task(), at)
@@ -135,14 +135,14 @@ async def test_a_reason_that_only_a_later_release_knows_is_not_counted(
     server.hset(TASK, "skipped:weather", 7)
     for _ in range(2):
         assert (await store.view(key())).skipped == {SkipReason.CATCH_UP: 1}
-    assert said(moved) == ["a count of the skips of group/task"]
+    assert reported(shifted) == ["a count of the skips of group/task"]
 
 
 # -- lines ------------------------------------------------------------------------------------------------------------
 
 
 @spoiled
-async def test_a_line_of_history_beside_ours(moved: MovedRedis, store: Store, server: Any, spoil: Spoil) -> None:
+async def test_a_line_of_history_beside_ours(shifted: ShiftedRedis, store: Store, server: Any, spoil: Spoil) -> None:
     term, at = await store.lead(), await store.slot(-HOUR)
     version = await store.define(task(), at)
     for number in range(3):
@@ -159,7 +159,9 @@ async def test_a_line_of_history_beside_ours(moved: MovedRedis, store: Store, se
     for _ in range(2):
         assert len(await store.records(key())) == (3 if spoil.readable else 2)
         assert len(await store.history.skips(key(), 10)) == (3 if spoil.readable else 2)
-    assert said(moved) == ([] if spoil.readable else ["a line of the history of group/task", "a skip of group/task"])
+    assert reported(shifted) == (
+        [] if spoil.readable else ["a line of the history of group/task", "a skip of group/task"]
+    )
 
 
 # -- runs -------------------------------------------------------------------------------------------------------------
@@ -167,8 +169,8 @@ async def test_a_line_of_history_beside_ours(moved: MovedRedis, store: Store, se
 
 @spoiled
 @pytest.mark.parametrize("place", ["queued", "retry", "pause", "held", "claimed"])
-async def test_a_run_beside_ours(moved: MovedRedis, store: Store, server: Any, spoil: Spoil, place: str) -> None:
-    """Wherever it stands: it goes back for later, and costs nothing; the others are claimed with the same request."""
+async def test_a_run_beside_ours(shifted: ShiftedRedis, store: Store, server: Any, spoil: Spoil, place: str) -> None:
+    """In every state: it is released with a delay and counts no failure. The same request claims the other runs."""
     of, others = exclusive() if place == "held" else task(), task("others")
     await store.define(of)
     await store.define(others)
@@ -206,21 +208,21 @@ async def test_a_run_beside_ours(moved: MovedRedis, store: Store, server: Any, s
     claims = await store.queue.claim(WORKER, 10, NOTHING, known=() if known is not None else None)
     assert {claim.run for claim in claims} == {*runs(others, 3), *([theirs] if spoil.readable else [])}
     if spoil.readable:
-        assert said(moved) == []
+        assert reported(shifted) == []
         return
-    assert said(moved) == [f"run {theirs.id} of group/task"]
+    assert reported(shifted) == [f"run {theirs.id} of group/task"]
     [live] = await store.live(key())
     assert (live.run, live.state, live.retrying) == (theirs.id, RunState.WAITING, False)
     assert (live.attempt, live.failures, live.losses) == (before.attempt, before.failures, before.losses)
     await store.advance(timedelta(seconds=10))
     assert await store.claim() == ()
-    assert said(moved) == []
+    assert reported(shifted) == []
     await store.queue.cancel([(key(), theirs.id)])
     assert await store.live(key()) == ()
 
 
 async def test_a_run_that_cannot_be_read_keeps_no_other_from_being_reaped(
-    moved: MovedRedis, store: Store, server: Any
+    shifted: ShiftedRedis, store: Store, server: Any
 ) -> None:
     term = await store.lead()
     await store.define(task())
@@ -232,7 +234,7 @@ async def test_a_run_that_cannot_be_read_keeps_no_other_from_being_reaped(
     server.hset("{tests}:claimed:worker", name, "junk")
     await store.advance(TTL)
     assert set(await store.reap(term, TTL)) == {claims[0], claims[2]}
-    assert said(moved) == [f"run {claims[1].run.id} of group/task"]
+    assert reported(shifted) == [f"run {claims[1].run.id} of group/task"]
     assert {live.losses for live in await store.live(key())} == {1}
 
 
@@ -241,7 +243,7 @@ async def test_a_run_that_cannot_be_read_keeps_no_other_from_being_reaped(
 
 @contextmanager
 def a_later_release(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    """Its codec writes the next format, and reads both."""
+    """A codec that writes the next format and reads both."""
     with monkeypatch.context() as patch:
         patch.setattr(codec, "VERSION", codec.VERSION + 1)
         patch.setattr(reader, "VERSION", reader.VERSION + 1)
@@ -250,7 +252,7 @@ def a_later_release(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
 
 
 async def everything(store: Store, worker: NodeId, name: str) -> None:
-    """Something of each format: a presence, a definition, a queued run, a retry, a held run, lines and skips."""
+    """A value of each format: a presence, a definition, a retry, a held run, lines and skips."""
     of, term, at = exclusive(name), await store.lead(worker), await store.slot(-HOUR)
     version = await store.define(of, at)
     assert await store.commit_one(term, decision(of, version, at, skips=[skipped(at)], then=at + 2 * HOUR))
@@ -262,11 +264,11 @@ async def everything(store: Store, worker: NodeId, name: str) -> None:
 
 
 async def test_two_releases_beside_each_other(
-    redis_url: str, moved: MovedRedis, store: Store, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, shifted: ShiftedRedis, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The later one reads all, the earlier one its own, and either leads while the other is there."""
+    """The later release reads all values, the earlier one its own. Each leads while the other one runs."""
     await everything(store, WORKER, "ours")
-    async with open_moved(redis_url) as later:
+    async with open_shifted(redis_url) as later:
         theirs = Store(Harness(backend=later.backend, advance=later.advance))
         with a_later_release(monkeypatch):
             await everything(theirs, OTHER, "theirs")
@@ -278,7 +280,7 @@ async def test_two_releases_beside_each_other(
             for name in ("ours", "theirs"):
                 assert len(await theirs.records(key(name))) == 2
                 assert len(await theirs.history.skips(key(name), 10)) == 1
-            assert said(later) == []
+            assert reported(later) == []
     snapshot = await store.history.snapshot()
     assert ([node.node for node in snapshot.nodes], snapshot.unreadable) == ([WORKER], frozenset({OTHER}))
     assert [view.key for view in snapshot.tasks] == [key("ours"), key("theirs")]
@@ -296,7 +298,7 @@ async def test_two_releases_beside_each_other(
     await store.advance(TTL)
     assert await store.reap(term, TTL) == (claim,)
     assert {due.key for due in (await store.dispatch.agenda(10)).due} == {key("ours"), key("theirs")}
-    assert said(moved) == [
+    assert reported(shifted) == [
         "the presence of other",
         "a line of the history of group/theirs",
         "a skip of group/theirs",

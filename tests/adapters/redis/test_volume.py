@@ -1,4 +1,4 @@
-"""What many runs, large bodies and many nodes cost those who look at something else, in the server's own time."""
+"""Many runs, large bodies and many nodes do not make other requests slow, measured in the server's own time."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ from task_manager_redis.keys import decode_run_id, encode_task
 from task_manager_redis.replies import Reply
 from task_manager_redis.run_queue import PROMOTED_PER_SCRIPT
 from task_manager_redis.scripts import Script, script
-from tests.adapters.redis.shifted_time import MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import ShiftedRedis, open_shifted
 
 MANY = 2000
 LARGE = '{"text":"' + "x" * 50_000 + '"}'
 TRIES = 15
 FACTOR = 10
-"""Between what is measured twice in the same way. Reading what should not be read costs a hundred times as much."""
+"""Two measurements may differ by this factor. A verb that reads too much costs a hundred times as much."""
 
 
 @pytest_asyncio.fixture
-async def moved(redis_url: str) -> AsyncIterator[MovedRedis]:
-    async with open_moved(redis_url) as moved:
-        yield moved
+async def shifted(redis_url: str) -> AsyncIterator[ShiftedRedis]:
+    async with open_shifted(redis_url) as shifted:
+        yield shifted
 
 
 @pytest.fixture
-def store(moved: MovedRedis) -> Store:
-    return Store(Harness(backend=moved.backend, advance=moved.advance))
+def store(shifted: ShiftedRedis) -> Store:
+    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def server(redis_url: str) -> Iterator[redis.Redis]:
 
 
 async def cost(server: redis.Redis, verb: Callable[[], Awaitable[object]]) -> int:
-    """Microseconds that the server spent on scripts, at best: what the machine does meanwhile only ever adds."""
+    """Microseconds that the server spent on scripts: the least of several calls, because other work only adds time."""
 
     def spent() -> int:
         stats = server.info("commandstats")
@@ -80,7 +80,7 @@ async def cost(server: redis.Redis, verb: Callable[[], Awaitable[object]]) -> in
     return max(min(costs), 10)
 
 
-async def test_who_comes_after_many_held_runs_costs_what_he_always_does(store: Store, server: redis.Redis) -> None:
+async def test_the_cost_of_a_request_does_not_grow_with_the_held_runs(store: Store, server: redis.Redis) -> None:
     requests, cancellations = list[int](), list[int]()
     for name, held in (("few", 3), ("many", MANY)):
         of, numbers = exclusive(name), count()
@@ -101,7 +101,7 @@ async def test_who_comes_after_many_held_runs_costs_what_he_always_does(store: S
     assert cancellations[1] < FACTOR * cancellations[0]
 
 
-async def test_a_retry_is_promoted_without_a_look_at_what_is_queued(store: Store, server: redis.Redis) -> None:
+async def test_a_promotion_reads_no_queued_runs(store: Store, server: redis.Redis) -> None:
     await store.define(task("other"))
     assert await store.settle(await store.claim_new(run(task("other"))), Retried(HOUR))
     costs: list[int] = []
@@ -117,8 +117,8 @@ async def test_a_retry_is_promoted_without_a_look_at_what_is_queued(store: Store
     assert costs[1] < FACTOR * costs[0]
 
 
-async def test_many_waiting_runs_are_promoted_in_steps_and_never_met_again(
-    moved: MovedRedis, store: Store, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+async def test_many_waiting_runs_are_promoted_in_steps_and_each_only_once(
+    shifted: ShiftedRedis, store: Store, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripts: list[int] = []
 
@@ -136,9 +136,9 @@ async def test_many_waiting_runs_are_promoted_in_steps_and_never_met_again(
         await store.queue.settle([settlement(claim, Retried(HOUR)) for claim in claims[::2]])
         await store.queue.release(claims[1::2], HOUR, started=True)
     again = partial(store.queue.promote, [of.key])
-    run_script = moved.client.run
+    run_script = shifted.client.run
     with monkeypatch.context() as patch:
-        patch.setattr(moved.client, "run", counted)
+        patch.setattr(shifted.client, "run", counted)
         assert await again() == MANY
     assert len(scripts) >= MANY / PROMOTED_PER_SCRIPT
     assert max(scripts) <= 1.2 * PROMOTED_PER_SCRIPT
@@ -147,34 +147,34 @@ async def test_many_waiting_runs_are_promoted_in_steps_and_never_met_again(
     assert len(await store.claim(limit=MANY)) == MANY
 
 
-async def test_a_run_that_comes_back_amid_a_promoting_waits(
-    moved: MovedRedis, store: Store, monkeypatch: pytest.MonkeyPatch
+async def test_a_run_that_is_released_during_a_promotion_waits(
+    shifted: ShiftedRedis, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    of, given_back = task(), set[RunId]()
+    of, released = task(), set[RunId]()
     await store.define(of)
     await store.enqueue(*runs(of, MANY // 10, "waits"))
     await store.queue.settle([settlement(claim, Retried(HOUR)) for claim in await store.claim()])
-    run_script = moved.client.run
+    run_script = shifted.client.run
 
-    async def given_back_amid(script: Script, *arguments: Argument) -> Reply:
+    async def released_during(script: Script, *arguments: Argument) -> Reply:
         answer = await run_script(script, *arguments)
         if script.name == "promote":
             claims = await store.claim()
-            given_back.update(claim.run.id for claim in claims)
+            released.update(claim.run.id for claim in claims)
             await store.queue.release(claims, HOUR, started=True)
         return answer
 
     monkeypatch.setattr("task_manager_redis.run_queue.PROMOTED_PER_SCRIPT", 20)
     with monkeypatch.context() as patch:
-        patch.setattr(moved.client, "run", given_back_amid)
+        patch.setattr(shifted.client, "run", released_during)
         assert await store.queue.promote([of.key]) == MANY // 10
-    assert len(given_back) == MANY // 10
+    assert len(released) == MANY // 10
     assert await store.claim() == ()
     assert {live.attempt for live in await store.live(of.key)} == {3}
 
 
 async def test_a_task_with_many_runs_is_removed_as_fast_as_one_with_few(
-    moved: MovedRedis, store: Store, server: redis.Redis
+    shifted: ShiftedRedis, store: Store, server: redis.Redis
 ) -> None:
     costs: list[int] = []
     for name, left in (("few", 3), ("many", MANY)):
@@ -185,13 +185,13 @@ async def test_a_task_with_many_runs_is_removed_as_fast_as_one_with_few(
             await store.enqueue(*runs(of, left))
 
         async def remove(name: str = name, numbers: Iterator[int] = numbers) -> object:
-            return await moved.client.run(script("remove"), encode_task(key(f"{name} {next(numbers)}")))
+            return await shifted.client.run(script("remove"), encode_task(key(f"{name} {next(numbers)}")))
 
         costs.append(await cost(server, remove))
     assert costs[1] < FACTOR * costs[0]
 
 
-async def test_whoever_keeps_what_he_holds_does_not_queue_behind_those_who_look(store: Store) -> None:
+async def test_verbs_that_keep_leases_do_not_queue_behind_readers(store: Store) -> None:
     for of in map(task, map(str, range(10))):
         await store.define(of)
     term, claim = await store.lead(), await store.claim_new(run(task("0")))
@@ -204,13 +204,13 @@ async def test_whoever_keeps_what_he_holds_does_not_queue_behind_those_who_look(
     await asyncio.wait(looking)
 
 
-async def test_what_a_node_says_of_itself_is_told_to_each_reader_once(store: Store, server: redis.Redis) -> None:
+async def test_each_reader_gets_a_presence_once(store: Store, server: redis.Redis) -> None:
     nodes = [presence(f"node {number}", tasks=frozenset(map(key, map(str, range(MANY))))) for number in range(5)]
     for node in nodes:
         await store.membership.announce(node, HOUR)
 
     async def told() -> int:
-        """In bytes."""
+        """The bytes of the answer."""
         before = int(server.info("stats")["total_net_output_bytes"])
         assert list((await store.history.snapshot(())).nodes) == nodes
         return int(server.info("stats")["total_net_output_bytes"]) - before
@@ -225,7 +225,7 @@ async def test_what_a_node_says_of_itself_is_told_to_each_reader_once(store: Sto
 
 
 @pytest.mark.parametrize("state", ["waiting", "held"])
-async def test_a_look_at_runs_reads_no_bodies(store: Store, server: redis.Redis, state: str) -> None:
+async def test_a_snapshot_reads_no_bodies(store: Store, server: redis.Redis, state: str) -> None:
     costs: list[int] = []
     for name, kwargs in (("small", "{}"), ("large", LARGE)):
         of = exclusive(name) if state == "held" else task(name)
@@ -267,14 +267,14 @@ PAGE = Path(__file__).parents[3] / "docs" / "howto" / "run-on-redis.md"
 
 
 async def needed(server: redis.Redis, times: int, what: Awaitable[object]) -> float:
-    """Bytes that it takes, for each of so many."""
+    """The bytes of memory that a call needs for each of its items."""
     before = int(server.info("memory")["used_memory"])
     await what
     return (int(server.info("memory")["used_memory"]) - before) / times
 
 
 async def test_the_page_says_how_much_memory_is_needed(store: Store, server: redis.Redis) -> None:
-    """What is measured is not more, and not much less."""
+    """The measured numbers are not above the numbers of the page, and not far below."""
     numbers = re.findall(r"^\| (?:a|the) .* \| ([\d,]+) \|$", PAGE.read_text(), re.MULTILINE)
     said = [int(number.replace(",", "")) for number in numbers]
     of, at, kept = task("task number 0"), await store.slot(HOUR), Retention().runs

@@ -1,6 +1,6 @@
-"""What somebody else did to our values: deleted entries and members, junk among ours.
+"""Values that another program has changed: deleted items and members, and junk.
 
-Row by row it is passed over or put right, and said; nothing else is held up by it.
+The store passes over each such value or repairs it, and reports it. It blocks no other value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from task_manager_core.testing.conformance.factories import (
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from tests.adapters.redis.server_time import every_verb
-from tests.adapters.redis.shifted_time import MovedRedis, open_moved
+from tests.adapters.redis.shifted_time import ShiftedRedis, open_shifted
 from tests.adapters.redis.test_keyspace import EXPIRING, workout
 from tests.adapters.redis.test_lost_keys import goes_on, ours, the_keys
 from tests.redis_server import RedisServer
@@ -39,14 +39,14 @@ LOW = ours("runs", "low")
 
 
 @pytest_asyncio.fixture
-async def moved(own_redis_server: RedisServer) -> AsyncIterator[MovedRedis]:
-    async with open_moved(own_redis_server.url) as moved:
-        yield moved
+async def shifted(own_redis_server: RedisServer) -> AsyncIterator[ShiftedRedis]:
+    async with open_shifted(own_redis_server.url) as shifted:
+        yield shifted
 
 
 @pytest.fixture
-def store(moved: MovedRedis) -> Store:
-    return Store(Harness(backend=moved.backend, advance=moved.advance))
+def store(shifted: ShiftedRedis) -> Store:
+    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 @pytest.fixture
@@ -56,18 +56,18 @@ def server(own_redis_server: RedisServer) -> Iterator[Any]:
         yield server
 
 
-def said(moved: MovedRedis) -> list[str]:
-    return [f"{error.where}: {error.reason}" for error in moved.backend.unreadable()]
+def reported(shifted: ShiftedRedis) -> list[str]:
+    return [f"{error.where}: {error.reason}" for error in shifted.backend.unreadable()]
 
 
-# -- entries that somebody deleted ------------------------------------------------------------------------------------
+# -- deleted items and keys --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["XDEL", "XTRIM"])
-async def test_a_queued_run_whose_entry_is_gone_ends_on_the_record_and_holds_up_nothing(
-    moved: MovedRedis, store: Store, server: Any, how: str
+async def test_a_queued_run_whose_item_was_deleted_ends_with_a_line_and_blocks_no_other_run(
+    shifted: ShiftedRedis, store: Store, server: Any, how: str
 ) -> None:
-    """The leader finds it with the look that comes with its reaping."""
+    """The leader finds it in the repair that follows its reaping."""
     term = await store.lead()
     await store.define(exclusive())
     await store.define(task("other"))
@@ -81,15 +81,17 @@ async def test_a_queued_run_whose_entry_is_gone_ends_on_the_record_and_holds_up_
     assert [claim.run for claim in await store.claim()] == [other]
     assert await store.states(key()) == {lost.id.value: RunState.QUEUED, held.id.value: RunState.HELD}
     assert await store.reap(term, TTL) == ()
-    assert said(moved) == [f"run {lost.id} of group/task: its item in the stream was deleted: it ends as lost"]
+    assert reported(shifted) == [f"run {lost.id} of group/task: its item in the stream was deleted: it ends as lost"]
     assert [(line.run, line.status) for line in await store.records(key())] == [(lost.id, AttemptStatus.LOST)]
     assert [claim.run for claim in await store.claim()] == [held]
     assert await store.reap(term, TTL) == ()
-    assert said(moved) == []
+    assert reported(shifted) == []
 
 
-async def test_what_leads_to_a_run_is_made_again(moved: MovedRedis, store: Store, server: Any) -> None:
-    """Though none of these tasks has a slot for an hour, and nobody looks at them."""
+async def test_deleted_keys_that_lead_to_a_run_are_built_again(
+    shifted: ShiftedRedis, store: Store, server: Any
+) -> None:
+    """No task is due here, so only the repair of the leader can find the runs."""
     term = await store.lead()
     for name in ("waits", "claimed", "held"):
         await store.define(exclusive(name))
@@ -104,13 +106,14 @@ async def test_what_leads_to_a_run_is_made_again(moved: MovedRedis, store: Store
     assert {one.run for one in await store.reap(term, TTL)} == {claimed, held}
     assert not await store.settle(claim)
     assert {one.run for one in await store.claim()} == {waits, claimed, held}
-    assert said(moved) == []
+    assert reported(shifted) == []
 
 
-async def test_each_look_is_at_some_tasks_and_some_runs(
+async def test_each_step_of_a_repair_takes_some_tasks_and_some_runs(
     store: Store, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It goes on where the last one ended, also amid the runs of one task, and begins again after the last task."""
+    """A step goes on where the last one ended, also between two runs of one task. After the last task it begins
+    again."""
     monkeypatch.setattr("task_manager_redis.run_queue._TASKS_PER_REPAIR", 3)
     monkeypatch.setattr("task_manager_redis.run_queue._RUNS_PER_REPAIR", 100)
     term, many = await store.lead(), 1000
@@ -119,7 +122,7 @@ async def test_each_look_is_at_some_tasks_and_some_runs(
     await store.enqueue(*runs(task("5"), many))
 
     async def lost_in(looks: int) -> list[int]:
-        """How many runs each of so many looks ended."""
+        """The numbers of runs that each of so many steps ended."""
         counts = [(await store.history.snapshot()).tasks]
         for _ in range(looks):
             await store.reap(term, TTL)
@@ -137,7 +140,7 @@ async def test_each_look_is_at_some_tasks_and_some_runs(
 
 
 @pytest.mark.parametrize("at", [0, 24, 25, 49, 50, 59])
-async def test_one_look_finds_the_one_run_among_many_tasks_without_any(store: Store, server: Any, at: int) -> None:
+async def test_one_step_finds_the_only_run_among_many_tasks(store: Store, server: Any, at: int) -> None:
     term = await store.lead()
     for number in range(60):
         await store.define(task(f"{number}"))
@@ -147,7 +150,7 @@ async def test_one_look_finds_the_one_run_among_many_tasks_without_any(store: St
     assert not await store.live(key(f"{at}"))
 
 
-async def test_only_the_leader_looks(store: Store, server: Any) -> None:
+async def test_only_the_leader_repairs(store: Store, server: Any) -> None:
     await store.define(task())
     await store.enqueue(run(task()))
     server.xtrim(LOW, maxlen=0)
@@ -161,19 +164,19 @@ async def test_only_the_leader_looks(store: Store, server: Any) -> None:
 # -- junk among ours --------------------------------------------------------------------------------------------------
 
 
-async def test_junk_among_what_waits_stops_no_claim(moved: MovedRedis, store: Store, server: Any) -> None:
+async def test_junk_among_the_waiting_runs_stops_no_claim(shifted: ShiftedRedis, store: Store, server: Any) -> None:
     await store.define(task())
     await store.enqueue(run(task()))
     server.zadd(ours("waiting"), {"junk": 0, b"\xff a b": 1, "%67/task run": 2})
     assert [claim.run for claim in await store.claim()] == [run(task())]
-    assert said(moved) == [
+    assert reported(shifted) == [
         "the set of waiting runs: junk is no run, and was deleted",
         "the set of waiting runs: ? a b is no run, and was deleted",
     ]
     assert server.zcard(ours("waiting")) == 0
 
 
-async def test_junk_among_the_claims_stops_no_reaping(moved: MovedRedis, store: Store, server: Any) -> None:
+async def test_junk_among_the_claims_stops_no_reaping(shifted: ShiftedRedis, store: Store, server: Any) -> None:
     term = await store.lead()
     await store.define(task())
     claim = await store.claim_new(run(task()))
@@ -181,14 +184,14 @@ async def test_junk_among_the_claims_stops_no_reaping(moved: MovedRedis, store: 
     server.hset(ours("claimed", WORKER.value), "junk", "junk")
     await store.advance(TTL)
     assert await store.reap(term, TTL) == (claim,)
-    assert said(moved) == ["the set of claims: junk is no claim, and was deleted"]
+    assert reported(shifted) == ["the set of claims: junk is no claim, and was deleted"]
     [claim] = await store.queue.claim(WORKER, 10, NOTHING, known=())
     assert await store.settle(claim)
 
 
 @pytest.mark.parametrize("field", ["slot", "due"])
-async def test_of_a_plan_that_is_half_damaged_the_other_half_stands(
-    moved: MovedRedis, store: Store, server: Any, field: str
+async def test_if_slot_or_due_instant_is_damaged_the_other_one_is_used(
+    shifted: ShiftedRedis, store: Store, server: Any, field: str
 ) -> None:
     slot = await store.slot()
     for name in ("one", "two"):
@@ -197,19 +200,19 @@ async def test_of_a_plan_that_is_half_damaged_the_other_half_stands(
     for _ in range(2):
         due = (await store.dispatch.agenda(10)).due
         assert [(one.key.name, one.slot, one.due_at) for one in due] == [("one", slot, slot), ("two", slot, slot)]
-    assert said(moved) == [
+    assert reported(shifted) == [
         "the next slot of group/one: slot or due instant is no instant: the other one is used for both"
     ]
 
 
-async def test_a_plan_that_is_none_stops_the_agenda_of_no_other(moved: MovedRedis, store: Store, server: Any) -> None:
-    """It is said once, and the task waits for a new plan."""
+async def test_a_damaged_next_slot_does_not_stop_other_tasks(shifted: ShiftedRedis, store: Store, server: Any) -> None:
+    """It is reported once, and the task is not scheduled until it gets a new next slot."""
     slot = await store.slot()
     versions = [await store.define(task(name), slot) for name in ("one", "two", "three")]
     server.hset(ours("task", "group/one"), mapping={"slot": "tomorrow", "due": ""})
     await store.dispatch.agenda(2)
     assert {due.key.name for due in (await store.dispatch.agenda(2)).due} == {"two", "three"}
-    assert said(moved) == [
+    assert reported(shifted) == [
         "the next slot of group/one: it is no instant: the task is not scheduled until its next slot is set again"
     ]
     assert (await store.view(key("one"))).next_slot is None
@@ -218,7 +221,9 @@ async def test_a_plan_that_is_none_stops_the_agenda_of_no_other(moved: MovedRedi
     assert (await store.view(key("one"))).next_slot is not None
 
 
-async def test_a_version_that_is_none_is_no_task_until_it_is_written(store: Store, server: Any) -> None:
+async def test_a_task_with_a_damaged_version_does_not_exist_until_it_is_written_again(
+    store: Store, server: Any
+) -> None:
     term, slot = await store.lead(), await store.slot()
     for name in ("one", "two"):
         await store.define(task(name), slot)
@@ -232,8 +237,8 @@ async def test_a_version_that_is_none_is_no_task_until_it_is_written(store: Stor
     assert await store.commit_one(term, decision(task("one"), version, slot, then=slot + HOUR))
 
 
-async def test_a_place_that_is_none_ends_its_run_and_holds_up_nothing(
-    moved: MovedRedis, store: Store, server: Any
+async def test_a_damaged_run_entry_ends_its_run_and_blocks_no_other_run(
+    shifted: ShiftedRedis, store: Store, server: Any
 ) -> None:
     term = await store.lead()
     await store.define(exclusive())
@@ -245,7 +250,7 @@ async def test_a_place_that_is_none_ends_its_run_and_holds_up_nothing(
     assert await store.reap(term, TTL) == ()
     assert [claim.run for claim in await store.claim()] == [run(exclusive(), "2")]
     assert [line.status for line in await store.records(key())] == [AttemptStatus.LOST]
-    assert said(moved) == [
+    assert reported(shifted) == [
         f"the entry of run {name.decode()} of group/task: '{'somewhere'}' is not 12 words",
         f"run {name.decode()} of group/task: its entry cannot be read: it ends as lost",
     ]
@@ -254,13 +259,14 @@ async def test_a_place_that_is_none_ends_its_run_and_holds_up_nothing(
 JUNK = [b"junk", b"", b"a b c", b"\xff\xfe", b"q - x", b"{}", b"9" * 400]
 
 
-async def test_no_junk_in_any_value_stops_anything_for_ever(own_redis_server: RedisServer, server: Any) -> None:
-    """In every kind of key, instead of each of its values, and beside them. What expires is statistics."""
+async def test_junk_in_any_value_stops_no_task_for_ever(own_redis_server: RedisServer, server: Any) -> None:
+    """Junk replaces a value of each kind of key, and is added beside the values. Statistics, which expire, are left
+    out."""
     names = [name for name in await the_keys(own_redis_server.url) if not EXPIRING.match(name)]
     assert len(names) > 15
     for number, name in enumerate(names):
-        async with open_moved(own_redis_server.url) as moved:
-            store = Store(Harness(backend=moved.backend, advance=moved.advance))
+        async with open_shifted(own_redis_server.url) as shifted:
+            store = Store(Harness(backend=shifted.backend, advance=shifted.advance))
             await workout(store)
             spoil(server, name, JUNK[number % len(JUNK)])
             for verb in await every_verb(store, NOTHING):
@@ -270,10 +276,11 @@ async def test_no_junk_in_any_value_stops_anything_for_ever(own_redis_server: Re
 
 
 def spoil(server: Any, name: str, junk: bytes) -> None:
-    """Junk instead of one value of a key, and as one more."""
+    """Replace one value of a key by junk, and add a junk value."""
     match server.type(name):
         case b"hash":
-            # The last one: of the term that is its end. Whoever it is said to belong to would hold it up to there.
+            # The last field: for the term it is the end of the lease. Junk in the holder would only delay the next
+            # term.
             server.hset(name, server.hkeys(name)[-1], junk)
             server.hset(name, b"field " + junk, junk)
         case b"zset":
