@@ -1,12 +1,12 @@
-# Everything a developer does here, in one word each. python3 (3.11 or newer) with venv, make and a package index are
-# all that a machine needs: every target first brings its own environment up to date with pyproject.toml.
+# The commands of a developer, one target each. A machine needs python3 (3.11 or newer) with venv, make and a package
+# index. Each target first updates its own environment to pyproject.toml.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-# pyright would ask the network for a newer version of itself before every run.
+# Without this, pyright asks the network for a newer version of itself before every run.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -20,7 +20,7 @@ DEMO_NEEDS = $(PYTHON) -c 'import tomllib; project = tomllib.load(open("pyprojec
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Each purpose has an environment of its own: a reader who wants to see the demo need not wait for development tools.
+# Each purpose has its own environment: a reader who starts the demo need not wait for the development tools.
 $(READY):           EXTRAS := all,dev
 .venv-build/.ready: EXTRAS := build
 .venv-docs/.ready:  EXTRAS := docs
@@ -31,7 +31,7 @@ $(READY) .venv-build/.ready .venv-docs/.ready: pyproject.toml
 	$(@D)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	@touch $@
 
-# What the demo depends on, without the tools that an editable installation downloads to build the project.
+# The dependencies of the demo, without the build tools that an editable installation downloads.
 .venv-run/.ready: pyproject.toml
 	@$(SUPPORTED)
 	$(PYTHON) -m venv $(@D)
@@ -45,21 +45,21 @@ run: .venv-run/.ready ## Serve the demo application on the in-memory store (PORT
 	@PYTHONPATH=src:adapters exec .venv-run/bin/uvicorn --app-dir docs/examples demo:app --host 127.0.0.1 --port $(PORT)
 
 test: TESTS ?= tests
-test: $(READY) ## Run the tests: all but long simulations and benchmarks (TESTS=tests/domain)
+test: $(READY) ## Run the tests, without long simulations and benchmarks (TESTS=tests/domain)
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(TESTS)
 
-lint: $(READY) ## Format, lint, types and import contracts; changes nothing
+lint: $(READY) ## Check format, lint, types and import contracts; change nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
 
-check: $(READY) ## What CI runs: lint, then test
+check: $(READY) ## Run lint, then test, as CI does
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
 
-# The oldest versions that pyproject.toml permits; Hypothesis looks at fewer examples than with the newest ones.
+# The oldest versions that pyproject.toml permits. Hypothesis runs fewer examples than with the newest ones.
 .venv-oldest/.ready: pyproject.toml tests/oldest.py
 	@$(SUPPORTED)
 	$(PYTHON) -m venv $(@D)
@@ -70,7 +70,7 @@ check: $(READY) ## What CI runs: lint, then test
 check-oldest: .venv-oldest/.ready ## Run the tests with the oldest dependencies that are permitted
 	HYPOTHESIS_PROFILE=dev .venv-oldest/bin/python -m pytest --numprocesses auto --dist worksteal $(TESTS)
 
-format: $(READY) ## Format the code and mend what ruff can mend
+format: $(READY) ## Format the code, and apply the fixes of ruff
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -78,29 +78,29 @@ redis: PORT ?= 6380
 redis: $(READY) ## Start the Redis or Valkey of the tests in the foreground (PORT=6380)
 	@exec $(BIN)/python -m tests.redis_server --port $(PORT)
 
-simulate: $(READY) ## Simulate the cluster with faults, a few minutes of histories, always the same ones
+simulate: $(READY) ## Simulate the cluster with faults for a few minutes, with the same plans every time
 	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest tests/campaign tests/cluster tests/simulation -m "not hunt"
 
-simulate-long: $(READY) ## Simulate the cluster with faults for a night, new histories every time
+simulate-long: $(READY) ## Simulate the cluster with faults for a night, with new plans every time
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/campaign tests/cluster tests/simulation -m ""
 
-bench: $(READY) ## Measure this project beside its peers, a quarter of an hour (ONLY=A,C PEERS=taskiq,arq: a part)
+bench: $(READY) ## Compare this project with similar ones, a quarter of an hour (ONLY=A,C PEERS=taskiq,arq: a part)
 	$(BIN)/python -m tests.benchmarks.compare --only '$(ONLY)' --peers '$(PEERS)'
 
-bench-page: $(READY) ## Make docs/explanation/performance.md from the last result of `make bench` (BREAKDOWN=file.json)
+bench-page: $(READY) ## Write docs/explanation/performance.md from the last result of `make bench` (BREAKDOWN=file.json)
 	$(BIN)/python -m tests.benchmarks.report .cache/bench/result.json $(BREAKDOWN)
 
-bench-core: $(READY) ## Measure the pure parts, without a store
+bench-core: $(READY) ## Measure the rules of the core, without a store
 	$(BIN)/python -m tests.benchmarks.core
 
-bench-quick: $(READY) ## Measure the hot paths of every store, in seconds
+bench-quick: $(READY) ## Measure the frequent operations of every store, in some seconds
 	$(BIN)/python -m tests.benchmarks.quick
 
-bench-simulation: $(READY) ## Measure how fast the simulation is
+bench-simulation: $(READY) ## Measure the speed of the simulation
 	$(BIN)/python -m tests.benchmarks.simulation
 	$(BIN)/python -m tests.benchmarks.simulation_of_schedules
 
-build: .venv-build/.ready ## Build wheel and sdist into dist/, install each in a clean environment and try it
+build: .venv-build/.ready ## Build wheel and sdist into dist/, and test each in a clean environment
 	rm -rf dist
 	.venv-build/bin/python -m build --no-isolation
 	.venv-build/bin/python -m twine check --strict dist/*

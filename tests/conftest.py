@@ -1,4 +1,4 @@
-"""What every test may ask for: Hypothesis profiles and a real Redis."""
+"""Hypothesis profiles, and fixtures with a real Redis."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, settings
 
 from tests.redis_server import ExternalRedis, RedisServer, RedisServerError, external_redis
 
-# The conformance suite is a library to pytest; without this its assertions would fail without saying why.
+# pytest rewrites only the assertions of test files. Without this, failures in the conformance suite show no values.
 pytest.register_assert_rewrite("task_manager_core.testing.conformance", "task_manager_core.testing.cluster")
 
-# No deadlines: two tests that share a core would make each other fail.
+# No deadlines: on a shared core, one test could make another one too slow.
 settings.register_profile("dev", max_examples=50, stateful_step_count=30, deadline=None)
 settings.register_profile(
     "ci",
@@ -38,7 +38,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 @contextmanager
 def _running_server() -> Iterator[RedisServer]:
-    """A machine without any Redis fails these tests: a skipped test would look like a kept promise."""
+    """Without any Redis on the machine the test fails: a skipped test would look like a kept promise."""
     try:
         server = RedisServer().start()
     except RedisServerError as error:
@@ -49,7 +49,7 @@ def _running_server() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer | ExternalRedis]:
-    """One server for the whole session. Ask for `redis_url` unless you need the address of a server in any state."""
+    """One server for the whole session. Most tests use `redis_url`, whose database is empty."""
     lent = external_redis()
     if lent is not None:
         yield lent
@@ -60,7 +60,7 @@ def redis_server() -> Iterator[RedisServer | ExternalRedis]:
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer | ExternalRedis) -> str:
-    """The address of an empty database. Of a server that was lent only the database in the address is emptied."""
+    """The address of an empty database. On a lent server only the database in the address is emptied."""
     with redis.Redis.from_url(redis_server.url) as client:
         if isinstance(redis_server, ExternalRedis):
             client.flushdb()
@@ -71,6 +71,6 @@ def redis_url(redis_server: RedisServer | ExternalRedis) -> str:
 
 @pytest.fixture
 def own_redis_server() -> Iterator[RedisServer]:
-    """A running server of the test's own, to be killed, paused and restarted. It keeps nothing over a restart."""
+    """A running server for one test, which may kill, pause and restart it. A restart loses its data."""
     with _running_server() as server:
         yield server

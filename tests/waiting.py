@@ -1,4 +1,5 @@
-"""Waiting for a condition where processes are real. A bare sleep is a guess; this is a deadline with a name."""
+"""Waits for a condition in tests with real processes. A sleep would be a guess; this has a deadline and a
+description."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ _PAUSE = 0.01
 
 
 class NotReached(AssertionError):
-    """The condition did not come true in time."""
+    """The condition did not become true before the deadline."""
 
     def __init__(self, description: str, timeout: float, last_error: Exception | None) -> None:
         self.description = description
-        reason = f"; the last look raised {last_error!r}" if last_error is not None else ""
+        reason = f"; the last check raised {last_error!r}" if last_error is not None else ""
         super().__init__(f"not reached within {timeout:g} s: {description}{reason}")
 
 
@@ -26,7 +27,7 @@ def wait_until(
     *,
     ignore: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> None:
-    """Look until `predicate` is true. Errors of the kinds in `ignore` count as "not yet"."""
+    """Call `predicate` until it is true. An error of a type in `ignore` counts as "not yet"."""
     deadline = time.monotonic() + timeout
     last_error: Exception | None = None
     while True:
@@ -47,7 +48,8 @@ async def wait_until_async(
     *,
     ignore: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> None:
-    """The same inside an event loop, for a plain or a coroutine function. One look may not outlast the deadline."""
+    """The same in an event loop, for a function or a coroutine function. One call may not last longer than the
+    deadline."""
     deadline = time.monotonic() + timeout
     last_error: Exception | None = None
     while True:

@@ -15,18 +15,19 @@ from uuid import uuid4
 
 from tests.e2e.apps.parts import FOLDER_VARIABLE, GROUPS_VARIABLE, TASKS_VARIABLE
 from tests.e2e.effects import EffectLog
-from tests.e2e.process import PATIENCE, AppProcess
+from tests.e2e.process import DEADLINE, AppProcess
 from tests.waiting import wait_until
 
 WORK = "tests.e2e.apps.work:app"
 IDLE = "tests.e2e.apps.idle:app"
 
-# Other processes would count as work of ours.
-_OURS = ("TASK_MANAGER_", FOLDER_VARIABLE, GROUPS_VARIABLE, TASKS_VARIABLE)
+# Variables that this class sets itself: the environment of the tests must not change them.
+_OWN_VARIABLES = ("TASK_MANAGER_", FOLDER_VARIABLE, GROUPS_VARIABLE, TASKS_VARIABLE)
 
 
 class Cluster:
-    """A folder for effects, gates and logs; a key prefix of its own, so that clusters can share a server.
+    """Processes with a common folder for effects, gates and logs. Each cluster has its own key prefix, so that
+    clusters can share a server.
 
     `settings` are fields of Config, `variables` any other environment variables.
     """
@@ -44,7 +45,7 @@ class Cluster:
         self.effects = EffectLog(self.folder / "effects.jsonl")
         self.prefix = f"e2e-{uuid4().hex[:8]}"
         self._app = app
-        self._environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        self._environment = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
         self._environment |= {FOLDER_VARIABLE: str(self.folder), **(variables or {})}
         fields = {"redis_host": redis_url, "redis_key_prefix": self.prefix, **(settings or {})}
         self._environment |= {f"TASK_MANAGER_{name.upper()}": str(value) for name, value in fields.items()}
@@ -53,7 +54,7 @@ class Cluster:
     # -- processes ----------------------------------------------------------------------------------------------------
 
     def launch(self, **variables: str) -> AppProcess:
-        """One more process, not waited for."""
+        """Launch one more process, and do not wait for it."""
         log = self.folder / f"process-{len(self.processes) + 1}.log"
         process = self._stack.enter_context(AppProcess(self._app, {**self._environment, **variables}, log))
         self.processes.append(process)
@@ -61,13 +62,13 @@ class Cluster:
         return process
 
     def add(self, **variables: str) -> AppProcess:
-        """One more process, ready to work."""
+        """Launch one more process, and wait until it is healthy."""
         process = self.launch(**variables)
         self.await_ready([process])
         return process
 
     def start(self, size: int) -> Self:
-        """So many processes at once, ready, one of them the leader."""
+        """Launch `size` processes at once. Wait until they are healthy and one of them leads."""
         started = [self.launch() for _ in range(size)]
         self.await_ready(started)
         self.leader()
@@ -76,21 +77,21 @@ class Cluster:
     def await_ready(self, processes: Iterable[AppProcess]) -> None:
         for process in processes:
             process.await_serving()
-            wait_until(partial(_is_healthy, process), f"{process} is healthy", PATIENCE)
+            wait_until(partial(_is_healthy, process), f"{process} is healthy", DEADLINE)
 
     @property
     def alive(self) -> list[AppProcess]:
         return [process for process in self.processes if process.alive]
 
     def leader(self, among: Iterable[AppProcess] | None = None) -> AppProcess:
-        """The one process that leads; waits until there is one."""
+        """The leading process. This waits until exactly one process leads."""
         found: list[AppProcess] = []
 
         def one_leads() -> bool:
             found[:] = [process for process in (self.alive if among is None else among) if process.leads]
             return len(found) == 1
 
-        wait_until(one_leads, "exactly one process leads", PATIENCE)
+        wait_until(one_leads, "exactly one process leads", DEADLINE)
         return found[0]
 
     def followers(self) -> list[AppProcess]:
@@ -107,12 +108,12 @@ class Cluster:
         (self.folder / name).touch()
 
     def statistics(self, task: str, at: AppProcess | None = None) -> dict[str, Any]:
-        """What the API says happened to "group/name"."""
+        """The statistics of "group/name", as the API answers them."""
         answer: dict[str, Any] = (at or self.alive[0]).get(f"/tasks/{task}/statistics")
         return answer
 
     def trigger(self, task: str, at: AppProcess | None = None, **kwargs: object) -> str:
-        """Queue a run of "group/name"; the answer is its id."""
+        """Trigger "group/name". The answer is the id of the run."""
         group, name = task.split("/")
         body = {"kwargs": kwargs} if kwargs else None
         answer = (at or self.alive[0]).post("/tasks/trigger", body, task_group_name=group, task_name=name)
@@ -120,7 +121,7 @@ class Cluster:
         return run_id
 
     def await_started(self, run_id: str, attempt: int = 1) -> int:
-        """The pid of the process that has started this attempt."""
+        """Wait until an attempt starts. The answer is the pid of its process."""
         pids: list[int] = []
 
         def started() -> bool:
@@ -128,19 +129,19 @@ class Cluster:
             pids[:] = [one.pid for one in found if (one.run_id, one.attempt) == (run_id, attempt)]
             return bool(pids)
 
-        wait_until(started, f"attempt {attempt} of {run_id} starts", PATIENCE)
+        wait_until(started, f"attempt {attempt} of {run_id} starts", DEADLINE)
         return pids[0]
 
     def await_finished(self, run_id: str) -> None:
         def finished() -> bool:
             return run_id in {one.run_id for one in self.effects.finished()}
 
-        wait_until(finished, f"{run_id} finishes", PATIENCE)
+        wait_until(finished, f"{run_id} finishes", DEADLINE)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Kill what lives and forget everything."""
+        """Kill all processes and delete the folder."""
         self._stack.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What every end-to-end module asks for."""
+"""The fixture of all end-to-end tests."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.scenarios import Scene, Scenes
+from tests.e2e.scenarios import Scenario, Scenarios
 from tests.redis_server import ExternalRedis, RedisServer
 
 
 @pytest.fixture(scope="module")
-def scenes(request: pytest.FixtureRequest, redis_server: RedisServer | ExternalRedis) -> Iterator[Scenes]:
-    """The scenes of the module, its constant SCENES, playing."""
-    played: tuple[Scene[Any], ...] = request.module.SCENES
-    with Scenes(redis_server.url, played) as playing:
-        yield playing
+def scenarios(request: pytest.FixtureRequest, redis_server: RedisServer | ExternalRedis) -> Iterator[Scenarios]:
+    """The running scenarios of the module (its constant SCENARIOS)."""
+    listed: tuple[Scenario[Any], ...] = request.module.SCENARIOS
+    with Scenarios(redis_server.url, listed) as running:
+        yield running

@@ -1,4 +1,4 @@
-"""A leader that leaves in order while a run, or a connection, keeps it busy."""
+"""Scenarios in which a leader gets SIGTERM while a run, or an open connection, keeps it busy."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.effects import Effect
-from tests.e2e.process import PATIENCE, LogLine
+from tests.e2e.process import DEADLINE, LogLine
 from tests.waiting import wait_until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retired:
+class LeaderTerminated:
     resigned: LogLine
     won: LogLine
     own_run: list[Effect]
     slots_meanwhile: int
     exit_status: int
     runs: list[dict[str, Any]]
-    retiree: int
+    old_leader: int
 
 
-def leader_terminated(redis_url: str) -> Retired:
-    """A leader gets SIGTERM while a run keeps it busy. The run goes on until the test opens its gate, so whatever comes
-    before that happened while the old leader was draining. Leases of a minute, and followers that look as seldom: a new
-    leader within the test owes its term to the resignation alone."""
+def leader_terminated(redis_url: str) -> LeaderTerminated:
+    """A leader gets SIGTERM while a run keeps it busy. The run goes on until the test opens its gate, so everything
+    before that happens while the old leader drains. Leases last a minute, and followers bid once a minute: a new
+    leader within the test can only follow from the resignation."""
     settings = {"leader_heartbeat_interval": 20, "leader_retry_interval": 60, "concurrent_tasks": 1}
     with Cluster(redis_url, settings).start(3) as cluster:
         leader = cluster.leader()
-        # One run keeps one process busy, so three reach all of them; then the others are let go.
+        # One run keeps one process busy, so each of the three processes gets one. Then the other two runs may end.
         runs = {cluster.trigger("Work/gated", gate=f"gate-{number}"): f"gate-{number}" for number in range(3)}
         holders = {cluster.await_started(run): run for run in runs}
         own = holders.pop(leader.pid)
@@ -43,7 +43,7 @@ def leader_terminated(redis_url: str) -> Retired:
         wait_until(
             lambda: len(cluster.effects.finished("Clock/steady")) >= since + 2,
             "the new leader schedules while the old one drains",
-            PATIENCE,
+            DEADLINE,
         )
         meanwhile = len(cluster.effects.finished("Clock/steady")) - since
         assert leader.alive
@@ -51,19 +51,19 @@ def leader_terminated(redis_url: str) -> Retired:
         status = leader.await_end()
         [resigned] = leader.lines("leader", "no longer leads")
         [won] = new.lines("leader", " leads, term ")
-        return Retired(
+        return LeaderTerminated(
             resigned=resigned,
             won=won,
             own_run=[one for one in cluster.effects.read("Work/gated") if one.run_id == own],
             slots_meanwhile=meanwhile,
             exit_status=status,
             runs=[run for run in cluster.statistics("Work/gated", new)["runs"] if run["run_id"] == own],
-            retiree=leader.pid,
+            old_leader=leader.pid,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connected:
+class LeaderWithConnection:
     resigned: LogLine
     won: LogLine
     stopped: LogLine
@@ -77,9 +77,9 @@ class Connected:
     leaver: int
 
 
-def leader_terminated_with_an_open_connection(redis_url: str) -> Connected:
-    """A leader gets SIGTERM while a client reads an answer that has no end: uvicorn waits for it, and ends the lifespan
-    only when the client has gone. Until then the rest of the cluster has to get on without it."""
+def leader_terminated_with_an_open_connection(redis_url: str) -> LeaderWithConnection:
+    """A leader gets SIGTERM while a client reads an answer that has no end. uvicorn waits for the client, and ends the
+    lifespan only when the client has disconnected. Until then the other process must lead and execute."""
     settings = {"leader_heartbeat_interval": 20, "leader_retry_interval": 60, "concurrent_tasks": 1}
     with Cluster(redis_url, settings).start(2) as cluster:
         leader = cluster.leader()
@@ -96,15 +96,15 @@ def leader_terminated_with_an_open_connection(redis_url: str) -> Connected:
             cluster.await_finished(own)
             wait_until(
                 lambda: any(run["run_id"] == own for run in cluster.statistics("Work/gated", other)["runs"]),
-                "the outcome of what ran is written before the lifespan ends",
-                PATIENCE,
+                "the outcome of the run is written before the lifespan ends",
+                DEADLINE,
             )
-            # The place of the run is free again, and a worker that went on would take every other run of these.
+            # The old leader has capacity again: if its worker still claimed, it would take every second of these runs.
             since = time.monotonic()
             wait_until(
                 lambda: len([one for one in cluster.effects.finished("Clock/steady") if one.monotonic > since]) >= 3,
                 "the new leader's slots are executed while the old one still serves",
-                PATIENCE,
+                DEADLINE,
             )
             slots = [one for one in cluster.effects.started("Clock/steady") if one.monotonic > since]
             served = [next(lines) for _ in range(2)]
@@ -114,7 +114,7 @@ def leader_terminated_with_an_open_connection(redis_url: str) -> Connected:
         [resigned] = leader.lines("leader", "no longer leads")
         [won] = other.lines("leader", " leads, term ")
         [stopped] = leader.lines("runner", " stopped")
-        return Connected(
+        return LeaderWithConnection(
             resigned=resigned,
             won=won,
             stopped=stopped,

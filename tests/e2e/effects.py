@@ -1,8 +1,7 @@
-"""What the tasks really did, written down by the tasks themselves.
+"""The effects of the tasks, recorded by the tasks themselves.
 
-One line of JSON for each event, appended by one write: what happened is judged from here, independent of what the
-scheduler believes. CLOCK_MONOTONIC is the same for every process of a machine, so that events of several can be
-ordered.
+A task appends one line of JSON for each event, with one write. The tests judge by these lines, not by the records of
+the store. CLOCK_MONOTONIC is the same for every process of a machine, so events of several processes can be ordered.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Effect:
 
 
 class EffectLog:
-    """The file. Any number of processes append to it."""
+    """The file of the events. Any number of processes may append to it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -65,8 +64,8 @@ class EffectLog:
             os.close(file)
 
     @contextmanager
-    def noting(self, context: RunContext) -> Iterator[None]:
-        """Write down when the block starts and how it ends."""
+    def recording(self, context: RunContext) -> Iterator[None]:
+        """Record the start of the block and its end."""
         self.append(context, STARTED)
         try:
             yield
@@ -76,7 +75,7 @@ class EffectLog:
         self.append(context, FINISHED)
 
     def read(self, task: str | None = None, event: str | None = None) -> list[Effect]:
-        """Every event so far in the order of writing, of one task and one kind if asked."""
+        """The events so far in the order of writing; those of one task, or of one kind, if given."""
         if not self._path.exists():
             return []
         lines = self._path.read_text().split("\n")[:-1]

@@ -1,4 +1,4 @@
-"""The laws that every history of slots must keep, whatever was killed meanwhile."""
+"""Checks that every history of slots must pass, also if processes were killed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tests.e2e.cluster import Cluster, utc
 from tests.e2e.effects import Effect
-from tests.e2e.process import PATIENCE
+from tests.e2e.process import DEADLINE
 from tests.waiting import NotReached, wait_until
 
 T = TypeVar("T", bound=Hashable)
@@ -44,7 +44,7 @@ def next_second(after: float) -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What happened to one task: what the store says, and what its function did."""
+    """The history of one task: the records of the store, and the effects of its function."""
 
     runs: tuple[dict[str, Any], ...]
     skipped: tuple[dict[str, Any], ...]
@@ -61,20 +61,21 @@ class History:
 
     @classmethod
     def once_settled(cls, cluster: Cluster, task: str, window: Window) -> History:
-        """The history when every slot of the window is accounted for, or, for the test to judge, after a long wait."""
+        """The history as soon as every slot of the window succeeded or was skipped; after the deadline the history as
+        it is."""
 
         def accounted() -> bool:
             history = cls.of(cluster, task)
             return set(window.slots) <= set(history.succeeded(window)) | set(history.skipped_slots(window))
 
         try:
-            wait_until(accounted, f"every slot of {task} is accounted for", PATIENCE)
+            wait_until(accounted, f"every slot of {task} is accounted for", DEADLINE)
         except NotReached:
             return cls.of(cluster, task)
         return cls.of(cluster, task)
 
     def succeeded(self, window: Window) -> list[datetime]:
-        """The slots whose runs succeeded, once for each time that they did."""
+        """The slots of the runs that succeeded, once for each success."""
         slots = [utc(run["slot"]) for run in self.runs if run["slot"] is not None and run["status"] == "succeeded"]
         return sorted(slot for slot in slots if slot in window)
 
@@ -87,7 +88,7 @@ class History:
 
 
 def assert_dispatched_at_most_once(effects: Iterable[Effect]) -> None:
-    """A slot has one run, and an attempt of a run starts once. More attempts need more fencing tokens."""
+    """Each slot has one run, each attempt starts once, and each attempt has its own fencing token."""
     started = [one for one in effects if one.event == "started"]
     assert repeated((one.run_id, one.attempt) for one in started) == {}
     assert repeated(one.token for one in started) == {}
@@ -96,7 +97,7 @@ def assert_dispatched_at_most_once(effects: Iterable[Effect]) -> None:
 
 
 def assert_accounted_for(history: History, window: Window) -> None:
-    """Every slot succeeded once or is recorded as skipped, never both and never neither."""
+    """Each slot either succeeded once or is recorded as skipped, and never both."""
     succeeded, skipped = history.succeeded(window), history.skipped_slots(window)
     assert repeated(succeeded) == {}
     assert repeated(skipped) == {}
@@ -105,7 +106,7 @@ def assert_accounted_for(history: History, window: Window) -> None:
 
 
 def assert_effects_agree(history: History, window: Window) -> None:
-    """What the store calls succeeded are the runs that the function has finished, by slot and by run."""
+    """The runs that the store records as succeeded are the runs that the function finished."""
     claimed = {
         (utc(run["slot"]), run["run_id"]) for run in history.runs if run["slot"] and run["status"] == "succeeded"
     }
@@ -114,5 +115,5 @@ def assert_effects_agree(history: History, window: Window) -> None:
 
 
 def repeated(items: Iterable[T]) -> dict[T, int]:
-    """What comes more than once, and how often."""
+    """The items that occur more than once, with their numbers."""
     return {item: count for item, count in Counter(items).items() if count > 1}

@@ -1,4 +1,4 @@
-"""The scenes of the ten sufferings: what is done to the processes. `test_ten_sufferings.py` judges what is left."""
+"""The scenarios of the ten failures of the earlier package. `test_legacy_failures.py` judges their outcomes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 import redis
 
-from tests.e2e import topologies as doors
+from tests.e2e import topologies
 from tests.e2e.cluster import IDLE, Cluster
 from tests.e2e.effects import Effect
 from tests.e2e.history_checks import History, Window, next_second
-from tests.e2e.process import PATIENCE, LogLine
+from tests.e2e.process import DEADLINE, LogLine
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
 
@@ -25,12 +25,13 @@ QUICK = {"leader_heartbeat_interval": 1, "leader_retry_interval": 1, "reconcilia
 
 
 def _pass_time(seconds: float, what: str) -> None:
-    """An observation window: the promise is that something does not happen in it."""
+    """Let time pass: the promise is that something does not happen in this time."""
     until = time.time() + seconds
-    wait_until(lambda: time.time() > until, what, seconds + PATIENCE)
+    wait_until(lambda: time.time() > until, what, seconds + DEADLINE)
 
 
-# -- 1, 2, 9 and 10: two processes that fail, last and share ----------------------------------------------------------
+# -- 1, 2, 9 and 10: two processes with failing runs, a long run and similar names
+# ----------------------------------------------------------
 
 HEARTBEAT = 1.0
 LONGER_THAN_NINE_HEARTBEATS = 11 * HEARTBEAT
@@ -72,7 +73,7 @@ def together(redis_url: str) -> Together:
         run = cluster.trigger("a/b_c", other)
         cluster.await_finished(run)
         names = ("a_b/c", "a/b_c")
-        wait_until(lambda: cluster.statistics("a/b_c")["runs"], "the outcome is written", PATIENCE)
+        wait_until(lambda: cluster.statistics("a/b_c")["runs"], "the outcome is written", DEADLINE)
 
         wait_until(
             lambda: (
@@ -80,7 +81,7 @@ def together(redis_url: str) -> Together:
                 and any(skip["reason"] == "backoff" for skip in cluster.statistics("Work/unlucky", other)["skipped"])
             ),
             "failed runs have been repeated, and slots were skipped meanwhile",
-            PATIENCE,
+            DEADLINE,
         )
         cluster.await_finished(long_run)
         tasks = {f"{task['task_group_name']}/{task['name']}": task for task in other.get("/tasks")}
@@ -103,15 +104,15 @@ def together(redis_url: str) -> Together:
 class Rolling:
     refused: int
     listed: list[bool]
-    handed_back: list[LogLine]
+    released: list[LogLine]
     executed: list[Effect]
     newer: int
     runs: list[dict[str, Any]]
 
 
 def rolling_deploy(redis_url: str) -> Rolling:
-    """An older and a newer version side by side. While the newer one is busy, only the older one can claim the run of a
-    function that it does not know."""
+    """An older and a newer version run side by side. While the newer one is busy, only the older one can claim the run,
+    whose function it does not know."""
     settings = {**QUICK, "concurrent_tasks": 1, "stream_block_ms": 200}
     with Cluster(redis_url, settings, variables={"E2E_GROUPS": "Work"}) as cluster:
         older, newer = cluster.launch(), cluster.launch(E2E_NEWER="yes")
@@ -128,21 +129,21 @@ def rolling_deploy(redis_url: str) -> Rolling:
             wait_until(
                 lambda asked=process: asked.get("/tasks", name="made"),  # type: ignore[misc]
                 f"{process} lists the task",
-                PATIENCE,
+                DEADLINE,
             )
         gates = {cluster.trigger("Work/gated", gate=name): name for name in ("gate-1", "gate-2")}
         busy = {cluster.await_started(run): gate for run, gate in gates.items()}
         cluster.open_gate(busy[older.pid])
         run = cluster.trigger("Work/made", older)
-        wait_until(lambda: older.lines("consumer", "handed back Work/made"), "the run is handed back", PATIENCE)
-        handed_back = older.lines("consumer", "handed back Work/made")
+        wait_until(lambda: older.lines("consumer", "handed back Work/made"), "the run is handed back", DEADLINE)
+        released = older.lines("consumer", "handed back Work/made")
         cluster.open_gate(busy[newer.pid])
         cluster.await_finished(run)
-        wait_until(lambda: cluster.statistics("Work/made")["runs"], "the outcome is written", PATIENCE)
+        wait_until(lambda: cluster.statistics("Work/made")["runs"], "the outcome is written", DEADLINE)
         return Rolling(
             refused=refused,
             listed=[bool(process.get("/tasks", name="made")) for process in (older, newer)],
-            handed_back=handed_back,
+            released=released,
             executed=cluster.effects.read("Work/made"),
             newer=newer.pid,
             runs=cluster.statistics("Work/made")["runs"],
@@ -162,13 +163,14 @@ class Disabled:
 
 
 def disabled(redis_url: str) -> Disabled:
-    """The five days after which a pause used to lapse are the life of the statistics; here they last a second."""
+    """In the earlier package a pause ended with the statistics, after five days. Here the statistics expire in a
+    second."""
     with Cluster(redis_url, {**QUICK, "statistics_redis_expiration": 1}).start(2) as cluster:
         one, other = cluster.processes
-        wait_until(lambda: cluster.effects.finished("Clock/plain"), "the task runs", PATIENCE)
+        wait_until(lambda: cluster.effects.finished("Clock/plain"), "the task runs", DEADLINE)
         one.post("/tasks/disable", task_group_name="Clock", task_name="plain")
         disabled_at = time.time()
-        wait_until(lambda: not cluster.statistics("Clock/plain", other)["runs"], "the statistics expire", PATIENCE)
+        wait_until(lambda: not cluster.statistics("Clock/plain", other)["runs"], "the statistics expire", DEADLINE)
         _pass_time(3, "the pause outlives the statistics three times")
         active = [process.get("/tasks", name="plain")[0]["is_active"] for process in (one, other)]
         with redis.Redis.from_url(redis_url) as client:
@@ -176,7 +178,7 @@ def disabled(redis_url: str) -> Disabled:
             expiring = {key.decode() for key in keys if client.pttl(key) > 0}
         enabled_at = time.time()
         other.post("/tasks/enable", task_group_name="Clock", task_name="plain")
-        wait_until(lambda: max(_slots(cluster)) > enabled_at, "the task runs again", PATIENCE)
+        wait_until(lambda: max(_slots(cluster)) > enabled_at, "the task runs again", DEADLINE)
         return Disabled(
             active=active,
             slots=_slots(cluster),
@@ -194,7 +196,7 @@ def _slots(cluster: Cluster) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patient:
+class FirstStart:
     first_sight: list[Effect]
     started_at: float
     yearly: list[Effect]
@@ -203,8 +205,8 @@ class Patient:
     effects: list[Effect]
 
 
-def patient(_: str) -> Patient:
-    """A first start, a flush, and a stop that is longer than every grace."""
+def first_start(_: str) -> FirstStart:
+    """A first start, a flush, and a stop that is longer than the grace of every task."""
     with RedisServer() as server, Cluster(server.url, QUICK) as cluster:
         started_at = time.time()
         cluster.start(2)
@@ -212,26 +214,26 @@ def patient(_: str) -> Patient:
         def ticks() -> int:
             return len(cluster.effects.finished("Clock/plain"))
 
-        wait_until(lambda: ticks() >= 2, "the first slots have passed", PATIENCE)
+        wait_until(lambda: ticks() >= 2, "the first slots have passed", DEADLINE)
         first_sight = cluster.effects.started()
         with server.client() as client:
             client.flushall()
         since = ticks()
-        wait_until(lambda: ticks() >= since + 2, "slots pass after the flush", PATIENCE)
+        wait_until(lambda: ticks() >= since + 2, "slots pass after the flush", DEADLINE)
 
         for process in cluster.alive:
             process.terminate()
         for process in cluster.processes:
             process.await_end()
         stopped = next_second(time.time())
-        _pass_time(6, "nobody schedules")
+        _pass_time(6, "no process runs")
         cluster.start(2)
         since = ticks()
-        wait_until(lambda: ticks() >= since + 4, "slots pass after the stop", PATIENCE)
+        wait_until(lambda: ticks() >= since + 4, "slots pass after the stop", DEADLINE)
         last = next_second(time.time())
         window = Window(first=stopped, last=last)
-        wait_until(lambda: time.time() > last.timestamp(), "the last slot has passed", PATIENCE)
-        return Patient(
+        wait_until(lambda: time.time() > last.timestamp(), "the last slot has passed", DEADLINE)
+        return FirstStart(
             first_sight=first_sight,
             started_at=started_at,
             yearly=[one for one in cluster.effects.started() if one.task.startswith("Work/")],
@@ -256,29 +258,29 @@ class Frozen:
 
 
 def leader_frozen(redis_url: str) -> Frozen:
-    """A leader stands still for longer than its lease, somewhere in the middle of its work, and then goes on."""
+    """A leader is paused for longer than its lease, at some point of its work, and then goes on."""
     settings = {**QUICK, "leader_heartbeat_interval": 0.5, "running_heartbeat_interval": 1}
     with Cluster(redis_url, settings).start(2) as cluster:
         first = next_second(time.time())
-        wait_until(lambda: time.time() > first.timestamp() + 2, "some slots have passed", PATIENCE)
+        wait_until(lambda: time.time() > first.timestamp() + 2, "some slots have passed", DEADLINE)
         old = cluster.leader()
         [other] = [process for process in cluster.processes if process is not old]
         old.pause()
         frozen_at = time.time()
         cluster.leader(among=[other])
-        # In the middle between two slots of its own schedule, and in the middle of the work of the other.
+        # Resume it only when the other process has dispatched slots.
         dispatched = len(other.lines("coordinator", "^dispatched Clock/steady"))
         wait_until(
             lambda: len(other.lines("coordinator", "^dispatched Clock/steady")) > dispatched + 1,
             "the other process schedules",
-            PATIENCE,
+            DEADLINE,
         )
         resumed_at = time.time()
         old.resume()
-        wait_until(lambda: old.lines("leader", "no longer leads"), "the old leader notices", PATIENCE)
+        wait_until(lambda: old.lines("leader", "no longer leads"), "the old leader notices", DEADLINE)
         last = next_second(time.time() + 2)
         window = Window(first=first, last=last)
-        wait_until(lambda: time.time() > last.timestamp(), "more slots have passed", PATIENCE)
+        wait_until(lambda: time.time() > last.timestamp(), "more slots have passed", DEADLINE)
         steady = History.once_settled(cluster, "Clock/steady", window)
         ended = old.lines("leader", "no longer leads")
         won_again = [line.at for line in old.lines("leader", " leads, term ") if line.at > resumed_at]
@@ -307,11 +309,12 @@ def leader_frozen(redis_url: str) -> Frozen:
 FEW, MANY = 10, 300
 IDLE_WINDOWS = 5
 IDLE_SECONDS = 2.5
-"""Each window has a look of the reconciler. The first look of a term is at everything, hence the median."""
+"""The reconciler runs once in each window. Its first run in a term reads everything, so the median is used."""
 
 
 def idle_cost(_: str) -> dict[int, float]:
-    """Commands of Redis, those inside scripts too, while nothing is due. Both are measured in the same seconds."""
+    """The number of Redis commands, with those inside scripts, while nothing is due. Both clusters are measured at the
+    same time."""
     with ExitStack() as stack:
         servers = {count: stack.enter_context(RedisServer()) for count in (FEW, MANY)}
         for count, server in servers.items():
@@ -336,17 +339,20 @@ def _commands(server: RedisServer) -> float:
 # -- 10: traces, time zones and ways to a Redis -----------------------------------------------------------------------
 
 
-def _through(door: Callable[[], AbstractContextManager[doors.Settings]]) -> Callable[[str], list[str]]:
-    def scene(_: str) -> list[str]:
-        with door() as settings, Cluster("", {**QUICK, **settings}, variables={"E2E_GROUPS": "Work"}) as cluster:
+def _through(topology: Callable[[], AbstractContextManager[topologies.Settings]]) -> Callable[[str], list[str]]:
+    def scenario(_: str) -> list[str]:
+        with topology() as settings, Cluster("", {**QUICK, **settings}, variables={"E2E_GROUPS": "Work"}) as cluster:
             process = cluster.add()
             run = cluster.trigger("Work/quick")
             cluster.await_finished(run)
-            wait_until(lambda: cluster.statistics("Work/quick")["runs"], "the outcome is written", PATIENCE)
-            assert doors.PASSWORD not in process.text()
+            wait_until(lambda: cluster.statistics("Work/quick")["runs"], "the outcome is written", DEADLINE)
+            assert topologies.PASSWORD not in process.text()
             return [one["status"] for one in cluster.statistics("Work/quick")["runs"]]
 
-    return scene
+    return scenario
 
 
-DOORS = {door.__name__: _through(door) for door in (doors.acl_user_in_a_url, doors.sentinel, doors.cluster)}
+TOPOLOGIES = {
+    topology.__name__: _through(topology)
+    for topology in (topologies.acl_user_in_a_url, topologies.sentinel, topologies.cluster)
+}

@@ -1,4 +1,4 @@
-"""One uvicorn process: started on a free port, asked over HTTP, killed, frozen and read at will."""
+"""One uvicorn process that a test starts on a free port, asks over HTTP, kills, pauses, and whose log it reads."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from tests.waiting import NotReached, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 
-PATIENCE = 60.0
-"""How long a test waits for what must come. Far beyond what it takes, so that only a broken promise fails."""
+DEADLINE = 60.0
+"""Seconds that a test waits for an event. This is far longer than the event needs, so that only a broken promise
+fails."""
 
 _STOP_TIMEOUT = 60.0
 _SERVES = re.compile(r"Uvicorn running on (http://127\.0\.0\.1:\d+)")
@@ -31,7 +32,7 @@ _LINE = re.compile(r"^(\d+\.\d+)\|(\w+)\|([\w.-]+)\|(.*)$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """The first line of a log record. `at` is the wall clock, the same for every process here."""
+    """The first line of a log record. `at` is the time of the wall clock, which all processes share."""
 
     at: float
     level: str
@@ -40,7 +41,7 @@ class LogLine:
 
 
 class AppProcess:
-    """Killed at the latest by `close`."""
+    """A process. `close` kills it if it still runs."""
 
     def __init__(self, app: str, environment: Mapping[str, str], log: Path) -> None:
         self._app = app
@@ -61,9 +62,9 @@ class AppProcess:
         return self._process is not None and self._process.poll() is None
 
     def launch(self) -> None:
-        """Start it; `await_serving` waits for it."""
+        """Start the process. `await_serving` waits until it serves."""
         atexit.register(self.close)
-        # Port 0: the server itself finds a free one, and nobody can take it in between.
+        # Port 0: the server finds a free port itself, so no other program can take it before.
         command = [sys.executable, "-m", "uvicorn", self._app, "--host", "127.0.0.1", "--port", "0"]
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -77,7 +78,7 @@ class AppProcess:
             )
 
     def await_serving(self) -> None:
-        wait_until(self._serves_or_died, f"{self} serves", PATIENCE)
+        wait_until(self._serves_or_died, f"{self} serves", DEADLINE)
         assert self.alive, f"{self} ended at once:\n{self.text()[-4000:]}"
 
     def _serves_or_died(self) -> bool:
@@ -86,9 +87,9 @@ class AppProcess:
             self._client = httpx.Client(
                 base_url=found[1] + PREFIX,
                 verify=False,
-                timeout=PATIENCE,
+                timeout=DEADLINE,
                 trust_env=False,
-                # A connection that is kept would be one that a server has to close before it can end.
+                # A server waits for open connections before it ends, so no connection is kept.
                 limits=httpx.Limits(max_keepalive_connections=0),
             )
         return found is not None or not self.alive
@@ -101,13 +102,13 @@ class AppProcess:
 
     @contextmanager
     def stream(self) -> Generator[Iterator[str]]:
-        """A connection with an answer that goes on, until the end of the block."""
+        """A connection whose answer has no end. It is open until the end of the block."""
         assert self._client is not None, f"{self} does not serve"
         with self._client.stream("GET", "/stream") as response:
             yield response.iter_lines()
 
     def get(self, path: str, **query: str) -> Any:
-        """Asks again while the answer is that the store did not answer in time: the machine may be busy."""
+        """Send a GET, and again while the answer is 503: on a busy machine the store may not answer in time."""
         answers: list[httpx.Response] = []
 
         def answered() -> bool:
@@ -115,7 +116,7 @@ class AppProcess:
             return answers[0].status_code != 503
 
         with suppress(NotReached):
-            wait_until(answered, f"{self} answers", PATIENCE)
+            wait_until(answered, f"{self} answers", DEADLINE)
         return _content(answers[0], f"GET {path} at {self}")
 
     def post(self, path: str, body: object = None, **query: str) -> Any:
@@ -131,7 +132,7 @@ class AppProcess:
         return _content(self.request(method, path, **more), f"{method} {path} at {self}")
 
     def health(self) -> dict[str, Any]:
-        """The answer of /health, healthy or not."""
+        """The answer of /health, also if the process is unhealthy."""
         health: dict[str, Any] = self.request("GET", "/health").json()
         return health
 
@@ -142,11 +143,11 @@ class AppProcess:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def text(self) -> str:
-        """Everything it wrote."""
+        """The whole output of the process."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def lines(self, logger: str, pattern: str = "") -> list[LogLine]:
-        """The lines of one component whose message matches."""
+        """The log lines of one component whose messages match the pattern."""
         found: list[LogLine] = []
         for line in self.text().splitlines():
             match = _LINE.match(line)
@@ -157,28 +158,28 @@ class AppProcess:
     # -- ending -------------------------------------------------------------------------------------------------------
 
     def terminate(self) -> None:
-        """Ask it to end, as a service manager would."""
+        """Send SIGTERM, as a service manager does."""
         self._started().send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Let it die without a word, and see it dead."""
+        """Send SIGKILL, and wait for the end."""
         process = self._started()
         process.kill()
         process.wait()
 
     def pause(self) -> None:
-        """Freeze it: its connections stay open and it does nothing."""
+        """Send SIGSTOP: the connections stay open, and the process does nothing."""
         self._started().send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._started().send_signal(signal.SIGCONT)
 
     def await_end(self) -> int:
-        """The exit status."""
+        """Wait for the end. The answer is the exit status."""
         return self._started().wait(_STOP_TIMEOUT)
 
     def close(self) -> None:
-        """Kill it if it lives. Harmless when repeated."""
+        """Kill the process if it still runs. A second call does nothing."""
         atexit.unregister(self.close)
         if self._process is not None and self._process.poll() is None:
             self._process.kill()

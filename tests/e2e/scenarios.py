@@ -1,7 +1,7 @@
-"""Scenarios that play at the same time, and the tests that judge what each has left behind.
+"""Runs the scenarios of a module at the same time. The tests of the module judge their outcomes.
 
-Most of a scenario is waiting: for slots to fall due, for claims to expire. The scenarios of a module therefore play
-together, in threads; a scenario that fails, fails the tests that ask for its outcome and no other.
+A scenario mostly waits: for slots that fall due, for claims that expire. So the scenarios of a module run together, in
+threads. A scenario that fails makes only the tests fail that ask for its outcome.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
-Scene = Callable[[str], T]
-"""Gets the URL of a shared server. Cleans up behind itself."""
+Scenario = Callable[[str], T]
+"""A function that gets the URL of a shared server and answers an outcome. It cleans up after itself."""
 
 AT_ONCE = 5
 
 
-class Scenes:
-    """Begins to play when entered. The first scenes begin first: put the longest there."""
+class Scenarios:
+    """Starts the scenarios when it is entered. It starts them in order, so the longest should come first."""
 
-    def __init__(self, redis_url: str, scenes: Sequence[Scene[Any]]) -> None:
+    def __init__(self, redis_url: str, scenarios: Sequence[Scenario[Any]]) -> None:
         self._url = redis_url
-        self._scenes = scenes
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="scene")
-        self._playing: dict[Scene[Any], Future[Any]] = {}
+        self._scenes = scenarios
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="scenario")
+        self._running: dict[Scenario[Any], Future[Any]] = {}
 
-    def of(self, scene: Scene[T]) -> T:
-        """What the scene has left behind; raises what it raised."""
-        outcome: T = self._playing[scene].result()
+    def of(self, scenario: Scenario[T]) -> T:
+        """The outcome of a scenario. If the scenario raised an error, this raises it."""
+        outcome: T = self._running[scenario].result()
         return outcome
 
     def __enter__(self) -> Self:
-        self._playing = {scene: self._pool.submit(scene, self._url) for scene in self._scenes}
+        self._running = {scenario: self._pool.submit(scenario, self._url) for scenario in self._scenes}
         return self
 
     def __exit__(

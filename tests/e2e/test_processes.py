@@ -1,4 +1,4 @@
-"""Processes that work together, die and leave: uvicorn on a real Redis, judged by what the tasks did."""
+"""Processes that work together, die and leave: uvicorn on a real Redis, judged by the effects of the tasks."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.e2e.history_checks import (
     assert_effects_agree,
     next_second,
 )
-from tests.e2e.process import PATIENCE, LogLine
-from tests.e2e.scenarios import Scenes
+from tests.e2e.process import DEADLINE, LogLine
+from tests.e2e.scenarios import Scenarios
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
 OBSERVED = timedelta(seconds=29)
-"""From the first to the last of thirty slots."""
+"""The time from the first to the last of thirty slots."""
 
 # -- three processes, thirty seconds ----------------------------------------------------------------------------------
 
@@ -39,14 +39,14 @@ class Calm:
     plain: History
     effects: list[Effect]
     long_runs: tuple[str, str]
-    claim_life: float
+    claim_ttl: float
     pids: set[int]
     logs: str
 
 
 def calm(redis_url: str) -> Calm:
-    """Thirty slots pass; meanwhile two runs last ten times the life of their claims, while a leader looks for expired
-    claims six times in the life of one."""
+    """Thirty slots pass. In this time two runs last ten times the time to live of their claims, and the leader looks
+    for expired claims six times in one time to live."""
     heartbeat = 1.0
     life = 3 * heartbeat
     settings = {"running_heartbeat_interval": heartbeat, "reconciliation_interval": 0.5, "concurrent_tasks": 4}
@@ -57,7 +57,7 @@ def calm(redis_url: str) -> Calm:
         )
         first = next_second(time.time() + 1)
         window = Window(first=first, last=first + OBSERVED)
-        wait_until(lambda: time.time() > window.last.timestamp(), "thirty slots have passed", 2 * PATIENCE)
+        wait_until(lambda: time.time() > window.last.timestamp(), "thirty slots have passed", 2 * DEADLINE)
         steady = History.once_settled(cluster, "Clock/steady", window)
         plain = History.once_settled(cluster, "Clock/plain", window)
         for run in long_runs:
@@ -68,14 +68,14 @@ def calm(redis_url: str) -> Calm:
             plain=plain,
             effects=cluster.effects.read(),
             long_runs=long_runs,
-            claim_life=life,
+            claim_ttl=life,
             pids={process.pid for process in cluster.processes},
             logs="".join(process.text() for process in cluster.processes),
         )
 
 
-def test_three_processes_execute_every_slot_exactly_once(scenes: Scenes) -> None:
-    seen = scenes.of(calm)
+def test_three_processes_execute_every_slot_exactly_once(scenarios: Scenarios) -> None:
+    seen = scenarios.of(calm)
     assert len(seen.window.slots) == 30
     assert [
         one.slot for one in sorted(seen.steady.started(seen.window), key=lambda one: one.token)
@@ -85,37 +85,37 @@ def test_three_processes_execute_every_slot_exactly_once(scenes: Scenes) -> None
     assert_effects_agree(seen.steady, seen.window)
 
 
-def test_with_every_default_each_slot_runs_once_or_is_recorded_as_skipped(scenes: Scenes) -> None:
-    """On a machine that stands still for two seconds the defaults skip; they never do so in silence."""
-    seen = scenes.of(calm)
+def test_with_every_default_each_slot_runs_once_or_is_recorded_as_skipped(scenarios: Scenarios) -> None:
+    """If the machine is blocked for two seconds, the defaults skip slots. Each skip is recorded."""
+    seen = scenarios.of(calm)
     assert_accounted_for(seen.plain, seen.window)
     assert_effects_agree(seen.plain, seen.window)
 
 
-def test_nothing_is_dispatched_twice_while_all_is_calm(scenes: Scenes) -> None:
-    assert_dispatched_at_most_once(scenes.of(calm).effects)
+def test_no_slot_is_dispatched_twice_in_an_undisturbed_cluster(scenarios: Scenarios) -> None:
+    assert_dispatched_at_most_once(scenarios.of(calm).effects)
 
 
-def test_a_calm_cluster_logs_no_trouble(scenes: Scenes) -> None:
-    logs = scenes.of(calm).logs
+def test_an_undisturbed_cluster_logs_no_error(scenarios: Scenarios) -> None:
+    logs = scenarios.of(calm).logs
     assert "Traceback" not in logs
     assert "|ERROR|" not in logs
 
 
-def test_a_task_that_lasts_ten_times_its_claim_is_started_once(scenes: Scenes) -> None:
-    seen = scenes.of(calm)
+def test_a_task_that_lasts_ten_times_its_claim_is_started_once(scenarios: Scenarios) -> None:
+    seen = scenarios.of(calm)
     for run in seen.long_runs:
         started, finished = [one for one in seen.effects if one.run_id == run]
         assert (started.event, finished.event) == ("started", "finished")
         assert started.token == finished.token
-        assert finished.monotonic - started.monotonic >= 10 * seen.claim_life
+        assert finished.monotonic - started.monotonic >= 10 * seen.claim_ttl
 
 
 # -- the leader dies --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beheaded:
+class LeaderKilled:
     window: Window
     steady: History
     plain: History
@@ -125,22 +125,22 @@ class Beheaded:
     won: list[LogLine]
 
 
-def leader_killed(redis_url: str) -> Beheaded:
-    """Slots pass, the leader dies without a word, its lease of six seconds runs out, another one goes on."""
+def leader_killed(redis_url: str) -> LeaderKilled:
+    """Slots pass, the leader is killed, its lease of six seconds ends, and another process leads."""
     settings = {"leader_heartbeat_interval": 2, "running_heartbeat_interval": 1, "reconciliation_interval": 1}
     with Cluster(redis_url, settings).start(3) as cluster:
         first = next_second(time.time() + 1)
-        wait_until(lambda: time.time() > first.timestamp() + 4, "some slots have passed", PATIENCE)
+        wait_until(lambda: time.time() > first.timestamp() + 4, "some slots have passed", DEADLINE)
         leader = cluster.leader()
         leader.kill()
         killed_at = time.time()
         new = cluster.leader()
         last = next_second(time.time() + 4)
         window = Window(first=first, last=last)
-        wait_until(lambda: time.time() > last.timestamp(), "more slots have passed", PATIENCE)
+        wait_until(lambda: time.time() > last.timestamp(), "more slots have passed", DEADLINE)
         steady = History.once_settled(cluster, "Clock/steady", window)
         plain = History.once_settled(cluster, "Clock/plain", window)
-        return Beheaded(
+        return LeaderKilled(
             window=window,
             steady=steady,
             plain=plain,
@@ -151,28 +151,28 @@ def leader_killed(redis_url: str) -> Beheaded:
         )
 
 
-def test_a_killed_leader_costs_no_slot(scenes: Scenes) -> None:
+def test_a_killed_leader_costs_no_slot(scenarios: Scenarios) -> None:
     """With `catch_up="all"` the slots of the gap run late."""
-    seen = scenes.of(leader_killed)
+    seen = scenarios.of(leader_killed)
     assert seen.steady.skipped_slots(seen.window) == []
     assert seen.steady.succeeded(seen.window) == seen.window.slots
-    # A run that the dead process had finished and not settled is executed again: more is done than is counted.
+    # A run that the dead process had finished but not settled runs again, so there are more effects than successes.
     assert {one.slot for one in seen.steady.started(seen.window)} == set(seen.window.slots)
 
 
-def test_a_killed_leader_leaves_no_silent_gap(scenes: Scenes) -> None:
+def test_a_killed_leader_leaves_no_silent_gap(scenarios: Scenarios) -> None:
     """With the defaults the newest slot of the gap runs, and the others are recorded as skipped."""
-    seen = scenes.of(leader_killed)
+    seen = scenarios.of(leader_killed)
     assert_accounted_for(seen.plain, seen.window)
     assert {skip["reason"] for skip in seen.plain.skipped} == {"catch_up"}
 
 
-def test_a_killed_leader_leads_to_no_second_dispatch(scenes: Scenes) -> None:
-    assert_dispatched_at_most_once(scenes.of(leader_killed).effects)
+def test_no_slot_is_dispatched_twice_after_a_leader_was_killed(scenarios: Scenarios) -> None:
+    assert_dispatched_at_most_once(scenarios.of(leader_killed).effects)
 
 
-def test_the_gap_of_a_killed_leader_is_reported_by_its_successor(scenes: Scenes) -> None:
-    seen = scenes.of(leader_killed)
+def test_the_gap_of_a_killed_leader_is_reported_by_its_successor(scenarios: Scenarios) -> None:
+    seen = scenarios.of(leader_killed)
     assert seen.won
     assert seen.gaps
     assert {line.level for line in seen.gaps} == {"WARNING"}
@@ -183,17 +183,18 @@ def test_the_gap_of_a_killed_leader_is_reported_by_its_successor(scenes: Scenes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bereaved:
+class WorkerKilled:
     started: list[Effect]
     finished: list[Effect]
     runs: list[dict[str, Any]]
     killed: int
-    claim_life: float
+    claim_ttl: float
     reaped: list[LogLine]
 
 
-def worker_killed(redis_url: str) -> Bereaved:
-    """A process dies inside a task. Its claim runs out, the leader puts the run back, the other process executes it."""
+def worker_killed(redis_url: str) -> WorkerKilled:
+    """A process is killed inside a task. Its claim expires, the leader reaps it, and the other process executes the
+    run."""
     heartbeat = 1.0
     settings = {
         "running_heartbeat_interval": heartbeat,
@@ -208,21 +209,21 @@ def worker_killed(redis_url: str) -> Bereaved:
         [survivor] = cluster.alive
         cluster.await_finished(run)
         wait_until(
-            lambda: len(cluster.statistics("Work/stuck_at_first")["runs"]) == 2, "the outcome is written", PATIENCE
+            lambda: len(cluster.statistics("Work/stuck_at_first")["runs"]) == 2, "the outcome is written", DEADLINE
         )
-        wait_until(lambda: survivor.lines("reconciler", "lost its worker"), "the loss is logged", PATIENCE)
-        return Bereaved(
+        wait_until(lambda: survivor.lines("reconciler", "lost its worker"), "the loss is logged", DEADLINE)
+        return WorkerKilled(
             started=cluster.effects.started("Work/stuck_at_first"),
             finished=cluster.effects.finished("Work/stuck_at_first"),
             runs=cluster.statistics("Work/stuck_at_first")["runs"],
             killed=pid,
-            claim_life=3 * heartbeat,
+            claim_ttl=3 * heartbeat,
             reaped=survivor.lines("reconciler", "lost its worker"),
         )
 
 
-def test_a_run_of_a_killed_worker_is_executed_again_with_attempt_2(scenes: Scenes) -> None:
-    seen = scenes.of(worker_killed)
+def test_a_run_of_a_killed_worker_is_executed_again_with_attempt_2(scenarios: Scenarios) -> None:
+    seen = scenarios.of(worker_killed)
     first, second = seen.started
     assert [first.attempt, second.attempt] == [1, 2]
     assert first.run_id == second.run_id
@@ -231,42 +232,44 @@ def test_a_run_of_a_killed_worker_is_executed_again_with_attempt_2(scenes: Scene
     assert [(one.attempt, one.pid) for one in seen.finished] == [(2, second.pid)]
 
 
-def test_a_run_of_a_killed_worker_waits_until_its_claim_has_expired(scenes: Scenes) -> None:
-    """The store measures: the lost attempt begins with its last heartbeat and lasts until somebody takes it away."""
-    seen = scenes.of(worker_killed)
+def test_a_run_of_a_killed_worker_waits_until_its_claim_has_expired(scenarios: Scenarios) -> None:
+    """The store measures the lost attempt: from its last heartbeat until the leader reaps it."""
+    seen = scenarios.of(worker_killed)
     second, first = seen.runs
     assert [(first["attempt"], first["status"]), (second["attempt"], second["status"])] == [
         (1, "lost"),
         (2, "succeeded"),
     ]
-    assert first["durations_second"] >= seen.claim_life
+    assert first["durations_second"] >= seen.claim_ttl
     assert len(seen.reaped) == 1
 
 
 # -- the leader leaves ------------------------------------------------------------------------------------------------
 
 
-def test_another_process_leads_while_a_terminated_leader_still_works(scenes: Scenes) -> None:
-    seen = scenes.of(leader_terminated)
+def test_another_process_leads_while_a_terminated_leader_still_works(scenarios: Scenarios) -> None:
+    seen = scenarios.of(leader_terminated)
     started, finished = seen.own_run
     assert "resigned" in seen.resigned.message
     assert started.wall < seen.resigned.at <= seen.won.at < finished.wall
     assert seen.slots_meanwhile >= 2
 
 
-def test_the_task_of_a_terminated_leader_finishes(scenes: Scenes) -> None:
-    seen = scenes.of(leader_terminated)
+def test_the_task_of_a_terminated_leader_finishes(scenarios: Scenarios) -> None:
+    seen = scenarios.of(leader_terminated)
     assert [(one.event, one.attempt, one.pid) for one in seen.own_run] == [
-        ("started", 1, seen.retiree),
-        ("finished", 1, seen.retiree),
+        ("started", 1, seen.old_leader),
+        ("finished", 1, seen.old_leader),
     ]
     assert [(run["status"], run["attempt"]) for run in seen.runs] == [("succeeded", 1)]
-    # uvicorn ends itself by the signal that it was asked with.
+    # uvicorn ends itself with the signal that it received.
     assert seen.exit_status in {0, -15}
 
 
-def test_a_terminated_leader_resigns_at_the_signal_although_its_server_waits_for_a_connection(scenes: Scenes) -> None:
-    seen = scenes.of(leader_terminated_with_an_open_connection)
+def test_a_terminated_leader_resigns_at_the_signal_although_its_server_waits_for_a_connection(
+    scenarios: Scenarios,
+) -> None:
+    seen = scenarios.of(leader_terminated_with_an_open_connection)
     assert "resigned" in seen.resigned.message
     assert seen.resigned.at <= seen.won.at < seen.disconnected_at <= seen.stopped.at
     assert seen.slots_meanwhile >= 3
@@ -274,8 +277,8 @@ def test_a_terminated_leader_resigns_at_the_signal_although_its_server_waits_for
     assert seen.exit_status in {0, -15}
 
 
-def test_a_terminated_process_claims_nothing_more_and_finishes_what_it_runs(scenes: Scenes) -> None:
-    seen = scenes.of(leader_terminated_with_an_open_connection)
+def test_a_terminated_process_claims_nothing_more_and_finishes_what_it_runs(scenarios: Scenarios) -> None:
+    seen = scenarios.of(leader_terminated_with_an_open_connection)
     assert seen.begun_by_leaver == []
     assert [(one.event, one.attempt, one.pid) for one in seen.own_run] == [
         ("started", 1, seen.leaver),
@@ -284,4 +287,4 @@ def test_a_terminated_process_claims_nothing_more_and_finishes_what_it_runs(scen
     assert [(run["status"], run["attempt"]) for run in seen.own_record] == [("succeeded", 1)]
 
 
-SCENES = (calm, leader_killed, worker_killed, leader_terminated, leader_terminated_with_an_open_connection)
+SCENARIOS = (calm, leader_killed, worker_killed, leader_terminated, leader_terminated_with_an_open_connection)

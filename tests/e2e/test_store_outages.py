@@ -1,4 +1,4 @@
-"""A Redis that is not there yet, that dies and comes back, and that forgets everything."""
+"""A Redis that starts late, that is killed and comes back with its data, and that loses everything."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.e2e.history_checks import (
     assert_effects_agree,
     next_second,
 )
-from tests.e2e.process import PATIENCE
-from tests.e2e.scenarios import Scenes
+from tests.e2e.process import DEADLINE
+from tests.e2e.scenarios import Scenarios
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until
 
@@ -37,7 +37,7 @@ QUICK = {
 
 
 def _port_that_stays_free() -> int:
-    """For a server that comes back later: below the ports that a system gives to whoever connects meanwhile."""
+    """A port for a server that starts later: below the ports that the system gives to outgoing connections."""
     while True:
         port = random.randrange(20_000, 30_000)
         with socket.socket() as probe, suppress(OSError):
@@ -59,7 +59,7 @@ class LateStore:
 
 
 def away_at_start(_: str) -> LateStore:
-    """The application serves before its Redis does."""
+    """The application starts before its Redis."""
     with RedisServer(port=_port_that_stays_free()) as server:
         server.stop()
         with Cluster(server.url) as cluster:
@@ -69,7 +69,7 @@ def away_at_start(_: str) -> LateStore:
             tasks = process.request("GET", "/tasks")
             server.start()
             cluster.await_ready([process])
-            wait_until(lambda: len(cluster.effects.finished("Clock/steady")) >= 2, "scheduling begins", PATIENCE)
+            wait_until(lambda: len(cluster.effects.finished("Clock/steady")) >= 2, "scheduling begins", DEADLINE)
             return LateStore(
                 status_before=before.status_code,
                 health_before=before.json(),
@@ -80,20 +80,20 @@ def away_at_start(_: str) -> LateStore:
             )
 
 
-def test_an_application_starts_without_its_redis_and_says_why_it_is_unhealthy(scenes: Scenes) -> None:
-    seen = scenes.of(away_at_start)
+def test_an_application_starts_without_its_redis_and_says_why_it_is_unhealthy(scenarios: Scenarios) -> None:
+    seen = scenarios.of(away_at_start)
     assert seen.status_before == 503
     assert seen.health_before["status"] == "unhealthy"
     assert seen.health_before["redis_connected"] is False
     assert seen.url in seen.health_before["reason"]
 
 
-def test_the_api_says_that_the_store_is_away(scenes: Scenes) -> None:
-    assert scenes.of(away_at_start).tasks_before == 503
+def test_the_api_answers_503_while_the_store_is_unavailable(scenarios: Scenarios) -> None:
+    assert scenarios.of(away_at_start).tasks_before == 503
 
 
-def test_scheduling_begins_when_redis_comes(scenes: Scenes) -> None:
-    seen = scenes.of(away_at_start)
+def test_scheduling_begins_when_redis_comes(scenarios: Scenarios) -> None:
+    seen = scenarios.of(away_at_start)
     assert seen.health_after["status"] == "healthy"
     assert seen.health_after["reason"] is None
     assert_dispatched_at_most_once(seen.finished)
@@ -113,8 +113,8 @@ class Restarted:
 
 
 def restarted(_: str) -> Restarted:
-    """Redis is killed under load and comes back with its data. It writes every command before it answers, so what it
-    promised it still knows; a run lasts through all of it."""
+    """Redis is killed under load and comes back with its data. It writes each command to the disk before it answers, so
+    it loses no acknowledged write. One run lasts through the whole outage."""
     with (
         RedisServer("--appendfsync", "always", appendonly=True, port=_port_that_stays_free()) as server,
         Cluster(server.url, {**QUICK, "concurrent_tasks": 4, "running_heartbeat_interval": 3}).start(2) as cluster,
@@ -122,7 +122,7 @@ def restarted(_: str) -> Restarted:
         through = cluster.trigger("Work/gated")
         cluster.await_started(through)
         first = next_second(time.time())
-        wait_until(lambda: time.time() > first.timestamp() + 4, "some slots have passed", PATIENCE)
+        wait_until(lambda: time.time() > first.timestamp() + 4, "some slots have passed", DEADLINE)
         server.kill()
         unhealthy = [process.health() for process in cluster.processes]
         server.start()
@@ -130,7 +130,7 @@ def restarted(_: str) -> Restarted:
         cluster.leader()
         last = next_second(time.time() + 4)
         window = Window(first=first, last=last)
-        wait_until(lambda: time.time() > last.timestamp(), "more slots have passed", PATIENCE)
+        wait_until(lambda: time.time() > last.timestamp(), "more slots have passed", DEADLINE)
         cluster.open_gate()
         cluster.await_finished(through)
         steady = History.once_settled(cluster, "Clock/steady", window)
@@ -145,25 +145,25 @@ def restarted(_: str) -> Restarted:
         )
 
 
-def test_a_dead_redis_makes_every_process_unhealthy_and_none_end(scenes: Scenes) -> None:
-    seen = scenes.of(restarted)
+def test_every_process_is_unhealthy_without_redis_and_none_ends(scenarios: Scenarios) -> None:
+    seen = scenarios.of(restarted)
     assert [health["redis_connected"] for health in seen.unhealthy] == [False, False]
     assert all(health["reason"] for health in seen.unhealthy)
 
 
-def test_scheduling_resumes_after_a_restart_of_redis_and_no_slot_is_lost(scenes: Scenes) -> None:
-    seen = scenes.of(restarted)
+def test_scheduling_resumes_after_a_restart_of_redis_and_no_slot_is_lost(scenarios: Scenarios) -> None:
+    seen = scenarios.of(restarted)
     assert seen.steady.succeeded(seen.window) == seen.window.slots
     assert_effects_agree(seen.steady, seen.window)
     assert_accounted_for(seen.plain, seen.window)
 
 
-def test_nothing_is_dispatched_twice_through_a_restart_of_redis(scenes: Scenes) -> None:
-    assert_dispatched_at_most_once(scenes.of(restarted).effects)
+def test_nothing_is_dispatched_twice_through_a_restart_of_redis(scenarios: Scenarios) -> None:
+    assert_dispatched_at_most_once(scenarios.of(restarted).effects)
 
 
-def test_a_run_that_outlasts_a_restart_of_redis_is_started_once(scenes: Scenes) -> None:
-    assert [(one.event, one.attempt) for one in scenes.of(restarted).through] == [("started", 1), ("finished", 1)]
+def test_a_run_that_outlasts_a_restart_of_redis_is_started_once(scenarios: Scenarios) -> None:
+    assert [(one.event, one.attempt) for one in scenarios.of(restarted).through] == [("started", 1), ("finished", 1)]
 
 
 # -- forgets everything -----------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ class Flushed:
     again: list[tuple[str, str, bool]]
     yearly: list[Effect]
     dynamic: list[Effect]
-    places: int
+    capacity: int
 
 
 def flushed(_: str) -> Flushed:
@@ -196,14 +196,14 @@ def flushed(_: str) -> Flushed:
         def ticks() -> int:
             return min(len(cluster.effects.finished(task)) for task in ("Clock/steady", "Clock/plain", "Work/made"))
 
-        wait_until(lambda: ticks() >= 4, "every task has run some times", PATIENCE)
+        wait_until(lambda: ticks() >= 4, "every task has run some times", DEADLINE)
         listed = _listed(cluster)
         with server.client() as client:
             client.flushall()
         flushed_at = time.time()
         before = cluster.effects.started()
         since = ticks()
-        wait_until(lambda: ticks() >= since + 4, "every task runs again", PATIENCE)
+        wait_until(lambda: ticks() >= since + 4, "every task runs again", DEADLINE)
         started = cluster.effects.started()
         return Flushed(
             flushed_at=flushed_at,
@@ -213,7 +213,7 @@ def flushed(_: str) -> Flushed:
             again=_listed(cluster),
             yearly=[one for one in started if one.task.startswith("Work/") and one.task != "Work/made"],
             dynamic=[one for one in started[len(before) :] if one.task == "Work/made"],
-            places=sum(process.get("/config")["concurrent_tasks"] for process in cluster.processes),
+            capacity=sum(process.get("/config")["concurrent_tasks"] for process in cluster.processes),
         )
 
 
@@ -222,22 +222,22 @@ def _listed(cluster: Cluster) -> list[tuple[str, str, bool]]:
     return sorted((task["task_group_name"], task["name"], task["dynamic"]) for task in tasks)
 
 
-def test_every_task_comes_back_after_a_flush_the_dynamic_ones_too(scenes: Scenes) -> None:
-    seen = scenes.of(flushed)
+def test_every_task_returns_after_a_flush_also_a_dynamic_one(scenarios: Scenarios) -> None:
+    seen = scenarios.of(flushed)
     assert seen.again == seen.listed
     assert seen.dynamic
 
 
-def test_a_flush_brings_no_flood_of_old_slots(scenes: Scenes) -> None:
-    """None runs twice, and of those before the flush only the few that a process had claimed already still run."""
-    seen = scenes.of(flushed)
+def test_a_flush_brings_no_flood_of_old_slots(scenarios: Scenarios) -> None:
+    """No slot runs twice. Of the slots before the flush, only runs that a process had already claimed still run."""
+    seen = scenarios.of(flushed)
     old = [one for one in seen.after if one.slot is not None and one.slot.timestamp() < seen.flushed_at]
-    assert len(old) <= seen.places
+    assert len(old) <= seen.capacity
     assert_dispatched_at_most_once(seen.before + seen.after)
 
 
-def test_a_flush_makes_no_task_fire_at_once(scenes: Scenes) -> None:
-    assert scenes.of(flushed).yearly == []
+def test_no_task_starts_at_once_after_a_flush(scenarios: Scenarios) -> None:
+    assert scenarios.of(flushed).yearly == []
 
 
-SCENES = (restarted, flushed, away_at_start)
+SCENARIOS = (restarted, flushed, away_at_start)

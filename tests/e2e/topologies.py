@@ -1,4 +1,4 @@
-"""Ways into a Redis beyond host and port: an ACL user in a URL, a Sentinel, a Cluster. All of them real servers."""
+"""Topologies of Redis beyond one host and port, on real servers: an ACL user in a URL, a Sentinel, a Cluster."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def acl_user_in_a_url() -> Iterator[Settings]:
 
 @contextmanager
 def sentinel() -> Iterator[Settings]:
-    """A Sentinel that watches one primary; the address of the primary is told to nobody else."""
+    """A Sentinel that watches one primary. Only the Sentinel knows the address of the primary."""
     with RedisServer() as server, tempfile.TemporaryDirectory(prefix="task-manager-sentinel-") as folder:
         port = free_port()
         file = Path(folder) / "sentinel.conf"
@@ -45,7 +45,7 @@ def sentinel() -> Iterator[Settings]:
             with redis.Redis(port=port) as client:
                 wait_until(client.ping, "the Sentinel answers", ignore=redis.RedisError)
             yield {
-                "redis_host": "nobody-lives-here.invalid",
+                "redis_host": "no-such-host.invalid",
                 "redis_sentinels": f"127.0.0.1:{port}",
                 "redis_sentinel_service": "shop",
             }
@@ -59,5 +59,8 @@ def cluster() -> Iterator[Settings]:
     """A cluster of one node: it refuses every command whose keys do not share a slot."""
     with RedisServer("--cluster-enabled", "yes") as server, server.client() as client:
         client.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
-        wait_until(lambda: "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO")), "the cluster is whole")
+        wait_until(
+            lambda: "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO")),
+            "all slots of the cluster are served",
+        )
         yield {"redis_host": "127.0.0.1", "redis_port": server.port, "redis_cluster": True}

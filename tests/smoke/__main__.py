@@ -1,4 +1,4 @@
-"""Install what `make build` made, each archive in a clean environment, and use it there as its users would.
+"""Install each archive of `make build` in a clean environment, and use it there like a user.
 
 python -m tests.smoke dist/*
 """
@@ -28,7 +28,7 @@ STORE = "task_manager_memory:open_backend"
 
 
 def main() -> None:
-    """One wheel and one sdist of the same version, or a message that says what failed."""
+    """Test one wheel and one sdist. If a step fails, exit with a message."""
     archives = [Path(argument).resolve() for argument in sys.argv[1:]]
     if sorted(_kind(archive) for archive in archives) != ["sdist", "wheel"]:
         sys.exit(f"one wheel and one sdist are needed: {[archive.name for archive in archives]}")
@@ -51,11 +51,11 @@ def _kind(archive: Path) -> str:
 def _use(archive: Path, folder: Path) -> None:
     venv.create(folder / "environment", symlinks=True)
     python = folder / "environment/bin/python"
-    # This environment's pip installs there: a second one would cost more time than all the tests.
+    # The pip of this environment installs into the new one: another pip would cost more time than all the tests.
     pip = (Path(sys.executable), "-m", "pip", "--python", str(python))
     _run(folder, *pip, "install", "--quiet", "--no-compile", f"{archive}[all]", "uvicorn>=0.30")
     _run(folder, *pip, "check")
-    # -I: neither the current folder nor PYTHONPATH may lend a module.
+    # -I: no module may come from the current folder or from PYTHONPATH.
     _run(folder, python, "-I", str(ROOT / "tests/smoke/imports.py"), _version(archive))
     _serve_the_example(folder, python)
     _run(folder, python, "-m", "pytest", "--pyargs", SUITE, f"--backend={STORE}", "--quiet")
@@ -72,18 +72,18 @@ def _run(folder: Path, python: Path, *arguments: str) -> None:
 
 
 def _serve_the_example(folder: Path, python: Path) -> None:
-    """The smallest application is healthy, and a run that is asked for over HTTP succeeds."""
+    """The smallest application is healthy, and a run that is triggered over HTTP succeeds."""
     shutil.copy(EXAMPLE, folder)
     with _served(folder, python, f"{EXAMPLE.stem}:app") as base:
         wait_until(lambda: _asked(f"{base}/health"), "healthy", 30, ignore=(OSError, HTTPException))
         _asked(f"{base}/tasks/trigger?task_name=cleanup", "POST")
         statistics = f"{base}/tasks/Reports/cleanup/statistics"
-        wait_until(lambda: b'"succeeded"' in _asked(statistics), "the run that was asked for succeeded")
+        wait_until(lambda: b'"succeeded"' in _asked(statistics), "the triggered run succeeded")
 
 
 @contextmanager
 def _served(folder: Path, python: Path, application: str) -> Iterator[str]:
-    # The server inherits a socket that listens, so that no other program can take its port.
+    # The server inherits a listening socket, so that no other program can take its port.
     with socket.create_server(("127.0.0.1", 0)) as listening:
         number = str(listening.fileno())
         command = [str(python), "-m", "uvicorn", "--fd", number, "--log-level", "warning", application]

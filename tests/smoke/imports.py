@@ -1,4 +1,4 @@
-"""Run inside a clean environment: the version is the expected one, and every module of every root can be imported."""
+"""Runs in a clean environment: the version is the expected one, and every module of every root can be imported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 DISTRIBUTION = "hexagonal-task-manager"
 ROOTS = ("task_manager_core", "task_manager_memory", "task_manager_redis", "fastapi_task_manager")
-# These two are programs: the first starts pytest, the second needs the option --backend.
+# These two modules cannot be imported: the first starts pytest, the second needs the option --backend.
 PROGRAMS = {
     "task_manager_core.testing.conformance.__main__",
     "task_manager_core.testing.conformance.test_backend",
@@ -18,7 +18,7 @@ PROGRAMS = {
 
 
 def main() -> None:
-    """Refuse what lies outside of this environment: a module of the tree would prove nothing."""
+    """Import every module, and refuse a module outside of this environment: it would not be the installed one."""
     [expected] = sys.argv[1:]
     versions = {metadata.version(DISTRIBUTION)}
     names = [name for root in ROOTS for name in (root, *_below(root))]

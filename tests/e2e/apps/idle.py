@@ -1,4 +1,4 @@
-"""E2E_TASKS tasks, none of them due for months."""
+"""An application with E2E_TASKS tasks; none of them is due for months."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every application here is made of. Everything about it comes from the environment."""
+"""The common parts of the applications. Their settings come from the environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOG_FORMAT = "%(created).6f|%(levelname)s|%(name)s|%(message)s"
 
 
 def folder() -> Path:
-    """Where the processes of a cluster meet: their effects and their gates."""
+    """The common folder of a cluster, with its effects and gates."""
     return Path(os.environ[FOLDER_VARIABLE])
 
 
@@ -43,7 +43,7 @@ def application() -> tuple[FastAPI, TaskManager]:
 
 
 async def _stream() -> StreamingResponse:
-    """An answer that has no end: the client holds the connection for as long as it likes."""
+    """An answer that has no end: the connection stays open until the client closes it."""
     return StreamingResponse(_ticks(), media_type="text/plain")
 
 

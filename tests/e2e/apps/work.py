@@ -1,4 +1,4 @@
-"""Tasks that tick, last, wait, die, fail and sleep. E2E_GROUPS chooses the groups of a process: "Clock,Work"."""
+"""The tasks of the end-to-end tests. E2E_GROUPS chooses the groups of a process, for example "Clock,Work"."""
 
 from __future__ import annotations
 
@@ -18,81 +18,81 @@ app, manager = application()
 
 clock = TaskGroup("Clock")
 work = TaskGroup("Work")
-# Joined by an underscore, the names of these two tasks would be one.
+# If group and task were joined by an underscore, these two tasks would have the same name.
 left = TaskGroup("a_b")
 right = TaskGroup("a")
 
 
 @clock.add_task(EVERY_SECOND, catch_up="all")
 async def steady(context: RunContext) -> None:
-    """No slot is skipped, however late a busy machine makes it."""
-    with log.noting(context):
+    """With catch_up="all" no slot is skipped, also if a busy machine delays it."""
+    with log.recording(context):
         pass
 
 
 @clock.add_task(EVERY_SECOND)
 async def plain(context: RunContext) -> None:
-    """A task that says nothing: every default."""
-    with log.noting(context):
+    """A task with all defaults."""
+    with log.recording(context):
         pass
 
 
 @work.add_task(YEARLY)
 async def quick(context: RunContext, note: str = "") -> None:
-    with log.noting(context):
+    with log.recording(context):
         pass
 
 
 @work.add_task(YEARLY)
 async def lasting(context: RunContext, seconds: float = 0.0) -> None:
-    with log.noting(context):
+    with log.recording(context):
         await asyncio.sleep(seconds)
 
 
 @work.add_task(YEARLY)
 def lasting_in_a_thread(context: RunContext, seconds: float = 0.0) -> None:
-    with log.noting(context):
+    with log.recording(context):
         time.sleep(seconds)
 
 
 @work.add_task(YEARLY)
 async def gated(context: RunContext, gate: str = "gate") -> None:
-    """Runs until the test opens the gate: what happens before and after is an order, and not a measured time."""
-    with log.noting(context):
+    """Runs until the test opens the gate. So the test decides on the order of events, and needs no measured times."""
+    with log.recording(context):
         while not (folder() / gate).exists():  # noqa: ASYNC110 - the gate is opened by another process
             await asyncio.sleep(0.02)
 
 
 @work.add_task(YEARLY)
 async def stuck_at_first(context: RunContext) -> None:
-    """The first attempt never ends by itself; its process is going to be killed."""
-    with log.noting(context):
+    """The first attempt never ends by itself: the test kills its process."""
+    with log.recording(context):
         await asyncio.sleep(FOR_EVER if context.attempt == 1 else 0)
 
 
 @work.add_task(YEARLY)
 async def failing(context: RunContext, failures: int = 0) -> None:
-    """Succeeds after this many failed attempts."""
-    with log.noting(context):
+    """Fails in the first `failures` attempts, then succeeds."""
+    with log.recording(context):
         if context.attempt <= failures:
             raise ConnectionError(f"attempt {context.attempt} fails on purpose")
 
 
 @work.register_function()
 async def dynamic(context: RunContext, word: str = "") -> None:
-    with log.noting(context):
+    with log.recording(context):
         pass
 
 
 @left.add_task(YEARLY, name="c")
 async def left_task(context: RunContext) -> None:
-    with log.noting(context):
+    with log.recording(context):
         pass
 
 
 @right.add_task(YEARLY, name="b_c")
 async def right_task(context: RunContext) -> None:
-    with log.noting(context):
+    with log.recording(context):
         pass
 
 
@@ -106,6 +106,6 @@ if os.environ.get("E2E_NEWER"):
 
     @work.register_function()
     async def newer(context: RunContext) -> None:
-        """Only the newer version of this application knows it."""
-        with log.noting(context):
+        """A function that only the newer version of the application has."""
+        with log.recording(context):
             pass
