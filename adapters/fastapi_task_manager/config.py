@@ -68,7 +68,7 @@ class OperationalConfig(BaseSettings):
         max_lost_attempts: Attempts that may lose their worker before a run is given up; None: any number.
         timezone: IANA name of the zone in which cron expressions are read.
         refresh_interval: Longest time until a process learns of a definition that another one changed.
-        shutdown_timeout: Running tasks get this long to end when the process stops; the rest is handed back.
+        shutdown_timeout: Running tasks get this long to end when the process stops; the node releases the rest.
         start_timeout: Fail the start when the store is not usable within this time; None: keep trying.
         api_max_body_bytes: The management API reads no body that is longer.
         api_trusted_origins: Origins of other sites whose pages may act, "https://one,https://two:8443".

@@ -1,8 +1,8 @@
-"""Exception classes by name: what `retry_on` and `no_retry_on` may say, and whether anything could ever match it.
+"""The names of exception classes in `retry_on` and `no_retry_on`, checked where they are given.
 
-A policy travels through the store as text, and a worker compares it with the qualified names of the classes that an
-exception is. `asyncio.TimeoutError` is called `builtins.TimeoutError`, and a misspelt name matches nothing: so a name
-is looked up where it is given. Only in what is loaded: a request must not make a process import what it names.
+A store keeps a policy as text. A worker compares this text with the qualified names of an exception's classes. The
+qualified name of `asyncio.TimeoutError` is `builtins.TimeoutError`, and a misspelt name matches no exception: so each
+name is looked up. Only loaded modules are searched: a request must not make a process import a module.
 """
 
 from __future__ import annotations
@@ -49,7 +49,11 @@ def class_name(field: str, value: object) -> str:
 
 
 def _as_given(field: str, name: str) -> str:
-    _log.warning("%s: %s could not be looked up, and must be exactly the name that exceptions have", field, name)
+    _log.warning(
+        "%s: the module of %s is not loaded: it must be the exact qualified name of a class",
+        field,
+        name,
+    )
     return name
 
 

@@ -1,4 +1,4 @@
-"""The lives of one manager, one after the other, and who wants it to live."""
+"""Starts and stops the node of one manager, for callers and for applications."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_LIFESPAN = (
     "the lifespan of its application has not run. Starlette runs none of a mounted application: let the manager join "
     "the outer one, with append_to_app_lifecycle(outer_app)"
 )
-"""What is told of a manager that joined an application and was never started."""
+"""The reason in messages about a manager that joined an application and was never started."""
 
 
 class ManagerLifecycle:
@@ -28,9 +28,9 @@ class ManagerLifecycle:
                               | stop, failure                            ^
                               +------------------------------------------+
 
-    Laws: at most one life at a time; a start while one ends waits for its end; a start while one begins waits for the
-    same beginning; a stop at any moment leaves nothing behind. `stop` ends the life at once. Applications hold it: the
-    last one that lets go ends it.
+    Laws: at most one runtime exists at a time. A start during a stop waits for its end. A start during a start waits
+    for the same first pass. A stop at any moment leaves nothing behind. `stop` ends the runtime at once. Applications
+    `hold` it: when the last of them releases it, it ends.
     """
 
     def __init__(
@@ -38,22 +38,22 @@ class ManagerLifecycle:
         *,
         config: OperationalConfig,
         open_backend: OpenBackend,
-        roster: GroupRegistry,
+        groups: GroupRegistry,
         observers: Sequence[Observer],
     ) -> None:
         self._config = config
         self._open_backend = open_backend
-        self._groups = roster
+        self._groups = groups
         self._observers = tuple(observers)
         self._runtime: NodeRuntime | None = None
         self._holders: set[object] = set()
         self.joined = False
-        """Is there an application whose lifespan starts it?"""
+        """Does the lifespan of an application start it?"""
         self._warned = False
 
     @property
     def node(self) -> Node | None:
-        """The node, from the moment that it exists until somebody asks for its end."""
+        """The node, from its creation until a stop is requested."""
         return None if self._runtime is None or self._runtime.stopping else self._runtime.node
 
     def running(self) -> Node:
@@ -64,24 +64,25 @@ class ManagerLifecycle:
         return node
 
     async def start(self) -> None:
-        """Errors: those of `Life.begun`; ForeignLoopError."""
-        while (life := self._runtime_here()) is not None and life.stopping:
-            await life.wait_ended()
-        if life is None:
-            life = self._runtime = NodeRuntime(
-                config=self._config, open_backend=self._open_backend, roster=self._groups, observers=self._observers
+        """Start, or wait for the start that is under way. Errors: those of `NodeRuntime.wait_started`;
+        ForeignLoopError."""
+        while (runtime := self._runtime_here()) is not None and runtime.stopping:
+            await runtime.wait_ended()
+        if runtime is None:
+            runtime = self._runtime = NodeRuntime(
+                config=self._config, open_backend=self._open_backend, groups=self._groups, observers=self._observers
             )
-        await life.wait_started()
+        await runtime.wait_started()
 
     async def stop(self) -> None:
-        """Whoever holds it. Errors: those of closing the store; ForeignLoopError."""
-        life = self._runtime_here()
-        if life is not None:
-            life.request_stop()
-            await life.finish()
+        """Stop, even if applications hold it. Errors: those of closing the store; ForeignLoopError."""
+        runtime = self._runtime_here()
+        if runtime is not None:
+            runtime.request_stop()
+            await runtime.finish()
 
     async def hold(self, holder: object) -> None:
-        """Start, unless that was done, and keep it alive. Errors: as for `start`."""
+        """Start unless it is started, and keep it running until `release`. Errors: as for `start`."""
         self._holders.add(holder)
         try:
             await self.start()
@@ -90,42 +91,42 @@ class ManagerLifecycle:
             raise
 
     async def release(self, holder: object) -> None:
-        """Stop, unless another one holds it. Errors: as for `stop`."""
+        """Stop unless another application holds it. Errors: as for `stop`."""
         self._holders.discard(holder)
         if not self._holders:
             await self.stop()
 
     async def health(self) -> HealthResponse:
-        life = self._runtime
-        if life is None:
+        runtime = self._runtime
+        if runtime is None:
             return _unhealthy(f"not started yet: {NO_LIFESPAN}" if self.joined else "not started yet")
-        if life.stopping:
-            return _unhealthy("stopped" if life.ended else "stopping")
-        connected, reason = await life.problem()
-        node = life.node
+        if runtime.stopping:
+            return _unhealthy("stopped" if runtime.ended else "stopping")
+        connected, reason = await runtime.problem()
+        node = runtime.node
         return HealthResponse(
             status="healthy" if reason is None else "unhealthy",
             redis_connected=connected,
             worker_id=None if node is None else node.id.value,
-            worker_started_at=life.started_at,
+            worker_started_at=runtime.started_at,
             is_leader=node is not None and node.leads,
             reason=reason,
         )
 
     def on_request(self) -> None:
-        """A request has reached the application. Its lifespan should have started the manager before."""
+        """A request has reached the application. Its lifespan should have started the manager before that."""
         if self._runtime is None and not self._warned:
             self._warned = True
             logger_of("runner").warning("the task manager is not running and executes nothing: %s", NO_LIFESPAN)
 
     def _runtime_here(self) -> NodeRuntime | None:
-        """The life that has not ended, which only its own event loop can be asked about."""
-        life = self._runtime
-        if life is None or life.ended:
+        """The runtime that has not ended. Errors: ForeignLoopError if it belongs to another event loop."""
+        runtime = self._runtime
+        if runtime is None or runtime.ended:
             return None
-        if life.loop is not asyncio.get_running_loop():
+        if runtime.loop is not asyncio.get_running_loop():
             raise ForeignLoopError
-        return life
+        return runtime
 
 
 def _unhealthy(reason: str) -> HealthResponse:

@@ -16,22 +16,21 @@ if TYPE_CHECKING:
 
 
 class _AppManagers:
-    """The managers that run in one run of an application's lifespan. The lifespans that hold them stand inside each
-    other; the outermost one ends first, and lets all of them go beside each other: their tasks drain at the same
-    time."""
+    """The managers in one run of an application's lifespan. Their lifespans are nested. The first one that ends stops
+    all managers at the same time, so that they wait for their running tasks together."""
 
     def __init__(self, app: FastAPI) -> None:
         self.app = app
         self._lifecycles: list[ManagerLifecycle] = []
 
-    async def add(self, lives: ManagerLifecycle) -> None:
-        await lives.hold(self)
-        self._lifecycles.append(lives)
+    async def add(self, lifecycle: ManagerLifecycle) -> None:
+        await lifecycle.hold(self)
+        self._lifecycles.append(lifecycle)
 
     async def leave(self) -> None:
         leaving, self._lifecycles = self._lifecycles, []
-        # A manager whose store cannot be closed keeps no other from leaving in order.
-        answers = await asyncio.gather(*(lives.release(self) for lives in leaving), return_exceptions=True)
+        # An error of one manager must not keep the others from stopping in order.
+        answers = await asyncio.gather(*(lifecycle.release(self) for lifecycle in leaving), return_exceptions=True)
         errors = [answer for answer in answers if isinstance(answer, Exception)]
         if len(errors) > 1:
             raise ExceptionGroup("several task managers could not be stopped in order", errors)
@@ -39,43 +38,43 @@ class _AppManagers:
             raise error
 
 
-_entering: ContextVar[_AppManagers | None] = ContextVar("residents", default=None)
-"""The run of a lifespan that is being entered: the lifespans inside it belong to the same run."""
+_entering: ContextVar[_AppManagers | None] = ContextVar("entering", default=None)
+"""The managers of the lifespan that is being entered. The lifespans inside it share them."""
 
 
-def join(app: FastAPI, lives: ManagerLifecycle) -> None:
+def join(app: FastAPI, lifecycle: ManagerLifecycle) -> None:
     """Start after the application's own lifespan has started, stop before it stops."""
-    lives.joined = True
+    lifecycle.joined = True
     inner = app.router.lifespan_context
-    forget = _tell_of_requests(app, lives)
+    forget = _notify_of_first_request(app, lifecycle)
 
     @asynccontextmanager
     async def lifespan(scope: Any) -> AsyncGenerator[Any]:
         forget()
         entering = _entering.get()
-        residents = entering if entering is not None and entering.app is app else _AppManagers(app)
+        managers = entering if entering is not None and entering.app is app else _AppManagers(app)
         async with AsyncExitStack() as stack:
-            token = _entering.set(residents)
+            token = _entering.set(managers)
             try:
                 state = await stack.enter_async_context(inner(scope))
             finally:
                 _entering.reset(token)
-            stack.push_async_callback(residents.leave)
-            await residents.add(lives)
+            stack.push_async_callback(managers.leave)
+            await managers.add(lifecycle)
             yield state
 
     app.router.lifespan_context = lifespan
 
 
-def _tell_of_requests(app: FastAPI, lives: ManagerLifecycle) -> Callable[[], None]:
-    """Let the manager hear of the first request; the answer undoes it. An application whose lifespan never runs is
-    served all the same if it is mounted in another one, and nothing else would tell that its tasks do not run."""
+def _notify_of_first_request(app: FastAPI, lifecycle: ManagerLifecycle) -> Callable[[], None]:
+    """Notify the manager of the first request; the returned function undoes this. A mounted application is served
+    although its lifespan never runs, and without this no message would say that its tasks do not run."""
     inner = app.router.middleware_stack
 
     async def first(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             forget()
-            lives.on_request()
+            lifecycle.on_request()
         await inner(scope, receive, send)
 
     def forget() -> None:

@@ -1,4 +1,4 @@
-"""One life of a node: from the opening of its store to the closing."""
+"""Runs one node, from the opening of its store to the closing."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ ANSWER_SECONDS = 2.0
 """How long a health check waits for the store."""
 
 WATCH_SECONDS = 1.0
-"""A handler of signals that the application installs later hides ours for this long at most."""
+"""A signal handler that the application installs later replaces ours for this long at most."""
 
 ECHO_SECONDS = 1.0
-"""A second signal within this time is the first one once more: a terminal and a supervisor send one each."""
+"""A second signal within this time counts as the first one: a terminal and a supervisor send one each."""
 
 
 class NodeRuntime:
-    """Begins and ends once.
+    """Starts and stops once.
 
-    Law: one task of its own is all of it. That task opens the store, runs the node, stops it and closes the store, in
-    this order, whoever asks for the end and at whatever moment; so nothing of the node outlives it.
+    Law: one asyncio task owns everything. The task opens the store, runs the node, stops it and closes the store, in
+    this order, at whatever moment a stop is requested. Nothing of the node outlives the task.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class NodeRuntime:
         *,
         config: OperationalConfig,
         open_backend: OpenBackend,
-        roster: GroupRegistry,
+        groups: GroupRegistry,
         observers: Sequence[Observer],
     ) -> None:
         self._config = config
         self._open_backend = open_backend
-        self._groups = roster
-        self._observer = Fanout((LogObserver(), roster, *observers))
+        self._groups = groups
+        self._observer = Fanout((LogObserver(), groups, *observers))
         self.loop = asyncio.get_running_loop()
         self.node: Node | None = None
         self.started_at: datetime | None = None
@@ -57,25 +57,25 @@ class NodeRuntime:
         self._error: Exception | None = None
         self._listener = Listener(self.loop, self._signalled)
         self._signalled_at: float | None = None
-        self._owner = self.loop.create_task(self._open_and_run(), name="life of a task manager")
+        self._owner = self.loop.create_task(self._open_and_run(), name="task manager")
         self._owner.add_done_callback(self._on_ended)
 
     @property
     def ended(self) -> bool:
-        """Has everything ended? So has what belongs to an event loop that was closed."""
+        """Has everything ended? A closed event loop has ended everything, too."""
         return self._owner.done() or self.loop.is_closed()
 
     @property
     def stopping(self) -> bool:
-        """Has somebody asked for the end?"""
+        """Has a stop been requested?"""
         return self._stop_requested.is_set() or self.ended
 
-    # -- what others ask for ------------------------------------------------------------------------------------------
+    # -- for the lifecycle ------------------------------------------------------------------------------------------
 
     async def wait_started(self) -> None:
-        """Wait until the node takes part. If all who wait for it are cancelled, so is the start.
+        """Wait until the node has started. If all callers that wait are cancelled, the start is cancelled.
 
-        Errors: StartTimedOutError, StartInterruptedError, and whatever opening the store raises.
+        Errors: StartTimedOutError, StartInterruptedError, and the errors of opening the store.
         """
         self._starters += 1
         try:
@@ -91,17 +91,18 @@ class NodeRuntime:
             raise StartInterruptedError if self._error is None else self._error
 
     def request_stop(self) -> None:
-        """Ask for the end: of an opening that takes long at once, of a node that runs in order."""
+        """Request the stop. An opening that is under way is cancelled; a running node stops in order."""
         self._stop_requested.set()
         if self.node is None:
             self._owner.cancel()
 
     async def wait_ended(self) -> None:
-        """Wait for the end, whatever it is."""
+        """Wait for the end. Raises none of its errors."""
         await asyncio.wait({self._owner})
 
     async def finish(self) -> None:
-        """Wait for the end. Who is cancelled meanwhile makes it hurry, and waits on. Errors: those of closing."""
+        """Wait for the end. A caller that is cancelled forces the stop, and waits on. Errors: those of closing the
+        store."""
         try:
             await self.wait_ended()
         except asyncio.CancelledError:
@@ -113,7 +114,7 @@ class NodeRuntime:
             raise self._error
 
     async def problem(self) -> tuple[bool, str | None]:
-        """Does the store answer, and what keeps this node from its work? Raises nothing."""
+        """Does the store answer, and which problem keeps this node from its work? Raises nothing."""
         node = self.node
         if node is None:
             return False, "the store is being opened"
@@ -121,7 +122,7 @@ class NodeRuntime:
             await node.control.ping(ANSWER_SECONDS)
         except TimeoutError:
             return False, f"the store did not answer within {ANSWER_SECONDS:g} s"
-        except Exception as error:  # noqa: BLE001 - a health check reports whatever is wrong, and never fails itself
+        except Exception as error:  # noqa: BLE001 - a health check reports every error, and never fails itself
             return False, str(error) or type(error).__name__
         return True, _problem_of(node)
 
@@ -133,9 +134,9 @@ class NodeRuntime:
         END_SIGNALS.add(self._listener)
         try:
             async with self._open_backend(clock=Container.clock(), retention=self._config.retention()) as backend:
-                if not self._stop_requested.is_set():  # A store may swallow an interruption while it is opened.
+                if not self._stop_requested.is_set():  # A store may suppress a cancellation while it is opened.
                     await self._run(backend)
-        except Exception as error:  # noqa: BLE001 - who waits for the begin or the end raises it
+        except Exception as error:  # noqa: BLE001 - `wait_started` and `finish` raise it
             self._error = error
         finally:
             END_SIGNALS.remove(self._listener)
@@ -186,7 +187,7 @@ class NodeRuntime:
             raise StartTimedOutError(f"not usable within start_timeout={limit:g} s: {reason}")
 
     async def _watch(self) -> None:
-        """Until somebody asks for the end."""
+        """Wait until a stop is requested."""
         while not self._stop_requested.is_set():
             END_SIGNALS.renew()
             try:
@@ -200,7 +201,7 @@ class NodeRuntime:
         try:
             await node.stop()
         except asyncio.CancelledError:
-            # The same: it interrupts all its tasks once, and then waits for them.
+            # The event loop is being closed: it cancels all tasks once, and then waits for them.
             node.force_stop()
             await node.stop()
             raise
@@ -208,11 +209,11 @@ class NodeRuntime:
             self._groups.end(node.definitions)
         logger_of("runner").info("%s stopped", node.id)
 
-    # -- what happens to it -------------------------------------------------------------------------------------------
+    # -- events -------------------------------------------------------------------------------------------------------
 
     def _signalled(self, at: float) -> None:
-        """The first signal makes the node leave; the server ends the lifespan when it sees fit. A second one ends the
-        life."""
+        """The first signal makes the node leave; the server ends the lifespan later. The second signal forces the
+        stop."""
         first = self._signalled_at
         if first is None:
             self._signalled_at = at
@@ -222,17 +223,19 @@ class NodeRuntime:
         if node is None:
             return
         if first is None and not self.stopping:
-            logger_of("runner").info("%s was told to end: it resigns and claims no more, what runs goes on", node.id)
+            logger_of("runner").info(
+                "%s received a signal: it resigns and claims no more, running tasks go on", node.id
+            )
             node.leave()
         else:
-            logger_of("runner").info("%s was told to end once more: it hands back what runs", node.id)
+            logger_of("runner").info("%s received a second signal: it releases its running tasks", node.id)
             node.force_stop()
             self._stop_requested.set()
 
     def _on_ended(self, owner: asyncio.Task[None]) -> None:
         self._started.set()
         if not owner.cancelled():
-            owner.exception()  # SystemExit and the like: the event loop has raised it already.
+            owner.exception()  # An exception such as SystemExit: the event loop has raised it already.
 
 
 def _problem_of(node: Node) -> str | None:

@@ -1,8 +1,8 @@
 """SIGINT and SIGTERM: the process is going to end.
 
-After such a signal a server serves its open connections for as long as they last, and ends the lifespan only then. A
-leader that waited for that would keep its term, and a worker would go on claiming. So the node hears the signal itself,
-and every handler that the server or the application has installed is called as before.
+After such a signal a server finishes its open connections, and only then ends the lifespan. Until then a leader would
+keep its term, and a worker would go on claiming. So the node receives the signal itself. Every handler that the server
+or the application has installed is called as before.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import TypeAlias
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 MOST_LINKS = 10
-"""A library that puts its handler before ours again and again is given way after so many times."""
+"""Ours is installed before the handler of a library that installs its own again and again, but at most so often."""
 
 _Handler: TypeAlias = "Callable[[int, FrameType | None], object] | int | signal.Handlers | None"
 
 
 @dataclass(slots=True, eq=False)
 class Listener:
-    """`heard` is called in `loop` with the monotonic instant of the signal. `draining`: the listener ends already, and
-    wants to hear also those signals that would end the process on the spot."""
+    """`on_signal` is called in `loop` with the monotonic instant of the signal. `draining`: the listener is stopping,
+    and must also receive the signals that would end the process at once."""
 
     loop: asyncio.AbstractEventLoop
     on_signal: Callable[[float], object]
@@ -36,11 +36,11 @@ class Listener:
 
 
 class EndSignals:
-    """Laws: a handler that stood before ours, or was put after it, is called for each signal; ours is taken away with
-    the last listener, unless another one stands before it by then.
+    """Laws: a handler that was installed before ours or after it is called for each signal. Ours is removed with the
+    last listener, unless another handler was installed after it.
 
-    Python lets only the main thread install handlers. A listener in another thread hears nothing unless one in the main
-    thread listens, too; its node then leaves with the lifespan.
+    Python lets only the main thread install handlers. A listener in another thread receives signals only while one in
+    the main thread listens, too. Without them its node leaves when the lifespan ends.
     """
 
     def __init__(self) -> None:
@@ -57,37 +57,38 @@ class EndSignals:
         self.renew()
 
     def drain(self, listener: Listener) -> None:
-        """This listener ends: from now on no signal ends the process before it has ended."""
+        """This listener is stopping: until it has stopped, no signal ends the process."""
         listener.draining = True
         self.renew()
 
     def renew(self) -> None:
-        """Stand before the present handlers, also those that were installed since the last call."""
+        """Install our handler before the current ones, also before those that were installed since the last call."""
         if threading.current_thread() is not threading.main_thread():
             return
         if not self._listeners:
             self._made = 0
         for number in SIGNALS:
-            link, standing = self._links.get(number), signal.getsignal(number)
-            if standing is not link:
-                self._links.pop(number, None)  # Somebody stands before it, and may call it: it only passes on now.
-                self._install_before(number, standing)
+            link, current = self._links.get(number), signal.getsignal(number)
+            if current is not link:
+                self._links.pop(number, None)  # A newer handler may call ours, which now only calls the previous one.
+                self._install_before(number, current)
             elif link is not None and not self._wants(link.previous):
                 signal.signal(number, link.previous)
                 del self._links[number]
 
-    def _install_before(self, number: int, standing: _Handler) -> None:
-        if self._wants(standing) and self._made < MOST_LINKS:
+    def _install_before(self, number: int, current: _Handler) -> None:
+        if self._wants(current) and self._made < MOST_LINKS:
             self._made += 1
-            self._links[number] = link = _Link(self, standing)
+            self._links[number] = link = _Link(self, current)
             signal.signal(number, link)
 
-    def _wants(self, standing: _Handler) -> bool:
-        """Handlers that somebody installed. The defaults end the process, or interrupt it anywhere: only a listener
-        that ends anyway keeps them from it. An ignored signal stays ignored."""
-        if standing is signal.SIG_DFL or standing is signal.default_int_handler:
+    def _wants(self, current: _Handler) -> bool:
+        """Should ours be installed before this handler? Before every handler of an application or a server. Python's
+        defaults end the process or interrupt it anywhere: ours replaces them only while a listener is stopping. An
+        ignored signal stays ignored."""
+        if current is signal.SIG_DFL or current is signal.default_int_handler:
             return any(listener.draining for listener in self._listeners)
-        return callable(standing) and bool(self._listeners)
+        return callable(current) and bool(self._listeners)
 
     def signalled(self, number: int, link: _Link) -> None:
         """Called inside a signal handler, between any two steps of the main thread."""
@@ -95,16 +96,16 @@ class EndSignals:
             return
         at = time.monotonic()
         for listener in tuple(self._listeners):
-            with suppress(RuntimeError):  # A loop that is closed has nothing to hear any more.
+            with suppress(RuntimeError):  # The event loop of the listener is closed.
                 listener.loop.call_soon_threadsafe(listener.on_signal, at)
 
 
 class _Link:
-    """Our handler before another one."""
+    """Our handler, installed before another one."""
 
-    def __init__(self, signals: EndSignals, standing: _Handler) -> None:
+    def __init__(self, signals: EndSignals, current: _Handler) -> None:
         self._signals = signals
-        self.previous = standing
+        self.previous = current
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self._signals.signalled(number, self)

@@ -1,4 +1,4 @@
-"""The manager: what an application holds in its hands."""
+"""The task manager of an application."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class TaskManager:
-    """Runs the tasks of its groups inside an application, together with every other process on the same store."""
+    """Runs the tasks of its groups inside an application, together with the other processes on the same store."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class TaskManager:
                 None: call `start` and `stop` yourself.
             config: Configuration. None: from the environment.
             backend: The store, `MemoryStore().open` for example. None: the Redis of `config`.
-            observers: Told about every event, after the log.
+            observers: Each of them is notified of every event, after the log.
 
         Raises:
             TypeError: Neither a backend nor a Config with redis_host, or an argument of another kind.
@@ -59,14 +59,14 @@ class TaskManager:
         self._lifecycle = ManagerLifecycle(
             config=config,
             open_backend=configured_backend(config) if backend is None else backend,
-            roster=self._groups,
+            groups=self._groups,
             observers=observers,
         )
         self._apps: WeakSet[FastAPI] = WeakSet()
         if app is not None:
             self.append_to_app_lifecycle(app)
 
-    # -- looking ------------------------------------------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------------------------------
 
     @property
     def config(self) -> OperationalConfig:
@@ -80,7 +80,7 @@ class TaskManager:
 
     @property
     def is_running(self) -> bool:
-        """Has the manager been started, and not been stopped? Asks nobody."""
+        """Has the manager been started, and not been stopped? Does no I/O."""
         return self._lifecycle.node is not None
 
     @property
@@ -93,11 +93,12 @@ class TaskManager:
         return self._lifecycle.running().control
 
     async def is_healthy(self) -> bool:
-        """Does this process take part: started, no service ended or failing, the store answering?"""
+        """Is this process started, with no service ended or failing, and with a store that answers?"""
         return (await self.health_check()).status == "healthy"
 
     async def health_check(self) -> HealthResponse:
-        """The state of this process and its connection. Never raises, also before the start and after the stop."""
+        """The state of this process and of its connection. Never raises, not even before the start or after the
+        stop."""
         return await self._lifecycle.health()
 
     async def explain(self, group_name: str, name: str) -> Explanation:
@@ -116,10 +117,10 @@ class TaskManager:
         """
         return await self.control.explain(TaskKey(group_name, name))
 
-    # -- filling ------------------------------------------------------------------------------------------------------
+    # -- changing -----------------------------------------------------------------------------------------------------
 
     def add_task_group(self, task_group: TaskGroup) -> None:
-        """Take a group with its tasks. It may be filled further, also while the manager runs.
+        """Add a group with its tasks. More tasks may be added to the group later, also while the manager runs.
 
         Args:
             task_group: The group.
@@ -191,15 +192,14 @@ class TaskManager:
     async def change_dynamic_task(
         self, group_name: str, name: str, *, expected_version: int | None = None, **changes: Any
     ) -> Task:
-        """Change a dynamic task; pause, history and live runs stay, and nothing fires at once.
+        """Change a dynamic task. Its pause, history and live runs stay, and no slot is dispatched at once.
 
         Args:
             group_name: Group of the task.
             name: Name of the task.
-            expected_version: The `version` of the task that the change was made for. Another one that stands is not
-                changed. None: whatever stands is changed.
-            **changes: The arguments of `add_dynamic_task` that shall be different, except the name; None is the
-                default.
+            expected_version: The `version` of the task that the change was made for. A task with another version is
+                not changed. None: a task with any version is changed.
+            **changes: The arguments of `add_dynamic_task` to replace, except the name. None stands for the default.
 
         Returns:
             The task as it is now.
@@ -218,8 +218,8 @@ class TaskManager:
         return self._groups.task_of(await self.control.change(self._groups.definition(checked), stored.version))
 
     async def remove_dynamic_task(self, group_name: str, name: str) -> Task:
-        """Remove a dynamic task, or a static one that no living process declares, with all its state; returns when the
-        store has forgotten it.
+        """Remove a dynamic task, or a static one that no living process declares, with all its state; returns when it
+        is removed from the store.
 
         Args:
             group_name: Group of the task.
@@ -237,10 +237,12 @@ class TaskManager:
     # -- running ------------------------------------------------------------------------------------------------------
 
     def append_to_app_lifecycle(self, app: FastAPI) -> None:
-        """Start after the application's own lifespan has started, stop before it stops. Twice is as good as once.
+        """Start after the application's own lifespan has started, and stop before it stops. A second call has no
+        effect.
 
-        A manager that joins several applications runs while one of them does. Several managers of one application stop
-        at the same time. Starlette runs no lifespan of a mounted application: join the outer one.
+        A manager that joins several applications runs while at least one of them runs. Several managers of one
+        application stop at the same time. Starlette does not run the lifespan of a mounted application: join the outer
+        application.
 
         Args:
             app: The application.
@@ -256,10 +258,10 @@ class TaskManager:
         join(app, self._lifecycle)
 
     async def start(self) -> None:
-        """Open the store and take part. Does nothing while running.
+        """Open the store and start the node. Does nothing while the manager runs.
 
-        A store that is away does not make this fail: `health_check` says so, and scheduling begins when it comes. A
-        start while the manager stops waits for that first.
+        A store that is away does not make this fail: `health_check` reports it, and the node begins its work when the
+        store answers. A start during a stop waits until the stop is done.
 
         Raises:
             RuntimeError: The store was not usable within `start_timeout`, the manager was stopped meanwhile, or it runs
@@ -268,10 +270,11 @@ class TaskManager:
         await self._lifecycle.start()
 
     async def stop(self) -> None:
-        """Resign, let running tasks end within `shutdown_timeout`, hand back the rest. Does nothing twice.
+        """Resign, let running tasks end within `shutdown_timeout`, and release the rest. A second call has no effect.
 
-        It ends a start that has not ended yet, too. Who is cancelled while waiting for it makes it hurry, like a second
-        signal, and not stop half-way. A task that calls it is waited for, and handed back in the end.
+        It also ends a start that is under way. If its caller is cancelled, it does not stop half-way: it interrupts the
+        running tasks at once, like a second signal. A task that calls it is a running task: the manager waits for it,
+        and releases it after the timeout.
 
         Raises:
             RuntimeError: The manager runs in another event loop.

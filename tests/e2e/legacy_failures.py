@@ -135,8 +135,8 @@ def rolling_deploy(redis_url: str) -> Rolling:
         busy = {cluster.await_started(run): gate for run, gate in gates.items()}
         cluster.open_gate(busy[older.pid])
         run = cluster.trigger("Work/made", older)
-        wait_until(lambda: older.lines("consumer", "handed back Work/made"), "the run is handed back", DEADLINE)
-        released = older.lines("consumer", "handed back Work/made")
+        wait_until(lambda: older.lines("consumer", "released Work/made"), "the run is released", DEADLINE)
+        released = older.lines("consumer", "released Work/made")
         cluster.open_gate(busy[newer.pid])
         cluster.await_finished(run)
         wait_until(lambda: cluster.statistics("Work/made")["runs"], "the outcome is written", DEADLINE)

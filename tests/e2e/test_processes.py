@@ -146,7 +146,7 @@ def leader_killed(redis_url: str) -> LeaderKilled:
             plain=plain,
             effects=cluster.effects.read(),
             killed=leader.pid,
-            gaps=[line for line in new.lines("coordinator", "nobody scheduled") if line.at > killed_at],
+            gaps=[line for line in new.lines("coordinator", "no leader scheduled") if line.at > killed_at],
             won=[line for line in new.lines("leader", " leads, term ") if line.at > killed_at],
         )
 

@@ -12,7 +12,8 @@ _log = logger_of("runner")
 
 
 class Fanout:
-    """Tells each of them, in order. An observer of the application that raises keeps nobody from hearing or working."""
+    """Notifies each observer, in order. If an observer raises, the others are still notified and the service goes
+    on."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
@@ -21,5 +22,5 @@ class Fanout:
         for observer in self._observers:
             try:
                 observer.notice(event)
-            except Exception:  # noqa: BLE001 - the application's code: a service would end with it
+            except Exception:  # noqa: BLE001 - user code: its error must not end a service
                 _log.exception("%s raised an exception about %s", type(observer).__name__, type(event).__name__)

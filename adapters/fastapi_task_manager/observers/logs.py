@@ -1,4 +1,4 @@
-"""Events as log lines. Levels are the application's business: none is set here."""
+"""Events as log lines. The application sets the levels: none is set here."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _COMPONENTS = {
     "flush": "consumer",
     "reconciler": "reconciler",
 }
-"""Which logger speaks for a service; `runner` for every other."""
+"""The logger of each service. The other services log to `runner`."""
 
 
 def logger_of(component: str) -> logging.Logger:
@@ -86,8 +86,8 @@ def _log_leadership(event: TermWon | TermEnded | WriteFenced) -> None:
     match event:
         case TermWon(node=node, term=term):
             _leader.info("%s leads, term %d", node, term.token)
-        case TermEnded(node=node, term=term, transition=turn):
-            _leader.info("%s no longer leads, term %d: %s", node, term.token, turn.value)
+        case TermEnded(node=node, term=term, transition=transition):
+            _leader.info("%s no longer leads, term %d: %s", node, term.token, transition.value)
         case WriteFenced(node=node, term=term, operation=operation):
             _leader.warning("%s: %s refused, term %d is over", node, operation, term.token)
 
@@ -99,25 +99,25 @@ def _log_definitions(event: CatalogueChanged | DefinitionKept | ValueSetAside) -
             for key in unreadable:
                 _group.error("%s was defined by a newer version of this library: not scheduled here", key)
         case ValueSetAside(error=error):
-            _runner.warning("%s in the store cannot be read and is passed over: %s", error.where, error.reason)
+            _runner.warning("%s in the store cannot be read and is skipped: %s", error.where, error.reason)
         case DefinitionKept(key=key):
             _group.warning(
-                "%s is stored otherwise than code adds it, and stays as stored: change it (PUT), or remove it first",
+                "%s is stored with another definition than code adds, and stays so: change it (PUT) or remove it",
                 key,
             )
 
 
 def _log_scheduling(event: SlotsDecided | GapFound) -> None:
     match event:
-        case SlotsDecided(decision=advance):
-            for run in advance.dispatch:
-                _coordinator.debug("dispatched %s: %s", _run(advance.key, run.id), _slot(run.slot))
-            if advance.hold is not None:
-                _coordinator.debug("holding %s: %s", _run(advance.key, advance.hold.id), _slot(advance.hold.slot))
-            for skip in advance.skipped:
+        case SlotsDecided(decision=decision):
+            for run in decision.dispatch:
+                _coordinator.debug("dispatched %s: %s", _run(decision.key, run.id), _slot(run.slot))
+            if decision.hold is not None:
+                _coordinator.debug("holding %s: %s", _run(decision.key, decision.hold.id), _slot(decision.hold.slot))
+            for skip in decision.skipped:
                 _coordinator.debug(
                     "skipped %s: %d slots from %s to %s, %s",
-                    advance.key,
+                    decision.key,
                     skip.count,
                     skip.first.isoformat(),
                     skip.last.isoformat(),
@@ -125,7 +125,7 @@ def _log_scheduling(event: SlotsDecided | GapFound) -> None:
                 )
         case GapFound():
             _coordinator.warning(
-                "nobody scheduled from %s to %s: %d tasks late, %d slots dispatched now, %d skipped",
+                "no leader scheduled from %s to %s: %d tasks late, %d slots dispatched now, %d skipped",
                 event.since.isoformat(),
                 event.until.isoformat(),
                 event.tasks,
@@ -137,13 +137,13 @@ def _log_scheduling(event: SlotsDecided | GapFound) -> None:
 def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased) -> None:
     match event:
         case RunStarted(claim=claim):
-            # These two lines are the only ones that every run writes; their text costs more than all else about them.
+            # Every run writes this line and `finished`. Making the text costs more than the rest of the line.
             if _consumer.isEnabledFor(logging.DEBUG):
                 _consumer.debug("started %s", _attempt(claim))
         case ClaimLost(claim=claim):
             _consumer.warning("lost the claim on %s: its outcome here does not count", _attempt(claim))
         case RunReleased(claim=claim, reason=reason):
-            _consumer.info("handed back %s: %s", _attempt(claim), reason)
+            _consumer.info("released %s: %s", _attempt(claim), reason)
         case RunSettled():
             _log_outcome(event)
 
@@ -167,7 +167,7 @@ def _log_outcome(event: RunSettled) -> None:
                 exc_info=_loggable(event),
             )
         case Expired():
-            _consumer.warning("expired %s: %.3f s too late to be started", attempt, _lateness(settlement))
+            _consumer.warning("expired %s: %.3f s too late to start", attempt, _lateness(settlement))
         case Exhausted():
             _consumer.error("failed %s after %.3f s, for good", attempt, took, exc_info=_loggable(event))
 
@@ -178,12 +178,12 @@ def _lateness(settlement: Settlement) -> float:
 
 
 class AbridgedError(Exception):
-    """Stands in the log for an exception whose traceback is too long, or that cannot be shown; its text is the one that
-    the history keeps."""
+    """Replaces in the log an exception whose traceback is too long or cannot be formatted. Its text is the one that the
+    history keeps."""
 
 
 def _loggable(event: RunSettled) -> BaseException | None:
-    """The exception of the task, unless its line would be as long as the task likes, or could not be written."""
+    """The exception of the task, abridged if its traceback is too long or cannot be formatted."""
     error, failure = event.error, event.settlement.failure
     if error is None or failure is None:
         return error
@@ -215,7 +215,7 @@ def _log_repair(event: ClaimReaped | FindingMade | StoreSetBack) -> None:
         case StoreSetBack():
             _reconciler.warning(
                 "the store fell back to an older state: this process writes %d definitions and %d pauses again, as it "
-                "knows them; whatever else happened since that state is lost",
+                "knows them; all other changes since that state are lost",
                 len(event.definitions),
                 len(event.pauses),
             )
@@ -228,7 +228,7 @@ def _log_finding(finding: Finding) -> None:
         case Orphaned(key=key, run=run, worker=worker):
             _reconciler.warning("%s runs on %s, which is gone; its claim ends soon", _run(key, run), worker)
         case Stray(key=key):
-            _reconciler.info("%s is declared by no living process and is scheduled no longer", key)
+            _reconciler.info("%s is declared by no living process: it is no longer scheduled", key)
         case _:
             assert_never(finding)
 
@@ -238,7 +238,7 @@ def _log_health(event: TickFailed | TickRecovered) -> None:
     if isinstance(event, TickRecovered):
         logger.info("%s works again after %d failures", event.service, event.repeats)
     elif event.repeats & (event.repeats - 1) == 0:
-        # A store that is away fails every few seconds in eight loops: the 1st, 2nd, 4th, 8th … failure is news.
+        # A store that is away fails every few seconds in eight loops: only the 1st, 2nd, 4th, 8th … failure is logged.
         expected = isinstance(event.error, (BackendError, TimeoutError))
         logger.log(
             logging.WARNING if expected else logging.ERROR,

@@ -170,7 +170,7 @@ async def test_what_code_adds_at_every_start_does_not_undo_what_was_changed_sinc
             (shown,) = await answer(client, "GET", "/tasks", params={"name": "n"})
             assert shown["expression"] == "0 7 1 1 *"
             [warning] = caplog.messages
-            assert warning.startswith("g/n is stored otherwise than code adds it, and stays as stored")
+            assert warning.startswith("g/n is stored with another definition than code adds, and stays so")
             group.remove_dynamic_task("n")
             group.add_dynamic_task("greet", "0 8 1 1 *", name="n")
             await wait_until_async(lambda: _shows(client, "0 8 1 1 *"), "removed and made anew")

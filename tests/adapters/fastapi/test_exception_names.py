@@ -124,5 +124,5 @@ def test_a_name_that_could_not_be_looked_up_is_told_when_it_is_given(caplog: pyt
     group.add_task("0 0 1 1 *", name="n", retry_on=["this.Error", ValueError, Local], no_retry_on=OSError)(lambda: None)
     TaskManager(backend=MemoryStore().open).add_task_group(group)
     assert caplog.messages == [
-        "retry_on: this.Error could not be looked up, and must be exactly the name that exceptions have"
+        "retry_on: the module of this.Error is not loaded: it must be the exact qualified name of a class"
     ]

@@ -131,7 +131,7 @@ async def test_a_run_that_a_busy_worker_gets_to_too_late_expires_and_says_so(cap
         runs = (await answer(client, "GET", "/tasks/g/urgent/statistics"))["runs"]
     (line, *_) = _lines(caplog, "consumer", "expired g/urgent run")
     assert line.levelno == logging.WARNING
-    assert re.search(r"attempt 1: [\d.]+ s too late to be started$", line.getMessage())
+    assert re.search(r"attempt 1: [\d.]+ s too late to start$", line.getMessage())
     (run, *_) = [run for run in runs if run["status"] == "expired"]
     assert (run["durations_second"], run["attempt"], run["error_type"]) == (0.0, 1, None)
 
@@ -170,7 +170,7 @@ async def test_a_run_of_an_unknown_task_is_handed_back_though_a_known_function_h
     async with serving(version("acme")) as client:
         await answer(client, "POST", "/tasks/trigger")
         await wait_until_async(lambda: billed, "its own task is executed")
-        await wait_until_async(lambda: _lines(caplog, "consumer", "handed back Bills/globex"), "the other is not")
+        await wait_until_async(lambda: _lines(caplog, "consumer", "released Bills/globex"), "the other is not")
         (task,) = await answer(client, "GET", "/tasks", params={"name": "globex"})
     assert billed == [("acme", "acme")]
     assert not task["is_running"]

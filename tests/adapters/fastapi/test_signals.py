@@ -216,7 +216,7 @@ async def test_a_second_signal_hands_back_at_once_also_before_anybody_stops_the_
         send()
         await wait_until_async(lambda: one.events.of(TermEnded), "it has resigned")
         send()
-        await wait_until_async(lambda: one.events.of(RunReleased), "it is handed back")
+        await wait_until_async(lambda: one.events.of(RunReleased), "it is released")
         await wait_until_async(lambda: not one.manager.is_running, "it has ended")
         assert await one.live() == [(RunState.QUEUED, 0)]
     assert len(server.heard) == 2
