@@ -49,7 +49,7 @@ class RedisCatalogue(Catalogue):
     async def load(self, since: int) -> Changes | None:
         """Read page by page. A task that changes in the meantime comes again in a later page, which replaces the
         earlier one. If the store loses everything between two pages, the reading begins again."""
-        found, complete, life = _Rows(), False, 0
+        found, complete, known_incarnation = _Rows(), False, 0
         read_to, task_score = "", ""
         while True:
             reply = await self._client.run(
@@ -58,10 +58,10 @@ class RedisCatalogue(Catalogue):
             if reply is None:
                 return None
             version, incarnation, everything, next_read_to, next_score, last, total, rows = row(reply, 8)
-            if read_to and number(incarnation) != life:
+            if read_to and number(incarnation) != known_incarnation:
                 found, complete, read_to, task_score = _Rows(), False, "", ""
                 continue
-            complete, life = complete or everything == 1, number(incarnation)
+            complete, known_incarnation = complete or everything == 1, number(incarnation)
             read_to, task_score = str(number(next_read_to)), text(next_score)
             for task in items(rows):
                 name, body, at, retired = row(task, 4)

@@ -1,9 +1,9 @@
 """The only module that sends commands through redis-py. It answers plain values, or raises a BackendError.
 
 Commands and blocking reads have separate connections, so that waiting readers do not block commands. Verbs that keep
-leases alive do not queue behind the requests of users. The client never repeats a command that failed: nobody can know
-whether the command took effect, and only the caller knows what a second answer would mean. The next call opens a new
-connection.
+leases alive do not queue behind the requests of users. The client never repeats a command that failed: it does not
+know whether the command took effect, and only the caller knows what a second answer would mean. The next call opens a
+new connection.
 """
 
 from __future__ import annotations

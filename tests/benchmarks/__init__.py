@@ -1,1 +1,1 @@
-"""Programs that measure and do not judge."""
+"""Programs that measure. They do not judge the figures."""

@@ -1,4 +1,4 @@
-"""The frame of a comparison: the systems, the one Redis they share, and what came out."""
+"""The frame of a comparison: the systems, their common Redis, and the results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.redis_server import RedisServer
 
 REPEATS = 3
 DECLARING = 120.0
-"""Seconds that a driver has for declaring its tasks."""
+"""Seconds in which a driver must have declared its tasks."""
 
 NAME = "bench"
 """The prefix or the name of the queue."""
@@ -34,7 +34,7 @@ _TITLES = {one.name: one for one in WORKLOADS}
 
 @dataclass(slots=True, kw_only=True)
 class Bench:
-    """`figures` and `dashes` grow; everything else is given."""
+    """A comparison. `figures` and `dashes` collect the results; the other fields are its settings."""
 
     server: RedisServer
     systems: Sequence[System]
@@ -96,7 +96,7 @@ class Bench:
 
 
 class Unfit(Exception):
-    """A system did not do what was to be measured."""
+    """A system did not do the work that a benchmark measures."""
 
 
 def shown(figure: Figure, digits: int) -> str:
@@ -108,7 +108,7 @@ def shown(figure: Figure, digits: int) -> str:
 
 
 async def repeated(once: Callable[[], Awaitable[T]], seconds: float, times: int = REPEATS) -> list[T]:
-    """So many times, or as often as the time allows, but once at least."""
+    """Repeat a measurement up to the given number of times, or as often as the time allows, but at least once."""
     found: list[T] = []
     began = time.monotonic()
     while len(found) < times and (not found or time.monotonic() - began < seconds):
@@ -117,7 +117,7 @@ async def repeated(once: Callable[[], Awaitable[T]], seconds: float, times: int 
 
 
 async def settled(driver: DriverProcess, expected: int, patience: float = 20.0) -> None:
-    """The store holds no run any more, and there were as many bodies as runs. Errors: Unfit."""
+    """Check that the store holds no run any more, and that as many bodies ran as there were runs. Raises: Unfit."""
     ends = time.monotonic() + patience
     while True:
         answer = await driver.ask("left")

@@ -1,4 +1,4 @@
-"""What one process computes amid 10,000 and 100,000 tasks: an idle pass, and one change."""
+"""The computing time of one process with 10,000 and 100,000 tasks: an idle pass, and one change."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _node(name: str, backend: Backend, registry: Declarations) -> Node:
 
 
 async def _cpu(step: Callable[[], Awaitable[object]]) -> float:
-    """Milliseconds of this process; the least of some, because the machine does other things."""
+    """Milliseconds of this process: the least of several measurements, because other programs only add time."""
     found: list[float] = []
     for _ in range(REPEATS):
         began = time.process_time()
@@ -65,7 +65,7 @@ async def _measured(server: RedisServer, size: int) -> dict[str, float]:
         await node.registrar.tick()
         for _ in range(3):
             await node.elector.tick()
-        await node.reconciler.tick()  # The first look of a term is at all tasks.
+        await node.reconciler.tick()  # The first run in a term reads all tasks.
 
         async def reconciled() -> None:
             await node.elector.tick()

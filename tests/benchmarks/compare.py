@@ -55,7 +55,7 @@ def main() -> None:
     wanted = _chosen(asked.only, [one.name for one in WORKLOADS], "workload")
     peers = _chosen(asked.peers, [one.name for one in SYSTEMS if not one.ours], "peer")
     systems = [one for one in SYSTEMS if one.ours or one.name in peers]
-    # Ended by a plain `kill`, it is to end its servers too, and not to orphan them.
+    # A plain `kill` must also end the servers.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = asyncio.run(_measure(systems, _environments(systems), wanted))
     print()
@@ -79,7 +79,7 @@ def _chosen(asked: str, known: Sequence[str], what: str) -> frozenset[str]:
 
 
 def _environments(systems: Sequence[System]) -> dict[str, Environment]:
-    """Of every system whose environment can be made. Without ours there is nothing to compare."""
+    """The environments of all systems for which one can be made. Without ours there is nothing to compare."""
     environments: dict[str, Environment] = {}
     for system in systems:
         try:
@@ -135,7 +135,7 @@ async def _party(bench: Bench, system: System) -> Party:
 
 
 def _busy() -> float:
-    """Seconds that the processors have worked since the machine started; nothing where the system does not tell."""
+    """Seconds of processor time since the machine started; nothing if the operating system does not tell."""
     try:
         user, nice, system, *_ = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     except (OSError, ValueError):
@@ -144,7 +144,7 @@ def _busy() -> float:
 
 
 def _own() -> float:
-    """CPU seconds of this process and of those that it started and that ended."""
+    """CPU seconds of this process, and of its child processes that have ended."""
     usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
     return sum(one.ru_utime + one.ru_stime for one in usages)
 

@@ -1,4 +1,4 @@
-"""What the pure parts cost, without a store, a loop or a clock: `make bench-core`.
+"""The cost of the rules of the core, without a store, a loop or a clock: `make bench-core`.
 
 Each is called for a fifth of a second, five times: the median and the least are printed. Compare within one run.
 """
@@ -47,7 +47,7 @@ RECORD = Settlement(claim=CLAIM, outcome=Succeeded(), started_at=NOW, duration=t
 
 
 def _walk(schedule: Schedule) -> Callable[[], object]:
-    """One slot after the other: the same question again would be answered from memory."""
+    """Ask for one slot after the other: the same question again would be answered from a cache."""
     at = NOW
 
     def following() -> None:

@@ -1,4 +1,4 @@
-"""The frame of a driver: one process that runs one task system as the harness tells it.
+"""The frame of a driver: one process that runs one task system on the requests of the harness.
 
 A driver gets its settings as JSON in its first argument, reads one request a line (JSON) from its standard input and
 answers each with one line. It measures by itself, so that a busy event loop or a slow harness distorts nothing:
@@ -75,7 +75,7 @@ class Settings:
 
 
 class Meter:
-    """The bodies of all tasks, and what they saw."""
+    """The functions of all tasks, and the instants that they recorded."""
 
     def __init__(self, settings: Settings) -> None:
         self._seconds = settings.seconds
@@ -103,7 +103,7 @@ class Meter:
             self._done.set()
 
     def mark(self, number: int) -> None:
-        """A run that says when it began, by the wall clock."""
+        """A run that records its start by the wall clock."""
         self.marks.append((number, time.time()))
 
     def effect(self) -> None:
@@ -119,7 +119,7 @@ class Meter:
 
 
 class Driver(Protocol):
-    """One task system. `start` is what its users call; it may return before the system takes part."""
+    """One task system. `start` is the call of its users; it may return before the system is ready."""
 
     @property
     def packages(self) -> tuple[str, ...]: ...
@@ -137,7 +137,7 @@ def serve(make: Callable[[Settings, Meter], Driver]) -> None:
     """Run a driver until the harness says stop or closes the pipe."""
     settings = Settings(**json.loads(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # What a system prints must not look like an answer.
+    os.dup2(2, 1)  # The output of a system must not look like an answer.
     logging.basicConfig(level=logging.WARNING)
     factory = None
     with suppress(ImportError):
@@ -166,7 +166,7 @@ async def _serve(
         answer(json.dumps(reply or {}) + "\n")
         if what == "stop":
             break
-    # Some systems keep threads or tasks that would hold the process back; what mattered has been written.
+    # Some systems keep threads or tasks that would delay the end of the process. All results are written by now.
     os._exit(0)
 
 
@@ -193,7 +193,8 @@ class _Desk:
         return {"seconds": time.monotonic() - began}
 
     async def run(self, runs: int, patience: float) -> dict[str, Any]:
-        """From the call of start to the last of so many bodies. More bodies than runs show in `started`."""
+        """The time from the call of start to the last body. If more bodies ran than there were runs, `started` shows
+        it."""
         meter = self._meter
         meter.expect(runs)
         cpu, began = time.process_time(), time.monotonic()
@@ -202,7 +203,7 @@ class _Desk:
         return {"began": began, "first": meter.first, "last": meter.last, "cpu": meter.cpu - cpu}
 
     async def start(self, patience: float) -> dict[str, Any]:
-        """From the call of start until the system takes part, or only triggers."""
+        """The time from the call of start until the system is ready to execute, or only to trigger."""
         cpu, began = time.process_time(), time.monotonic()
         await self._driver.start()
         if self._settings.works:
@@ -214,7 +215,7 @@ class _Desk:
             await asyncio.sleep(POLL)
 
     async def trigger(self, count: int, pause: float, first: int) -> dict[str, Any]:
-        """Trigger one run after the other and say when each was asked for, by the wall clock."""
+        """Trigger one run after the other. The answer: the instant of each request by the wall clock."""
         asked: list[tuple[int, float]] = []
         for number in range(first, first + count):
             asked.append((number, time.time()))
@@ -256,7 +257,7 @@ async def _within(patience: float, waited: Awaitable[None], otherwise: str) -> N
 
 
 def resident() -> int:
-    """Bytes of memory of this process; the most it ever had where the system does not tell what it has now."""
+    """Bytes of memory of this process; its maximum, if the operating system does not tell the current value."""
     with suppress(OSError):
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

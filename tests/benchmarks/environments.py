@@ -1,4 +1,4 @@
-"""An environment of its own for every system, below a cache folder, with the versions of one file a system."""
+"""One environment for each system, below a cache folder. A file for each system lists the versions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CannotMake(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """How a driver of one system is started."""
+    """The command that starts the driver of one system."""
 
     command: tuple[str, ...]
     variables: dict[str, str] = field(default_factory=dict[str, str])
@@ -92,7 +92,7 @@ def _stamp(sources: Sequence[Path]) -> str:
 
 
 def _outdated(folder: Path, sources: Sequence[Path]) -> bool:
-    """Is it missing or of other versions? Then its folder is gone afterwards."""
+    """Whether the environment is missing or has other versions. In that case this deletes its folder."""
     stamp = folder / ".stamp"
     if stamp.exists() and stamp.read_text() == _stamp(sources):
         return False

@@ -1,4 +1,4 @@
-"""What was measured, as it is printed, compared and kept in a file."""
+"""The figures of a measurement: how they are printed, compared and stored in a file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dash:
-    """Why a system has no figure there."""
+    """The reason why a system has no figure for a workload."""
 
     workload: str
     system: str
@@ -47,7 +47,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """`sizes` names what `size` counts. The first measure is the one that ratios are about."""
+    """A workload. `sizes` names the unit of `size`. Ratios compare the first measure."""
 
     name: str
     title: str
@@ -141,7 +141,7 @@ def _lines(data: Mapping[str, Any]) -> str:
 
 
 def ratio(ours: Figure, theirs: Figure, better: Better) -> float | None:
-    """How many times better ours is; None where one of them is nothing."""
+    """The factor by which ours is better; None if one of the figures is zero."""
     one, other = (ours.median, theirs.median) if better == "more" else (theirs.median, ours.median)
     return one / other if one > 0 and other > 0 else None
 

@@ -1,4 +1,4 @@
-"""What must not grow: the longest script of each step amid 10,000 and 100,000 of something, in the server's own time.
+"""Costs that must not grow: the longest script of each step with 10,000 and 100,000 items, in the server's own time.
 
 A script is what all others wait for. A step may take more scripts where there is more; no script may take longer.
 """
@@ -31,7 +31,7 @@ HOUR = timedelta(hours=1)
 NODE = NodeId("bench")
 
 MOST_LOGGED, LOGGED = 100_000, 50
-"""Microseconds. What is faster is not logged, because the server would be busy with the log."""
+"""Microseconds. Faster scripts are not logged, because the log itself would keep the server busy."""
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Rows:
         entries = self.server.slowlog_get(MOST_LOGGED)
         self.server.config_set("slowlog-log-slower-than", -1)
         scripts = sorted(int(entry["duration"]) / 1e3 for entry in entries if entry["command"].startswith(b"EVAL"))
-        # Of many, the machine interrupts some: one in twenty is left out.
+        # The machine interrupts some of many scripts, so the slowest one in twenty is left out.
         longest = scripts[-1 - len(scripts) // 20] if scripts else LOGGED / 1e3
         self.found.setdefault(name, []).append((longest, len(scripts)))
 
@@ -83,7 +83,7 @@ async def growth(server: RedisServer, sizes: Sequence[int] = SIZES) -> None:
 
 
 async def _runs(backend: Backend, rows: Rows, size: int) -> None:
-    """So many runs of one task wait; then they are queued."""
+    """Many runs of one task wait; then they are queued."""
     task = _task()
     [version] = await backend.catalogue.put([DefinitionWrite(definition=task, expected=0, replan=True, next_slot=None)])
     assert isinstance(version, int)

@@ -19,13 +19,13 @@ FEW, SOME, MANY, HUGE = 100, 1_000, 10_000, 100_000
 THREE = 3
 PROCESSES = (2, 4, 8)
 ABREAST = 2
-"""So many processes are started at the same time, where how long it takes is no figure."""
+"""Most processes that start at the same time, where the time of a start is not measured."""
 
 WINDOW = 31.0
-"""One look of our reconciler, which comes every thirty seconds, is a part of being idle."""
+"""An idle period must contain one run of our reconciler, which comes every thirty seconds."""
 SETTLING = 5.0
 SHORT_WINDOW, SHORT_SETTLING = 10.0, 3.0
-"""For systems that look at every task every second."""
+"""For systems that read every task every second."""
 
 PATIENCE = 60.0
 QUICK = 6.0
@@ -36,7 +36,7 @@ MB = 1e6
 
 @dataclass(slots=True, kw_only=True)
 class Cluster:
-    """Processes of one system over one server of their own, that declare the same tasks."""
+    """Processes of one system on a server of their own. All declare the same tasks."""
 
     bench: Bench
     system: System
@@ -47,7 +47,7 @@ class Cluster:
     took: float = 0.0
 
     async def grow(self, processes: int) -> None:
-        """So many processes. Only the first one does what one process has to do."""
+        """Start `size` processes. Only the first one does the work that one process must do."""
         while len(self.drivers) < processes:
             settings = self.bench.settings(
                 "idle", self.server, tasks=self.tasks, defaults=True, schedules=not self.drivers
@@ -80,7 +80,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idle:
-    """What a cluster costs a second, and a process of it in memory."""
+    """The cost of a cluster for each second, and the memory of one of its processes."""
 
     commands: float
     cpu: float
@@ -89,7 +89,8 @@ class Idle:
 
 
 async def nothing_due(bench: Bench) -> None:
-    """Idle systems do not disturb each other and wait together; those that look at every task wait alone."""
+    """Idle systems do not disturb each other, so they are measured together. Systems that read every task are measured
+    alone."""
     if not bench.wanted & {"D1", "E", "G", "tasks", "processes"}:
         return
     together = [one for one in bench.systems if not one.looks_at_every_task]
@@ -252,7 +253,7 @@ async def _by_processes(bench: Bench, systems: Sequence[System]) -> None:
     for one in systems:
         if one.in_memory and "processes" in bench.wanted:
             bench.dash("processes", one, "one process only")
-    # Systems that look at every task disturb even themselves.
+    # The processes of a system that reads every task disturb each other.
     rounds = [[one] for one in wanted] if any(one.looks_at_every_task for one in several) else [wanted]
     for sizes in rounds:
         async with AsyncExitStack() as stack:

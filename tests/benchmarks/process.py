@@ -1,4 +1,4 @@
-"""A driver as the harness sees it: a process that is asked and answers."""
+"""A driver from the side of the harness: a process that answers requests."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.benchmarks.driver import Settings
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 SLACK = 10.0
-"""A driver gives up by itself first, and says why."""
+"""Longer than the timeout of the driver itself, which reports the reason."""
 
 _LONGEST_ANSWER = 2**26
 
 
 class DriverError(Exception):
-    """A driver said that something failed, said nothing, or ended."""
+    """A driver reported an error, did not answer, or ended."""
 
 
 class DriverProcess:
@@ -70,7 +70,7 @@ class DriverProcess:
         await self._process.wait()
 
     async def leave(self) -> None:
-        """Stop in order, as far as that goes."""
+        """Stop the driver in order, if it still answers."""
         with suppress(DriverError):
             await self.ask("stop")
         await self.kill()

@@ -1,4 +1,4 @@
-"""What the hot paths cost: `make bench-quick`, or `python -m tests.benchmarks.quick [idle throughput …]`.
+"""The cost of frequent operations: `make bench-quick`, or `python -m tests.benchmarks.quick [idle throughput …]`.
 
 Starts a Redis of its own for everything that it measures. Absolute figures belong to this machine and this minute;
 compare the ratios, and only within one run.
@@ -45,9 +45,9 @@ from tests.redis_server import RedisServer
 PROCESSES = 3
 IDLE_TASKS = (10, 100, 1000)
 IDLE_SECONDS = 30.0
-"""One look of the reconciler, which comes every thirty seconds, is part of being idle."""
+"""An idle period must contain one run of the reconciler, which comes every thirty seconds."""
 SETTLING_SECONDS = 3 * RECOVERY.total_seconds()
-"""The first look of a term, at all tasks, comes after RECOVERY. It is a part of starting."""
+"""The first run of the reconciler in a term reads all tasks. It comes after RECOVERY, and belongs to the start."""
 
 TASKS = 200
 RUNS = (1_000, 20_000)
@@ -96,7 +96,7 @@ async def nothing() -> None: ...
 
 
 class Watch:
-    """An observer that knows when the last of so many runs was settled, and when each was started."""
+    """An observer that records when each run was started, and when the last one was settled."""
 
     def __init__(self) -> None:
         self.started: dict[str, float] = {}
@@ -179,7 +179,7 @@ async def throughput(server: RedisServer) -> None:
 
 
 class _Best:
-    """The best of several measurements: what the machine does meanwhile only ever adds."""
+    """The best of several measurements, because other programs only add time."""
 
     def __init__(self) -> None:
         self.rate = 0.0
@@ -220,7 +220,7 @@ async def _queued_before(server: RedisServer, prefix: str, runs: int, queueing: 
 
 
 async def _check(made: Bench, runs: int) -> None:
-    """A figure without the work behind it would be worth nothing: the store has to hold every outcome."""
+    """Check that the store holds every outcome: a figure without the work would be worth nothing."""
     lines = [len(await made.backend.history.read(key, runs)) for key in made.keys]
     assert sum(lines) == runs, f"{sum(lines)} of {runs} runs are in the statistics"
     snapshot = await made.backend.history.snapshot()
@@ -285,7 +285,7 @@ PARTS = {"throughput": throughput, "wake-up": wake_up, "commit": commit, "growth
 
 
 def main() -> None:
-    """Run the parts that are named, or all."""
+    """Run the named parts, or all parts."""
     wanted = sys.argv[1:] or ["idle", *PARTS]
     unknown = set(wanted) - {"idle", *PARTS}
     if unknown:

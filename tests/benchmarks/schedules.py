@@ -20,7 +20,7 @@ from tests.redis_server import RedisServer
 
 MANY = 10_000
 BUDGET, BUDGET_OF_OURS = 12.0, 26.0
-"""Seconds for the bursts of one system; one whose burst takes long has only one."""
+"""Seconds for the bursts of one system. A system with a long burst has only one."""
 START_PATIENCE, BURST_PATIENCE = 60.0, 45.0
 LONGEST_LEAD = 60
 FAILOVER_RUNS = 3
@@ -59,7 +59,7 @@ async def _bursts(bench: Bench, system: System) -> None:
 
 
 async def _bursts_in_time(bench: Bench, system: System, lead: int) -> list[Burst]:
-    """With twice the lead where the machine is slower than expected."""
+    """Measure again with twice the lead if the machine is slower than expected."""
     try:
         return await repeated(partial(_burst, bench, system, lead), BUDGET_OF_OURS if system.ours else BUDGET)
     except TooLate:
@@ -69,11 +69,11 @@ async def _bursts_in_time(bench: Bench, system: System, lead: int) -> list[Burst
 
 
 class TooLate(Unfit):
-    """The slot came before the system took part."""
+    """The slot passed before the system was ready."""
 
 
 async def _burst(bench: Bench, system: System, lead: int) -> Burst:
-    """A fresh process whose tasks are all due once, soon after it takes part."""
+    """A new process whose tasks are all due once, soon after it is ready."""
     flush(bench.server)
     now = time.time()
     slot = int(now) + lead
@@ -106,7 +106,7 @@ async def _burst(bench: Bench, system: System, lead: int) -> Burst:
 
 
 async def failovers(bench: Bench) -> None:
-    """All systems at the same time: they wait, each for its own seconds."""
+    """Measure all systems at the same time, because they mostly wait."""
     if "F" in bench.wanted:
         await asyncio.gather(
             *(bench.attempt({"F": 0}, system, partial(_failovers, bench, system)) for system in bench.systems)
@@ -155,7 +155,7 @@ async def _failover(bench: Bench, system: System, server: RedisServer) -> tuple[
 
 
 async def _leader(drivers: Sequence[DriverProcess], last: int) -> DriverProcess:
-    """The process that leads, or where none does, the one that executed the last run."""
+    """The process that leads. In a system without a leader: the process that executed the last run."""
     for driver in drivers:
         facts: dict[str, Any] = await driver.ask("facts")
         if facts.get("leads"):
@@ -169,7 +169,7 @@ def _read(effects: Path) -> list[tuple[float, int]]:
 
 
 async def _runs(effects: Path, *, after: float, enough: int, patience: float) -> list[tuple[float, int]]:
-    """The runs since an instant, when there are enough or time is up."""
+    """The runs since an instant, as soon as there are enough, or at the deadline."""
     ends = time.time() + patience
     while True:
         found = [one for one in _read(effects) if one[0] > after]

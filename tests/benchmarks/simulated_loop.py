@@ -1,4 +1,4 @@
-"""How fast simulated time passes: `python -m tests.benchmarks.simulated_loop`."""
+"""The speed of simulated time: `python -m tests.benchmarks.simulated_loop`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast a simulated cluster lives: `make bench-simulation`.
+"""The speed of a simulated cluster: `make bench-simulation`.
 
 Five production nodes with twenty tasks over the memory store, with every checker and without. The bare loop is measured
 by `python -m tests.benchmarks.simulated_loop`.

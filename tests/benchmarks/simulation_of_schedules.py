@@ -1,4 +1,5 @@
-"""How long a month of fifty tasks takes to rehearse: `python -m tests.benchmarks.simulation_of_schedules`."""
+"""The time that a simulation of fifty tasks over a month takes: `python -m
+tests.benchmarks.simulation_of_schedules`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Redis of the benchmarks: what it did, what it holds, and a copy of what it held before."""
+"""The Redis of the benchmarks: its statistics, its contents, and copies of its contents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SLOTS = 16384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What servers have done since they started. Commands include those inside scripts, and not our own questions."""
+    """The statistics of servers since their start. Commands include those inside scripts, but not our own INFO."""
 
     commands: int
     cpu: float
@@ -49,7 +49,7 @@ def memory_of(server: RedisServer) -> int:
 
 
 class Copy:
-    """Everything in a server at one instant, to be put back as often as a workload is repeated."""
+    """A copy of the contents of a server. It is restored before each repetition of a workload."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server

@@ -1,4 +1,4 @@
-"""What is compared: the systems, what they promise, and what they cannot do."""
+"""The compared systems, with their promises and limits."""
 
 from __future__ import annotations
 

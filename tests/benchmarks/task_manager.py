@@ -1,4 +1,4 @@
-"""The driver of this project. Everything the benchmarks know of its insides is here: keys, one event, live runs."""
+"""The driver of this project. Only this module knows internals of the project: keys, one event, live runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.benchmarks.driver import Meter, Settings, serve
 
 GROUP = "bench"
 NUMBER_OF_TASKS = 200
-"""The queued runs are spread over so many tasks."""
+"""The number of tasks among which the queued runs are divided."""
 
 
 class Dispatches:
-    """An observer that knows when slots were decided about."""
+    """An observer that records when slots were decided about."""
 
     def __init__(self) -> None:
         self.at: list[float] = []

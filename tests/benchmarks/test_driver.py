@@ -1,4 +1,4 @@
-"""The benchmarks themselves work: every request of the harness, on the driver of this project."""
+"""The driver of this project answers every request of the harness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every row of what must not grow can be measured."""
+"""Every row of the costs that must not grow can be measured."""
 
 from __future__ import annotations
 

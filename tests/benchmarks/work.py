@@ -23,7 +23,8 @@ BUDGET = 10.0
 """Seconds for the repeats of one workload of one system."""
 
 SLOW = 4_000
-"""Below so many runs a second the start is too small a part of ten thousand for twenty thousand to differ."""
+"""Runs a second. Below this rate the start is a small part of the time for 10,000 runs, so 20,000 give the same
+rate."""
 
 TRIGGERS, WARM_UP, PAUSE = 200, 20, 0.005
 PREFIXES = (1, 2, 4)
@@ -78,7 +79,7 @@ async def _queue_of_nothing(bench: Bench, system: System, runs: int, copy: Copy 
 
 
 async def _queued(bench: Bench, system: System, runs: int) -> Copy:
-    """What the store holds when so many runs are queued and no process lives."""
+    """The contents of the store when all runs are queued and no process is alive."""
     flush(bench.server)
     async with bench.driver(system, bench.settings("runs", works=False)) as driver:
         await driver.ask("queue", patience=120.0, runs=runs)
@@ -87,7 +88,7 @@ async def _queued(bench: Bench, system: System, runs: int) -> Copy:
 
 
 async def _emptied(bench: Bench, system: System, runs: int, copy: Copy | None, seconds: float) -> Sample:
-    """Without a copy the queue is in the memory of the process that works."""
+    """Without a copy, the queue is in the memory of the process that executes it."""
     async with bench.driver(system, bench.settings("runs", seconds=seconds)) as driver:
         if copy is None:
             await driver.ask("queue", runs=runs)
@@ -134,7 +135,8 @@ async def _single_runs(bench: Bench, system: System) -> None:
 
 
 async def _delays(asking: DriverProcess, idle: DriverProcess, first: int, count: int) -> list[float]:
-    """Sorted seconds from asking to start. Errors: Unfit unless every run started exactly once."""
+    """The sorted seconds from the request to the start of each run. Raises: Unfit, if a run did not start exactly
+    once."""
     answer = await asking.ask("trigger", count=count, pause=PAUSE, first=first)
     asked: dict[int, float] = dict(answer["asked"])
     started: list[tuple[int, float]] = []

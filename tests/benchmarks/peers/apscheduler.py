@@ -1,4 +1,4 @@
-"""APScheduler 3 with its in-memory store: one process, and nothing outlives it."""
+"""APScheduler 3 with its in-memory store: one process, and its data is lost when it ends."""
 
 from __future__ import annotations
 

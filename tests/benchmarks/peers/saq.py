@@ -1,4 +1,4 @@
-"""saq: one list; every place of a worker waits for a job of its own."""
+"""saq: one list; each slot of a worker's concurrency waits for a job of its own."""
 
 from __future__ import annotations
 

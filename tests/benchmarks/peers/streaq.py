@@ -1,4 +1,4 @@
-"""streaq: streams for what is due, a sorted set for what is not."""
+"""streaq: streams for due jobs, a sorted set for later jobs."""
 
 from __future__ import annotations
 
