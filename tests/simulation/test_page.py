@@ -1,4 +1,4 @@
-"""The page is one file that asks nobody, and says what the report says."""
+"""The page is one file that loads nothing else, and shows what the report has."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def unrolled(runs: list[int]) -> list[int]:
     return list(chain.from_iterable(repeat(value, count) for value, count in zip(runs[::2], runs[1::2], strict=True)))
 
 
-def test_the_page_asks_nobody(page: str) -> None:
+def test_the_page_loads_nothing(page: str) -> None:
     outline = Outline(page)
     assert not {"link", "img", "iframe", "object", "embed", "base"} & {tag for tag, _ in outline.tags}
     assert not [attributes for _, attributes in outline.tags if {"src", "href", "action"} & attributes.keys()]
@@ -116,17 +116,17 @@ def test_the_page_is_well_formed(page: str) -> None:
     assert outline.texts["title"] == ["Simulation: 3 tasks, 1 d from 2026-01-05 00:00"]
 
 
-def test_whatever_a_task_is_called_stays_text(page: str, data: dict[str, Any], report: Report) -> None:
+def test_the_name_of_a_task_stays_text(page: str, data: dict[str, Any], report: Report) -> None:
     assert "alert(1)</script>" not in page
     names = {task["name"] for task in data["tasks"]}
-    assert names == {story.key.name for story in report.tasks}
+    assert names == {result.key.name for result in report.tasks}
     assert any("<script>alert(1)" in name for name in names)
     assert report.summary() == "".join(Outline(page).texts["pre"])
 
 
 def test_the_columns_hold_every_execution(data: dict[str, Any], report: Report) -> None:
-    for drawn, story in zip(data["tasks"], report.tasks, strict=True):
-        executions = [execution for run in story.runs for execution in run.executions]
+    for drawn, result in zip(data["tasks"], report.tasks, strict=True):
+        executions = [execution for run in result.runs for execution in run.executions]
         slots = accumulate(unrolled(drawn["slots"]))
         began = [
             START + timedelta(milliseconds=sum(row))
@@ -138,7 +138,7 @@ def test_the_columns_hold_every_execution(data: dict[str, Any], report: Report) 
             one.status.value for one in executions
         ]
         assert [START + timedelta(milliseconds=slot) for slot, _ in drawn["skips"]] == [
-            skip.slot for skip in story.skipped
+            skip.slot for skip in result.skipped
         ]
         assert [error for _, error in sorted(drawn["errors"].items(), key=lambda item: int(item[0]))] == [
             one.error for one in executions if one.error
@@ -147,7 +147,7 @@ def test_the_columns_hold_every_execution(data: dict[str, Any], report: Report) 
 
 def test_the_findings_count_what_the_report_finds(data: dict[str, Any], report: Report) -> None:
     counts = {finding["title"]: finding["count"] for finding in data["findings"]}
-    assert [drawn["dispatched"] for drawn in data["tasks"]] == [len(story.runs) for story in report.tasks]
+    assert [drawn["dispatched"] for drawn in data["tasks"]] == [len(result.runs) for result in report.tasks]
     assert counts["Faults that did not happen"] == len(report.unused_faults) == 1
     assert counts["Faults"] == len(report.injected_faults) == 2
     assert counts["Lost with a worker"] == len(report.lost()) == 1
@@ -156,7 +156,7 @@ def test_the_findings_count_what_the_report_finds(data: dict[str, Any], report: 
     assert "Unexpected errors" not in counts
 
 
-def test_the_page_says_what_never_began() -> None:
+def test_the_page_shows_runs_that_never_began() -> None:
     async def nothing() -> None: ...
 
     registry = Declarations()
@@ -211,7 +211,7 @@ def test_the_page_shows_an_expired_run_like_a_skipped_slot() -> None:
     assert urgent["unstarted"] == []
 
 
-def test_a_month_of_equal_runs_takes_little_room() -> None:
+def test_equal_runs_take_little_space() -> None:
     async def nothing() -> None: ...
 
     registry = Declarations()
@@ -223,7 +223,7 @@ def test_a_month_of_equal_runs_takes_little_room() -> None:
     assert len(report.to_html()) - len(empty.to_html()) < 5000
 
 
-def test_the_summary_has_a_line_for_each_task_and_each_kind_of_trouble(report: Report) -> None:
+def test_the_summary_has_a_line_for_each_task_and_each_kind_of_finding(report: Report) -> None:
     text = report.summary()
     assert "on 3 workers, 2 runs at a time" in text
     for words in (
@@ -236,7 +236,7 @@ def test_the_summary_has_a_line_for_each_task_and_each_kind_of_trouble(report: R
         assert words in text
 
 
-def test_lengths_are_shown_in_two_units() -> None:
+def test_durations_are_shown_in_two_units() -> None:
     lengths = (0, 0.25, 59.5, 60, 61, 3600, 3661, 7260, 86400, 90000)
     shown_lengths = [short(timedelta(seconds=length)) for length in lengths]
     assert shown_lengths == [
@@ -253,7 +253,7 @@ def test_lengths_are_shown_in_two_units() -> None:
     ]
 
 
-def test_crowds_are_told_with_how_often_the_same_tasks_meet(report: Report) -> None:
+def test_pile_ups_are_sorted_by_size_then_time(report: Report) -> None:
     piles = report.pile_ups(at_least=2)
     assert [len(pile.tasks) for pile in piles[:2]] == [3, 2]
     assert piles[0].at == START + timedelta(hours=2)

@@ -1,6 +1,10 @@
-"""Shipped tools for tests: what a store, a scheduler and a task are judged by. Nothing else imports this.
+"""Tools for tests, shipped with the package. Nothing but tests imports them.
 
-`ManualClock` and `Recorder` need nothing. `conformance` and `simulation` need the extra `testing`.
+- `conformance`: the laws that every store must keep. Needs the extra `testing`.
+- `cluster`: production nodes in one thread, in virtual time, with faults.
+- `campaign`: many plans with faults on such a cluster; a monitor checks the guarantees.
+- `simulation`: the schedule of an application on such a cluster, with a report.
+- `ManualClock` and `Recorder`: a clock and an observer for tests of your own.
 
 The modules below this package are internal, except for the paths that docs/reference/index.md lists.
 """

@@ -1,4 +1,4 @@
-"""A clock that moves when it is told to."""
+"""A clock that the test moves."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class ManualClock:
-    """A `Clock` for tests: time is an argument of the test.
-
-    `advance` moves both readings, as time does; `set_wall` moves only the wall clock, as an operator does.
-    """
+    """A `Clock` for tests. `advance` moves both clocks; `set_wall` moves only the wall clock."""
 
     def __init__(self, now: datetime = START) -> None:
         self._now = _utc(now)
@@ -24,14 +21,14 @@ class ManualClock:
         return self._monotonic
 
     def advance(self, delta: timedelta) -> None:
-        """Let time pass. ValueError for a negative delta: only `set_wall` goes back."""
+        """Let time pass. Errors: ValueError for a negative delta; only `set_wall` can go back."""
         if delta < timedelta(0):
             raise ValueError(f"time does not go back: {delta}")
         self._now += delta
         self._monotonic += delta.total_seconds()
 
     def set_wall(self, now: datetime) -> None:
-        """Let the wall clock jump, to and fro."""
+        """Set the wall clock, forward or back."""
         self._now = _utc(now)
 
 

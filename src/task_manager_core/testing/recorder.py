@@ -1,4 +1,4 @@
-"""An observer that remembers."""
+"""An observer that keeps every event."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _E = TypeVar("_E")
 
 
 class Recorder:
-    """An `Observer` for tests: keeps what it noticed, in order."""
+    """An `Observer` for tests. It keeps the events in order."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []

@@ -1,1 +1,1 @@
-"""Whole simulations as values: what runs, what goes wrong, what is checked, and what must have been seen."""
+"""Campaigns: plans with tasks and faults, a monitor that checks the guarantees, and what must have been covered."""

@@ -1,6 +1,6 @@
-"""What the world does to a cluster, and when: at an instant, or right before or after a certain operation's effect.
+"""The faults of a plan. Each happens at an instant, or at a code point: right before or after an operation.
 
-Instants alone miss defects that live between two operations a few milliseconds apart; a code point lands exactly there.
+Instants alone miss defects between two operations that are a few milliseconds apart. A code point hits them exactly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from task_manager_core.testing.cluster.link import Side
 
 
 class InjectionKind(Enum):
-    """Everything that can happen. The last group is what people do meanwhile."""
+    """Everything that can happen. The last group is requests of people."""
 
     SLOW = "slow"
     ERROR = "error"
@@ -59,33 +59,33 @@ MEANING: dict[InjectionKind, str] = {
     InjectionKind.SLOW: "messages take `amount` seconds longer for `length` seconds",
     InjectionKind.ERROR: "one operation fails before any effect",
     InjectionKind.LOSE: "one operation takes effect and its reply is lost",
-    InjectionKind.CUT: "partition: nothing gets through for `length` seconds",
+    InjectionKind.CUT: "partition: no message passes for `length` seconds",
     InjectionKind.MUTE: "one-way partition: requests are lost for `length` seconds",
     InjectionKind.DEAF: "one-way partition: replies are lost for `length` seconds",
-    InjectionKind.KILL: "kill -9, and a new life after `length` seconds (0: none)",
+    InjectionKind.KILL: "kill -9, and a new process after `length` seconds (0: none)",
     InjectionKind.PAUSE: "the process stands still for `length` seconds",
     InjectionKind.BLOCK: "the next function that the machine calls blocks its event loop for `length` seconds",
     InjectionKind.JUMP: "the wall clock jumps by `amount` seconds",
     InjectionKind.DRIFT: "both clocks run at 1 + `amount` from now on",
-    InjectionKind.STOP: "graceful stop, and a new life after `length` seconds (0: none)",
-    InjectionKind.DOWN: "the store is away for `length` seconds",
+    InjectionKind.STOP: "graceful stop, and a new process after `length` seconds (0: none)",
+    InjectionKind.DOWN: "the store refuses requests for `length` seconds",
     InjectionKind.WIPE: "the store loses everything",
     InjectionKind.REWIND: "the store falls back to what it held `length` seconds before, or before this operation",
     InjectionKind.SET_BACK: "the store's clock is set back by `amount` seconds (forward, if negative)",
-    InjectionKind.DISABLE: "somebody disables a task, and enables it after `length` seconds (0: does not)",
-    InjectionKind.ENABLE: "somebody enables a task",
-    InjectionKind.TRIGGER: "somebody triggers a task",
-    InjectionKind.CANCEL: "somebody cancels a live run of a task",
-    InjectionKind.RESET: "somebody ends the backoff of a task",
-    InjectionKind.ADD: "somebody adds a dynamic task",
-    InjectionKind.CHANGE: "somebody gives a dynamic task another schedule",
-    InjectionKind.REMOVE: "somebody removes a dynamic task",
+    InjectionKind.DISABLE: "a person disables a task, and enables it after `length` seconds (0: never)",
+    InjectionKind.ENABLE: "a person enables a task",
+    InjectionKind.TRIGGER: "a person triggers a task",
+    InjectionKind.CANCEL: "a person cancels a live run of a task",
+    InjectionKind.RESET: "a person ends the backoff of a task",
+    InjectionKind.ADD: "a person adds a dynamic task",
+    InjectionKind.CHANGE: "a person gives a dynamic task another schedule",
+    InjectionKind.REMOVE: "a person removes a dynamic task",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The `nth` call of `operation` by the machine of the fault, counted over all its lives."""
+    """The `nth` call of `operation` by the machine of the fault, counted over all its processes."""
 
     operation: str
     nth: int
@@ -94,7 +94,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Injection:
-    """One thing that happens. `machine` and `task` are indices into the plan; `length` and `amount` as in MEANING."""
+    """One fault or request. `machine` and `task` are indices into the plan; `length` and `amount` as in MEANING."""
 
     kind: InjectionKind
     at: float | Point
@@ -113,7 +113,7 @@ class Injection:
         return f"{when}: {self.kind.value} {about}{numbers}"
 
     def data(self) -> dict[str, object]:
-        """As JSON, without what is the default anyway."""
+        """As JSON, without default values."""
         point = self.at
         at: object = [point.operation, point.nth, point.side.value] if isinstance(point, Point) else point
         numbers = {

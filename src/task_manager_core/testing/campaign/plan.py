@@ -1,4 +1,4 @@
-"""A whole simulation as a value: what runs, what goes wrong, and every chance, in one line of JSON."""
+"""A plan: the tasks, the faults and the decisions of a simulation, in one line of JSON."""
 
 from __future__ import annotations
 
@@ -30,25 +30,27 @@ POLICY = NodePolicy(
         concurrency=2,
         heartbeat=timedelta(seconds=1),
         wait=timedelta(seconds=1),
-        unknown_function_pause=timedelta(seconds=1.37),  # no multiple of the wait: turns must change
+        unknown_function_pause=timedelta(
+            seconds=1.37
+        ),  # no multiple of the wait: the workers must take turns in another order
     ),
     poll_interval=timedelta(seconds=0.5),
     refresh_interval=timedelta(seconds=1),
     reconciliation_interval=timedelta(seconds=3),
     shutdown_timeout=timedelta(seconds=3),
 )
-"""Production times, divided by three or so: faults of seconds then outlast leases and claims."""
+"""About a third of the production times: faults of a few seconds are longer than leases and claims."""
 
 SHARED = "work"
-"""Static tasks have functions of one name, like functions that are made in a loop."""
+"""The functions of all static tasks have this name, like functions that are defined in a loop."""
 
-# Joined with an underscore, the first two would be one name.
+# Joined with an underscore, the first two would be the same name.
 _NAMES = (("a_b", "c"), ("a", "b_c"), ("g", "two"), ("g", "three"), ("g", "four"), ("g", "five"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskPlan:
-    """One task. Seconds; `failures` is how many attempts of each run fail; `only` names the machine that knows it."""
+    """One task. Times are seconds. `failures` attempts of each run fail. `only` is the one machine that declares it."""
 
     every: float = 4.0
     cron: bool = False
@@ -109,9 +111,9 @@ MOST_TASKS = len(_NAMES)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A simulation. Faults happen in the first `duration` seconds; then all machines but the `broken` are healed.
+    """A simulation. Faults happen in the first `duration` seconds. Then all machines but the `broken` ones are healed.
 
-    `seed` answers what would be chance, or `deviations` does from a calm run. `tiny` sets every limit of a step to 1.
+    The decider follows `seed`, or `deviations` from a calm run. With `tiny` every batch has one element.
     """
 
     machines: int = 3
@@ -149,16 +151,16 @@ class Plan:
         return cls(**values)  # type: ignore[arg-type]  # the names and types are those of `text`
 
     def lines(self) -> list[str]:
-        """For people."""
-        told = [f"{self.machines} machines, faults for {self.duration:g} s, {self.decider()!r}" + ", tiny" * self.tiny]
-        told += [f"  task {index} {key_of(index)}: {_changed(task)}" for index, task in enumerate(self.tasks)]
-        told += [f"  {fault}" for fault in self.faults]
-        told += [f"  broken for good: {', '.join(f'w{machine}' for machine in self.broken)}"] * bool(self.broken)
-        return told
+        """The plan as lines to read."""
+        lines = [f"{self.machines} machines, faults for {self.duration:g} s, {self.decider()!r}" + ", tiny" * self.tiny]
+        lines += [f"  task {index} {key_of(index)}: {_changed(task)}" for index, task in enumerate(self.tasks)]
+        lines += [f"  {fault}" for fault in self.faults]
+        lines += [f"  never healed: {', '.join(f'w{machine}' for machine in self.broken)}"] * bool(self.broken)
+        return lines
 
 
 def _changed(value: Plan | TaskPlan) -> dict[str, object]:
-    """The fields that are not at their default."""
+    """The fields that do not have their default."""
     return {
         one.name: getattr(value, one.name)
         for one in fields(value)

@@ -1,4 +1,4 @@
-"""Random plans: what may be in one, and how often. Whoever answers the questions decides whether they shrink."""
+"""Random plans. A `Chance` answers the questions: the decider, or Hypothesis, which can shrink its answers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _AMOUNTS: dict[InjectionKind, tuple[float, ...]] = {
     InjectionKind.SET_BACK: (5.0, 2.0, 30.0, -5.0),
 }
 
-# How often a machine calls an operation in a plan's time: a code point beyond it never comes.
+# How often a machine calls an operation during a plan. A later code point would never be reached.
 _CALLS = {
     "commit": 12,
     "renew": 12,
@@ -61,13 +61,13 @@ _CALLS = {
     "resign": 1,
 }
 
-# What breaks fences comes more often: a process that stands still right before it writes.
+# More often: a process that stands still right before it writes. This is what fences are for.
 _OPERATIONS = (*_CALLS, "commit", "commit", "commit", "reap", "settle")
 _KINDS = (*InjectionKind, InjectionKind.PAUSE, InjectionKind.PAUSE, InjectionKind.PAUSE, InjectionKind.KILL)
 
 
 class Chance(Protocol):
-    """Answers the questions of a drawing. The first option and the low end are the simplest answers."""
+    """Draws the values of a plan. The first option and the low end are the simplest answers."""
 
     def pick(self, options: Sequence[_T], /) -> _T: ...
     def between(self, low: int, high: int, /) -> int: ...
@@ -92,7 +92,7 @@ def draw_plan(chance: Chance) -> Plan:
 
 
 def draw_calm_plan(chance: Chance) -> Plan:
-    """Nothing goes wrong; only the order of events is left to chance."""
+    """A plan without faults; only the order of events is left to chance."""
     return Plan(
         machines=MACHINES,
         tasks=_several(chance, draw_task, 1, 4),
@@ -124,7 +124,7 @@ def draw_task(chance: Chance) -> TaskPlan:
         dynamic=chance.pick([False, True]),
         only=chance.pick([None, None, None, 0, 1]),
     )
-    # What never gets done in time must not be tried for ever: the simulation waits for every run to end.
+    # A task that always times out must not be retried for ever: the simulation waits for every run to end.
     if task.timeout is not None and task.timeout < task.duration and task.max_retries is None:
         return replace(task, max_retries=1)
     return task
@@ -140,7 +140,9 @@ def draw_fault(chance: Chance) -> Injection:
     return Injection(
         kind=kind,
         at=at,
-        machine=chance.pick([0, 0, *range(MACHINES)]),  # the first to boot leads, and leaders have more to lose
+        machine=chance.pick(
+            [0, 0, *range(MACHINES)]
+        ),  # the first machine leads, and faults of the leader show more defects
         task=chance.between(0, MOST_TASKS - 1) if kind in PEOPLE else 0,
         length=chance.pick(_LENGTHS.get(kind, (0.0,))),
         amount=chance.pick(_AMOUNTS.get(kind, (0.0,))),

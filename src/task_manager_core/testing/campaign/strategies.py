@@ -1,4 +1,4 @@
-"""Hypothesis strategies that draw a whole plan up front, and shrink it towards a calm one."""
+"""Hypothesis strategies. They draw a whole plan before it runs, and shrink it towards a calm plan."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """Lets Hypothesis answer, so that it can shrink."""
+    """Lets Hypothesis draw, so that it can shrink."""
 
     draw: st.DrawFn
 
@@ -32,11 +32,11 @@ class _Drawn:
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    """A whole simulation."""
+    """Plans with faults."""
     return draw_plan(_Drawn(draw))
 
 
 @st.composite
 def calm_plans(draw: st.DrawFn) -> Plan:
-    """Nothing goes wrong; only the order of events is left to chance."""
+    """Plans without faults; only the order of events is left to chance."""
     return draw_calm_plan(_Drawn(draw))

@@ -1,1 +1,1 @@
-"""A cluster in one thread: virtual time, a seeded order of events, and processes that stop, continue and die."""
+"""A simulated cluster in one thread: virtual time, a seeded order of events, and processes that pause, stop and die."""

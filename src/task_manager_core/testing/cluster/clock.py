@@ -1,4 +1,4 @@
-"""Clocks of simulated machines: the wall clock jumps and drifts, the monotonic one only drifts."""
+"""The clocks of simulated machines. A wall clock jumps and drifts; a monotonic clock only drifts."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ class SimClock:
 
 
 class StoreClock:
-    """The time of a store: true time in whole milliseconds, so that a checker's arithmetic is the store's. `now` can be
-    set back; `steady` is what it would be otherwise."""
+    """The clock of a store. It shows whole milliseconds, so that a checker computes the same instants as the store.
+
+    `now` can be set back; `steady` cannot.
+    """
 
     def __init__(self, time: Callable[[], float], start: datetime = START) -> None:
         self._time = time
@@ -52,7 +54,7 @@ class StoreClock:
         return self._time()
 
     def steady(self) -> datetime:
-        # A microsecond is forgiven: sums of many rests end a little before the instant that they aim at.
+        # A microsecond of tolerance: sums of many sleeps may end a little before the instant that they should reach.
         return self._start + int(self._time() * 1000 + 1e-3) * _MILLISECOND
 
     def now(self) -> datetime:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from random import Random  # noqa: TID251 - this is where the chance of a simulation comes from
+from random import Random  # noqa: TID251 - the only place where a simulation draws random numbers
 from typing import TypeVar
 
 _T = TypeVar("_T")
 
 
 class Decider:
-    """Answers every question that the real world would answer by chance.
+    """Answers every question that is left to chance in production.
 
-    Zero is the calm answer to each question: no preemption, the shortest delay, no fault. Three ways to answer:
+    Zero is the calm answer: no preemption, the shortest delay, no fault. There are three ways to answer:
 
     - `Decider()` is always calm.
     - `Decider(seed)` answers by a pseudo-random sequence: for long campaigns.
-    - `Decider(deviations={i: v})` is calm but for the i-th decision (counted from 0), which is v modulo the number of
-      options: what Hypothesis draws, because it shrinks towards a calm run in which a few decisions matter.
+    - `Decider(deviations={i: v})` is calm except for the i-th decision (counted from 0), which is v modulo the number
+      of options. Hypothesis draws these, because they shrink towards a calm run in which a few decisions matter.
 
     A question with one option is no decision and is not counted.
     """
@@ -32,7 +32,7 @@ class Decider:
         self.decisions = 0
         self._deviations = dict(deviations or {})
         # `random()` is the one method whose sequence Python promises to keep for a seed in all versions.
-        self._random = None if seed is None else Random(seed).random  # noqa: S311 - chance for tests, not for secrets
+        self._random = None if seed is None else Random(seed).random  # noqa: S311 - for tests, not for secrets
 
     def choose(self, options: int) -> int:
         """A number from 0 to `options` - 1."""
@@ -53,7 +53,7 @@ class Decider:
         return options[self.choose(len(options))]
 
     def happens(self, one_in: int) -> bool:
-        """Whether it happens now, if it does once in `one_in` times (0 is never, 1 always); the calm answer is no."""
+        """Whether something happens, once in `one_in` times (0: never, 1: always). The calm answer is no."""
         return self.choose(one_in) == min(1, one_in - 1)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""How a simulation ends before its time, and what it collects on the way."""
+"""The errors that end a simulation early, and the errors that it collects."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 
 class SimulationError(RuntimeError):
-    """The simulation cannot go on. Never an answer to the code under test."""
+    """The simulation cannot go on. The code under test never gets this as an answer."""
 
 
 class SimDeadlock(SimulationError):
-    """Nobody can run, no timer is set, and the simulation is not over."""
+    """No node can run, no timer is set, and `main` has not returned."""
 
     def __init__(
         self, *, time: float, paused: tuple[str, ...], dead: tuple[str, ...], waiting: tuple[str, ...]
@@ -20,13 +20,13 @@ class SimDeadlock(SimulationError):
         self.dead = dead
         self.waiting = waiting
         super().__init__(
-            f"nobody can run at t={time!r}; paused: {_listed(paused)}; dead: {_listed(dead)}; "
+            f"no node can run at t={time!r}; paused: {_listed(paused)}; dead: {_listed(dead)}; "
             f"waiting: {_listed(waiting)}"
         )
 
 
 class SimBudget(SimulationError):
-    """More steps than allowed: most likely somebody spins without letting time pass."""
+    """More steps than allowed. Most likely some code spins and lets no time pass."""
 
     def __init__(self, *, steps: int, time: float) -> None:
         self.steps = steps
@@ -35,7 +35,7 @@ class SimBudget(SimulationError):
 
 
 class SimLeak(SimulationError):
-    """The code under test reached for the real world."""
+    """The code under test used something outside the simulation."""
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -44,7 +44,7 @@ class SimLeak(SimulationError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unhandled:
-    """An error that a node reported to its event loop because nobody else wanted it."""
+    """An error that reached the event loop because no code handled it."""
 
     node: str
     time: float

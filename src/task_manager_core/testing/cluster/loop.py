@@ -1,28 +1,29 @@
-"""An asyncio event loop in virtual time, in which several simulated processes take turns.
+"""An asyncio event loop in virtual time. Several simulated processes take turns in it.
 
 A *node* is one simulated process: the tasks, callbacks and timers that carry its name in the context variable `node`.
 
-- **FIFO inside a node, chance between nodes.** asyncio promises the order of `call_soon` within one loop, so production
-  code may rely on it; between processes every interleaving is legal, so the `Decider` picks who runs next.
+- **FIFO inside a node, chance between nodes.** asyncio promises the order of `call_soon` within one loop, and
+  production code may rely on it. Between processes every interleaving is legal: the `Decider` picks the node that runs
+  next.
 - **Option 0 is the node that is running.** A calm decider lets each node run until it waits, then the next in order of
-  arrival; every other answer is a preemption. A node that only yields (`sleep(0)`) and never waits keeps the others
-  from running, and time from moving, until the budget ends: to wait for another node, let time pass.
-- **Time moves only when nobody can run**, and then straight to the next timer. What can run takes no time.
+  arrival. Every other answer is a preemption. A node that only yields (`sleep(0)`) and never waits keeps the others
+  from running, and time from moving, until the budget ends. To wait for another node, let time pass.
+- **Time moves only when no node can run.** Then it moves to the next timer. Steps take no time.
 - **Kill is kill -9.** The queue of the node is dropped: no cancellation, no `except`, no `finally`. The step that is
-  running ends at its next `await`. A name dies with its node; the next life of `w0` is called, say, `w0#2`.
-- **Pause is SIGSTOP.** The node stands still and finds on resume, in order, whatever fell due meanwhile.
-- **Thread work runs inline**, as one step of the node that asked for it, and takes no virtual time. It must not block
-  on the loop, because the loop is waiting for it.
-- **Nothing leaks.** Sockets, subprocesses, signals and callbacks from foreign threads raise `SimLeak`, and the run
-  fails with it even if the code under test swallows the exception.
-- **The end is a kill of everybody.** Coroutines left over are closed, in the context of their node, when the result is
-  fixed, the loop is closed and every node is dead: nothing can be scheduled, and a simulated port that asks `is_dead`
-  refuses. What a `finally` block does then to plain objects of the test cannot be prevented, only ignored.
+  running ends at its next `await`. The name dies with the node: the next process of `w0` is called, say, `w0#2`.
+- **Pause is SIGSTOP.** The node stands still. When it continues, it first runs everything that fell due meanwhile, in
+  order.
+- **Thread work runs inline**, as one step of the node that asked for it. It takes no virtual time. It must not wait for
+  the loop, because the loop waits for it.
+- **Nothing leaks.** Sockets, subprocesses, signals and callbacks from foreign threads raise `SimLeak`. The run fails
+  with it even if the code under test swallows the exception.
+- **The end kills every node.** First the result is fixed and the loop is closed. Then the coroutines that are left over
+  are closed, in the context of their node. They can schedule nothing, and a simulated port that asks `is_dead` refuses
+  their requests. A `finally` block may still change plain objects of the test; the test must ignore that.
 
-Same decisions, same trace, whatever the process and its hash seed: tasks and futures hash by sequence, finished
-business is forgotten at fixed points, and the garbage collector, which would run forgotten `finally` blocks at
-arbitrary moments, is off during `run_simulation`. `asyncio.all_tasks()` sees the tasks of all living nodes, since it
-knows no nodes.
+The same decisions give the same trace, in every Python process and with every hash seed. Tasks and futures hash by
+sequence. Finished tasks are forgotten at fixed points. The garbage collector, which would run `finally` blocks at
+arbitrary moments, is off during `run_simulation`. `asyncio.all_tasks()` sees the tasks of all live nodes.
 
 The private names of asyncio used here (`_run_once`, `_stopping`, `_closed`, `_debug` and `_timer_handle_cancelled` of
 the loop, `_run` of its handles, `_exception`, `_log_traceback` and `_log_destroy_pending` of tasks) are the same in
@@ -63,13 +64,13 @@ _Ts = TypeVarTuple("_Ts")
 
 DEFAULT_BUDGET = 5_000_000  # steps: about half a minute of real time
 
-_CANCELLED_TIMERS = 512  # below this many it is not worth while to sweep them out of the heap
+_CANCELLED_TIMERS = 512  # with fewer it is not worth while to sweep them out of the heap
 
 
 class SimLoop(SealedLoop):
-    """The event loop of a simulation: see the module. Belongs to the thread that made it.
+    """The event loop of a simulation, as the module describes it. It belongs to the thread that made it.
 
-    `on_step`, if set, is called after every step; what it raises ends the run at once (a fail-stop observer).
+    `on_step`, if set, is called after every step. If it raises, the run ends at once.
     """
 
     _closed: bool
@@ -97,17 +98,17 @@ class SimLoop(SealedLoop):
     # --- nodes -------------------------------------------------------------------------------------------------------
 
     def spawn(self, name: str, coro: Coroutine[Any, Any, _T]) -> SimTask[_T]:
-        """Start a coroutine on a node, and the node with its first one. Like a process, it inherits no context."""
+        """Start a coroutine on a node; the first one starts the node. Like a process, it inherits no context."""
         if name in self._nodes and self._nodes[name].dead:
             coro.close()
-            msg = f"node {name!r} is dead; give its next life a fresh name, such as {name + '#2'!r}"
+            msg = f"node {name!r} is dead; give its next process another name, such as {name + '#2'!r}"
             raise ValueError(msg)
         context = contextvars.Context()
         context.run(node.set, name)
         return self.create_task(coro, context=context)
 
     def kill(self, name: str) -> None:
-        """Kill -9: nothing of this node ever runs again, not even cleaning up. Killing the dead changes nothing."""
+        """Kill -9: no code of this node ever runs again, not even cleanup. To kill a dead node changes nothing."""
         victim = self._known(name)
         if victim.dead:
             return
@@ -116,11 +117,11 @@ class SimLoop(SealedLoop):
         self.trace.write(self._stamp, name, "<kill>")
         for task in victim.tasks:
             if not task.done():
-                # Else asyncio.Runner would wait for it when it cancels what is left.
+                # Otherwise asyncio.Runner would wait for it when it cancels the tasks that are left.
                 asyncio.tasks._unregister_task(task)  # pyright: ignore[reportPrivateUsage]  # documented for loop authors
 
     def pause(self, name: str) -> None:
-        """SIGSTOP: the node stands still until it is resumed. The step that is running ends first."""
+        """SIGSTOP: the node stands still until `resume`. The step that is running ends first."""
         victim = self._known(name)
         if not victim.dead and not victim.paused:
             victim.paused = True
@@ -128,7 +129,7 @@ class SimLoop(SealedLoop):
             self.trace.write(self._stamp, name, "<pause>")
 
     def resume(self, name: str) -> None:
-        """SIGCONT: the node goes on, first of all with what fell due meanwhile."""
+        """SIGCONT: the node continues, first with what fell due meanwhile."""
         victim = self._known(name)
         if not victim.dead and victim.paused:
             victim.paused = False
@@ -138,7 +139,7 @@ class SimLoop(SealedLoop):
             self.trace.write(self._stamp, name, "<resume>")
 
     def is_dead(self, name: str) -> bool:
-        """Whether a node was killed. When the simulation is over, all are."""
+        """Whether a node was killed. At the end of the simulation all nodes are."""
         return name in self._nodes and self._nodes[name].dead
 
     def is_paused(self, name: str) -> bool:
@@ -206,33 +207,33 @@ class SimLoop(SealedLoop):
         context: contextvars.Context | None = None,
         eager_start: bool | None = None,
     ) -> SimTask[_T]:
-        """Create a task on the node of its context; never an eager one, whose first step no decider could delay."""
+        """Create a task on the node of its context. Eager ones are refused: no decider could delay their first step."""
         if self._closed or eager_start:
             coro.close()
             raise RuntimeError("Event loop is closed" if self._closed else "no eager tasks in a simulation")
         number = self._draw_number()
         home = contextvars.copy_context() if context is None else context
         owner = self._node_of(home)
-        # The default names of asyncio count through the whole process, and so would differ from run to run.
+        # The default names of asyncio count in the whole Python process, and would differ from run to run.
         known_as = f"{owner.name}/{number}" if name is None else str(name)
         task = SimTask(coro, loop=self, name=known_as, number=number, context=home)
         owner.adopt(task)
         return task
 
     def set_task_factory(self, factory: object) -> None:
-        """Refused, but for None: the loop must make its tasks itself."""
+        """Refuse all but None: the loop must make its tasks itself."""
         if factory is not None:
             raise RuntimeError("a simulation makes its tasks itself")
 
     def create_future(self) -> asyncio.Future[Any]:
-        """Create a future whose place in a set is the same in every run."""
+        """Create a future that has the same place in a set in every run."""
         future: SimFuture[Any] = SimFuture(loop=self)
         future.draw_number = self._draw_number
         return future
 
     def run_in_executor(
         self,
-        executor: Executor | None,  # noqa: ARG002 - no executor is asked: there are no threads here
+        executor: Executor | None,  # noqa: ARG002 - there are no threads here
         func: Callable[[*_Ts], _T],
         *args: *_Ts,
     ) -> asyncio.Future[_T]:
@@ -246,7 +247,7 @@ class SimLoop(SealedLoop):
                 result = func(*args)
             except (SystemExit, KeyboardInterrupt):
                 raise
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the one who asked
+            except BaseException as error:  # noqa: BLE001 - every error belongs to the caller
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -272,7 +273,7 @@ class SimLoop(SealedLoop):
             self._able.append(owner)
 
     def _timer_handle_cancelled(self, timer: SimTimer) -> None:
-        """Called by the timer. Sweeps when most are cancelled: every `asyncio.timeout` that is kept leaves one."""
+        """Called by the timer. Sweep if most timers are cancelled: every `asyncio.timeout` that was met leaves one."""
         if not timer.held:
             return
         self._cancelled_timers += 1
@@ -289,7 +290,7 @@ class SimLoop(SealedLoop):
         able, timers, choose = self._able, self._timers, self.decider.choose
         while not self._stopping:
             if timers and timers[0][0] <= self._now:
-                self._release()
+                self._queue_due_timers()
             if not able:
                 self._advance()
                 continue
@@ -304,7 +305,7 @@ class SimLoop(SealedLoop):
                     self._count_step(acting.name, label)
                     handle._run()  # pyright: ignore[reportPrivateUsage]  # what every loop calls
             finally:
-                # Only now, so that a node that queued more for itself keeps its place at the head.
+                # Only now: a node that queued more for itself keeps its place at the head.
                 if acting.listed and not acting.queue:
                     self._unlist(acting)
             if self._failure is not None:
@@ -319,8 +320,8 @@ class SimLoop(SealedLoop):
             raise SimBudget(steps=self.max_steps, time=self._now)
         self.trace.write(self._stamp, name, label)
 
-    def _release(self) -> None:
-        """Hand the timers that are due to their nodes."""
+    def _queue_due_timers(self) -> None:
+        """Queue the due timers on their nodes."""
         timers, now = self._timers, self._now
         while timers and timers[0][0] <= now:
             _, _, timer, owner, label = heappop(timers)
@@ -331,7 +332,7 @@ class SimLoop(SealedLoop):
                 self._enqueue(owner, timer, label)
 
     def _advance(self) -> None:
-        """Move to the next timer that anybody is alive to hear. The only place where time moves."""
+        """Move time to the next timer of a live node. Time moves nowhere else."""
         timers = self._timers
         while timers and (timers[0][2].cancelled() or timers[0][3].dead):
             timer = heappop(timers)[2]
@@ -359,7 +360,7 @@ class SimLoop(SealedLoop):
     # --- errors ------------------------------------------------------------------------------------------------------
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Collect the error; a handler that the code under test has installed hears of it too."""
+        """Collect the error. A handler that the code under test has installed is called, too."""
         if self._closed:
             return
         self._note(self.acting, str(context.get("message")), context.get("exception"))
@@ -372,17 +373,17 @@ class SimLoop(SealedLoop):
     # --- the end -----------------------------------------------------------------------------------------------------
 
     async def shutdown_asyncgens(self) -> None:
-        """Nothing: generators left over end like everything else here, by a kill."""
+        """Do nothing: generators that are left over end by a kill, like everything else."""
 
     def close(self) -> None:
-        """Close the loop, kill every node and bury what they left behind."""
+        """Close the loop, kill every node and close the coroutines that are left."""
         if self.is_running() or self._closed:
             super().close()
             return
         for one in self._nodes.values():
             for task in one.tasks if not one.dead and not one.queue else ():
                 if task.forgotten_error is not None:
-                    self._note(one.name, f"nobody asked for the error of {task.label}", task.forgotten_error)
+                    self._note(one.name, f"no code asked for the error of {task.label}", task.forgotten_error)
         super().close()
         for one in self._nodes.values():
             one.dead = True

@@ -1,4 +1,4 @@
-"""What a simulated process is made of: its queue and its tasks."""
+"""A simulated process as the loop sees it: its queue and its tasks."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 ENVIRONMENT = "env"
-"""The node of everything that belongs to no other: the test itself."""
+"""The node of the test itself, and of everything that belongs to no other node."""
 
 node: contextvars.ContextVar[str] = contextvars.ContextVar("simulated_node", default=ENVIRONMENT)
 """The name of the node that the current code runs on."""
 
-_FINISHED_TASKS = 64  # below this many it is not worth while to look for finished ones
+_FINISHED_TASKS = 64  # with fewer tasks it is not worth while to look for finished ones
 _CLOSE_ATTEMPTS = 64  # a coroutine that awaits in `finally` must be closed once for every `await`
 
 
 class SimTask(asyncio.Task[_T]):
-    """A task that hashes by its number, so that sets of tasks (TaskGroup, asyncio.wait) have one order in all runs."""
+    """A task that hashes by its number: sets of tasks (TaskGroup, asyncio.wait) have the same order in every run."""
 
     _log_destroy_pending: bool
 
@@ -44,11 +44,11 @@ class SimTask(asyncio.Task[_T]):
 
     @property
     def forgotten_error(self) -> BaseException | None:
-        """The error of a finished task, unless somebody has asked for it."""
-        return self._exception if self._log_traceback else None  # `exception()` would count as having asked
+        """The error of a finished task that no code has asked for yet."""
+        return self._exception if self._log_traceback else None  # a call of `exception()` would count as asking
 
     def abandon(self) -> None:
-        """Close an unfinished coroutine here and now, so that no destructor does it at another moment."""
+        """Close an unfinished coroutine now. Otherwise its destructor would do it at an unknown moment."""
         self._log_traceback = False
         self._log_destroy_pending = False
         coro = self.get_coro()
@@ -57,13 +57,13 @@ class SimTask(asyncio.Task[_T]):
         for _ in range(_CLOSE_ATTEMPTS):
             try:
                 self.home.run(coro.close)
-            except BaseException:  # noqa: BLE001, S112 - dying words of a dead node, and it may have more
+            except BaseException:  # noqa: BLE001, S112 - the node is dead, and its coroutine may raise again
                 continue
             return
 
 
 class SimFuture(asyncio.Future[_T]):
-    """A future that hashes by a number too, drawn when somebody first asks, because hardly anybody does."""
+    """A future that hashes by a number, too. The number is drawn at the first use, because most futures need none."""
 
     draw_number: Callable[[], int]
     _number: int | None = None
@@ -83,22 +83,22 @@ class SimTimer(asyncio.TimerHandle):
 
 
 class LoopProcess:
-    """A node as the loop sees it. What it cannot do any more after a kill is the loop's business."""
+    """One node. The loop enforces what a paused or dead node cannot do."""
 
     __slots__ = ("_sweep_at", "dead", "listed", "name", "paused", "queue", "tasks")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.queue: deque[tuple[asyncio.Handle, str]] = deque()
-        self.listed = False  # among those that can run: the queue is not empty, and neither paused nor dead
+        self.listed = False  # can run: its queue is not empty, and it is neither paused nor dead
         self.paused = False
         self.dead = False
-        # Strong references: a suspended coroutine that is collected runs its `finally` at the collector's pleasure.
+        # Strong references: when the collector deletes a suspended coroutine, its `finally` runs at an unknown moment.
         self.tasks: list[SimTask[Any]] = []
         self._sweep_at = _FINISHED_TASKS
 
     def adopt(self, task: SimTask[Any]) -> None:
-        """Keep a task until it has finished and nobody's error is lost with it."""
+        """Keep a task until it has finished, and longer if its error was not asked for."""
         self.tasks.append(task)
         if len(self.tasks) > self._sweep_at:
             self.tasks = [known for known in self.tasks if not known.done() or known.forgotten_error is not None]
@@ -106,7 +106,7 @@ class LoopProcess:
 
 
 def label_of(callback: object) -> str:
-    """A name that is the same in every process: neither an address nor a process-wide counter."""
+    """A name that is the same in every run: without addresses and without counters of the Python process."""
     owner = getattr(callback, "__self__", None)
     if isinstance(owner, SimTask):
         return owner.label

@@ -1,4 +1,4 @@
-"""From a coroutine and a decider to a result."""
+"""Runs a coroutine in a simulation and returns the result."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimResult(Generic[_T]):
-    """What a simulation came to. Equal `trace_hash` means: the same callbacks in the same order at the same times.
+    """The result of a simulation. Equal `trace_hash` means: the same callbacks in the same order at the same times.
 
-    `unhandled` includes errors of tasks that nobody had asked for when the run ended, though their node was alive and
-    had nothing left to do at that moment.
+    `unhandled` also has the errors of finished tasks that no code had asked for at the end, if their node was alive and
+    had nothing left to do.
     """
 
     value: _T
@@ -41,19 +41,19 @@ def run_simulation(
     max_steps: int = DEFAULT_BUDGET,
     keep_lines: int = 20,
 ) -> SimResult[_T]:
-    """Run `main` on the node `ENVIRONMENT` of a fresh simulation; when it returns, the simulation is over.
+    """Run `main` on the node `ENVIRONMENT` of a new simulation. The simulation ends when `main` returns.
 
-    Raises what `main` raises, or the `SimulationError` that ended the run; a note on the exception tells how to see it
-    again. The garbage collector is off meanwhile.
+    Raises what `main` raises, or the `SimulationError` that ended the run. A note on the exception tells how to repeat
+    the run. The garbage collector is off meanwhile.
     """
     loop = SimLoop(decider, max_steps=max_steps, keep_lines=keep_lines)
     home = contextvars.copy_context()
     home.run(node.set, ENVIRONMENT)
-    with _garbage_kept(), closing(loop):
+    with _without_garbage_collector(), closing(loop):
         try:
             value = loop.run_until_complete(loop.create_task(main(), context=home))
         except BaseException as error:
-            error.add_note(_story(loop))
+            error.add_note(_note(loop))
             raise
     return SimResult(
         value=value,
@@ -79,7 +79,7 @@ def spawn(name: str, coro: Coroutine[Any, Any, _T]) -> SimTask[_T]:
 
 
 @contextmanager
-def _garbage_kept() -> Generator[None]:
+def _without_garbage_collector() -> Generator[None]:
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -89,7 +89,7 @@ def _garbage_kept() -> Generator[None]:
             gc.enable()
 
 
-def _story(loop: SimLoop) -> str:
+def _note(loop: SimLoop) -> str:
     lines = [f"simulated with {loop.decider!r} to t={loop.time()!r}, {loop.steps} steps, trace {loop.trace_hash()}"]
     lines += [f"  unhandled on {one.node} at t={one.time!r}: {one.message}: {one.error!r}" for one in loop.unhandled]
     lines += [f"  {line}" for line in loop.trace.last_lines()]

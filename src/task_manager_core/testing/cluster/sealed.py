@@ -1,4 +1,4 @@
-"""An event loop with no way out."""
+"""An event loop that cannot reach the real world."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _Ts = TypeVarTuple("_Ts")
 
 
 class SealedLoop(asyncio.BaseEventLoop):
-    """Whatever would reach sockets, programs, signals or other threads raises `SimLeak`, and fails the whole run.
+    """Each use of sockets, programs, signals or other threads raises `SimLeak` and ends the whole run.
 
-    Only raising would not do: code that survives every network error would survive this one as well.
+    To raise is not enough: code that survives every network error would survive this one, too.
     """
 
     def __init__(self) -> None:
@@ -25,19 +25,19 @@ class SealedLoop(asyncio.BaseEventLoop):
         self._failure: BaseException | None = None
 
     def fail(self, error: BaseException) -> None:
-        """End the run with this error after the current step, whatever becomes of it there. The first error wins."""
+        """End the run with this error after the current step, even if the step swallows it. The first error wins."""
         if self._failure is None:
             self._failure = error
 
     def call_soon_threadsafe(
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        """The same as `call_soon`; from another thread a leak, since real threads run in real time."""
+        """The same as `call_soon`. A call from another thread is a leak, because real threads run in real time."""
         self._stay_in_thread()
         return self.call_soon(callback, *args, context=context)
 
     def _raise_failure(self) -> None:
-        """Raise it once: asyncio.Runner still wants to tidy up afterwards."""
+        """Raise it once: asyncio.Runner uses the loop for its cleanup afterwards."""
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -59,7 +59,7 @@ def _tripwire(name: str) -> Callable[..., NoReturn]:
     return leak
 
 
-# By name and not as methods, whose signatures would say thirty times over what nobody may call.
+# By name: thirty methods with full signatures would only repeat that they must not be called.
 for _name in (
     *("getaddrinfo", "getnameinfo", "create_connection", "create_server", "create_datagram_endpoint"),
     *("create_unix_connection", "create_unix_server", "connect_accepted_socket", "start_tls", "sendfile"),

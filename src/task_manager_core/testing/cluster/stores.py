@@ -18,6 +18,6 @@ class CopyableStore(Protocol):
 
 
 class SimStore(CopyableStore, Protocol):
-    """A store that a plan is simulated on: opened once, wiped and set back as the plan wants."""
+    """A store for a plan. It is opened once; the plan may wipe it and set it back."""
 
     def open(self, *, clock: Clock, retention: Retention) -> AbstractAsyncContextManager[Backend]: ...

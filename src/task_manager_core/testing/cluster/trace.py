@@ -1,4 +1,4 @@
-"""What happened in a simulation, in an order that two runs can be compared by."""
+"""The history of a simulation, in a form that two runs can be compared by."""
 
 from __future__ import annotations
 
