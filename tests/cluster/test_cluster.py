@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-
-import pytest
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.declarations import Declarations
@@ -18,12 +14,10 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing import Recorder
-from task_manager_core.testing.campaign.campaign import replay_line, run_plan
 from task_manager_core.testing.campaign.checkers import every_checker
-from task_manager_core.testing.campaign.faults import MEANING, Injection, InjectionKind
 from task_manager_core.testing.campaign.monitor import Monitor
-from task_manager_core.testing.campaign.plan import POLICY, Plan, TaskPlan
-from task_manager_core.testing.cluster.clock import START, SimClock
+from task_manager_core.testing.campaign.plan import POLICY
+from task_manager_core.testing.cluster.clock import START
 from task_manager_core.testing.cluster.cluster import SimCluster
 from task_manager_core.testing.cluster.decider import Decider
 from task_manager_core.testing.cluster.run import run_simulation
@@ -144,37 +138,3 @@ def test_a_store_that_is_set_back_gets_its_older_model_back() -> None:
         await cluster.sleep(20.0)
 
     simulate(script)
-
-
-def test_clocks_jump_and_drift_apart_from_true_time() -> None:
-    time = [0.0]
-    clock = SimClock(lambda: time[0])
-    clock.jump(60.0)
-    assert clock.now() == START + timedelta(seconds=60)
-    assert clock.monotonic() == 0.0
-    time[0] = 10.0
-    clock.drift(1.5)
-    time[0] = 20.0
-    assert clock.monotonic() == 25.0
-    assert clock.now() == START + timedelta(seconds=85)
-
-
-def test_every_kind_of_fault_has_a_meaning() -> None:
-    assert MEANING.keys() == set(InjectionKind)
-
-
-@pytest.mark.parametrize("kind", InjectionKind, ids=lambda kind: kind.value)
-def test_one_fault_of_each_kind_is_survived(kind: InjectionKind) -> None:
-    fault = Injection(kind=kind, at=6.2, task=1, length=4.0, amount=0.05)
-    plan = Plan(tasks=(TaskPlan(every=3.0), TaskPlan(every=2.0, dynamic=True)), faults=(fault,), duration=14.0)
-    assert run_plan(plan, MemoryStore).seen[f"fault: {kind.value}"] >= 1
-
-
-def test_one_line_replays_a_plan() -> None:
-    plan = Plan(faults=(Injection(kind=InjectionKind.KILL, at=3.0, length=1.0),), seed=3, duration=6.0)
-    command = [sys.executable, "-m", "task_manager_core.testing.campaign.replay", plan.text()]
-    assert replay_line(plan).startswith("python -m task_manager_core.testing.campaign.replay")
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    assert "at 3 s: kill w0" in ran.stdout
-    assert "no violation" in ran.stdout

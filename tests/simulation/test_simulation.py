@@ -149,7 +149,7 @@ def test_long_waits_change_nothing_while_nothing_goes_wrong() -> None:
 # -- faults ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fault.parametrize("after", [0 * SECOND, 1 * SECOND, 47 * SECOND, 17 * MINUTE])
+@pytest.mark.parametrize("after", [0 * SECOND, 1 * SECOND, 47 * SECOND, 17 * MINUTE])
 def test_a_run_whose_worker_dies_is_executed_again_as_soon_as_in_production(after: timedelta) -> None:
     report = simulated(EXPORT, faults=(kill(during("export", after=after)),), durations=20 * MINUTE)
     (run,) = report.runs("export")
@@ -165,7 +165,7 @@ def test_a_run_whose_worker_dies_is_executed_again_as_soon_as_in_production(afte
     assert not report.overlaps("export")
 
 
-@pytest.fault.parametrize("at", [5 * HOUR - SECOND, 5 * HOUR - 2 * SECOND, 5 * HOUR - 4 * SECOND])
+@pytest.mark.parametrize("at", [5 * HOUR - SECOND, 5 * HOUR - 2 * SECOND, 5 * HOUR - 4 * SECOND])
 def test_slots_wait_for_a_new_leader_as_long_as_in_production(at: timedelta) -> None:
     report = simulated(OFTEN, faults=(kill(at, worker="leader"),))
     assert timedelta(0) < report.lateness("often") <= TAKEOVER
@@ -257,7 +257,7 @@ def test_the_report_lists_undecided_slots() -> None:
     assert len(report.planned("often")) == 18
 
 
-@pytest.fault.parametrize("fault", [kill, stop, lambda at: store_down(at, lasting=MINUTE)])
+@pytest.mark.parametrize("fault", [kill, stop, lambda at: store_down(at, lasting=MINUTE)])
 def test_a_fault_during_a_run_that_has_ended_does_not_happen(fault: Callable[[During], Fault]) -> None:
     late = fault(during("export", nth=2, after=6 * MINUTE))
     report = simulated(EXPORT, duration=3 * DAY, durations=5 * MINUTE, faults=(late,))
@@ -280,7 +280,7 @@ def test_a_short_partition_does_not_end_a_longer_one() -> None:
     assert not [one for one in report.executions() if cut_off[0] + SECOND < one.began < cut_off[1]]
 
 
-@pytest.fault.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dynamic", [False, True])
 def test_the_first_slot_of_a_task_that_runs_on_start_is_the_start(dynamic: bool) -> None:
     async def work() -> None: ...
 
@@ -349,7 +349,7 @@ ONE_PLACE = NodePolicy(worker=WorkerPolicy(concurrency=1), shutdown_timeout=MINU
 LONG_EXPORT = START + 2 * HOUR + 5 * MINUTE
 
 
-@pytest.fault.parametrize(
+@pytest.mark.parametrize(
     ("faults", "over", "unused"),
     [
         # Its worker stops after the task has had its minute. Only then `restart_after` begins.
@@ -387,7 +387,7 @@ def test_lengths_of_faults_may_be_seconds() -> None:
     assert rolling_deploy(60, workers=2, every=5, away=1)[1] == stop(65, worker=1, restart_after=1)
 
 
-@pytest.fault.parametrize("day", [datetime(2026, 3, 28, 12, tzinfo=UTC), datetime(2026, 10, 24, 12, tzinfo=UTC)])
+@pytest.mark.parametrize("day", [datetime(2026, 3, 28, 12, tzinfo=UTC), datetime(2026, 10, 24, 12, tzinfo=UTC)])
 def test_a_start_in_a_zone_that_changes_its_clock_is_its_instant(day: datetime) -> None:
     """A clock of that zone goes back, or leaves out an hour, in the middle of the simulation."""
     rome = day.astimezone(ZoneInfo("Europe/Rome"))
@@ -427,7 +427,7 @@ def test_the_report_lists_faults_that_did_not_happen() -> None:
     assert [fault.workers for fault in report.injected_faults] == [("w2",)]
 
 
-@pytest.fault.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(6))
 def test_every_slot_is_accounted_for_once_in_every_order_and_with_latency(seed: int) -> None:
     registry = Declarations()
     for one in (EXPORT, OFTEN, SPARE):
@@ -515,14 +515,14 @@ def test_the_summary_says_why_an_attempt_failed() -> None:
     )
 
 
-@pytest.fault.parametrize("length", [90, 90.0, lambda _slot: 90])
+@pytest.mark.parametrize("length", [90, 90.0, lambda _slot: 90])
 def test_a_number_is_a_length_in_seconds(length: Duration) -> None:
     for lengths in (length, {"export": length}, {"*": length}):
         (execution,) = simulated(EXPORT, durations=lengths).executions()
         assert execution.duration == 90 * SECOND
 
 
-@pytest.fault.parametrize("answer", [None, "1", True, -SECOND, float("nan"), float("inf")])
+@pytest.mark.parametrize("answer", [None, "1", True, -SECOND, float("nan"), float("inf")])
 def test_a_function_that_returns_no_duration_ends_the_simulation(answer: Any) -> None:
     with pytest.raises(DefinitionError, match=r"durations\['group/export'\]="):
         simulated(EXPORT, durations={"*": lambda _slot: answer})
@@ -532,7 +532,7 @@ class Abort(BaseException):
     """Like the failure of a test framework."""
 
 
-@pytest.fault.parametrize("kind", [KeyboardInterrupt, SystemExit, Abort])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, Abort])
 def test_an_error_that_is_no_exception_in_a_function_of_the_slot_ends_the_simulation(kind: type[BaseException]) -> None:
     def raises(_slot: datetime) -> timedelta:
         raise kind
@@ -601,7 +601,7 @@ def test_a_real_function_cannot_leave_the_simulation() -> None:
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fault.parametrize(
+@pytest.mark.parametrize(
     ("ask", "words"),
     [
         (lambda: simulated(EXPORT, durations={"exports": SECOND}), "no such task; there are group/export"),
