@@ -1,6 +1,6 @@
 """Writes the table of docs/explanation/guarantees.md: `python -m tests.campaign.guarantees [--hunt]`.
 
-With `--hunt` every known defect is hunted with random plans first (minutes), and what that took is kept in
+With `--hunt` every known defect is hunted with random plans first (minutes), and the figures are kept in
 `found.json`.
 """
 
@@ -30,9 +30,9 @@ BUDGET = 1000
 
 LIVENESS_LAW = (
     "Once a part of the cluster is healed: a leader within lease + retry interval, every due slot one poll later, "
-    "abandoned runs free after claim + reconciliation, no change of hands, every run ended."
+    "abandoned runs free after claim + reconciliation, no change of the leader, every run ended."
 )
-LIVENESS_REASON = "Leases and claims end by themselves, every loop asks again, and nothing waits for a message."
+LIVENESS_REASON = "Leases and claims end by themselves, every loop polls again, and nothing waits for a message."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def broken_by(number: int) -> str | None:
 
 
 def hunt(mutant: Mutant) -> Found | None:
-    """The first of the random plans that exposes the defect; None if it survives them all."""
+    """The first random plan that exposes the defect; None if no plan does."""
     with mutant.switched_on():
         for number in range(1, BUDGET + 1):
             invariant = broken_by(number)
@@ -63,7 +63,7 @@ def hunt(mutant: Mutant) -> Found | None:
 
 
 def found() -> dict[str, Found]:
-    """What the last hunt came to, by the defect."""
+    """The result of the last hunt, by the defect."""
     kept: dict[str, dict[str, object]] = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     return {defect: Found(int(str(one["plan"])), str(one["invariant"])) for defect, one in kept.items()}
 
@@ -80,7 +80,7 @@ def table() -> str:
     ]
     for invariant, law, because in laws:
         planted = [
-            f"{mutant.defect} ({_told(figures[mutant.defect], invariant) if mutant.random else 'made for it only'})"
+            f"{mutant.defect} ({_figure(figures[mutant.defect], invariant) if mutant.random else 'made for it only'})"
             for mutant in MUTANTS
             if mutant.breaks == invariant
         ]
@@ -88,7 +88,7 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _told(one: Found, invariant: str) -> str:
+def _figure(one: Found, invariant: str) -> str:
     by = "an error in the code" if one.invariant == "code" else one.invariant
     return str(one.plan) if one.invariant == invariant else f"{one.plan}, by {by}"
 
@@ -100,7 +100,7 @@ def page_with(generated: str) -> str:
 
 
 def hunt_all() -> None:
-    """Hunt every defect, one process for each core, and keep what it took."""
+    """Hunt every defect, with one process for each core, and keep the figures."""
     hunted = [mutant for mutant in MUTANTS if mutant.random]
     kept: dict[str, dict[str, object]] = {}
     with Pool() as pool:

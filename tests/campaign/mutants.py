@@ -1,6 +1,6 @@
-"""Known defects of schedulers, each switched on by replacing one method, each with the plan that must expose it.
+"""Known defects of schedulers. Each replaces one method, and has a plan that must expose it.
 
-A simulation that lets one of these live would let a real one live.
+A simulation that does not expose one of these would not expose a real defect either.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """`defect` in words; `replacement` stands for `owner.name`; `plan` exposes it: it breaks the invariant `breaks`.
+    """`defect` describes it. `replacement` replaces `owner.name`. With it, `plan` breaks the invariant `breaks`.
 
-    Without `random` it is known not to be met by random plans, because it takes a rare event at a rare moment.
+    Random plans do not find a defect without `random`: it takes a rare event at a rare moment.
     """
 
     defect: str
@@ -554,7 +554,7 @@ def _removed_runs_stay(_original: object) -> object:
     return remove
 
 
-def _removals_untold(original: Any) -> object:
+def _removals_not_reported(original: Any) -> object:
     async def load(self: MemoryCatalogue, since: int) -> Any:
         changes = await original(self, since)
         return None if changes is None else replace(changes, removed=frozenset())
@@ -574,7 +574,7 @@ def _no_fence_on_retire(original: Any) -> object:
     return retire
 
 
-def _change_fires_at_once(original: Any) -> object:
+def _change_dispatched_at_once(original: Any) -> object:
     async def changed_definition(
         schedule: object, stored: VersionedDefinition, task: TaskDefinition, view: TaskView | None, now: datetime
     ) -> DefinitionWrite:
@@ -984,7 +984,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
-        defect="handing back burns a retry",
+        defect="a release burns a retry",
         owner=MemoryRunQueue,
         name="release",
         replacement=_release_burns_retry,
@@ -1013,11 +1013,11 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
-        defect="readers are not told of removals",
+        defect="readers do not learn of removals",
         random=False,
         owner=MemoryCatalogue,
         name="load",
-        replacement=_removals_untold,
+        replacement=_removals_not_reported,
         breaks="I11",
         plan=plan(
             LONG,
@@ -1041,10 +1041,10 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
-        defect="a change fires at once",
+        defect="a change is dispatched at once",
         owner=control,
         name="changed_definition",
-        replacement=_change_fires_at_once,
+        replacement=_change_dispatched_at_once,
         breaks="I2",
         plan=plan(TaskPlan(), TaskPlan(dynamic=True), faults=[then(5.3, InjectionKind.CHANGE, task=1)]),
     ),

@@ -1,4 +1,4 @@
-"""Random plans: no invariant breaks, and everything that can happen has been seen."""
+"""Random plans break no invariant, and cover everything that can happen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from task_manager_memory import MemoryStore
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "dev")
 PLANS = {"dev": 40, "ci": 400, "nightly": 6000}.get(PROFILE, 40)
 
-# Sights that are rare among random plans, each with a plan that shows it.
+# What happens rarely in random plans, each with a plan in which it happens.
 RARE: dict[str, Plan] = {
     "fenced write": Plan(faults=(Injection(kind=InjectionKind.PAUSE, at=Point("commit", 2), length=5.0),)),
     "skipped: deleted": Plan(
@@ -41,9 +41,9 @@ RARE: dict[str, Plan] = {
 
 
 def campaign(strategy: st.SearchStrategy[Plan], examples: int, *chosen: Plan) -> Counter[str]:
-    """Simulate the chosen plans and so many random ones; the answer counts what was seen.
+    """Run the chosen plans and so many random ones. The answer counts what happened, by its name.
 
-    The random ones are the same every time, but for the nightly ones.
+    The random plans are the same every time, except for the nightly ones.
     """
     seen: Counter[str] = Counter()
     for plan in chosen:
@@ -65,19 +65,19 @@ def campaign(strategy: st.SearchStrategy[Plan], examples: int, *chosen: Plan) ->
     return seen
 
 
-@pytest.mark.parametrize("sight", RARE)
-def test_a_rare_sight_is_shown_by_its_plan(sight: str) -> None:
-    assert run_plan(RARE[sight], MemoryStore).seen[sight] > 0
+@pytest.mark.parametrize("name", RARE)
+def test_what_is_rare_happens_in_its_plan(name: str) -> None:
+    assert run_plan(RARE[name], MemoryStore).seen[name] > 0
 
 
-def test_no_invariant_breaks_in_calm_weather() -> None:
+def test_no_invariant_breaks_without_faults() -> None:
     seen = campaign(calm_plans(), PLANS // 4)
     assert seen["operation: commit"] > 0
     assert seen["takeover"] == 0
 
 
-def test_no_invariant_breaks_whatever_happens() -> None:
+def test_no_invariant_breaks_with_faults() -> None:
     seen = campaign(plans(), PLANS, *RARE.values())
     print(f"{seen['plans']} plans; seen: {dict(sorted(seen.items()))}")
     if PROFILE != "dev":
-        assert [sight for sight in EVERYTHING if not seen[sight]] == []
+        assert [name for name in EVERYTHING if not seen[name]] == []

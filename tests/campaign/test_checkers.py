@@ -1,4 +1,4 @@
-"""The checkers see: each of them is what catches some known defect."""
+"""Each checker is the first to catch some known defect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def test_there_is_one_checker_for_each_invariant() -> None:
     assert sorted(kind.invariant for kind in CHECKERS) == sorted(f"I{number}" for number in range(1, 14))
 
 
-def test_each_says_its_law_and_what_makes_it_true() -> None:
+def test_each_states_its_law_and_what_makes_it_true() -> None:
     for kind in CHECKERS:
         assert kind.law.endswith("."), kind
         assert kind.because.endswith("."), kind

@@ -1,4 +1,4 @@
-"""The table of guarantees says what the code says, and its figures are those of this code."""
+"""The table of guarantees has the laws of the code, and the figures of this code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.campaign.guarantees import PAGE, Found, broken_by, found, page_with, 
 from tests.campaign.mutants import MUTANTS, Mutant
 
 CHEAP = 8
-"""So many random plans are simulated with every defect; of the later ones only those that were found."""
+"""So many random plans run with every defect. Of the later plans only those run that found a defect."""
 
 HUNTED = [mutant for mutant in MUTANTS if mutant.random]
 
@@ -33,6 +33,6 @@ def test_a_defect_is_exposed_by_the_plan_that_the_table_counts(mutant: Mutant) -
     assert exposed == kept
 
 
-def test_the_plans_that_the_table_counts_are_harmless_without_a_defect() -> None:
+def test_the_plans_that_the_table_counts_break_nothing_without_a_defect() -> None:
     numbers = {one.plan for one in found().values()}
     assert {number: broken_by(number) for number in numbers} == dict.fromkeys(numbers)

@@ -1,6 +1,6 @@
-"""What the simulation has found in the product, kept: one plan each, which used to break an invariant.
+"""Defects that the simulation has found in the product or in a checker. Each plan used to break an invariant.
 
-Each stands with the defect that it was found by: harmless without it, and not with it.
+Each stands with its defect: the plan breaks the invariant with the defect, and breaks nothing without it.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ STEPS = 50_000
 """Several times what each of these plans takes."""
 
 SPINNING = "steps"
-"""No invariant: the simulation comes to no end."""
+"""No invariant: the simulation does not end."""
 
 
-def _no_shortest_rest(_original: object) -> object:
+def _no_shortest_wait(_original: object) -> object:
     return 0.0
 
 
-def _equal_rests(_original: object) -> object:
+def _equal_pauses(_original: object) -> object:
     async def _give_back(self: Worker, claims: list[Claim]) -> None:
         await self._release(claims, timedelta(seconds=3), "unknown function")
 
@@ -66,7 +66,7 @@ def _attempts_by_run(_original: object) -> object:
     return key_of
 
 
-def _changes_for_strangers(_original: object) -> object:
+def _changes_for_unknown_versions(_original: object) -> object:
     def _touched(self: MemoryCatalogue, since: int) -> set[TaskKey] | None:
         touched = {key for version, key in self._state.changes if version > since}
         return touched if 0 < since < self._state.version else None
@@ -118,22 +118,22 @@ def _plans_outlive_their_schedule(_original: object) -> object:
 
 FOUND: dict[str, Mutant] = {
     "a slow clock does not keep a loop spinning": Mutant(
-        defect="ever shorter rests before an instant, none of which a clock that runs slow sees the end of",
+        defect="a loop waits ever shorter before an instant, and a slow clock never reaches it",
         owner=loop,
         name="SHORTEST_REST",
-        replacement=_no_shortest_rest,
+        replacement=_no_shortest_wait,
         breaks=SPINNING,
         plan=Plan(
             tasks=(TaskPlan(every=10.0, duration=3.0, run_on_start=True),),
             faults=(Injection(kind=InjectionKind.DRIFT, at=0.2, amount=-0.08),),
         ),
     ),
-    # With equal pauses two workers handed a run that they do not know to each other, past the one that does.
+    # With equal pauses two workers that do not know the run claimed it in turn, and the third one never got it.
     "workers that do not know a function do not take turns for ever": Mutant(
-        defect="a run rests equally long with every worker that does not know it",
+        defect="every worker that does not know a run keeps it equally long",
         owner=Worker,
         name="_release_unstarted",
-        replacement=_equal_rests,
+        replacement=_equal_pauses,
         breaks="L",
         plan=Plan(
             tasks=(
@@ -192,13 +192,13 @@ FOUND: dict[str, Mutant] = {
             seed=90,
         ),
     ),
-    # The store lost a change and was written to before anybody looked: readers asked for what is newer than the loss.
+    # The store lost a change, and was written to before a reader asked. Readers asked from the lost version on.
     **{
         f"a change that the store lost does not end the task, written to {delay} ms later": Mutant(
             defect="a reader at a version that a store which was set back never gave out gets the changes alone",
             owner=MemoryCatalogue,
             name="_touched",
-            replacement=_changes_for_strangers,
+            replacement=_changes_for_unknown_versions,
             breaks="I11",
             plan=Plan(
                 tasks=(TaskPlan(), TaskPlan(every=2.0, dynamic=True), TaskPlan(every=2.0, dynamic=True)),
@@ -244,8 +244,8 @@ FOUND: dict[str, Mutant] = {
             duration=12.0,
         ),
     ),
-    # Found in a checker. What was decided about the slots of a task is forgotten with the task.
-    "a task that is added again has the slots again that the clock was set back behind": Mutant(
+    # Found in a checker. The decisions about the slots of a task are forgotten with the task.
+    "a task that is added again has slots again that were decided before the clock was set back": Mutant(
         defect="the checker remembers the slots of a task that was removed",
         owner=apply,
         name="_removed",

@@ -1,4 +1,4 @@
-"""Every known defect dies: by its directed plan, and by random ones."""
+"""Every known defect is exposed by its own plan, and by random ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_there_are_many_of_them() -> None:
 
 
 @every_mutant
-def test_a_directed_plan_kills_it(mutant: Mutant) -> None:
+def test_its_own_plan_exposes_it(mutant: Mutant) -> None:
     with mutant.switched_on(), pytest.raises(Violation) as caught:
         run_plan(mutant.plan, MemoryStore)
     assert caught.value.invariant == mutant.breaks
@@ -27,11 +27,11 @@ def test_a_directed_plan_kills_it(mutant: Mutant) -> None:
 
 @pytest.mark.control
 @every_mutant
-def test_the_directed_plan_is_harmless_without_it(mutant: Mutant) -> None:
+def test_its_own_plan_breaks_nothing_without_it(mutant: Mutant) -> None:
     run_plan(mutant.plan, MemoryStore)
 
 
 @pytest.mark.hunt
 @pytest.mark.parametrize("mutant", [one for one in MUTANTS if one.random], ids=lambda mutant: mutant.key)
-def test_random_plans_kill_it(mutant: Mutant) -> None:
+def test_random_plans_expose_it(mutant: Mutant) -> None:
     assert hunt(mutant) == found()[mutant.defect]

@@ -1,4 +1,4 @@
-"""The tables of the domain are what the simulation judges by: it needs every line of them, as it stands."""
+"""The simulation judges by the transition tables of the domain, and needs every line of them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ MOVES: dict[tuple[RunState, RunTransition], Plan] = {
     (RunState.WAITING, RunTransition.CANCELLED): Plan(tasks=FAILING.tasks, faults=cancel(0, 6.0), duration=8.0),
 }
 
-REIGNS: dict[tuple[LeadershipState, LeadershipTransition], Plan] = {
+TERMS: dict[tuple[LeadershipState, LeadershipTransition], Plan] = {
     (LeadershipState.FOLLOWER, LeadershipTransition.WON): CALM,
     (LeadershipState.LEADER, LeadershipTransition.LOST): Plan(
         faults=(Injection(kind=InjectionKind.WIPE, at=3.0),), duration=8.0
@@ -84,11 +84,11 @@ def broken_by(plan: Plan) -> str:
 
 def test_every_line_of_the_tables_has_a_plan_that_needs_it() -> None:
     assert MOVES.keys() == TRANSITIONS.keys()
-    assert REIGNS.keys() == leadership.TRANSITIONS.keys()
+    assert TERMS.keys() == leadership.TRANSITIONS.keys()
 
 
 @pytest.mark.parametrize("move", MOVES, ids=named)
-def test_a_store_that_moves_a_run_as_the_table_does_not_know_breaks_i8(
+def test_a_store_whose_move_is_not_in_the_table_breaks_i8(
     move: tuple[RunState, RunTransition], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(TRANSITIONS, move)
@@ -96,7 +96,7 @@ def test_a_store_that_moves_a_run_as_the_table_does_not_know_breaks_i8(
 
 
 @pytest.mark.parametrize("move", MOVES, ids=named)
-def test_a_store_that_puts_a_run_elsewhere_than_the_table_breaks_i8(
+def test_a_store_whose_move_leads_elsewhere_than_the_table_breaks_i8(
     move: tuple[RunState, RunTransition], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = RunState.QUEUED if TRANSITIONS[move] is RunState.WAITING else RunState.WAITING
@@ -104,27 +104,27 @@ def test_a_store_that_puts_a_run_elsewhere_than_the_table_breaks_i8(
     assert broken_by(MOVES[move]) == "I8"
 
 
-@pytest.mark.parametrize("turn", REIGNS, ids=named)
-def test_a_node_that_turns_as_the_table_does_not_know_breaks_i4(
-    turn: tuple[LeadershipState, LeadershipTransition], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("transition", TERMS, ids=named)
+def test_a_node_whose_transition_is_not_in_the_table_breaks_i4(
+    transition: tuple[LeadershipState, LeadershipTransition], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(leadership.TRANSITIONS, turn)
-    assert broken_by(REIGNS[turn]) == "I4"
+    monkeypatch.delitem(leadership.TRANSITIONS, transition)
+    assert broken_by(TERMS[transition]) == "I4"
 
 
-def test_a_node_that_forgets_a_term_and_does_not_say_so_breaks_i4(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_forgets_a_term_without_an_event_breaks_i4(monkeypatch: pytest.MonkeyPatch) -> None:
     def _end(self: Elector, turn: LeadershipTransition) -> None:
         self._trusted_term = None
 
     monkeypatch.setattr(Elector, "_end", _end)
     assert (
         broken_by(
-            Plan(machines=1, faults=REIGNS[LeadershipState.LEADER, LeadershipTransition.EXPIRED].faults, duration=8.0)
+            Plan(machines=1, faults=TERMS[LeadershipState.LEADER, LeadershipTransition.EXPIRED].faults, duration=8.0)
         )
         == "I4"
     )
 
 
-@pytest.mark.parametrize("plan", [*MOVES.values(), *REIGNS.values()], ids=[*map(named, MOVES), *map(named, REIGNS)])
-def test_each_plan_is_harmless_with_the_tables_as_they_stand(plan: Plan) -> None:
+@pytest.mark.parametrize("plan", [*MOVES.values(), *TERMS.values()], ids=[*map(named, MOVES), *map(named, TERMS)])
+def test_each_plan_breaks_nothing_with_the_unchanged_tables(plan: Plan) -> None:
     run_plan(plan, MemoryStore)

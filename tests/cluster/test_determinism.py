@@ -1,4 +1,4 @@
-"""The same plan is the same history, in every process."""
+"""The same plan has the same history in every Python process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OPERATIONS = ("commit", "renew", "claim", "settle", "agenda", "extend", "load")
 
 
 def numbered(number: int) -> Plan:
-    """A plan as random as the number."""
+    """The random plan with this number."""
     chance = Decider(number)
     tasks = tuple(
         TaskPlan(
@@ -68,10 +68,10 @@ def test_a_plan_has_one_history_whatever_the_hash_seed() -> None:
         )
         for seed in ("0", "1", "random")
     ]
-    told = [program.communicate()[0].split() for program in programs]
-    assert [len(one) for one in told] == [PLANS] * 3
-    assert told[0] == told[1] == told[2]
-    assert len(set(told[0])) == PLANS
+    found = [program.communicate()[0].split() for program in programs]
+    assert [len(one) for one in found] == [PLANS] * 3
+    assert found[0] == found[1] == found[2]
+    assert len(set(found[0])) == PLANS
 
 
 def test_a_plan_survives_its_text() -> None:
