@@ -45,10 +45,10 @@ def _no_shortest_wait(_original: object) -> object:
 
 
 def _equal_pauses(_original: object) -> object:
-    async def _give_back(self: Worker, claims: list[Claim]) -> None:
+    async def _release_unstarted(self: Worker, claims: list[Claim]) -> None:
         await self._release(claims, timedelta(seconds=3), "unknown function")
 
-    return _give_back
+    return _release_unstarted
 
 
 def _starts_never_forgotten(_original: object) -> object:
@@ -107,11 +107,11 @@ def _agenda_unread(original: Any) -> object:
     return judge
 
 
-def _plans_outlive_their_schedule(_original: object) -> object:
-    def _plan_of(self: Definitions, task: TaskDefinition) -> NextSlot | None:
+def _slots_outlive_their_schedule(_original: object) -> object:
+    def _next_slot_of(self: Definitions, task: TaskDefinition) -> NextSlot | None:
         return self._next_slots[task.key][1] if task.key in self._next_slots else None
 
-    return _plan_of
+    return _next_slot_of
 
 
 [EXPIRED_CLAIM_STARTED] = [mutant for mutant in MUTANTS if mutant.defect == "expired claim started again"]
@@ -272,8 +272,8 @@ FOUND: dict[str, Mutant] = {
     "a task that the store lost does not go on with a slot of its older schedule": Mutant(
         defect="the slots that a leader gave a task outlive its schedule",
         owner=Definitions,
-        name="_plan_of",
-        replacement=_plans_outlive_their_schedule,
+        name="_next_slot_of",
+        replacement=_slots_outlive_their_schedule,
         breaks="I2",
         plan=Plan(
             tasks=(TaskPlan(every=6.0, cron=True, dynamic=True),),
