@@ -89,7 +89,7 @@ def test_every_link_of_the_readme_works_on_an_index_page(described: Message, rep
     assert len(targets) > len(re.findall(r"\]\(https:", (ROOT / "README.md").read_text()))
 
 
-def test_the_address_of_the_repository_stands_in_one_file(repository: str) -> None:
+def test_the_address_of_the_repository_is_in_one_file(repository: str) -> None:
     """If the project moves, only pyproject.toml changes."""
     address = repository.removeprefix("https://")
     kept = [ROOT / name for name in ("README.md", "Makefile", "src", "adapters", "tests", "docs", ".github", ".ci")]

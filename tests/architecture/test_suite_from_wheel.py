@@ -43,7 +43,7 @@ def test_the_suite_judges_a_store_by_its_name(site: Path, tmp_path: Path) -> Non
     assert "✓ 10. Each claim has a fencing token of its own" in judged.stdout
 
 
-def test_the_store_is_found_where_the_command_is_given(site: Path, tmp_path: Path) -> None:
+def test_the_store_is_found_in_the_current_directory(site: Path, tmp_path: Path) -> None:
     (tmp_path / "my_store.py").write_text("from task_manager_memory import open_backend\n")
     program = "import sys; sys.path.remove(''); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
     judged = subprocess.run(

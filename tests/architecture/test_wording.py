@@ -24,7 +24,7 @@ def test_sentences_name_their_actors() -> None:
     assert wording.per_100_000_words() <= AT_MOST, wording.words_without_actor()
 
 
-def test_a_class_name_stands_for_one_thing() -> None:
+def test_a_class_name_means_one_thing() -> None:
     assert wording.classes_of_one_name().keys() == TWICE.keys()
 
 

@@ -69,12 +69,12 @@ def test_a_million_failures_do_not_overflow(multiplier: float) -> None:
 
 
 @given(st.integers(0, 20), st.integers(1, 40))
-def test_a_run_is_given_up_after_its_last_retry(max_retries: int, failures: int) -> None:
+def test_a_run_fails_after_its_last_retry(max_retries: int, failures: int) -> None:
     """Invariant: with `max_retries` = n, n failures are retried and the next failure ends the run."""
     answer = Backoff(RetryPolicy(max_retries=max_retries)).after(failures, RUN)
     assert isinstance(answer, RetryAfter) == (failures <= max_retries)
     assert isinstance(answer, GiveUp) == (failures > max_retries)
 
 
-def test_without_a_maximum_a_run_is_never_given_up() -> None:
+def test_without_a_maximum_a_run_is_always_retried() -> None:
     assert Backoff(RetryPolicy()).after(10**9, RUN) == RetryAfter(timedelta(seconds=60))

@@ -318,7 +318,7 @@ def test_hostile_and_malformed_input_is_refused(text: object) -> None:
         "H(" + "1" * 5000 + "-2) * * * *",
     ],
 )
-def test_a_long_text_is_refused_before_anything_looks_at_it(text: str) -> None:
+def test_a_long_text_is_refused_before_it_is_parsed(text: str) -> None:
     error = refusal(text, seed="seed")
     assert error.reason == "must not exceed 256 characters"
     assert len(str(error)) < 300

@@ -83,7 +83,7 @@ UNCLEAR = [
 
 
 @pytest.mark.parametrize("name", UNCLEAR)
-def test_a_name_that_looks_like_another_is_refused_and_can_still_be_looked_for(name: str) -> None:
+def test_a_name_that_looks_like_another_is_refused_and_can_still_be_found(name: str) -> None:
     """An older version accepted the name, and stores still have it."""
     with pytest.raises(
         DefinitionError, match=r"^tags=.*: a name has no (spaces at its ends|format characters)"

@@ -504,7 +504,7 @@ def test_a_start_off_the_schedule_is_one_slot_and_the_rhythm_follows() -> None:
 
 
 @given(schedules(), st.integers(0, 900))
-def test_what_is_given_up_is_every_slot_from_the_plan_to_now(schedule: Schedule, seconds: int) -> None:
+def test_abandoned_slots_are_all_slots_from_the_next_slot_to_now(schedule: Schedule, seconds: int) -> None:
     """Invariant: abandoned slots and the next slot leave no gap, also where the jitter of a slot has not passed yet."""
     task, now = a_task(schedule), NOON + seconds * SECOND
     next_slot = next_slot_after(task, NOON - SECOND)
@@ -524,7 +524,7 @@ def test_a_schedule_that_has_ended_abandons_no_slot() -> None:
     assert abandoned_slots(a_task(), None, NOON, SkipReason.STORE_LOST) == (None, None)
 
 
-def test_what_is_given_up_is_counted_in_steps() -> None:
+def test_abandoned_slots_are_counted_in_steps() -> None:
     task, now = a_task(Schedule.every(SECOND)), NOON + 1500 * SECOND
     first, next_slot = abandoned_slots(task, NextSlot(slot=NOON, due_at=NOON), now, SkipReason.DELETED)
     second, next_slot = abandoned_slots(task, next_slot, now, SkipReason.DELETED)

@@ -52,7 +52,7 @@ def test_a_shifted_slot_says_what_did_not_exist() -> None:
     ]
 
 
-def test_several_that_meet_after_a_gap_say_so() -> None:
+def test_slots_that_are_shifted_to_one_instant_have_a_note() -> None:
     assert lines(Schedule.cron("0,20 2,3 * * *", timezone="Europe/Rome"), "2026-03-28T12:00", 2) == [
         ("29 03:00+0200", "02:00 and others do not exist on this day in Europe/Rome: shifted to 03:00"),
         ("29 03:20+0200", None),
@@ -80,7 +80,7 @@ def test_a_wildcard_schedule_follows_real_time_and_has_no_rule_to_speak_of() -> 
     ]
 
 
-def test_a_missing_midnight_is_told() -> None:
+def test_a_missing_midnight_is_noted() -> None:
     assert lines(Schedule.cron("@daily", timezone="America/Sao_Paulo"), "2018-11-03T12:00", 2) == [
         ("04 01:00-0200", "00:00 does not exist on this day in America/Sao_Paulo: shifted to 01:00"),
         ("05 00:00-0200", None),
@@ -108,7 +108,7 @@ def test_seconds_are_shown_when_there_are_any() -> None:
     assert first[1] == "02:30:15 does not exist on this day in Europe/Rome: shifted to 03:00"
 
 
-def test_rules_that_meet_are_one_line_in_the_zone_of_the_first() -> None:
+def test_rules_with_a_common_slot_are_one_line_in_the_zone_of_the_first() -> None:
     rome, utc_rule = (
         Schedule.cron("30 2 * * *", timezone="Europe/Rome").rules[0],
         Schedule.cron("0 1 * * *", timezone="UTC").rules[0],
@@ -129,7 +129,7 @@ def test_a_preview_keeps_the_bounds_of_the_schedule() -> None:
     assert upcoming(schedule, NEW_YEAR + 9 * HOUR, 10) == ()
 
 
-def test_what_was_missing_before_the_start_is_not_told() -> None:
+def test_a_missing_time_before_the_start_is_not_noted() -> None:
     start = instant("2026-03-29T12:00")
     schedule = Schedule.cron("30 2 * * *", timezone="Europe/Rome", gap=Gap.SKIP, start_at=start)
     assert lines(schedule, "2026-03-01", 1) == [("30 02:30+0200", None)]

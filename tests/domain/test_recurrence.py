@@ -193,16 +193,16 @@ def policies(sample: Sample) -> Iterator[tuple[Gap, Fold]]:
 
 
 @pytest.mark.parametrize(("zone", "transition"), WINDOWS)
-def test_no_slot_is_lost_and_none_comes_twice_beyond_the_rule(zone: str, transition: str) -> None:
+def test_no_slot_is_lost_and_none_is_doubled_beyond_the_rule(zone: str, transition: str) -> None:
     start, end = instant(transition) - 14 * HOUR, instant(transition) + 14 * HOUR
     clock = walk(zone, start, end)
-    fired = 0
+    dispatched = 0
     for sample in EXPRESSIONS:
         for gap, fold in policies(sample):
             expected = oracle(sample, gap, fold, clock)
             assert slots(cron(sample.text, zone, gap, fold), start, end) == expected, (sample.text, gap, fold)
-            fired += len(expected)
-    assert fired > 1000
+            dispatched += len(expected)
+    assert dispatched > 1000
 
 
 def test_the_samples_hold_what_the_oracle_is_for() -> None:
@@ -214,7 +214,9 @@ def test_the_samples_hold_what_the_oracle_is_for() -> None:
 @pytest.mark.parametrize("gap", Gap)
 @pytest.mark.parametrize("fold", Fold)
 @pytest.mark.parametrize(("zone", "transition"), WINDOWS[:6])
-def test_the_next_slot_does_not_depend_on_where_one_stands(zone: str, transition: str, gap: Gap, fold: Fold) -> None:
+def test_the_next_slot_does_not_depend_on_the_instant_of_the_question(
+    zone: str, transition: str, gap: Gap, fold: Fold
+) -> None:
     """For any instant, also within a second, the answer is the first slot after it."""
     chance = random.Random(transition)
     centre = instant(transition)
@@ -270,7 +272,7 @@ def test_a_fixed_time_inside_a_gap_shifts_to_the_first_instant_after_it() -> Non
     assert shown(rule, "2026-03-28", "2026-03-31", "Europe/Rome") == ["28 02:30+0100", "29 03:00+0200", "30 02:30+0200"]
 
 
-def test_slots_that_meet_after_a_gap_are_one_slot() -> None:
+def test_slots_that_are_shifted_to_one_instant_are_one_slot() -> None:
     rule = cron("0,20,40 2,3 * * *", "Europe/Rome")
     assert shown(rule, "2026-03-29", "2026-03-29T12:00", "Europe/Rome") == [
         "29 03:00+0200",

@@ -62,7 +62,7 @@ def test_a_schedule_carries_its_arguments() -> None:
     assert (schedule.start_at, schedule.end_at, schedule.jitter) == (NEW_YEAR, NEW_YEAR + 30 * DAY, MINUTE)
 
 
-def test_slots_are_those_of_any_rule_and_two_that_meet_are_one() -> None:
+def test_slots_are_those_of_all_rules_and_a_common_instant_is_one_slot() -> None:
     schedule = Schedule(
         rules=(
             *Schedule.cron(["0 */2 * * *", "0 */3 * * *"]).rules,

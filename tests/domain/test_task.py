@@ -58,7 +58,7 @@ def a_task(
 
 
 @given(st.dictionaries(texts, json_values, max_size=5))
-def test_arguments_come_back_as_they_were_given(kwargs: dict[str, object]) -> None:
+def test_arguments_are_read_as_they_were_given(kwargs: dict[str, object]) -> None:
     """Invariant: reading the canonical text gives the arguments, and their order does not change the text."""
     text = canonical_kwargs(kwargs)
     assert json.loads(text) == kwargs

@@ -152,7 +152,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @every_kind
 @given(st.data())
-def test_what_was_written_comes_back(kind: str, data: st.DataObject) -> None:
+def test_a_written_value_is_read_back(kind: str, data: st.DataObject) -> None:
     """Invariant: decode(encode(x)) == x, every writer writes the same text, and the text is valid UTF-8."""
     values, encode, decode = KINDS[kind]
     value = data.draw(values)

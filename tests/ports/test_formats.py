@@ -125,7 +125,7 @@ def test_what_a_later_release_adds_is_passed_over(name: str) -> None:
 
 
 @every_format
-def test_what_a_later_release_says_otherwise_is_refused(name: str) -> None:
+def test_a_text_of_a_later_format_is_refused(name: str) -> None:
     tested = FORMATS[name]
     with pytest.raises(BackendCorrupt, match=f"{name}: written by a newer version"):
         tested.decode(tested.texts[-1].replace('"v":1', '"v":2'))

@@ -12,7 +12,7 @@ from task_manager_core.testing import ManualClock
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-def test_it_is_a_clock_that_stands_still() -> None:
+def test_the_time_of_the_clock_does_not_run_by_itself() -> None:
     clock: Clock = ManualClock(NOON)
     assert [clock.now(), clock.now()] == [NOON, NOON]
     assert clock.monotonic() == clock.monotonic()

@@ -80,7 +80,7 @@ async def test_a_verb_that_hangs_says_which_it_was() -> None:
 
 async def test_a_second_verb_starts_at_as_many_instants_as_the_option_says() -> None:
     async with clock_harness(open_backend) as harness:
-        store, offsets = Store(harness, meetings=9), list[str]()
+        store, offsets = Store(harness, interleavings=9), list[str]()
         for offset in store.start_offsets():
             await store.interleave(asyncio.sleep(0.02), asyncio.sleep(0), offset)
             offsets.append(str(offset))
@@ -112,7 +112,7 @@ def test_the_command_works_where_this_project_configures_pytest() -> None:
         "",
     ],
 )
-def test_a_store_that_cannot_be_judged_is_told_in_one_line(tmp_path: Path, named: str) -> None:
+def test_a_store_that_cannot_be_judged_is_reported_in_one_line(tmp_path: Path, named: str) -> None:
     (tmp_path / "half_written.py").write_text("raise RuntimeError('not\\nyet')")
     with pytest.raises(pytest.UsageError) as told:
         in_folder(tmp_path, named)

@@ -46,7 +46,7 @@ async def a_reader(store: Store) -> CatalogueReader:
     for name in ("a", "b", "c"):
         await store.define(task(name))
     reader = CatalogueReader(store)
-    await reader.look()
+    await reader.catch_up()
     return reader
 
 
@@ -67,7 +67,7 @@ async def test_a_change_of_an_older_release_costs_a_complete_reading(
     if then:
         await store.define(task("d"))
     assert (await load(store, reader.version)).complete
-    await reader.look()
+    await reader.catch_up()
     assert reader.knows() == await CatalogueReader.of_everything(store)
     await store.define(task("e"))
     assert not (await load(store, reader.version)).complete
@@ -80,13 +80,13 @@ async def test_a_store_that_was_set_back_and_written_to_is_read_from_the_beginni
     copy = {name: server.dump(name) or b"" for name in server.keys("*")}
     await store.catalogue.remove([key("a")])
     await store.define(task("lost"))
-    await reader.look()
+    await reader.catch_up()
     server.flushall()
     for name, dumped in copy.items():
         server.restore(name, 0, dumped)
     await store.define(task("new"))
     assert (await load(store, reader.version)).complete
-    await reader.look()
+    await reader.catch_up()
     assert reader.knows() == await CatalogueReader.of_everything(store)
     assert reader.knows()[0].keys() == {key(name) for name in ("a", "b", "c", "new")}
 
@@ -137,7 +137,7 @@ async def test_changes_that_are_lost_cost_one_complete_reading(store: Store, ser
     assert not (await load(store, reader.version)).complete
     server.delete(CHANGES)
     assert (await load(store, reader.version)).complete
-    await reader.look()
+    await reader.catch_up()
     await store.define(task("e"))
     assert not (await load(store, reader.version)).complete
 
@@ -150,7 +150,7 @@ async def test_many_changes_come_in_pages_and_a_late_page_counts(store: Store) -
     await store.catalogue.put([definition(of) for of in many[:10:2]])
     changes = await load(store, reader.version)
     assert (changes.complete, changes.total, len(changes.removed)) == (False, 3 + 225 + 5, 220)
-    await reader.look()
+    await reader.catch_up()
     assert reader.knows() == await CatalogueReader.of_everything(store)
 
 

@@ -202,7 +202,7 @@ BROKEN = (
     BrokenStore(
         mistake="retired tasks use up the limit of the agenda",
         law="dispatch 1",
-        killed_by="test_what_is_not_due_takes_no_place_on_the_agenda",
+        killed_by="test_a_task_that_is_not_due_takes_no_place_on_the_agenda",
         open_harness=memory(dispatch=_LimitBeforeFilter),
     ),
     BrokenStore(

@@ -408,7 +408,7 @@ BROKEN = (
     BrokenStore(
         mistake="a known claim is compared by its run",
         law="run_queue 14",
-        killed_by="test_a_worker_that_knows_an_older_claim_of_the_run_is_given_the_new_one",
+        killed_by="test_a_worker_that_knows_an_older_claim_of_the_run_gets_the_new_one",
         open_harness=memory(queue=_KnownByRun),
     ),
     BrokenStore(
@@ -426,13 +426,13 @@ BROKEN = (
     BrokenStore(
         mistake="a claim settled twice in a batch counts twice",
         law="backend 5",
-        killed_by="test_a_claim_that_a_batch_names_twice_is_given_up_once",
+        killed_by="test_a_claim_that_a_batch_names_twice_is_released_once",
         open_harness=memory(queue=_SettlesTwice),
     ),
     BrokenStore(
         mistake="a claim released twice in a batch counts twice",
         law="backend 5",
-        killed_by="test_a_claim_that_a_batch_names_twice_is_given_up_once",
+        killed_by="test_a_claim_that_a_batch_names_twice_is_released_once",
         open_harness=memory(queue=_ReleasesTwice),
     ),
     BrokenStore(
@@ -522,7 +522,7 @@ BROKEN = (
     BrokenStore(
         mistake="a cancellation reads and writes in two steps",
         law="run_queue 13",
-        killed_by="test_a_run_that_is_cancelled_on_its_way_back_ends",
+        killed_by="test_a_run_that_is_cancelled_while_it_is_released_ends",
         open_harness=memory(queue=_ReadsThenCancels),
     ),
     BrokenStore(

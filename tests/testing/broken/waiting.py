@@ -103,7 +103,7 @@ BROKEN = (
     BrokenStore(
         mistake="a verb never answers",
         law="run_queue 12",
-        killed_by="test_promoted_runs_come_now",
+        killed_by="test_promoted_runs_can_be_claimed_now",
         open_harness=memory(queue=_WaitsForALock),
     ),
     BrokenStore(
@@ -115,25 +115,25 @@ BROKEN = (
     BrokenStore(
         mistake="a release wakes no waiting worker",
         law="run_queue 3",
-        killed_by="test_a_waiting_worker_gets_the_run_that_comes_back",
+        killed_by="test_a_waiting_worker_gets_a_run_that_is_queued_again",
         open_harness=memory(queue=_ReleasesQuietly),
     ),
     BrokenStore(
         mistake="reaping wakes no waiting worker",
         law="run_queue 3",
-        killed_by="test_a_waiting_worker_gets_the_run_that_comes_back",
+        killed_by="test_a_waiting_worker_gets_a_run_that_is_queued_again",
         open_harness=memory(queue=_ReapsQuietly),
     ),
     BrokenStore(
         mistake="a cancelled worker consumes the notification",
         law="run_queue 3",
-        killed_by="test_a_worker_that_stops_waiting_takes_no_wake_along",
+        killed_by="test_a_worker_that_stops_waiting_consumes_no_notification",
         open_harness=memory(state=_OneIsWoken),
     ),
     BrokenStore(
         mistake="a batch of runs wakes one worker",
         law="run_queue 3",
-        killed_by="test_a_worker_that_stops_waiting_takes_no_wake_along",
+        killed_by="test_a_worker_that_stops_waiting_consumes_no_notification",
         open_harness=memory(state=_OneIsWokenForABatch),
     ),
     BrokenStore(

@@ -74,16 +74,16 @@ class BackendBatches(Contract):
     async def test_every_item_of_a_large_batch_is_judged(self, store: Store) -> None:
         """Every item of a batch is judged on its own, for any number of items; an item that is named twice counts
         once."""
-        crowd = await ManyTasks.create(store)
-        keys = frozenset(of.key for of in crowd.tasks)
+        many = await ManyTasks.create(store)
+        keys = frozenset(of.key for of in many.tasks)
 
         await store.advance(TTL - 10 * SECOND)
-        assert await store.queue.extend(crowd.claims, TTL) == Extension(frozenset(), frozenset())
+        assert await store.queue.extend(many.claims, TTL) == Extension(frozenset(), frozenset())
         await store.advance(TTL - 10 * SECOND)
-        assert await store.queue.extend(crowd.claims, TTL) == Extension(frozenset(), frozenset())
-        assert await store.reap(crowd.term, TTL, MANY) == ()
-        assert await store.queue.release(crowd.claims, HOUR, started=True) == frozenset()
-        assert await crowd.states() == [RunState.WAITING] * MANY
+        assert await store.queue.extend(many.claims, TTL) == Extension(frozenset(), frozenset())
+        assert await store.reap(many.term, TTL, MANY) == ()
+        assert await store.queue.release(many.claims, HOUR, started=True) == frozenset()
+        assert await many.states() == [RunState.WAITING] * MANY
         assert await store.queue.promote(keys) == MANY
         claims = await store.claim(limit=MANY)
         assert {(claim.run.task, claim.attempt) for claim in claims} == {(key, 2) for key in keys}
@@ -93,36 +93,36 @@ class BackendBatches(Contract):
         assert await store.dispatch.resume(keys) == keys
         assert not any(view.paused for view in (await store.history.snapshot()).tasks)
         assert await store.history.clear(keys) == keys
-        assert await store.catalogue.retire(crowd.term, keys) == keys
+        assert await store.catalogue.retire(many.term, keys) == keys
         assert all(view.retired for view in (await store.history.snapshot()).tasks)
         assert await store.catalogue.remove(keys) == keys
         assert (await store.history.snapshot()).tasks == ()
 
     @law("backend", 5)
     async def test_many_claims_are_settled_at_once(self, store: Store) -> None:
-        crowd = await ManyTasks.create(store)
-        settled = [settlement(claim, Retried(HOUR)) for claim in crowd.claims]
+        many = await ManyTasks.create(store)
+        settled = [settlement(claim, Retried(HOUR)) for claim in many.claims]
         assert await store.queue.settle(settled) == frozenset()
-        assert await crowd.states() == [RunState.WAITING] * MANY
-        assert await crowd.statuses() == [[AttemptStatus.RETRIED]] * MANY
-        assert await store.queue.settle(settled) == frozenset(crowd.claims)
+        assert await many.states() == [RunState.WAITING] * MANY
+        assert await many.statuses() == [[AttemptStatus.RETRIED]] * MANY
+        assert await store.queue.settle(settled) == frozenset(many.claims)
 
     @law("backend", 5)
     async def test_many_runs_are_reaped_and_cancelled_at_once(self, store: Store) -> None:
-        crowd = await ManyTasks.create(store)
-        wanted = [(one.task, one.id) for one in crowd.runs]
-        assert await store.queue.cancel(wanted) == (Cancelling.REQUESTED,) * MANY
-        assert (await store.queue.extend(crowd.claims, TTL)).cancelling == frozenset(crowd.claims)
+        many = await ManyTasks.create(store)
+        requests = [(one.task, one.id) for one in many.runs]
+        assert await store.queue.cancel(requests) == (Cancelling.REQUESTED,) * MANY
+        assert (await store.queue.extend(many.claims, TTL)).cancelling == frozenset(many.claims)
         await store.advance(TTL)
-        assert frozenset(await store.reap(crowd.term, TTL, MANY)) == frozenset(crowd.claims)
-        assert await crowd.states() == [None] * MANY
-        assert await crowd.statuses() == [[AttemptStatus.LOST]] * MANY
+        assert frozenset(await store.reap(many.term, TTL, MANY)) == frozenset(many.claims)
+        assert await many.states() == [None] * MANY
+        assert await many.statuses() == [[AttemptStatus.LOST]] * MANY
 
-        later = [run(of, "later") for of in crowd.tasks]
+        later = [run(of, "later") for of in many.tasks]
         assert await store.queue.enqueue(later) == (Enqueued.QUEUED,) * MANY
         assert await store.queue.cancel([(one.task, one.id) for one in later]) == (Cancelling.CANCELLED,) * MANY
         assert await store.claim() == ()
-        assert await crowd.statuses() == [[AttemptStatus.CANCELLED, AttemptStatus.LOST]] * MANY
+        assert await many.statuses() == [[AttemptStatus.CANCELLED, AttemptStatus.LOST]] * MANY
 
     @law("backend", 5)
     async def test_many_requests_are_remembered(self, store: Store) -> None:
@@ -162,7 +162,7 @@ class BackendBatches(Contract):
     @law("backend", 5)
     @pytest.mark.parametrize("delay", [NOTHING, HOUR], ids=["at once", "later"])
     @pytest.mark.parametrize("verb", ["settle", "release"])
-    async def test_a_claim_that_a_batch_names_twice_is_given_up_once(
+    async def test_a_claim_that_a_batch_names_twice_is_released_once(
         self, store: Store, verb: str, delay: timedelta
     ) -> None:
         await store.define(task())
@@ -201,8 +201,8 @@ class BackendBatches(Contract):
         assert [claim.run for claim in claims] == [run(task("hasty"))]
         twice = [*claims, *claims]
         assert await store.queue.extend(twice, TTL) == Extension(frozenset(), frozenset())
-        wanted = [(key("hasty"), claims[0].run.id)] * 2
-        assert await store.queue.cancel(wanted) == (Cancelling.REQUESTED,) * 2
+        requests = [(key("hasty"), claims[0].run.id)] * 2
+        assert await store.queue.cancel(requests) == (Cancelling.REQUESTED,) * 2
         assert await store.queue.extend(twice, TTL) == Extension(frozenset(), frozenset(claims))
         assert await store.settle(claims[0])
 
@@ -210,8 +210,8 @@ class BackendBatches(Contract):
             Enqueued.QUEUED,
             Enqueued.DUPLICATE,
         )
-        wanted = [(key("hasty"), run(task("hasty"), "once").id)] * 2
-        assert await store.queue.cancel(wanted) == (Cancelling.CANCELLED, Cancelling.NOT_LIVE)
+        requests = [(key("hasty"), run(task("hasty"), "once").id)] * 2
+        assert await store.queue.cancel(requests) == (Cancelling.CANCELLED, Cancelling.NOT_LIVE)
         assert [line.status for line in await store.records(key("hasty"))] == [
             AttemptStatus.CANCELLED,
             AttemptStatus.SUCCEEDED,

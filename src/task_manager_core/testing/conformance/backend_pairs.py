@@ -266,18 +266,18 @@ VERBS: dict[str, Ask] = {
     "settle": lambda setup: _settle(setup, Succeeded()),
     "retry": lambda setup: _settle(setup, Retried(HOUR)),
     "release": lambda setup: _release(setup, later=False),
-    "put off": lambda setup: _release(setup, later=True),
+    "postpone": lambda setup: _release(setup, later=True),
     "reap": _reap,
     "cancel": lambda setup: _cancel(setup, None if setup.claim is None else setup.claim.run.id),
     "cancel the other": lambda setup: _cancel(setup, None if setup.asked is None else setup.asked.id),
     "promote": lambda setup: setup.store.queue.promote([setup.of.key]),
     "resign": lambda setup: setup.store.leadership.resign(setup.term),
-    "look": _snapshot,
+    "snapshot": _snapshot,
     "read the agenda": _agenda,
     "load": _load,
 }
 
-READS = frozenset({"look", "read the agenda", "load"})
+READS = frozenset({"snapshot", "read the agenda", "load"})
 
 SETUPS: dict[str, tuple[Callable[[Store], Awaitable[TaskSetup]], tuple[str, ...]]] = {
     "idle": (
@@ -291,14 +291,14 @@ SETUPS: dict[str, tuple[Callable[[Store], Awaitable[TaskSetup]], tuple[str, ...]
         busy,
         (
             *("describe", "replan", "remove", "retire", "pause", "clear", "hold", "skip", "enqueue", "claim"),
-            *("reclaim", "extend", "settle", "release", "reap", "cancel", "cancel the other", "look"),
+            *("reclaim", "extend", "settle", "release", "reap", "cancel", "cancel the other", "snapshot"),
         ),
     ),
     "crowded": (
         crowded,
         (
             *("describe", "replan", "remove", "resume", "clear", "dispatch", "enqueue", "claim", "extend", "retry"),
-            *("put off", "cancel", "cancel the other", "promote", "look", "read the agenda"),
+            *("postpone", "cancel", "cancel the other", "promote", "snapshot", "read the agenda"),
         ),
     ),
 }

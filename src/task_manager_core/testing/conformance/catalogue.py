@@ -51,7 +51,7 @@ class CatalogueReader:
         self._retired: frozenset[TaskKey] = frozenset()
         self.version = 0
 
-    async def look(self) -> None:
+    async def catch_up(self) -> None:
         """Read the changes since the last call."""
         self.learn(await self._store.catalogue.load(self.version))
 
@@ -73,7 +73,7 @@ class CatalogueReader:
     async def of_everything(cls, store: Store) -> tuple[dict[TaskKey, VersionedDefinition], frozenset[TaskKey]]:
         """The definitions that a new process knows after its first reading."""
         reader = cls(store)
-        await reader.look()
+        await reader.catch_up()
         return reader.knows()
 
 
@@ -162,8 +162,8 @@ class CatalogueLaws(Contract):
             (False, slot, None),
             (True, slot, slot),
         ]
-        for number, (replan, wanted, expected) in enumerate(steps):
-            change = definition(task(description=f"{number}"), expected=version, slot=wanted, replan=replan)
+        for number, (replan, new_slot, expected) in enumerate(steps):
+            change = definition(task(description=f"{number}"), expected=version, slot=new_slot, replan=replan)
             version = await written(store, change)
             assert (await store.view(key())).next_slot == (None if expected is None else next_slot(expected)), number
         assert (await store.view(key())).skipped == {}
@@ -181,7 +181,7 @@ class CatalogueLaws(Contract):
         assert await store.view(key()) == view
 
     @law("catalogue", 6)
-    async def test_removal_takes_everything(self, store: Store) -> None:
+    async def test_removal_deletes_everything(self, store: Store) -> None:
         """Removal deletes the definition, its state, its history, its live runs and the memory of its requests; the
         claims on its runs are lost."""
         of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
@@ -235,7 +235,7 @@ class CatalogueLaws(Contract):
         assert await store.catalogue.load(changes.version) is None
 
     @law("catalogue", 8)
-    async def test_a_retired_task_comes_back_when_it_is_written(self, store: Store) -> None:
+    async def test_a_retired_task_is_active_again_when_it_is_written(self, store: Store) -> None:
         """A retired task leaves the agenda; writing its definition again brings it back."""
         of, slot, term = task(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
@@ -293,7 +293,7 @@ class CatalogueLaws(Contract):
             assert await store.wakes(change), change.__name__
 
     @law("catalogue", 11)
-    async def test_slots_are_given_up_only_by_who_knows_them(self, store: Store) -> None:
+    async def test_only_a_writer_that_knows_the_slots_abandons_them(self, store: Store) -> None:
         """A definition that abandons slots is not written once the stored next slot has changed."""
         slot, term = await store.slot(-MINUTE), await store.lead()
         version = await store.define(task(), slot)
@@ -317,8 +317,8 @@ class CatalogueLaws(Contract):
         version = await store.define(task(), slot)
         change = definition(task(description="new"), expected=version, slot=slot)
         await store.advance(MINUTE)
-        fired = decision(task(), version, slot, dispatch=[task().run_of_slot(slot, version)], then=slot + HOUR)
-        assert await store.commit_one(term, fired)
+        dispatched = decision(task(), version, slot, dispatch=[task().run_of_slot(slot, version)], then=slot + HOUR)
+        assert await store.commit_one(term, dispatched)
         before = await store.state()
         assert await store.catalogue.put([change]) == (Conflict(version),)
         assert await store.state() == before

@@ -93,7 +93,7 @@ class CatalogueEdges(Contract):
         version = await store.define(of, slot)
         await store.settle(await store.claim_new(run(of, "retried")), Retried(HOUR))
         await store.release(await store.claim_new(run(of, "released")), HOUR)
-        claim = await store.claim_new(run(of, "unwanted"))
+        claim = await store.claim_new(run(of, "cancelled"))
         await store.enqueue(run(of, "queued"), run(exclusive(), "held"))
         await store.queue.cancel([(of.key, claim.run.id)])
         await store.dispatch.pause([of.key])
@@ -108,7 +108,7 @@ class CatalogueEdges(Contract):
         assert view == replace(earlier, version=newer, next_slot=next_slot(then))
         assert replace(after, tasks=before.tasks) == before
         assert (await store.queue.extend([claim], TTL)).cancelling == {claim}
-        for request in ("retried", "released", "unwanted", "queued"):
+        for request in ("retried", "released", "cancelled", "queued"):
             assert await store.enqueue(run(of, request)) == (Enqueued.DUPLICATE,)
         assert await store.queue.promote([of.key]) == 2
         assert {claimed.run.priority for claimed in await store.claim()} == {Priority.LOW}
@@ -163,13 +163,13 @@ class CatalogueEdges(Contract):
     async def test_a_reader_from_long_ago_learns_everything(self, store: Store) -> None:
         await store.define(task("a"))
         reader = CatalogueReader(store)
-        await reader.look()
+        await reader.catch_up()
         await store.catalogue.remove([key("a")])
         late, many = await store.define(task("b")), [f"task {number}" for number in range(1, CHANGES_REMEMBERED)]
         await store.catalogue.put([definition(task(name), slot=None) for name in many])
         assert not (await load(store, late)).complete
         assert (await load(store, reader.version)).complete
-        await reader.look()
+        await reader.catch_up()
         assert reader.knows() == await CatalogueReader.of_everything(store)
 
     @law("catalogue", 7)
@@ -224,7 +224,9 @@ class CatalogueEdges(Contract):
 
     @law("catalogue", 8)
     @pytest.mark.parametrize("paused", [True, False], ids=["paused", "resumed"])
-    async def test_a_task_that_goes_and_comes_back_has_kept_everything(self, store: Store, *, paused: bool) -> None:
+    async def test_a_task_that_is_retired_and_written_again_has_kept_everything(
+        self, store: Store, *, paused: bool
+    ) -> None:
         of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
         assert await store.commit_one(term, decision(of, version, slot, skips=[skipped(slot)], then=slot + HOUR))

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 
 from task_manager_core.testing.conformance.harness import Harness
-from task_manager_core.testing.conformance.store import MEETINGS, Store
+from task_manager_core.testing.conformance.store import INTERLEAVINGS, Store
 
 
 class Contract:
@@ -19,4 +19,4 @@ class Contract:
     @pytest.fixture
     def store(self, harness: Harness, request: pytest.FixtureRequest) -> Store:
         asked: int | None = request.config.getoption("--meetings", None)
-        return Store(harness, MEETINGS if asked is None else asked)
+        return Store(harness, INTERLEAVINGS if asked is None else asked)

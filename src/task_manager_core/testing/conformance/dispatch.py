@@ -87,7 +87,7 @@ class DispatchLaws(Contract):
         assert (await store.dispatch.agenda(100)).next_due is None
 
     @law("dispatch", 2)
-    async def test_a_decision_takes_effect_whole_or_not_at_all(self, store: Store) -> None:
+    async def test_a_decision_takes_effect_as_a_whole_or_not_at_all(self, store: Store) -> None:
         """A decision is kept only if the task still has the version and the next slot of the decision; it then takes
         effect as a whole: runs are queued or held, skips recorded, the next slot advanced, in one step."""
         of = exclusive()

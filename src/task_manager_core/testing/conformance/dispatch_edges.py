@@ -58,7 +58,7 @@ class DispatchEdges(Contract):
             assert agenda.next_due == slot + 70 * MINUTE
 
     @law("dispatch", 1)
-    async def test_what_is_not_due_takes_no_place_on_the_agenda(self, store: Store) -> None:
+    async def test_a_task_that_is_not_due_takes_no_place_on_the_agenda(self, store: Store) -> None:
         slot, term = await store.slot(-HOUR), await store.lead()
         retired = [task(f"retired {number}") for number in range(10)]
         for number, of in enumerate((*retired, task("a"), task("b"))):
@@ -125,7 +125,7 @@ class DispatchEdges(Contract):
         assert (await store.view(key())).next_slot == next_slot(due.slot)
 
     @law("dispatch", 2)
-    async def test_a_schedule_that_has_ended_takes_no_decision_any_more(self, store: Store) -> None:
+    async def test_a_decision_is_not_kept_after_the_schedule_has_ended(self, store: Store) -> None:
         due = await Due.given(store, task())
         last = decision(due.of, due.version, due.slot, dispatch=[due.run], then=None)
         assert await store.commit_one(due.term, last)
@@ -135,7 +135,7 @@ class DispatchEdges(Contract):
         assert (await store.dispatch.agenda(10)).next_due is None
 
     @law("dispatch", 2)
-    async def test_a_retired_task_takes_no_decision(self, store: Store) -> None:
+    async def test_a_decision_about_a_retired_task_is_not_kept(self, store: Store) -> None:
         due = await Due.given(store, task())
         await store.catalogue.retire(due.term, [key()])
         assert not await store.commit_one(due.term, due.dispatch)
@@ -156,9 +156,11 @@ class DispatchEdges(Contract):
         await store.claim_new(run(due.of, "running"))
         await store.enqueue(run(due.of, "queued"))
         slots = [due.slot, due.slot + SECOND, due.slot + MINUTE]
-        fired = [due.of.run_of_slot(slot, due.version) for slot in slots]
-        assert await store.commit_one(due.term, decision(due.of, due.version, due.slot, dispatch=fired, then=due.then))
-        assert [claim.run for claim in await store.claim()] == [run(due.of, "queued"), *fired]
+        dispatched = [due.of.run_of_slot(slot, due.version) for slot in slots]
+        assert await store.commit_one(
+            due.term, decision(due.of, due.version, due.slot, dispatch=dispatched, then=due.then)
+        )
+        assert [claim.run for claim in await store.claim()] == [run(due.of, "queued"), *dispatched]
 
     @law("dispatch", 5)
     async def test_a_run_is_held_behind_the_one_that_is_dispatched_with_it(self, store: Store) -> None:
@@ -229,6 +231,8 @@ class DispatchEdges(Contract):
     @law("dispatch", 2)
     async def test_many_slots_of_one_task_are_one_decision(self, store: Store) -> None:
         due = await Due.given(store, task())
-        fired = [due.of.run_of_slot(due.slot + number * SECOND, due.version) for number in range(500)]
-        assert await store.commit_one(due.term, decision(due.of, due.version, due.slot, dispatch=fired, then=due.then))
-        assert [claim.run for claim in await store.claim()] == fired
+        dispatched = [due.of.run_of_slot(due.slot + number * SECOND, due.version) for number in range(500)]
+        assert await store.commit_one(
+            due.term, decision(due.of, due.version, due.slot, dispatch=dispatched, then=due.then)
+        )
+        assert [claim.run for claim in await store.claim()] == dispatched

@@ -70,8 +70,8 @@ class HistoryContract(Contract):
     async def test_a_line_is_read_as_it_was_written(self, store: Store) -> None:
         of, slot, term = task(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
-        fired = of.run_of_slot(slot, version)
-        assert await store.commit_one(term, decision(of, version, slot, dispatch=[fired], then=slot + HOUR))
+        dispatched = of.run_of_slot(slot, version)
+        assert await store.commit_one(term, decision(of, version, slot, dispatch=[dispatched], then=slot + HOUR))
         [claim] = await store.claim()
         failure = Failure(type="Ünusual", message="“{}”: \x00 \u2028 🙂" * 100, traceback="\n".join(["  line"] * 500))
         one = settlement(claim, Exhausted(), failure=failure)
@@ -162,7 +162,7 @@ class HistoryContract(Contract):
         assert (await store.view(of.key)).skipped == {SkipReason.CATCH_UP: 61, SkipReason.DEADLINE: 1}
 
     @law("history", 4)
-    async def test_clearing_takes_only_what_happened(self, store: Store) -> None:
+    async def test_clearing_deletes_only_the_history(self, store: Store) -> None:
         """Clearing deletes the lines, the skips and the counts, and nothing else."""
         of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
@@ -238,8 +238,8 @@ class HistoryContract(Contract):
         version = await store.define(of, slot)
         other = await store.define(exclusive("b"), slot)
         await store.membership.announce(presence("node"), TTL)
-        fired = of.run_of_slot(slot, version)
-        assert await store.commit_one(term, decision(of, version, slot, dispatch=[fired], then=slot + HOUR))
+        dispatched = of.run_of_slot(slot, version)
+        assert await store.commit_one(term, decision(of, version, slot, dispatch=[dispatched], then=slot + HOUR))
         [running] = await store.claim()
         await store.settle(await store.claim_new(run(of, "retried")), Retried(HOUR))
         await store.release(await store.claim_new(run(of, "released")), 2 * HOUR, started=True)
@@ -304,8 +304,8 @@ class HistoryContract(Contract):
         is written and has no duration."""
         of, slot, term = exclusive(), await store.slot(-MINUTE), await store.lead()
         version = await store.define(of, slot)
-        fired = of.run_of_slot(slot, version)
-        assert await store.commit_one(term, decision(of, version, slot, dispatch=[fired], then=slot + HOUR))
+        dispatched = of.run_of_slot(slot, version)
+        assert await store.commit_one(term, decision(of, version, slot, dispatch=[dispatched], then=slot + HOUR))
         [silent] = await store.claim()
         await store.advance(SECOND)
         before = await store.now()
@@ -314,25 +314,25 @@ class HistoryContract(Contract):
         await store.advance(TTL)
         assert await store.reap(term, TTL) == (silent,)
         [lost] = await store.records(of.key)
-        assert (lost.status, lost.run, lost.slot, lost.attempt) == (AttemptStatus.LOST, fired.id, slot, 1)
+        assert (lost.status, lost.run, lost.slot, lost.attempt) == (AttemptStatus.LOST, dispatched.id, slot, 1)
         assert (lost.worker, lost.token, lost.failure) == (WORKER, silent.token, None)
         assert before <= lost.started_at <= beat
         assert TTL <= lost.duration <= await store.now() - lost.started_at
 
         [claim] = await store.claim(NodeId("other"))
-        await store.queue.cancel([(of.key, fired.id)])
+        await store.queue.cancel([(of.key, dispatched.id)])
         await store.enqueue(run(of, "queued"), run(of, "held"))
         before = await store.now()
         assert await store.release(claim)
         [waits] = await store.claim()
         assert await store.settle(waits, Retried(HOUR))
         for request in ("held", "queued"):
-            wanted = [(of.key, run(of, request).id)]
-            assert await store.queue.cancel(wanted) == (Cancelling.CANCELLED,)
+            requests = [(of.key, run(of, request).id)]
+            assert await store.queue.cancel(requests) == (Cancelling.CANCELLED,)
         waiting, held, retried, released, _ = await store.records(of.key)
         after = await store.now()
         assert retried.status is AttemptStatus.RETRIED
-        assert (released.run, released.slot, released.attempt) == (fired.id, slot, 2)
+        assert (released.run, released.slot, released.attempt) == (dispatched.id, slot, 2)
         assert (released.worker, released.token) == (NodeId("other"), claim.token)
         for line in (waiting, held, released):
             assert (line.status, line.failure, line.duration) == (AttemptStatus.CANCELLED, None, NOTHING)
@@ -347,7 +347,7 @@ class HistoryContract(Contract):
         assert (snapshot.term, snapshot.tasks, snapshot.nodes, snapshot.queued) == (None, (), (), 0)
 
     @law("history", 5)
-    async def test_looking_changes_nothing(self, store: Store) -> None:
+    async def test_reading_changes_nothing(self, store: Store) -> None:
         of = exclusive()
         await store.define(of)
         await store.enqueue(run(of, "first"), run(of, "second"))

@@ -196,7 +196,7 @@ class LeadershipContract(Contract):
         assert await store.leads(successor)
 
     @law("leadership", 7)
-    async def test_a_resignation_repeated_after_a_change_of_hands_ends_nothing(self, store: Store) -> None:
+    async def test_a_resignation_repeated_after_a_change_of_leader_ends_nothing(self, store: Store) -> None:
         term = await store.lead(A, TTL)
         await store.leadership.resign(term)
         successor = await store.lead(B, TTL)

@@ -94,38 +94,38 @@ async def observe(player: StepRunner) -> dict[str, object]:
     changes = await store.catalogue.load(0)
     versions = sorted({view.version for view in snapshot.tasks})
 
-    def clocked(instant: datetime | None) -> int | None:
+    def half_units(instant: datetime | None) -> int | None:
         return None if instant is None else (instant - origin) // HALF
 
-    def lived(live: LiveRun) -> object:
-        place = live.state, live.worker, clocked(live.due_at), live.retrying, live.cancelling
+    def run_state(live: LiveRun) -> object:
+        place = live.state, live.worker, half_units(live.due_at), live.retrying, live.cancelling
         return live.run, live.slot, live.attempt, live.failures, live.losses, place
 
-    def stood(view: TaskView) -> object:
-        state = view.next_slot, view.decided, view.paused, clocked(view.resumed_at), view.retired
-        return state, dict(view.skipped), sorted(map(lived, view.live), key=str)
+    def task_state(view: TaskView) -> object:
+        state = view.next_slot, view.decided, view.paused, half_units(view.resumed_at), view.retired
+        return state, dict(view.skipped), sorted(map(run_state, view.live), key=str)
 
-    def lined(line: AttemptRecord) -> object:
+    def line_state(line: AttemptRecord) -> object:
         """A line of history. The store's own lines have instants of its time, the others have the times of the test."""
         measured = line.started_at == STARTED
-        when: object = line.duration if measured else (clocked(line.started_at), line.duration // HALF)
+        when: object = line.duration if measured else (half_units(line.started_at), line.duration // HALF)
         return line.run, line.slot, line.attempt, line.status, line.worker, line.token > 0, when, line.failure
 
     return {
-        "now": clocked(snapshot.now),
+        "now": half_units(snapshot.now),
         "term": None if snapshot.term is None else player.terms.index(snapshot.term),
         "nodes": snapshot.nodes,
         "queued": snapshot.queued,
-        "tasks": {view.key: stood(view) for view in snapshot.tasks},
+        "tasks": {view.key: task_state(view) for view in snapshot.tasks},
         "versions": [(view.key, versions.index(view.version)) for view in snapshot.tasks],
         "agenda": {
-            due.key: (due.slot, due.due_at, due.paused, clocked(due.resumed_at), due.live, due.held, due.retrying)
+            due.key: (due.slot, due.due_at, due.paused, half_units(due.resumed_at), due.live, due.held, due.retrying)
             for due in agenda.due
         },
         "earliest first": [due.due_at for due in agenda.due],
         "next due": agenda.next_due,
         "definitions": None if changes is None else [stored.definition for stored in changes.changed],
         "keys": None if changes is None else (changes.keys, changes.retired),
-        "lines": [[lined(line) for line in await store.history.read(key, EVERYTHING)] for key in KEYS],
+        "lines": [[line_state(line) for line in await store.history.read(key, EVERYTHING)] for key in KEYS],
         "skips": [await store.history.skips(key, EVERYTHING) for key in KEYS],
     }

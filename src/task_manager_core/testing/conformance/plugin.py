@@ -16,7 +16,7 @@ import pytest
 
 from task_manager_core.testing.conformance.cli_target import opener
 from task_manager_core.testing.conformance.laws import PORTS, Law, judged_by, laws_of
-from task_manager_core.testing.conformance.store import MEETINGS
+from task_manager_core.testing.conformance.store import INTERLEAVINGS
 
 _MAX_NAMES = 3
 _MODULES_THAT_NEED_A_STORE = {f"{__package__}.{module}" for module in ("test_backend", "test_model")}
@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--meetings",
         metavar="N",
         type=int,
-        default=MEETINGS,
+        default=INTERLEAVINGS,
         help="of two verbs at the same time, start the second at N instants of the first (default: %(default)s)",
     )
 

@@ -141,9 +141,9 @@ class RaceContract(Contract):
 
         writing = [asyncio.ensure_future(write(writer)) for writer in RIVALS]
         while not all(one.done() for one in writing):
-            await reader.look()
+            await reader.catch_up()
             await asyncio.sleep(0)
         await asyncio.gather(*writing)
-        await reader.look()
+        await reader.catch_up()
         assert len(reader.knows()[0]) == len(RIVALS) * len(rounds)
         assert reader.knows() == await CatalogueReader.of_everything(store)

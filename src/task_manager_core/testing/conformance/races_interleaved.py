@@ -83,11 +83,11 @@ class InterleavedRaces(Contract):
                 "reap": partial(store.queue.reap, term, TTL, 10),
             }
 
-            async def resign_and_look(term: Term = term) -> object:
+            async def resign_and_read(term: Term = term) -> object:
                 assert await store.leadership.resign(term)
                 return await store.state()
 
-            _, seen = await store.interleave(verbs[verb](), resign_and_look(), offset)
+            _, seen = await store.interleave(verbs[verb](), resign_and_read(), offset)
             assert await store.state() == seen, offset
 
     @law("dispatch", 9)
@@ -122,11 +122,11 @@ class InterleavedRaces(Contract):
             version = await store.define(of, slot)
             dispatch = decision(of, version, slot, dispatch=[of.run_of_slot(slot, version)], then=slot + HOUR)
 
-            async def pause_and_look(key: TaskKey = of.key) -> object:
+            async def pause_and_read(key: TaskKey = of.key) -> object:
                 await store.dispatch.pause([key])
                 return await store.state()
 
-            _, seen = await store.interleave(store.commit_one(term, dispatch), pause_and_look(), offset)
+            _, seen = await store.interleave(store.commit_one(term, dispatch), pause_and_read(), offset)
             assert await store.state() == seen, offset
 
     @law("catalogue", 7)
@@ -139,7 +139,7 @@ class InterleavedRaces(Contract):
             if verb == "bring back":
                 await store.catalogue.retire(term, [of.key])
                 version = (await store.view(of.key)).version
-            await reader.look()
+            await reader.catch_up()
             verbs: dict[str, Callable[[], Awaitable[object]]] = {
                 "add": partial(store.define, of),
                 "change": partial(written, store, definition(new, expected=version, replan=False)),
@@ -149,7 +149,7 @@ class InterleavedRaces(Contract):
             }
             changes, _ = await store.interleave(store.catalogue.load(reader.version), verbs[verb](), offset)
             reader.learn(changes)
-            await reader.look()
+            await reader.catch_up()
             assert reader.knows() == await CatalogueReader.of_everything(store), offset
 
     @law("catalogue", 7)
@@ -157,18 +157,18 @@ class InterleavedRaces(Contract):
         reader = CatalogueReader(store)
         for offset in store.start_offsets():
             early, late = task(f"early {offset}"), task(f"late {offset}")
-            await reader.look()
+            await reader.catch_up()
 
             async def write_and_read(late: TaskDefinition = late) -> None:
                 await store.define(late)
-                await reader.look()
+                await reader.catch_up()
 
             await store.interleave(store.define(early), write_and_read(), offset)
-            await reader.look()
+            await reader.catch_up()
             assert reader.knows() == await CatalogueReader.of_everything(store), offset
 
     @law("catalogue", 11)
-    async def test_a_slot_is_given_up_or_decided_but_not_both(self, store: Store) -> None:
+    async def test_a_slot_is_abandoned_or_decided_but_not_both(self, store: Store) -> None:
         slot, term = await store.slot(-MINUTE), await store.lead()
         for offset, swapped in interleavings(store):
             of = task(f"{offset} {swapped}")
@@ -256,8 +256,8 @@ class InterleavedRaces(Contract):
             assert await store.settle(claim)
 
     @law("run_queue", 13)
-    @pytest.mark.parametrize("verb", ["retry", "release", "put off", "promote"])
-    async def test_a_run_that_is_cancelled_on_its_way_back_ends(self, store: Store, verb: str) -> None:
+    @pytest.mark.parametrize("verb", ["retry", "release", "postpone", "promote"])
+    async def test_a_run_that_is_cancelled_while_it_is_released_ends(self, store: Store, verb: str) -> None:
         await store.define(task())
         for offset, swapped in interleavings(store):
             claim = await store.claim_new(run(task(), f"{offset} {swapped}"))
@@ -266,7 +266,7 @@ class InterleavedRaces(Contract):
             verbs: dict[str, Callable[[], Awaitable[object]]] = {
                 "retry": partial(store.settle, claim, Retried(NOTHING)),
                 "release": partial(store.release, claim),
-                "put off": partial(store.release, claim, HOUR),
+                "postpone": partial(store.release, claim, HOUR),
                 "promote": partial(store.queue.promote, [key()]),
             }
             back, cancel = verbs[verb](), store.queue.cancel([(key(), claim.run.id)])

@@ -83,7 +83,7 @@ class RunQueueLaws(Contract):
             assert states == [RunState.QUEUED, RunState.HELD][: len(waiting)]
 
     @law("run_queue", 3)
-    async def test_claims_are_given_in_order(self, store: Store) -> None:
+    async def test_runs_are_claimed_in_order(self, store: Store) -> None:
         """A claim gives each queued run to one worker; high priority before low, then first in, first out; at most
         `limit`."""
         low, high, other = task("low"), task("high", priority=Priority.HIGH), task("other")
@@ -170,7 +170,7 @@ class RunQueueLaws(Contract):
         assert near(waiting.due_at, await store.now() + HOUR)
 
     @law("run_queue", 7)
-    async def test_a_waiting_run_comes_back(self, store: Store) -> None:
+    async def test_a_waiting_run_is_claimed_from_its_instant_on(self, store: Store) -> None:
         """A run that waits for its retry can be claimed from its instant on, with the next attempt number and one more
         failure."""
         await store.define(task())
@@ -188,7 +188,7 @@ class RunQueueLaws(Contract):
         assert await store.live(key()) == ()
 
     @law("run_queue", 8)
-    async def test_a_released_run_comes_back_without_a_failure(self, store: Store) -> None:
+    async def test_a_released_run_is_queued_again_without_a_failure(self, store: Store) -> None:
         """Releasing a claim queues its run again after the delay, without a failure; the attempt counts only if it was
         started."""
         await store.define(task())
@@ -297,7 +297,7 @@ class RunQueueLaws(Contract):
         assert await store.claim() == ()
 
     @law("run_queue", 12)
-    async def test_promoted_runs_come_now(self, store: Store) -> None:
+    async def test_promoted_runs_can_be_claimed_now(self, store: Store) -> None:
         """Promoting makes waiting runs claimable now."""
         hasty, patient = task("hasty"), task("patient")
         for of in (hasty, patient):
@@ -317,7 +317,7 @@ class RunQueueLaws(Contract):
         """A run whose cancellation was requested is not tried again: a retry, a release or a lost claim ends it."""
         of, term = exclusive(), await store.lead()
         await store.define(of)
-        for name in ("retried", "handed back", "put off", "lost"):
+        for name in ("retried", "released", "postponed", "lost"):
             claim = await store.claim_new(run(of, name))
             await store.enqueue(run(of, f"after {name}"))
             assert await store.queue.cancel([(of.key, claim.run.id)]) == (Cancelling.REQUESTED,)
@@ -327,7 +327,7 @@ class RunQueueLaws(Contract):
                 await store.advance(MINUTE)
                 assert await store.reap(term, MINUTE) == (claim,)
             else:
-                assert await store.release(claim, MINUTE if name == "put off" else NOTHING, started=True)
+                assert await store.release(claim, MINUTE if name == "postponed" else NOTHING, started=True)
                 line = (await store.records(of.key))[0]
                 assert (line.run, line.attempt, line.status) == (claim.run.id, 1, AttemptStatus.CANCELLED)
                 assert (line.worker, line.token) == (WORKER, claim.token)
@@ -337,7 +337,7 @@ class RunQueueLaws(Contract):
             assert await store.settle(following)
 
     @law("run_queue", 14)
-    async def test_claims_whose_reply_was_lost_are_given_again(self, store: Store) -> None:
+    async def test_claims_whose_reply_was_lost_are_returned_again(self, store: Store) -> None:
         """A worker that names the claims it knows gets its other claims again: their reply was lost."""
         await store.define(task())
         await store.enqueue(*runs(task(), 4))

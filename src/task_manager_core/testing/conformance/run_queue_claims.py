@@ -66,7 +66,7 @@ class RunQueueClaims(Contract):
         assert await store.extend_one(claim, TTL)
 
     @law("run_queue", 4)
-    async def test_a_claim_that_was_given_up_is_not_extended(self, store: Store) -> None:
+    async def test_a_released_claim_is_not_extended(self, store: Store) -> None:
         await store.define(task())
         for request in ("settled", "released"):
             claim = await store.claim_new(run(task(), request))
@@ -230,22 +230,22 @@ class RunQueueClaims(Contract):
     async def test_a_run_that_is_not_running_ends_at_once(self, store: Store, place: RunState) -> None:
         of = exclusive()
         await store.define(of)
-        wanted = run(of, "wanted")
+        cancelled = run(of, "cancelled")
         if place is RunState.HELD:
             await store.enqueue(run(of, "first"))
-        await store.enqueue(wanted)
+        await store.enqueue(cancelled)
         if place is RunState.WAITING:
             [claim] = await store.claim()
             await store.settle(claim, Retried(HOUR))
-        assert (await store.states(of.key))[wanted.id.value] is place
+        assert (await store.states(of.key))[cancelled.id.value] is place
 
-        assert await store.queue.cancel([(of.key, wanted.id)]) == (Cancelling.CANCELLED,)
-        assert wanted.id.value not in await store.states(of.key)
+        assert await store.queue.cancel([(of.key, cancelled.id)]) == (Cancelling.CANCELLED,)
+        assert cancelled.id.value not in await store.states(of.key)
         line = (await store.records(of.key))[0]
-        assert (line.run, line.status) == (wanted.id, AttemptStatus.CANCELLED)
-        assert await store.queue.cancel([(of.key, wanted.id)]) == (Cancelling.NOT_LIVE,)
+        assert (line.run, line.status) == (cancelled.id, AttemptStatus.CANCELLED)
+        assert await store.queue.cancel([(of.key, cancelled.id)]) == (Cancelling.NOT_LIVE,)
         await store.advance(HOUR)
-        assert wanted not in [claim.run for claim in await store.claim()]
+        assert cancelled not in [claim.run for claim in await store.claim()]
         assert len([line for line in await store.records(of.key) if line.status is AttemptStatus.CANCELLED]) == 1
 
     @law("run_queue", 11)

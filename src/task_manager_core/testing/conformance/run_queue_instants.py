@@ -130,7 +130,7 @@ class RunQueueInstants(Contract):
         assert [claim.run for claim in await store.claim()] == [held, run(task("other"))]
 
     @law("run_queue", 4)
-    async def test_a_claim_that_is_given_again_is_no_younger(self, store: Store) -> None:
+    async def test_a_claim_that_is_returned_again_has_no_new_heartbeat(self, store: Store) -> None:
         term = await store.lead()
         await store.define(task())
         claim = await store.claim_new(run(task()))

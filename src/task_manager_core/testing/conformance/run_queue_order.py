@@ -117,7 +117,7 @@ class RunQueueOrder(Contract):
         assert await store.claim() == ()
 
     @law("run_queue", 2)
-    async def test_a_held_run_stays_while_the_other_comes_and_goes(self, store: Store) -> None:
+    async def test_a_held_run_stays_while_the_other_waits_and_runs_again(self, store: Store) -> None:
         of, term = exclusive(), await store.lead()
         await store.define(of)
         claim = await store.claim_new(run(of, "first"))

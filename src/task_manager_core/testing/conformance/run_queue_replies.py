@@ -41,7 +41,7 @@ class RunQueueReplies(Contract):
             assert await store.settle(claim)
 
     @law("run_queue", 14)
-    async def test_what_is_given_again_is_the_same_claim(self, store: Store) -> None:
+    async def test_a_claim_that_is_returned_again_is_the_same(self, store: Store) -> None:
         await store.define(task())
         await store.enqueue(*runs(task(), 5))
         claims = await store.claim()
@@ -52,7 +52,7 @@ class RunQueueReplies(Contract):
 
     @law("run_queue", 14)
     @pytest.mark.parametrize("back", ["released", "retried", "reaped"])
-    async def test_a_worker_that_knows_an_older_claim_of_the_run_is_given_the_new_one(
+    async def test_a_worker_that_knows_an_older_claim_of_the_run_gets_the_new_one(
         self, store: Store, back: str
     ) -> None:
         term = await store.lead()
@@ -81,7 +81,7 @@ class RunQueueReplies(Contract):
         assert claim.run == run(task(), "new")
 
     @law("run_queue", 14)
-    async def test_claims_that_are_over_are_not_given_again(self, store: Store) -> None:
+    async def test_claims_that_are_over_are_not_returned_again(self, store: Store) -> None:
         term = await store.lead()
         await store.define(task())
         await store.settle(await store.claim_new(run(task(), "settled")))

@@ -31,7 +31,7 @@ from task_manager_core.testing.conformance.store import Store
 
 class RunQueueWaiting(Contract):
     @law("run_queue", 3)
-    async def test_a_waiting_worker_gets_the_run_that_comes(self, store: Store) -> None:
+    async def test_a_waiting_worker_gets_a_new_run(self, store: Store) -> None:
         await store.define(task())
         waiting = asyncio.ensure_future(store.queue.claim(WORKER, 10, HOUR))
         await store.let_waiters_listen()
@@ -52,7 +52,7 @@ class RunQueueWaiting(Contract):
 
     @law("run_queue", 3)
     @pytest.mark.parametrize("back", ["released", "reaped"])
-    async def test_a_waiting_worker_gets_the_run_that_comes_back(self, store: Store, back: str) -> None:
+    async def test_a_waiting_worker_gets_a_run_that_is_queued_again(self, store: Store, back: str) -> None:
         term = await store.lead()
         await store.define(task())
         first = await store.claim_new(run(task()))
@@ -75,7 +75,7 @@ class RunQueueWaiting(Contract):
         assert {claim.run for claims in claimed for claim in claims} == set(queued)
 
     @law("run_queue", 3)
-    async def test_a_worker_that_stops_waiting_takes_no_wake_along(self, store: Store) -> None:
+    async def test_a_worker_that_stops_waiting_consumes_no_notification(self, store: Store) -> None:
         await store.define(task())
         leaving = asyncio.ensure_future(store.queue.claim(WORKER, 1, HOUR))
         await store.let_waiters_listen()

@@ -34,13 +34,13 @@ SLACK = 5 * SECOND
 
 EVERYTHING = 1_000_000
 
-MEETINGS = 1
+INTERLEAVINGS = 1
 """The number of instants, during a verb that a server executes, at which the tests start another verb."""
 
 _MAX_TURNS = 3
 
 _SUCCESS = Succeeded()
-_PROBE = NodeId("stranger")
+_PROBE = NodeId("probe")
 _PORT = TypeVar("_PORT")
 _FIRST_RESULT = TypeVar("_FIRST_RESULT")
 _RESULT = TypeVar("_RESULT")
@@ -76,9 +76,9 @@ class StoreState:
 class Store:
     """A harness with short methods. Its attributes `leadership`, `queue` and so on are the ports of the store."""
 
-    def __init__(self, harness: Harness, meetings: int = MEETINGS) -> None:
+    def __init__(self, harness: Harness, interleavings: int = INTERLEAVINGS) -> None:
         self._harness = harness
-        self._meetings = meetings
+        self._interleavings = interleavings
         self._first_seconds = 0.0
         self._first_done = False
         self.patience = harness.patience
@@ -257,8 +257,8 @@ class Store:
             yield StartOffset(turns=turns)
             if self._first_done:
                 return
-        for number in range(1, self._meetings + 1):
-            yield StartOffset(part=number / (self._meetings + 1))
+        for number in range(1, self._interleavings + 1):
+            yield StartOffset(part=number / (self._interleavings + 1))
 
     async def interleave(
         self, outer: Awaitable[_FIRST_RESULT], inner: Awaitable[_RESULT], offset: StartOffset
