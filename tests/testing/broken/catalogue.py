@@ -110,8 +110,8 @@ class _NewPlanForgetsWishes(MemoryCatalogue):
         before = entry.version if entry else 0
         answer = super()._put(definition)
         if entry is not None and definition.replan and answer != before:
-            for place in entry.live.values():
-                place.cancelling = False
+            for run_entry in entry.live.values():
+                run_entry.cancelling = False
         return answer
 
 

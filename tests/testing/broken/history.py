@@ -44,7 +44,7 @@ class _CancelledLinesOnly(MemoryRunQueue):
     """`reap` writes no line for a run whose cancellation was requested."""
 
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
-        cancelling = {run for run, place in self._state.claimed.items() if place.cancelling}
+        cancelling = {run for run, run_entry in self._state.claimed.items() if run_entry.cancelling}
         answer = await super().reap(term, ttl, limit)
         for claim in () if isinstance(answer, Fenced) else answer:
             records = self._state.entries[claim.run.task].records

@@ -22,11 +22,11 @@ NOTHING = timedelta(0)
 
 class _ExtendsAPage(MemoryRunQueue):
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
-        beats = {claim: place.heartbeat for claim in claims if (place := self._state.holder(claim)) is not None}
+        beats = {claim: run_entry.heartbeat for claim in claims if (run_entry := self._state.holder(claim)) is not None}
         extension = await super().extend(claims, ttl)
         for claim in list(claims)[PAGE:]:
-            if (place := self._state.holder(claim)) is not None:
-                place.heartbeat = beats[claim]
+            if (run_entry := self._state.holder(claim)) is not None:
+                run_entry.heartbeat = beats[claim]
         return extension
 
 
@@ -41,8 +41,8 @@ class _RecordsAPage(MemoryRunQueue):
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
         lost = await super().settle(settlements[:PAGE])
         for one in settlements[PAGE:]:
-            if (place := self._state.holder(one.claim)) is not None:
-                self._state.end(place)
+            if (run_entry := self._state.holder(one.claim)) is not None:
+                self._state.end(run_entry)
         return lost
 
 
@@ -85,7 +85,11 @@ class _KnownByRun(MemoryRunQueue):
     ) -> tuple[Claim, ...]:
         if known is not None:
             runs = {claim.run.id for claim in known}
-            known = [place.claim() for place in self._state.claimed.values() if place.run.id in runs and place.worker]
+            known = [
+                run_entry.claim()
+                for run_entry in self._state.claimed.values()
+                if run_entry.run.id in runs and run_entry.worker
+            ]
         return await super().claim(worker, limit, wait, known)
 
 
@@ -97,21 +101,21 @@ class _TakesThenTells(MemoryRunQueue):
     ) -> tuple[Claim, ...]:
         claims = await super().claim(worker, limit, wait, known)
         if known is None and wait > NOTHING:
-            places = [self._state.claimed.pop(claim.run.id) for claim in claims]
+            run_entries = [self._state.claimed.pop(claim.run.id) for claim in claims]
             await round_trip()
-            self._state.claimed.update({place.run.id: place for place in places})
+            self._state.claimed.update({run_entry.run.id: run_entry for run_entry in run_entries})
         return claims
 
 
 class _FreesAtAnyEnd(State):
     """Every end of a run frees the next held run, also while other runs of the task live."""
 
-    def end(self, place: RunEntry) -> None:
-        entry = self.entries.get(place.run.task)
-        self.take(place)
+    def end(self, run_entry: RunEntry) -> None:
+        entry = self.entries.get(run_entry.run.task)
+        self.take(run_entry)
         if entry is None:
             return
-        entry.live.pop(place.run.id, None)
+        entry.live.pop(run_entry.run.id, None)
         if entry.held:
             following = entry.held.popleft()
             entry.live[following.run.id] = following
@@ -125,11 +129,11 @@ class _SettlesTwice(MemoryRunQueue):
         held = [(one, self._state.holder(one.claim)) for one in settlements]
         lost = await super().settle(settlements)
         seen: set[Claim] = set()
-        for one, place in held:
-            if place is not None and one.claim in seen and one.claim.run.task in self._state.entries:
+        for one, run_entry in held:
+            if run_entry is not None and one.claim in seen and one.claim.run.task in self._state.entries:
                 self._state.entries[one.claim.run.task].records.appendleft(one.record())
                 if isinstance(one.outcome, Retried):
-                    place.attempt, place.failures = place.attempt + 1, place.failures + 1
+                    run_entry.attempt, run_entry.failures = run_entry.attempt + 1, run_entry.failures + 1
             seen.add(one.claim)
         return lost
 
@@ -138,9 +142,9 @@ class _ReleasesTwice(MemoryRunQueue):
     async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
         held = [self._state.holder(claim) for claim in claims]
         lost = await super().release(claims, delay, started=started)
-        twice = [place for place in held if place is not None and held.count(place) > 1]
-        for place in twice[1:]:
-            place.attempt += started
+        twice = [run_entry for run_entry in held if run_entry is not None and held.count(run_entry) > 1]
+        for run_entry in twice[1:]:
+            run_entry.attempt += started
         return lost
 
 
@@ -164,7 +168,7 @@ class _EnqueuesTwice(MemoryRunQueue):
 class _HastensTwice(MemoryRunQueue):
     async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         left = [run for _, run in spared]
-        waiting = [place.run.task for place in self._state.waiting.values() if place.run.id not in left]
+        waiting = [run_entry.run.task for run_entry in self._state.waiting.values() if run_entry.run.id not in left]
         await super().promote(keys, spared)
         return sum(waiting.count(key) for key in keys)
 
@@ -176,8 +180,8 @@ class _BackToTheLowLine(State):
         waiting = set(self.waiting)
         following = super().promote()
         for run in waiting - set(self.waiting):
-            if (place := self.queued[Priority.HIGH].pop(run, None)) is not None:
-                self.queued[Priority.LOW][run] = place
+            if (run_entry := self.queued[Priority.HIGH].pop(run, None)) is not None:
+                self.queued[Priority.LOW][run] = run_entry
         return following
 
 
@@ -279,16 +283,16 @@ class _ReadsThenBeats(MemoryRunQueue):
     """`extend` reads which claims live, and then writes their runs as running."""
 
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
-        held = {claim: place for claim in claims if (place := self._state.holder(claim)) is not None}
+        held = {claim: run_entry for claim in claims if (run_entry := self._state.holder(claim)) is not None}
         extension = await super().extend(claims, ttl)
         await round_trip()
-        for claim, place in held.items():
+        for claim, run_entry in held.items():
             entry = self._state.entries.get(claim.run.task)
             if claim not in extension.lost and entry is not None and claim.run.id in entry.live:
-                self._state.take(place)
-                place.state, place.worker, place.token = RunState.RUNNING, claim.worker, claim.token
-                place.attempt, place.failures, place.losses = claim.attempt, claim.failures, claim.losses
-                self._state.claimed[claim.run.id] = place
+                self._state.take(run_entry)
+                run_entry.state, run_entry.worker, run_entry.token = RunState.RUNNING, claim.worker, claim.token
+                run_entry.attempt, run_entry.failures, run_entry.losses = claim.attempt, claim.failures, claim.losses
+                self._state.claimed[claim.run.id] = run_entry
         return extension
 
 
@@ -296,14 +300,14 @@ class _ReadsThenReaps(MemoryRunQueue):
     """`reap` reads which claims expired, and then queues their runs, although other verbs ran in between."""
 
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
-        expired = [place for place in self._state.claimed.values() if self._state.now() - place.heartbeat >= ttl][
-            :limit
-        ]
-        beats = {place.run.id: place.heartbeat for place in expired}
+        expired = [
+            run_entry for run_entry in self._state.claimed.values() if self._state.now() - run_entry.heartbeat >= ttl
+        ][:limit]
+        beats = {run_entry.run.id: run_entry.heartbeat for run_entry in expired}
         await round_trip()
         for run, beat in beats.items():
-            if (place := self._state.claimed.get(run)) is not None:
-                place.heartbeat = beat
+            if (run_entry := self._state.claimed.get(run)) is not None:
+                run_entry.heartbeat = beat
         return await super().reap(term, ttl, limit)
 
 
@@ -326,16 +330,16 @@ class _ReadsThenCancels(MemoryRunQueue):
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
         stood = [
-            place.state if (entry := self._state.entries.get(key)) and (place := entry.run_entry(run)) else None
+            run_entry.state if (entry := self._state.entries.get(key)) and (run_entry := entry.run_entry(run)) else None
             for key, run in runs
         ]
         await round_trip()
         answers: list[Cancelling] = []
         for (key, run), state in zip(runs, stood, strict=True):
             entry = self._state.entries.get(key)
-            place = entry.run_entry(run) if entry else None
-            if place is not None and state is RunState.RUNNING:
-                place.cancelling = True
+            run_entry = entry.run_entry(run) if entry else None
+            if run_entry is not None and state is RunState.RUNNING:
+                run_entry.cancelling = True
                 answers.append(Cancelling.REQUESTED)
             else:
                 answers.append(self._cancel(key, run))
@@ -345,20 +349,20 @@ class _ReadsThenCancels(MemoryRunQueue):
 class _JumpsTheLine(State):
     """A run that is queued again gets its earlier place."""
 
-    def to_queue(self, place: RunEntry) -> None:
-        again = place.token > 0
-        super().to_queue(place)
+    def to_queue(self, run_entry: RunEntry) -> None:
+        again = run_entry.token > 0
+        super().to_queue(run_entry)
         if again:
-            line = self.queued[place.run.priority]
-            self.queued[place.run.priority] = {place.run.id: place, **line}
+            line = self.queued[run_entry.run.priority]
+            self.queued[run_entry.run.priority] = {run_entry.run.id: run_entry, **line}
 
 
 class _FailureOfTheDead(MemoryRunQueue):
     async def reap(self, term: Term, ttl: timedelta, limit: int) -> tuple[Claim, ...] | Fenced:
         answer = await super().reap(term, ttl, limit)
         for claim in () if isinstance(answer, Fenced) else answer:
-            if (place := self._state.entries[claim.run.task].live.get(claim.run.id)) is not None:
-                place.failures, place.losses = claim.failures + 1, claim.losses
+            if (run_entry := self._state.entries[claim.run.task].live.get(claim.run.id)) is not None:
+                run_entry.failures, run_entry.losses = claim.failures + 1, claim.losses
         return answer
 
 
