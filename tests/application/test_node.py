@@ -158,11 +158,11 @@ async def test_a_leader_that_meets_an_unknown_version_learns_it_without_waiting_
 
 async def test_a_wait_for_signals_that_ends_without_one_asks_for_no_definitions(world: World) -> None:
     """A longer `refresh_interval` would have no effect otherwise."""
-    patient = replace(POLICY, refresh_interval=timedelta(hours=1), signal_wait=timedelta(milliseconds=1))
+    patient = replace(POLICY, refresh_interval=timedelta(hours=1), notifier_wait=timedelta(milliseconds=1))
     process = world.process("patient", patient)
 
     async def in_vain() -> None:
-        world.clock.advance(2 * patient.signal_wait)  # a sum of milliseconds as floats may be too short
+        world.clock.advance(2 * patient.notifier_wait)  # a sum of milliseconds as floats may be too short
 
     async with alive(process):
         await wait_until_async(process.node.ready.is_set, "the first reading")

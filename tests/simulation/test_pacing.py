@@ -83,7 +83,7 @@ def test_a_paced_policy_is_the_configured_one_in_a_window_and_keeps_what_is_no_w
     pacing.expect(0.0)
     policy = NodePolicy()
     paced = PacedNode(policy, pacing)
-    names = ("poll_interval", "refresh_interval", "reconciliation_interval", "signal_wait", "presence_ttl")
+    names = ("poll_interval", "refresh_interval", "reconciliation_interval", "notifier_wait", "presence_ttl")
     assert [getattr(paced, name) for name in names] == [getattr(policy, name) for name in names]
     assert paced.leadership.lease == policy.leadership.lease
     assert paced.worker.claim_ttl == policy.worker.claim_ttl

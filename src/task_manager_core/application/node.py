@@ -153,7 +153,7 @@ class Node:
         return seconds
 
     async def _watch(self) -> float | None:
-        began, wait = self._clock.monotonic(), self._policy.signal_wait
+        began, wait = self._clock.monotonic(), self._policy.notifier_wait
         await self._backend.notifier.wait(wait)
         for name in ("elector", "heartbeat"):
             self._loops[name].wake()

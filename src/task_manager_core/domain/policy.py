@@ -225,7 +225,7 @@ class BatchPolicy:
 class NodePolicy:
     """The intervals and time limits of one process.
 
-    A wait for notifications ends after `signal_wait` and begins again.
+    A wait for notifications ends after `notifier_wait` and begins again.
     """
 
     leadership: LeadershipPolicy = LeadershipPolicy()
@@ -234,14 +234,14 @@ class NodePolicy:
     poll_interval: timedelta = timedelta(seconds=0.1)
     refresh_interval: timedelta = timedelta(seconds=1)
     reconciliation_interval: timedelta = timedelta(seconds=30)
-    signal_wait: timedelta = timedelta(seconds=5)
+    notifier_wait: timedelta = timedelta(seconds=5)
     shutdown_timeout: timedelta = timedelta(seconds=30)
 
     def __post_init__(self) -> None:
         require_positive("poll_interval", self.poll_interval)
         require_positive("refresh_interval", self.refresh_interval)
         require_positive("reconciliation_interval", self.reconciliation_interval)
-        require_positive("signal_wait", self.signal_wait)
+        require_positive("notifier_wait", self.notifier_wait)
         require(
             self.shutdown_timeout >= timedelta(0),
             "shutdown_timeout",

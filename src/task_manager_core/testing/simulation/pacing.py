@@ -158,8 +158,8 @@ class PacedNode:
         return self._pacing.stretch(self._policy.reconciliation_interval)
 
     @property
-    def signal_wait(self) -> timedelta:
-        return self._pacing.stretch(self._policy.signal_wait)
+    def notifier_wait(self) -> timedelta:
+        return self._pacing.stretch(self._policy.notifier_wait)
 
     @property
     def shutdown_timeout(self) -> timedelta:
