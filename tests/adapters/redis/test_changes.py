@@ -99,13 +99,13 @@ async def test_a_store_that_fell_back_right_after_many_changes_gives_no_version_
     copy = {name: server.dump(name) or b"" for name in server.keys("*")}
     await store.catalogue.remove([key("1")])
     await store.define(task("lost"))
-    await reader.look()
+    await reader.catch_up()
     server.flushall()
     for name, dumped in copy.items():
         server.restore(name, 0, dumped)
     await store.catalogue.remove([key("2")])
     await store.define(task("new"))
-    await reader.look()
+    await reader.catch_up()
     assert reader.knows() == await CatalogueReader.of_everything(store)
 
 
