@@ -1,4 +1,4 @@
-"""The log of what people do: one line for each request that acts, and for each that the application turns away."""
+"""The log of actions: one line for each request that acts, and for each that the application refuses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _IN_SCOPE = "fastapi_task_manager.action"
 
 @dataclass(slots=True)
 class Action:
-    """What a request is about; an endpoint says so before it acts, so that a failure in between is told as well."""
+    """The tasks of a request. An endpoint sets them before it acts, so that the log line of a failure names them,
+    too."""
 
     tasks: list[TaskKey] = field(default_factory=list[TaskKey])
 
@@ -40,7 +41,7 @@ async def _action(request: Request) -> Action:
 
 
 Acting = Annotated[Action, Depends(_action)]
-"""A route that asks for it changes something, and has its line in the log."""
+"""A route with this parameter changes something, and its requests are logged."""
 
 
 def acts(dependant: Dependant) -> bool:
@@ -56,8 +57,8 @@ def log_action(request: Request, status: int, reason: str = "") -> None:
 
 
 def log_refused_caller(request: Request, status: int) -> None:
-    """A dependency of the application said that this caller may not."""
-    _log.warning("%s by %s: turned away with %d", _what(request), _who(request), status)
+    """A dependency of the application has refused the caller."""
+    _log.warning("%s by %s: refused with %d", _what(request), _who(request), status)
 
 
 def _what(request: Request) -> str:
@@ -66,13 +67,13 @@ def _what(request: Request) -> str:
 
 
 def _who(request: Request) -> str:
-    """The address, and the name that a dependency of the application found out."""
+    """The address of the caller, with the name that a dependency of the application has set."""
     address = "an unknown address" if request.client is None else request.client.host
     name: object = getattr(request.state, "task_manager_caller", None)
     return address if name is None else f"{_line(str(name))} ({address})"
 
 
 def _line(text: str) -> str:
-    """What came from outside, so that it cannot begin a line of its own."""
+    """Text from outside as one line of bounded length."""
     shown = text if text.isprintable() else text.encode("unicode_escape").decode()
     return shown if len(shown) <= LONGEST_PART else f"{shown[:LONGEST_PART]}…"

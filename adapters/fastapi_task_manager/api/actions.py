@@ -1,4 +1,4 @@
-"""What people do to tasks: one request, every task that matches."""
+"""Actions on tasks. One request acts on every task that matches."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from task_manager_core.ports import REPEAT_MEMORY, REQUEST_MEMORY, Cancelling, E
 if TYPE_CHECKING:
     from fastapi_task_manager.api.management import Management
 
-NO_MATCH = error_responses(_404="No task matches.")
+NO_MATCH = error_responses({404: "No task matches."})
 LONGEST_REQUEST_ID = 255
 
 
 def matching(control: Control, selection: Selection, action: Action) -> list[TaskKey]:
-    """The tasks that match, which the action is about. Errors: NothingMatches."""
+    """The tasks that match; the action names them in its log line. Errors: NothingMatches."""
     keys = [stored.definition.key for stored in control.select(selection)]
     if not keys:
         raise NothingMatches("task", given(selection))
@@ -74,9 +74,11 @@ def add_action_routes(router: APIRouter, manager: Management) -> None:
         "/tasks/trigger",
         dependencies=[OnlyKnownParameters],
         responses=error_responses(
-            _400="A function does not accept the arguments.",
-            _404="No task matches.",
-            _409="The Idempotency-Key is that of a request with other arguments.",
+            {
+                400: "A function does not accept the arguments.",
+                404: "No task matches.",
+                409: "The Idempotency-Key is that of a request with other arguments.",
+            }
         ),
     )
     @reads(TriggerRequest, optional=True)
@@ -106,7 +108,7 @@ def add_action_routes(router: APIRouter, manager: Management) -> None:
     @router.post(
         "/tasks/cancel",
         dependencies=[OnlyKnownParameters],
-        responses=error_responses(_404="No task matches, or none has this run."),
+        responses=error_responses({404: "No task matches, or none has this run."}),
     )
     @with_store_timeout
     async def cancel(

@@ -1,7 +1,7 @@
-"""Bodies: how long they may be, when they are read, and what they must be.
+"""Reads the bodies of requests, with limits on length and time.
 
-FastAPI reads and parses a declared body before it asks a dependency. Here an endpoint's body is read behind them:
-`reads` takes the place of the parameter, so that nothing is read from a caller who is refused.
+FastAPI reads and parses a declared body before it asks a dependency. Here a body is read after the
+dependencies: `reads` replaces the parameter, so that the body of a refused caller is not read.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _JSON = re.compile(r"application/(?:[^;\s]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 
 
 class BodyRefused(RequestRejected):
-    """A body that is not read: too long, too slow, or not JSON."""
+    """The body is too long, too slow, or not JSON."""
 
 
 def bounded_body(request: Request, longest: int) -> Receive:
-    """The body of a request, piece by piece: refused by its declared length before the first piece, and as soon as the
-    pieces are longer."""
+    """Receives the body of a request, piece by piece. A body that is too long is refused by its declared length, or as
+    soon as its pieces are too long."""
     declared, received = request.headers.get("content-length", ""), 0
 
     async def receive() -> Message:
@@ -61,8 +61,8 @@ def _too_long(longest: int) -> BodyRefused:
 def refuse_other_than_json(request: Request) -> None:
     """Refuse a body that does not say that it is JSON, before it is read.
 
-    A page of another site can send a form or plain text wherever it likes; for JSON its browser asks first. What sends
-    nothing need not say what it is, and a client without a body may name any type.
+    A page of another site can send a form or plain text to any address; before it sends JSON, its browser asks. A
+    request without a body may name any type, or none.
     """
     headers = request.headers
     if headers.get("content-length", "").strip("0") or "transfer-encoding" in headers:
@@ -97,7 +97,7 @@ def reads(
 
 
 def body_of(endpoint: Callable[..., Any]) -> dict[str, Any] | None:
-    """What `reads` says about an endpoint in the OpenAPI document."""
+    """The OpenAPI description of the body that `reads` reads for this endpoint."""
     body: dict[str, Any] | None = getattr(endpoint, _BODY, None)
     return body
 
@@ -131,5 +131,5 @@ def _parsed(sent: bytes) -> object:
         problem = {"type": "json_invalid", "loc": ("body", error.pos), "msg": f"JSON decode error: {error.msg}"}
         raise RequestValidationError([problem]) from None
     except (ValueError, RecursionError):
-        # Bytes that are no text, a number with too many digits, nesting that nothing reads.
+        # Bytes that are no text, a number with too many digits, or too deep nesting.
         raise BodyRefused(400, "there was an error parsing the body") from None

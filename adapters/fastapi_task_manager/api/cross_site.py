@@ -1,4 +1,4 @@
-"""Which requests come from a page of another site: a browser sends them with the cookies of the person who sits there.
+"""Refuses requests that act and come from a page of another site: a browser sends them with the cookies of its user.
 
 Browsers say where a request comes from, and pages cannot lie about it. `Sec-Fetch-Site` is sent to HTTPS and to
 localhost; older browsers, and all of them over plain HTTP, send `Origin` with every request that acts. A client that is
@@ -15,7 +15,7 @@ from fastapi_task_manager.api.rejection import RequestRejected
 from fastapi_task_manager.origins import DEFAULT_PORTS
 
 _OWN = frozenset({"same-origin", "none"})
-"""`none`: a person typed it."""
+"""`none`: the user typed the address."""
 
 
 class ForeignSite(RequestRejected):
@@ -27,7 +27,7 @@ class ForeignSite(RequestRejected):
 
 
 def refuse_foreign_site(request: Request, trusted: frozenset[str]) -> None:
-    """For a request that acts. Errors: ForeignSite."""
+    """Check a request that acts. Errors: ForeignSite."""
     origin = request.headers.get("origin")
     if origin is not None and origin.lower() in trusted:
         return
@@ -41,8 +41,9 @@ def refuse_foreign_site(request: Request, trusted: frozenset[str]) -> None:
 
 
 def _is_own(origin: str, request: Request) -> bool:
-    """Is it the place that the request was sent to? A proxy that passes it on under another name says the first one in
-    X-Forwarded-Host, which no page can add to a request to another site without its browser asking first."""
+    """Is this the origin that the request was sent to? A proxy that forwards the request under another name puts the
+    first name into X-Forwarded-Host. A page cannot add this header to a request to another site: its browser asks
+    first."""
     scheme, _, place = origin.lower().partition("://")
     return any(_same_place(scheme, place, host) for host in _hosts(request))
 

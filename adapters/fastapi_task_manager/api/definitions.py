@@ -32,9 +32,11 @@ def add_definition_routes(router: APIRouter, manager: Management) -> None:
         "/tasks",
         dependencies=[OnlyKnownParameters],
         responses=error_responses(
-            _400="A value is refused: an unknown function, a bad cron expression; `field` names it.",
-            _404="There is no such group.",
-            _409="A task of this name exists.",
+            {
+                400: "A value is refused: an unknown function, a bad cron expression; `field` names it.",
+                404: "There is no such group.",
+                409: "A task of this name exists.",
+            }
         ),
     )
     @reads(CreateDynamicTaskRequest)
@@ -52,9 +54,11 @@ def add_definition_routes(router: APIRouter, manager: Management) -> None:
         "/tasks/{task_group_name}/{task_name:path}",
         dependencies=[OnlyKnownParameters],
         responses=error_responses(
-            _400="A value is refused, or the task is static.",
-            _404="There is no such task.",
-            _409="Its version is not the one of If-Match, or somebody else changed it at the same moment.",
+            {
+                400: "A value is refused, or the task is static.",
+                404: "There is no such task.",
+                409: "Its version is not the one of If-Match, or another caller changed it at the same moment.",
+            }
         ),
     )
     @reads(ChangeDynamicTaskRequest)
@@ -73,7 +77,8 @@ def add_definition_routes(router: APIRouter, manager: Management) -> None:
             ),
         ] = None,
     ) -> DynamicTaskResponse:
-        """Change a dynamic task. What is left out stays; pause and history stay; nothing fires at once."""
+        """Change a dynamic task. Fields that are left out stay. Its pause and history stay, and no slot is dispatched
+        at once."""
         action.concerns([key])
         expected = None if if_match in (None, "*") else int(if_match.strip('"'))
         task = await manager.change_dynamic_task(key.group, key.name, expected_version=expected, **body.given())
@@ -83,7 +88,7 @@ def add_definition_routes(router: APIRouter, manager: Management) -> None:
         "/tasks",
         dependencies=[OnlyKnownParameters],
         responses=error_responses(
-            _400="The task is static, and a living process declares it.", _404="There is no such task."
+            {400: "The task is static, and a living process declares it.", 404: "There is no such task."}
         ),
     )
     @with_store_timeout

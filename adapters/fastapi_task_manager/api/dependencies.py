@@ -1,4 +1,4 @@
-"""Which tasks a request is about."""
+"""The parameters with which requests select tasks."""
 
 from __future__ import annotations
 
@@ -40,17 +40,18 @@ async def action_filters(
 
 
 def given(selection: Selection) -> dict[str, str | None]:
-    """The filters of an action, as the request wrote them."""
+    """The filters of an action, by the names of their parameters."""
     return {"task_group_name": selection.group, "task_name": selection.name, "tag": selection.tag}
 
 
 async def only_known_parameters(request: Request) -> None:
-    """Refuse a filter that nothing reads, or that is given twice: what it should have left out would be affected.
+    """Refuse an unknown filter, and a filter that is given twice: the action would affect tasks that it should leave
+    out.
 
-    FastAPI would take the last of two. A parameter of the application may be a list.
+    FastAPI would take the last of two values. A parameter of the application may be a list.
 
-    Known is what the route itself reads, and what any dependency has asked for by now: those of the application, of
-    outer routers, of `include_router` and of `get_manager_router` are solved before this one.
+    A parameter is known if the route reads it, or if a dependency has read it. The dependencies of the application, of
+    outer routers, of `include_router` and of `get_manager_router` run before this one.
     """
     asked = request.query_params
     assert isinstance(asked, TrackedParams)
@@ -69,7 +70,7 @@ async def only_known_parameters(request: Request) -> None:
 
 
 def _parameters_of_the_route(dependant: Dependant) -> Iterator[str]:
-    """What the endpoint reads from the query, itself and through our own dependencies."""
+    """The query parameters of the endpoint and of our own dependencies."""
     yield from (field.alias for field in dependant.query_params)
     for inner in dependant.dependencies:
         if inner.call in _OURS:
@@ -81,7 +82,7 @@ async def key_in_path(
     task_group_name: Annotated[str, Path(description="Group of the task")],
     task_name: Annotated[str, Path(description="Name of the task inside its group")],
 ) -> TaskKey:
-    """The task of a path. Names may contain anything, encoded; an impossible name names no task."""
+    """The task of a path. Names may contain any character, encoded. Errors: TaskNotFound for an impossible name."""
     group, name = _encoded_names(request, f"{task_group_name}/{task_name}") or (task_group_name, task_name)
     return possible_key(group, name)
 
@@ -95,7 +96,7 @@ def possible_key(group: str, name: str) -> TaskKey:
 
 
 def _encoded_names(request: Request, joined: str) -> tuple[str, str] | None:
-    """Group and name as they were sent: routing sees `%2F` as a slash and may cut the names elsewhere."""
+    """Group and name as the client sent them: routing decodes `%2F` to a slash and may split the names elsewhere."""
     raw_path = request.scope.get("raw_path")
     if not isinstance(raw_path, bytes) or b"%2" not in raw_path:
         return None

@@ -57,12 +57,13 @@ STATUSES: tuple[tuple[type[TaskManagerError], int], ...] = (
 """The first type that fits decides."""
 
 STORE_SECONDS = 5.0
-"""No route waits longer for the store, but for one that reads many rows: so long for every ROWS_PER_STEP of them."""
+"""The longest wait of a route for the store. A route that reads many rows waits so long for every ROWS_PER_STEP of
+them."""
 
 ROWS_PER_STEP = 10_000
 
 RETRY_LATER = {"Retry-After": "5"}
-"""In seconds: nothing knows how long a store stays away, and until then a client had better not ask in a loop."""
+"""In seconds. How long a store stays away is unknown; a client should not repeat its request at once."""
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -76,20 +77,19 @@ class ErrorResponse(BaseModel):
     field: str | None = Field(default=None, description="The field that is wrong, if one is")
 
 
-def error_responses(**reasons: str) -> Refusals:
-    """Documentation of refusals: `refusals(_404="No task matches.")`. 503 is possible everywhere."""
-    described = {int(code.removeprefix("_")): reason for code, reason in reasons.items()}
-    described[503] = "The store is not available, or the manager is not running."
+def error_responses(reasons: Mapping[int, str] | None = None) -> Refusals:
+    """The documentation of refusals, by status. Every route may answer 503."""
+    described = {**(reasons or {}), 503: "The store is not available, or the manager is not running."}
     return {code: {"model": ErrorResponse, "description": reason} for code, reason in sorted(described.items())}
 
 
 def refused_requests(*, with_body: bool) -> Refusals:
-    """The same for what every request that acts is turned away for, and one that sends a body."""
+    """The documentation of the refusals of every request that acts, and of one with a body."""
     described = {403: "A page of another site sent it.", 415: "The body is not JSON."}
     if with_body:
         described |= {408: "The body did not arrive in time.", 413: "The body is too long."}
     answers: Refusals = {code: {"model": ErrorResponse, "description": reason} for code, reason in described.items()}
-    if with_body:  # FastAPI says so itself of the bodies that it reads
+    if with_body:  # FastAPI documents this itself for the bodies that it reads
         schema = {"$ref": "#/components/schemas/HTTPValidationError"}
         answers[422] = {"description": "Validation Error", "content": {"application/json": {"schema": schema}}}
     return answers
@@ -97,27 +97,27 @@ def refused_requests(*, with_body: bool) -> Refusals:
 
 @asynccontextmanager
 async def store_time(rows: int = 0) -> AsyncGenerator[None]:
-    """The store has a few seconds, and as many more for every ROWS_PER_STEP rows that are read. Errors:
-    BackendUnavailable when they are over; ProcessBusyError when it is this process that had no time."""
-    pulse, seconds = LoopLag(), STORE_SECONDS * (1 + rows // ROWS_PER_STEP)
+    """Give the store STORE_SECONDS, and as many more for every ROWS_PER_STEP rows. Errors: BackendUnavailable when they
+    are over; ProcessBusyError if the event loop of this process was too busy meanwhile."""
+    loop_lag, seconds = LoopLag(), STORE_SECONDS * (1 + rows // ROWS_PER_STEP)
     try:
         async with asyncio.timeout(seconds):
             yield
     except (TimeoutError, BackendUnavailable) as error:
-        if pulse.is_too_high:
+        if loop_lag.is_too_high:
             raise ProcessBusyError(
-                f"its event loop stood still for {pulse.lag:.1f} of {pulse.seconds:.1f} s, and the store's answer "
-                "could not be heard"
+                f"its event loop was blocked for {loop_lag.lag:.1f} of {loop_lag.seconds:.1f} s and could not read the "
+                "answer of the store"
             ) from error
         if isinstance(error, BackendUnavailable):
             raise
         raise BackendUnavailable(f"no answer within {seconds:g} s") from None
     finally:
-        pulse.stop()
+        loop_lag.stop()
 
 
 def with_store_timeout(endpoint: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """The same endpoint, for which the store has a few seconds."""
+    """The same endpoint; the store has STORE_SECONDS for it."""
 
     @wraps(endpoint)
     async def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -130,8 +130,8 @@ def with_store_timeout(endpoint: Callable[P, Awaitable[T]]) -> Callable[P, Corou
 
 
 class ManagedRoute(APIRoute):
-    """Answers the errors of the core, and input that cannot be read, without help of the application. Turns away what a
-    page of another site sends and bodies that are too long, see `sites` and `bodies`."""
+    """Answers the errors of the core, and input that cannot be read, without help of the application. Refuses requests
+    from pages of other sites and bodies that are too long, see `cross_site` and `bodies`."""
 
     longest_body: ClassVar[int]
     trusted_origins: ClassVar[frozenset[str]]
@@ -167,7 +167,8 @@ class ManagedRoute(APIRoute):
 
 
 def route_class(longest_body: int, trusted_origins: frozenset[str]) -> type[ManagedRoute]:
-    """The routes of one manager. FastAPI makes routes anew where it includes a router, so they carry what they need."""
+    """The class of the routes of one manager. It holds the settings, because FastAPI creates the routes again where it
+    includes a router."""
 
     class Route(ManagedRoute):
         pass
@@ -203,12 +204,12 @@ def _unreadable(error: RequestValidationError) -> Response:
 
 
 def _reason_of(error: TaskManagerError) -> str:
-    """For the log, where the values of a request do not belong: there may be secrets among its arguments."""
+    """The reason for the log, without the values of the request: there may be secrets among its arguments."""
     return f"{error.field}: {error.reason}" if isinstance(error, DefinitionError) else str(error)
 
 
 def _unreadable_parts(error: RequestValidationError) -> str:
-    """Where the problems are, without what the request says there."""
+    """The places of the problems, without the values of the request."""
     problems: list[Mapping[str, Any]] = list(error.errors())
     parts = (f"{'.'.join(map(str, problem['loc']))} ({problem['type']})" for problem in problems[:5])
     return f"cannot read {', '.join(parts)}"

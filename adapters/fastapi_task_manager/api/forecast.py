@@ -1,4 +1,4 @@
-"""Coming slots within a budget: who asks for much gets a part, with the instant up to which it is complete."""
+"""Computes coming slots within a budget. A long request gets a part, with the instant up to which it is complete."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fastapi_task_manager.schema.schedule import UpcomingResponse
 from task_manager_core.domain.preview import Upcoming
 
 MOST_STEPS = 5_000
-"""Of a search. A thousand slots of one expression need a thousand; twenty expressions that always meet, twenty times as
-many."""
+"""The longest search. A thousand slots of one expression need a thousand steps; of twenty equal expressions, twenty
+thousand."""
 
 LONGEST_SECONDS = 2.0
-"""A search ends after this time, of which it computes at most half."""
+"""A search ends after this time. It computes for at most half of it."""
 
 
 class Forecasts:
-    """All searches of one manager, in turns."""
+    """The searches of one manager. They take turns."""
 
     def __init__(self) -> None:
         self._limiter = Limiter("previews", width=16, waiting=64, patience=2.0, rest=SLICE_SECONDS)

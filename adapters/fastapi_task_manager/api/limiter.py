@@ -1,6 +1,6 @@
-"""Work that takes long: so many requests at once, and in the event loop a few milliseconds at a time.
+"""Limits long computations: the number of requests at once, and the time that each one holds the event loop.
 
-Threads would not help: they compute under the same interpreter lock, and many of them keep the loop waiting for longer
+Threads would not help. They compute under the same interpreter lock, and many of them block the event loop for longer
 than slices do.
 """
 
@@ -19,10 +19,11 @@ SLICE_SECONDS = 0.005
 
 
 class Limiter:
-    """At most `width` requests at once; `waiting` more wait their turn for `patience` seconds, and the others hear that
-    the process is busy. 503 and not 429: the limit is the process's and no caller's, and another process may be free.
+    """At most `width` requests at once. `waiting` more requests wait for a place for `patience` seconds, and the others
+    are refused with ProcessBusyError. Its status is 503 and not 429: the limit is that of the process, not of a caller,
+    and another process may have time.
 
-    Between two slices the loop runs all else that is due, or does so for `rest`, whoever computes.
+    Between two slices the event loop runs its other callbacks, for at least `rest` seconds.
     """
 
     def __init__(self, what: str, *, width: int, waiting: int, patience: float, rest: float = 0.0) -> None:
@@ -38,7 +39,7 @@ class Limiter:
 
     @asynccontextmanager
     async def admit(self) -> AsyncGenerator[None]:
-        """A place among those who compute. Errors: ProcessBusyError."""
+        """Wait for a place, and hold it. Errors: ProcessBusyError."""
         self._enter_loop()
         if self._waiting >= self._most_waiting:
             raise self._busy()
@@ -56,7 +57,7 @@ class Limiter:
             self._places.release()
 
     async def run_slice(self, work: Callable[[Callable[[], bool]], T]) -> T:
-        """A few milliseconds for `work`, which asks when they are over; then the rest of the process has the loop."""
+        """Let `work` compute for SLICE_SECONDS: it calls its argument to learn when they are over."""
         loop = asyncio.get_running_loop()
         async with self._slices:
             end = loop.time() + SLICE_SECONDS
@@ -65,7 +66,7 @@ class Limiter:
         return done
 
     def _enter_loop(self) -> None:
-        """A manager may serve in one event loop after the other; what waits belongs to one."""
+        """Begin anew in another event loop: a manager may serve in several, one after the other."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._waiting = loop, 0

@@ -1,4 +1,4 @@
-"""Is it the store that is slow, or this process?"""
+"""Measures how late the event loop is: it tells whether the store is slow, or this process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ MOST_LAG_SECONDS = 1.0
 
 
 class LoopLag:
-    """A timer that should go off twenty times a second, and how late it was each time.
+    """A timer that should run twenty times a second, and the sum of its delays.
 
-    A store cannot be blamed for an answer that stood in a socket while the event loop did something else.
+    An answer of the store may wait in a socket while the event loop does other work. Then the store is not slow.
     """
 
     def __init__(self) -> None:
@@ -29,12 +29,12 @@ class LoopLag:
 
     @property
     def lag(self) -> float:
-        """How many of these seconds the loop was late."""
+        """For how many of these seconds the event loop was blocked."""
         return self._late + max(self._loop.time() - self._beat_at, 0.0)
 
     @property
     def is_too_high(self) -> bool:
-        """Did the loop stand still for more than half of the time, and long enough for an answer to be missed?"""
+        """Was the event loop blocked for more than half of the time, and long enough to miss an answer?"""
         return self.lag > max(self.seconds / 2, MOST_LAG_SECONDS)
 
     def _wait(self) -> None:

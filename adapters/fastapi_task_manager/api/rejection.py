@@ -1,4 +1,4 @@
-"""A request that is refused for what it is, before anything looks at what it says."""
+"""The refusal of a request before its content is read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from starlette.exceptions import HTTPException
 
 
 class RequestRejected(HTTPException):
-    """FastAPI passes an HTTPException on, also where it reads a body; the route answers it."""
+    """An HTTPException, because FastAPI lets it through also where it reads a body. The route answers it."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(status, reason)

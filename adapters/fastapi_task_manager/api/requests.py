@@ -1,4 +1,4 @@
-"""A request as the routes of this router read it: with a bounded body, and knowing which parameters were asked for."""
+"""A request as the routes of this router read it: its body is bounded, and it records which parameters were read."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fastapi_task_manager.api.bodies import bounded_body
 
 
 class ManagedRequest(Request):
-    """Which parameters does a request have that no dependency reads? FastAPI's own books answer that for the route as
-    the router declares it, and not for the dependencies of the application or of an outer router, and not for
-    overridden ones. So the parameters are asked themselves."""
+    """Records which query parameters were read, so that unknown ones can be refused. FastAPI knows the parameters of
+    the route as the router declares it. It does not know those of overridden dependencies, of the application, or of an
+    outer router."""
 
     def __init__(self, request: Request, longest_body: int) -> None:
         super().__init__(request.scope, bounded_body(request, longest_body))
@@ -28,9 +28,9 @@ class ManagedRequest(Request):
 
 
 class TrackedParams(QueryParams):
-    """Query parameters that remember the names under which they were looked for, found or not.
+    """Query parameters that record the names that were read, found or not.
 
-    A loop over all of them looks for none: FastAPI hands each parameter to a model, which may ignore it.
+    A loop over all of them reads none: FastAPI passes each parameter to a model, which may ignore it.
     """
 
     def __init__(self, query_string: bytes) -> None:
@@ -61,6 +61,6 @@ class TrackedParams(QueryParams):
 
 
 class _IteratedName(str):
-    """A name that the parameters told, and not one that the reader knew."""
+    """A name that comes from a loop over the parameters: reading it does not count."""
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""The core's values as models of the API."""
+"""Converts values of the core into models of the API."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def action_response(keys: Iterable[TaskKey]) -> TaskActionResponse:
 
 
 def runs_response(runs: Iterable[tuple[TaskKey, str, str]]) -> TaskRunsResponse:
-    """Runs as (task, run id, what became of it)."""
+    """Runs as (task, run id, result)."""
     listed = list(runs)
     action = action_response(key for key, _, _ in listed)
     return TaskRunsResponse(

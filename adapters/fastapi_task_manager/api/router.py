@@ -1,4 +1,4 @@
-"""The router: which route is answered by what."""
+"""The router of the management API."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 class ManagementRouter(APIRouter):
-    """Answers HEAD wherever it answers GET, as Starlette does and FastAPI does not. The OpenAPI document has GET only,
-    and says of a request that acts what every one is refused for."""
+    """Answers HEAD wherever it answers GET, as Starlette does and FastAPI does not. The OpenAPI document has GET only.
+    It lists the general refusals with each route that acts."""
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         if "GET" in options["methods"]:

@@ -1,4 +1,4 @@
-"""Coming slots, of tasks and of schedules that nobody registered."""
+"""Coming slots, of tasks and of schedules without a task."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_schedule_routes(router: APIRouter, manager: Management) -> None:
     @router.get(
         "/tasks/{task_group_name}/{task_name:path}/upcoming",
         dependencies=[OnlyKnownParameters],
-        responses=error_responses(_404="There is no such task."),
+        responses=error_responses({404: "There is no such task."}),
     )
     async def upcoming_of_task(
         key: KeyInPath,
@@ -42,17 +42,17 @@ def add_schedule_routes(router: APIRouter, manager: Management) -> None:
     @router.post(
         "/schedules/preview",
         dependencies=[OnlyKnownParameters],
-        responses=error_responses(_400="A value is refused; `field` names it."),
+        responses=error_responses({400: "A value is refused; `field` names it."}),
     )
     @reads(PreviewRequest)
     async def preview(body: PreviewRequest) -> UpcomingResponse:
-        """The coming slots of a schedule that nobody registered."""
+        """The coming slots of a schedule without a task."""
         start = body.start or _now()
         return await forecasts.answer(_search(body, start), start, body.count)
 
 
 def _search(body: PreviewRequest, start: datetime) -> Iterator[Upcoming | None]:
-    """Reading an expression is a step, too."""
+    """Search the slots of a request. Reading an expression is a step, too."""
     for text in [body.cron_expression] if isinstance(body.cron_expression, str) else body.cron_expression:
         CronExpression.parse(text, hash_seed=body.seed)
         yield None

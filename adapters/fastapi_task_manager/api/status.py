@@ -1,4 +1,4 @@
-"""Health, configuration, groups, functions: what this process says of itself."""
+"""Health, configuration, groups and functions of this process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from fastapi_task_manager.api.dependencies import OnlyKnownParameters
 from fastapi_task_manager.api.errors import RETRY_LATER
-from fastapi_task_manager.schema import task_group as shown
+from fastapi_task_manager.schema import task_group as schema
 from fastapi_task_manager.schema.health import ConfigResponse, HealthResponse
 from fastapi_task_manager.schema.task import RegisteredFunctionInfo, RegisteredFunctionsResponse
 
@@ -39,10 +39,10 @@ def add_status_routes(router: APIRouter, manager: Management) -> None:
         task_group_name: Annotated[str | None, Query(description="Only the group of this name")] = None,
         name: Annotated[str | None, Query(description="The same")] = None,
         tag: Annotated[str | None, Query(description="Only groups that carry this tag")] = None,
-    ) -> list[shown.TaskGroup]:
+    ) -> list[schema.TaskGroup]:
         """The groups of this process."""
         return [
-            shown.TaskGroup(
+            schema.TaskGroup(
                 name=group.name, tags=group.tags, allow_parallel=group.allow_parallel, task_count=len(group.tasks)
             )
             for group in _groups(manager, task_group_name, tag)

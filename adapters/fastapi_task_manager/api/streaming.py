@@ -1,4 +1,4 @@
-"""Long answers, written as JSON a few milliseconds at a time."""
+"""Writes long answers as JSON, a few milliseconds at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from task_manager_core.application.control import Selection
 T = TypeVar("T")
 
 
-async def write_list(lane: Limiter, show: Callable[[T], BaseModel], items: Iterable[T]) -> str:
+async def write_list(limiter: Limiter, show: Callable[[T], BaseModel], items: Iterable[T]) -> str:
     """The list of these items in JSON."""
     left = iter(items)
 
@@ -28,48 +28,48 @@ async def write_list(lane: Limiter, show: Callable[[T], BaseModel], items: Itera
         return shown
 
     pieces: list[str] = []
-    while piece := await lane.run_slice(write):
+    while piece := await limiter.run_slice(write):
         pieces.extend(piece)
     return f"[{','.join(pieces)}]"
 
 
 def json_object(**parts: str) -> str:
-    """Of parts that are JSON already."""
+    """A JSON object of parts that are JSON already."""
     return "{" + ",".join(f'"{name}":{part}' for name, part in parts.items()) + "}"
 
 
 def json_response(json: str, beside: Response) -> Response:
-    """With the headers that dependencies have put beside it, as FastAPI adds them to what it writes itself."""
+    """A response with the headers that dependencies have set, as FastAPI adds them to its own responses."""
     answer = Response(json, media_type="application/json")
     answer.headers.raw.extend(beside.headers.raw)
     return answer
 
 
 class SharedLists:
-    """Lists of tasks, one at a time. All who ask for the same while it waits for its turn get the same reading."""
+    """Reads lists of tasks, one at a time. Equal requests that wait for their turn share one reading."""
 
     def __init__(self, write: Callable[[Limiter, Selection], Awaitable[str]]) -> None:
         self._write = write
         self._limiter = Limiter("lists of tasks", width=1, waiting=64, patience=15.0)
-        self._coming: dict[tuple[asyncio.AbstractEventLoop, Selection], asyncio.Task[str]] = {}
+        self._readings: dict[tuple[asyncio.AbstractEventLoop, Selection], asyncio.Task[str]] = {}
 
     async def of(self, selection: Selection) -> str:
         """Errors: ProcessBusyError, and what the reading raises."""
         key = asyncio.get_running_loop(), selection
-        coming = self._coming.get(key)
-        if coming is None:
-            coming = self._coming[key] = asyncio.create_task(self._next(key))
-            coming.add_done_callback(_read_exception)  # also when all who waited have gone
-        return await asyncio.shield(coming)
+        reading = self._readings.get(key)
+        if reading is None:
+            reading = self._readings[key] = asyncio.create_task(self._next(key))
+            reading.add_done_callback(_read_exception)  # also if all callers have gone
+        return await asyncio.shield(reading)
 
     async def _next(self, key: tuple[asyncio.AbstractEventLoop, Selection]) -> str:
         try:
             async with self._limiter.admit():
-                del self._coming[key]  # it is read now: a later request wants a later reading
+                del self._readings[key]  # the reading begins: a later request gets a later reading
                 return await self._write(self._limiter, key[1])
         finally:
-            if self._coming.get(key) is asyncio.current_task():
-                del self._coming[key]
+            if self._readings.get(key) is asyncio.current_task():
+                del self._readings[key]
 
 
 def _read_exception(done: asyncio.Task[str]) -> None:

@@ -25,11 +25,11 @@ SKIPS_SHOWN = 100
 def add_task_routes(router: APIRouter, manager: Management) -> None:
     """GET /tasks, and of one task its statistics and the explanation of its next run."""
 
-    async def write_tasks(lane: Limiter, selection: Selection) -> str:
+    async def write_tasks(limiter: Limiter, selection: Selection) -> str:
         stored = manager.control.select(selection)
         async with store_time(len(stored)):
             statuses, _ = await manager.control.list_tasks(stored)
-        return await write_list(lane, task_response, statuses)
+        return await write_list(limiter, task_response, statuses)
 
     lists = SharedLists(write_tasks)
     histories = Limiter("histories", width=4, waiting=64, patience=15.0)
@@ -45,7 +45,7 @@ def add_task_routes(router: APIRouter, manager: Management) -> None:
         "/tasks/{task_group_name}/{task_name:path}/statistics",
         dependencies=[OnlyKnownParameters],
         response_model=TaskStatistics,
-        responses=error_responses(_404="There is no such task."),
+        responses=error_responses({404: "There is no such task."}),
     )
     async def statistics(
         key: KeyInPath,
@@ -69,7 +69,7 @@ def add_task_routes(router: APIRouter, manager: Management) -> None:
     @router.get(
         "/tasks/{task_group_name}/{task_name:path}/explain",
         dependencies=[OnlyKnownParameters],
-        responses=error_responses(_404="There is no such task."),
+        responses=error_responses({404: "There is no such task."}),
     )
     @with_store_timeout
     async def explain(key: KeyInPath) -> TaskExplanation:

@@ -34,7 +34,7 @@ class UpcomingResponse(Answer):
 
 
 class PreviewRequest(Body):
-    """A schedule that nobody registered."""
+    """A schedule without a task."""
 
     cron_expression: Annotated[str | list[str], at_most(MOST_RULES)] = Field(
         description="One expression, or a list: the union", examples=["0 2 * * *"]

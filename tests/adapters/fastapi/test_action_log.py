@@ -1,4 +1,4 @@
-"""Who did what to which tasks, and whom the application turned away."""
+"""Which caller did what to which tasks, and which callers the application refused."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ async def test_whom_the_application_turns_away_is_told_whatever_was_asked(
         response = await client.request(method, path, headers={"X-User": user})
         assert response.status_code == status
         path = path.removeprefix("/tasks")
-        assert said() == [("WARNING", f"{method} {path} by 127.0.0.1: turned away with {status}")]
+        assert said() == [("WARNING", f"{method} {path} by 127.0.0.1: refused with {status}")]
 
 
 @pytest.mark.parametrize("attached", ["application", "include_router"])
@@ -180,7 +180,7 @@ async def test_a_dependency_turns_away_wherever_it_is_attached(
     )
     async with serving(app) as client:
         await client.post("/tasks/disable")
-        assert said() == [("WARNING", "POST /disable by 127.0.0.1: turned away with 403")]
+        assert said() == [("WARNING", "POST /disable by 127.0.0.1: refused with 403")]
 
 
 async def test_an_action_of_which_nobody_knows_whether_it_happened_names_its_tasks(
