@@ -17,9 +17,8 @@ from fastapi import Depends, FastAPI, Response
 
 from fastapi_task_manager import TaskGroup
 from fastapi_task_manager.api import errors as refusals
-from fastapi_task_manager.api import forecast
+from fastapi_task_manager.api import forecast, loop_lag
 from fastapi_task_manager.api import limiter as lanes
-from fastapi_task_manager.api import loop_lag as pulse
 from fastapi_task_manager.api.limiter import Limiter
 from fastapi_task_manager.errors import ProcessBusyError
 from fastapi_task_manager.schema.task import TaskDetailed, TaskStatistics
@@ -142,7 +141,7 @@ async def counting() -> AsyncGenerator[Callable[[], int]]:
 # -- lanes ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_lane_lets_so_many_in_so_many_wait_and_sends_the_others_away() -> None:
+async def test_a_limiter_admits_some_lets_some_wait_and_refuses_the_others() -> None:
     lane, entered, leave = Limiter("things", width=2, waiting=1, patience=60), [0], asyncio.Event()
 
     async def visit() -> None:
@@ -159,7 +158,7 @@ async def test_a_lane_lets_so_many_in_so_many_wait_and_sends_the_others_away() -
     assert entered == [3]
 
 
-async def test_a_wait_in_a_lane_ends() -> None:
+async def test_a_wait_for_a_place_ends() -> None:
     lane = Limiter("things", width=1, waiting=1, patience=0.01)
     async with lane.admit():
         with pytest.raises(ProcessBusyError):
@@ -169,7 +168,7 @@ async def test_a_wait_in_a_lane_ends() -> None:
         pass
 
 
-def test_a_lane_serves_one_event_loop_after_the_other() -> None:
+def test_a_limiter_serves_one_event_loop_after_the_other() -> None:
     lane = Limiter("things", width=1, waiting=5, patience=60)
 
     async def visit() -> None:
@@ -274,11 +273,11 @@ async def test_what_a_dependency_adds_to_an_answer_stays_on_it() -> None:
 
 @pytest.mark.parametrize(("stands", "said"), [(True, "this process is busy"), (False, "the store is not available")])
 @pytest.mark.parametrize(("method", "path"), [("GET", "/tasks"), ("POST", "/tasks/disable")])
-async def test_a_store_is_not_blamed_for_a_loop_that_stands_still(
+async def test_a_blocked_event_loop_is_not_reported_as_a_slow_store(
     stands: bool, said: str, method: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refusals, "STORE_SECONDS", 0.5)
-    monkeypatch.setattr(pulse, "MOST_STANDING_SECONDS", 0.1)
+    monkeypatch.setattr(loop_lag, "MOST_LAG_SECONDS", 0.1)
     store = SwitchedStore()
     async with serving(application(backend=store.open)) as client:
         await wait_until_async(lambda: _ready(client), "the definitions are known")
