@@ -99,14 +99,14 @@ async def busy_cluster() -> list[str]:
     loop, log = sim_loop(), list[str]()
     for number in range(4):
         spawn(f"w{number}", serve(log))
-    for life in range(2, 6):
+    for number in range(2, 6):
         await asyncio.sleep(1)
         victim = f"w{loop.decider.choose(4)}"
         loop.pause(victim)
         await asyncio.sleep(1)
         loop.resume(victim)
         loop.kill(victim)
-        spawn(f"{victim}#{life}", serve(log))
+        spawn(f"{victim}#{number}", serve(log))
     return log
 
 
