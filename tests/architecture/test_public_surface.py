@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args
 
 import fastapi_task_manager
 import task_manager_core
 from task_manager_core.domain import errors, events
+from task_manager_core.ports import Backend, Clock, Observer
+from task_manager_core.testing.conformance.laws import PORTS
 from tests.architecture.conftest import ROOT, SOURCES
 
 STABLE = "The modules below this package are stable"
@@ -123,3 +125,29 @@ def test_the_root_exports_every_error_and_event() -> None:
     kinds = {kind.__name__ for kind in get_args(events.Event)}
     assert {*task_manager_core.__all__} == {*tree, *kinds, "Event", "TaskKey", "__version__"}
     assert tree <= {*fastapi_task_manager.__all__}
+
+
+def _missing(port: type, name: str) -> list[str]:
+    """The parts that the docstring of a verb lacks."""
+    verb: Callable[..., object] = getattr(port, name)
+    text = inspect.getdoc(verb) or ""
+    signature = inspect.signature(verb)
+    expected = [f"    {argument}: " for argument in list(signature.parameters)[1:]]
+    if signature.return_annotation != "None":
+        expected.append("Returns:")
+    if inspect.iscoroutinefunction(verb):
+        expected += ["Raises:", *(f"    {kind.__name__}: " for kind in errors.BackendError.__subclasses__())]
+    return [f"{port.__name__}.{name}: {part.strip()}" for part in expected if part not in text]
+
+
+def test_every_verb_of_a_port_says_what_it_takes_returns_and_raises() -> None:
+    ports = [port for port in PORTS.values() if port is not Backend]
+    verbs = [
+        (port, name)
+        for port in (*ports, Clock, Observer)
+        for name in vars(port)
+        if inspect.isfunction(vars(port)[name])
+    ]
+    public = [(port, name) for port, name in verbs if not name.startswith("_")]
+    assert len(public) == 29
+    assert [part for port, name in public for part in _missing(port, name)] == []
