@@ -1,4 +1,4 @@
-"""Configuration: read here, checked here, and translated into policies here. Nothing behind it ever sees it."""
+"""The configuration: read, checked, and translated into the policies of the core, which does not know it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Seconds = Annotated[float, Field(ge=0.001, le=LONGEST_SECONDS, allow_inf_nan=Fal
 Patience = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 
 _SECRETS = ("redis_password", "redis_sentinel_password", "redis_host", "redis_sentinels")
-"""Whatever was given for these, an error does not repeat it."""
+"""An error does not repeat the values of these fields."""
 
 _LONGEST_ECHO = 120
 
@@ -43,7 +43,7 @@ MASKED = "holds the mask of a secret that was shown elsewhere; copy a configurat
 
 
 class OperationalConfig(BaseSettings):
-    """Everything but the address of a Redis: enough for the in-memory store, `TaskManager(backend=...)`.
+    """The configuration without the address of a Redis: enough for `TaskManager(backend=...)`.
 
     Every field may also come from the environment: `TASK_MANAGER_` and its name. Lengths of time are seconds unless
     the name says otherwise. Unknown fields and impossible values are refused.
@@ -128,7 +128,7 @@ class OperationalConfig(BaseSettings):
     @field_validator("*", mode="wrap")
     @classmethod
     def _show_the_value(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-        """A refusal repeats what was given beside what would do, except where that may be a secret."""
+        """Add the given value to the text of a refusal, unless it may be a secret."""
         try:
             return handler(value)
         except ValidationError as error:
@@ -139,7 +139,7 @@ class OperationalConfig(BaseSettings):
 
     @model_validator(mode="after")
     def _hang_together(self) -> Self:
-        """The policies know which values contradict each other."""
+        """Build the policies, which refuse values that contradict each other."""
         try:
             self.node_policy()
             self.retention()
@@ -150,7 +150,7 @@ class OperationalConfig(BaseSettings):
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """What is refused is not kept: pydantic assigns before a model validator can object."""
+        """Restore the value before a refused assignment: pydantic assigns first, and runs model validators then."""
         before: object = getattr(self, name, None)
         try:
             super().__setattr__(name, value)
@@ -160,7 +160,7 @@ class OperationalConfig(BaseSettings):
             raise
 
     def node_policy(self) -> NodePolicy:
-        """Everything one process needs to know about time."""
+        """The policy of a node: its intervals, timeouts and concurrency."""
         return NodePolicy(
             leadership=LeadershipPolicy(
                 heartbeat=duration("leader_heartbeat_interval", self.leader_heartbeat_interval),
@@ -182,7 +182,7 @@ class OperationalConfig(BaseSettings):
         return Retention(runs=self.statistics_history_runs, ttl=timedelta(seconds=self.statistics_redis_expiration))
 
     def defaults(self) -> Defaults:
-        """What holds for a task when neither it nor its group says anything."""
+        """The values for a task that neither it nor its group sets."""
         return Defaults(
             allow_parallel=self.allow_parallel,
             timezone=self.timezone,
@@ -312,7 +312,7 @@ class Config(OperationalConfig):
 
     @model_serializer(mode="wrap")
     def _without_secrets(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """In every dump, as in `repr`. The attributes are what was given."""
+        """Mask secrets in every dump, as in `repr`. The attributes keep the given values."""
         return {name: self._shown(name, value, mask=MASK) for name, value in handler(self).items()}
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:

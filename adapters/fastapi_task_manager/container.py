@@ -1,7 +1,9 @@
-"""The composition root: the one place where the parts of a process meet, and the only door to dependency-injector.
+"""The composition root: the one place where the parts of a process are put together, and the only module that imports
+dependency-injector.
 
 Nothing imports this module before a manager starts: dependency-injector looks for FastAPI on import, which takes time.
-The store is open before a container is built: an asynchronous resource would turn everything behind it into futures.
+The store is open before a container is built: an asynchronous resource would turn all providers that depend on it into
+futures.
 """
 
 from __future__ import annotations

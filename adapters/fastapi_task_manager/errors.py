@@ -1,4 +1,4 @@
-"""What can be wrong with a manager itself; everything else is an error of the core."""
+"""The errors of a manager. All other errors come from the core."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from task_manager_core.domain.errors import BackendUnavailable, RefusedError, Ta
 
 
 class NotRunningError(BackendUnavailable):
-    """The manager has not been started, or has been stopped. `why` is the rest of the sentence, if more is known."""
+    """The manager has not been started, or has been stopped. `why` is the reason, if it is known."""
 
     def __init__(self, why: str = "") -> None:
         super().__init__("the task manager is not running" + (f": {why}" if why else ""))
-        self.args = (self.reason,)  # the store may be well
+        self.args = (self.reason,)  # without the words of BackendUnavailable: the store may work
 
 
 class ProcessBusyError(TaskManagerError):
-    """This process has more to do than it can: the store may be well, and another process free."""
+    """This process is too busy. The store may work, and another process may have time."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -33,7 +33,7 @@ class StartInterruptedError(BackendUnavailable):
 
 
 class ForeignLoopError(RefusedError):
-    """The queue and the locks of a manager that runs belong to another event loop."""
+    """The manager runs in another event loop."""
 
     def __init__(self) -> None:
         super().__init__("this manager runs in another event loop: give each application one of its own")

@@ -1,4 +1,5 @@
-"""What may be said about a task beyond its function and its cron expression: as users write it, and as it is meant."""
+"""The options of a task besides its function and its cron expression, as users write them and as the core reads
+them."""
 
 from __future__ import annotations
 
@@ -74,7 +75,7 @@ class TaskOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What holds for a task that says nothing: the group's word, else that of Config."""
+    """The values for a task that leaves them open: those of the group, else those of Config."""
 
     allow_parallel: bool = True
     timezone: str = "UTC"
@@ -90,7 +91,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The same, read: values of the core. None: the default, whatever that will be."""
+    """The same options as values of the core. None stands for the default."""
 
     cron_expression: tuple[str, ...] = ()
     interval: timedelta | None = None
@@ -114,7 +115,7 @@ class Options:
 
     @classmethod
     def of(cls, task: CoreTask) -> Options:
-        """What a stored definition says, every default spelt out."""
+        """The options of a stored definition, with every default written out."""
         rules = task.schedule.rules
         first = rules[0]
         zoned = first if isinstance(first, Cron) else None
@@ -141,8 +142,8 @@ class Options:
         )
 
     def changed(self, given: Mapping[str, object]) -> Options:
-        """These options with some of them said anew; None is the default again. A schedule of another kind takes over
-        nothing of the one before.
+        """These options with some of them replaced. None stands for the default. A schedule of another kind keeps
+        nothing of the previous one.
 
         Errors: TypeError for a word that does not exist; DefinitionError for a value.
         """
@@ -184,7 +185,7 @@ class Options:
         )
 
     def _refuse_contradictions(self) -> None:
-        """One way to say when, and no word that only another way would heed."""
+        """Refuse more than one kind of schedule, and options that have no effect on this kind."""
         said = self.given()
         ways = [way for way in _SCHEDULE_KINDS if way in said]
         if len(ways) != 1:
@@ -205,7 +206,7 @@ class Options:
         return {name: _plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
 
     def retry(self, inherited: RetryPolicy, backoff: float | None, backoff_max: float | None) -> RetryPolicy:
-        """The task's own numbers win; an inherited one gives way where it would contradict them."""
+        """The retry policy. The task's own numbers win over inherited ones, which change where they contradict them."""
         initial = inherited.initial if backoff is None else duration("retry_backoff", backoff)
         maximum = inherited.maximum if backoff_max is None else duration("retry_backoff_max", backoff_max)
         if backoff is None:
@@ -354,9 +355,9 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
 }
 
 _SCHEDULE_KINDS = ("cron_expression", "interval", "run_at")
-"""How one may say when a task runs."""
+"""The kinds of schedules."""
 
 _CRON_ONLY = ("timezone", "gap", "fold")
-"""What only a cron expression heeds."""
+"""Options that have an effect on cron expressions only."""
 
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Options)}
