@@ -152,8 +152,8 @@ def test_my_nightly_export_never_overlaps_my_backup_even_if_a_worker_dies(minute
         ({"duration": 30}, "duration=30: must be a timedelta"),
         ({"start": "2026-01-05"}, "start="),
         ({"faults": kill(MINUTE)}, "faults=.*must be a list"),
-        ({"faults": ["kill"]}, "faults='kill': is no fault"),
-        ({"faults": [kill(MINUTE, worker=99)]}, "worker=99: workers count from 0 to 2 here"),
+        ({"faults": ["kill"]}, "faults='kill': is not a fault"),
+        ({"faults": [kill(MINUTE, worker=99)]}, "worker=99: workers are counted from 0 to 2 here"),
         ({"config": {"concurrent_tasks": 3}}, "config="),
         ({"durations": "long"}, "durations='long'"),
         ({"start": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001 - that is the point
