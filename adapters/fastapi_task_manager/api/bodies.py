@@ -72,6 +72,15 @@ def refuse_other_than_json(request: Request) -> None:
 def _refuse_other_type(request: Request) -> None:
     if not _JSON.fullmatch(request.headers.get("content-type", "").strip()):
         raise BodyRefused(415, "a body must be JSON and say so: Content-Type: application/json")
+    if request.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+        raise BodyRefused(415, "a body must not be compressed (Content-Encoding)")
+
+
+def refuse_repeated_headers(request: Request) -> None:
+    """Refuse a header that decides about an action and is given twice: the caller would not know which one counts."""
+    for name in ("Idempotency-Key", "If-Match"):
+        if len(request.headers.getlist(name)) > 1:
+            raise BodyRefused(400, f"{name} must be given once")
 
 
 def reads(

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from fastapi_task_manager.api.action_log import acts, log_action, log_refused_caller
-from fastapi_task_manager.api.bodies import refuse_other_than_json
+from fastapi_task_manager.api.bodies import refuse_other_than_json, refuse_repeated_headers
 from fastapi_task_manager.api.cross_site import refuse_foreign_site
 from fastapi_task_manager.api.loop_lag import LoopLag
 from fastapi_task_manager.api.rejection import RequestRejected
@@ -145,6 +145,7 @@ class ManagedRoute(APIRoute):
                 if request.method not in _READING:
                     refuse_foreign_site(managed, self.trusted_origins)
                     refuse_other_than_json(managed)
+                    refuse_repeated_headers(managed)
                 response = await handler(managed)
             except TaskManagerError as error:
                 response, reason = _refusal(error), _reason_of(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -196,6 +197,26 @@ async def test_a_body_that_does_not_say_that_it_is_json_is_415_and_changes_nothi
             assert (response.status_code, response.json()["field"]) == (415, None)
         (task,) = await answer(client, "GET", "/tasks", headers=TOKEN)
         assert (task["name"], task["is_active"]) == ("static", True)
+
+
+async def test_a_compressed_body_is_415_and_says_why() -> None:
+    async with serving(application()) as client:
+        headers = TOKEN | {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        response = await client.post("/tasks", content=gzip.compress(json.dumps(NEW).encode()), headers=headers)
+        assert (response.status_code, "Content-Encoding" in response.json()["detail"]) == (415, True)
+        headers = TOKEN | {"Content-Type": "application/json", "Content-Encoding": "identity"}
+        assert (await client.post("/tasks", content=json.dumps(NEW), headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [("POST", "/tasks/trigger", "Idempotency-Key"), ("PUT", "/tasks/g/static", "If-Match")],
+)
+async def test_a_header_that_decides_about_an_action_is_given_once(method: str, path: str, name: str) -> None:
+    async with serving(application()) as client:
+        headers = [*TOKEN.items(), ("Content-Type", "application/json"), (name, '"1"'), (name, '"2"')]
+        response = await client.request(method, path, content=json.dumps(NEW), headers=headers)
+        assert (response.status_code, response.json()["detail"]) == (400, f"{name} must be given once")
 
 
 @pytest.mark.parametrize("sent_as", ["application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json"])
