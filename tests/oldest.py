@@ -1,7 +1,7 @@
 """Prints a constraints file with the oldest versions that pyproject.toml permits: `python tests/oldest.py`.
 
-`make check-oldest` installs them and runs the tests. A promise about versions that nobody tries is none. It runs before
-anything is installed, and needs the standard library only.
+`make check-oldest` installs them and runs the tests. A promise about versions is worth nothing if no test tries them.
+This program runs before anything is installed, and needs the standard library only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def oldest() -> Iterator[tuple[str, str]]:
     for requirement in (*project["dependencies"], *(one for extra in EXTRAS for one in extras[extra])):
         bound = _BOUND.match(requirement)
         if bound is None:
-            raise ValueError(f"{requirement!r} has no lower bound: nobody could say with which version it works")
+            raise ValueError(f"{requirement!r} has no lower bound: the oldest version that works is unknown")
         yield bound["name"], bound["version"]
 
 

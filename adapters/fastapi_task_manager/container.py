@@ -25,8 +25,8 @@ from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.ports import Backend, Clock
 
 
-class SystemClock:
-    """The clock of this machine. Fills the port `Clock`."""
+class SystemClock(Clock):
+    """The clock of this machine."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -66,7 +66,7 @@ def test_a_record_names_the_line_of_the_task(logger: ContextLogger, caplog: pyte
 def test_a_level_that_is_off_costs_nothing(logger: ContextLogger, caplog: pytest.LogCaptureFixture) -> None:
     class Unshown:
         def __str__(self) -> str:
-            raise AssertionError("nobody reads this")
+            raise AssertionError("must not be read")
 
     caplog.set_level(logging.ERROR, LOGGER.name)
     logger.info(Unshown())

@@ -62,7 +62,7 @@ async def alive(*processes: Process) -> AsyncGenerator[None]:
         for process in processes:
             async with asyncio.timeout(SOON.total_seconds()):
                 await process.node.ready.wait()
-        await wait_until_async(lambda: any(process.node.leads for process in processes), "somebody leads")
+        await wait_until_async(lambda: any(process.node.leads for process in processes), "one process leads")
         yield
     finally:
         for process in processes:

@@ -433,7 +433,7 @@ async def test_a_look_costs_the_same_however_many_tasks_are_paused(
 
 
 async def test_after_a_wipe_a_process_announces_itself_before_its_tasks_stand(world: World) -> None:
-    """Else a leader would find tasks that nobody declares."""
+    """Otherwise a leader would find tasks that no process declares."""
     process = world.process().declares(a_task())
     await ticks(process)
     world.store.restore_state(None)

@@ -269,7 +269,7 @@ class UnspeakableError(Exception):
 
 class UnnotableError(Exception):
     def __getattr__(self, name: str) -> NoReturn:
-        raise ValueError("nobody reads my notes") if name == "__notes__" else AttributeError(name)
+        raise ValueError("the notes must not be read") if name == "__notes__" else AttributeError(name)
 
 
 A_TEXT_FOR_A_NUMBER: Any = ("page.html", 1, "7", "{% x")

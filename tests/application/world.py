@@ -103,7 +103,7 @@ Meanwhile = Callable[[], Awaitable[object]]
 
 
 class Wire:
-    """The way to the store, on which the next calls of a verb can meet trouble, or somebody else's actions.
+    """The way to the store, on which the next calls of a verb can meet trouble, or actions of another process.
 
     `between(verb, meanwhile)`: the store has answered, and before the answer arrives something else happens.
     """
@@ -289,7 +289,7 @@ async def statuses(world: World) -> list[AttemptStatus]:
 
 
 async def reap(world: World) -> None:
-    """The claims that nobody extended are over, and somebody leads who says so."""
+    """The claims without a heartbeat are over, and a leader reaps them."""
     leader = await world.process("leader").lead()
     await leader.reign(after=POLICY.worker.claim_ttl)
     await leader.node.reconciler.tick()

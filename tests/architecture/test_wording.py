@@ -7,7 +7,7 @@ import re
 from tests.architecture import wording
 from tests.architecture.conftest import ROOT
 
-AT_MOST = 60.0
+AT_MOST = 15.0
 """Words that name no actor, in 100,000."""
 
 # Two classes of one name, and why.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from task_manager_core.ports import Clock
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class ManualClock:
+class ManualClock(Clock):
     """A `Clock` for tests. `advance` moves both clocks; `set_wall` moves only the wall clock."""
 
     def __init__(self, now: datetime = START) -> None:

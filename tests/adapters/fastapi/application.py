@@ -41,7 +41,7 @@ def build(
 
 @asynccontextmanager
 async def client_of(app: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
-    """A client of an application whose lifespan nobody runs. A failure inside is a 500, as in production."""
+    """A client of an application whose lifespan is not run. A failure inside is a 500, as in production."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=f"http://test{PREFIX}") as client:
         yield client

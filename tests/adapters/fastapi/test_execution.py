@@ -391,7 +391,7 @@ def test_the_library_sets_no_levels() -> None:
 
 
 async def test_no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """A Redis that nobody serves, with a password in every place that takes one."""
+    """A Redis address without a server, with a password in every place that takes one."""
     caplog.set_level(logging.DEBUG)
     config = Config(
         redis_host=f"redis://user:{SECRET}@127.0.0.1:1/0",

@@ -459,7 +459,7 @@ async def test_a_task_may_ask_for_its_context() -> None:
 
 
 async def test_before_the_definitions_have_been_read_every_question_about_a_task_is_503() -> None:
-    """The store is away since the start: nobody can say that a task does not exist."""
+    """The store is away since the start: the process does not know whether a task exists."""
     store = SwitchedStore(Line.DOWN)
     group = TaskGroup("g")
     group.add_task("0 0 1 1 *", name="t")(lambda: None)

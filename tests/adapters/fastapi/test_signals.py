@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the node leaves at the signal, and every handler that somebody installed is called as before."""
+"""SIGTERM and SIGINT: the node leaves at the signal, and every handler that was installed is called as before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`simulate` runs what a manager would run, and nobody notices."""
+"""`simulate` runs what a manager would run, and the production code does not notice."""
 
 from __future__ import annotations
 

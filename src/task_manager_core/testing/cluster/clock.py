@@ -6,13 +6,15 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 
+from task_manager_core.ports import Clock
+
 START = datetime(2026, 1, 5, tzinfo=UTC)
 """A Monday, midnight."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-class SimClock:
+class SimClock(Clock):
     """A `Clock` over virtual time. `rate` is how many seconds this machine counts in one true second."""
 
     def __init__(self, time: Callable[[], float], start: datetime = START, *, rate: float = 1.0) -> None:
