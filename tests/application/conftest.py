@@ -1,4 +1,4 @@
-"""A fresh world for every test of the services."""
+"""A fresh cluster for every test of the services."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from tests.application.world import World, a_world
+from tests.application.cluster import Cluster, open_cluster
 
 
 @pytest.fixture
-async def world() -> AsyncGenerator[World]:
-    async with a_world() as fresh:
+async def cluster() -> AsyncGenerator[Cluster]:
+    async with open_cluster() as fresh:
         yield fresh

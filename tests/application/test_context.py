@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from task_manager_core.application.context import ContextLogger
-from tests.application.world import LOGGER
+from tests.application.cluster import LOGGER
 
 FIELDS: dict[str, object] = {"task": "group/task", "run_id": "r", "slot": None, "attempt": 2, "fencing_token": 7}
 

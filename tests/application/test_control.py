@@ -26,7 +26,19 @@ from task_manager_core.domain.run import AttemptStatus, RunState
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 from task_manager_core.ports import DefinitionWrite, Enqueued
-from tests.application.world import KEY, MINUTE, NOON, SECOND, Process, Trouble, World, a_task, live, queued, statuses
+from tests.application.cluster import (
+    KEY,
+    MINUTE,
+    NOON,
+    SECOND,
+    Cluster,
+    Process,
+    Trouble,
+    a_task,
+    live,
+    queued,
+    statuses,
+)
 
 HOURLY = Schedule.every(timedelta(hours=1))
 NOWHERE = TaskKey("group", "nowhere")
@@ -45,8 +57,8 @@ def a_report(
     return a_task(name, schedule=schedule, kwargs=kwargs, dynamic=True, function="report")
 
 
-async def a_process(world: World, name: str = "a") -> Process:
-    process = world.process(name).knows("report", report)
+async def a_process(cluster: Cluster, name: str = "a") -> Process:
+    process = cluster.process(name).knows("report", report)
     await process.node.registrar.tick()
     return process
 
@@ -65,21 +77,21 @@ async def a_process(world: World, name: str = "a") -> Process:
         (Selection(group="other"), []),
     ],
 )
-async def test_filters_that_are_given_must_all_match(world: World, selection: Selection, names: list[str]) -> None:
-    process = world.process()
+async def test_filters_that_are_given_must_all_match(cluster: Cluster, selection: Selection, names: list[str]) -> None:
+    process = cluster.process()
     for name, tags in (("a", ("red",)), ("b", ("red", "blue")), ("c", ())):
         process.declares(replace(a_task(name), tags=tags))
     await process.node.registrar.tick()
     assert [stored.definition.key.name for stored in process.node.control.select(selection)] == names
-    process.wire.calls.clear()
+    process.link.calls.clear()
     seen, snapshot = await process.node.control.list_tasks(process.node.control.select(selection))
     assert [status.definition.key.name for status in seen] == names
     assert [status.view for status in seen] == list(snapshot.tasks)
-    assert process.wire.calls == ["snapshot"]
+    assert process.link.calls == ["snapshot"]
 
 
-async def test_what_is_unknown_is_not_found(world: World) -> None:
-    control = (await a_process(world)).node.control
+async def test_what_is_unknown_is_not_found(cluster: Cluster) -> None:
+    control = (await a_process(cluster)).node.control
     for request in (
         control.history(NOWHERE, 1),
         control.skips(NOWHERE, 1),
@@ -92,8 +104,8 @@ async def test_what_is_unknown_is_not_found(world: World) -> None:
             await request
 
 
-async def test_before_the_first_reading_nobody_says_that_a_task_does_not_exist(world: World) -> None:
-    process = world.process()
+async def test_before_the_first_reading_nobody_says_that_a_task_does_not_exist(cluster: Cluster) -> None:
+    process = cluster.process()
     control = process.node.control
     for request in (control.history(KEY, 1), control.explain(KEY), control.trigger([KEY], "r")):
         with pytest.raises(BackendUnavailable, match="not been read"):
@@ -107,13 +119,13 @@ async def test_before_the_first_reading_nobody_says_that_a_task_does_not_exist(w
         control.definition(KEY)
 
 
-async def test_history_skips_and_reasons_are_read_and_cleared(world: World) -> None:
-    leader = await world.process("leader").declares(a_task()).lead()
+async def test_history_skips_and_reasons_are_read_and_cleared(cluster: Cluster) -> None:
+    leader = await cluster.process("leader").declares(a_task()).lead()
     control = leader.node.control
     await control.trigger([KEY], "r")
     await leader.work()
     await control.pause([KEY])
-    await leader.reign(after=MINUTE)
+    await leader.ensure_leads(after=MINUTE)
     await leader.node.scheduler.tick()
     assert [record.status for record in await control.history(KEY, 10)] == [AttemptStatus.SUCCEEDED]
     assert [skip.reason for skip in await control.skips(KEY, 10)] == [SkipReason.PAUSED]
@@ -122,18 +134,18 @@ async def test_history_skips_and_reasons_are_read_and_cleared(world: World) -> N
     assert (await control.history(KEY, 10), await control.skips(KEY, 10)) == ((), ())
 
 
-async def test_a_task_removed_elsewhere_cannot_be_explained(world: World) -> None:
-    process = await a_process(world)
+async def test_a_task_removed_elsewhere_cannot_be_explained(cluster: Cluster) -> None:
+    process = await a_process(cluster)
     await process.node.control.add(a_report())
-    await world.backend.catalogue.remove([KEY])
+    await cluster.backend.catalogue.remove([KEY])
     with pytest.raises(TaskNotFound):
         await process.node.control.explain(KEY)
 
 
-async def test_a_store_that_answers_is_told_from_one_that_does_not(world: World) -> None:
-    process = await a_process(world)
+async def test_a_store_that_answers_is_told_from_one_that_does_not(cluster: Cluster) -> None:
+    process = await a_process(cluster)
     await process.node.control.ping(within=10.0)
-    process.wire.away = True
+    process.link.away = True
     with pytest.raises(BackendUnavailable):
         await process.node.control.ping(within=10.0)
 
@@ -141,45 +153,45 @@ async def test_a_store_that_answers_is_told_from_one_that_does_not(world: World)
 # --- triggering ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_trigger_queues_one_run_and_repeating_it_none(world: World) -> None:
-    process = await queued(world, lambda: None, runs=0)
+async def test_a_trigger_queues_one_run_and_repeating_it_none(cluster: Cluster) -> None:
+    process = await queued(cluster, lambda: None, runs=0)
     (first,) = await process.node.control.trigger([KEY], "request")
     assert (first.key, first.run, first.enqueued) == (KEY, RunId.of_request(KEY, "request"), Enqueued.QUEUED)
     (again,) = await process.node.control.trigger([KEY], "request")
     assert (again.run, again.enqueued) == (first.run, Enqueued.DUPLICATE)
     await process.work()
-    assert await statuses(world) == [AttemptStatus.SUCCEEDED]
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED]
 
 
-async def test_a_trigger_without_an_answer_is_repeated_without_a_second_run(world: World) -> None:
-    process = await queued(world, lambda: None, runs=0)
-    process.wire.trouble("enqueue", Trouble.LOST_REPLY)
+async def test_a_trigger_without_an_answer_is_repeated_without_a_second_run(cluster: Cluster) -> None:
+    process = await queued(cluster, lambda: None, runs=0)
+    process.link.trouble("enqueue", Trouble.LOST_REPLY)
     with pytest.raises(BackendUnavailable):
         await process.node.control.trigger([KEY], "request")
     await process.node.control.trigger([KEY], "request")
-    assert len(await live(world)) == 1
+    assert len(await live(cluster)) == 1
 
 
 async def test_a_request_that_asks_for_something_else_under_the_same_id_is_refused_and_changes_nothing(
-    world: World,
+    cluster: Cluster,
 ) -> None:
     """Not even the backoff of another run ends."""
-    process = await queued(world, report_failure, runs=0)
+    process = await queued(cluster, report_failure, runs=0)
     control = process.node.control
     await control.trigger([KEY], "order", {"number": 1})
     await process.work()
-    before = await live(world)
+    before = await live(cluster)
     assert [run.state for run in before] == [RunState.WAITING]
     for kwargs in ({"number": 2}, {}, None):
         with pytest.raises(RequestReused, match="'order' was made before with other arguments, for group/task"):
             await control.trigger([KEY], "order", kwargs)
-    assert await live(world) == before
+    assert await live(cluster) == before
     (again,) = await control.trigger([KEY], "order", {"number": 1})
     assert again.enqueued is Enqueued.DUPLICATE
 
 
-async def test_a_request_that_says_nothing_is_the_same_after_a_change_of_the_task(world: World) -> None:
-    process = await a_process(world)
+async def test_a_request_that_says_nothing_is_the_same_after_a_change_of_the_task(cluster: Cluster) -> None:
+    process = await a_process(cluster)
     added = await process.node.control.add(a_report(kwargs={"number": 1}))
     await process.node.control.trigger([KEY], "order")
     await process.node.control.change(a_report(kwargs={"number": 2}), added.version)
@@ -187,27 +199,27 @@ async def test_a_request_that_says_nothing_is_the_same_after_a_change_of_the_tas
     assert again.enqueued is Enqueued.DUPLICATE
 
 
-async def test_a_trigger_ends_the_backoff_of_other_runs_and_not_of_its_own(world: World) -> None:
+async def test_a_trigger_ends_the_backoff_of_other_runs_and_not_of_its_own(cluster: Cluster) -> None:
     """A worker may have tried the run, and failed, before the backoffs are ended."""
-    process = await queued(world, report_failure, runs=0)
+    process = await queued(cluster, report_failure, runs=0)
     await process.node.control.trigger([KEY], "first")
     await process.work()
-    process.wire.between("enqueue", process.work)
+    process.link.between("enqueue", process.work)
     await process.node.control.trigger([KEY], "second")
-    states = {run.run: run.state for run in await live(world)}
+    states = {run.run: run.state for run in await live(cluster)}
     assert states == {
         RunId.of_request(KEY, "first"): RunState.QUEUED,
         RunId.of_request(KEY, "second"): RunState.WAITING,
     }
 
 
-async def test_a_trigger_may_bring_arguments_for_its_run(world: World) -> None:
+async def test_a_trigger_may_bring_arguments_for_its_run(cluster: Cluster) -> None:
     seen: list[int] = []
 
     def call(number: int = 0) -> None:
         seen.append(number)
 
-    process = await queued(world, call, a_task(kwargs={"number": 1}), runs=0)
+    process = await queued(cluster, call, a_task(kwargs={"number": 1}), runs=0)
     await process.node.control.trigger([KEY], "one")
     await process.work()
     await process.node.control.trigger([KEY], "two", {"number": 2})
@@ -217,9 +229,9 @@ async def test_a_trigger_may_bring_arguments_for_its_run(world: World) -> None:
 
 @pytest.mark.parametrize("static", [True, False])
 async def test_arguments_that_the_function_does_not_accept_are_refused_before_anything_is_queued(
-    world: World, static: bool
+    cluster: Cluster, static: bool
 ) -> None:
-    process = await a_process(world)
+    process = await a_process(cluster)
     if static:
         process.declares(a_task(), report)
         await process.node.registrar.tick()
@@ -228,73 +240,73 @@ async def test_arguments_that_the_function_does_not_accept_are_refused_before_an
     for kwargs in ({"surprise": 1}, {"number": float("nan")}):
         with pytest.raises(InvalidArguments):
             await process.node.control.trigger([KEY], "r", kwargs)
-    assert await live(world) == []
+    assert await live(cluster) == []
 
 
-async def test_a_process_that_does_not_know_the_function_lets_the_worker_judge(world: World) -> None:
-    await queued(world, report, runs=0)
-    api = world.process("api")
+async def test_a_process_that_does_not_know_the_function_lets_the_worker_judge(cluster: Cluster) -> None:
+    await queued(cluster, report, runs=0)
+    api = cluster.process("api")
     await api.node.registrar.tick()
     (answer,) = await api.node.control.trigger([KEY], "r", {"surprise": 1})
     assert answer.enqueued is Enqueued.QUEUED
 
 
-async def test_a_trigger_leaves_the_backoff_of_its_own_run_alone(world: World) -> None:
+async def test_a_trigger_leaves_the_backoff_of_its_own_run_alone(cluster: Cluster) -> None:
     """A worker may start the run and fail before the request that queued it has been answered."""
 
     def fail() -> None:
         raise ValueError
 
-    worker = world.process("worker").declares(a_task(), fail)
+    worker = cluster.process("worker").declares(a_task(), fail)
     await worker.node.registrar.tick()
-    api = world.process("api").declares(a_task())
+    api = cluster.process("api").declares(a_task())
     await api.node.registrar.tick()
-    api.wire.between("enqueue", worker.work)
+    api.link.between("enqueue", worker.work)
     await api.node.control.trigger([KEY], "request")
-    assert [(run.state, run.retrying) for run in await live(world)] == [(RunState.WAITING, True)]
+    assert [(run.state, run.retrying) for run in await live(cluster)] == [(RunState.WAITING, True)]
 
 
-async def test_a_trigger_of_an_exclusive_task_waits_for_its_live_run_and_ends_its_backoff(world: World) -> None:
+async def test_a_trigger_of_an_exclusive_task_waits_for_its_live_run_and_ends_its_backoff(cluster: Cluster) -> None:
     async def fails() -> None:
         raise ValueError
 
-    process = await queued(world, fails, a_task(overlap=Overlap.SKIP))
+    process = await queued(cluster, fails, a_task(overlap=Overlap.SKIP))
     await process.work()
-    assert [run.state for run in await live(world)] == [RunState.WAITING]
+    assert [run.state for run in await live(cluster)] == [RunState.WAITING]
     (answer,) = await process.node.control.trigger([KEY], "again")
     assert answer.enqueued is Enqueued.HELD
-    assert [run.state for run in await live(world)] == [RunState.QUEUED, RunState.HELD]
+    assert [run.state for run in await live(cluster)] == [RunState.QUEUED, RunState.HELD]
 
 
-async def test_resetting_lets_waiting_retries_go_now(world: World) -> None:
+async def test_resetting_lets_waiting_retries_go_now(cluster: Cluster) -> None:
     async def fails() -> None:
         raise ValueError
 
-    process = await queued(world, fails)
+    process = await queued(cluster, fails)
     await process.work()
     assert await process.node.control.reset_retry([KEY, NOWHERE]) == 1
-    assert [run.state for run in await live(world)] == [RunState.QUEUED]
+    assert [run.state for run in await live(cluster)] == [RunState.QUEUED]
 
 
-async def test_many_tasks_cost_as_many_round_trips_as_one(world: World) -> None:
-    process = world.process()
+async def test_many_tasks_cost_as_many_round_trips_as_one(cluster: Cluster) -> None:
+    process = cluster.process()
     for number in range(50):
         process.declares(a_task(f"task-{number}"))
     keys = list(process.declarations.declared)
     await process.node.registrar.tick()
-    process.wire.calls.clear()
+    process.link.calls.clear()
     await process.node.control.trigger(keys, "r")
     await process.node.control.pause(keys)
     await process.node.control.resume(keys)
     await process.node.control.clear(keys)
-    assert process.wire.calls == ["enqueue", "promote", "pause", "resume", "clear"]
+    assert process.link.calls == ["enqueue", "promote", "pause", "resume", "clear"]
 
 
 # --- adding, changing, removing --------------------------------------------------------------------------------------
 
 
-async def test_an_added_task_is_known_at_once_and_waits_for_its_first_slot(world: World) -> None:
-    process = await a_process(world)
+async def test_an_added_task_is_known_at_once_and_waits_for_its_first_slot(cluster: Cluster) -> None:
+    process = await a_process(cluster)
     added = await process.node.control.add(a_report())
     assert process.node.definitions.get(KEY) == added
     (status,), _ = await process.node.control.list_tasks(process.node.control.select(Selection(name="task")))
@@ -302,10 +314,10 @@ async def test_an_added_task_is_known_at_once_and_waits_for_its_first_slot(world
 
 
 @pytest.mark.parametrize("again", [a_report(), a_report(kwargs={"number": 1})])
-async def test_a_name_is_taken_when_the_store_says_so(world: World, again: TaskDefinition) -> None:
+async def test_a_name_is_taken_when_the_store_says_so(cluster: Cluster, again: TaskDefinition) -> None:
     """Also by an addition whose answer got lost, by another process, and by an equal request that overlaps."""
-    process, other = await a_process(world), await a_process(world, "other")
-    process.wire.trouble("put", Trouble.LOST_REPLY)
+    process, other = await a_process(cluster), await a_process(cluster, "other")
+    process.link.trouble("put", Trouble.LOST_REPLY)
     with pytest.raises(BackendUnavailable):
         await process.node.control.add(a_report())
     for one in (process, other):
@@ -316,8 +328,8 @@ async def test_a_name_is_taken_when_the_store_says_so(world: World, again: TaskD
     assert [type(answer) for answer in answers] == [VersionedDefinition, DuplicateTask, DuplicateTask]
 
 
-async def test_a_dynamic_task_needs_a_registered_function_that_accepts_its_arguments(world: World) -> None:
-    process = await a_process(world)
+async def test_a_dynamic_task_needs_a_registered_function_that_accepts_its_arguments(cluster: Cluster) -> None:
+    process = await a_process(cluster)
     with pytest.raises(UnknownFunction):
         await process.node.control.add(a_task(dynamic=True, function="missing"))
     with pytest.raises(InvalidArguments):
@@ -328,15 +340,15 @@ async def test_a_dynamic_task_needs_a_registered_function_that_accepts_its_argum
     assert process.node.definitions.get(KEY) == added
 
 
-async def test_a_change_keeps_pause_history_and_live_runs_and_fires_nothing_at_once(world: World) -> None:
-    process = await a_process(world)
+async def test_a_change_keeps_pause_history_and_live_runs_and_fires_nothing_at_once(cluster: Cluster) -> None:
+    process = await a_process(cluster)
     control = process.node.control
     added = await control.add(a_report())
     await control.trigger([KEY], "done")
     await process.work()
     await control.trigger([KEY], "live")
     await control.pause([KEY])
-    world.clock.advance(SECOND)
+    cluster.clock.advance(SECOND)
     changed = await control.change(a_report(schedule=Schedule.every(MINUTE)), added.version)
     assert changed.version > added.version
     (status,), _ = await control.list_tasks(control.select(Selection()))
@@ -346,8 +358,8 @@ async def test_a_change_keeps_pause_history_and_live_runs_and_fires_nothing_at_o
     assert len(await control.history(KEY, 10)) == 1
 
 
-async def test_a_change_of_something_that_has_changed_meanwhile_is_refused(world: World) -> None:
-    process, other = await a_process(world), await a_process(world, "other")
+async def test_a_change_of_something_that_has_changed_meanwhile_is_refused(cluster: Cluster) -> None:
+    process, other = await a_process(cluster), await a_process(cluster, "other")
     added = await process.node.control.add(a_report())
     await other.node.registrar.tick()
     newer = await other.node.control.change(a_report(kwargs={"number": 1}), added.version)
@@ -356,57 +368,57 @@ async def test_a_change_of_something_that_has_changed_meanwhile_is_refused(world
     assert (refusal.value.expected, refusal.value.found) == (added.version, newer.version)
 
 
-async def test_a_change_without_an_answer_is_repeated_with_the_same_arguments(world: World) -> None:
-    process = await a_process(world)
+async def test_a_change_without_an_answer_is_repeated_with_the_same_arguments(cluster: Cluster) -> None:
+    process = await a_process(cluster)
     added = await process.node.control.add(a_report())
-    process.wire.trouble("put", Trouble.LOST_REPLY)
+    process.link.trouble("put", Trouble.LOST_REPLY)
     with pytest.raises(BackendUnavailable):
         await process.node.control.change(a_report(kwargs={"number": 1}), added.version)
     changed = await process.node.control.change(a_report(kwargs={"number": 1}), added.version)
     assert (changed.definition.kwargs, process.node.definitions.get(KEY)) == ('{"number":1}', changed)
 
 
-async def test_a_slot_decided_while_a_schedule_is_changed_makes_the_change_look_again(world: World) -> None:
-    process = await a_process(world)
+async def test_a_slot_decided_while_a_schedule_is_changed_makes_the_change_look_again(cluster: Cluster) -> None:
+    process = await a_process(cluster)
     added = await process.node.control.add(a_report(schedule=Schedule.every(MINUTE)))
-    leader = await world.process("leader").lead()
-    await leader.reign(after=MINUTE)
-    process.wire.between("snapshot", leader.node.scheduler.tick)
+    leader = await cluster.process("leader").lead()
+    await leader.ensure_leads(after=MINUTE)
+    process.link.between("snapshot", leader.node.scheduler.tick)
     await process.node.control.change(a_report(schedule=HOURLY), added.version)
     (status,), _ = await process.node.control.list_tasks(process.node.control.select(Selection()))
     assert (status.view.skipped, [run.slot for run in status.view.live]) == ({}, [NOON + MINUTE])
 
 
-async def test_a_change_that_is_overtaken_again_and_again_gives_up(world: World) -> None:
-    process = await a_process(world)
+async def test_a_change_that_is_overtaken_again_and_again_gives_up(cluster: Cluster) -> None:
+    process = await a_process(cluster)
     added = await process.node.control.add(a_report(schedule=Schedule.every(SECOND)))
-    leader = await world.process("leader").lead()
+    leader = await cluster.process("leader").lead()
 
     async def another_slot() -> None:
         await leader.node.scheduler.tick()
-        await leader.reign(after=SECOND)
+        await leader.ensure_leads(after=SECOND)
 
-    await leader.reign(after=SECOND)
+    await leader.ensure_leads(after=SECOND)
     for _ in range(CHANGE_ATTEMPTS):
-        process.wire.between("snapshot", another_slot)
+        process.link.between("snapshot", another_slot)
     with pytest.raises(VersionConflict):
         await process.node.control.change(a_report(schedule=HOURLY), added.version)
 
 
-async def test_a_task_removed_while_it_is_changed_is_not_found(world: World) -> None:
-    process = await a_process(world)
+async def test_a_task_removed_while_it_is_changed_is_not_found(cluster: Cluster) -> None:
+    process = await a_process(cluster)
     added = await process.node.control.add(a_report())
 
     async def removed() -> None:
-        await world.backend.catalogue.remove([KEY])
+        await cluster.backend.catalogue.remove([KEY])
 
-    process.wire.between("snapshot", removed)
+    process.link.between("snapshot", removed)
     with pytest.raises(TaskNotFound):
         await process.node.control.change(a_report(kwargs={"number": 1}), added.version)
 
 
-async def test_a_dynamic_task_is_removed_and_a_static_one_is_not(world: World) -> None:
-    process = (await a_process(world)).declares(a_task("static"))
+async def test_a_dynamic_task_is_removed_and_a_static_one_is_not(cluster: Cluster) -> None:
+    process = (await a_process(cluster)).declares(a_task("static"))
     await process.node.registrar.tick()
     await process.node.control.add(a_report())
     await process.node.control.remove(KEY)
@@ -418,39 +430,39 @@ async def test_a_dynamic_task_is_removed_and_a_static_one_is_not(world: World) -
 
 
 async def test_a_static_task_that_is_retired_can_be_removed_and_comes_back_with_whoever_declares_it(
-    world: World,
+    cluster: Cluster,
 ) -> None:
-    await world.process("gone").declares(a_task()).node.registrar.tick()
-    leader = await world.process("leader").lead()
+    await cluster.process("gone").declares(a_task()).node.registrar.tick()
+    leader = await cluster.process("leader").lead()
     with pytest.raises(TaskIsStatic):
         await leader.node.control.remove(KEY)
     term = leader.node.elector.trusted()
     assert term is not None
-    await world.backend.catalogue.retire(term, [KEY])
+    await cluster.backend.catalogue.retire(term, [KEY])
     removed = await leader.node.control.remove(KEY)
     assert removed.definition == a_task()
     with pytest.raises(TaskNotFound):
         await leader.node.control.remove(KEY)
-    again = world.process("again").declares(a_task())
+    again = cluster.process("again").declares(a_task())
     await again.node.registrar.tick()
     with pytest.raises(TaskIsStatic):
         await again.node.control.remove(KEY)
 
 
-async def test_of_two_removals_one_finds_the_task(world: World) -> None:
-    process = await a_process(world)
+async def test_of_two_removals_one_finds_the_task(cluster: Cluster) -> None:
+    process = await a_process(cluster)
     await process.node.control.add(a_report())
 
     async def faster() -> None:
-        await world.backend.catalogue.remove([KEY])
+        await cluster.backend.catalogue.remove([KEY])
 
-    process.wire.between("load", faster)
+    process.link.between("load", faster)
     with pytest.raises(TaskNotFound):
         await process.node.control.remove(KEY)
 
 
-async def test_a_definition_of_another_process_can_be_removed_before_the_next_poll(world: World) -> None:
-    process = await a_process(world)
-    await world.backend.catalogue.put([DefinitionWrite(definition=a_report(), expected=0, replan=True)])
+async def test_a_definition_of_another_process_can_be_removed_before_the_next_poll(cluster: Cluster) -> None:
+    process = await a_process(cluster)
+    await cluster.backend.catalogue.put([DefinitionWrite(definition=a_report(), expected=0, replan=True)])
     await process.node.control.remove(KEY)
-    assert (await world.backend.history.snapshot()).tasks == ()
+    assert (await cluster.backend.history.snapshot()).tasks == ()

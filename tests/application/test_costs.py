@@ -17,13 +17,13 @@ from task_manager_core.application.definitions import NEVER
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.ports import Catalogue, Changes
-from tests.application.world import KEY, MINUTE, NOON, Process, World, a_task, a_world
+from tests.application.cluster import KEY, MINUTE, NOON, Cluster, Process, a_task, open_cluster
 
 YEARLY = Schedule.at(NOON + timedelta(days=365))
 FEW, MANY = 10, 500
 
 
-async def steps(act: Callable[[], Awaitable[object] | object]) -> int:
+async def executed_lines(act: Callable[[], Awaitable[object] | object]) -> int:
     """How many lines of the core this takes, each turn of a loop counted. The store has costs of its own."""
     count, before = 0, sys.gettrace()
 
@@ -45,9 +45,9 @@ async def steps(act: Callable[[], Awaitable[object] | object]) -> int:
     return count
 
 
-async def a_leader_of(world: World, tasks: int) -> Process:
+async def a_leader_of(cluster: Cluster, tasks: int) -> Process:
     """Half of them are declared, half dynamic. It has done all that there was to do."""
-    leader = world.process("leader").knows("dynamic")
+    leader = cluster.process("leader").knows("dynamic")
     for number in range(tasks // 2):
         leader.declares(a_task(f"static-{number}", schedule=YEARLY))
     await leader.lead()
@@ -62,9 +62,9 @@ async def a_leader_of(world: World, tasks: int) -> Process:
 async def test_an_idle_pass_costs_the_same_whatever_the_number_of_tasks() -> None:
     costs: list[tuple[int, int]] = []
     for tasks in (FEW, MANY):
-        async with a_world() as world:
-            node = (await a_leader_of(world, tasks)).node
-            costs.append((await steps(node.registrar.tick), await steps(node.reconciler.tick)))
+        async with open_cluster() as cluster:
+            node = (await a_leader_of(cluster, tasks)).node
+            costs.append((await executed_lines(node.registrar.tick), await executed_lines(node.reconciler.tick)))
     assert costs[0] == costs[1]
     assert min(costs[0]) > 0
 
@@ -73,9 +73,9 @@ async def test_an_idle_pass_costs_the_same_whatever_the_number_of_tasks() -> Non
 async def test_one_change_costs_the_same_whatever_the_number_of_tasks(what: str) -> None:
     costs: list[int] = []
     for tasks in (FEW, MANY):
-        async with a_world() as world:
-            leader = await a_leader_of(world, tasks)
-            other = world.process("other").knows("dynamic")
+        async with open_cluster() as cluster:
+            leader = await a_leader_of(cluster, tasks)
+            other = cluster.process("other").knows("dynamic")
             await other.node.registrar.tick()
             control, first = other.node.control, TaskKey("group", "0")
             if what == "add":
@@ -85,7 +85,7 @@ async def test_one_change_costs_the_same_whatever_the_number_of_tasks(what: str)
                 await control.change(replace(stored.definition, description="new"), stored.version)
             else:
                 await control.remove(first)
-            costs.append(await steps(leader.node.registrar.tick))
+            costs.append(await executed_lines(leader.node.registrar.tick))
             known = {stored.definition.key for stored in leader.node.definitions}
             assert known == {stored.definition.key for stored in other.node.definitions}
     assert costs[0] == costs[1]
@@ -95,10 +95,10 @@ async def test_one_change_costs_the_same_whatever_the_number_of_tasks(what: str)
 async def test_to_select_one_task_is_to_look_it_up() -> None:
     costs: list[int] = []
     for tasks in (FEW, MANY):
-        async with a_world() as world:
-            control = (await a_leader_of(world, tasks)).node.control
+        async with open_cluster() as cluster:
+            control = (await a_leader_of(cluster, tasks)).node.control
             list(control.select(Selection()))  # Once after so many changes they are sorted.
-            costs.append(await steps(partial(control.select, Selection(group="group", name="0"))))
+            costs.append(await executed_lines(partial(control.select, Selection(group="group", name="0"))))
             assert [one.definition.key.name for one in control.select(Selection(group="group", name="0"))] == ["0"]
             assert [one.definition.key.name for one in control.select(Selection(name="0"))] == ["0"]
             assert len(control.select(Selection(group="group"))) == tasks
@@ -108,8 +108,8 @@ async def test_to_select_one_task_is_to_look_it_up() -> None:
     assert costs[0] == costs[1]
 
 
-async def test_tasks_come_in_the_order_of_their_keys_however_they_came(world: World) -> None:
-    process = world.process().knows("dynamic")
+async def test_tasks_come_in_the_order_of_their_keys_however_they_came(cluster: Cluster) -> None:
+    process = cluster.process().knows("dynamic")
     await process.node.registrar.tick()
     expected: set[str] = set()
     for step in range(120):
@@ -125,30 +125,30 @@ async def test_tasks_come_in_the_order_of_their_keys_however_they_came(world: Wo
     assert [stored.definition.key.name for stored in process.node.definitions] == sorted(expected)
 
 
-async def test_a_version_that_a_store_gives_out_again_is_doubted(world: World) -> None:
+async def test_a_version_that_a_store_gives_out_again_is_doubted(cluster: Cluster) -> None:
     """Many definitions at once take versions ahead of the time. A store that is set back then gives some out again."""
-    writer = world.process("writer").knows("dynamic")
+    writer = cluster.process("writer").knows("dynamic")
     await writer.node.registrar.tick()
     add = partial(a_task, schedule=Schedule.every(MINUTE), dynamic=True, function="dynamic")
     for name in "abc":
         await writer.node.control.add(add(name))
-    copy = world.store.copy_state()
+    copy = cluster.store.copy_state()
     await writer.node.control.add(add("lost"))
-    leader = await world.process("leader").lead()
+    leader = await cluster.process("leader").lead()
     known = leader.node.definitions.version
-    world.store.restore_state(copy)
-    other = world.process("other").knows("dynamic")
+    cluster.store.restore_state(copy)
+    other = cluster.process("other").knows("dynamic")
     assert (await other.node.control.add(add("new"))).version == known
 
     await leader.node.registrar.tick()
     assert leader.node.definitions.get(TaskKey("group", "new")) is None
-    await leader.reign(after=MINUTE)
+    await leader.ensure_leads(after=MINUTE)
     await leader.node.scheduler.tick()
     await leader.node.registrar.tick()
     assert [stored.definition.key.name for stored in leader.node.definitions] == ["a", "b", "c", "new"]
 
 
-class Forgetful:
+class CatalogueWithoutRemovals:
     """A catalogue that an older release writes to as well: what that removes leaves no trace among the changes."""
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -164,13 +164,13 @@ class Forgetful:
         return None if changes is None else replace(changes, removed=frozenset())
 
 
-async def test_a_reader_that_comes_to_another_number_of_tasks_reads_everything(world: World) -> None:
-    writer = world.process("writer").knows("dynamic").declares(a_task())
+async def test_a_reader_that_comes_to_another_number_of_tasks_reads_everything(cluster: Cluster) -> None:
+    writer = cluster.process("writer").knows("dynamic").declares(a_task())
     await writer.node.registrar.tick()
     for name in ("one", "two"):
         await writer.node.control.add(a_task(name, schedule=YEARLY, dynamic=True, function="dynamic"))
-    catalogue = Forgetful(world.backend.catalogue)
-    reader = World(replace(world.backend, catalogue=catalogue), world.store, world.clock).process("reader")
+    catalogue = CatalogueWithoutRemovals(cluster.backend.catalogue)
+    reader = Cluster(replace(cluster.backend, catalogue=catalogue), cluster.store, cluster.clock).process("reader")
     await reader.node.registrar.tick()
     await writer.node.control.remove(TaskKey("group", "one"))
     catalogue.readings.clear()

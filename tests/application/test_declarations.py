@@ -9,7 +9,7 @@ from task_manager_core.application.function import AnyFunction
 from task_manager_core.domain.errors import DuplicateFunction, DuplicateTask, InvalidArguments
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.task import TaskDefinition
-from tests.application.world import a_task, nothing
+from tests.application.cluster import a_task, nothing
 
 
 def test_a_task_whose_function_does_not_accept_its_arguments_is_refused_when_it_is_declared() -> None:

@@ -13,48 +13,48 @@ from task_manager_core.domain.events import TermEnded, TermWon, WriteFenced
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import HeldByOther, LeadershipTransition, Term
 from task_manager_core.testing import Recorder
-from tests.application.world import POLICY, SECOND, Trouble, Wire, World
+from tests.application.cluster import POLICY, SECOND, Cluster, Link, Trouble
 
 LEASE = POLICY.leadership.lease
 HEARTBEAT = POLICY.leadership.heartbeat
 
 
 class Candidate:
-    """An elector alone, behind a wire of its own."""
+    """An elector alone, behind a link of its own."""
 
-    def __init__(self, world: World, name: str) -> None:
-        self.world = world
-        self.wire = Wire()
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self.cluster = cluster
+        self.link = Link()
         self.events = Recorder()
         self.elector = Elector(
             node=NodeId(name),
-            leadership=self.wire.through(world.backend.leadership),
+            leadership=self.link.through(cluster.backend.leadership),
             policy=POLICY.leadership,
-            clock=world.clock,
+            clock=cluster.clock,
             observer=self.events,
         )
 
     async def later(self, delta: timedelta) -> float | None:
-        self.world.clock.advance(delta)
+        self.cluster.clock.advance(delta)
         return await self.elector.tick()
 
     @property
-    def turns(self) -> list[LeadershipTransition]:
+    def transitions(self) -> list[LeadershipTransition]:
         return [ended.transition for ended in self.events.of(TermEnded)]
 
 
 @pytest.fixture
-def a(world: World) -> Candidate:
-    return Candidate(world, "a")
+def a(cluster: Cluster) -> Candidate:
+    return Candidate(cluster, "a")
 
 
 @pytest.fixture
-def b(world: World) -> Candidate:
-    return Candidate(world, "b")
+def b(cluster: Cluster) -> Candidate:
+    return Candidate(cluster, "b")
 
 
-async def holder(world: World) -> Term | None:
-    return (await world.backend.history.snapshot()).term
+async def holder(cluster: Cluster) -> Term | None:
+    return (await cluster.backend.history.snapshot()).term
 
 
 async def test_the_first_candidate_leads_and_the_other_waits_for_its_lease(a: Candidate, b: Candidate) -> None:
@@ -68,60 +68,60 @@ async def test_the_first_candidate_leads_and_the_other_waits_for_its_lease(a: Ca
     assert b.elector.trusted() is None
 
 
-async def test_a_leader_rests_until_its_heartbeat_and_renews(a: Candidate, world: World) -> None:
+async def test_a_leader_rests_until_its_heartbeat_and_renews(a: Candidate, cluster: Cluster) -> None:
     await a.elector.tick()
     assert await a.elector.tick() == HEARTBEAT.total_seconds()
     for _ in range(10):
         await a.later(HEARTBEAT)
-    assert a.wire.calls == ["campaign"] + ["renew"] * 10
-    assert await holder(world) == a.elector.trusted()
+    assert a.link.calls == ["campaign"] + ["renew"] * 10
+    assert await holder(cluster) == a.elector.trusted()
     assert len(a.events.events) == 1
 
 
 async def test_one_failed_heartbeat_is_not_a_lost_term(a: Candidate) -> None:
     await a.elector.tick()
-    a.wire.trouble("renew", Trouble.LOST_REQUEST)
+    a.link.trouble("renew", Trouble.LOST_REQUEST)
     with pytest.raises(BackendUnavailable):
         await a.later(HEARTBEAT)
     assert a.elector.trusted() is not None
     await a.later(SECOND)
-    assert a.turns == []
+    assert a.transitions == []
 
 
 async def test_a_pause_longer_than_trust_forgets_the_term_before_any_request(a: Candidate) -> None:
     await a.elector.tick()
-    a.world.clock.advance(LEASE)
+    a.cluster.clock.advance(LEASE)
     assert a.elector.trusted() is None
-    assert a.turns == [LeadershipTransition.EXPIRED]
+    assert a.transitions == [LeadershipTransition.EXPIRED]
     await a.elector.tick()
-    assert a.wire.calls[:2] == ["campaign", "campaign"]
+    assert a.link.calls[:2] == ["campaign", "campaign"]
 
 
 async def test_an_elector_that_slept_steps_down_by_itself(a: Candidate) -> None:
     await a.elector.tick()
     assert await a.later(LEASE) == 0.0
-    assert (a.turns, a.wire.calls) == ([LeadershipTransition.EXPIRED], ["campaign"])
+    assert (a.transitions, a.link.calls) == ([LeadershipTransition.EXPIRED], ["campaign"])
 
 
 async def test_trust_ends_before_anybody_else_can_be_granted_a_term(a: Candidate, b: Candidate) -> None:
     await a.elector.tick()
     for _ in range(int(LEASE / SECOND)):
         assert (a.elector.trusted() is None) or isinstance(
-            await a.world.backend.leadership.campaign(NodeId("b"), LEASE), HeldByOther
+            await a.cluster.backend.leadership.campaign(NodeId("b"), LEASE), HeldByOther
         )
-        a.world.clock.advance(SECOND)
+        a.cluster.clock.advance(SECOND)
     assert a.elector.trusted() is None
     await b.elector.tick()
     assert b.elector.trusted() is not None
 
 
-async def test_a_renewal_that_the_store_refuses_ends_the_term(a: Candidate, world: World) -> None:
+async def test_a_renewal_that_the_store_refuses_ends_the_term(a: Candidate, cluster: Cluster) -> None:
     await a.elector.tick()
     term = a.elector.trusted()
     assert term is not None
-    await world.backend.leadership.resign(term)
+    await cluster.backend.leadership.resign(term)
     await a.later(HEARTBEAT)
-    assert (a.elector.trusted(), a.turns) == (None, [LeadershipTransition.LOST])
+    assert (a.elector.trusted(), a.transitions) == (None, [LeadershipTransition.LOST])
 
 
 async def test_a_fenced_write_ends_the_term_at_once_and_a_fenced_old_term_does_not(a: Candidate) -> None:
@@ -131,7 +131,7 @@ async def test_a_fenced_write_ends_the_term_at_once_and_a_fenced_old_term_does_n
     a.elector.fenced(Term(NodeId("a"), term.token - 1), "commit")
     assert a.elector.trusted() == term
     a.elector.fenced(term, "commit")
-    assert (a.elector.trusted(), a.turns) == (None, [LeadershipTransition.LOST])
+    assert (a.elector.trusted(), a.transitions) == (None, [LeadershipTransition.LOST])
     assert [fenced.operation for fenced in a.events.of(WriteFenced)] == ["commit", "commit"]
 
 
@@ -146,16 +146,16 @@ async def test_equal_tokens_of_two_holders_are_two_terms(a: Candidate) -> None:
 async def test_who_resigns_is_followed_at_once(a: Candidate, b: Candidate) -> None:
     await a.elector.tick()
     await a.elector.resign()
-    assert (a.elector.trusted(), a.turns) == (None, [LeadershipTransition.RESIGNED])
+    assert (a.elector.trusted(), a.transitions) == (None, [LeadershipTransition.RESIGNED])
     await b.elector.tick()
     assert b.elector.trusted() is not None
     await a.elector.resign()
-    assert (a.wire.calls.count("resign"), a.wire.calls.count("campaign")) == (1, 1)
+    assert (a.link.calls.count("resign"), a.link.calls.count("campaign")) == (1, 1)
 
 
 @pytest.mark.parametrize("trouble", Trouble)
 async def test_who_never_heard_of_his_term_gives_it_up_too(a: Candidate, b: Candidate, trouble: Trouble) -> None:
-    a.wire.trouble("campaign", trouble)
+    a.link.trouble("campaign", trouble)
     with pytest.raises(BackendUnavailable):
         await a.elector.tick()
     await a.elector.resign()
@@ -165,7 +165,7 @@ async def test_who_never_heard_of_his_term_gives_it_up_too(a: Candidate, b: Cand
 
 async def test_a_reign_ends_even_if_the_store_never_hears_of_the_resignation(a: Candidate) -> None:
     await a.elector.tick()
-    a.wire.away = True
+    a.link.away = True
     with pytest.raises(BackendUnavailable):
         await a.elector.resign()
     assert a.elector.trusted() is None
@@ -176,21 +176,21 @@ async def test_a_reign_ends_even_if_the_store_never_hears_of_the_resignation(a: 
 
 async def test_a_grant_that_arrives_when_its_trust_is_over_is_not_believed(a: Candidate) -> None:
     async def slow() -> None:
-        a.world.clock.advance(LEASE)
+        a.cluster.clock.advance(LEASE)
 
-    a.wire.between("campaign", slow)
+    a.link.between("campaign", slow)
     assert await a.elector.tick() == 0.0
     assert (a.elector.trusted(), a.events.events) == (None, [])
 
 
 async def test_a_renewal_that_arrives_when_its_trust_is_over_ends_the_term(a: Candidate) -> None:
     async def slow() -> None:
-        a.world.clock.advance(LEASE)
+        a.cluster.clock.advance(LEASE)
 
     await a.elector.tick()
-    a.wire.between("renew", slow)
+    a.link.between("renew", slow)
     await a.later(HEARTBEAT)
-    assert (a.elector.trusted(), a.turns) == (None, [LeadershipTransition.EXPIRED])
+    assert (a.elector.trusted(), a.transitions) == (None, [LeadershipTransition.EXPIRED])
 
 
 @pytest.mark.parametrize("how", ["expired", "fenced"])
@@ -199,7 +199,7 @@ async def test_a_term_forgotten_during_its_renewal_is_not_remembered_by_the_repl
 
     async def hang() -> None:
         if how == "expired":
-            a.world.clock.advance(2 * SECOND)
+            a.cluster.clock.advance(2 * SECOND)
             assert a.elector.trusted() is None
         else:
             term = a.elector.trusted()
@@ -207,22 +207,22 @@ async def test_a_term_forgotten_during_its_renewal_is_not_remembered_by_the_repl
             a.elector.fenced(term, "commit")
 
     await a.elector.tick()
-    a.wire.between("renew", hang)
+    a.link.between("renew", hang)
     assert await a.later(7 * SECOND) == 0.0
     assert a.elector.trusted() is None
     assert len(a.events.of(TermWon)) == 1
 
 
 async def test_a_lease_that_began_before_a_lost_reply_is_renewed_before_it_is_trusted(
-    a: Candidate, b: Candidate, world: World
+    a: Candidate, b: Candidate, cluster: Cluster
 ) -> None:
     """Campaigning again answers with the same term and the rest of its lease: trust in a whole one would outlive it."""
-    a.wire.trouble("campaign", Trouble.LOST_REPLY)
+    a.link.trouble("campaign", Trouble.LOST_REPLY)
     with pytest.raises(BackendUnavailable):
         await a.elector.tick()
     await a.later(8 * SECOND)
     assert a.elector.trusted() is not None
-    world.clock.advance(2 * SECOND)
+    cluster.clock.advance(2 * SECOND)
     assert a.elector.trusted() is not None
     await b.elector.tick()
     assert b.elector.trusted() is None
@@ -230,12 +230,12 @@ async def test_a_lease_that_began_before_a_lost_reply_is_renewed_before_it_is_tr
 
 async def test_a_lease_that_ends_between_the_answer_and_its_renewal_is_no_term(a: Candidate) -> None:
     async def slow() -> None:
-        a.world.clock.advance(2 * SECOND)
+        a.cluster.clock.advance(2 * SECOND)
 
-    a.wire.trouble("campaign", Trouble.LOST_REPLY)
+    a.link.trouble("campaign", Trouble.LOST_REPLY)
     with pytest.raises(BackendUnavailable):
         await a.elector.tick()
-    a.wire.between("campaign", slow)
+    a.link.between("campaign", slow)
     assert await a.later(8 * SECOND) == 0.0
     assert (a.elector.trusted(), a.events.events) == (None, [])
     await a.elector.tick()
@@ -243,20 +243,20 @@ async def test_a_lease_that_ends_between_the_answer_and_its_renewal_is_no_term(a
 
 
 async def test_after_an_answer_that_somebody_else_leads_a_grant_is_a_new_one(
-    a: Candidate, b: Candidate, world: World
+    a: Candidate, b: Candidate, cluster: Cluster
 ) -> None:
     await b.elector.tick()
-    a.wire.trouble("campaign", Trouble.LOST_REPLY)
+    a.link.trouble("campaign", Trouble.LOST_REPLY)
     with pytest.raises(BackendUnavailable):
         await a.elector.tick()
     await a.elector.tick()
     await b.elector.resign()
     await a.elector.tick()
-    assert a.elector.trusted() == await holder(world)
-    assert a.wire.calls == ["campaign"] * 3
+    assert a.elector.trusted() == await holder(cluster)
+    assert a.link.calls == ["campaign"] * 3
 
 
-async def test_of_many_candidates_that_ask_at_once_one_leads(world: World) -> None:
-    candidates = [Candidate(world, f"n{number}") for number in range(20)]
+async def test_of_many_candidates_that_ask_at_once_one_leads(cluster: Cluster) -> None:
+    candidates = [Candidate(cluster, f"n{number}") for number in range(20)]
     await asyncio.gather(*(candidate.elector.tick() for candidate in candidates))
     assert sum(candidate.elector.trusted() is not None for candidate in candidates) == 1

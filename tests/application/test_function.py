@@ -14,7 +14,7 @@ from task_manager_core.application.context import RunContext as Renamed
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.function import AnyFunction, Function
 from task_manager_core.domain.errors import InvalidArguments
-from tests.application.world import a_task, nothing
+from tests.application.cluster import a_task, nothing
 
 if TYPE_CHECKING:
     from task_manager_core.application import context as only_for_the_checker

@@ -31,16 +31,16 @@ from task_manager_core.domain.leadership import LeadershipTransition
 from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.run import AttemptStatus, RunState
 from task_manager_core.domain.schedule import Schedule
-from tests.application.world import (
+from tests.application.cluster import (
     KEY,
     NOON,
     POLICY,
     SECOND,
     SOON,
+    Cluster,
     Process,
     Steps,
     Trouble,
-    World,
     a_task,
     live,
     queued,
@@ -66,23 +66,23 @@ async def alive(*processes: Process) -> AsyncGenerator[None]:
         yield
     finally:
         for process in processes:
-            process.wire.away = False
+            process.link.away = False
             await process.node.stop()
 
 
-async def test_the_tour(world: World) -> None:
+async def test_the_tour(cluster: Cluster) -> None:
     """Ticked by hand: nothing here happens by itself."""
     seen: list[str] = []
-    process = world.process().declares(SECONDLY, lambda: seen.append("ran"))
+    process = cluster.process().declares(SECONDLY, lambda: seen.append("ran"))
     node = process.node
     await node.registrar.tick()  # writes the task, and plans its first slot
     await node.elector.tick()  # wins the term
-    world.clock.advance(SECOND)
+    cluster.clock.advance(SECOND)
     await node.scheduler.tick()  # dispatches the slot that has fallen due
     await node.worker.claim()  # takes the run, and starts it
     await process.ended()
     await node.worker.settle()  # writes the outcome
-    assert (seen, await statuses(world)) == (["ran"], [AttemptStatus.SUCCEEDED])
+    assert (seen, await statuses(cluster)) == (["ran"], [AttemptStatus.SUCCEEDED])
     (won, decided, run, settled) = [event for event in process.events.events if "Catalogue" not in type(event).__name__]
     assert isinstance(won, TermWon)
     assert isinstance(decided, SlotsDecided)
@@ -94,45 +94,45 @@ async def test_the_tour(world: World) -> None:
 # --- living ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_node_does_all_of_this_by_itself(world: World) -> None:
-    process = world.process().declares(SECONDLY)
+async def test_a_node_does_all_of_this_by_itself(cluster: Cluster) -> None:
+    process = cluster.process().declares(SECONDLY)
     async with alive(process):
         assert process.node.alive
         for count in (1, 2):
-            world.clock.advance(SECOND)
+            cluster.clock.advance(SECOND)
             await wait_until_async(lambda: process.events.of(RunSettled)[count - 1 :], f"{count} runs")  # noqa: B023
     assert not process.node.alive
-    assert await statuses(world) == [AttemptStatus.SUCCEEDED] * 2
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED] * 2
 
 
-async def test_of_several_nodes_one_leads_and_all_work(world: World) -> None:
+async def test_of_several_nodes_one_leads_and_all_work(cluster: Cluster) -> None:
     steps = Steps()
-    processes = [world.process(name).declares(SECONDLY, steps) for name in "abc"]
+    processes = [cluster.process(name).declares(SECONDLY, steps) for name in "abc"]
     async with alive(*processes):
         assert sum(process.node.leads for process in processes) == 1
-        world.clock.advance(SECOND)
+        cluster.clock.advance(SECOND)
         await processes[0].node.control.trigger([KEY], "one")
         await processes[0].node.control.trigger([KEY], "two")
         await wait_until_async(lambda: steps.began == 3, "three runs")
         steps.door.set()
-    assert await statuses(world) == [AttemptStatus.SUCCEEDED] * 3
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED] * 3
 
 
-async def test_the_follower_takes_over_as_soon_as_the_leader_has_resigned(world: World) -> None:
+async def test_the_follower_takes_over_as_soon_as_the_leader_has_resigned(cluster: Cluster) -> None:
     """Its patience of seconds is cut short by the signal."""
-    processes = [world.process(name).declares(SECONDLY) for name in ("first", "second")]
+    processes = [cluster.process(name).declares(SECONDLY) for name in ("first", "second")]
     async with alive(*processes):
         leader, follower = sorted(processes, key=lambda process: not process.node.leads)
         await leader.node.stop()
         assert leader.events.one(TermEnded).transition is LeadershipTransition.RESIGNED
         await wait_until_async(lambda: follower.node.leads, "the follower leads", timeout=2.0)
-        world.clock.advance(SECOND)
+        cluster.clock.advance(SECOND)
         await wait_until_async(lambda: follower.events.of(RunSettled), "its first run")
 
 
-async def test_what_one_node_adds_another_learns_and_a_cancel_reaches_the_worker_at_once(world: World) -> None:
+async def test_what_one_node_adds_another_learns_and_a_cancel_reaches_the_worker_at_once(cluster: Cluster) -> None:
     steps = Steps()
-    api, worker = world.process("api").knows("report", steps), world.process("worker").knows("report", steps)
+    api, worker = cluster.process("api").knows("report", steps), cluster.process("worker").knows("report", steps)
     api.node.worker.accepting = False
     async with alive(api, worker):
         await api.node.control.add(a_task(dynamic=True, function="report", schedule=Schedule.every(timedelta(hours=1))))
@@ -141,49 +141,49 @@ async def test_what_one_node_adds_another_learns_and_a_cancel_reaches_the_worker
         await wait_until_async(lambda: worker.events.of(RunStarted), "the run has started")
         await api.node.control.cancel([(KEY, worker.events.one(RunStarted).claim.run.id)])
         await wait_until_async(lambda: worker.events.of(RunSettled), "the run is cancelled", timeout=2.0)
-    assert await statuses(world) == [AttemptStatus.CANCELLED]
+    assert await statuses(cluster) == [AttemptStatus.CANCELLED]
 
 
 async def test_a_leader_that_meets_an_unknown_version_learns_it_without_waiting_for_its_next_poll(
-    world: World,
+    cluster: Cluster,
 ) -> None:
     patient = replace(POLICY, refresh_interval=timedelta(hours=1))
-    leader = world.process("leader", patient).declares(SECONDLY)
-    leader.wire.hold("wait")
+    leader = cluster.process("leader", patient).declares(SECONDLY)
+    leader.link.hold("wait")
     async with alive(leader):
-        await world.process("new").declares(replace(SECONDLY, timeout=SECOND)).node.registrar.tick()
-        world.clock.advance(SECOND)
+        await cluster.process("new").declares(replace(SECONDLY, timeout=SECOND)).node.registrar.tick()
+        cluster.clock.advance(SECOND)
         await wait_until_async(lambda: leader.events.of(SlotsDecided), "the slot is dispatched")
 
 
-async def test_a_wait_for_signals_that_ends_without_one_asks_for_no_definitions(world: World) -> None:
+async def test_a_wait_for_signals_that_ends_without_one_asks_for_no_definitions(cluster: Cluster) -> None:
     """A longer `refresh_interval` would have no effect otherwise."""
     patient = replace(POLICY, refresh_interval=timedelta(hours=1), notifier_wait=timedelta(milliseconds=1))
-    process = world.process("patient", patient)
+    process = cluster.process("patient", patient)
 
     async def in_vain() -> None:
-        world.clock.advance(2 * patient.notifier_wait)  # a sum of milliseconds as floats may be too short
+        cluster.clock.advance(2 * patient.notifier_wait)  # a sum of milliseconds as floats may be too short
 
     async with alive(process):
         await wait_until_async(process.node.ready.is_set, "the first reading")
         for _ in range(20):
-            process.wire.between("wait", in_vain)
-        waits, loads = process.wire.calls.count("wait"), process.wire.calls.count("load")
-        await wait_until_async(lambda: process.wire.calls.count("wait") >= waits + 18, "the waits")
-        assert process.wire.calls.count("load") <= loads + 2
-        await world.process("new").declares(SECONDLY).node.registrar.tick()
+            process.link.between("wait", in_vain)
+        waits, loads = process.link.calls.count("wait"), process.link.calls.count("load")
+        await wait_until_async(lambda: process.link.calls.count("wait") >= waits + 18, "the waits")
+        assert process.link.calls.count("load") <= loads + 2
+        await cluster.process("new").declares(SECONDLY).node.registrar.tick()
         await wait_until_async(lambda: process.node.definitions.get(KEY), "the definition is learnt")
 
 
-async def test_a_node_outlives_an_outage_of_its_store(world: World) -> None:
-    process = world.process().declares(SECONDLY)
+async def test_a_node_outlives_an_outage_of_its_store(cluster: Cluster) -> None:
+    process = cluster.process().declares(SECONDLY)
     async with alive(process):
-        process.wire.away = True
-        world.clock.advance(SECOND)
+        process.link.away = True
+        cluster.clock.advance(SECOND)
         await wait_until_async(
             lambda: {failed.service for failed in process.events.of(Failed)} >= {"scheduler", "claims"}, "the outage"
         )
-        process.wire.away = False
+        process.link.away = False
         await wait_until_async(lambda: process.events.of(RunSettled), "the run")
         assert process.node.alive
 
@@ -191,106 +191,106 @@ async def test_a_node_outlives_an_outage_of_its_store(world: World) -> None:
 # --- leaving ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_node_resigns_first_claims_no_more_lets_tasks_end_and_says_goodbye_last(world: World) -> None:
-    process = await queued(world, steps := Steps())
+async def test_a_node_resigns_first_claims_no_more_lets_tasks_end_and_says_goodbye_last(cluster: Cluster) -> None:
+    process = await queued(cluster, steps := Steps())
     async with alive(process):
         await wait_until_async(lambda: steps.began == 1, "the run has started")
-        process.wire.calls.clear()
+        process.link.calls.clear()
         stopping = asyncio.ensure_future(process.node.stop())
-        await wait_until_async(lambda: "resign" in process.wire.calls, "the resignation")
-        resigned = process.wire.calls.index("resign")
+        await wait_until_async(lambda: "resign" in process.link.calls, "the resignation")
+        resigned = process.link.calls.index("resign")
         await process.node.control.trigger([KEY], "too late for this process")
-        assert not {"commit", "reap", "campaign"} & set(process.wire.calls[resigned:])
+        assert not {"commit", "reap", "campaign"} & set(process.link.calls[resigned:])
         assert not stopping.done()
         steps.door.set()
         await stopping
-        assert process.wire.calls[-1] == "depart"
-    assert (steps.began, steps.interrupted, await statuses(world)) == (1, 0, [AttemptStatus.SUCCEEDED])
-    assert [run.state for run in await live(world)] == [RunState.QUEUED]
-    assert (await world.backend.history.snapshot()).nodes == ()
+        assert process.link.calls[-1] == "depart"
+    assert (steps.began, steps.interrupted, await statuses(cluster)) == (1, 0, [AttemptStatus.SUCCEEDED])
+    assert [run.state for run in await live(cluster)] == [RunState.QUEUED]
+    assert (await cluster.backend.history.snapshot()).nodes == ()
 
 
 async def test_a_node_that_leaves_resigns_and_claims_no_more_and_keeps_what_it_runs_until_it_is_stopped(
-    world: World,
+    cluster: Cluster,
 ) -> None:
-    process = await queued(world, steps := Steps())
+    process = await queued(cluster, steps := Steps())
     async with alive(process):
         await wait_until_async(lambda: steps.began == 1, "the run has started")
         for _ in range(2):
             process.node.leave()
         await wait_until_async(lambda: process.events.of(TermEnded), "the resignation")
         assert (process.node.leaving, process.node.leads) == (True, False)
-        process.wire.calls.clear()
+        process.link.calls.clear()
         await process.node.control.trigger([KEY], "too late for this process")
         for _ in range(2):
             # Its claim would be over between the two beats.
-            world.clock.advance(POLICY.worker.claim_ttl / 2)
+            cluster.clock.advance(POLICY.worker.claim_ttl / 2)
             await process.node.worker.beat()
-        assert not {"commit", "reap", "campaign", "renew"} & set(process.wire.calls)
+        assert not {"commit", "reap", "campaign", "renew"} & set(process.link.calls)
         steps.door.set()
         await wait_until_async(lambda: process.events.of(RunSettled), "it is settled before the stop")
         await process.node.stop()
-        assert process.wire.calls[-1] == "depart"
-    assert (steps.began, steps.interrupted, await statuses(world)) == (1, 0, [AttemptStatus.SUCCEEDED])
-    assert [run.state for run in await live(world)] == [RunState.QUEUED]
+        assert process.link.calls[-1] == "depart"
+    assert (steps.began, steps.interrupted, await statuses(cluster)) == (1, 0, [AttemptStatus.SUCCEEDED])
+    assert [run.state for run in await live(cluster)] == [RunState.QUEUED]
 
 
-async def test_a_node_that_leaves_before_it_starts_begins_nothing(world: World) -> None:
-    process = await queued(world, steps := Steps())
-    process.wire.calls.clear()
+async def test_a_node_that_leaves_before_it_starts_begins_nothing(cluster: Cluster) -> None:
+    process = await queued(cluster, steps := Steps())
+    process.link.calls.clear()
     process.node.leave()
     process.node.start()
     async with asyncio.timeout(SOON.total_seconds()):
         await process.node.ready.wait()
         await process.node.stop()
-    assert not {"campaign", "agenda", "reap", "claim"} & set(process.wire.calls)
+    assert not {"campaign", "agenda", "reap", "claim"} & set(process.link.calls)
     assert steps.began == 0
 
 
-async def test_what_is_left_after_the_timeout_is_handed_back_without_burning_a_retry(world: World) -> None:
+async def test_what_is_left_after_the_timeout_is_handed_back_without_burning_a_retry(cluster: Cluster) -> None:
     steps = Steps()
-    process = await queued(world, steps, a_task(retry=RetryPolicy(max_retries=0)), policy=IMPATIENT)
+    process = await queued(cluster, steps, a_task(retry=RetryPolicy(max_retries=0)), policy=IMPATIENT)
     async with alive(process):
         await wait_until_async(lambda: steps.began == 1, "the run has started")
         await process.node.stop()
         assert process.events.one(RunReleased).reason == "shutting down"
-        assert [(run.state, run.attempt, run.failures) for run in await live(world)] == [(RunState.QUEUED, 2, 0)]
-    other = world.process("other").declares(a_task())
+        assert [(run.state, run.attempt, run.failures) for run in await live(cluster)] == [(RunState.QUEUED, 2, 0)]
+    other = cluster.process("other").declares(a_task())
     await other.work()
-    assert await statuses(world) == [AttemptStatus.SUCCEEDED]
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED]
 
 
-async def test_a_second_signal_ends_faster_and_no_dirtier(world: World) -> None:
-    process = await queued(world, steps := Steps())
+async def test_a_second_signal_ends_faster_and_no_dirtier(cluster: Cluster) -> None:
+    process = await queued(cluster, steps := Steps())
     async with alive(process):
         await wait_until_async(lambda: steps.began == 1, "the run has started")
         stopping = asyncio.ensure_future(process.node.stop())
-        await wait_until_async(lambda: "resign" in process.wire.calls, "the resignation")
+        await wait_until_async(lambda: "resign" in process.link.calls, "the resignation")
         process.node.force_stop()
         async with asyncio.timeout(SOON.total_seconds()):
             await stopping
-    assert [(run.state, run.failures) for run in await live(world)] == [(RunState.QUEUED, 0)]
+    assert [(run.state, run.failures) for run in await live(cluster)] == [(RunState.QUEUED, 0)]
 
 
-async def test_a_store_that_is_away_does_not_keep_a_process_from_ending(world: World) -> None:
-    process = await queued(world, steps := Steps(), policy=IMPATIENT)
+async def test_a_store_that_is_away_does_not_keep_a_process_from_ending(cluster: Cluster) -> None:
+    process = await queued(cluster, steps := Steps(), policy=IMPATIENT)
     await process.lead()
     await started(process)
-    process.wire.away = True
+    process.link.away = True
     async with asyncio.timeout(SOON.total_seconds()):
         await process.node.stop()
     assert [failed.service for failed in process.events.of(Failed)] == ["resign", "release", "depart"]
     assert (steps.interrupted, process.node.leads) == (1, False)
 
 
-async def test_a_store_that_never_answers_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_never_answers_is_not_waited_for(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     for bound in ("STOP_STEP_SECONDS", "COURTESY_SECONDS"):
         monkeypatch.setattr(node_module, bound, 0.05)
-    process = await queued(world, lambda: None)
+    process = await queued(cluster, lambda: None)
     await process.lead()
     await process.node.worker.claim()
     await process.ended()
-    process.wire.hold("resign", "settle", "depart")
+    process.link.hold("resign", "settle", "depart")
     async with asyncio.timeout(SOON.total_seconds()):
         await process.node.stop()
     failed = process.events.of(Failed)
@@ -298,11 +298,11 @@ async def test_a_store_that_never_answers_is_not_waited_for(world: World, monkey
     assert {type(one.error) for one in failed} == {TimeoutError}
 
 
-async def test_a_loop_that_hangs_in_the_store_is_cut_short(world: World) -> None:
-    process = world.process().declares(SECONDLY)
+async def test_a_loop_that_hangs_in_the_store_is_cut_short(cluster: Cluster) -> None:
+    process = cluster.process().declares(SECONDLY)
     async with alive(process):
-        process.wire.hold("wait", "claim")
-        calls: Callable[[], int] = lambda: process.wire.calls.count("claim")  # noqa: E731 - asked twice
+        process.link.hold("wait", "claim")
+        calls: Callable[[], int] = lambda: process.link.calls.count("claim")  # noqa: E731 - asked twice
         seen = calls()
         await wait_until_async(lambda: calls() > seen, "a claim that hangs")
         async with asyncio.timeout(SOON.total_seconds()):
@@ -310,18 +310,18 @@ async def test_a_loop_that_hangs_in_the_store_is_cut_short(world: World) -> None
         assert not process.node.alive
 
 
-async def test_a_node_that_never_started_can_be_stopped(world: World) -> None:
-    process = world.process()
+async def test_a_node_that_never_started_can_be_stopped(cluster: Cluster) -> None:
+    process = cluster.process()
     assert not process.node.alive
     await process.node.stop()
-    assert process.wire.calls == ["depart"]
+    assert process.link.calls == ["depart"]
 
 
-async def test_what_the_store_set_aside_is_said_also_while_a_pass_fails(world: World) -> None:
+async def test_what_the_store_set_aside_is_said_also_while_a_pass_fails(cluster: Cluster) -> None:
     errors = [[BackendCorrupt("a presence", "junk")], [BackendCorrupt("a run", "junk")]]
-    backend = replace(world.backend, unreadable=lambda: errors.pop(0) if errors else ())
-    process = World(backend, world.store, world.clock).process()
-    process.wire.trouble("announce", Trouble.LOST_REQUEST)
+    backend = replace(cluster.backend, unreadable=lambda: errors.pop(0) if errors else ())
+    process = Cluster(backend, cluster.store, cluster.clock).process()
+    process.link.trouble("announce", Trouble.LOST_REQUEST)
     async with alive(process):
         await wait_until_async(lambda: len(process.events.of(ValueSetAside)) == 2, "both are said")
     assert [event.error.where for event in process.events.of(ValueSetAside)] == ["a presence", "a run"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from task_manager_core.application.pending import PendingChanges
 from task_manager_core.domain.task import TaskDefinition
-from tests.application.world import KEY, a_task
+from tests.application.cluster import KEY, a_task
 
 OLD, NEW = a_task(dynamic=True, kwargs={"age": "old"}), a_task(dynamic=True, kwargs={"age": "new"})
 

@@ -19,7 +19,7 @@ from task_manager_core.domain.run import RunState
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import Catalogue, Changes, DefinitionWrite
-from tests.application.world import KEY, MINUTE, NOON, POLICY, SECOND, Process, Trouble, World, a_task, live
+from tests.application.cluster import KEY, MINUTE, NOON, POLICY, SECOND, Cluster, Process, Trouble, a_task, live
 
 HOURLY = Schedule.every(timedelta(hours=1))
 MINUTELY = Schedule.every(MINUTE)
@@ -30,19 +30,19 @@ def at(instant_after_noon: timedelta) -> NextSlot:
     return NextSlot(slot=NOON + instant_after_noon, due_at=NOON + instant_after_noon)
 
 
-async def view(world: World, key: TaskKey = KEY) -> TaskView | None:
-    tasks = (await world.backend.history.snapshot([key])).tasks
+async def view(cluster: Cluster, key: TaskKey = KEY) -> TaskView | None:
+    tasks = (await cluster.backend.history.snapshot([key])).tasks
     return tasks[0] if tasks else None
 
 
-async def stored(world: World) -> dict[TaskKey, TaskDefinition]:
-    changes = await world.backend.catalogue.load(-1)
+async def stored(cluster: Cluster) -> dict[TaskKey, TaskDefinition]:
+    changes = await cluster.backend.catalogue.load(-1)
     assert changes is not None
     return {one.definition.key: one.definition for one in changes.changed}
 
 
-async def plan(world: World, key: TaskKey = KEY) -> NextSlot | None:
-    found = await view(world, key)
+async def next_slot(cluster: Cluster, key: TaskKey = KEY) -> NextSlot | None:
+    found = await view(cluster, key)
     assert found is not None
     return found.next_slot
 
@@ -56,54 +56,54 @@ async def ticks(*processes: Process, rounds: int = 3) -> None:
 # --- what the code declares ------------------------------------------------------------------------------------------
 
 
-async def test_a_declared_task_is_written_once_and_waits_for_its_first_slot(world: World) -> None:
-    process = world.process().declares(a_task())
-    world.clock.advance(SECOND)
+async def test_a_declared_task_is_written_once_and_waits_for_its_first_slot(cluster: Cluster) -> None:
+    process = cluster.process().declares(a_task())
+    cluster.clock.advance(SECOND)
     assert await process.node.registrar.tick() == 1.0
-    assert (await stored(world), await plan(world)) == ({KEY: a_task()}, at(MINUTE))
+    assert (await stored(cluster), await next_slot(cluster)) == ({KEY: a_task()}, at(MINUTE))
     assert process.events.one(CatalogueChanged).changed == (KEY,)
     await ticks(process)
-    assert process.wire.calls.count("put") == 1
+    assert process.link.calls.count("put") == 1
 
 
-async def test_a_task_that_runs_on_start_does_so_at_first_sight_and_not_at_every_start(world: World) -> None:
+async def test_a_task_that_runs_on_start_does_so_at_first_sight_and_not_at_every_start(cluster: Cluster) -> None:
     task = a_task(schedule=HOURLY, run_on_start=True)
-    world.clock.advance(SECOND)
-    await world.process().declares(task).node.registrar.tick()
-    assert await plan(world) == at(SECOND)
-    leader = await world.process("again").declares(task).lead()
+    cluster.clock.advance(SECOND)
+    await cluster.process().declares(task).node.registrar.tick()
+    assert await next_slot(cluster) == at(SECOND)
+    leader = await cluster.process("again").declares(task).lead()
     await leader.node.scheduler.tick()
-    assert await plan(world) == at(timedelta(hours=1))
-    await ticks(world.process("third").declares(task))
-    assert await plan(world) == at(timedelta(hours=1))
+    assert await next_slot(cluster) == at(timedelta(hours=1))
+    await ticks(cluster.process("third").declares(task))
+    assert await next_slot(cluster) == at(timedelta(hours=1))
 
 
-async def test_two_versions_side_by_side_do_not_overwrite_each_other_for_ever(world: World) -> None:
-    old, new = world.process("old").declares(a_task()), world.process("new").declares(a_task(schedule=HOURLY))
+async def test_two_versions_side_by_side_do_not_overwrite_each_other_for_ever(cluster: Cluster) -> None:
+    old, new = cluster.process("old").declares(a_task()), cluster.process("new").declares(a_task(schedule=HOURLY))
     await ticks(old)
     await ticks(new, old, new)
-    assert (await stored(world))[KEY].schedule == HOURLY
-    assert (old.wire.calls.count("put"), new.wire.calls.count("put")) == (1, 1)
+    assert (await stored(cluster))[KEY].schedule == HOURLY
+    assert (old.link.calls.count("put"), new.link.calls.count("put")) == (1, 1)
 
 
-async def test_a_process_that_found_its_definition_leaves_the_one_of_a_newer_version(world: World) -> None:
+async def test_a_process_that_found_its_definition_leaves_the_one_of_a_newer_version(cluster: Cluster) -> None:
     """Of many processes of one version only the first has anything to write."""
-    first, second = (world.process(name).declares(a_task()) for name in ("first", "second"))
+    first, second = (cluster.process(name).declares(a_task()) for name in ("first", "second"))
     await ticks(first, second)
-    new = world.process("new").declares(a_task(schedule=HOURLY))
+    new = cluster.process("new").declares(a_task(schedule=HOURLY))
     await ticks(new, first, second, new)
-    assert (await stored(world))[KEY].schedule == HOURLY
-    assert [process.wire.calls.count("put") for process in (first, second, new)] == [1, 0, 1]
+    assert (await stored(cluster))[KEY].schedule == HOURLY
+    assert [process.link.calls.count("put") for process in (first, second, new)] == [1, 0, 1]
 
 
-async def test_a_process_that_starts_again_with_the_same_code_writes_nothing(world: World) -> None:
-    await ticks(world.process("first").declares(a_task()))
-    again = world.process("again").declares(a_task())
+async def test_a_process_that_starts_again_with_the_same_code_writes_nothing(cluster: Cluster) -> None:
+    await ticks(cluster.process("first").declares(a_task()))
+    again = cluster.process("again").declares(a_task())
     await ticks(again)
-    assert "put" not in again.wire.calls
+    assert "put" not in again.link.calls
 
 
-class Illegible:
+class PartlyUnreadableCatalogue:
     """A catalogue that a newer release has written to: some definitions cannot be read here."""
 
     def __init__(self, catalogue: Catalogue, *keys: TaskKey) -> None:
@@ -123,124 +123,126 @@ class Illegible:
 
 @pytest.mark.parametrize("silence", [SECOND, 3 * MINUTE])
 async def test_a_process_that_starts_writes_its_definition_over_one_that_it_cannot_read(
-    world: World, silence: timedelta
+    cluster: Cluster, silence: timedelta
 ) -> None:
     """A rollback is a deploy like any other. Of the schedule that goes only the next slot is known."""
-    new = world.process("new").declares(a_task(schedule=MINUTELY))
+    new = cluster.process("new").declares(a_task(schedule=MINUTELY))
     await ticks(new)
-    world.clock.advance(silence)
-    catalogue = Illegible(world.backend.catalogue, KEY)
-    older = World(replace(world.backend, catalogue=catalogue), world.store, world.clock).process("older")
+    cluster.clock.advance(silence)
+    catalogue = PartlyUnreadableCatalogue(cluster.backend.catalogue, KEY)
+    older = Cluster(replace(cluster.backend, catalogue=catalogue), cluster.store, cluster.clock).process("older")
     await ticks(older.declares(a_task(schedule=HOURLY)), new, rounds=1)
     catalogue.keys = frozenset()
     await ticks(older, new)
-    assert (await stored(world))[KEY].schedule == HOURLY
-    assert await plan(world) == at(timedelta(hours=1))
-    found = await view(world)
+    assert (await stored(cluster))[KEY].schedule == HOURLY
+    assert await next_slot(cluster) == at(timedelta(hours=1))
+    found = await view(cluster)
     assert found is not None
     assert found.skipped == ({} if silence < MINUTE else {SkipReason.DELETED: 1})
-    assert (older.wire.calls.count("put"), new.wire.calls.count("put")) == (1, 1)
+    assert (older.link.calls.count("put"), new.link.calls.count("put")) == (1, 1)
 
 
-async def test_a_process_leaves_a_definition_that_it_cannot_read_once_it_has_written_its_own(world: World) -> None:
-    catalogue = Illegible(world.backend.catalogue)
-    older = World(replace(world.backend, catalogue=catalogue), world.store, world.clock).process("older")
+async def test_a_process_leaves_a_definition_that_it_cannot_read_once_it_has_written_its_own(cluster: Cluster) -> None:
+    catalogue = PartlyUnreadableCatalogue(cluster.backend.catalogue)
+    older = Cluster(replace(cluster.backend, catalogue=catalogue), cluster.store, cluster.clock).process("older")
     await ticks(older.declares(a_task()))
     catalogue.keys = frozenset([KEY])
-    new = world.process("new").declares(a_task(schedule=HOURLY))
+    new = cluster.process("new").declares(a_task(schedule=HOURLY))
     await ticks(new, older, older)
-    assert (await stored(world))[KEY].schedule == HOURLY
+    assert (await stored(cluster))[KEY].schedule == HOURLY
     older.declarations.add(a_task(dynamic=True))
     await ticks(older)
-    assert older.wire.calls.count("put") == 1
+    assert older.link.calls.count("put") == 1
     assert older.events.one(DefinitionKept).key == KEY
     assert older.events.of(CatalogueChanged)[-1].unreadable == (KEY,)
 
 
-async def test_two_processes_that_start_at_once_agree(world: World) -> None:
-    a, b = world.process("a").declares(a_task()), world.process("b").declares(a_task(schedule=HOURLY))
+async def test_two_processes_that_start_at_once_agree(cluster: Cluster) -> None:
+    a, b = cluster.process("a").declares(a_task()), cluster.process("b").declares(a_task(schedule=HOURLY))
 
     async def b_first() -> None:
         await b.node.registrar.tick()
 
-    a.wire.between("snapshot", b_first)
+    a.link.between("snapshot", b_first)
     await ticks(a, b)
     assert a.node.definitions.get(KEY) == b.node.definitions.get(KEY)
     assert b.node.definitions.version == a.node.definitions.version
 
 
-async def test_a_changed_schedule_begins_after_now_and_its_undecided_slots_are_on_the_record(world: World) -> None:
-    await ticks(world.process("old").declares(a_task()))
-    world.clock.advance(3 * MINUTE + SECOND)
-    await ticks(world.process("new").declares(a_task(schedule=HOURLY)))
-    found = await view(world)
+async def test_a_changed_schedule_begins_after_now_and_its_undecided_slots_are_on_the_record(cluster: Cluster) -> None:
+    await ticks(cluster.process("old").declares(a_task()))
+    cluster.clock.advance(3 * MINUTE + SECOND)
+    await ticks(cluster.process("new").declares(a_task(schedule=HOURLY)))
+    found = await view(cluster)
     assert found is not None
     assert (found.next_slot, found.skipped) == (at(timedelta(hours=1)), {SkipReason.DELETED: 3})
 
 
-async def test_a_schedule_that_changes_after_the_clock_was_set_back_begins_after_what_was_decided(world: World) -> None:
-    leader = await world.process("leader").declares(a_task()).lead()
-    await leader.reign(after=10 * MINUTE)
+async def test_a_schedule_that_changes_after_the_clock_was_set_back_begins_after_what_was_decided(
+    cluster: Cluster,
+) -> None:
+    leader = await cluster.process("leader").declares(a_task()).lead()
+    await leader.ensure_leads(after=10 * MINUTE)
     await leader.node.scheduler.tick()
-    world.clock.set_wall(NOON + 5 * MINUTE)
-    await ticks(world.process("new").declares(a_task(schedule=Schedule.every(2 * MINUTE))))
-    assert await plan(world) == at(12 * MINUTE)
-    found = await view(world)
+    cluster.clock.set_wall(NOON + 5 * MINUTE)
+    await ticks(cluster.process("new").declares(a_task(schedule=Schedule.every(2 * MINUTE))))
+    assert await next_slot(cluster) == at(12 * MINUTE)
+    found = await view(cluster)
     assert found is not None
     assert (found.decided, found.skipped.get(SkipReason.DELETED)) == (NOON + 10 * MINUTE, None)
 
 
-async def test_another_change_keeps_the_rhythm(world: World) -> None:
-    await ticks(world.process("old").declares(a_task()))
-    world.clock.advance(3 * MINUTE)
-    await ticks(world.process("new").declares(a_task(timeout=SECOND)))
-    assert await plan(world) == at(MINUTE)
+async def test_another_change_keeps_the_rhythm(cluster: Cluster) -> None:
+    await ticks(cluster.process("old").declares(a_task()))
+    cluster.clock.advance(3 * MINUTE)
+    await ticks(cluster.process("new").declares(a_task(timeout=SECOND)))
+    assert await next_slot(cluster) == at(MINUTE)
 
 
-async def test_a_slot_decided_between_reading_and_writing_is_not_given_up_too(world: World) -> None:
-    leader = await world.process("leader").declares(a_task()).lead()
-    await leader.reign(after=MINUTE)
-    new = world.process("new").declares(a_task(schedule=HOURLY))
-    new.wire.between("snapshot", leader.node.scheduler.tick)
+async def test_a_slot_decided_between_reading_and_writing_is_not_given_up_too(cluster: Cluster) -> None:
+    leader = await cluster.process("leader").declares(a_task()).lead()
+    await leader.ensure_leads(after=MINUTE)
+    new = cluster.process("new").declares(a_task(schedule=HOURLY))
+    new.link.between("snapshot", leader.node.scheduler.tick)
     await ticks(new)
-    found = await view(world)
+    found = await view(cluster)
     assert found is not None
     assert (found.next_slot, found.skipped) == (at(timedelta(hours=1)), {})
     assert [run.slot for run in found.live] == [NOON + MINUTE]
 
 
 async def test_a_retired_task_comes_back_with_whoever_declares_it_and_its_silence_is_on_the_record(
-    world: World,
+    cluster: Cluster,
 ) -> None:
-    process = world.process().declares(a_task())
+    process = cluster.process().declares(a_task())
     await ticks(process)
-    leader = await world.process("leader").lead()
+    leader = await cluster.process("leader").lead()
     term = leader.node.elector.trusted()
     assert term is not None
-    await world.backend.catalogue.retire(term, [KEY])
-    world.clock.advance(2 * MINUTE + SECOND)
+    await cluster.backend.catalogue.retire(term, [KEY])
+    cluster.clock.advance(2 * MINUTE + SECOND)
     await ticks(process)
-    found = await view(world)
+    found = await view(cluster)
     assert found is not None
     assert (found.retired, found.next_slot, found.skipped) == (False, at(3 * MINUTE), {SkipReason.DELETED: 2})
 
 
-async def test_a_long_silence_is_counted_up_to_the_moment_of_writing(world: World) -> None:
+async def test_a_long_silence_is_counted_up_to_the_moment_of_writing(cluster: Cluster) -> None:
     """To count takes time, and a plan for a moment that has passed would be refused again and again."""
-    process = world.process().declares(a_task(schedule=Schedule.every(SECOND)))
+    process = cluster.process().declares(a_task(schedule=Schedule.every(SECOND)))
     await ticks(process)
-    leader = await world.process("leader").lead()
+    leader = await cluster.process("leader").lead()
     term = leader.node.elector.trusted()
     assert term is not None
-    await world.backend.catalogue.retire(term, [KEY])
-    world.clock.advance(3000 * SECOND)
+    await cluster.backend.catalogue.retire(term, [KEY])
+    cluster.clock.advance(3000 * SECOND)
 
     async def meanwhile() -> None:
-        world.clock.advance(1500 * SECOND)
+        cluster.clock.advance(1500 * SECOND)
 
-    process.wire.between("snapshot", meanwhile)
+    process.link.between("snapshot", meanwhile)
     await ticks(process, rounds=1)
-    found = await view(world)
+    found = await view(cluster)
     assert found is not None
     assert (found.retired, found.next_slot, found.skipped) == (False, at(4501 * SECOND), {SkipReason.DELETED: 4500})
 
@@ -248,75 +250,75 @@ async def test_a_long_silence_is_counted_up_to_the_moment_of_writing(world: Worl
 # --- a store that forgets --------------------------------------------------------------------------------------------
 
 
-async def test_a_wiped_store_gets_everything_back_without_firing_old_slots(world: World) -> None:
-    process = world.process().declares(a_task(run_on_start=True)).knows("report")
+async def test_a_wiped_store_gets_everything_back_without_firing_old_slots(cluster: Cluster) -> None:
+    process = cluster.process().declares(a_task(run_on_start=True)).knows("report")
     leader = await process.lead()
     await leader.node.control.add(a_task("other", dynamic=True, function="report"))
     await leader.node.scheduler.tick()
-    world.store.restore_state(None)
-    await leader.reign(after=3 * MINUTE)
+    cluster.store.restore_state(None)
+    await leader.ensure_leads(after=3 * MINUTE)
     await ticks(process)
-    assert set(await stored(world)) == {KEY, OTHER}
-    assert (await plan(world), await plan(world, OTHER)) == (at(4 * MINUTE), at(4 * MINUTE))
-    found = await view(world)
+    assert set(await stored(cluster)) == {KEY, OTHER}
+    assert (await next_slot(cluster), await next_slot(cluster, OTHER)) == (at(4 * MINUTE), at(4 * MINUTE))
+    found = await view(cluster)
     assert found is not None
     assert found.skipped == {SkipReason.STORE_LOST: 3}
     await leader.node.scheduler.tick()
-    assert await live(world) == []
+    assert await live(cluster) == []
 
 
-async def test_a_store_that_is_wiped_while_it_is_doubted_gets_everything_back(world: World) -> None:
-    process = world.process().declares(a_task())
+async def test_a_store_that_is_wiped_while_it_is_doubted_gets_everything_back(cluster: Cluster) -> None:
+    process = cluster.process().declares(a_task())
     await ticks(process)
     process.node.definitions.doubt(OTHER, process.node.definitions.version)
-    world.store.restore_state(None)
+    cluster.store.restore_state(None)
     await ticks(process)
-    assert set(await stored(world)) == {KEY}
+    assert set(await stored(cluster)) == {KEY}
     assert process.events.one(StoreSetBack).wiped
 
 
-async def test_a_lost_task_does_not_go_on_with_a_slot_of_an_older_schedule(world: World) -> None:
-    leader = await world.process().knows("report").lead()
+async def test_a_lost_task_does_not_go_on_with_a_slot_of_an_older_schedule(cluster: Cluster) -> None:
+    leader = await cluster.process().knows("report").lead()
     added = await leader.node.control.add(a_task(schedule=HOURLY, dynamic=True, function="report"))
-    world.clock.advance(timedelta(hours=1))
-    await leader.reign()
+    cluster.clock.advance(timedelta(hours=1))
+    await leader.ensure_leads()
     await leader.node.scheduler.tick()
-    assert await plan(world) == at(timedelta(hours=2))
+    assert await next_slot(cluster) == at(timedelta(hours=2))
     changed = a_task(schedule=Schedule.every(7 * MINUTE), dynamic=True, function="report")
     await leader.node.control.change(changed, added.version)
-    following = await plan(world)
-    world.store.restore_state(None)
+    following = await next_slot(cluster)
+    cluster.store.restore_state(None)
     await ticks(leader)
-    found = await view(world)
+    found = await view(cluster)
     assert found is not None
     assert (found.next_slot, found.skipped) == (following, {})
 
 
-async def test_what_was_dispatched_after_a_leaders_time_is_not_called_lost_by_it(world: World) -> None:
-    process = world.process().declares(a_task())
+async def test_what_was_dispatched_after_a_leaders_time_is_not_called_lost_by_it(cluster: Cluster) -> None:
+    process = cluster.process().declares(a_task())
     await ticks(process)
     await process.lead()
-    world.clock.advance(MINUTE)
-    await process.reign()
+    cluster.clock.advance(MINUTE)
+    await process.ensure_leads()
     await process.node.scheduler.tick()
     await process.node.elector.resign()
-    await world.process("next").lead()
+    await cluster.process("next").lead()
     await process.node.elector.tick()
-    world.store.restore_state(None)
-    world.clock.advance(3 * MINUTE)
+    cluster.store.restore_state(None)
+    cluster.clock.advance(3 * MINUTE)
     await ticks(process)
-    found = await view(world)
+    found = await view(cluster)
     assert found is not None
     assert (found.next_slot, found.skipped) == (at(5 * MINUTE), {})
 
 
-async def paused(world: World, *keys: TaskKey) -> list[bool]:
-    return [view.paused for view in (await world.backend.history.snapshot(keys or (KEY,))).tasks]
+async def paused(cluster: Cluster, *keys: TaskKey) -> list[bool]:
+    return [view.paused for view in (await cluster.backend.history.snapshot(keys or (KEY,))).tasks]
 
 
-async def leading(world: World, *, tasks: int = 1) -> Process:
+async def leading(cluster: Cluster, *, tasks: int = 1) -> Process:
     """A leader that has looked at everything once, and will not before it has to."""
-    process = world.process()
+    process = cluster.process()
     for number in range(tasks):
         process.declares(a_task("task" if number == 0 else f"task {number}"))
     await process.lead()
@@ -325,138 +327,138 @@ async def leading(world: World, *, tasks: int = 1) -> Process:
     return process
 
 
-async def looked(process: Process) -> None:
+async def reconcile(process: Process) -> None:
     """The reconciler's next look."""
     await process.node.reconciler.tick()
 
 
 @pytest.mark.parametrize("how", ["asked here", "seen at a slot", "seen by a look", "seen by the first look"])
-async def test_a_wiped_store_gets_the_pauses_back_that_the_leader_has_seen(world: World, how: str) -> None:
+async def test_a_wiped_store_gets_the_pauses_back_that_the_leader_has_seen(cluster: Cluster, how: str) -> None:
     if how == "seen by the first look":
-        await ticks(world.process("other").declares(a_task()))
-        await world.backend.dispatch.pause([KEY])
-    process = await leading(world)
+        await ticks(cluster.process("other").declares(a_task()))
+        await cluster.backend.dispatch.pause([KEY])
+    process = await leading(cluster)
     if how == "asked here":
         await process.node.control.pause([KEY])
     elif how != "seen by the first look":
-        await world.backend.dispatch.pause([KEY])
-        await process.reign(after=MINUTE)
-        await (process.node.scheduler.tick() if how == "seen at a slot" else looked(process))
-    world.store.restore_state(None)
+        await cluster.backend.dispatch.pause([KEY])
+        await process.ensure_leads(after=MINUTE)
+        await (process.node.scheduler.tick() if how == "seen at a slot" else reconcile(process))
+    cluster.store.restore_state(None)
     await process.node.registrar.tick()
-    assert await paused(world) == [True]
+    assert await paused(cluster) == [True]
     set_back = process.events.one(StoreSetBack)
     assert (set_back.wiped, set_back.definitions, set_back.pauses) == (True, (KEY,), (KEY,))
     await ticks(process)
     assert len(process.events.of(StoreSetBack)) == 1
 
 
-async def test_a_store_that_fell_back_gets_the_pauses_back_and_no_resumption(world: World) -> None:
-    process = await leading(world, tasks=3)
+async def test_a_store_that_fell_back_gets_the_pauses_back_and_no_resumption(cluster: Cluster) -> None:
+    process = await leading(cluster, tasks=3)
     one, two = TaskKey("group", "task 1"), TaskKey("group", "task 2")
     await process.node.control.pause([one])
-    before = world.store.copy_state()
-    await world.process("other").knows("report").node.control.add(a_task("late", dynamic=True, function="report"))
+    before = cluster.store.copy_state()
+    await cluster.process("other").knows("report").node.control.add(a_task("late", dynamic=True, function="report"))
     await ticks(process)
     await process.node.control.resume([one])
     await process.node.control.pause([two])
-    world.store.restore_state(before)
+    cluster.store.restore_state(before)
     await ticks(process)
-    assert await paused(world, KEY, one, two) == [False, True, True]
+    assert await paused(cluster, KEY, one, two) == [False, True, True]
     set_back = process.events.one(StoreSetBack)
     assert (set_back.wiped, set_back.definitions, set_back.pauses) == (False, (TaskKey("group", "late"),), (two,))
 
 
-async def test_a_pause_that_somebody_ended_before_the_wipe_is_not_written_again(world: World) -> None:
-    process = await leading(world, tasks=3)
+async def test_a_pause_that_somebody_ended_before_the_wipe_is_not_written_again(cluster: Cluster) -> None:
+    process = await leading(cluster, tasks=3)
     keys = [KEY, TaskKey("group", "task 1"), TaskKey("group", "task 2")]
     await process.node.control.pause(keys)
     await process.node.control.resume(keys[:1])
-    await world.backend.dispatch.resume(keys[1:2])
-    await looked(process)
-    world.store.restore_state(None)
+    await cluster.backend.dispatch.resume(keys[1:2])
+    await reconcile(process)
+    cluster.store.restore_state(None)
     await ticks(process)
-    assert await paused(world, *keys) == [False, False, True]
+    assert await paused(cluster, *keys) == [False, False, True]
 
 
-async def test_a_process_that_follows_writes_no_pauses_since_it_sees_none_end(world: World) -> None:
-    process = await leading(world)
+async def test_a_process_that_follows_writes_no_pauses_since_it_sees_none_end(cluster: Cluster) -> None:
+    process = await leading(cluster)
     await process.node.control.pause([KEY])
     await process.node.elector.resign()
-    leader = await world.process("next").lead()
+    leader = await cluster.process("next").lead()
     await process.node.elector.tick()
     await ticks(process)
-    world.store.restore_state(None)
+    cluster.store.restore_state(None)
     await ticks(process, leader)
-    assert await paused(world) == [False]
+    assert await paused(cluster) == [False]
     assert process.events.one(StoreSetBack).pauses == ()
 
 
-async def test_a_leader_that_is_replaced_by_the_loss_itself_still_writes_the_pauses(world: World) -> None:
-    process = await leading(world)
+async def test_a_leader_that_is_replaced_by_the_loss_itself_still_writes_the_pauses(cluster: Cluster) -> None:
+    process = await leading(cluster)
     await process.node.control.pause([KEY])
-    world.store.restore_state(None)
-    await world.process("next").lead()
-    world.clock.advance(4 * SECOND)
+    cluster.store.restore_state(None)
+    await cluster.process("next").lead()
+    cluster.clock.advance(4 * SECOND)
     for _ in range(2):
         await process.node.elector.tick()
     assert not process.node.leads
     await ticks(process)
-    assert await paused(world) == [True]
+    assert await paused(cluster) == [True]
 
 
-async def test_pauses_that_could_not_be_written_are_written_later_unless_somebody_ends_them(world: World) -> None:
-    process = await leading(world, tasks=2)
+async def test_pauses_that_could_not_be_written_are_written_later_unless_somebody_ends_them(cluster: Cluster) -> None:
+    process = await leading(cluster, tasks=2)
     keys = [KEY, TaskKey("group", "task 1")]
     await process.node.control.pause(keys)
-    world.store.restore_state(None)
-    process.wire.trouble("pause", Trouble.LOST_REQUEST)
+    cluster.store.restore_state(None)
+    process.link.trouble("pause", Trouble.LOST_REQUEST)
     with pytest.raises(BackendUnavailable):
         await process.node.registrar.tick()
-    assert await paused(world, *keys) == [False, False]
+    assert await paused(cluster, *keys) == [False, False]
     await process.node.control.resume(keys[:1])
     await process.node.registrar.tick()
-    assert await paused(world, *keys) == [False, True]
+    assert await paused(cluster, *keys) == [False, True]
 
 
 async def test_a_look_costs_the_same_however_many_tasks_are_paused(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconciler, "PAUSES_PER_PASS", 2)
-    process = await leading(world, tasks=5)
+    process = await leading(cluster, tasks=5)
     keys = [stored.definition.key for stored in process.node.definitions]
     await process.node.control.pause(keys)
-    await world.backend.dispatch.resume(keys)
+    await cluster.backend.dispatch.resume(keys)
     for left in (3, 1, 0):
-        await looked(process)
+        await reconcile(process)
         assert len(process.node.definitions.some_paused(9)) == left
 
 
-async def test_after_a_wipe_a_process_announces_itself_before_its_tasks_stand(world: World) -> None:
+async def test_after_a_wipe_a_process_announces_itself_before_its_tasks_stand(cluster: Cluster) -> None:
     """Otherwise a leader would find tasks that no process declares."""
-    process = world.process().declares(a_task())
+    process = cluster.process().declares(a_task())
     await ticks(process)
-    world.store.restore_state(None)
-    process.wire.calls.clear()
+    cluster.store.restore_state(None)
+    process.link.calls.clear()
     await process.node.registrar.tick()
-    assert process.wire.calls.index("announce") < process.wire.calls.index("put")
-    assert [node.node for node in (await world.backend.history.snapshot()).nodes] == [process.id]
+    assert process.link.calls.index("announce") < process.link.calls.index("put")
+    assert [node.node for node in (await cluster.backend.history.snapshot()).nodes] == [process.id]
 
 
-async def test_a_removed_task_is_no_lost_one(world: World) -> None:
-    process = world.process().knows("report")
+async def test_a_removed_task_is_no_lost_one(cluster: Cluster) -> None:
+    process = cluster.process().knows("report")
     await ticks(process)
     await process.node.control.add(a_task(dynamic=True, function="report"))
     await process.node.control.remove(KEY)
     await ticks(process)
-    assert await stored(world) == {}
+    assert await stored(cluster) == {}
 
 
 # --- learning --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_node_learns_what_others_write_and_remove(world: World) -> None:
-    reader, writer = world.process("reader"), world.process("writer").knows("report")
+async def test_a_node_learns_what_others_write_and_remove(cluster: Cluster) -> None:
+    reader, writer = cluster.process("reader"), cluster.process("writer").knows("report")
     await ticks(reader, writer)
     added = await writer.node.control.add(a_task(dynamic=True, function="report"))
     await ticks(reader)
@@ -470,23 +472,23 @@ async def test_a_node_learns_what_others_write_and_remove(world: World) -> None:
     ]
 
 
-async def test_callers_at_once_share_one_reading_that_began_after_they_asked(world: World) -> None:
+async def test_callers_at_once_share_one_reading_that_began_after_they_asked(cluster: Cluster) -> None:
     """Requests of the API read beside the loop. Else an older answer could arrive last, and look like a loss."""
-    process = world.process().declares(a_task())
+    process = cluster.process().declares(a_task())
     await ticks(process)
     first, second = (
         DefinitionWrite(definition=a_task(name, dynamic=True), expected=0, replan=True) for name in ("1st", "2nd")
     )
-    await world.backend.catalogue.put([first])
+    await cluster.backend.catalogue.put([first])
     callers: list[asyncio.Task[None]] = []
 
     async def meanwhile() -> None:
-        await world.backend.catalogue.put([second])
+        await cluster.backend.catalogue.put([second])
         callers.extend(asyncio.ensure_future(process.node.registrar.refresh()) for _ in range(100))
         await asyncio.sleep(0)
 
-    process.wire.between("load", meanwhile)
-    process.wire.calls.clear()
+    process.link.between("load", meanwhile)
+    process.link.calls.clear()
     await process.node.registrar.refresh()
     assert {stored.definition.key for stored in process.node.definitions} == {KEY, first.definition.key}
     await asyncio.gather(*callers)
@@ -495,57 +497,57 @@ async def test_callers_at_once_share_one_reading_that_began_after_they_asked(wor
         first.definition.key,
         second.definition.key,
     }
-    assert process.wire.calls == ["load", "load"]
+    assert process.link.calls == ["load", "load"]
 
 
-async def test_a_reading_that_failed_or_was_given_up_is_nobody_elses_answer(world: World) -> None:
-    process, other = world.process(), world.process("other").declares(a_task())
+async def test_a_reading_that_failed_or_was_given_up_is_nobody_elses_answer(cluster: Cluster) -> None:
+    process, other = cluster.process(), cluster.process("other").declares(a_task())
     await ticks(process, other)
-    process.wire.trouble("load", Trouble.LOST_REPLY)
+    process.link.trouble("load", Trouble.LOST_REPLY)
     refresh = process.node.registrar.refresh
     failed, learnt = await asyncio.gather(refresh(), refresh(), return_exceptions=True)
     assert (type(failed), learnt) == (BackendUnavailable, None)
     await ticks(other.declares(a_task("other")))
 
-    async def given_up() -> None:
+    async def cancelled() -> None:
         first.cancel()
         await asyncio.sleep(0)
 
-    process.wire.between("load", given_up)
+    process.link.between("load", cancelled)
     first, second = (asyncio.ensure_future(refresh()) for _ in range(2))
     await second
     assert (first.cancelled(), {stored.definition.key for stored in process.node.definitions}) == (True, {KEY, OTHER})
 
 
-async def test_a_living_node_announces_itself_before_it_counts_as_gone(world: World) -> None:
-    process = world.process().declares(a_task()).knows("report")
+async def test_a_living_node_announces_itself_before_it_counts_as_gone(cluster: Cluster) -> None:
+    process = cluster.process().declares(a_task()).knows("report")
     await ticks(process)
-    assert process.wire.calls.count("announce") == 1
+    assert process.link.calls.count("announce") == 1
     for _ in range(30):
-        world.clock.advance(SECOND)
+        cluster.clock.advance(SECOND)
         await process.node.registrar.tick()
-        assert len((await world.backend.history.snapshot()).nodes) == 1
-    assert process.wire.calls.count("announce") <= 10
-    (presence,) = (await world.backend.history.snapshot()).nodes
+        assert len((await cluster.backend.history.snapshot()).nodes) == 1
+    assert process.link.calls.count("announce") <= 10
+    (presence,) = (await cluster.backend.history.snapshot()).nodes
     assert (presence.service, presence.tasks, presence.started_at) == ("tests", frozenset({KEY}), NOON)
     assert presence.functions == {FunctionKey("group", "report")}
 
 
-async def test_a_node_is_gone_when_it_has_been_silent_for_as_long_as_its_policy_says(world: World) -> None:
-    process = world.process().declares(a_task())
+async def test_a_node_is_gone_when_it_has_been_silent_for_as_long_as_its_policy_says(cluster: Cluster) -> None:
+    process = cluster.process().declares(a_task())
     await process.node.registrar.tick()
-    world.clock.advance(POLICY.presence_ttl - SECOND)
-    assert len((await world.backend.history.snapshot()).nodes) == 1
-    world.clock.advance(SECOND)
-    assert (await world.backend.history.snapshot()).nodes == ()
+    cluster.clock.advance(POLICY.presence_ttl - SECOND)
+    assert len((await cluster.backend.history.snapshot()).nodes) == 1
+    cluster.clock.advance(SECOND)
+    assert (await cluster.backend.history.snapshot()).nodes == ()
 
 
-async def test_a_new_declaration_is_announced_at_once(world: World) -> None:
-    process = world.process().declares(a_task())
+async def test_a_new_declaration_is_announced_at_once(cluster: Cluster) -> None:
+    process = cluster.process().declares(a_task())
     await ticks(process)
     process.declares(a_task("other"))
     await process.node.registrar.tick()
-    (presence,) = (await world.backend.history.snapshot()).nodes
+    (presence,) = (await cluster.backend.history.snapshot()).nodes
     assert presence.tasks == {KEY, OTHER}
 
 
@@ -556,45 +558,45 @@ def dynamic(*, schedule: Schedule = MINUTELY) -> TaskDefinition:
     return a_task(schedule=schedule, dynamic=True)
 
 
-def wished(process: Process) -> tuple[list[TaskKey], list[TaskDefinition]]:
-    wishes = process.declarations.pending
-    return list(wishes.removals), list(wishes.additions.values())
+def pending_of(process: Process) -> tuple[list[TaskKey], list[TaskDefinition]]:
+    pending = process.declarations.pending
+    return list(pending.removals), list(pending.additions.values())
 
 
-async def test_a_wish_is_granted_with_the_next_tick_and_then_forgotten(world: World) -> None:
-    process = world.process()
+async def test_a_wish_is_granted_with_the_next_tick_and_then_forgotten(cluster: Cluster) -> None:
+    process = cluster.process()
     process.declarations.add(dynamic())
-    assert wished(process) == ([], [dynamic()])
+    assert pending_of(process) == ([], [dynamic()])
     await process.node.registrar.tick()
-    assert (await stored(world), wished(process)) == ({KEY: dynamic()}, ([], []))
+    assert (await stored(cluster), pending_of(process)) == ({KEY: dynamic()}, ([], []))
     process.declarations.remove(KEY)
-    assert wished(process) == ([KEY], [])
+    assert pending_of(process) == ([KEY], [])
     await process.node.registrar.tick()
-    assert (await stored(world), wished(process)) == ({}, ([], []))
+    assert (await stored(cluster), pending_of(process)) == ({}, ([], []))
 
 
 @pytest.mark.parametrize("trouble", Trouble)
-async def test_a_wish_that_got_no_answer_stands_until_it_has_one(world: World, trouble: Trouble) -> None:
-    process = world.process()
+async def test_a_wish_that_got_no_answer_stands_until_it_has_one(cluster: Cluster, trouble: Trouble) -> None:
+    process = cluster.process()
     process.declarations.add(dynamic())
-    process.wire.trouble("put", trouble)
+    process.link.trouble("put", trouble)
     with pytest.raises(BackendUnavailable):
         await process.node.registrar.tick()
-    assert wished(process) == ([], [dynamic()])
+    assert pending_of(process) == ([], [dynamic()])
     await process.node.registrar.tick()
-    assert (set(await stored(world)), wished(process)) == ({KEY}, ([], []))
+    assert (set(await stored(cluster)), pending_of(process)) == ({KEY}, ([], []))
     process.declarations.remove(KEY)
-    process.wire.trouble("remove", trouble)
+    process.link.trouble("remove", trouble)
     with pytest.raises(BackendUnavailable):
         await process.node.registrar.tick()
-    assert wished(process) == ([KEY], [])
+    assert pending_of(process) == ([KEY], [])
     await process.node.registrar.tick()
-    assert (set(await stored(world)), wished(process)) == (set(), ([], []))
+    assert (set(await stored(cluster)), pending_of(process)) == (set(), ([], []))
     assert process.events.of(DefinitionKept) == []
 
 
-async def test_a_wish_that_changes_while_it_is_granted_is_not_forgotten(world: World) -> None:
-    process = world.process()
+async def test_a_wish_that_changes_while_it_is_granted_is_not_forgotten(cluster: Cluster) -> None:
+    process = cluster.process()
     registrar = process.node.registrar
 
     async def removed() -> None:
@@ -605,120 +607,123 @@ async def test_a_wish_that_changes_while_it_is_granted_is_not_forgotten(world: W
         process.declarations.remove(KEY)
 
     process.declarations.add(dynamic())
-    process.wire.between("put", removed)
+    process.link.between("put", removed)
     await registrar.tick()
-    assert wished(process) == ([KEY], [])
-    process.wire.between("remove", removed_again)
+    assert pending_of(process) == ([KEY], [])
+    process.link.between("remove", removed_again)
     await registrar.tick()
-    assert wished(process) == ([KEY], [])
+    assert pending_of(process) == ([KEY], [])
     await registrar.tick()
-    assert (await stored(world), wished(process)) == ({}, ([], []))
+    assert (await stored(cluster), pending_of(process)) == ({}, ([], []))
 
 
-async def test_what_code_adds_leaves_what_is_stored_as_it_is_and_says_so(world: World) -> None:
+async def test_what_code_adds_leaves_what_is_stored_as_it_is_and_says_so(cluster: Cluster) -> None:
     """Else every start of a process would undo what people have changed."""
-    before = world.process("before").knows("task")
+    before = cluster.process("before").knows("task")
     before.declarations.add(dynamic())
     await ticks(before)
     await before.node.control.change(dynamic(schedule=HOURLY), before.node.definitions.version)
-    after = world.process("after")
+    after = cluster.process("after")
     after.declarations.add(dynamic())
     await ticks(after)
-    assert (await stored(world), wished(after)) == ({KEY: dynamic(schedule=HOURLY)}, ([], []))
+    assert (await stored(cluster), pending_of(after)) == ({KEY: dynamic(schedule=HOURLY)}, ([], []))
     assert after.events.of(DefinitionKept) == [DefinitionKept(node=after.id, key=KEY)]
-    assert "put" not in after.wire.calls
+    assert "put" not in after.link.calls
 
 
-async def test_what_code_adds_again_is_no_news(world: World) -> None:
-    before, after = world.process("before"), world.process("after")
+async def test_what_code_adds_again_is_no_news(cluster: Cluster) -> None:
+    before, after = cluster.process("before"), cluster.process("after")
     for process in (before, after):
         process.declarations.add(dynamic())
         await ticks(process)
-        assert (wished(process), process.events.of(DefinitionKept)) == (([], []), [])
-    assert "put" not in after.wire.calls
+        assert (pending_of(process), process.events.of(DefinitionKept)) == (([], []), [])
+    assert "put" not in after.link.calls
 
 
 @pytest.mark.parametrize("here", [False, True])
-async def test_of_two_additions_at_once_the_first_stays(world: World, here: bool) -> None:
+async def test_of_two_additions_at_once_the_first_stays(cluster: Cluster, here: bool) -> None:
     """Also if this very process has heard of it between looking and writing: a wish is no change."""
-    process = world.process()
+    process = cluster.process()
 
-    async def somebody_else() -> None:
-        await world.backend.catalogue.put(
+    async def other_process() -> None:
+        await cluster.backend.catalogue.put(
             [DefinitionWrite(definition=dynamic(schedule=HOURLY), expected=0, replan=True)]
         )
         if here:
             await process.node.registrar.refresh()
 
     process.declarations.add(dynamic())
-    process.wire.between("snapshot", somebody_else)
+    process.link.between("snapshot", other_process)
     await ticks(process)
-    assert (await stored(world), wished(process)) == ({KEY: dynamic(schedule=HOURLY)}, ([], []))
+    assert (await stored(cluster), pending_of(process)) == ({KEY: dynamic(schedule=HOURLY)}, ([], []))
     assert process.events.one(DefinitionKept).key == KEY
 
 
-async def test_a_static_definition_gives_way_to_what_code_adds(world: World) -> None:
-    await ticks(world.process("old").declares(a_task(schedule=HOURLY)))
-    process = world.process("new")
+async def test_a_static_definition_gives_way_to_what_code_adds(cluster: Cluster) -> None:
+    await ticks(cluster.process("old").declares(a_task(schedule=HOURLY)))
+    process = cluster.process("new")
     process.declarations.add(dynamic())
     await ticks(process)
-    assert (await stored(world), process.events.of(DefinitionKept)) == ({KEY: dynamic()}, [])
+    assert (await stored(cluster), process.events.of(DefinitionKept)) == ({KEY: dynamic()}, [])
 
 
-async def test_a_removal_and_then_an_addition_of_one_name_make_the_task_anew(world: World) -> None:
-    process = world.process()
+async def test_a_removal_and_then_an_addition_of_one_name_make_the_task_anew(cluster: Cluster) -> None:
+    process = cluster.process()
     process.declarations.add(dynamic())
     await ticks(process)
     await process.node.control.trigger([KEY], "r")
-    world.clock.advance(SECOND)
+    cluster.clock.advance(SECOND)
     process.declarations.remove(KEY)
     process.declarations.add(dynamic(schedule=HOURLY))
     await process.node.registrar.tick()
-    assert (await stored(world), await plan(world)) == ({KEY: dynamic(schedule=HOURLY)}, at(timedelta(hours=1)))
-    assert (await live(world), wished(process), process.events.of(DefinitionKept)) == ([], ([], []), [])
+    assert (await stored(cluster), await next_slot(cluster)) == (
+        {KEY: dynamic(schedule=HOURLY)},
+        at(timedelta(hours=1)),
+    )
+    assert (await live(cluster), pending_of(process), process.events.of(DefinitionKept)) == ([], ([], []), [])
 
 
-async def test_a_wish_is_granted_before_somebody_asks_for_more(world: World) -> None:
-    process = world.process().knows("task")
+async def test_a_wish_is_granted_before_somebody_asks_for_more(cluster: Cluster) -> None:
+    process = cluster.process().knows("task")
     await ticks(process)
     process.declarations.add(dynamic())
     version = (await process.node.control.current(KEY)).version
     await process.node.control.change(dynamic(schedule=HOURLY), version)
-    assert await stored(world) == {KEY: dynamic(schedule=HOURLY)}
+    assert await stored(cluster) == {KEY: dynamic(schedule=HOURLY)}
     process.declarations.remove(KEY)
     await process.node.control.add(dynamic())
-    assert await stored(world) == {KEY: dynamic()}
+    assert await stored(cluster) == {KEY: dynamic()}
     process.declarations.remove(KEY)
     with pytest.raises(TaskNotFound):
         await process.node.control.remove(KEY)
     process.declarations.add(dynamic())
     await process.node.control.remove(KEY)
-    assert (await stored(world), wished(process)) == ({}, ([], []))
+    assert (await stored(cluster), pending_of(process)) == ({}, ([], []))
 
 
-async def test_an_addition_and_then_its_removal_leave_nothing(world: World) -> None:
-    process = world.process()
+async def test_an_addition_and_then_its_removal_leave_nothing(cluster: Cluster) -> None:
+    process = cluster.process()
     process.declarations.add(dynamic())
     process.declarations.remove(KEY)
     await ticks(process)
-    assert await stored(world) == {}
+    assert await stored(cluster) == {}
 
 
-async def test_what_was_removed_does_not_come_back_with_what_the_store_lost(world: World) -> None:
-    process = world.process()
+async def test_what_was_removed_does_not_come_back_with_what_the_store_lost(cluster: Cluster) -> None:
+    process = cluster.process()
     process.declarations.add(dynamic())
     await ticks(process)
     process.declarations.remove(KEY)
-    world.store.restore_state(None)
+    cluster.store.restore_state(None)
     await ticks(process)
-    assert await stored(world) == {}
+    assert await stored(cluster) == {}
 
 
-async def test_a_removal_takes_the_live_runs_along(world: World) -> None:
-    process = world.process().declares(a_task())
+async def test_a_removal_takes_the_live_runs_along(cluster: Cluster) -> None:
+    process = cluster.process().declares(a_task())
     await ticks(process)
     await process.node.control.trigger([KEY], "r")
-    assert [run.state for run in await live(world)] == [RunState.QUEUED]
+    assert [run.state for run in await live(cluster)] == [RunState.QUEUED]
     process.declarations.remove(KEY)
     await process.node.registrar.tick()
-    assert (await world.backend.history.snapshot()).queued == 0
+    assert (await cluster.backend.history.snapshot()).queued == 0

@@ -18,7 +18,7 @@ from task_manager_core.domain.policy import BatchPolicy, CatchUp, CatchUpMode, N
 from task_manager_core.domain.run import RunState
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.ports import Catalogue, Changes
-from tests.application.world import MINUTE, NOON, POLICY, SECOND, Process, Trouble, World, a_task
+from tests.application.cluster import MINUTE, NOON, POLICY, SECOND, Cluster, Process, Trouble, a_task
 
 BATCHES = BatchPolicy()
 
@@ -26,178 +26,178 @@ KEY = TaskKey("group", "task")
 POLL = POLICY.poll_interval.total_seconds()
 
 
-async def a_leader(world: World, *schedules: Schedule, overlap: Overlap = Overlap.ALLOW) -> Process:
-    process = world.process("leader")
+async def a_leader(cluster: Cluster, *schedules: Schedule, overlap: Overlap = Overlap.ALLOW) -> Process:
+    process = cluster.process("leader")
     for number, schedule in enumerate(schedules or (Schedule.every(MINUTE),)):
         process.declares(a_task("task" if number == 0 else f"task-{number}", schedule=schedule, overlap=overlap))
     return await process.lead()
 
 
-async def live(world: World, key: TaskKey = KEY) -> list[tuple[datetime | None, RunState]]:
-    snapshot = await world.backend.history.snapshot([key])
+async def live(cluster: Cluster, key: TaskKey = KEY) -> list[tuple[datetime | None, RunState]]:
+    snapshot = await cluster.backend.history.snapshot([key])
     return [(run.slot, run.state) for run in snapshot.tasks[0].live]
 
 
-async def skipped(world: World, key: TaskKey = KEY) -> dict[SkipReason, int]:
-    return dict((await world.backend.history.snapshot([key])).tasks[0].skipped)
+async def skipped(cluster: Cluster, key: TaskKey = KEY) -> dict[SkipReason, int]:
+    return dict((await cluster.backend.history.snapshot([key])).tasks[0].skipped)
 
 
-async def test_a_slot_is_dispatched_when_it_is_due_and_not_before(world: World) -> None:
-    leader = await a_leader(world)
-    await leader.reign(after=MINUTE - timedelta(milliseconds=1))
+async def test_a_slot_is_dispatched_when_it_is_due_and_not_before(cluster: Cluster) -> None:
+    leader = await a_leader(cluster)
+    await leader.ensure_leads(after=MINUTE - timedelta(milliseconds=1))
     assert await leader.node.scheduler.tick() == pytest.approx(0.001)
-    assert await live(world) == []
-    world.clock.advance(timedelta(milliseconds=1))
+    assert await live(cluster) == []
+    cluster.clock.advance(timedelta(milliseconds=1))
     await leader.node.scheduler.tick()
-    assert await live(world) == [(NOON + MINUTE, RunState.QUEUED)]
+    assert await live(cluster) == [(NOON + MINUTE, RunState.QUEUED)]
     assert leader.events.one(SlotsDecided).decision.dispatch[0].id == RunId.of_slot(KEY, NOON + MINUTE)
     await leader.node.scheduler.tick()
-    assert len(await live(world)) == 1
+    assert len(await live(cluster)) == 1
 
 
-async def test_a_follower_dispatches_nothing_and_rests_until_it_is_woken(world: World) -> None:
-    await a_leader(world)
-    follower = world.process("follower").declares(a_task())
+async def test_a_follower_dispatches_nothing_and_rests_until_it_is_woken(cluster: Cluster) -> None:
+    await a_leader(cluster)
+    follower = cluster.process("follower").declares(a_task())
     await follower.node.registrar.tick()
     await follower.node.elector.tick()
-    world.clock.advance(MINUTE)
+    cluster.clock.advance(MINUTE)
     assert await follower.node.scheduler.tick() is None
-    assert "agenda" not in follower.wire.calls
+    assert "agenda" not in follower.link.calls
 
 
-async def test_a_leader_rests_until_the_next_instant_that_anything_is_due_at_most_a_poll(world: World) -> None:
-    leader = await a_leader(world)
+async def test_a_leader_rests_until_the_next_instant_that_anything_is_due_at_most_a_poll(cluster: Cluster) -> None:
+    leader = await a_leader(cluster)
     assert await leader.node.scheduler.tick() == POLL
-    await leader.reign(after=MINUTE - timedelta(milliseconds=30))
+    await leader.ensure_leads(after=MINUTE - timedelta(milliseconds=30))
     assert await leader.node.scheduler.tick() == pytest.approx(0.03)
 
 
-async def test_a_long_poll_does_not_make_a_frequent_task_late(world: World) -> None:
+async def test_a_long_poll_does_not_make_a_frequent_task_late(cluster: Cluster) -> None:
     """What is due next is what the commit planned, not only what waited before it."""
     policy = NodePolicy(leadership=POLICY.leadership, worker=POLICY.worker, poll_interval=5 * SECOND)
-    leader = world.process("leader", policy).declares(a_task(schedule=Schedule.every(SECOND)))
+    leader = cluster.process("leader", policy).declares(a_task(schedule=Schedule.every(SECOND)))
     await leader.lead()
-    world.clock.advance(SECOND)
+    cluster.clock.advance(SECOND)
     assert await leader.node.scheduler.tick() == 1.0
 
 
-async def test_nothing_to_do_is_asked_about_once_a_poll(world: World) -> None:
-    leader = await a_leader(world, Schedule.at(NOON + SECOND))
-    world.clock.advance(SECOND)
+async def test_nothing_to_do_is_asked_about_once_a_poll(cluster: Cluster) -> None:
+    leader = await a_leader(cluster, Schedule.at(NOON + SECOND))
+    cluster.clock.advance(SECOND)
     assert await leader.node.scheduler.tick() == POLL
     assert await leader.node.scheduler.tick() == POLL
 
 
-async def test_a_deposed_leader_dispatches_nothing_and_knows_it_is_deposed(world: World) -> None:
-    leader = await a_leader(world, Schedule.every(SECOND))
+async def test_a_deposed_leader_dispatches_nothing_and_knows_it_is_deposed(cluster: Cluster) -> None:
+    leader = await a_leader(cluster, Schedule.every(SECOND))
     term = leader.node.elector.trusted()
     assert term is not None
-    await world.backend.leadership.resign(term)
-    await world.backend.leadership.campaign(NodeId("usurper"), MINUTE)
-    world.clock.advance(SECOND)
+    await cluster.backend.leadership.resign(term)
+    await cluster.backend.leadership.campaign(NodeId("usurper"), MINUTE)
+    cluster.clock.advance(SECOND)
     assert leader.node.leads
     await leader.node.scheduler.tick()
     assert leader.events.one(WriteFenced).operation == "commit"
     assert leader.events.one(TermEnded).transition is LeadershipTransition.LOST
-    assert await live(world) == []
+    assert await live(cluster) == []
     assert await leader.node.scheduler.tick() is None
 
 
-async def test_trust_is_asked_again_before_every_commit(world: World) -> None:
-    leader = await a_leader(world, Schedule.every(SECOND))
-    world.clock.advance(SECOND)
+async def test_trust_is_asked_again_before_every_commit(cluster: Cluster) -> None:
+    leader = await a_leader(cluster, Schedule.every(SECOND))
+    cluster.clock.advance(SECOND)
 
     async def suspended() -> None:
-        world.clock.advance(MINUTE)
+        cluster.clock.advance(MINUTE)
 
-    leader.wire.between("agenda", suspended)
+    leader.link.between("agenda", suspended)
     await leader.node.scheduler.tick()
-    assert "commit" not in leader.wire.calls
+    assert "commit" not in leader.link.calls
     assert leader.events.one(TermEnded).transition is LeadershipTransition.EXPIRED
 
 
-async def test_a_commit_whose_reply_was_lost_is_not_repeated_as_another(world: World) -> None:
-    leader = await a_leader(world, Schedule.every(SECOND))
-    world.clock.advance(SECOND)
-    leader.wire.trouble("commit", Trouble.LOST_REPLY)
+async def test_a_commit_whose_reply_was_lost_is_not_repeated_as_another(cluster: Cluster) -> None:
+    leader = await a_leader(cluster, Schedule.every(SECOND))
+    cluster.clock.advance(SECOND)
+    leader.link.trouble("commit", Trouble.LOST_REPLY)
     with pytest.raises(BackendUnavailable):
         await leader.node.scheduler.tick()
     await leader.node.scheduler.tick()
-    assert await live(world) == [(NOON + SECOND, RunState.QUEUED)]
+    assert await live(cluster) == [(NOON + SECOND, RunState.QUEUED)]
 
 
-async def test_a_decision_that_was_overtaken_is_made_again(world: World) -> None:
-    leader = await a_leader(world, Schedule.every(SECOND))
-    world.clock.advance(SECOND)
+async def test_a_decision_that_was_overtaken_is_made_again(cluster: Cluster) -> None:
+    leader = await a_leader(cluster, Schedule.every(SECOND))
+    cluster.clock.advance(SECOND)
 
     async def disable() -> None:
-        await world.backend.dispatch.pause([KEY])
+        await cluster.backend.dispatch.pause([KEY])
 
-    leader.wire.between("agenda", disable)
+    leader.link.between("agenda", disable)
     await leader.node.scheduler.tick()
-    assert (await live(world), leader.events.of(SlotsDecided)) == ([], [])
+    assert (await live(cluster), leader.events.of(SlotsDecided)) == ([], [])
     await leader.node.scheduler.tick()
-    assert await skipped(world) == {SkipReason.PAUSED: 1}
+    assert await skipped(cluster) == {SkipReason.PAUSED: 1}
 
 
-async def test_an_enabled_task_does_not_replay_its_pause(world: World) -> None:
-    leader = await a_leader(world, Schedule.every(SECOND))
+async def test_an_enabled_task_does_not_replay_its_pause(cluster: Cluster) -> None:
+    leader = await a_leader(cluster, Schedule.every(SECOND))
     await leader.node.control.pause([KEY])
-    world.clock.advance(3 * SECOND)
+    cluster.clock.advance(3 * SECOND)
     await leader.node.control.resume([KEY])
-    world.clock.advance(SECOND)
+    cluster.clock.advance(SECOND)
     await leader.node.scheduler.tick()
-    assert await live(world) == [(NOON + 4 * SECOND, RunState.QUEUED)]
-    assert await skipped(world) == {SkipReason.PAUSED: 3}
+    assert await live(cluster) == [(NOON + 4 * SECOND, RunState.QUEUED)]
+    assert await skipped(cluster) == {SkipReason.PAUSED: 3}
 
 
-async def test_an_exclusive_task_holds_one_slot_and_runs_it_when_its_run_ends(world: World) -> None:
-    leader = await a_leader(world, Schedule.every(SECOND), overlap=Overlap.BUFFER_ONE)
+async def test_an_exclusive_task_holds_one_slot_and_runs_it_when_its_run_ends(cluster: Cluster) -> None:
+    leader = await a_leader(cluster, Schedule.every(SECOND), overlap=Overlap.BUFFER_ONE)
     for _ in range(3):
-        world.clock.advance(SECOND)
+        cluster.clock.advance(SECOND)
         await leader.node.scheduler.tick()
-    assert await live(world) == [(NOON + SECOND, RunState.QUEUED), (NOON + 2 * SECOND, RunState.HELD)]
-    assert await skipped(world) == {SkipReason.OVERLAP: 1}
+    assert await live(cluster) == [(NOON + SECOND, RunState.QUEUED), (NOON + 2 * SECOND, RunState.HELD)]
+    assert await skipped(cluster) == {SkipReason.OVERLAP: 1}
     await leader.work()
-    assert await live(world) == [(NOON + 2 * SECOND, RunState.QUEUED)]
+    assert await live(cluster) == [(NOON + 2 * SECOND, RunState.QUEUED)]
 
 
 async def test_a_run_that_ends_between_reading_and_committing_does_not_leave_a_slot_held_for_nothing(
-    world: World,
+    cluster: Cluster,
 ) -> None:
-    leader = await a_leader(world, Schedule.every(SECOND), overlap=Overlap.BUFFER_ONE)
-    world.clock.advance(SECOND)
+    leader = await a_leader(cluster, Schedule.every(SECOND), overlap=Overlap.BUFFER_ONE)
+    cluster.clock.advance(SECOND)
     await leader.node.scheduler.tick()
-    world.clock.advance(SECOND)
-    leader.wire.between("agenda", leader.work)
+    cluster.clock.advance(SECOND)
+    leader.link.between("agenda", leader.work)
     await leader.node.scheduler.tick()
     await leader.node.scheduler.tick()
-    assert await live(world) == [(NOON + 2 * SECOND, RunState.QUEUED)]
+    assert await live(cluster) == [(NOON + 2 * SECOND, RunState.QUEUED)]
 
 
 # --- many tasks, many slots ------------------------------------------------------------------------------------------
 
 
-async def test_hundreds_of_due_tasks_are_worked_off_without_rest(world: World) -> None:
-    leader = await a_leader(world, *[Schedule.every(MINUTE)] * 250)
-    await leader.reign(after=MINUTE)
+async def test_hundreds_of_due_tasks_are_worked_off_without_rest(cluster: Cluster) -> None:
+    leader = await a_leader(cluster, *[Schedule.every(MINUTE)] * 250)
+    await leader.ensure_leads(after=MINUTE)
     assert [await leader.node.scheduler.tick() for _ in range(3)] == [0.0, 0.0, POLL]
     assert len(leader.events.of(SlotsDecided)) == 250
 
 
-async def test_tasks_of_an_unknown_version_do_not_starve_the_others(world: World) -> None:
+async def test_tasks_of_an_unknown_version_do_not_starve_the_others(cluster: Cluster) -> None:
     """A leader that cannot learn the new definitions still dispatches what it knows."""
-    leader = await a_leader(world, Schedule.every(SECOND))
+    leader = await a_leader(cluster, Schedule.every(SECOND))
     asked: list[str] = []
     leader.node.scheduler.on_unknown = lambda: asked.append("registrar")
-    other = world.process("other")
+    other = cluster.process("other")
     for number in range(BATCHES.tasks_per_commit + 20):
         other.declares(a_task(f"a-{number}", schedule=Schedule.at(NOON + timedelta(milliseconds=500))))
     await other.node.registrar.tick()
-    world.clock.advance(SECOND)
+    cluster.clock.advance(SECOND)
     await leader.node.scheduler.tick()
     await leader.node.scheduler.tick()
-    assert await live(world) == [(NOON + SECOND, RunState.QUEUED)]
+    assert await live(cluster) == [(NOON + SECOND, RunState.QUEUED)]
     assert asked
     await leader.node.registrar.tick()
     assert await leader.node.scheduler.tick() == 0.0
@@ -205,7 +205,7 @@ async def test_tasks_of_an_unknown_version_do_not_starve_the_others(world: World
     assert len(leader.events.of(SlotsDecided)) == BATCHES.tasks_per_commit + 21
 
 
-class Illegible:
+class PartlyUnreadableCatalogue:
     """A catalogue that a newer release has written to: all but one of its definitions cannot be read here."""
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -223,66 +223,70 @@ class Illegible:
 
 
 async def test_however_many_due_tasks_cannot_be_read_a_look_stays_as_small_and_the_others_are_dispatched(
-    world: World,
+    cluster: Cluster,
 ) -> None:
-    writer, early = world.process("writer"), Schedule.at(NOON + timedelta(milliseconds=500))
+    writer, early = cluster.process("writer"), Schedule.at(NOON + timedelta(milliseconds=500))
     many = 5 * BATCHES.tasks_per_commit + 20
     for number in range(many):
         writer.declares(a_task(f"a-{number}", schedule=early))
     await writer.node.registrar.tick()
-    older = World(replace(world.backend, catalogue=Illegible(world.backend.catalogue)), world.store, world.clock)
+    older = Cluster(
+        replace(cluster.backend, catalogue=PartlyUnreadableCatalogue(cluster.backend.catalogue)),
+        cluster.store,
+        cluster.clock,
+    )
     leader = await older.process("leader").declares(a_task(schedule=Schedule.every(SECOND))).lead()
     asked: list[str] = []
     leader.node.scheduler.on_unknown = lambda: asked.append("registrar")
-    world.clock.advance(SECOND)
+    cluster.clock.advance(SECOND)
 
     rests = [await leader.node.scheduler.tick() for _ in range(7)]
     assert rests[:5] == [0.0] * 5
     assert (rests[5] or 0) > 0
-    assert await live(world) == [(NOON + SECOND, RunState.QUEUED)]
+    assert await live(cluster) == [(NOON + SECOND, RunState.QUEUED)]
     for _ in range(3):  # The next ones come at once, behind those that cannot be read.
-        leader.wire.calls.clear()
-        await leader.reign(after=SECOND)
+        leader.link.calls.clear()
+        await leader.ensure_leads(after=SECOND)
         assert (await leader.node.scheduler.tick() or 0) > 0
-        assert leader.wire.calls.count("agenda") == 1
+        assert leader.link.calls.count("agenda") == 1
     assert len(leader.events.of(SlotsDecided)) == 4
     assert asked == []
 
     # Among those that were passed over one can be read again: the leader finds it within READ_FROM_START_EVERY.
-    await leader.reign(after=READ_FROM_START_EVERY)
-    leader.wire.calls.clear()
+    await leader.ensure_leads(after=READ_FROM_START_EVERY)
+    leader.link.calls.clear()
     ticks = [await leader.node.scheduler.tick() for _ in range(6)]
     assert ticks[:5] == [0.0] * 5
-    assert leader.wire.calls.count("agenda") == 7
+    assert leader.link.calls.count("agenda") == 7
 
 
-async def test_a_long_outage_is_worked_off_step_by_step_without_rest(world: World) -> None:
-    leader = await a_leader(world, Schedule.every(SECOND))
-    await leader.reign(after=timedelta(seconds=2500))
+async def test_a_long_outage_is_worked_off_step_by_step_without_rest(cluster: Cluster) -> None:
+    leader = await a_leader(cluster, Schedule.every(SECOND))
+    await leader.ensure_leads(after=timedelta(seconds=2500))
     rests = [await leader.node.scheduler.tick() for _ in range(3)]
     assert rests == [0.001, 0.001, POLL]
-    assert await live(world) == [(NOON + timedelta(seconds=second), RunState.QUEUED) for second in (2498, 2499, 2500)]
-    assert await skipped(world) == {SkipReason.CATCH_UP: 2497}
+    assert await live(cluster) == [(NOON + timedelta(seconds=second), RunState.QUEUED) for second in (2498, 2499, 2500)]
+    assert await skipped(cluster) == {SkipReason.CATCH_UP: 2497}
 
 
-async def test_a_long_outage_of_many_tasks_is_committed_in_small_parts(world: World) -> None:
-    leader = await a_leader(world, *[Schedule.every(SECOND)] * 5)
-    await leader.reign(after=timedelta(seconds=600))
-    leader.wire.calls.clear()
+async def test_a_long_outage_of_many_tasks_is_committed_in_small_parts(cluster: Cluster) -> None:
+    leader = await a_leader(cluster, *[Schedule.every(SECOND)] * 5)
+    await leader.ensure_leads(after=timedelta(seconds=600))
+    leader.link.calls.clear()
     await leader.node.scheduler.tick()
-    assert leader.wire.calls == ["agenda", "commit", "commit", "commit"]
+    assert leader.link.calls == ["agenda", "commit", "commit", "commit"]
 
 
-async def test_a_gap_in_scheduling_is_reported_once_with_what_became_of_it(world: World) -> None:
-    leader = world.process("leader")
+async def test_a_gap_in_scheduling_is_reported_once_with_what_became_of_it(cluster: Cluster) -> None:
+    leader = cluster.process("leader")
     everything = CatchUp(mode=CatchUpMode.ALL, limit=2)
     leader.declares(a_task(schedule=Schedule.every(SECOND), catch_up=everything))
     await leader.lead()
-    await leader.reign(after=10 * SECOND)
+    await leader.ensure_leads(after=10 * SECOND)
     await leader.node.scheduler.tick()
     gap = leader.events.one(GapFound)
     assert (gap.since, gap.until, gap.tasks) == (NOON + SECOND, NOON + 10 * SECOND, 1)
     assert (gap.dispatched, gap.skipped) == (5, 5)
-    world.clock.advance(SECOND)
+    cluster.clock.advance(SECOND)
     await leader.node.scheduler.tick()
     assert len(leader.events.of(GapFound)) == 1

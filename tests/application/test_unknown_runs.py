@@ -12,7 +12,7 @@ from task_manager_core.application.unknown_runs import RELEASES_PER_SECOND, SPAR
 from task_manager_core.domain.identity import RunId
 
 WORKERS = 3
-AT_ONCE = 2
+CONCURRENCY = 2
 SCRIPT = 0.002
 """Seconds for a claim and what follows it."""
 PAUSE = timedelta(seconds=5)
@@ -26,7 +26,7 @@ class Queue:
         self.queued = deque(RunId(f"{number}") for number in range(runs))
         self.resting: list[tuple[float, str]] = []
         self.workers = [UnknownRuns(PAUSE) for _ in range(WORKERS)]
-        self.given_back = 0
+        self.released = 0
         self._turn = 0
 
     def work(self, until: float, *, known: bool = False) -> list[float]:
@@ -37,27 +37,27 @@ class Queue:
                 self.now = max(self.now, self.resting[0][0])
             while self.resting and self.resting[0][0] <= self.now:
                 self.queued.append(RunId(heapq.heappop(self.resting)[1]))
-            claimed = [self.queued.popleft() for _ in range(min(AT_ONCE, len(self.queued)))]
+            claimed = [self.queued.popleft() for _ in range(min(CONCURRENCY, len(self.queued)))]
             self.now += SCRIPT
             self._turn += 1
             if known and self._turn % (WORKERS + 1) == 0:
                 met += [self.now] * len(claimed)
                 continue
             worker = self.workers[self._turn % WORKERS]
-            back = [run for run in claimed if not worker.pass_on(run, self.now)]
-            self.queued += [run for run in claimed if run not in back]
-            self.given_back += len(claimed)
-            if back:
-                rest = worker.delay(len(back), self._turn, self.now).total_seconds()
-                for run in back:
+            to_release = [run for run in claimed if not worker.pass_on(run, self.now)]
+            self.queued += [run for run in claimed if run not in to_release]
+            self.released += len(claimed)
+            if to_release:
+                rest = worker.delay(len(to_release), self._turn, self.now).total_seconds()
+                for run in to_release:
                     heapq.heappush(self.resting, (self.now + rest, run.value))
         return met
 
 
 def per_second(queue: Queue, seconds: float) -> float:
-    before, began = queue.given_back, queue.now
+    before, began = queue.released, queue.now
     queue.work(began + seconds)
-    return (queue.given_back - before) / (queue.now - began)
+    return (queue.released - before) / (queue.now - began)
 
 
 @pytest.mark.parametrize("runs", [500, 5_000])
@@ -73,7 +73,7 @@ def test_runs_that_no_worker_knows_soon_leave_the_queue_to_others(runs: int) -> 
     queue = Queue(runs)
     while queue.queued and queue.now < 600.0:
         queue.work(queue.now + SCRIPT)
-    assert queue.given_back <= (WORKERS + 1) * runs + WORKERS * SPARE
+    assert queue.released <= (WORKERS + 1) * runs + WORKERS * SPARE
     waits = list[int]()
     for _ in range(300):
         queue.work(queue.now + 1.0)
@@ -84,23 +84,23 @@ def test_runs_that_no_worker_knows_soon_leave_the_queue_to_others(runs: int) -> 
 def test_a_worker_that_comes_late_meets_some_runs_within_two_pauses() -> None:
     queue = Queue(50)
     queue.work(600.0)
-    came = queue.now
-    met = queue.work(came + 3600.0, known=True)
+    arrived = queue.now
+    met = queue.work(arrived + 3600.0, known=True)
     assert len(met) == 50
-    assert met[-1] - came <= 2 * PAUSE.total_seconds()
+    assert met[-1] - arrived <= 2 * PAUSE.total_seconds()
 
 
 @pytest.mark.parametrize("runs", [500, 5_000])
 def test_a_worker_that_comes_late_meets_many_runs_as_fast_as_the_rate_allows(runs: int) -> None:
     queue = Queue(runs)
     queue.work(900.0)
-    came = queue.now
-    met = queue.work(came + 3600.0, known=True)
+    arrived = queue.now
+    met = queue.work(arrived + 3600.0, known=True)
     assert len(met) == runs
-    assert met[-1] - came <= 2 * runs / RELEASES_PER_SECOND + 2 * PAUSE.total_seconds()
+    assert met[-1] - arrived <= 2 * runs / RELEASES_PER_SECOND + 2 * PAUSE.total_seconds()
 
 
 def test_a_worker_that_is_there_takes_thousands_while_others_pass_them_on() -> None:
     """It gets every fourth claim; no run rests for so long that it would take twice the time."""
     queue = Queue(5_000)
-    assert queue.work(3600.0, known=True)[-1] <= 2 * 5_000 / AT_ONCE * (WORKERS + 1) * SCRIPT
+    assert queue.work(3600.0, known=True)[-1] <= 2 * 5_000 / CONCURRENCY * (WORKERS + 1) * SCRIPT

@@ -17,13 +17,13 @@ from task_manager_core.domain.run import AttemptStatus, RunState
 from task_manager_core.ports import Cancelling, DefinitionWrite
 from task_manager_core.testing import ManualClock
 from task_manager_memory import MemoryStore
-from tests.application.world import (
+from tests.application.cluster import (
     KEY,
     POLICY,
+    Cluster,
     Process,
     Steps,
     Trouble,
-    World,
     a_task,
     live,
     queued,
@@ -38,66 +38,66 @@ BATCHES = BatchPolicy()
 # --- heartbeats ------------------------------------------------------------------------------------------------------
 
 
-async def test_one_beat_keeps_every_claim_alive(world: World) -> None:
-    process = await queued(world, steps := Steps(), runs=2)
+async def test_one_beat_keeps_every_claim_alive(cluster: Cluster) -> None:
+    process = await queued(cluster, steps := Steps(), runs=2)
     await started(process)
-    process.wire.calls.clear()
+    process.link.calls.clear()
     for _ in range(4):
-        world.clock.advance(POLICY.worker.heartbeat)
+        cluster.clock.advance(POLICY.worker.heartbeat)
         assert await process.node.worker.beat() == 3.0
-    assert process.wire.calls == ["extend"] * 4
+    assert process.link.calls == ["extend"] * 4
     steps.door.set()
     await process.ended()
     await process.node.worker.settle()
-    assert await statuses(world) == [AttemptStatus.SUCCEEDED] * 2
-    process.wire.calls.clear()
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED] * 2
+    process.link.calls.clear()
     await process.node.worker.beat()
-    assert process.wire.calls == []
+    assert process.link.calls == []
 
 
-async def test_a_finished_attempt_keeps_its_claim_until_it_is_settled(world: World) -> None:
-    process = await queued(world, lambda: None)
+async def test_a_finished_attempt_keeps_its_claim_until_it_is_settled(cluster: Cluster) -> None:
+    process = await queued(cluster, lambda: None)
     await process.node.worker.claim()
     await process.ended()
     for _ in range(4):
-        world.clock.advance(POLICY.worker.heartbeat)
+        cluster.clock.advance(POLICY.worker.heartbeat)
         await process.node.worker.beat()
     await process.node.worker.settle()
-    assert await statuses(world) == [AttemptStatus.SUCCEEDED]
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED]
 
 
 @pytest.mark.parametrize("steps", [Steps, lambda: Steps(swallow=True), lambda: Steps(error=ValueError("oh"))])
 async def test_an_attempt_whose_claim_is_lost_is_interrupted_and_writes_nothing(
-    world: World, steps: Callable[[], Steps]
+    cluster: Cluster, steps: Callable[[], Steps]
 ) -> None:
-    process = await queued(world, call := steps())
+    process = await queued(cluster, call := steps())
     await started(process)
-    await reap(world)
+    await reap(cluster)
     await process.node.worker.beat()
     await process.ended()
     assert (call.interrupted, process.events.one(ClaimLost).claim.attempt) == (1, 1)
     assert await process.node.worker.settle() is None
-    assert await statuses(world) == [AttemptStatus.LOST]
-    assert [(run.state, run.attempt, run.losses) for run in await live(world)] == [(RunState.QUEUED, 2, 1)]
+    assert await statuses(cluster) == [AttemptStatus.LOST]
+    assert [(run.state, run.attempt, run.losses) for run in await live(cluster)] == [(RunState.QUEUED, 2, 1)]
 
 
-async def test_an_outcome_without_a_claim_changes_nothing(world: World) -> None:
-    process = await queued(world, lambda: None)
+async def test_an_outcome_without_a_claim_changes_nothing(cluster: Cluster) -> None:
+    process = await queued(cluster, lambda: None)
     await process.node.worker.claim()
     await process.ended()
-    await reap(world)
+    await reap(cluster)
     await process.node.worker.settle()
     assert process.events.one(ClaimLost).claim.attempt == 1
     assert process.events.of(RunSettled) == []
-    assert await statuses(world) == [AttemptStatus.LOST]
+    assert await statuses(cluster) == [AttemptStatus.LOST]
 
 
-async def test_a_run_that_comes_back_while_its_lost_attempt_executes_is_another_attempt(world: World) -> None:
+async def test_a_run_that_comes_back_while_its_lost_attempt_executes_is_another_attempt(cluster: Cluster) -> None:
     """The worker missed its heartbeats, the run was reaped, and the same worker claims it before it has noticed. The
     new claim tells it."""
-    process = await queued(world, steps := Steps())
+    process = await queued(cluster, steps := Steps())
     await started(process)
-    await reap(world)
+    await reap(cluster)
     await started(process)
     assert steps.began == 2
     await wait_until_async(lambda: process.node.worker.running == 1, "the lost attempt has ended")
@@ -105,7 +105,7 @@ async def test_a_run_that_comes_back_while_its_lost_attempt_executes_is_another_
     steps.door.set()
     await process.ended()
     await process.node.worker.settle()
-    assert await statuses(world) == [AttemptStatus.SUCCEEDED, AttemptStatus.LOST]
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED, AttemptStatus.LOST]
 
 
 # --- cancelling ------------------------------------------------------------------------------------------------------
@@ -119,52 +119,52 @@ async def cancel(process: Process) -> Cancelling:
 
 @pytest.mark.parametrize("steps", [Steps, lambda: Steps(swallow=True), lambda: Steps(error=ValueError("oh"))])
 async def test_a_cancelled_run_ends_cancelled_however_its_task_takes_it(
-    world: World, steps: Callable[[], Steps]
+    cluster: Cluster, steps: Callable[[], Steps]
 ) -> None:
     """A task that answers the interruption with an error of its own must not be tried again for ever."""
-    process = await queued(world, steps())
+    process = await queued(cluster, steps())
     await started(process)
     assert await cancel(process) is Cancelling.REQUESTED
     await process.node.worker.beat()
     await process.ended()
     await process.node.worker.settle()
-    assert (await statuses(world), await live(world)) == ([AttemptStatus.CANCELLED], [])
+    assert (await statuses(cluster), await live(cluster)) == ([AttemptStatus.CANCELLED], [])
 
 
-async def test_a_cancelled_thread_ends_cancelled_when_it_returns(world: World) -> None:
+async def test_a_cancelled_thread_ends_cancelled_when_it_returns(cluster: Cluster) -> None:
     def call(context: RunContext) -> None:
         assert context.cancelled.wait(10)
 
-    process = await queued(world, call)
+    process = await queued(cluster, call)
     await started(process)
     await cancel(process)
     await process.node.worker.beat()
     await process.ended()
     await process.node.worker.settle()
-    assert await statuses(world) == [AttemptStatus.CANCELLED]
+    assert await statuses(cluster) == [AttemptStatus.CANCELLED]
 
 
-async def test_a_task_that_ended_before_it_was_cancelled_has_its_own_outcome(world: World) -> None:
-    process = await queued(world, steps := Steps())
+async def test_a_task_that_ended_before_it_was_cancelled_has_its_own_outcome(cluster: Cluster) -> None:
+    process = await queued(cluster, steps := Steps())
     await started(process)
     await cancel(process)
     steps.door.set()
-    process.wire.between("extend", lambda: asyncio.sleep(0))
+    process.link.between("extend", lambda: asyncio.sleep(0))
     await process.node.worker.beat()
     await process.ended()
     await process.node.worker.settle()
-    assert await statuses(world) == [AttemptStatus.SUCCEEDED]
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED]
 
 
-async def test_a_queued_run_is_cancelled_without_a_worker(world: World) -> None:
-    process = await queued(world, lambda: None)
-    run = (await live(world))[0].run
+async def test_a_queued_run_is_cancelled_without_a_worker(cluster: Cluster) -> None:
+    process = await queued(cluster, lambda: None)
+    run = (await live(cluster))[0].run
     assert await process.node.control.cancel([(KEY, run), (KEY, RunId("no"))]) == (
         Cancelling.CANCELLED,
         Cancelling.NOT_LIVE,
     )
     await process.work()
-    assert await statuses(world) == [AttemptStatus.CANCELLED]
+    assert await statuses(cluster) == [AttemptStatus.CANCELLED]
 
 
 # --- a store that does not answer ------------------------------------------------------------------------------------
@@ -172,29 +172,29 @@ async def test_a_queued_run_is_cancelled_without_a_worker(world: World) -> None:
 
 @pytest.mark.parametrize("trouble", Trouble)
 async def test_a_settlement_is_repeated_without_a_second_effect_and_without_a_false_alarm(
-    world: World, trouble: Trouble
+    cluster: Cluster, trouble: Trouble
 ) -> None:
-    process = await queued(world, lambda: None, runs=2)
+    process = await queued(cluster, lambda: None, runs=2)
     await process.node.worker.claim()
     await process.ended()
-    process.wire.trouble("settle", trouble, trouble)
+    process.link.trouble("settle", trouble, trouble)
     for _ in range(2):
         with pytest.raises(BackendUnavailable):
             await process.node.worker.settle()
     assert await process.node.worker.settle() == 0.0
-    assert await statuses(world) == [AttemptStatus.SUCCEEDED] * 2
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED] * 2
     assert (len(process.events.of(RunSettled)), process.events.of(ClaimLost)) == (2, [])
     assert await process.node.worker.settle() is None
 
 
-async def test_a_settlement_that_was_interrupted_by_the_stop_is_no_lost_claim_when_repeated(world: World) -> None:
-    process = await queued(world, lambda: None)
+async def test_a_settlement_that_was_interrupted_by_the_stop_is_no_lost_claim_when_repeated(cluster: Cluster) -> None:
+    process = await queued(cluster, lambda: None)
     await process.node.worker.claim()
     await process.ended()
-    process.wire.between("settle", asyncio.Event().wait)
+    process.link.between("settle", asyncio.Event().wait)
     settling = asyncio.ensure_future(process.node.worker.settle())
     await asyncio.sleep(0)
-    assert await live(world) == []
+    assert await live(cluster) == []
     settling.cancel()
     await asyncio.wait({settling})
     await process.node.worker.flush()
@@ -202,9 +202,9 @@ async def test_a_settlement_that_was_interrupted_by_the_stop_is_no_lost_claim_wh
     assert process.events.of(ClaimLost) == []
 
 
-async def test_claims_whose_reply_was_lost_are_asked_for_and_executed(world: World) -> None:
-    process = await queued(world, steps := Steps(), runs=2)
-    process.wire.trouble("claim", Trouble.LOST_REPLY)
+async def test_claims_whose_reply_was_lost_are_asked_for_and_executed(cluster: Cluster) -> None:
+    process = await queued(cluster, steps := Steps(), runs=2)
+    process.link.trouble("claim", Trouble.LOST_REPLY)
     with pytest.raises(BackendUnavailable):
         await process.node.worker.claim()
     assert process.node.worker.running == 0
@@ -213,13 +213,13 @@ async def test_claims_whose_reply_was_lost_are_asked_for_and_executed(world: Wor
     steps.door.set()
     await process.ended()
     await process.node.worker.settle()
-    assert await statuses(world) == [AttemptStatus.SUCCEEDED] * 2
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED] * 2
 
 
-async def test_recovering_claims_starts_none_that_is_known(world: World) -> None:
-    process = await queued(world, steps := Steps())
+async def test_recovering_claims_starts_none_that_is_known(cluster: Cluster) -> None:
+    process = await queued(cluster, steps := Steps())
     await started(process)
-    process.wire.trouble("claim", Trouble.LOST_REQUEST)
+    process.link.trouble("claim", Trouble.LOST_REQUEST)
     with pytest.raises(BackendUnavailable):
         await process.node.worker.claim()
     await started(process)
@@ -228,33 +228,33 @@ async def test_recovering_claims_starts_none_that_is_known(world: World) -> None
     await process.ended()
 
 
-async def test_a_claim_that_expired_is_not_started_when_it_is_given_again(world: World) -> None:
+async def test_a_claim_that_expired_is_not_started_when_it_is_given_again(cluster: Cluster) -> None:
     """Its run may be started elsewhere any moment; here it may even have been interrupted because it was lost."""
-    process = await queued(world, steps := Steps())
+    process = await queued(cluster, steps := Steps())
     await started(process)
-    process.wire.trouble("claim", Trouble.LOST_REQUEST)
+    process.link.trouble("claim", Trouble.LOST_REQUEST)
     with pytest.raises(BackendUnavailable):
         await process.node.worker.claim()
-    world.clock.advance(POLICY.worker.claim_ttl)
+    cluster.clock.advance(POLICY.worker.claim_ttl)
     await process.node.worker.beat()
     await wait_until_async(lambda: process.node.worker.running == 0, "the lost attempt has ended")
     await process.node.worker.claim()
     assert (steps.began, process.node.worker.running) == (1, 0)
-    assert [run.attempt for run in await live(world)] == [1]
+    assert [run.attempt for run in await live(cluster)] == [1]
 
 
 @pytest.mark.parametrize("executes", [True, False])
 async def test_a_claim_that_a_store_gives_again_after_it_was_set_back_is_not_started_again(
-    world: World, executes: bool
+    cluster: Cluster, executes: bool
 ) -> None:
-    process = await queued(world, steps := Steps())
+    process = await queued(cluster, steps := Steps())
     await started(process)
-    before = world.store.copy_state()
+    before = cluster.store.copy_state()
     if not executes:
         steps.door.set()
         await process.ended()
-    world.store.restore_state(before)
-    process.wire.trouble("claim", Trouble.LOST_REQUEST)
+    cluster.store.restore_state(before)
+    process.link.trouble("claim", Trouble.LOST_REQUEST)
     with pytest.raises(BackendUnavailable):
         await process.node.worker.claim()
     await process.node.worker.claim()
@@ -262,21 +262,21 @@ async def test_a_claim_that_a_store_gives_again_after_it_was_set_back_is_not_sta
     steps.door.set()
     await process.ended()
     await process.node.worker.settle()
-    assert await statuses(world) == [AttemptStatus.SUCCEEDED]
-    assert not await live(world)
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED]
+    assert not await live(cluster)
 
 
 @pytest.mark.parametrize("executes", [True, False])
 async def test_a_run_whose_claim_a_store_has_lost_is_started_again_with_another_token(
-    world: World, executes: bool
+    cluster: Cluster, executes: bool
 ) -> None:
-    process = await queued(world, steps := Steps())
-    before = world.store.copy_state()
+    process = await queued(cluster, steps := Steps())
+    before = cluster.store.copy_state()
     await started(process)
     if not executes:
         steps.door.set()
         await process.ended()
-    world.store.restore_state(before)
+    cluster.store.restore_state(before)
     await process.node.worker.claim()
     await wait_until_async(lambda: steps.began == 2, "the new attempt has begun")
     steps.door.set()
@@ -286,30 +286,30 @@ async def test_a_run_whose_claim_a_store_has_lost_is_started_again_with_another_
     assert tokens == sorted(set(tokens))
     assert (len(tokens), steps.interrupted) == (2, int(executes))
     assert process.events.one(ClaimLost).claim.token == tokens[0]
-    assert await statuses(world) == [AttemptStatus.SUCCEEDED]
-    assert not await live(world)
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED]
+    assert not await live(cluster)
 
 
-async def test_a_run_that_could_not_be_given_back_is_given_back_with_the_next_claim(world: World) -> None:
-    await queued(world, lambda: None)
-    stranger = world.process("stranger")
-    stranger.wire.trouble("release", Trouble.LOST_REQUEST)
+async def test_a_run_that_could_not_be_given_back_is_given_back_with_the_next_claim(cluster: Cluster) -> None:
+    await queued(cluster, lambda: None)
+    other = cluster.process("other")
+    other.link.trouble("release", Trouble.LOST_REQUEST)
     with pytest.raises(BackendUnavailable):
-        await stranger.node.worker.claim()
-    assert [run.state for run in await live(world)] == [RunState.RUNNING]
-    await stranger.node.worker.claim()
-    assert [run.state for run in await live(world)] == [RunState.WAITING]
-    assert len(stranger.events.of(RunReleased)) == 1
+        await other.node.worker.claim()
+    assert [run.state for run in await live(cluster)] == [RunState.RUNNING]
+    await other.node.worker.claim()
+    assert [run.state for run in await live(cluster)] == [RunState.WAITING]
+    assert len(other.events.of(RunReleased)) == 1
 
 
-async def test_a_worker_that_cannot_settle_stops_claiming_before_it_fills_its_memory(world: World) -> None:
+async def test_a_worker_that_cannot_settle_stops_claiming_before_it_fills_its_memory(cluster: Cluster) -> None:
     worker = WorkerPolicy(concurrency=2 * BATCHES.settlements + 1, wait=timedelta(milliseconds=1))
     policy = NodePolicy(leadership=LeadershipPolicy(), worker=worker)
 
     async def call() -> None:
         """Ends at once."""
 
-    process = await queued(world, call, runs=2 * BATCHES.settlements + 1, policy=policy)
+    process = await queued(cluster, call, runs=2 * BATCHES.settlements + 1, policy=policy)
     await process.node.worker.claim()
     await process.ended()
     assert await process.node.worker.claim() is None

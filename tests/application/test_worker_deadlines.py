@@ -12,18 +12,18 @@ from task_manager_core.domain.events import RunReleased, RunSettled, RunStarted
 from task_manager_core.domain.policy import Overlap
 from task_manager_core.domain.run import AttemptStatus, RunState
 from task_manager_core.domain.task import TaskDefinition
-from tests.application.world import KEY, MINUTE, SECOND, Process, World, a_task, live, queued, statuses
+from tests.application.cluster import KEY, MINUTE, SECOND, Cluster, Process, a_task, live, queued, statuses
 
 URGENT = a_task(start_deadline=SECOND)
 
 
-async def dispatched(world: World, call: AnyFunction, task: TaskDefinition = URGENT) -> Process:
+async def dispatched(cluster: Cluster, call: AnyFunction, task: TaskDefinition = URGENT) -> Process:
     """A process that has dispatched a slot of the task, on time, and executed nothing."""
-    process = await world.process().declares(task, call).lead()
-    await process.reign(after=MINUTE)
+    process = await cluster.process().declares(task, call).lead()
+    await process.ensure_leads(after=MINUTE)
     assert (await process.node.scheduler.tick()) is not None
-    (run,) = await live(world)
-    assert (run.state, run.slot) == (RunState.QUEUED, world.clock.now())
+    (run,) = await live(cluster)
+    assert (run.state, run.slot) == (RunState.QUEUED, cluster.clock.now())
     return process
 
 
@@ -31,22 +31,22 @@ async def dispatched(world: World, call: AnyFunction, task: TaskDefinition = URG
     ("late", "executed"), [(SECOND, True), (SECOND + timedelta(milliseconds=1), False), (5 * SECOND, False)]
 )
 async def test_a_run_that_is_claimed_after_its_start_deadline_ends_as_expired_and_is_not_executed(
-    world: World, late: timedelta, executed: bool
+    cluster: Cluster, late: timedelta, executed: bool
 ) -> None:
     """As with a busy worker: the slot was dispatched on time, and waited for a place."""
     calls: list[int] = []
-    process = await dispatched(world, lambda: calls.append(1))
-    world.clock.advance(late)
+    process = await dispatched(cluster, lambda: calls.append(1))
+    cluster.clock.advance(late)
     await process.work()
-    (record,) = await world.backend.history.read(KEY, 10)
+    (record,) = await cluster.backend.history.read(KEY, 10)
     assert (calls, record.status) == (([1], AttemptStatus.SUCCEEDED) if executed else ([], AttemptStatus.EXPIRED))
-    assert (record.attempt, record.started_at, record.failure) == (1, world.clock.now(), None)
+    assert (record.attempt, record.started_at, record.failure) == (1, cluster.clock.now(), None)
     assert len(process.events.of(RunStarted)) == executed
     assert process.events.one(RunSettled).settlement.record() == record
-    assert (await live(world), process.node.worker.running) == ([], 0)
+    assert (await live(cluster), process.node.worker.running) == ([], 0)
 
 
-async def test_a_run_that_started_in_time_is_tried_again_after_its_start_deadline(world: World) -> None:
+async def test_a_run_that_started_in_time_is_tried_again_after_its_start_deadline(cluster: Cluster) -> None:
     attempts: list[int] = []
 
     async def call(context: RunContext) -> None:
@@ -54,59 +54,59 @@ async def test_a_run_that_started_in_time_is_tried_again_after_its_start_deadlin
         if context.attempt == 1:
             raise ConnectionError("away")
 
-    process = await dispatched(world, call)
+    process = await dispatched(cluster, call)
     await process.work()
-    world.clock.advance(MINUTE / 2)
+    cluster.clock.advance(MINUTE / 2)
     await process.work()
     assert attempts == [1, 2]
-    assert await statuses(world) == [AttemptStatus.SUCCEEDED, AttemptStatus.RETRIED]
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED, AttemptStatus.RETRIED]
 
 
-async def test_a_run_that_lost_its_worker_is_executed_after_its_start_deadline(world: World) -> None:
+async def test_a_run_that_lost_its_worker_is_executed_after_its_start_deadline(cluster: Cluster) -> None:
     calls: list[int] = []
-    process = await dispatched(world, lambda: calls.append(1))
-    doomed = world.process("doomed")
+    process = await dispatched(cluster, lambda: calls.append(1))
+    doomed = cluster.process("doomed")
     await doomed.backend.queue.claim(doomed.id, 1, timedelta(0))
-    await process.reign(after=10 * SECOND)
+    await process.ensure_leads(after=10 * SECOND)
     await process.node.reconciler.tick()
     await process.work()
     assert calls == [1]
 
 
-async def test_a_run_that_was_handed_back_unstarted_is_judged_again(world: World) -> None:
-    process = await dispatched(world, lambda: None)
-    await world.process("older").node.worker.claim()
-    world.clock.advance(2 * SECOND)
+async def test_a_run_that_was_handed_back_unstarted_is_judged_again(cluster: Cluster) -> None:
+    process = await dispatched(cluster, lambda: None)
+    await cluster.process("older").node.worker.claim()
+    cluster.clock.advance(2 * SECOND)
     await process.work()
-    assert await statuses(world) == [AttemptStatus.EXPIRED]
+    assert await statuses(cluster) == [AttemptStatus.EXPIRED]
 
 
-async def test_a_worker_that_does_not_know_the_function_lets_a_late_run_expire_too(world: World) -> None:
-    await dispatched(world, lambda: None)
-    world.clock.advance(2 * SECOND)
-    other = world.process("other")
+async def test_a_worker_that_does_not_know_the_function_lets_a_late_run_expire_too(cluster: Cluster) -> None:
+    await dispatched(cluster, lambda: None)
+    cluster.clock.advance(2 * SECOND)
+    other = cluster.process("other")
     await other.work()
     assert other.events.of(RunReleased) == []
-    assert await statuses(world) == [AttemptStatus.EXPIRED]
+    assert await statuses(cluster) == [AttemptStatus.EXPIRED]
 
 
-async def test_a_request_has_no_start_deadline(world: World) -> None:
+async def test_a_request_has_no_start_deadline(cluster: Cluster) -> None:
     calls: list[int] = []
-    process = await queued(world, lambda: calls.append(1), URGENT)
-    world.clock.advance(MINUTE / 2)
+    process = await queued(cluster, lambda: calls.append(1), URGENT)
+    cluster.clock.advance(MINUTE / 2)
     await process.work()
     assert calls == [1]
 
 
-async def test_a_held_run_that_is_let_go_too_late_expires_and_frees_the_next(world: World) -> None:
+async def test_a_held_run_that_is_let_go_too_late_expires_and_frees_the_next(cluster: Cluster) -> None:
     calls: list[int] = []
     task = a_task(start_deadline=SECOND, overlap=Overlap.BUFFER_ONE)
-    process = await dispatched(world, lambda: calls.append(1), task)
-    await process.reign(after=MINUTE)
+    process = await dispatched(cluster, lambda: calls.append(1), task)
+    await process.ensure_leads(after=MINUTE)
     await process.node.scheduler.tick()
-    assert [run.state for run in await live(world)] == [RunState.QUEUED, RunState.HELD]
+    assert [run.state for run in await live(cluster)] == [RunState.QUEUED, RunState.HELD]
     for _ in range(2):
-        world.clock.advance(2 * SECOND)
+        cluster.clock.advance(2 * SECOND)
         await process.work()
-    assert (calls, await live(world)) == ([], [])
-    assert await statuses(world) == [AttemptStatus.EXPIRED] * 2
+    assert (calls, await live(cluster)) == ([], [])
+    assert await statuses(cluster) == [AttemptStatus.EXPIRED] * 2

@@ -14,7 +14,7 @@ from task_manager_core.application.context import RunContext
 from task_manager_core.domain.events import ClaimLost, RunReleased, RunStarted
 from task_manager_core.domain.run import AttemptStatus, RunState
 from task_manager_core.ports import Cancelling
-from tests.application.world import KEY, SOON, Process, Steps, World, live, queued, reap, started, statuses
+from tests.application.cluster import KEY, SOON, Cluster, Process, Steps, live, queued, reap, started, statuses
 
 NOW = timedelta(0)
 
@@ -26,19 +26,19 @@ async def left(process: Process, *, grace: float = 1.0) -> None:
 
 @pytest.mark.parametrize("steps", [Steps, lambda: Steps(swallow=True), lambda: Steps(error=ValueError("oh"))])
 async def test_what_executes_is_handed_back_at_once_and_without_a_failure(
-    world: World, steps: Callable[[], Steps]
+    cluster: Cluster, steps: Callable[[], Steps]
 ) -> None:
-    process = await queued(world, call := steps())
+    process = await queued(cluster, call := steps())
     await started(process)
     await left(process)
     assert (call.interrupted, process.node.worker.running) == (1, 0)
-    assert [(run.state, run.attempt, run.failures) for run in await live(world)] == [(RunState.QUEUED, 2, 0)]
+    assert [(run.state, run.attempt, run.failures) for run in await live(cluster)] == [(RunState.QUEUED, 2, 0)]
     assert process.events.one(RunReleased).reason == "shutting down"
     assert await process.node.worker.settle() is None
 
 
-async def test_what_a_closing_event_loop_interrupts_is_handed_back_and_has_not_failed(world: World) -> None:
-    process = await queued(world, steps := Steps())
+async def test_what_a_closing_event_loop_interrupts_is_handed_back_and_has_not_failed(cluster: Cluster) -> None:
+    process = await queued(cluster, steps := Steps())
     before = asyncio.all_tasks()
     await started(process)
     process.node.worker.accepting = False
@@ -48,61 +48,61 @@ async def test_what_a_closing_event_loop_interrupts_is_handed_back_and_has_not_f
     await asyncio.sleep(0)
     await process.node.worker.release_running()
     assert (steps.interrupted, process.node.worker.running) == (1, 0)
-    assert [(run.state, run.attempt, run.failures) for run in await live(world)] == [(RunState.QUEUED, 2, 0)]
+    assert [(run.state, run.attempt, run.failures) for run in await live(cluster)] == [(RunState.QUEUED, 2, 0)]
 
 
-async def test_a_thread_that_looks_at_its_context_ends_within_the_grace(world: World) -> None:
+async def test_a_thread_that_looks_at_its_context_ends_within_the_grace(cluster: Cluster) -> None:
     ended = threading.Event()
 
     def call(context: RunContext) -> None:
         assert context.cancelled.wait(10)
         ended.set()
 
-    process = await queued(world, call)
+    process = await queued(cluster, call)
     await started(process)
     await left(process, grace=SOON.total_seconds())
     assert ended.is_set()
-    assert [run.state for run in await live(world)] == [RunState.QUEUED]
+    assert [run.state for run in await live(cluster)] == [RunState.QUEUED]
 
 
-async def test_a_stuck_thread_is_handed_back_after_the_grace_and_its_end_changes_nothing(world: World) -> None:
+async def test_a_stuck_thread_is_handed_back_after_the_grace_and_its_end_changes_nothing(cluster: Cluster) -> None:
     door, ended = threading.Event(), threading.Event()
 
     def call() -> None:
         assert door.wait(10)
         ended.set()
 
-    process = await queued(world, call)
+    process = await queued(cluster, call)
     before = asyncio.all_tasks()
     await started(process)
     (attempt,) = asyncio.all_tasks() - before
     await left(process, grace=0.01)
-    assert [run.state for run in await live(world)] == [RunState.QUEUED]
+    assert [run.state for run in await live(cluster)] == [RunState.QUEUED]
     door.set()
     await asyncio.wait({attempt})
     assert ended.is_set()
     assert await process.node.worker.settle() is None
-    assert await statuses(world) == []
+    assert await statuses(cluster) == []
 
 
-async def test_a_thread_that_ends_by_itself_within_the_grace_has_its_own_outcome(world: World) -> None:
+async def test_a_thread_that_ends_by_itself_within_the_grace_has_its_own_outcome(cluster: Cluster) -> None:
     """It could not know that its worker leaves; to execute it again would be for nothing."""
     door = threading.Event()
-    process = await queued(world, lambda: door.wait(10) and None)
+    process = await queued(cluster, lambda: door.wait(10) and None)
     await started(process)
     leaving = asyncio.ensure_future(left(process, grace=SOON.total_seconds()))
     await asyncio.sleep(0)
     door.set()
     await leaving
     await process.node.worker.flush()
-    assert (await statuses(world), await live(world)) == ([AttemptStatus.SUCCEEDED], [])
+    assert (await statuses(cluster), await live(cluster)) == ([AttemptStatus.SUCCEEDED], [])
 
 
-async def test_a_cancelled_thread_that_is_handed_back_is_not_executed_again(world: World) -> None:
+async def test_a_cancelled_thread_that_is_handed_back_is_not_executed_again(cluster: Cluster) -> None:
     door = threading.Event()
     unhandled: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
-    process = await queued(world, lambda: door.wait(10) and None)
+    process = await queued(cluster, lambda: door.wait(10) and None)
     before = asyncio.all_tasks()
     await started(process)
     (attempt,) = asyncio.all_tasks() - before
@@ -110,52 +110,52 @@ async def test_a_cancelled_thread_that_is_handed_back_is_not_executed_again(worl
     assert await process.node.control.cancel([(KEY, run)]) == (Cancelling.REQUESTED,)
     await process.node.worker.beat()
     await left(process, grace=0.01)
-    assert (await statuses(world), await live(world)) == ([AttemptStatus.CANCELLED], [])
+    assert (await statuses(cluster), await live(cluster)) == ([AttemptStatus.CANCELLED], [])
     door.set()
     await asyncio.wait({attempt})
     await asyncio.sleep(0)
     assert (await process.node.worker.settle(), unhandled) == (None, [])
 
 
-async def test_a_worker_that_leaves_claims_nothing_and_gives_back_what_was_on_its_way(world: World) -> None:
-    process = await queued(world, steps := Steps())
+async def test_a_worker_that_leaves_claims_nothing_and_gives_back_what_was_on_its_way(cluster: Cluster) -> None:
+    process = await queued(cluster, steps := Steps())
 
     async def leave() -> None:
         process.node.worker.accepting = False
 
-    process.wire.between("claim", leave)
+    process.link.between("claim", leave)
     await process.node.worker.claim()
     assert (steps.began, process.events.one(RunReleased).reason) == (0, "shutting down")
-    assert [(run.state, run.attempt) for run in await live(world)] == [(RunState.QUEUED, 1)]
-    process.wire.calls.clear()
+    assert [(run.state, run.attempt) for run in await live(cluster)] == [(RunState.QUEUED, 1)]
+    process.link.calls.clear()
     assert await process.node.worker.claim() is None
-    assert process.wire.calls == []
+    assert process.link.calls == []
 
 
-async def test_a_run_that_was_lost_before_it_was_handed_back_is_a_lost_claim(world: World) -> None:
-    process = await queued(world, Steps())
+async def test_a_run_that_was_lost_before_it_was_handed_back_is_a_lost_claim(cluster: Cluster) -> None:
+    process = await queued(cluster, Steps())
     await started(process)
-    await reap(world)
+    await reap(cluster)
     await left(process)
     assert (process.events.of(RunReleased), len(process.events.of(ClaimLost))) == ([], 1)
 
 
-async def test_the_last_settlements_are_written(world: World) -> None:
-    process = await queued(world, lambda: None, runs=2)
+async def test_the_last_settlements_are_written(cluster: Cluster) -> None:
+    process = await queued(cluster, lambda: None, runs=2)
     await process.node.worker.claim()
     await process.ended()
     await process.node.worker.flush()
-    assert await statuses(world) == [AttemptStatus.SUCCEEDED] * 2
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED] * 2
 
 
-async def drained(process: Process, hurry: asyncio.Event, timeout: timedelta) -> asyncio.Task[None]:
-    draining = asyncio.ensure_future(process.node.worker.drain(hurry, timeout))
+async def drained(process: Process, force_stop: asyncio.Event, timeout: timedelta) -> asyncio.Task[None]:
+    draining = asyncio.ensure_future(process.node.worker.drain(force_stop, timeout))
     await asyncio.sleep(0)
     return draining
 
 
-async def test_draining_waits_for_the_last_attempt_and_no_longer(world: World) -> None:
-    process = await queued(world, steps := Steps(), runs=2)
+async def test_draining_waits_for_the_last_attempt_and_no_longer(cluster: Cluster) -> None:
+    process = await queued(cluster, steps := Steps(), runs=2)
     await started(process)
     draining = await drained(process, asyncio.Event(), SOON)
     assert not draining.done()
@@ -166,32 +166,32 @@ async def test_draining_waits_for_the_last_attempt_and_no_longer(world: World) -
 
 
 @pytest.mark.parametrize("timeout", [SOON, NOW])
-async def test_draining_ends_in_a_hurry_or_with_its_time(world: World, timeout: timedelta) -> None:
-    process = await queued(world, steps := Steps())
+async def test_draining_ends_when_a_stop_is_forced_or_with_its_time(cluster: Cluster, timeout: timedelta) -> None:
+    process = await queued(cluster, steps := Steps())
     await started(process)
-    hurry = asyncio.Event()
-    draining = await drained(process, hurry, timeout)
+    force_stop = asyncio.Event()
+    draining = await drained(process, force_stop, timeout)
     if timeout:
-        hurry.set()
+        force_stop.set()
     await draining
     assert process.node.worker.running == 1
     steps.door.set()
     await process.ended()
 
 
-async def test_a_task_that_fails_while_it_is_drained_is_settled_as_always(world: World) -> None:
+async def test_a_task_that_fails_while_it_is_drained_is_settled_as_always(cluster: Cluster) -> None:
     door = asyncio.Event()
 
     async def call() -> NoReturn:
         await door.wait()
         raise ValueError("late")
 
-    process = await queued(world, call)
+    process = await queued(cluster, call)
     await started(process)
     waiting: Awaitable[None] = await drained(process, asyncio.Event(), SOON)
     door.set()
     await waiting
     await left(process)
     await process.node.worker.flush()
-    assert await statuses(world) == [AttemptStatus.RETRIED]
+    assert await statuses(cluster) == [AttemptStatus.RETRIED]
     assert process.events.of(RunReleased) == []

@@ -99,10 +99,10 @@ class Trouble(Enum):
     LOST_REPLY = "lost reply"
 
 
-Meanwhile = Callable[[], Awaitable[object]]
+Intervention = Callable[[], Awaitable[object]]
 
 
-class Wire:
+class Link:
     """The way to the store, on which the next calls of a verb can meet trouble, or actions of another process.
 
     `between(verb, meanwhile)`: the store has answered, and before the answer arrives something else happens.
@@ -110,59 +110,59 @@ class Wire:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self._plans: dict[str, deque[Trouble | Meanwhile]] = defaultdict(deque)
+        self._disturbances: dict[str, deque[Trouble | Intervention]] = defaultdict(deque)
         self._held: set[str] = set()
         self.away = False
 
     def trouble(self, verb: str, *troubles: Trouble) -> None:
-        self._plans[verb] += troubles
+        self._disturbances[verb] += troubles
 
-    def between(self, verb: str, meanwhile: Meanwhile) -> None:
-        self._plans[verb].append(meanwhile)
+    def between(self, verb: str, intervention: Intervention) -> None:
+        self._disturbances[verb].append(intervention)
 
     def hold(self, *verbs: str) -> None:
         """From now on nothing answers these."""
         self._held.update(verbs)
 
     def through(self, port: P) -> P:
-        """The same port, behind this wire."""
-        return _Wired(port, self)  # type: ignore[return-value]  # it answers to every verb of the port
+        """The same port, behind this link."""
+        return _LinkedPort(port, self)  # type: ignore[return-value]  # it answers to every verb of the port
 
     async def carry(self, verb: str, call: Callable[[], Awaitable[object]]) -> object:
         self.calls.append(verb)
         if verb in self._held:
             await asyncio.Event().wait()
-        plan = self._plans[verb].popleft() if self._plans[verb] else None
-        if self.away or plan is Trouble.LOST_REQUEST:
+        disturbance = self._disturbances[verb].popleft() if self._disturbances[verb] else None
+        if self.away or disturbance is Trouble.LOST_REQUEST:
             raise BackendUnavailable("the request was lost")
         answer = await call()
-        if plan is Trouble.LOST_REPLY:
+        if disturbance is Trouble.LOST_REPLY:
             raise BackendUnavailable("the reply was lost")
-        if plan is not None and not isinstance(plan, Trouble):
-            await plan()
+        if disturbance is not None and not isinstance(disturbance, Trouble):
+            await disturbance()
         return answer
 
 
-class _Wired:
-    def __init__(self, port: object, wire: Wire) -> None:
-        self._port, self._wire = port, wire
+class _LinkedPort:
+    def __init__(self, port: object, link: Link) -> None:
+        self._port, self._link = port, link
 
     def __getattr__(self, verb: str) -> Callable[..., Awaitable[object]]:
         async def call(*arguments: object, **named: object) -> object:
-            return await self._wire.carry(verb, lambda: getattr(self._port, verb)(*arguments, **named))
+            return await self._link.carry(verb, lambda: getattr(self._port, verb)(*arguments, **named))
 
         return call
 
 
 class Process:
-    """One process of an application: its code (its declarations) and its node, behind a wire of its own."""
+    """One process of an application: its code (its declarations) and its node, behind a link of its own."""
 
     def __init__(self, name: str, backend: Backend, clock: ManualClock, policy: NodePolicy = POLICY) -> None:
         self._clock = clock
-        self.wire = Wire()
+        self.link = Link()
         self.declarations = Declarations()
         self.events = Recorder()
-        through = self.wire.through
+        through = self.link.through
         self.backend = replace(
             backend,
             leadership=through(backend.leadership),
@@ -196,9 +196,9 @@ class Process:
     async def lead(self) -> Process:
         """Register, and win the term."""
         await self.node.registrar.tick()
-        return await self.reign()
+        return await self.ensure_leads()
 
-    async def reign(self, after: timedelta = timedelta(0)) -> Process:
+    async def ensure_leads(self, after: timedelta = timedelta(0)) -> Process:
         """Let time pass with a heartbeat now and then; at its end this process leads."""
         left = after
         while left > timedelta(0):
@@ -223,8 +223,8 @@ class Process:
         assert self.node.worker.running == 0
 
 
-class World:
-    """One store and its time. `backend` reaches it without a wire."""
+class Cluster:
+    """One store and its time. `backend` reaches it without a link."""
 
     def __init__(self, backend: Backend, store: MemoryStore, clock: ManualClock) -> None:
         self.backend = backend
@@ -236,10 +236,10 @@ class World:
 
 
 @asynccontextmanager
-async def a_world() -> AsyncGenerator[World]:
+async def open_cluster() -> AsyncGenerator[Cluster]:
     clock, store = ManualClock(NOON), MemoryStore()
     async with store.open(clock=clock, retention=Retention()) as backend:
-        yield World(backend, store, clock)
+        yield Cluster(backend, store, clock)
 
 
 class Steps:
@@ -271,25 +271,30 @@ async def started(process: Process) -> None:
 
 
 async def queued(
-    world: World, call: AnyFunction, task: TaskDefinition | None = None, *, runs: int = 1, policy: NodePolicy = POLICY
+    cluster: Cluster,
+    call: AnyFunction,
+    task: TaskDefinition | None = None,
+    *,
+    runs: int = 1,
+    policy: NodePolicy = POLICY,
 ) -> Process:
     """A process that declares a task and has been asked to run it."""
-    process = world.process(policy=policy).declares(task or a_task(), call)
+    process = cluster.process(policy=policy).declares(task or a_task(), call)
     await process.node.registrar.tick()
     await asyncio.gather(*(process.node.control.trigger([KEY], f"request {number}") for number in range(runs)))
     return process
 
 
-async def live(world: World) -> list[LiveRun]:
-    return list((await world.backend.history.snapshot([KEY])).tasks[0].live)
+async def live(cluster: Cluster) -> list[LiveRun]:
+    return list((await cluster.backend.history.snapshot([KEY])).tasks[0].live)
 
 
-async def statuses(world: World) -> list[AttemptStatus]:
-    return [record.status for record in await world.backend.history.read(KEY, 2000)]
+async def statuses(cluster: Cluster) -> list[AttemptStatus]:
+    return [record.status for record in await cluster.backend.history.read(KEY, 2000)]
 
 
-async def reap(world: World) -> None:
+async def reap(cluster: Cluster) -> None:
     """The claims without a heartbeat are over, and a leader reaps them."""
-    leader = await world.process("leader").lead()
-    await leader.reign(after=POLICY.worker.claim_ttl)
+    leader = await cluster.process("leader").lead()
+    await leader.ensure_leads(after=POLICY.worker.claim_ttl)
     await leader.node.reconciler.tick()
