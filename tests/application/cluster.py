@@ -1,4 +1,4 @@
-"""A store, a clock that stands still, and the processes around them: what the tests of the services share."""
+"""The helpers of the tests of the services: a store, a clock that the test moves, and processes that use both."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 SOON = timedelta(seconds=10)
-"""Real time that a test would rather fail than exceed."""
+"""Longest real time that a test waits before it fails."""
 
 POLICY = NodePolicy(
     leadership=LeadershipPolicy(heartbeat=3 * SECOND, retry_interval=5 * SECOND),
@@ -103,9 +103,9 @@ Intervention = Callable[[], Awaitable[object]]
 
 
 class Link:
-    """The way to the store, on which the next calls of a verb can meet trouble, or actions of another process.
+    """The connection of one process to the store. A test plans what disturbs the next calls of a verb.
 
-    `between(verb, meanwhile)`: the store has answered, and before the answer arrives something else happens.
+    `between(verb, intervention)`: the intervention happens after the store has answered and before the answer arrives.
     """
 
     def __init__(self) -> None:
@@ -121,12 +121,12 @@ class Link:
         self._disturbances[verb].append(intervention)
 
     def hold(self, *verbs: str) -> None:
-        """From now on nothing answers these."""
+        """From now on no call of these verbs gets an answer."""
         self._held.update(verbs)
 
     def through(self, port: P) -> P:
-        """The same port, behind this link."""
-        return _LinkedPort(port, self)  # type: ignore[return-value]  # it answers to every verb of the port
+        """The same port, reached through this link."""
+        return _LinkedPort(port, self)  # type: ignore[return-value]  # it has every verb of the port
 
     async def carry(self, verb: str, call: Callable[[], Awaitable[object]]) -> object:
         self.calls.append(verb)
@@ -155,7 +155,7 @@ class _LinkedPort:
 
 
 class Process:
-    """One process of an application: its code (its declarations) and its node, behind a link of its own."""
+    """One process of an application: the declarations of its code, and its node with a link of its own."""
 
     def __init__(self, name: str, backend: Backend, clock: ManualClock, policy: NodePolicy = POLICY) -> None:
         self._clock = clock
@@ -199,14 +199,14 @@ class Process:
         return await self.ensure_leads()
 
     async def ensure_leads(self, after: timedelta = timedelta(0)) -> Process:
-        """Let time pass with a heartbeat now and then; at its end this process leads."""
+        """Let the time pass, with heartbeats. At the end this process leads, if necessary by winning a new term."""
         left = after
         while left > timedelta(0):
             step = min(left, POLICY.leadership.heartbeat)
             self._clock.advance(step)
             await self.node.elector.tick()
             left -= step
-        for _ in range(3):  # forget an old term, win a new one, rest
+        for _ in range(3):  # the first tick may forget an old term, the second may win a new one
             await self.node.elector.tick()
         assert self.node.leads
         return self
@@ -224,7 +224,7 @@ class Process:
 
 
 class Cluster:
-    """One store and its time. `backend` reaches it without a link."""
+    """One store, its clock, and the processes that a test creates. `backend` reaches the store without a link."""
 
     def __init__(self, backend: Backend, store: MemoryStore, clock: ManualClock) -> None:
         self.backend = backend
@@ -243,7 +243,7 @@ async def open_cluster() -> AsyncGenerator[Cluster]:
 
 
 class Steps:
-    """A task that stops at a door, and tells what happened to it."""
+    """A task that waits until the test sets `door`. It counts how often it began and how often it was interrupted."""
 
     def __init__(self, *, swallow: bool = False, error: Exception | None = None) -> None:
         self.door = asyncio.Event()
@@ -265,7 +265,7 @@ class Steps:
 
 
 async def started(process: Process) -> None:
-    """Claim, and let the attempts reach their doors or threads."""
+    """Claim, and let the attempts start their functions."""
     await process.node.worker.claim()
     await asyncio.sleep(0)
 
@@ -278,7 +278,7 @@ async def queued(
     runs: int = 1,
     policy: NodePolicy = POLICY,
 ) -> Process:
-    """A process that declares a task and has been asked to run it."""
+    """A process that declares a task and has triggered runs of it."""
     process = cluster.process(policy=policy).declares(task or a_task(), call)
     await process.node.registrar.tick()
     await asyncio.gather(*(process.node.control.trigger([KEY], f"request {number}") for number in range(runs)))
@@ -294,7 +294,7 @@ async def statuses(cluster: Cluster) -> list[AttemptStatus]:
 
 
 async def reap(cluster: Cluster) -> None:
-    """The claims without a heartbeat are over, and a leader reaps them."""
+    """Let the claims without a heartbeat expire, and let a leader reap them."""
     leader = await cluster.process("leader").lead()
     await leader.ensure_leads(after=POLICY.worker.claim_ttl)
     await leader.node.reconciler.tick()

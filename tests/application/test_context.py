@@ -1,4 +1,4 @@
-"""What a task logs carries its run, and whatever the task adds."""
+"""A log record of a task carries the fields of its run, and the fields that the task adds."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ def test_a_record_has_the_fields_of_the_run_and_those_of_the_caller(
     assert not hasattr(caplog.records[1], "order")
 
 
-def test_of_two_fields_of_one_name_the_callers_stands(logger: ContextLogger, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_field_of_the_caller_replaces_a_field_of_the_run_with_the_same_name(
+    logger: ContextLogger, caplog: pytest.LogCaptureFixture
+) -> None:
     logger.warning("of another", extra={"attempt": "mine"})
     (record,) = caplog.records
     assert (record.attempt, record.task) == ("mine", "group/task")  # type: ignore[attr-defined]  # extra fields
     assert record.getMessage() == "[group/task run r attempt 2] of another"
 
 
-def test_the_name_of_a_task_is_no_place_for_an_argument(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_percent_sign_in_the_name_of_a_task_takes_no_argument(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, LOGGER.name)
     logger = ContextLogger(LOGGER, {**FIELDS, "task": "100%/s"})
     logger.info("%d of %s", 1, "two")

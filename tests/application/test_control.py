@@ -1,4 +1,4 @@
-"""What people ask of the system."""
+"""The requests of callers: to list tasks, to trigger and cancel runs, to add, change and remove tasks."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def a_process(cluster: Cluster, name: str = "a") -> Process:
     return process
 
 
-# --- looking ---------------------------------------------------------------------------------------------------------
+# --- listing ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ async def test_filters_that_are_given_must_all_match(cluster: Cluster, selection
     assert process.link.calls == ["snapshot"]
 
 
-async def test_what_is_unknown_is_not_found(cluster: Cluster) -> None:
+async def test_every_request_for_an_unknown_task_is_refused(cluster: Cluster) -> None:
     control = (await a_process(cluster)).node.control
     for request in (
         control.history(NOWHERE, 1),
@@ -104,7 +104,7 @@ async def test_what_is_unknown_is_not_found(cluster: Cluster) -> None:
             await request
 
 
-async def test_before_the_first_reading_nobody_says_that_a_task_does_not_exist(cluster: Cluster) -> None:
+async def test_before_the_first_reading_no_request_is_told_that_a_task_does_not_exist(cluster: Cluster) -> None:
     process = cluster.process()
     control = process.node.control
     for request in (control.history(KEY, 1), control.explain(KEY), control.trigger([KEY], "r")):
@@ -142,7 +142,7 @@ async def test_a_task_removed_elsewhere_cannot_be_explained(cluster: Cluster) ->
         await process.node.control.explain(KEY)
 
 
-async def test_a_store_that_answers_is_told_from_one_that_does_not(cluster: Cluster) -> None:
+async def test_a_ping_fails_if_the_store_does_not_answer(cluster: Cluster) -> None:
     process = await a_process(cluster)
     await process.node.control.ping(within=10.0)
     process.link.away = True
@@ -153,7 +153,7 @@ async def test_a_store_that_answers_is_told_from_one_that_does_not(cluster: Clus
 # --- triggering ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_trigger_queues_one_run_and_repeating_it_none(cluster: Cluster) -> None:
+async def test_a_trigger_queues_one_run_and_its_repetition_queues_no_other(cluster: Cluster) -> None:
     process = await queued(cluster, lambda: None, runs=0)
     (first,) = await process.node.control.trigger([KEY], "request")
     assert (first.key, first.run, first.enqueued) == (KEY, RunId.of_request(KEY, "request"), Enqueued.QUEUED)
@@ -172,10 +172,10 @@ async def test_a_trigger_without_an_answer_is_repeated_without_a_second_run(clus
     assert len(await live(cluster)) == 1
 
 
-async def test_a_request_that_asks_for_something_else_under_the_same_id_is_refused_and_changes_nothing(
+async def test_a_request_with_other_arguments_and_a_known_id_is_refused_and_changes_nothing(
     cluster: Cluster,
 ) -> None:
-    """Not even the backoff of another run ends."""
+    """A refused request does not end the backoff of another run either."""
     process = await queued(cluster, report_failure, runs=0)
     control = process.node.control
     await control.trigger([KEY], "order", {"number": 1})
@@ -190,7 +190,7 @@ async def test_a_request_that_asks_for_something_else_under_the_same_id_is_refus
     assert again.enqueued is Enqueued.DUPLICATE
 
 
-async def test_a_request_that_says_nothing_is_the_same_after_a_change_of_the_task(cluster: Cluster) -> None:
+async def test_a_request_without_arguments_is_the_same_after_a_change_of_the_task(cluster: Cluster) -> None:
     process = await a_process(cluster)
     added = await process.node.control.add(a_report(kwargs={"number": 1}))
     await process.node.control.trigger([KEY], "order")
@@ -200,7 +200,7 @@ async def test_a_request_that_says_nothing_is_the_same_after_a_change_of_the_tas
 
 
 async def test_a_trigger_ends_the_backoff_of_other_runs_and_not_of_its_own(cluster: Cluster) -> None:
-    """A worker may have tried the run, and failed, before the backoffs are ended."""
+    """A worker may have executed the new run, and failed, before the trigger ends the backoffs."""
     process = await queued(cluster, report_failure, runs=0)
     await process.node.control.trigger([KEY], "first")
     await process.work()
@@ -243,7 +243,7 @@ async def test_arguments_that_the_function_does_not_accept_are_refused_before_an
     assert await live(cluster) == []
 
 
-async def test_a_process_that_does_not_know_the_function_lets_the_worker_judge(cluster: Cluster) -> None:
+async def test_a_process_that_does_not_know_the_function_leaves_the_check_to_the_worker(cluster: Cluster) -> None:
     await queued(cluster, report, runs=0)
     api = cluster.process("api")
     await api.node.registrar.tick()
@@ -278,7 +278,7 @@ async def test_a_trigger_of_an_exclusive_task_waits_for_its_live_run_and_ends_it
     assert [run.state for run in await live(cluster)] == [RunState.QUEUED, RunState.HELD]
 
 
-async def test_resetting_lets_waiting_retries_go_now(cluster: Cluster) -> None:
+async def test_a_reset_queues_waiting_retries_at_once(cluster: Cluster) -> None:
     async def fails() -> None:
         raise ValueError
 
@@ -314,8 +314,9 @@ async def test_an_added_task_is_known_at_once_and_waits_for_its_first_slot(clust
 
 
 @pytest.mark.parametrize("again", [a_report(), a_report(kwargs={"number": 1})])
-async def test_a_name_is_taken_when_the_store_says_so(cluster: Cluster, again: TaskDefinition) -> None:
-    """Also by an addition whose answer got lost, by another process, and by an equal request that overlaps."""
+async def test_a_name_is_taken_as_soon_as_the_store_holds_it(cluster: Cluster, again: TaskDefinition) -> None:
+    """The first addition may have lost its answer, may come from another process, or may
+    be an equal concurrent request."""
     process, other = await a_process(cluster), await a_process(cluster, "other")
     process.link.trouble("put", Trouble.LOST_REPLY)
     with pytest.raises(BackendUnavailable):
@@ -340,7 +341,7 @@ async def test_a_dynamic_task_needs_a_registered_function_that_accepts_its_argum
     assert process.node.definitions.get(KEY) == added
 
 
-async def test_a_change_keeps_pause_history_and_live_runs_and_fires_nothing_at_once(cluster: Cluster) -> None:
+async def test_a_change_keeps_pause_history_and_live_runs_and_dispatches_nothing_at_once(cluster: Cluster) -> None:
     process = await a_process(cluster)
     control = process.node.control
     added = await control.add(a_report())
@@ -358,7 +359,7 @@ async def test_a_change_keeps_pause_history_and_live_runs_and_fires_nothing_at_o
     assert len(await control.history(KEY, 10)) == 1
 
 
-async def test_a_change_of_something_that_has_changed_meanwhile_is_refused(cluster: Cluster) -> None:
+async def test_a_change_of_an_outdated_version_is_refused(cluster: Cluster) -> None:
     process, other = await a_process(cluster), await a_process(cluster, "other")
     added = await process.node.control.add(a_report())
     await other.node.registrar.tick()
@@ -378,7 +379,7 @@ async def test_a_change_without_an_answer_is_repeated_with_the_same_arguments(cl
     assert (changed.definition.kwargs, process.node.definitions.get(KEY)) == ('{"number":1}', changed)
 
 
-async def test_a_slot_decided_while_a_schedule_is_changed_makes_the_change_look_again(cluster: Cluster) -> None:
+async def test_a_change_reads_again_if_a_slot_was_decided_meanwhile(cluster: Cluster) -> None:
     process = await a_process(cluster)
     added = await process.node.control.add(a_report(schedule=Schedule.every(MINUTE)))
     leader = await cluster.process("leader").lead()
@@ -389,7 +390,7 @@ async def test_a_slot_decided_while_a_schedule_is_changed_makes_the_change_look_
     assert (status.view.skipped, [run.slot for run in status.view.live]) == ({}, [NOON + MINUTE])
 
 
-async def test_a_change_that_is_overtaken_again_and_again_gives_up(cluster: Cluster) -> None:
+async def test_a_change_fails_if_slots_are_decided_before_each_of_its_attempts(cluster: Cluster) -> None:
     process = await a_process(cluster)
     added = await process.node.control.add(a_report(schedule=Schedule.every(SECOND)))
     leader = await cluster.process("leader").lead()
@@ -429,7 +430,7 @@ async def test_a_dynamic_task_is_removed_and_a_static_one_is_not(cluster: Cluste
         await process.node.control.remove(TaskKey("group", "static"))
 
 
-async def test_a_static_task_that_is_retired_can_be_removed_and_comes_back_with_whoever_declares_it(
+async def test_a_retired_static_task_can_be_removed_and_returns_with_a_process_that_declares_it(
     cluster: Cluster,
 ) -> None:
     await cluster.process("gone").declares(a_task()).node.registrar.tick()
@@ -453,10 +454,10 @@ async def test_of_two_removals_one_finds_the_task(cluster: Cluster) -> None:
     process = await a_process(cluster)
     await process.node.control.add(a_report())
 
-    async def faster() -> None:
+    async def remove_first() -> None:
         await cluster.backend.catalogue.remove([KEY])
 
-    process.link.between("load", faster)
+    process.link.between("load", remove_first)
     with pytest.raises(TaskNotFound):
         await process.node.control.remove(KEY)
 

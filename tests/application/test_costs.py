@@ -1,4 +1,4 @@
-"""What a pass costs does not grow with the number of tasks."""
+"""The cost of a pass does not grow with the number of tasks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FEW, MANY = 10, 500
 
 
 async def executed_lines(act: Callable[[], Awaitable[object] | object]) -> int:
-    """How many lines of the core this takes, each turn of a loop counted. The store has costs of its own."""
+    """How many lines of the core this executes; a line in a loop counts each time. Lines of the store do not count."""
     count, before = 0, sys.gettrace()
 
     def lines(_frame: FrameType, event: str, _arg: object) -> Any:
@@ -46,7 +46,7 @@ async def executed_lines(act: Callable[[], Awaitable[object] | object]) -> int:
 
 
 async def a_leader_of(cluster: Cluster, tasks: int) -> Process:
-    """Half of them are declared, half dynamic. It has done all that there was to do."""
+    """A leader that has no work left. Half of the tasks are declared, and half are dynamic."""
     leader = cluster.process("leader").knows("dynamic")
     for number in range(tasks // 2):
         leader.declares(a_task(f"static-{number}", schedule=YEARLY))
@@ -97,7 +97,7 @@ async def test_to_select_one_task_is_to_look_it_up() -> None:
     for tasks in (FEW, MANY):
         async with open_cluster() as cluster:
             control = (await a_leader_of(cluster, tasks)).node.control
-            list(control.select(Selection()))  # Once after so many changes they are sorted.
+            list(control.select(Selection()))  # The first call after the changes sorts the tasks.
             costs.append(await executed_lines(partial(control.select, Selection(group="group", name="0"))))
             assert [one.definition.key.name for one in control.select(Selection(group="group", name="0"))] == ["0"]
             assert [one.definition.key.name for one in control.select(Selection(name="0"))] == ["0"]
@@ -108,7 +108,7 @@ async def test_to_select_one_task_is_to_look_it_up() -> None:
     assert costs[0] == costs[1]
 
 
-async def test_tasks_come_in_the_order_of_their_keys_however_they_came(cluster: Cluster) -> None:
+async def test_tasks_are_listed_in_the_order_of_their_keys_whatever_the_order_of_the_changes(cluster: Cluster) -> None:
     process = cluster.process().knows("dynamic")
     await process.node.registrar.tick()
     expected: set[str] = set()
@@ -126,7 +126,7 @@ async def test_tasks_come_in_the_order_of_their_keys_however_they_came(cluster: 
 
 
 async def test_a_version_that_a_store_gives_out_again_is_doubted(cluster: Cluster) -> None:
-    """Many definitions at once take versions ahead of the time. A store that is set back then gives some out again."""
+    """Many writes at once get versions that are ahead of the time. A store that is set back can assign them again."""
     writer = cluster.process("writer").knows("dynamic")
     await writer.node.registrar.tick()
     add = partial(a_task, schedule=Schedule.every(MINUTE), dynamic=True, function="dynamic")
@@ -149,7 +149,7 @@ async def test_a_version_that_a_store_gives_out_again_is_doubted(cluster: Cluste
 
 
 class CatalogueWithoutRemovals:
-    """A catalogue that an older release writes to as well: what that removes leaves no trace among the changes."""
+    """A catalogue that an older release also writes to: the changes do not list the tasks that it removes."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -164,7 +164,7 @@ class CatalogueWithoutRemovals:
         return None if changes is None else replace(changes, removed=frozenset())
 
 
-async def test_a_reader_that_comes_to_another_number_of_tasks_reads_everything(cluster: Cluster) -> None:
+async def test_a_reader_that_counts_another_number_of_tasks_than_the_store_reads_everything(cluster: Cluster) -> None:
     writer = cluster.process("writer").knows("dynamic").declares(a_task())
     await writer.node.registrar.tick()
     for name in ("one", "two"):

@@ -41,7 +41,7 @@ def called(declarations: Declarations, task: TaskDefinition) -> AnyFunction | No
     return None if function is None else function.call
 
 
-def test_a_run_calls_what_its_definition_named_when_it_was_dispatched() -> None:
+def test_a_run_calls_the_function_that_its_definition_named_at_its_dispatch() -> None:
     declarations = Declarations()
     declarations.declare(a_task(), nothing)
     declarations.register(FunctionKey("group", "report"), print)
@@ -51,8 +51,8 @@ def test_a_run_calls_what_its_definition_named_when_it_was_dispatched() -> None:
     assert called(declarations, a_task(function="gone")) is None
 
 
-def test_a_function_that_a_static_task_brought_along_is_not_taken_for_that_of_another_task() -> None:
-    """Functions that are made in a loop have one name, and a process of an older version knows only some of them."""
+def test_the_function_of_one_static_task_is_not_called_for_another_static_task() -> None:
+    """Functions that a loop creates share one name, and a process of an older version knows only some of them."""
     declarations, acme, globex = (
         Declarations(),
         a_task("bill acme", function="bill"),
@@ -65,7 +65,7 @@ def test_a_function_that_a_static_task_brought_along_is_not_taken_for_that_of_an
     assert called(declarations, a_task("dynamic", function="bill", dynamic=True)) is nothing
 
 
-def test_a_name_that_was_chosen_means_its_function_whatever_task_names_it() -> None:
+def test_a_name_given_by_the_user_means_its_function_for_every_task() -> None:
     declarations, key = Declarations(), FunctionKey("group", "old")
     declarations.register(key, nothing, named=False)
     declarations.register(key, nothing)

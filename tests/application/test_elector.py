@@ -1,4 +1,4 @@
-"""Keeping and seeking the term, with a clock that the test moves."""
+"""An elector asks for a term and keeps it. The test moves the clock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEARTBEAT = POLICY.leadership.heartbeat
 
 
 class Candidate:
-    """An elector alone, behind a link of its own."""
+    """One elector without a node, with a link of its own."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.cluster = cluster
@@ -63,7 +63,7 @@ async def test_the_first_candidate_leads_and_the_other_waits_for_its_lease(a: Ca
     assert await a.elector.tick() == 0.0
     assert a.elector.trusted() == a.events.one(TermWon).term
     assert won == ["a"]
-    assert await b.elector.tick() == 5.0  # the lease of 9 s is longer than its patience
+    assert await b.elector.tick() == 5.0  # the lease of 9 s is longer than the retry interval
     assert await b.later(6 * SECOND) == 3.0
     assert b.elector.trusted() is None
 
@@ -97,13 +97,13 @@ async def test_a_pause_longer_than_trust_forgets_the_term_before_any_request(a: 
     assert a.link.calls[:2] == ["campaign", "campaign"]
 
 
-async def test_an_elector_that_slept_steps_down_by_itself(a: Candidate) -> None:
+async def test_an_elector_that_was_suspended_ends_its_term_by_itself(a: Candidate) -> None:
     await a.elector.tick()
     assert await a.later(LEASE) == 0.0
     assert (a.transitions, a.link.calls) == ([LeadershipTransition.EXPIRED], ["campaign"])
 
 
-async def test_trust_ends_before_anybody_else_can_be_granted_a_term(a: Candidate, b: Candidate) -> None:
+async def test_trust_ends_before_the_store_can_grant_a_term_to_another_node(a: Candidate, b: Candidate) -> None:
     await a.elector.tick()
     for _ in range(int(LEASE / SECOND)):
         assert (a.elector.trusted() is None) or isinstance(
@@ -143,7 +143,7 @@ async def test_equal_tokens_of_two_holders_are_two_terms(a: Candidate) -> None:
     assert a.elector.trusted() == term
 
 
-async def test_who_resigns_is_followed_at_once(a: Candidate, b: Candidate) -> None:
+async def test_another_node_leads_as_soon_as_the_leader_has_resigned(a: Candidate, b: Candidate) -> None:
     await a.elector.tick()
     await a.elector.resign()
     assert (a.elector.trusted(), a.transitions) == (None, [LeadershipTransition.RESIGNED])
@@ -154,7 +154,9 @@ async def test_who_resigns_is_followed_at_once(a: Candidate, b: Candidate) -> No
 
 
 @pytest.mark.parametrize("trouble", Trouble)
-async def test_who_never_heard_of_his_term_gives_it_up_too(a: Candidate, b: Candidate, trouble: Trouble) -> None:
+async def test_a_candidate_that_got_no_answer_to_its_campaign_can_resign(
+    a: Candidate, b: Candidate, trouble: Trouble
+) -> None:
     a.link.trouble("campaign", trouble)
     with pytest.raises(BackendUnavailable):
         await a.elector.tick()
@@ -163,7 +165,7 @@ async def test_who_never_heard_of_his_term_gives_it_up_too(a: Candidate, b: Cand
     assert (a.elector.trusted(), b.elector.trusted() is not None) == (None, True)
 
 
-async def test_a_reign_ends_even_if_the_store_never_hears_of_the_resignation(a: Candidate) -> None:
+async def test_a_term_ends_locally_even_if_the_resignation_does_not_reach_the_store(a: Candidate) -> None:
     await a.elector.tick()
     a.link.away = True
     with pytest.raises(BackendUnavailable):
@@ -174,7 +176,7 @@ async def test_a_reign_ends_even_if_the_store_never_hears_of_the_resignation(a: 
 # --- replies that come late ------------------------------------------------------------------------------------------
 
 
-async def test_a_grant_that_arrives_when_its_trust_is_over_is_not_believed(a: Candidate) -> None:
+async def test_a_grant_that_arrives_after_its_trust_has_ended_is_ignored(a: Candidate) -> None:
     async def slow() -> None:
         a.cluster.clock.advance(LEASE)
 
@@ -183,7 +185,7 @@ async def test_a_grant_that_arrives_when_its_trust_is_over_is_not_believed(a: Ca
     assert (a.elector.trusted(), a.events.events) == (None, [])
 
 
-async def test_a_renewal_that_arrives_when_its_trust_is_over_ends_the_term(a: Candidate) -> None:
+async def test_a_renewal_that_arrives_after_its_trust_has_ended_ends_the_term(a: Candidate) -> None:
     async def slow() -> None:
         a.cluster.clock.advance(LEASE)
 
@@ -194,8 +196,9 @@ async def test_a_renewal_that_arrives_when_its_trust_is_over_ends_the_term(a: Ca
 
 
 @pytest.mark.parametrize("how", ["expired", "fenced"])
-async def test_a_term_forgotten_during_its_renewal_is_not_remembered_by_the_reply(a: Candidate, how: str) -> None:
-    """The store renewed, the reply hangs, and meanwhile the scheduler finds the trust over or the term refused."""
+async def test_a_term_that_ended_during_its_renewal_is_not_restored_by_the_reply(a: Candidate, how: str) -> None:
+    """The store renews the term. Before the reply arrives, the scheduler finds that the trust is over, or
+    that the store refuses the term."""
 
     async def hang() -> None:
         if how == "expired":
@@ -216,7 +219,8 @@ async def test_a_term_forgotten_during_its_renewal_is_not_remembered_by_the_repl
 async def test_a_lease_that_began_before_a_lost_reply_is_renewed_before_it_is_trusted(
     a: Candidate, b: Candidate, cluster: Cluster
 ) -> None:
-    """Campaigning again answers with the same term and the rest of its lease: trust in a whole one would outlive it."""
+    """A second campaign returns the same term, but only the rest of its lease is left. Trust for a whole lease would be
+    too long."""
     a.link.trouble("campaign", Trouble.LOST_REPLY)
     with pytest.raises(BackendUnavailable):
         await a.elector.tick()
@@ -242,7 +246,7 @@ async def test_a_lease_that_ends_between_the_answer_and_its_renewal_is_no_term(a
     assert a.elector.trusted() == a.events.one(TermWon).term
 
 
-async def test_after_an_answer_that_somebody_else_leads_a_grant_is_a_new_one(
+async def test_a_grant_after_the_answer_that_another_node_leads_is_a_new_term(
     a: Candidate, b: Candidate, cluster: Cluster
 ) -> None:
     await b.elector.tick()

@@ -1,4 +1,4 @@
-"""The functions of a process, inspected when they are registered and not on the night they first run."""
+"""The functions of a process are inspected when they are registered, and not when they first run."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_parameter_annotated_with_the_context_is_found(call: AnyFunction) ->
 @pytest.mark.parametrize(
     "call", [without, lookalike, catch_all, listing, nothing, functools.partial(without, object()), print, int]
 )
-def test_no_parameter_is_taken_for_the_context_that_is_none(call: AnyFunction) -> None:
+def test_a_parameter_without_the_annotation_is_not_taken_for_the_context(call: AnyFunction) -> None:
     assert Function.of(call).context is None
 
 
@@ -107,7 +107,7 @@ class Service:
     ("name", "context"), [("plain", "context"), ("union", "context"), ("both", "context"), ("without", None)]
 )
 def test_names_that_only_the_type_checker_knows_may_stand_in_annotations(name: str, context: str | None) -> None:
-    """As users of this Python write it: since 3.14 without the import from __future__, and evaluated when asked for."""
+    """Since Python 3.14 users need no import from __future__: annotations are evaluated on demand."""
     future = "" if sys.version_info >= (3, 14) else "from __future__ import annotations\n"
     names: dict[str, typing.Any] = {}
     exec(compile(future + FOR_THE_CHECKER, "tasks.py", "exec", dont_inherit=True), names)
@@ -148,7 +148,7 @@ def test_arguments_that_the_function_does_not_accept_are_refused(arguments: dict
     assert reason in refusal.value.reason
 
 
-def test_a_function_that_python_cannot_describe_is_believed() -> None:
+def test_a_function_without_a_signature_accepts_all_arguments() -> None:
     Function.of(type).check({"anything": 1})
 
 

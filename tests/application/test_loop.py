@@ -1,4 +1,4 @@
-"""Where ticks become loops: failures are outlived, and no wake is lost."""
+"""A loop repeats the ticks of a service. It survives failures, and it loses no wake."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NODE = NodeId("a")
 
 
 class Ticks:
-    """A service that answers what it is told, and then rests until woken."""
+    """A service that gives the answers of the test, and then rests until it is woken."""
 
     def __init__(self, *answers: float | Exception | None) -> None:
         self.answers = list(answers)
@@ -71,7 +71,7 @@ async def test_a_loop_without_an_answer_rests_until_it_is_woken() -> None:
 
 @pytest.mark.parametrize("rest", [None, 3600.0, 0.0])
 async def test_a_wake_during_a_tick_is_not_lost(rest: float | None) -> None:
-    """What the tick has read may be older than the wake, so another pass follows without a rest."""
+    """The tick may have read the store before the wake, so another pass follows without a rest."""
     ticks = Ticks(rest)
     loop, _ = a_loop(ticks)
 
@@ -85,7 +85,7 @@ async def test_a_wake_during_a_tick_is_not_lost(rest: float | None) -> None:
     await loop.finish()
 
 
-async def test_a_wake_before_the_first_tick_is_answered_by_it() -> None:
+async def test_the_first_tick_answers_a_wake_that_came_before_it() -> None:
     ticks = Ticks()
     loop, _ = a_loop(ticks)
     loop.wake()
@@ -96,7 +96,7 @@ async def test_a_wake_before_the_first_tick_is_answered_by_it() -> None:
     await loop.finish()
 
 
-async def test_a_failing_service_is_noticed_tried_again_later_and_later_and_its_recovery_noticed() -> None:
+async def test_failures_are_reported_and_retried_with_growing_delays_and_the_recovery_is_reported() -> None:
     error = BackendUnavailable("away")
     ticks = Ticks(error, error, ValueError("odd"))
     loop, events = a_loop(ticks, patience=0.15)
@@ -137,7 +137,7 @@ async def test_hundreds_of_failures_neither_overflow_nor_exceed_the_patience() -
     assert {one.retry_in for one in events.of(TickFailed)} == {timedelta(0)}
 
 
-async def test_finishing_lets_the_present_tick_end_and_starts_no_other() -> None:
+async def test_finish_waits_for_the_current_tick_and_starts_no_other() -> None:
     door, done = asyncio.Event(), asyncio.Event()
 
     async def tick() -> float:
@@ -156,7 +156,7 @@ async def test_finishing_lets_the_present_tick_end_and_starts_no_other() -> None
     assert (done.is_set(), loop.alive) == (True, False)
 
 
-async def test_a_tick_that_hangs_is_cancelled_after_the_time_it_was_given() -> None:
+async def test_a_tick_that_hangs_is_cancelled_after_the_given_time() -> None:
     async def tick() -> None:
         await asyncio.Event().wait()
 

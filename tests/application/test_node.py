@@ -1,8 +1,7 @@
 """One process from its start to its end.
 
-The tour: a process declares a task, leads, dispatches what is due, executes it and settles it. The other files of this
-folder look at each of these services alone. Here the loops run in real time, and the clock of slots is still moved by
-hand.
+The tour: a process declares a task, leads, dispatches a due slot, executes its run and settles it. The other files of
+this folder test each service alone. Here the loops run in real time, and the test moves the clock of the store.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ async def alive(*processes: Process) -> AsyncGenerator[None]:
 
 
 async def test_the_tour(cluster: Cluster) -> None:
-    """Ticked by hand: nothing here happens by itself."""
+    """The test calls every tick; no loop runs."""
     seen: list[str] = []
     process = cluster.process().declares(SECONDLY, lambda: seen.append("ran"))
     node = process.node
@@ -91,10 +90,10 @@ async def test_the_tour(cluster: Cluster) -> None:
     assert settled.settlement.claim.run.slot == NOON + SECOND
 
 
-# --- living ----------------------------------------------------------------------------------------------------------
+# --- running ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_node_does_all_of_this_by_itself(cluster: Cluster) -> None:
+async def test_the_loops_of_a_node_do_the_same_without_the_test(cluster: Cluster) -> None:
     process = cluster.process().declares(SECONDLY)
     async with alive(process):
         assert process.node.alive
@@ -119,7 +118,7 @@ async def test_of_several_nodes_one_leads_and_all_work(cluster: Cluster) -> None
 
 
 async def test_the_follower_takes_over_as_soon_as_the_leader_has_resigned(cluster: Cluster) -> None:
-    """Its patience of seconds is cut short by the signal."""
+    """The notifier ends its wait of several seconds."""
     processes = [cluster.process(name).declares(SECONDLY) for name in ("first", "second")]
     async with alive(*processes):
         leader, follower = sorted(processes, key=lambda process: not process.node.leads)
@@ -130,7 +129,7 @@ async def test_the_follower_takes_over_as_soon_as_the_leader_has_resigned(cluste
         await wait_until_async(lambda: follower.events.of(RunSettled), "its first run")
 
 
-async def test_what_one_node_adds_another_learns_and_a_cancel_reaches_the_worker_at_once(cluster: Cluster) -> None:
+async def test_a_node_learns_the_task_of_another_node_and_a_cancel_reaches_the_worker_at_once(cluster: Cluster) -> None:
     steps = Steps()
     api, worker = cluster.process("api").knows("report", steps), cluster.process("worker").knows("report", steps)
     api.node.worker.accepting = False
@@ -156,7 +155,7 @@ async def test_a_leader_that_meets_an_unknown_version_learns_it_without_waiting_
         await wait_until_async(lambda: leader.events.of(SlotsDecided), "the slot is dispatched")
 
 
-async def test_a_wait_for_signals_that_ends_without_one_asks_for_no_definitions(cluster: Cluster) -> None:
+async def test_a_wait_for_the_notifier_that_ends_without_a_notification_loads_no_definitions(cluster: Cluster) -> None:
     """A longer `refresh_interval` would have no effect otherwise."""
     patient = replace(POLICY, refresh_interval=timedelta(hours=1), notifier_wait=timedelta(milliseconds=1))
     process = cluster.process("patient", patient)
@@ -172,10 +171,10 @@ async def test_a_wait_for_signals_that_ends_without_one_asks_for_no_definitions(
         await wait_until_async(lambda: process.link.calls.count("wait") >= waits + 18, "the waits")
         assert process.link.calls.count("load") <= loads + 2
         await cluster.process("new").declares(SECONDLY).node.registrar.tick()
-        await wait_until_async(lambda: process.node.definitions.get(KEY), "the definition is learnt")
+        await wait_until_async(lambda: process.node.definitions.get(KEY), "the definition is known")
 
 
-async def test_a_node_outlives_an_outage_of_its_store(cluster: Cluster) -> None:
+async def test_a_node_survives_an_outage_of_its_store(cluster: Cluster) -> None:
     process = cluster.process().declares(SECONDLY)
     async with alive(process):
         process.link.away = True
@@ -191,7 +190,7 @@ async def test_a_node_outlives_an_outage_of_its_store(cluster: Cluster) -> None:
 # --- leaving ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_node_resigns_first_claims_no_more_lets_tasks_end_and_says_goodbye_last(cluster: Cluster) -> None:
+async def test_a_node_that_stops_resigns_then_claims_no_more_then_lets_tasks_end_then_departs(cluster: Cluster) -> None:
     process = await queued(cluster, steps := Steps())
     async with alive(process):
         await wait_until_async(lambda: steps.began == 1, "the run has started")
@@ -210,7 +209,7 @@ async def test_a_node_resigns_first_claims_no_more_lets_tasks_end_and_says_goodb
     assert (await cluster.backend.history.snapshot()).nodes == ()
 
 
-async def test_a_node_that_leaves_resigns_and_claims_no_more_and_keeps_what_it_runs_until_it_is_stopped(
+async def test_a_node_that_leaves_resigns_and_claims_no_more_and_keeps_its_attempts_until_it_is_stopped(
     cluster: Cluster,
 ) -> None:
     process = await queued(cluster, steps := Steps())
@@ -223,7 +222,7 @@ async def test_a_node_that_leaves_resigns_and_claims_no_more_and_keeps_what_it_r
         process.link.calls.clear()
         await process.node.control.trigger([KEY], "too late for this process")
         for _ in range(2):
-            # Its claim would be over between the two beats.
+            # Without the first heartbeat the claim would have expired before the second.
             cluster.clock.advance(POLICY.worker.claim_ttl / 2)
             await process.node.worker.beat()
         assert not {"commit", "reap", "campaign", "renew"} & set(process.link.calls)
@@ -247,7 +246,7 @@ async def test_a_node_that_leaves_before_it_starts_begins_nothing(cluster: Clust
     assert steps.began == 0
 
 
-async def test_what_is_left_after_the_timeout_is_handed_back_without_burning_a_retry(cluster: Cluster) -> None:
+async def test_runs_that_execute_after_the_timeout_are_released_and_lose_no_retry(cluster: Cluster) -> None:
     steps = Steps()
     process = await queued(cluster, steps, a_task(retry=RetryPolicy(max_retries=0)), policy=IMPATIENT)
     async with alive(process):
@@ -260,7 +259,7 @@ async def test_what_is_left_after_the_timeout_is_handed_back_without_burning_a_r
     assert await statuses(cluster) == [AttemptStatus.SUCCEEDED]
 
 
-async def test_a_second_signal_ends_faster_and_no_dirtier(cluster: Cluster) -> None:
+async def test_a_forced_stop_releases_runs_like_an_ordinary_stop(cluster: Cluster) -> None:
     process = await queued(cluster, steps := Steps())
     async with alive(process):
         await wait_until_async(lambda: steps.began == 1, "the run has started")
@@ -298,7 +297,7 @@ async def test_a_store_that_never_answers_is_not_waited_for(cluster: Cluster, mo
     assert {type(one.error) for one in failed} == {TimeoutError}
 
 
-async def test_a_loop_that_hangs_in_the_store_is_cut_short(cluster: Cluster) -> None:
+async def test_a_loop_that_waits_for_the_store_is_cancelled_at_a_stop(cluster: Cluster) -> None:
     process = cluster.process().declares(SECONDLY)
     async with alive(process):
         process.link.hold("wait", "claim")
@@ -317,11 +316,11 @@ async def test_a_node_that_never_started_can_be_stopped(cluster: Cluster) -> Non
     assert process.link.calls == ["depart"]
 
 
-async def test_what_the_store_set_aside_is_said_also_while_a_pass_fails(cluster: Cluster) -> None:
+async def test_values_that_the_store_set_aside_are_reported_even_while_a_pass_fails(cluster: Cluster) -> None:
     errors = [[BackendCorrupt("a presence", "junk")], [BackendCorrupt("a run", "junk")]]
     backend = replace(cluster.backend, unreadable=lambda: errors.pop(0) if errors else ())
     process = Cluster(backend, cluster.store, cluster.clock).process()
     process.link.trouble("announce", Trouble.LOST_REQUEST)
     async with alive(process):
-        await wait_until_async(lambda: len(process.events.of(ValueSetAside)) == 2, "both are said")
+        await wait_until_async(lambda: len(process.events.of(ValueSetAside)) == 2, "both are reported")
     assert [event.error.where for event in process.events.of(ValueSetAside)] == ["a presence", "a run"]

@@ -1,4 +1,4 @@
-"""What code asks for is in sight until the store itself has been read."""
+"""Code sees the change that it has requested, until a reading of the store shows the result."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ OLD, NEW = a_task(dynamic=True, kwargs={"age": "old"}), a_task(dynamic=True, kwa
 
 
 def expected(pending: PendingChanges) -> tuple[TaskDefinition | None, TaskDefinition | None]:
-    """What code expects if the last reading showed nothing, and if it showed the old task."""
+    """The task that code expects if the last reading showed no task, and if it showed the old one."""
     return pending.expected(KEY, None), pending.expected(KEY, OLD)
 
 
-def test_without_a_wish_the_reading_is_the_last_word() -> None:
+def test_without_a_pending_change_the_reading_decides() -> None:
     pending = PendingChanges()
     assert (expected(pending), pending.unread()) == ((None, OLD), set())
 
 
-def test_an_addition_leaves_what_stands_and_a_removal_before_it_does_not() -> None:
+def test_an_addition_keeps_a_stored_task_unless_a_removal_came_before_it() -> None:
     pending = PendingChanges()
     pending.add(NEW)
     assert (expected(pending), pending.unread()) == ((NEW, OLD), {KEY})
@@ -29,7 +29,7 @@ def test_an_addition_leaves_what_stands_and_a_removal_before_it_does_not() -> No
     assert expected(pending) == (NEW, NEW)
 
 
-def test_an_answer_stays_in_sight_until_a_reading_that_began_after_it() -> None:
+def test_an_answer_counts_until_a_reading_that_began_after_it() -> None:
     pending = PendingChanges()
     pending.add(NEW)
     before = pending.answered()
@@ -47,7 +47,7 @@ def test_an_answer_stays_in_sight_until_a_reading_that_began_after_it() -> None:
     assert (expected(pending), pending.unread()) == ((None, OLD), set())
 
 
-def test_of_two_readings_that_overlap_the_later_one_ends_an_answer_once() -> None:
+def test_two_readings_that_overlap_end_an_answer_once() -> None:
     pending = PendingChanges()
     pending.remove(KEY)
     pending.removed(dict(pending.removals))
@@ -57,7 +57,7 @@ def test_of_two_readings_that_overlap_the_later_one_ends_an_answer_once() -> Non
     assert pending.unread() == set()
 
 
-def test_an_answer_that_a_newer_one_replaced_waits_for_a_reading_of_its_own() -> None:
+def test_a_newer_answer_needs_a_reading_of_its_own() -> None:
     pending = PendingChanges()
     pending.remove(KEY)
     pending.removed(dict(pending.removals))
@@ -68,20 +68,20 @@ def test_an_answer_that_a_newer_one_replaced_waits_for_a_reading_of_its_own() ->
     assert expected(pending) == (NEW, NEW)
 
 
-def test_another_task_that_stands_ends_the_wish_and_is_what_a_reading_shows() -> None:
+def test_a_stored_task_that_differs_ends_the_pending_addition() -> None:
     pending = PendingChanges()
     pending.add(NEW)
     pending.kept(NEW)
     assert (expected(pending), pending.unread()) == ((None, OLD), set())
 
 
-def test_a_wish_that_changed_while_the_store_answered_stands() -> None:
+def test_a_change_requested_while_the_store_answers_stays_pending() -> None:
     pending = PendingChanges()
     pending.remove(KEY)
-    on_the_way = dict(pending.removals)
+    sent = dict(pending.removals)
     pending.add(OLD)
     pending.remove(KEY)
-    pending.removed(on_the_way)
+    pending.removed(sent)
     assert (list(pending.removals), expected(pending)) == ([KEY], (None, None))
     pending = PendingChanges()
     pending.add(OLD)

@@ -1,4 +1,4 @@
-"""Repairing what processes left behind when they died or changed."""
+"""The reconciler repairs the state that dead or changed processes have left in the store."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ async def reconcile(leader: Process, *, after: timedelta = INTERVAL) -> None:
     await leader.node.reconciler.tick()
 
 
-async def test_who_does_not_lead_repairs_nothing(cluster: Cluster) -> None:
+async def test_a_follower_repairs_nothing(cluster: Cluster) -> None:
     process = cluster.process()
     assert await process.node.reconciler.tick() is None
     assert process.link.calls == []
 
 
-async def test_a_dead_workers_run_is_put_back_once_its_claim_is_over(cluster: Cluster) -> None:
+async def test_the_run_of_a_dead_worker_is_queued_again_when_its_claim_has_expired(cluster: Cluster) -> None:
     worker = await queued(cluster, lambda: None)
     leader = await cluster.process("leader").lead()
     await worker.backend.queue.claim(worker.id, 1, timedelta(0))
@@ -71,7 +71,7 @@ async def test_a_dead_workers_run_is_put_back_once_its_claim_is_over(cluster: Cl
     assert await statuses(cluster) == [AttemptStatus.LOST]
 
 
-async def test_thousands_of_dead_claims_are_put_back_step_by_step_without_rest(cluster: Cluster) -> None:
+async def test_thousands_of_expired_claims_are_reaped_in_batches_without_rest(cluster: Cluster) -> None:
     worker = await queued(cluster, lambda: None, runs=BATCHES.reaped_claims + 1)
     leader = await cluster.process("leader").lead()
     await worker.backend.queue.claim(worker.id, BATCHES.reaped_claims + 1, timedelta(0))
@@ -118,7 +118,7 @@ async def test_after_an_outage_workers_settle_before_anything_is_reaped(cluster:
 
 
 class FaultyHistory:
-    """A history whose next snapshots fail, or name living nodes that cannot be read."""
+    """A history whose next snapshots fail, or contain living nodes that cannot be read."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -141,7 +141,7 @@ def with_faulty_history(cluster: Cluster) -> tuple[Cluster, FaultyHistory]:
     return Cluster(backend, cluster.store, cluster.clock), history
 
 
-async def test_what_a_look_cannot_read_postpones_no_reaping(cluster: Cluster) -> None:
+async def test_an_unreadable_snapshot_does_not_postpone_reaping(cluster: Cluster) -> None:
     faulty, history = with_faulty_history(cluster)
     worker = await queued(cluster, lambda: None)
     leader = await faulty.process("leader").lead()
@@ -156,8 +156,8 @@ async def test_what_a_look_cannot_read_postpones_no_reaping(cluster: Cluster) ->
 
 
 @pytest.mark.parametrize("error", [BackendCorrupt("a view", "junk"), BackendUnavailable("away")])
-async def test_a_look_that_failed_is_repeated(cluster: Cluster, error: BackendError) -> None:
-    """The first look of a term is at all tasks, whenever it succeeds."""
+async def test_a_snapshot_that_failed_is_repeated(cluster: Cluster, error: BackendError) -> None:
+    """The first successful snapshot of a term contains all tasks."""
     faulty, history = with_faulty_history(cluster)
     worker = await queued(cluster, lambda: None)
     leader = await faulty.process("leader").lead()
@@ -179,7 +179,7 @@ def fail_next(history: FaultyHistory, error: BackendError) -> Callable[[], Await
 
 
 async def test_a_living_node_that_cannot_be_read_keeps_its_tasks_and_its_claims(cluster: Cluster) -> None:
-    """A newer release may say of itself what this one does not understand."""
+    """The presence of a newer release may hold values that this release does not understand."""
     faulty, history = with_faulty_history(cluster)
     newer = await queued(cluster, lambda: None)
     await newer.node.registrar.tick()
@@ -213,7 +213,7 @@ async def test_a_deposed_leader_reaps_nothing(cluster: Cluster) -> None:
 # --- strays ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_task_that_no_living_process_declares_for_long_is_retired(cluster: Cluster) -> None:
+async def test_a_task_that_no_living_process_has_declared_for_long_is_retired(cluster: Cluster) -> None:
     old = cluster.process("old").declares(a_task())
     await old.node.registrar.tick()
     leader = await cluster.process("leader").lead()
@@ -229,7 +229,7 @@ async def test_a_task_that_no_living_process_declares_for_long_is_retired(cluste
     assert leader.events.of(FindingMade) == []
 
 
-async def test_a_stray_is_one_for_no_longer_because_the_clock_was_set_back(cluster: Cluster) -> None:
+async def test_a_clock_that_is_set_back_does_not_delay_the_retirement_of_a_stray(cluster: Cluster) -> None:
     old = cluster.process("old").declares(a_task())
     await old.node.registrar.tick()
     leader = await cluster.process("leader").lead()
@@ -251,7 +251,7 @@ async def test_a_task_that_one_of_many_versions_declares_is_no_stray(cluster: Cl
     assert not await retired(cluster)
 
 
-async def test_after_an_outage_of_the_store_nobody_loses_tasks_for_announcing_himself_late(cluster: Cluster) -> None:
+async def test_after_an_outage_of_the_store_a_late_announcement_costs_no_task(cluster: Cluster) -> None:
     leader = await cluster.process("leader").lead()
     other = cluster.process("other").declares(a_task())
     await other.node.registrar.tick()
@@ -264,7 +264,7 @@ async def test_after_an_outage_of_the_store_nobody_loses_tasks_for_announcing_hi
     assert not await retired(cluster)
 
 
-async def test_a_stray_of_an_earlier_reign_is_looked_at_twice_again(cluster: Cluster) -> None:
+async def test_a_new_term_checks_a_stray_of_an_earlier_term_twice_again(cluster: Cluster) -> None:
     old = cluster.process("old").declares(a_task())
     await old.node.registrar.tick()
     leader = await cluster.process("leader").lead()
@@ -277,7 +277,7 @@ async def test_a_stray_of_an_earlier_reign_is_looked_at_twice_again(cluster: Clu
     assert await retired(cluster)
 
 
-async def test_a_leader_deposed_during_its_look_retires_nothing(cluster: Cluster) -> None:
+async def test_a_leader_that_loses_its_term_during_the_snapshot_retires_nothing(cluster: Cluster) -> None:
     old = cluster.process("old").declares(a_task())
     await old.node.registrar.tick()
     leader = await cluster.process("leader").lead()
@@ -296,7 +296,7 @@ async def test_a_leader_deposed_during_its_look_retires_nothing(cluster: Cluster
     assert not await retired(cluster)
 
 
-async def test_trust_that_ends_during_the_look_retires_nothing(cluster: Cluster) -> None:
+async def test_a_leader_whose_trust_ends_during_the_snapshot_retires_nothing(cluster: Cluster) -> None:
     old = cluster.process("old").declares(a_task())
     await old.node.registrar.tick()
     leader = await cluster.process("leader").lead()
@@ -312,10 +312,10 @@ async def test_trust_that_ends_during_the_look_retires_nothing(cluster: Cluster)
     assert "retire" not in leader.link.calls
 
 
-# --- what is only reported -------------------------------------------------------------------------------------------
+# --- findings --------------------------------------------------------------------------------------------------------
 
 
-async def test_an_orphan_and_an_overdue_slot_are_reported_and_left_to_those_who_mend_them(cluster: Cluster) -> None:
+async def test_an_orphan_and_an_overdue_slot_are_only_reported(cluster: Cluster) -> None:
     worker = await queued(cluster, lambda: None)
     leader = await cluster.process("leader").lead()
     ghost = NodeId("ghost")
@@ -334,11 +334,11 @@ async def test_an_orphan_and_an_overdue_slot_are_reported_and_left_to_those_who_
     assert (overdue.key, overdue.late) == (KEY, 8 * SECOND)
 
 
-# --- what a look costs -----------------------------------------------------------------------------------------------
+# --- costs -----------------------------------------------------------------------------------------------------------
 
 
-async def test_while_all_is_well_a_look_reads_no_task(cluster: Cluster) -> None:
-    """The cost of idleness must not grow with the number of tasks."""
+async def test_a_pass_without_findings_reads_no_task(cluster: Cluster) -> None:
+    """The cost of an idle pass must not grow with the number of tasks."""
     leader = await cluster.process("leader").declares(a_task()).lead()
     await leader.node.reconciler.tick()
     leader.link.calls.clear()
@@ -346,7 +346,7 @@ async def test_while_all_is_well_a_look_reads_no_task(cluster: Cluster) -> None:
     assert leader.link.calls == ["reap", "snapshot", "agenda"]
 
 
-async def test_when_a_node_has_gone_its_orphans_are_looked_for_until_they_are_over(cluster: Cluster) -> None:
+async def test_the_orphans_of_a_node_that_has_departed_are_reported_until_they_are_reaped(cluster: Cluster) -> None:
     worker = await queued(cluster, lambda: None)
     leader = await cluster.process("leader").lead()
     await leader.node.reconciler.tick()

@@ -1,4 +1,4 @@
-"""What exists: the code declares it, people add to it, the store keeps it, and every node learns it."""
+"""The registrar writes the tasks that code declares and adds, and reads the tasks that the store holds."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_a_declared_task_is_written_once_and_waits_for_its_first_slot(clus
     assert process.link.calls.count("put") == 1
 
 
-async def test_a_task_that_runs_on_start_does_so_at_first_sight_and_not_at_every_start(cluster: Cluster) -> None:
+async def test_a_task_that_runs_on_start_runs_when_it_is_first_stored_and_not_at_every_start(cluster: Cluster) -> None:
     task = a_task(schedule=HOURLY, run_on_start=True)
     cluster.clock.advance(SECOND)
     await cluster.process().declares(task).node.registrar.tick()
@@ -86,8 +86,8 @@ async def test_two_versions_side_by_side_do_not_overwrite_each_other_for_ever(cl
     assert (old.link.calls.count("put"), new.link.calls.count("put")) == (1, 1)
 
 
-async def test_a_process_that_found_its_definition_leaves_the_one_of_a_newer_version(cluster: Cluster) -> None:
-    """Of many processes of one version only the first has anything to write."""
+async def test_a_process_that_found_its_definition_keeps_a_newer_one_that_follows(cluster: Cluster) -> None:
+    """Of many processes of one version only the first writes the definition."""
     first, second = (cluster.process(name).declares(a_task()) for name in ("first", "second"))
     await ticks(first, second)
     new = cluster.process("new").declares(a_task(schedule=HOURLY))
@@ -104,7 +104,7 @@ async def test_a_process_that_starts_again_with_the_same_code_writes_nothing(clu
 
 
 class PartlyUnreadableCatalogue:
-    """A catalogue that a newer release has written to: some definitions cannot be read here."""
+    """A catalogue that a newer release has written to. The reader does not understand some definitions."""
 
     def __init__(self, catalogue: Catalogue, *keys: TaskKey) -> None:
         self._catalogue = catalogue
@@ -125,7 +125,7 @@ class PartlyUnreadableCatalogue:
 async def test_a_process_that_starts_writes_its_definition_over_one_that_it_cannot_read(
     cluster: Cluster, silence: timedelta
 ) -> None:
-    """A rollback is a deploy like any other. Of the schedule that goes only the next slot is known."""
+    """This happens at a rollback. The older process knows only the next slot of the schedule that it replaces."""
     new = cluster.process("new").declares(a_task(schedule=MINUTELY))
     await ticks(new)
     cluster.clock.advance(silence)
@@ -169,7 +169,7 @@ async def test_two_processes_that_start_at_once_agree(cluster: Cluster) -> None:
     assert b.node.definitions.version == a.node.definitions.version
 
 
-async def test_a_changed_schedule_begins_after_now_and_its_undecided_slots_are_on_the_record(cluster: Cluster) -> None:
+async def test_a_changed_schedule_begins_after_now_and_its_undecided_slots_are_recorded(cluster: Cluster) -> None:
     await ticks(cluster.process("old").declares(a_task()))
     cluster.clock.advance(3 * MINUTE + SECOND)
     await ticks(cluster.process("new").declares(a_task(schedule=HOURLY)))
@@ -192,14 +192,14 @@ async def test_a_schedule_that_changes_after_the_clock_was_set_back_begins_after
     assert (found.decided, found.skipped.get(SkipReason.DELETED)) == (NOON + 10 * MINUTE, None)
 
 
-async def test_another_change_keeps_the_rhythm(cluster: Cluster) -> None:
+async def test_a_change_of_another_field_keeps_the_next_slot(cluster: Cluster) -> None:
     await ticks(cluster.process("old").declares(a_task()))
     cluster.clock.advance(3 * MINUTE)
     await ticks(cluster.process("new").declares(a_task(timeout=SECOND)))
     assert await next_slot(cluster) == at(MINUTE)
 
 
-async def test_a_slot_decided_between_reading_and_writing_is_not_given_up_too(cluster: Cluster) -> None:
+async def test_a_slot_decided_between_reading_and_writing_is_not_abandoned(cluster: Cluster) -> None:
     leader = await cluster.process("leader").declares(a_task()).lead()
     await leader.ensure_leads(after=MINUTE)
     new = cluster.process("new").declares(a_task(schedule=HOURLY))
@@ -211,7 +211,7 @@ async def test_a_slot_decided_between_reading_and_writing_is_not_given_up_too(cl
     assert [run.slot for run in found.live] == [NOON + MINUTE]
 
 
-async def test_a_retired_task_comes_back_with_whoever_declares_it_and_its_silence_is_on_the_record(
+async def test_a_retired_task_returns_with_a_process_that_declares_it_and_its_missed_slots_are_recorded(
     cluster: Cluster,
 ) -> None:
     process = cluster.process().declares(a_task())
@@ -227,8 +227,8 @@ async def test_a_retired_task_comes_back_with_whoever_declares_it_and_its_silenc
     assert (found.retired, found.next_slot, found.skipped) == (False, at(3 * MINUTE), {SkipReason.DELETED: 2})
 
 
-async def test_a_long_silence_is_counted_up_to_the_moment_of_writing(cluster: Cluster) -> None:
-    """To count takes time, and a plan for a moment that has passed would be refused again and again."""
+async def test_missed_slots_are_counted_up_to_the_moment_of_writing(cluster: Cluster) -> None:
+    """Counting takes time. The store would refuse a next slot that has passed again and again."""
     process = cluster.process().declares(a_task(schedule=Schedule.every(SECOND)))
     await ticks(process)
     leader = await cluster.process("leader").lead()
@@ -250,7 +250,7 @@ async def test_a_long_silence_is_counted_up_to_the_moment_of_writing(cluster: Cl
 # --- a store that forgets --------------------------------------------------------------------------------------------
 
 
-async def test_a_wiped_store_gets_everything_back_without_firing_old_slots(cluster: Cluster) -> None:
+async def test_a_wiped_store_gets_all_tasks_back_and_no_old_slot_is_dispatched(cluster: Cluster) -> None:
     process = cluster.process().declares(a_task(run_on_start=True)).knows("report")
     leader = await process.lead()
     await leader.node.control.add(a_task("other", dynamic=True, function="report"))
@@ -294,7 +294,9 @@ async def test_a_lost_task_does_not_go_on_with_a_slot_of_an_older_schedule(clust
     assert (found.next_slot, found.skipped) == (following, {})
 
 
-async def test_what_was_dispatched_after_a_leaders_time_is_not_called_lost_by_it(cluster: Cluster) -> None:
+async def test_slots_that_the_next_leader_dispatched_are_not_recorded_as_lost_by_the_former_leader(
+    cluster: Cluster,
+) -> None:
     process = cluster.process().declares(a_task())
     await ticks(process)
     await process.lead()
@@ -317,7 +319,7 @@ async def paused(cluster: Cluster, *keys: TaskKey) -> list[bool]:
 
 
 async def leading(cluster: Cluster, *, tasks: int = 1) -> Process:
-    """A leader that has looked at everything once, and will not before it has to."""
+    """A leader whose reconciler has read all tasks once."""
     process = cluster.process()
     for number in range(tasks):
         process.declares(a_task("task" if number == 0 else f"task {number}"))
@@ -328,19 +330,19 @@ async def leading(cluster: Cluster, *, tasks: int = 1) -> Process:
 
 
 async def reconcile(process: Process) -> None:
-    """The reconciler's next look."""
+    """The next pass of the reconciler."""
     await process.node.reconciler.tick()
 
 
-@pytest.mark.parametrize("how", ["asked here", "seen at a slot", "seen by a look", "seen by the first look"])
+@pytest.mark.parametrize("how", ["paused here", "seen at a slot", "seen by a pass", "seen by the first pass"])
 async def test_a_wiped_store_gets_the_pauses_back_that_the_leader_has_seen(cluster: Cluster, how: str) -> None:
-    if how == "seen by the first look":
+    if how == "seen by the first pass":
         await ticks(cluster.process("other").declares(a_task()))
         await cluster.backend.dispatch.pause([KEY])
     process = await leading(cluster)
-    if how == "asked here":
+    if how == "paused here":
         await process.node.control.pause([KEY])
-    elif how != "seen by the first look":
+    elif how != "seen by the first pass":
         await cluster.backend.dispatch.pause([KEY])
         await process.ensure_leads(after=MINUTE)
         await (process.node.scheduler.tick() if how == "seen at a slot" else reconcile(process))
@@ -369,7 +371,7 @@ async def test_a_store_that_fell_back_gets_the_pauses_back_and_no_resumption(clu
     assert (set_back.wiped, set_back.definitions, set_back.pauses) == (False, (TaskKey("group", "late"),), (two,))
 
 
-async def test_a_pause_that_somebody_ended_before_the_wipe_is_not_written_again(cluster: Cluster) -> None:
+async def test_a_pause_that_ended_before_the_wipe_is_not_written_again(cluster: Cluster) -> None:
     process = await leading(cluster, tasks=3)
     keys = [KEY, TaskKey("group", "task 1"), TaskKey("group", "task 2")]
     await process.node.control.pause(keys)
@@ -381,7 +383,7 @@ async def test_a_pause_that_somebody_ended_before_the_wipe_is_not_written_again(
     assert await paused(cluster, *keys) == [False, False, True]
 
 
-async def test_a_process_that_follows_writes_no_pauses_since_it_sees_none_end(cluster: Cluster) -> None:
+async def test_a_follower_writes_no_pauses_because_it_does_not_see_their_end(cluster: Cluster) -> None:
     process = await leading(cluster)
     await process.node.control.pause([KEY])
     await process.node.elector.resign()
@@ -407,7 +409,7 @@ async def test_a_leader_that_is_replaced_by_the_loss_itself_still_writes_the_pau
     assert await paused(cluster) == [True]
 
 
-async def test_pauses_that_could_not_be_written_are_written_later_unless_somebody_ends_them(cluster: Cluster) -> None:
+async def test_pauses_that_could_not_be_written_are_written_later_unless_a_caller_ends_them(cluster: Cluster) -> None:
     process = await leading(cluster, tasks=2)
     keys = [KEY, TaskKey("group", "task 1")]
     await process.node.control.pause(keys)
@@ -421,7 +423,7 @@ async def test_pauses_that_could_not_be_written_are_written_later_unless_somebod
     assert await paused(cluster, *keys) == [False, True]
 
 
-async def test_a_look_costs_the_same_however_many_tasks_are_paused(
+async def test_a_pass_costs_the_same_however_many_tasks_are_paused(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconciler, "PAUSES_PER_PASS", 2)
@@ -434,7 +436,7 @@ async def test_a_look_costs_the_same_however_many_tasks_are_paused(
         assert len(process.node.definitions.some_paused(9)) == left
 
 
-async def test_after_a_wipe_a_process_announces_itself_before_its_tasks_stand(cluster: Cluster) -> None:
+async def test_after_a_wipe_a_process_announces_itself_before_it_writes_its_tasks(cluster: Cluster) -> None:
     """Otherwise a leader would find tasks that no process declares."""
     process = cluster.process().declares(a_task())
     await ticks(process)
@@ -445,7 +447,7 @@ async def test_after_a_wipe_a_process_announces_itself_before_its_tasks_stand(cl
     assert [node.node for node in (await cluster.backend.history.snapshot()).nodes] == [process.id]
 
 
-async def test_a_removed_task_is_no_lost_one(cluster: Cluster) -> None:
+async def test_a_removed_task_is_not_restored(cluster: Cluster) -> None:
     process = cluster.process().knows("report")
     await ticks(process)
     await process.node.control.add(a_task(dynamic=True, function="report"))
@@ -472,8 +474,9 @@ async def test_a_node_learns_what_others_write_and_remove(cluster: Cluster) -> N
     ]
 
 
-async def test_callers_at_once_share_one_reading_that_began_after_they_asked(cluster: Cluster) -> None:
-    """Requests of the API read beside the loop. Else an older answer could arrive last, and look like a loss."""
+async def test_concurrent_callers_share_one_reading_that_began_after_their_requests(cluster: Cluster) -> None:
+    """The API and the loop read at the same time. Otherwise an older answer could arrive last and look like lost
+    data."""
     process = cluster.process().declares(a_task())
     await ticks(process)
     first, second = (
@@ -500,7 +503,7 @@ async def test_callers_at_once_share_one_reading_that_began_after_they_asked(clu
     assert process.link.calls == ["load", "load"]
 
 
-async def test_a_reading_that_failed_or_was_given_up_is_nobody_elses_answer(cluster: Cluster) -> None:
+async def test_a_reading_that_failed_or_was_cancelled_affects_its_own_caller_only(cluster: Cluster) -> None:
     process, other = cluster.process(), cluster.process("other").declares(a_task())
     await ticks(process, other)
     process.link.trouble("load", Trouble.LOST_REPLY)
@@ -551,7 +554,7 @@ async def test_a_new_declaration_is_announced_at_once(cluster: Cluster) -> None:
     assert presence.tasks == {KEY, OTHER}
 
 
-# --- what the code asks for while it runs ----------------------------------------------------------------------------
+# --- pending changes -------------------------------------------------------------------------------------------------
 
 
 def dynamic(*, schedule: Schedule = MINUTELY) -> TaskDefinition:
@@ -563,7 +566,7 @@ def pending_of(process: Process) -> tuple[list[TaskKey], list[TaskDefinition]]:
     return list(pending.removals), list(pending.additions.values())
 
 
-async def test_a_wish_is_granted_with_the_next_tick_and_then_forgotten(cluster: Cluster) -> None:
+async def test_a_pending_change_is_written_with_the_next_tick_and_is_pending_no_more(cluster: Cluster) -> None:
     process = cluster.process()
     process.declarations.add(dynamic())
     assert pending_of(process) == ([], [dynamic()])
@@ -576,7 +579,7 @@ async def test_a_wish_is_granted_with_the_next_tick_and_then_forgotten(cluster: 
 
 
 @pytest.mark.parametrize("trouble", Trouble)
-async def test_a_wish_that_got_no_answer_stands_until_it_has_one(cluster: Cluster, trouble: Trouble) -> None:
+async def test_a_change_without_an_answer_stays_pending_until_it_has_one(cluster: Cluster, trouble: Trouble) -> None:
     process = cluster.process()
     process.declarations.add(dynamic())
     process.link.trouble("put", trouble)
@@ -595,7 +598,7 @@ async def test_a_wish_that_got_no_answer_stands_until_it_has_one(cluster: Cluste
     assert process.events.of(DefinitionKept) == []
 
 
-async def test_a_wish_that_changes_while_it_is_granted_is_not_forgotten(cluster: Cluster) -> None:
+async def test_a_change_requested_during_the_write_stays_pending(cluster: Cluster) -> None:
     process = cluster.process()
     registrar = process.node.registrar
 
@@ -617,8 +620,8 @@ async def test_a_wish_that_changes_while_it_is_granted_is_not_forgotten(cluster:
     assert (await stored(cluster), pending_of(process)) == ({}, ([], []))
 
 
-async def test_what_code_adds_leaves_what_is_stored_as_it_is_and_says_so(cluster: Cluster) -> None:
-    """Else every start of a process would undo what people have changed."""
+async def test_an_addition_by_code_keeps_a_stored_task_and_reports_it(cluster: Cluster) -> None:
+    """Otherwise every start of a process would undo the changes of callers."""
     before = cluster.process("before").knows("task")
     before.declarations.add(dynamic())
     await ticks(before)
@@ -631,7 +634,7 @@ async def test_what_code_adds_leaves_what_is_stored_as_it_is_and_says_so(cluster
     assert "put" not in after.link.calls
 
 
-async def test_what_code_adds_again_is_no_news(cluster: Cluster) -> None:
+async def test_an_addition_that_equals_the_stored_task_is_not_reported(cluster: Cluster) -> None:
     before, after = cluster.process("before"), cluster.process("after")
     for process in (before, after):
         process.declarations.add(dynamic())
@@ -642,7 +645,8 @@ async def test_what_code_adds_again_is_no_news(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("here", [False, True])
 async def test_of_two_additions_at_once_the_first_stays(cluster: Cluster, here: bool) -> None:
-    """Also if this very process has heard of it between looking and writing: a wish is no change."""
+    """`here`: this process has read the other task between its check and its write. An addition changes
+    no stored task."""
     process = cluster.process()
 
     async def other_process() -> None:
@@ -659,7 +663,7 @@ async def test_of_two_additions_at_once_the_first_stays(cluster: Cluster, here: 
     assert process.events.one(DefinitionKept).key == KEY
 
 
-async def test_a_static_definition_gives_way_to_what_code_adds(cluster: Cluster) -> None:
+async def test_a_dynamic_task_that_code_adds_replaces_a_static_definition(cluster: Cluster) -> None:
     await ticks(cluster.process("old").declares(a_task(schedule=HOURLY)))
     process = cluster.process("new")
     process.declarations.add(dynamic())
@@ -667,7 +671,7 @@ async def test_a_static_definition_gives_way_to_what_code_adds(cluster: Cluster)
     assert (await stored(cluster), process.events.of(DefinitionKept)) == ({KEY: dynamic()}, [])
 
 
-async def test_a_removal_and_then_an_addition_of_one_name_make_the_task_anew(cluster: Cluster) -> None:
+async def test_a_removal_and_then_an_addition_of_one_name_create_a_new_task(cluster: Cluster) -> None:
     process = cluster.process()
     process.declarations.add(dynamic())
     await ticks(process)
@@ -683,7 +687,7 @@ async def test_a_removal_and_then_an_addition_of_one_name_make_the_task_anew(clu
     assert (await live(cluster), pending_of(process), process.events.of(DefinitionKept)) == ([], ([], []), [])
 
 
-async def test_a_wish_is_granted_before_somebody_asks_for_more(cluster: Cluster) -> None:
+async def test_a_pending_change_is_written_before_the_next_request_of_a_caller(cluster: Cluster) -> None:
     process = cluster.process().knows("task")
     await ticks(process)
     process.declarations.add(dynamic())
@@ -709,7 +713,7 @@ async def test_an_addition_and_then_its_removal_leave_nothing(cluster: Cluster) 
     assert await stored(cluster) == {}
 
 
-async def test_what_was_removed_does_not_come_back_with_what_the_store_lost(cluster: Cluster) -> None:
+async def test_a_removed_task_does_not_return_with_the_tasks_that_the_store_lost(cluster: Cluster) -> None:
     process = cluster.process()
     process.declarations.add(dynamic())
     await ticks(process)
@@ -719,7 +723,7 @@ async def test_what_was_removed_does_not_come_back_with_what_the_store_lost(clus
     assert await stored(cluster) == {}
 
 
-async def test_a_removal_takes_the_live_runs_along(cluster: Cluster) -> None:
+async def test_a_removal_ends_the_live_runs(cluster: Cluster) -> None:
     process = cluster.process().declares(a_task())
     await ticks(process)
     await process.node.control.trigger([KEY], "r")

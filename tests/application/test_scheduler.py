@@ -1,4 +1,4 @@
-"""Dispatching what is due while the node leads."""
+"""The scheduler dispatches due slots while its node leads."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_a_follower_dispatches_nothing_and_rests_until_it_is_woken(cluster
     assert "agenda" not in follower.link.calls
 
 
-async def test_a_leader_rests_until_the_next_instant_that_anything_is_due_at_most_a_poll(cluster: Cluster) -> None:
+async def test_a_leader_rests_until_the_next_due_instant_and_at_most_a_poll(cluster: Cluster) -> None:
     leader = await a_leader(cluster)
     assert await leader.node.scheduler.tick() == POLL
     await leader.ensure_leads(after=MINUTE - timedelta(milliseconds=30))
@@ -73,7 +73,7 @@ async def test_a_leader_rests_until_the_next_instant_that_anything_is_due_at_mos
 
 
 async def test_a_long_poll_does_not_make_a_frequent_task_late(cluster: Cluster) -> None:
-    """What is due next is what the commit planned, not only what waited before it."""
+    """The next due instant includes the slots that the commit has just planned."""
     policy = NodePolicy(leadership=POLICY.leadership, worker=POLICY.worker, poll_interval=5 * SECOND)
     leader = cluster.process("leader", policy).declares(a_task(schedule=Schedule.every(SECOND)))
     await leader.lead()
@@ -81,7 +81,7 @@ async def test_a_long_poll_does_not_make_a_frequent_task_late(cluster: Cluster) 
     assert await leader.node.scheduler.tick() == 1.0
 
 
-async def test_nothing_to_do_is_asked_about_once_a_poll(cluster: Cluster) -> None:
+async def test_a_scheduler_without_work_asks_once_a_poll(cluster: Cluster) -> None:
     leader = await a_leader(cluster, Schedule.at(NOON + SECOND))
     cluster.clock.advance(SECOND)
     assert await leader.node.scheduler.tick() == POLL
@@ -103,7 +103,7 @@ async def test_a_deposed_leader_dispatches_nothing_and_knows_it_is_deposed(clust
     assert await leader.node.scheduler.tick() is None
 
 
-async def test_trust_is_asked_again_before_every_commit(cluster: Cluster) -> None:
+async def test_trust_is_checked_again_before_every_commit(cluster: Cluster) -> None:
     leader = await a_leader(cluster, Schedule.every(SECOND))
     cluster.clock.advance(SECOND)
 
@@ -116,7 +116,7 @@ async def test_trust_is_asked_again_before_every_commit(cluster: Cluster) -> Non
     assert leader.events.one(TermEnded).transition is LeadershipTransition.EXPIRED
 
 
-async def test_a_commit_whose_reply_was_lost_is_not_repeated_as_another(cluster: Cluster) -> None:
+async def test_a_commit_whose_reply_was_lost_has_no_second_effect(cluster: Cluster) -> None:
     leader = await a_leader(cluster, Schedule.every(SECOND))
     cluster.clock.advance(SECOND)
     leader.link.trouble("commit", Trouble.LOST_REPLY)
@@ -126,21 +126,21 @@ async def test_a_commit_whose_reply_was_lost_is_not_repeated_as_another(cluster:
     assert await live(cluster) == [(NOON + SECOND, RunState.QUEUED)]
 
 
-async def test_a_decision_that_was_overtaken_is_made_again(cluster: Cluster) -> None:
+async def test_an_outdated_decision_is_made_again(cluster: Cluster) -> None:
     leader = await a_leader(cluster, Schedule.every(SECOND))
     cluster.clock.advance(SECOND)
 
-    async def disable() -> None:
+    async def pause() -> None:
         await cluster.backend.dispatch.pause([KEY])
 
-    leader.link.between("agenda", disable)
+    leader.link.between("agenda", pause)
     await leader.node.scheduler.tick()
     assert (await live(cluster), leader.events.of(SlotsDecided)) == ([], [])
     await leader.node.scheduler.tick()
     assert await skipped(cluster) == {SkipReason.PAUSED: 1}
 
 
-async def test_an_enabled_task_does_not_replay_its_pause(cluster: Cluster) -> None:
+async def test_a_resumed_task_does_not_dispatch_the_slots_of_its_pause(cluster: Cluster) -> None:
     leader = await a_leader(cluster, Schedule.every(SECOND))
     await leader.node.control.pause([KEY])
     cluster.clock.advance(3 * SECOND)
@@ -178,7 +178,7 @@ async def test_a_run_that_ends_between_reading_and_committing_does_not_leave_a_s
 # --- many tasks, many slots ------------------------------------------------------------------------------------------
 
 
-async def test_hundreds_of_due_tasks_are_worked_off_without_rest(cluster: Cluster) -> None:
+async def test_hundreds_of_due_tasks_are_dispatched_without_rest(cluster: Cluster) -> None:
     leader = await a_leader(cluster, *[Schedule.every(MINUTE)] * 250)
     await leader.ensure_leads(after=MINUTE)
     assert [await leader.node.scheduler.tick() for _ in range(3)] == [0.0, 0.0, POLL]
@@ -186,7 +186,7 @@ async def test_hundreds_of_due_tasks_are_worked_off_without_rest(cluster: Cluste
 
 
 async def test_tasks_of_an_unknown_version_do_not_starve_the_others(cluster: Cluster) -> None:
-    """A leader that cannot learn the new definitions still dispatches what it knows."""
+    """A leader that cannot read the new definitions still dispatches the tasks that it knows."""
     leader = await a_leader(cluster, Schedule.every(SECOND))
     asked: list[str] = []
     leader.node.scheduler.on_unknown = lambda: asked.append("registrar")
@@ -206,7 +206,7 @@ async def test_tasks_of_an_unknown_version_do_not_starve_the_others(cluster: Clu
 
 
 class PartlyUnreadableCatalogue:
-    """A catalogue that a newer release has written to: all but one of its definitions cannot be read here."""
+    """A catalogue that a newer release has written to. The reader understands only one of the definitions."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -222,7 +222,7 @@ class PartlyUnreadableCatalogue:
         return replace(changes, changed=read, unreadable=changes.keys - {KEY})
 
 
-async def test_however_many_due_tasks_cannot_be_read_a_look_stays_as_small_and_the_others_are_dispatched(
+async def test_many_due_tasks_that_cannot_be_read_neither_enlarge_a_pass_nor_delay_the_others(
     cluster: Cluster,
 ) -> None:
     writer, early = cluster.process("writer"), Schedule.at(NOON + timedelta(milliseconds=500))
@@ -244,7 +244,7 @@ async def test_however_many_due_tasks_cannot_be_read_a_look_stays_as_small_and_t
     assert rests[:5] == [0.0] * 5
     assert (rests[5] or 0) > 0
     assert await live(cluster) == [(NOON + SECOND, RunState.QUEUED)]
-    for _ in range(3):  # The next ones come at once, behind those that cannot be read.
+    for _ in range(3):  # The leader finds the next slots at once, behind the tasks that it cannot read.
         leader.link.calls.clear()
         await leader.ensure_leads(after=SECOND)
         assert (await leader.node.scheduler.tick() or 0) > 0
@@ -252,7 +252,7 @@ async def test_however_many_due_tasks_cannot_be_read_a_look_stays_as_small_and_t
     assert len(leader.events.of(SlotsDecided)) == 4
     assert asked == []
 
-    # Among those that were passed over one can be read again: the leader finds it within READ_FROM_START_EVERY.
+    # If a skipped task becomes readable, the leader finds it within READ_FROM_START_EVERY.
     await leader.ensure_leads(after=READ_FROM_START_EVERY)
     leader.link.calls.clear()
     ticks = [await leader.node.scheduler.tick() for _ in range(6)]
@@ -260,7 +260,7 @@ async def test_however_many_due_tasks_cannot_be_read_a_look_stays_as_small_and_t
     assert leader.link.calls.count("agenda") == 7
 
 
-async def test_a_long_outage_is_worked_off_step_by_step_without_rest(cluster: Cluster) -> None:
+async def test_the_slots_of_a_long_outage_are_decided_in_batches_without_rest(cluster: Cluster) -> None:
     leader = await a_leader(cluster, Schedule.every(SECOND))
     await leader.ensure_leads(after=timedelta(seconds=2500))
     rests = [await leader.node.scheduler.tick() for _ in range(3)]
@@ -277,7 +277,7 @@ async def test_a_long_outage_of_many_tasks_is_committed_in_small_parts(cluster: 
     assert leader.link.calls == ["agenda", "commit", "commit", "commit"]
 
 
-async def test_a_gap_in_scheduling_is_reported_once_with_what_became_of_it(cluster: Cluster) -> None:
+async def test_a_gap_in_scheduling_is_reported_once_with_the_number_of_its_slots(cluster: Cluster) -> None:
     leader = cluster.process("leader")
     everything = CatchUp(mode=CatchUpMode.ALL, limit=2)
     leader.declares(a_task(schedule=Schedule.every(SECOND), catch_up=everything))

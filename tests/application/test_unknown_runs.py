@@ -1,4 +1,4 @@
-"""Runs that no worker knows, or only one that comes late: what they cost, and how long it takes."""
+"""Runs whose function no worker knows, or only a worker that starts late: their cost, and their delay."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from task_manager_core.domain.identity import RunId
 WORKERS = 3
 CONCURRENCY = 2
 SCRIPT = 0.002
-"""Seconds for a claim and what follows it."""
+"""Seconds that the store needs for a claim and the release after it."""
 PAUSE = timedelta(seconds=5)
 
 
 class Queue:
-    """A queue in which workers take turns, as they do that wait, and the time that their scripts take."""
+    """A queue with workers that claim in turn, and the time that the store needs for their requests."""
 
     def __init__(self, runs: int) -> None:
         self.now = 0.0
@@ -30,7 +30,8 @@ class Queue:
         self._turn = 0
 
     def work(self, until: float, *, known: bool = False) -> list[float]:
-        """Until then, or until a worker that knows the runs has met all of them; the answer is when it met each."""
+        """Let the workers claim until that time, or until the queue is empty. With `known`, one more worker knows the
+        functions; the answer is when it claimed each run."""
         met: list[float] = []
         while self.now < until and (self.queued or self.resting):
             if not self.queued:
@@ -61,15 +62,15 @@ def per_second(queue: Queue, seconds: float) -> float:
 
 
 @pytest.mark.parametrize("runs", [500, 5_000])
-def test_what_runs_cost_that_no_worker_knows_does_not_grow_with_their_number(runs: int) -> None:
+def test_the_cost_of_unknown_runs_does_not_grow_with_their_number(runs: int) -> None:
     queue = Queue(runs)
     queue.work(900.0)
     assert per_second(queue, 600.0) <= 1.1 * WORKERS * RELEASES_PER_SECOND
 
 
 @pytest.mark.parametrize("runs", [500, 5_000])
-def test_runs_that_no_worker_knows_soon_leave_the_queue_to_others(runs: int) -> None:
-    """Each of them is met by each worker, and once more, before all of them rest."""
+def test_unknown_runs_soon_leave_the_queue_to_others(runs: int) -> None:
+    """Each worker claims each of these runs once. One more claim follows, and then the run waits with a delay."""
     queue = Queue(runs)
     while queue.queued and queue.now < 600.0:
         queue.work(queue.now + SCRIPT)
@@ -81,7 +82,7 @@ def test_runs_that_no_worker_knows_soon_leave_the_queue_to_others(runs: int) -> 
     assert sorted(waits)[270] <= 2 * WORKERS * RELEASES_PER_SECOND
 
 
-def test_a_worker_that_comes_late_meets_some_runs_within_two_pauses() -> None:
+def test_a_worker_that_starts_late_claims_a_few_runs_within_two_pauses() -> None:
     queue = Queue(50)
     queue.work(600.0)
     arrived = queue.now
@@ -91,7 +92,7 @@ def test_a_worker_that_comes_late_meets_some_runs_within_two_pauses() -> None:
 
 
 @pytest.mark.parametrize("runs", [500, 5_000])
-def test_a_worker_that_comes_late_meets_many_runs_as_fast_as_the_rate_allows(runs: int) -> None:
+def test_a_worker_that_starts_late_claims_many_runs_as_fast_as_the_rate_allows(runs: int) -> None:
     queue = Queue(runs)
     queue.work(900.0)
     arrived = queue.now
@@ -100,7 +101,7 @@ def test_a_worker_that_comes_late_meets_many_runs_as_fast_as_the_rate_allows(run
     assert met[-1] - arrived <= 2 * runs / RELEASES_PER_SECOND + 2 * PAUSE.total_seconds()
 
 
-def test_a_worker_that_is_there_takes_thousands_while_others_pass_them_on() -> None:
-    """It gets every fourth claim; no run rests for so long that it would take twice the time."""
+def test_a_worker_that_knows_the_functions_executes_thousands_of_runs_while_others_release_them() -> None:
+    """It gets every fourth claim. The delays of the runs do not double the time that it needs."""
     queue = Queue(5_000)
     assert queue.work(3600.0, known=True)[-1] <= 2 * 5_000 / CONCURRENCY * (WORKERS + 1) * SCRIPT

@@ -1,4 +1,4 @@
-"""Claiming, executing and settling. What a task does wrong is its failure, whatever it is."""
+"""A worker claims, executes and settles. Every error of a task is a failure of its run, and never of the worker."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_a_task_gets_its_arguments_and_its_context(cluster: Cluster) -> No
     assert not context.cancelled.is_set()
 
 
-async def test_at_most_as_many_attempts_execute_as_there_are_places(cluster: Cluster) -> None:
+async def test_a_worker_executes_at_most_as_many_attempts_as_its_concurrency(cluster: Cluster) -> None:
     door = asyncio.Event()
     process = await queued(cluster, door.wait, runs=5)
     freed: list[int] = []
@@ -204,8 +204,11 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("call", [call for error in FAILURES for call in raising(error)])
-async def test_whatever_a_task_raises_is_its_failure_and_frees_its_place(cluster: Cluster, call: AnyFunction) -> None:
-    """SystemExit must not end the process; StopIteration and GeneratorExit mean something else to futures and loops."""
+async def test_every_exception_of_a_task_is_its_failure_and_the_worker_goes_on(
+    cluster: Cluster, call: AnyFunction
+) -> None:
+    """SystemExit must not end the process. StopIteration and GeneratorExit have another meaning for futures and
+    event loops."""
     process = await queued(cluster, call)
     await process.work()
     assert [record.status for record in await records(cluster)] == [AttemptStatus.RETRIED]
@@ -234,7 +237,7 @@ async def test_a_failure_is_kept_within_bounds_and_as_text_that_any_store_can_ho
     (kept.message + kept.traceback).encode()
 
 
-async def test_of_a_long_traceback_the_end_is_kept(cluster: Cluster) -> None:
+async def test_the_end_of_a_long_traceback_is_kept(cluster: Cluster) -> None:
     async def call(depth: int = 0) -> NoReturn:
         if depth < 10:
             try:
@@ -261,7 +264,7 @@ async def test_a_short_traceback_of_strange_text_can_be_stored_too(cluster: Clus
     kept.traceback.encode()
 
 
-class UnspeakableError(Exception):
+class UnprintableError(Exception):
     def __init__(self, instead: BaseException) -> None:
         super().__init__()
         self.instead = instead
@@ -276,17 +279,17 @@ class UnnotableError(Exception):
 
 
 A_TEXT_FOR_A_NUMBER: Any = ("page.html", 1, "7", "{% x")
-UNSPEAKABLE = [
-    (UnspeakableError(RuntimeError()), "(its message cannot be shown)"),
-    (UnspeakableError(SystemExit(3)), "(its message cannot be shown)"),
-    (UnspeakableError(asyncio.CancelledError()), "(its message cannot be shown)"),
+UNPRINTABLE = [
+    (UnprintableError(RuntimeError()), "(its message cannot be shown)"),
+    (UnprintableError(SystemExit(3)), "(its message cannot be shown)"),
+    (UnprintableError(asyncio.CancelledError()), "(its message cannot be shown)"),
     # A template engine reports the line of an error like this. Its traceback cannot be formatted.
     (SyntaxError("cannot parse", A_TEXT_FOR_A_NUMBER), "cannot parse (page.html, line 1)"),
     (UnnotableError("noted"), "noted"),
 ]
 
 
-@pytest.mark.parametrize(("error", "message"), UNSPEAKABLE)
+@pytest.mark.parametrize(("error", "message"), UNPRINTABLE)
 async def test_an_exception_that_cannot_be_shown_is_still_a_failure_with_its_place(
     cluster: Cluster, error: BaseException, message: str
 ) -> None:
@@ -322,7 +325,7 @@ def returns_never() -> Awaitable[None]:
 
 @pytest.mark.parametrize("call", [never, swallows, returns_never])
 async def test_an_attempt_that_takes_too_long_is_stopped_and_has_failed(cluster: Cluster, call: AnyFunction) -> None:
-    """Also one that swallows the interruption and returns as if it had finished."""
+    """An attempt that swallows the interruption and returns has failed, too."""
     process = await queued(cluster, call, a_task(timeout=TEN_MILLISECONDS))
     await process.work()
     assert [record.status for record in await records(cluster)] == [AttemptStatus.RETRIED]
@@ -330,7 +333,7 @@ async def test_an_attempt_that_takes_too_long_is_stopped_and_has_failed(cluster:
     assert (kept.type.rpartition(".")[2], kept.message) == ("RunTimedOut", "timed out after 0.01 s")
 
 
-async def test_a_timeout_error_of_the_task_itself_is_its_own(cluster: Cluster) -> None:
+async def test_a_timeout_error_that_the_task_raises_keeps_its_type(cluster: Cluster) -> None:
     async def call() -> NoReturn:
         raise TimeoutError("mine")
 
@@ -338,7 +341,7 @@ async def test_a_timeout_error_of_the_task_itself_is_its_own(cluster: Cluster) -
     assert (await failure(cluster)).type == "TimeoutError"
 
 
-async def test_a_thread_that_took_too_long_is_judged_when_it_returns(cluster: Cluster) -> None:
+async def test_a_thread_that_took_too_long_has_failed_when_it_returns(cluster: Cluster) -> None:
     def call() -> None:
         cluster.clock.advance(2 * SECOND)
 
@@ -355,7 +358,7 @@ async def test_a_thread_can_see_that_its_time_is_over(cluster: Cluster) -> None:
     assert (await failure(cluster)).message == "gave up"
 
 
-async def test_a_failure_of_a_late_thread_is_its_own_and_an_early_one_is_no_timeout(cluster: Cluster) -> None:
+async def test_a_late_thread_that_raises_has_failed_with_its_own_error(cluster: Cluster) -> None:
     def call() -> NoReturn:
         cluster.clock.advance(2 * SECOND)
         raise ValueError("late and wrong")
@@ -364,10 +367,12 @@ async def test_a_failure_of_a_late_thread_is_its_own_and_an_early_one_is_no_time
     assert (await failure(cluster)).message == "late and wrong"
 
 
-# --- what this process cannot call -----------------------------------------------------------------------------------
+# --- unknown and lost runs -------------------------------------------------------------------------------------------
 
 
-async def test_a_run_of_an_unknown_function_is_passed_on_and_rests_when_it_comes_round(cluster: Cluster) -> None:
+async def test_an_unknown_run_is_released_at_once_and_with_a_delay_when_its_worker_claims_it_again(
+    cluster: Cluster,
+) -> None:
     old, older = cluster.process("old"), cluster.process("older")
     new = await queued(cluster, lambda: None)
     for _ in range(2):
@@ -389,7 +394,7 @@ async def test_a_run_of_an_unknown_function_is_passed_on_and_rests_when_it_comes
 async def test_a_run_that_lost_its_workers_too_often_is_not_started_again(
     cluster: Cluster, max_lost_attempts: int | None
 ) -> None:
-    """Losses cost no retry: this run has none."""
+    """A loss uses no retry. This run has no retries, and survives losses."""
     calls: list[int] = []
     retry = RetryPolicy(max_retries=0, max_lost_attempts=max_lost_attempts)
     process = await queued(cluster, lambda: calls.append(1), a_task(retry=retry))
@@ -422,8 +427,8 @@ async def lose(doomed: Process, leader: Process, losses: int) -> None:
     await leader.node.reconciler.tick()
 
 
-async def test_claims_that_were_never_started_cost_a_run_no_retry(cluster: Cluster) -> None:
-    """The reply of a claim is lost, and its worker is gone before it asks again."""
+async def test_a_claim_that_was_never_started_uses_no_retry(cluster: Cluster) -> None:
+    """The reply to a claim is lost, and the worker ends before it can ask again."""
     calls: list[int] = []
     process = await queued(cluster, lambda: calls.append(1), a_task(retry=RetryPolicy(max_retries=0)))
     leader = await cluster.process("leader").lead()
@@ -433,7 +438,7 @@ async def test_claims_that_were_never_started_cost_a_run_no_retry(cluster: Clust
     assert [record.status for record in await records(cluster)] == [AttemptStatus.SUCCEEDED, AttemptStatus.LOST]
 
 
-async def test_a_cancelled_context_is_seen_by_nobody_but_its_own_attempt(cluster: Cluster) -> None:
+async def test_a_cancelled_context_affects_its_own_attempt_only(cluster: Cluster) -> None:
     contexts: list[RunContext] = []
 
     async def call(context: RunContext) -> None:

@@ -1,4 +1,4 @@
-"""Claims: kept alive while their attempts execute, lost, cancelled, recovered."""
+"""A worker keeps its claims alive while their attempts execute. Claims can be lost, cancelled and recovered."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ async def test_an_outcome_without_a_claim_changes_nothing(cluster: Cluster) -> N
     assert await statuses(cluster) == [AttemptStatus.LOST]
 
 
-async def test_a_run_that_comes_back_while_its_lost_attempt_executes_is_another_attempt(cluster: Cluster) -> None:
-    """The worker missed its heartbeats, the run was reaped, and the same worker claims it before it has noticed. The
-    new claim tells it."""
+async def test_a_run_that_is_claimed_again_while_its_lost_attempt_executes_is_another_attempt(cluster: Cluster) -> None:
+    """The worker missed its heartbeats, and the leader reaped the run. The same worker claims the run before it notices
+    the loss, and learns of the loss from the new claim."""
     process = await queued(cluster, steps := Steps())
     await started(process)
     await reap(cluster)
@@ -118,10 +118,10 @@ async def cancel(process: Process) -> Cancelling:
 
 
 @pytest.mark.parametrize("steps", [Steps, lambda: Steps(swallow=True), lambda: Steps(error=ValueError("oh"))])
-async def test_a_cancelled_run_ends_cancelled_however_its_task_takes_it(
+async def test_a_cancelled_run_ends_as_cancelled_whatever_its_task_does(
     cluster: Cluster, steps: Callable[[], Steps]
 ) -> None:
-    """A task that answers the interruption with an error of its own must not be tried again for ever."""
+    """A task that raises its own error when it is interrupted must not be retried for ever."""
     process = await queued(cluster, steps())
     await started(process)
     assert await cancel(process) is Cancelling.REQUESTED
@@ -171,7 +171,7 @@ async def test_a_queued_run_is_cancelled_without_a_worker(cluster: Cluster) -> N
 
 
 @pytest.mark.parametrize("trouble", Trouble)
-async def test_a_settlement_is_repeated_without_a_second_effect_and_without_a_false_alarm(
+async def test_a_settlement_is_repeated_without_a_second_effect_and_without_a_lost_claim(
     cluster: Cluster, trouble: Trouble
 ) -> None:
     process = await queued(cluster, lambda: None, runs=2)
@@ -216,7 +216,7 @@ async def test_claims_whose_reply_was_lost_are_asked_for_and_executed(cluster: C
     assert await statuses(cluster) == [AttemptStatus.SUCCEEDED] * 2
 
 
-async def test_recovering_claims_starts_none_that_is_known(cluster: Cluster) -> None:
+async def test_a_recovered_claim_that_the_worker_knows_is_not_started_again(cluster: Cluster) -> None:
     process = await queued(cluster, steps := Steps())
     await started(process)
     process.link.trouble("claim", Trouble.LOST_REQUEST)
@@ -229,7 +229,7 @@ async def test_recovering_claims_starts_none_that_is_known(cluster: Cluster) -> 
 
 
 async def test_a_claim_that_expired_is_not_started_when_it_is_given_again(cluster: Cluster) -> None:
-    """Its run may be started elsewhere any moment; here it may even have been interrupted because it was lost."""
+    """Another worker may start the run at any moment, and this worker may already have interrupted its lost attempt."""
     process = await queued(cluster, steps := Steps())
     await started(process)
     process.link.trouble("claim", Trouble.LOST_REQUEST)
@@ -290,7 +290,7 @@ async def test_a_run_whose_claim_a_store_has_lost_is_started_again_with_another_
     assert not await live(cluster)
 
 
-async def test_a_run_that_could_not_be_given_back_is_given_back_with_the_next_claim(cluster: Cluster) -> None:
+async def test_a_run_that_could_not_be_released_is_released_with_the_next_claim(cluster: Cluster) -> None:
     await queued(cluster, lambda: None)
     other = cluster.process("other")
     other.link.trouble("release", Trouble.LOST_REQUEST)
@@ -319,11 +319,11 @@ async def test_a_worker_that_cannot_settle_stops_claiming_before_it_fills_its_me
     assert len(process.events.of(RunSettled)) == 2 * BATCHES.settlements + 1
 
 
-# --- a store in memory, where time passes between any two looks ------------------------------------------------------
+# --- the store in memory, with a clock that advances at each reading ------------------------------------------------
 
 
 class PassingClock(ManualClock):
-    """Every look at it takes a millisecond."""
+    """Each reading takes a millisecond."""
 
     def now(self) -> datetime:
         self.advance(timedelta(milliseconds=1))

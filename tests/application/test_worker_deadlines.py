@@ -1,4 +1,4 @@
-"""A run that came too late is not executed; one that has started once goes on, whatever the time."""
+"""A run that is claimed too late is not executed. A run that has started once goes on, whatever the time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def dispatched(cluster: Cluster, call: AnyFunction, task: TaskDefinition =
 async def test_a_run_that_is_claimed_after_its_start_deadline_ends_as_expired_and_is_not_executed(
     cluster: Cluster, late: timedelta, executed: bool
 ) -> None:
-    """As with a busy worker: the slot was dispatched on time, and waited for a place."""
+    """A busy worker causes this: the scheduler dispatches the slot on time, and its run waits for the worker."""
     calls: list[int] = []
     process = await dispatched(cluster, lambda: calls.append(1))
     cluster.clock.advance(late)
@@ -73,7 +73,7 @@ async def test_a_run_that_lost_its_worker_is_executed_after_its_start_deadline(c
     assert calls == [1]
 
 
-async def test_a_run_that_was_handed_back_unstarted_is_judged_again(cluster: Cluster) -> None:
+async def test_a_run_that_was_released_before_its_start_is_checked_again(cluster: Cluster) -> None:
     process = await dispatched(cluster, lambda: None)
     await cluster.process("older").node.worker.claim()
     cluster.clock.advance(2 * SECOND)
@@ -98,7 +98,7 @@ async def test_a_request_has_no_start_deadline(cluster: Cluster) -> None:
     assert calls == [1]
 
 
-async def test_a_held_run_that_is_let_go_too_late_expires_and_frees_the_next(cluster: Cluster) -> None:
+async def test_a_held_run_that_is_queued_too_late_expires_and_the_next_held_run_follows(cluster: Cluster) -> None:
     calls: list[int] = []
     task = a_task(start_deadline=SECOND, overlap=Overlap.BUFFER_ONE)
     process = await dispatched(cluster, lambda: calls.append(1), task)

@@ -1,4 +1,4 @@
-"""A worker that leaves: it claims no more, waits for what executes, and gives the rest back without burning a retry."""
+"""A worker that leaves claims no more, waits for its attempts, and releases the others. No run loses a retry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def left(process: Process, *, grace: float = 1.0) -> None:
 
 
 @pytest.mark.parametrize("steps", [Steps, lambda: Steps(swallow=True), lambda: Steps(error=ValueError("oh"))])
-async def test_what_executes_is_handed_back_at_once_and_without_a_failure(
+async def test_runs_that_execute_are_released_at_once_and_have_not_failed(
     cluster: Cluster, steps: Callable[[], Steps]
 ) -> None:
     process = await queued(cluster, call := steps())
@@ -37,7 +37,7 @@ async def test_what_executes_is_handed_back_at_once_and_without_a_failure(
     assert await process.node.worker.settle() is None
 
 
-async def test_what_a_closing_event_loop_interrupts_is_handed_back_and_has_not_failed(cluster: Cluster) -> None:
+async def test_a_run_that_the_closing_event_loop_interrupts_is_released_and_has_not_failed(cluster: Cluster) -> None:
     process = await queued(cluster, steps := Steps())
     before = asyncio.all_tasks()
     await started(process)
@@ -51,7 +51,7 @@ async def test_what_a_closing_event_loop_interrupts_is_handed_back_and_has_not_f
     assert [(run.state, run.attempt, run.failures) for run in await live(cluster)] == [(RunState.QUEUED, 2, 0)]
 
 
-async def test_a_thread_that_looks_at_its_context_ends_within_the_grace(cluster: Cluster) -> None:
+async def test_a_thread_that_checks_its_context_ends_within_the_grace(cluster: Cluster) -> None:
     ended = threading.Event()
 
     def call(context: RunContext) -> None:
@@ -65,7 +65,9 @@ async def test_a_thread_that_looks_at_its_context_ends_within_the_grace(cluster:
     assert [run.state for run in await live(cluster)] == [RunState.QUEUED]
 
 
-async def test_a_stuck_thread_is_handed_back_after_the_grace_and_its_end_changes_nothing(cluster: Cluster) -> None:
+async def test_the_run_of_a_stuck_thread_is_released_after_the_grace_and_its_later_end_changes_nothing(
+    cluster: Cluster,
+) -> None:
     door, ended = threading.Event(), threading.Event()
 
     def call() -> None:
@@ -86,7 +88,7 @@ async def test_a_stuck_thread_is_handed_back_after_the_grace_and_its_end_changes
 
 
 async def test_a_thread_that_ends_by_itself_within_the_grace_has_its_own_outcome(cluster: Cluster) -> None:
-    """It could not know that its worker leaves; to execute it again would be for nothing."""
+    """The function does not check its context. It has finished its work, so another attempt would only repeat it."""
     door = threading.Event()
     process = await queued(cluster, lambda: door.wait(10) and None)
     await started(process)
@@ -98,7 +100,7 @@ async def test_a_thread_that_ends_by_itself_within_the_grace_has_its_own_outcome
     assert (await statuses(cluster), await live(cluster)) == ([AttemptStatus.SUCCEEDED], [])
 
 
-async def test_a_cancelled_thread_that_is_handed_back_is_not_executed_again(cluster: Cluster) -> None:
+async def test_a_cancelled_run_whose_thread_is_stuck_is_not_executed_again(cluster: Cluster) -> None:
     door = threading.Event()
     unhandled: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
@@ -117,7 +119,7 @@ async def test_a_cancelled_thread_that_is_handed_back_is_not_executed_again(clus
     assert (await process.node.worker.settle(), unhandled) == (None, [])
 
 
-async def test_a_worker_that_leaves_claims_nothing_and_gives_back_what_was_on_its_way(cluster: Cluster) -> None:
+async def test_a_worker_that_leaves_claims_nothing_and_releases_the_runs_of_a_late_reply(cluster: Cluster) -> None:
     process = await queued(cluster, steps := Steps())
 
     async def leave() -> None:
@@ -132,7 +134,7 @@ async def test_a_worker_that_leaves_claims_nothing_and_gives_back_what_was_on_it
     assert process.link.calls == []
 
 
-async def test_a_run_that_was_lost_before_it_was_handed_back_is_a_lost_claim(cluster: Cluster) -> None:
+async def test_a_run_that_was_reaped_before_its_release_is_a_lost_claim(cluster: Cluster) -> None:
     process = await queued(cluster, Steps())
     await started(process)
     await reap(cluster)
@@ -179,7 +181,7 @@ async def test_draining_ends_when_a_stop_is_forced_or_with_its_time(cluster: Clu
     await process.ended()
 
 
-async def test_a_task_that_fails_while_it_is_drained_is_settled_as_always(cluster: Cluster) -> None:
+async def test_a_task_that_fails_during_the_drain_is_settled_as_usual(cluster: Cluster) -> None:
     door = asyncio.Event()
 
     async def call() -> NoReturn:
