@@ -1,4 +1,4 @@
-"""How the arguments of `add_task` become tasks: one pair of schedule and arguments each."""
+"""Turn the arguments of `add_task` into pairs: the schedule of one task and the arguments of its function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def name_of(function: TaskFunction) -> str:
-    """What the function calls itself; a callable object has the name of its class, a partial that of its function."""
+    """The name of the function; for a callable object that of its class, for a partial that of its function."""
     if not callable(function):
         raise TypeError(f"a task is a function, not {function!r}")
     name = getattr(getattr(function, "func", function), "__name__", None)
@@ -30,7 +30,7 @@ def refuse_bare_decorator(written: str, first: object) -> None:
 def pairs_of(
     expr: Expression | Sequence[Expression] | None, kwargs: Kwargs | Sequence[Kwargs] | None
 ) -> list[tuple[Expression | None, Kwargs | None]]:
-    """One pair a task: lists item by item, a single value with each of them. Errors: TypeError."""
+    """One pair for each task. The items of two lists form pairs; a single value joins every item. Errors: TypeError."""
     expressions = _items("expr", expr) if isinstance(expr, list) else None
     arguments = None if kwargs is None or isinstance(kwargs, Mapping) else _items("kwargs", kwargs)
     lengths = {len(items) for items in (expressions, arguments) if items is not None}
@@ -54,7 +54,7 @@ def pairs_of(
 
 
 def _is_single(expr: Expression | Sequence[Expression] | None) -> TypeGuard[Expression | None]:
-    """A tuple is the union of its expressions, and a list is several tasks."""
+    """A tuple is one schedule, the union of its expressions. A list gives each task its own schedule."""
     return not isinstance(expr, list)
 
 

@@ -1,5 +1,5 @@
-"""The options of a task besides its function and its cron expression, as users write them and as the core reads
-them."""
+"""The options of a task besides its function and its cron expression: the form that users write, and the values that
+the core reads."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class TaskOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """The values for a task that leaves them open: those of the group, else those of Config."""
+    """The values for options that a task does not set: those of the group, else those of Config."""
 
     allow_parallel: bool = True
     timezone: str = "UTC"
@@ -142,10 +142,10 @@ class Options:
         )
 
     def changed(self, given: Mapping[str, object]) -> Options:
-        """These options with some of them replaced. None stands for the default. A schedule of another kind keeps
-        nothing of the previous one.
+        """These options with some of them replaced. None stands for the default. A schedule of another kind
+        replaces the whole previous schedule.
 
-        Errors: TypeError for a word that does not exist; DefinitionError for a value.
+        Errors: TypeError for an unknown option; DefinitionError for a value.
         """
         unknown = [name for name in given if name not in _READERS]
         if unknown:
@@ -153,9 +153,9 @@ class Options:
         changes = {
             name: _DEFAULTS[name] if value is None else _READERS[name](name, value) for name, value in given.items()
         }
-        ways = [way for way in _SCHEDULE_KINDS if changes.get(way, _DEFAULTS[way]) != _DEFAULTS[way]]
-        if ways:
-            stale = (*_SCHEDULE_KINDS, "phase", *(() if "cron_expression" in ways else _CRON_ONLY))
+        kinds = [kind for kind in _SCHEDULE_KINDS if changes.get(kind, _DEFAULTS[kind]) != _DEFAULTS[kind]]
+        if kinds:
+            stale = (*_SCHEDULE_KINDS, "phase", *(() if "cron_expression" in kinds else _CRON_ONLY))
             changes = {**{name: _DEFAULTS[name] for name in stale}, **changes}
         return replace(self, **changes)
 
@@ -186,19 +186,19 @@ class Options:
 
     def _refuse_contradictions(self) -> None:
         """Refuse more than one kind of schedule, and options that have no effect on this kind."""
-        said = self.given()
-        ways = [way for way in _SCHEDULE_KINDS if way in said]
-        if len(ways) != 1:
-            field = ways[-1] if ways else _SCHEDULE_KINDS[0]
-            given = " and ".join(ways) or "none of them"
+        options = self.given()
+        kinds = [kind for kind in _SCHEDULE_KINDS if kind in options]
+        if len(kinds) != 1:
+            field = kinds[-1] if kinds else _SCHEDULE_KINDS[0]
+            given = " and ".join(kinds) or "none of them"
             reason = f"give exactly one of cron_expression, interval and run_at, not {given}"
-            raise InvalidPolicy(field, said.get(field), reason)
-        if "phase" in said and self.interval is None:
-            raise InvalidPolicy("phase", said["phase"], f"shifts an interval, and means nothing for {ways[0]}")
+            raise InvalidPolicy(field, options.get(field), reason)
+        if "phase" in options and self.interval is None:
+            raise InvalidPolicy("phase", options["phase"], f"shifts an interval, and means nothing for {kinds[0]}")
         for field in _CRON_ONLY:
-            if field in said and not self.cron_expression:
-                reason = f"is about the local times of a cron expression, and means nothing for {ways[0]}"
-                raise InvalidPolicy(field, said[field], reason)
+            if field in options and not self.cron_expression:
+                reason = f"is about the local times of a cron expression, and means nothing for {kinds[0]}"
+                raise InvalidPolicy(field, options[field], reason)
 
     def given(self) -> dict[str, object]:
         """The options that differ from their defaults, in JSON."""
@@ -206,7 +206,7 @@ class Options:
         return {name: _plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
 
     def retry(self, inherited: RetryPolicy, backoff: float | None, backoff_max: float | None) -> RetryPolicy:
-        """The retry policy. The task's own numbers win over inherited ones, which change where they contradict them."""
+        """The retry policy. The task's own numbers win. An inherited number that contradicts them is adjusted."""
         initial = inherited.initial if backoff is None else duration("retry_backoff", backoff)
         maximum = inherited.maximum if backoff_max is None else duration("retry_backoff_max", backoff_max)
         if backoff is None:
@@ -247,7 +247,7 @@ def text(field: str, value: object) -> str:
 
 
 def name_list(field: str, value: object) -> list[str]:
-    """A list of names; a single text would be a list of its letters."""
+    """A list of names. A single text is refused: it would count as a list of its letters."""
     if not _is_list(value):
         raise InvalidPolicy(field, value, "must be a list of texts")
     return [check_name(field, text(field, item)) for item in value]
@@ -324,7 +324,7 @@ def _is_class_or_text(value: object) -> bool:
 
 
 def _elements(value: object) -> list[object]:
-    """The elements of a list, to be judged one by one; anything else is the only element."""
+    """The elements of a list; any other value is the only element."""
     return list(value) if _is_list(value) else [value]
 
 

@@ -1,4 +1,4 @@
-"""What `api_trusted_origins` may hold: origins as browsers write them."""
+"""Parse `api_trusted_origins`: origins in the form that browsers send."""
 
 from __future__ import annotations
 

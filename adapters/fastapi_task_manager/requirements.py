@@ -1,4 +1,4 @@
-"""Imported before everything else: says which extra is missing, and not which of its modules."""
+"""The package imports this module first. If a requirement is missing, its error names the extra to install."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 NEEDED = ("fastapi", "pydantic", "pydantic_settings", "dependency_injector")
 
 for _name in NEEDED:
-    # Looked for and not imported: dependency_injector takes its time, and only a manager that starts needs it.
+    # Find the module without an import: dependency_injector loads slowly, and only a manager that starts needs it.
     if find_spec(_name) is None:
         raise ImportError(
             f"fastapi_task_manager needs {_name}: pip install 'hexagonal-task-manager[fastapi]'", name=_name

@@ -1,4 +1,4 @@
-"""A named collection of tasks, filled by decorators and at run time."""
+"""A named collection of tasks. Decorators add static tasks; code adds dynamic tasks while it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ F = TypeVar("F", bound=TaskFunction)
 
 
 class TaskGroup:
-    """A group of tasks. May be filled before and after it is added to a manager, also while the manager runs."""
+    """A group of tasks. Code may add tasks before a manager includes the group and afterwards, even while it runs."""
 
     def __init__(
         self,
@@ -91,9 +91,10 @@ class TaskGroup:
     ) -> Callable[[F], F]:
         """Declare the decorated function as one task or several.
 
-        `expr` and `kwargs` may each be a list: one task per pair; a value that is not a list goes with every item of
-        the other. One pair keeps the plain name; several are numbered, `name__1`, `name__2`, in the order of the lists,
-        so that editing a cron text keeps a task's pause and history. Put new pairs at the end.
+        `expr` and `kwargs` may each be a list. Two lists form pairs, and each pair is one task; a value that is not a
+        list is combined with every item of the other list. A single task keeps the plain name. Several tasks are named
+        `name__1`, `name__2` and so on, in the order of the lists. A change of a cron expression keeps these names, and
+        with them the pause and the history of each task. Add new pairs at the end.
 
         Args:
             expr: Cron expression with 5 fields, or 6 with the seconds first; `@hourly` and the like; `H` for a hashed
@@ -105,8 +106,8 @@ class TaskGroup:
             high_priority: Claim runs of this task before others.
             retry_backoff: Seconds before the first retry of a failed run. Default: Config's.
             retry_backoff_max: Longest delay between retries in seconds. Default: Config's.
-            register: Let dynamic tasks call the function, too: under `name` where it is given, else under the
-                function's name. Of two functions with one name the first is called.
+            register: Let dynamic tasks call the function, too, under `name` if it is given, else under the
+                function's name. If two functions have one name, dynamic tasks call the first.
             allow_parallel: May several runs of the task live at once? None: what the group says.
             **options: See `TaskOptions`.
 
@@ -116,7 +117,7 @@ class TaskGroup:
         Raises:
             RuntimeError: A name that already exists, a bad cron expression, time zone or number, arguments that are not
                 JSON or that the function does not accept, a generator.
-            TypeError: Lists of different length, or no parentheses behind `add_task`.
+            TypeError: Lists of different length, or the parentheses after `add_task` are missing.
         """
         refuse_bare_decorator('add_task("* * * * *")', expr)
         pairs = pairs_of(expr, kwargs)
@@ -161,7 +162,7 @@ class TaskGroup:
 
         Raises:
             RuntimeError: Another function is already registered under this name, or it is a generator.
-            TypeError: No parentheses behind `register_function`.
+            TypeError: The parentheses after `register_function` are missing.
         """
 
         def register(function: F) -> F:
@@ -186,8 +187,10 @@ class TaskGroup:
         allow_parallel: bool | None = None,
         **options: Unpack[TaskOptions],
     ) -> Task:
-        """Add a task that calls a registered function. It is created within a poll, before the start of the manager at
-        its start, unless the store holds a dynamic task of this name: that one stays, and is listed then.
+        """Add a task that calls a registered function.
+
+        A running manager writes the task to the store within a poll; otherwise the manager writes it when it starts. If
+        the store already holds a dynamic task of this name, the stored task stays, and the group lists that one.
 
         Args:
             function_name: A function registered in this group.

@@ -294,7 +294,7 @@ async def test_a_lost_task_does_not_go_on_with_a_slot_of_an_older_schedule(clust
     assert (found.next_slot, found.skipped) == (following, {})
 
 
-async def test_slots_that_the_next_leader_dispatched_are_not_recorded_as_lost_by_the_former_leader(
+async def test_a_former_leader_does_not_record_slots_after_its_term_as_lost(
     cluster: Cluster,
 ) -> None:
     process = cluster.process().declares(a_task())

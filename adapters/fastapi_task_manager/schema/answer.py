@@ -1,4 +1,4 @@
-"""What all answers of the API have in common."""
+"""The base of all answers of the API."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Answer(BaseModel):
-    """A client finds every field in every answer; only code that builds one may leave out what has a default."""
+    """Every answer contains every field. Code that builds an answer may leave out fields that have a default."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)

@@ -1,6 +1,6 @@
-"""What a request may say: known words, and lists no longer than a definition may have.
+"""Limits for the bodies of requests: the number of unknown fields, and the lengths of lists.
 
-Both are judged before pydantic looks at the items: it would write a report about every one of a hundred thousand.
+Both are checked before pydantic validates the items: pydantic would report an error for each of a hundred thousand.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ class Body(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _few_unknown_words(cls, said: Any) -> Any:
-        number = _length(said)
+    def _few_unknown_fields(cls, given: Any) -> Any:
+        number = _length(given)
         if number > len(cls.model_fields) + MOST_UNKNOWN:
             raise PydanticCustomError("extra_forbidden", "{number} fields, most of them unknown", {"number": number})
-        return said
+        return given
 
 
 def at_most(most: int) -> BeforeValidator:
-    """A list of at most this many items; anything else is judged elsewhere. Errors: DefinitionError, as the core's own
-    for the same list."""
+    """A list of at most this many items. Other values pass; their field checks them. Errors: the DefinitionError that
+    the core raises for the same list."""
 
     def check(value: object, info: ValidationInfo) -> object:
         number = _length(value)

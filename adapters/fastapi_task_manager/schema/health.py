@@ -25,7 +25,7 @@ class HealthResponse(Answer):
 
 
 def _default(field: str) -> Any:
-    """That of the configuration."""
+    """The default of this field in the configuration."""
     return OperationalConfig.model_fields[field].default
 
 

@@ -1,4 +1,5 @@
-"""Numbers of a request. pydantic reads true as 1, and a task would run every second."""
+"""Numbers of a request, not booleans: pydantic reads true as 1, and then a task with this interval would run every
+second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks, their runs and what is done to them, as the API shows them."""
+"""Tasks, their runs and the actions on them, as the API shows them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from task_manager_core.domain.task import MOST_TAGS
 
 
 class TaskBase(Answer):
-    """What is said about a task, without its function. null leaves it to the group, then to the configuration."""
+    """The fields of a task without its function. null: the group decides, then the configuration."""
 
     name: str = Field(description="Name of the task inside its group")
     expression: str = Field(description="The schedule in words: the cron expression, or what stands for it")
@@ -131,7 +131,7 @@ class AffectedRun(Answer):
     run_id: str = Field(description="Identity of the run")
     result: str = Field(
         description="trigger: queued, held (waits for another run of its task) or duplicate (this request was made "
-        "before); cancel: cancelled, or requested (its worker will hear of it)"
+        "before); cancel: cancelled, or requested (its worker will be told)"
     )
 
 
@@ -164,7 +164,7 @@ class RegisteredFunctionsResponse(Answer):
 
 
 class _DynamicTask(Body):
-    """What may be said about a dynamic task. Null is the default. Lengths of time are seconds."""
+    """The fields of a dynamic task in a request. Null is the default. Lengths of time are seconds."""
 
     cron_expression: Annotated[str | list[str] | None, at_most(MOST_RULES)] = Field(
         default=None,
@@ -215,7 +215,7 @@ class _DynamicTask(Body):
     )
 
     def given(self) -> dict[str, Any]:
-        """What the request says, and nothing that it leaves open."""
+        """The fields that the request contains."""
         return self.model_dump(exclude_unset=True)
 
 
@@ -227,8 +227,8 @@ class CreateDynamicTaskRequest(_DynamicTask):
     name: str | None = Field(default=None, description="Default: the function's name and a suffix")
 
     def given(self) -> dict[str, Any]:
-        words = self.model_dump(exclude_unset=True, exclude_none=True)
-        return {"group_name" if word == "task_group_name" else word: value for word, value in words.items()}
+        fields = self.model_dump(exclude_unset=True, exclude_none=True)
+        return {"group_name" if field == "task_group_name" else field: value for field, value in fields.items()}
 
 
 class ChangeDynamicTaskRequest(_DynamicTask):
@@ -237,10 +237,10 @@ class ChangeDynamicTaskRequest(_DynamicTask):
     function_name: str | None = Field(default=None, description="Another function that the group registers")
 
     def given(self) -> dict[str, Any]:
-        words = self.model_dump(exclude_unset=True)
-        if words.get("function_name", "") is None:
-            del words["function_name"]
-        return words
+        fields = self.model_dump(exclude_unset=True)
+        if fields.get("function_name", "") is None:
+            del fields["function_name"]
+        return fields
 
 
 class DynamicTaskResponse(Answer):
