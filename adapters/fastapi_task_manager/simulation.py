@@ -1,6 +1,6 @@
-"""Simulates the tasks of an application. Tests import this; nothing else of this package does.
+"""Simulates the tasks of an application. Tests import this module; no other module of this package does.
 
-It is part of this package because only this package knows groups. The core's `simulate_registry` does the rest.
+It is part of this package because only this package knows groups. It calls `simulate_registry` of the core.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ def _check_config(config: object) -> None:
 
 
 def _declared_by(groups: Sequence[TaskGroup], defaults: Defaults) -> tuple[Declarations, list[TaskDefinition]]:
-    """The declarations and dynamic tasks that a manager would make of these groups. The groups do not change: nothing
-    listens to them."""
+    """The declarations and dynamic tasks that a manager would make of these groups. The groups do not change, and this
+    function does not subscribe to them."""
     declarations = Declarations()
     dynamic: list[TaskDefinition] = []
     seen: set[str] = set()
