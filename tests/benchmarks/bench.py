@@ -22,10 +22,10 @@ DECLARING = 120.0
 """Seconds in which a driver must have declared its tasks."""
 
 NAME = "bench"
-"""The prefix or the name of the queue."""
+"""The key prefix of a system, or the name of its queue."""
 
 IDLE_HOUR = (datetime.now(UTC).hour + 12) % 24
-"""Half a day away."""
+"""An hour of the day that is half a day away, so idle tasks are not due during the run."""
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class Bench:
 
     async def attempt(self, places: Mapping[str, int], system: System, measured: Callable[[], Awaitable[None]]) -> None:
         """Measure for these workloads, each with its size, unless the system cannot or none is wanted. A system that
-        fails has a dash for each, and the others go on."""
+        fails gets a dash for each, and the other systems are still measured."""
         wanted = {workload: size for workload, size in places.items() if workload in self.wanted}
         for workload in wanted.keys() & system.cannot.keys():
             del wanted[workload]

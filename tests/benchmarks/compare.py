@@ -2,8 +2,8 @@
 
     make bench ONLY=A,C PEERS=taskiq,arq
 
-measures those workloads, of this project and those peers. Without the two, everything. The result is printed, and
-written to .cache/bench/result.json, from which `make bench-page` makes docs/explanation/performance.md.
+measures only those workloads, of this project and those peers. Without ONLY and PEERS it measures everything. It prints
+the result and writes it to .cache/bench/result.json. `make bench-page` makes docs/explanation/performance.md from it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _chosen(asked: str, known: Sequence[str], what: str) -> frozenset[str]:
 
 
 def _environments(systems: Sequence[System]) -> dict[str, Environment]:
-    """The environments of all systems for which one can be made. Without ours there is nothing to compare."""
+    """The environments of all systems for which one can be made. An error if there is none for this project."""
     environments: dict[str, Environment] = {}
     for system in systems:
         try:
@@ -135,7 +135,7 @@ async def _party(bench: Bench, system: System) -> Party:
 
 
 def _busy() -> float:
-    """Seconds of processor time since the machine started; nothing if the operating system does not tell."""
+    """Seconds of processor time since the machine started; None if the operating system does not report it."""
     try:
         user, nice, system, *_ = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     except (OSError, ValueError):

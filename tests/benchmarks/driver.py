@@ -38,8 +38,8 @@ class Settings:
 
     `kind` says which tasks it declares: "runs" has what `queue` and `trigger` run; the others have cron tasks: "idle"
     has `tasks` that are never due, "burst" has `tasks` that are all due at the instant `slot`, "second" has one that is
-    due every second. With `defaults` a system runs as it comes; otherwise it may be tuned for speed. A process that
-    `works` executes runs; one that `schedules` does what only one process has to do.
+    due every second. With `defaults` a system has its default settings; otherwise it may be tuned for speed. A process
+    that `works` executes runs; one that `schedules` does what only one process has to do.
     """
 
     url: str
@@ -107,7 +107,7 @@ class Meter:
         self.marks.append((number, time.time()))
 
     def effect(self) -> None:
-        """A run whose trace survives the process."""
+        """A run that leaves a record which survives the process."""
         assert self._effects is not None
         os.write(self._effects, f"{time.time():.6f} {os.getpid()}\n".encode())
 
@@ -134,7 +134,7 @@ class Driver(Protocol):
 
 
 def serve(make: Callable[[Settings, Meter], Driver]) -> None:
-    """Run a driver until the harness says stop or closes the pipe."""
+    """Run a driver until the harness sends `stop` or closes the pipe."""
     settings = Settings(**json.loads(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # The output of a system must not look like an answer.
@@ -211,11 +211,11 @@ class _Desk:
         return {"seconds": time.monotonic() - began, "cpu": time.process_time() - cpu}
 
     async def _ready(self) -> None:
-        while not await self._driver.ready():  # noqa: ASYNC110 - no system tells all of it by itself
+        while not await self._driver.ready():  # noqa: ASYNC110 - no system notifies its caller of all this
             await asyncio.sleep(POLL)
 
     async def trigger(self, count: int, pause: float, first: int) -> dict[str, Any]:
-        """Trigger one run after the other. The answer: the instant of each request by the wall clock."""
+        """Trigger one run after the other. Returns the instant of each request by the wall clock."""
         asked: list[tuple[int, float]] = []
         for number in range(first, first + count):
             asked.append((number, time.time()))
@@ -257,7 +257,7 @@ async def _within(patience: float, waited: Awaitable[None], otherwise: str) -> N
 
 
 def resident() -> int:
-    """Bytes of memory of this process; its maximum, if the operating system does not tell the current value."""
+    """Bytes of memory of this process; its maximum, if the operating system does not report the current value."""
     with suppress(OSError):
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -17,7 +17,7 @@ from tests.benchmarks.systems import System
 CACHE = Path(os.environ.get("BENCH_CACHE", ROOT / ".cache" / "bench"))
 PEERS = ROOT / "tests" / "benchmarks" / "peers"
 PYTHON = (3, 11)
-"""The same for all of them."""
+"""The version of Python, the same in all environments."""
 
 
 class CannotMake(Exception):
@@ -33,7 +33,7 @@ class Environment:
 
 
 def made(system: System) -> Environment:
-    """Make the environment, unless it is there and of the present versions. Errors: CannotMake."""
+    """Make the environment, unless it exists with the present versions. Raises: CannotMake."""
     return _of_node(system) if system.node else _of_python(system)
 
 

@@ -72,7 +72,7 @@ class Party:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """Where and when. `others` is the share of the machine that other programs used meanwhile."""
+    """Where and when the measurement ran. `others` is the share of the machine that other programs used meanwhile."""
 
     at: str
     seconds: float

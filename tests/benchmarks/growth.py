@@ -1,6 +1,7 @@
 """Costs that must not grow: the longest script of each step with 10,000 and 100,000 items, in the server's own time.
 
-A script is what all others wait for. A step may take more scripts where there is more; no script may take longer.
+While a script runs, every other command waits. With more items a step may take more scripts, but no script may take
+longer.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Rows:
         self.found.setdefault(name, []).append((longest, len(scripts)))
 
     def lines(self, sizes: Sequence[int]) -> list[str]:
-        """With the ratio of the largest size to the smallest."""
+        """The measured row, with the ratio of the largest size to the smallest."""
         head = f"  {'':44}" + "".join(f"{size:>24,}" for size in sizes) + f"{'ratio':>8}"
         rows = [
             f"  {name:44}"

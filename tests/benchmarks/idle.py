@@ -170,14 +170,15 @@ def _places(tasks: int) -> dict[str, int]:
 
 
 async def _without_tasks(cluster: Cluster, empty: dict[str, float]) -> None:
-    """The memory of a process, so that what its tasks add can be told."""
+    """Measure the memory of a process without tasks, so that the memory of its tasks can be computed."""
     await cluster.grow(1)
     empty[cluster.system.name] = (await cluster.usage()).rss
     await cluster.shrink()
 
 
 async def _started(cluster: Cluster) -> None:
-    """A process that takes part; how long that took is G. Ours is started several times, and again on a full store."""
+    """Start a process and wait until it takes part: that time is workload G. This project starts several times, and
+    again on a full store."""
     bench, system = cluster.bench, cluster.system
     if "G" not in bench.wanted or cluster.tasks == SOME:
         await cluster.grow(1)

@@ -34,14 +34,14 @@ class DriverProcess:
         self._process = process
         self._log = log
         self.declared = 0.0
-        """Seconds that its declarations took."""
+        """Seconds that the driver took to declare its tasks."""
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     async def ask(self, what: str, patience: float = PATIENCE, **more: Any) -> dict[str, Any]:
-        """Errors: DriverError."""
+        """Raises: DriverError."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         if what in {"run", "start"}:

@@ -1,7 +1,7 @@
 """The cost of frequent operations: `make bench-quick`, or `python -m tests.benchmarks.quick [idle throughput …]`.
 
-Starts a Redis of its own for everything that it measures. Absolute figures belong to this machine and this minute;
-compare the ratios, and only within one run.
+Starts a Redis of its own for everything that it measures. Absolute figures depend on the machine and its load, so
+compare only ratios, and only within one run.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ async def _queued_before(server: RedisServer, prefix: str, runs: int, queueing: 
 
 
 async def _check(made: Bench, runs: int) -> None:
-    """Check that the store holds every outcome: a figure without the work would be worth nothing."""
+    """Check that the store holds every outcome: a figure for work that was not done would be wrong."""
     lines = [len(await made.backend.history.read(key, runs)) for key in made.keys]
     assert sum(lines) == runs, f"{sum(lines)} of {runs} runs are in the statistics"
     snapshot = await made.backend.history.snapshot()

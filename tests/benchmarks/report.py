@@ -3,8 +3,8 @@
     python -m tests.benchmarks.report [result.json [breakdown.json]]
 
 A result that is named becomes docs/explanation/performance.json, with a breakdown if there is one: an object of the
-parts of a run and their microseconds. The page is always made from that file. No figure stands on the page that is not
-in the file or computed from it.
+parts of a run and their microseconds. The page is always made from that file. Every figure on the page
+is in the file or computed from it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def shown(figure: Figure | None, measure: Measure) -> str:
 
 
 def times(value: float | None) -> str:
-    """A ratio, with two digits that mean something."""
+    """A ratio with two significant digits."""
     if value is None:
         return ""
     return f"{value:,.0f} ×" if value >= 20 else f"{value:.1f} ×" if value >= 2 else f"{value:.2f} ×"
@@ -140,14 +140,14 @@ def _of(results: Results, workload: Workload) -> list[Figure]:
 
 
 def _parties(results: Results, workload: Workload) -> list[Party]:
-    """Those that have a figure or a reason for not having one."""
+    """The systems that have a figure for the workload, or a reason for a missing one."""
     named = {one.system for one in _of(results, workload)}
     named |= {one.system for one in results.dashes if one.workload == workload.name}
     return [one for one in results.parties if one.name in named]
 
 
 def _mentioned(results: Results, workload: Workload, party: Party, size: int) -> bool:
-    """Is there a figure, or a reason for there being none?"""
+    """Whether the results have a figure, or a reason for a missing one."""
     figures = (one for one in _of(results, workload) if (one.system, one.size) == (party.name, size))
     return next(figures, None) is not None or results.dash(workload.name, party.name, size) is not None
 
@@ -170,7 +170,7 @@ def _reason(results: Results, dash: Dash, workload: Workload) -> str:
 
 
 def page(results: Results) -> str:
-    """All of it. A section without data is left out."""
+    """The whole page. A section without data is left out."""
     sections = [
         _introduction(results),
         _summary(results),

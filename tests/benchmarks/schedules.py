@@ -1,4 +1,4 @@
-"""Workloads in which cron tasks are due: D2, everything at once; F, the leader dies."""
+"""Workloads in which cron tasks are due: D2, all tasks at once; F, the leader is killed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MB = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burst:
-    """Milliseconds from the slot to the start of each run, sorted, and to the last dispatch where that is told."""
+    """Milliseconds from the slot to the start of each run, sorted, and to the last dispatch if reported."""
 
     starts: Sequence[float]
     dispatched: float | None
@@ -102,7 +102,7 @@ async def _burst(bench: Bench, system: System, lead: int) -> Burst:
     return Burst(starts=sorted(starts), dispatched=last, stored=stored)
 
 
-# -- the leader dies --------------------------------------------------------------------------------------------------
+# -- the leader is killed ---------------------------------------------------------------------------------------------
 
 
 async def failovers(bench: Bench) -> None:
@@ -140,7 +140,7 @@ async def _failover(bench: Bench, system: System, server: RedisServer) -> tuple[
                 raise Unfit(f"{len(begun)} runs of an every-second task within {FAILOVER_PATIENCE:g} s")
             leader = await _leader(drivers, begun[-1][1])
             await asyncio.sleep(0.4)
-            # Both clocks are the machine's. A slot that fell between these two lines would count as one after the kill.
+            # Both clocks belong to one machine. A slot between these two lines would count as one after the kill.
             killed = time.time()
             await leader.kill()
             following = await _runs(effects, after=killed, enough=1, patience=FAILOVER_PATIENCE)
@@ -149,7 +149,7 @@ async def _failover(bench: Bench, system: System, server: RedisServer) -> tuple[
             await asyncio.sleep(following[0][0] + 3.0 - time.time())
             until = time.time()
         runs = [at for at, _ in _read(effects) if killed < at < until]
-        # A run comes some milliseconds after its slot: the last half second has no say.
+        # A run comes some milliseconds after its slot: so the count ignores the last half second.
         slots = int(until - 0.5) - int(killed)
         return following[0][0] - killed, max(slots - sum(at < until - 0.5 for at in runs), 0)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """`delivery` is what it promises of a run, `keeps` what is known of a run afterwards, in the settings measured.
+    """With the measured settings, `delivery` is its promise for a run, and `keeps` its record of a finished run.
 
     `settings` are the differences from its defaults, for all workloads but those that say "default settings". A burst
     of due tasks is due `lead` seconds after the process is launched, at a full minute with `minutes`. `cannot` has the

@@ -1,4 +1,4 @@
-"""The driver of this project. Only this module knows internals of the project: keys, one event, live runs."""
+"""The driver of this project. Only this module uses internals of the project: keys, one event and live runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NUMBER_OF_TASKS = 200
 
 
 class Dispatches:
-    """An observer that records when slots were decided about."""
+    """An observer that records when the leader decided about slots."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
@@ -92,7 +92,7 @@ class TaskManagerDriver:
         return marked
 
     async def queue(self, runs: int) -> None:
-        """By a process whose only place is taken, so that it claims none of them itself."""
+        """Queue runs in a process whose only worker slot is busy, so that it claims none of them itself."""
         await self.start()
         for number in range(runs // len(self._keys)):
             await self._manager.control.trigger(self._keys, f"queued {number}")
@@ -104,7 +104,7 @@ class TaskManagerDriver:
             await self._occupied.wait()
 
     async def ready(self) -> bool:
-        """Healthy means that the definitions are in the store. A process alone also has to lead."""
+        """Whether the definitions are in the store: the process is healthy then. A single process must also lead."""
         health = await self._manager.health_check()
         return health.status == "healthy" and (health.is_leader or not self._settings.schedules)
 
@@ -120,7 +120,7 @@ class TaskManagerDriver:
         return {"dispatched": at, "leads": (await self._manager.health_check()).is_leader}
 
     async def stop(self) -> None:
-        """The place is given free when no more is claimed."""
+        """Stop the manager. The worker slot becomes free when the process has stopped claiming."""
         stopping = asyncio.ensure_future(self._manager.stop())
         await asyncio.sleep(0.2)
         self._free.set()

@@ -79,7 +79,7 @@ async def _queue_of_nothing(bench: Bench, system: System, runs: int, copy: Copy 
 
 
 async def _queued(bench: Bench, system: System, runs: int) -> Copy:
-    """The contents of the store when all runs are queued and no process is alive."""
+    """The contents of the store when all runs are queued and no process runs."""
     flush(bench.server)
     async with bench.driver(system, bench.settings("runs", works=False)) as driver:
         await driver.ask("queue", patience=120.0, runs=runs)
@@ -118,7 +118,7 @@ async def single_runs(bench: Bench) -> None:
 async def _single_runs(bench: Bench, system: System) -> None:
     flush(bench.server)
     async with AsyncExitStack() as stack:
-        # The process that triggers is there first, so that what it needs for itself never reaches the other.
+        # The process that triggers starts first, so that the other process never gets the runs that occupy it.
         asking = await stack.enter_async_context(bench.driver(system, bench.settings("runs", works=False)))
         await asking.ask("start")
         idle = await stack.enter_async_context(bench.driver(system, bench.settings("runs", schedules=False)))
@@ -172,7 +172,7 @@ async def prefixes(bench: Bench) -> None:
 
 
 def _spread(count: int) -> list[str]:
-    """Prefixes whose slots lie on one node after the other."""
+    """Prefixes whose hash slots are on the nodes in turn."""
     names: list[str] = []
     number = 0
     while len(names) < count:
@@ -200,7 +200,7 @@ async def _prefixes(bench: Bench, system: System, servers: list[RedisServer], na
 async def _side_by_side(
     bench: Bench, system: System, servers: list[RedisServer], names: list[str]
 ) -> tuple[float, float, float]:
-    """Runs a second of all prefixes together, CPU seconds of the stores a run, and of the busiest one a second."""
+    """Runs a second of all prefixes, CPU seconds of all stores a run, CPU seconds of the busiest store a second."""
     clustered = len(servers) > 1
     for name in names:
         settings = bench.settings("runs", servers[0], name=name, works=False, cluster=clustered)
