@@ -1,4 +1,4 @@
-"""The application behind a real server, and requests as bytes, so that an answer may come before all is sent."""
+"""Serves an application with a real server. A test sends bytes, so it can read the answer before the body ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 
 @contextmanager
 def uvicorn_of(app: FastAPI) -> Iterator[int]:
-    """The port of a server in a thread of its own."""
+    """Run a server in its own thread, and yield its port."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -29,25 +29,25 @@ def uvicorn_of(app: FastAPI) -> Iterator[int]:
 
 
 @dataclass
-class Line:
-    """A connection on which one request is spoken."""
+class Connection:
+    """A connection that carries one request."""
 
-    connection: socket.socket
+    stream: socket.socket
 
-    def say(self, data: bytes) -> None:
-        self.connection.sendall(data)
+    def send(self, data: bytes) -> None:
+        self.stream.sendall(data)
 
     def status(self) -> int:
-        """Of the answer, as soon as its head is there."""
+        """The status of the answer, as soon as its head arrives."""
         head = b""
         while b"\r\n\r\n" not in head:
-            piece = self.connection.recv(65536)
+            piece = self.stream.recv(65536)
             assert piece, head
             head += piece
         return int(head.split(b" ", 2)[1])
 
 
 @contextmanager
-def line_to(port: int) -> Iterator[Line]:
+def connect(port: int) -> Iterator[Connection]:
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-        yield Line(connection)
+        yield Connection(connection)

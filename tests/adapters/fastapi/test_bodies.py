@@ -1,4 +1,4 @@
-"""Bodies: read behind the dependencies, bounded by what is declared and by what arrives, and JSON."""
+"""Request bodies: a route reads a body after its dependencies ran, limits its length, and accepts only JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastapi_task_manager.schema.task import (
     TriggerRequest,
 )
 from tests.adapters.fastapi.application import PREFIX, answer, build, serving
-from tests.adapters.fastapi.served import line_to, uvicorn_of
+from tests.adapters.fastapi.served import connect, uvicorn_of
 from tests.adapters.fastapi.test_attached import WAYS, Check, served
 
 LIMIT = OperationalConfig.model_fields["api_max_body_bytes"].default
@@ -37,7 +37,7 @@ def check_token(x_token: str = Header("")) -> None:
 
 
 def requiring_a_token(x_token: str = Header()) -> None:
-    """Answered with 422 by FastAPI itself where there is none."""
+    """FastAPI itself answers 422 if the request has no token."""
     check_token(x_token)
 
 
@@ -56,18 +56,18 @@ def application(**settings: Any) -> FastAPI:
 TOKEN = {"X-Token": "right"}
 
 
-async def body_not_wanted() -> dict[str, Any]:
-    raise AssertionError("a byte of the body was asked for")
+async def unread_body() -> dict[str, Any]:
+    raise AssertionError("the application read the body")
 
 
-async def asked_by_hand(
+async def asgi_status(
     app: FastAPI,
     method: str,
     path: str,
     headers: dict[str, str],
-    receive: Callable[[], Awaitable[dict[str, Any]]] = body_not_wanted,
+    receive: Callable[[], Awaitable[dict[str, Any]]] = unread_body,
 ) -> int:
-    """The status of a request. Its body must not be asked for, unless the test says how it arrives."""
+    """The status of a request. The application must not read its body, unless the test passes `receive`."""
     statuses: list[int] = []
 
     async def send(message: Any) -> None:
@@ -93,14 +93,14 @@ async def asked_by_hand(
 
 @pytest.mark.parametrize("attach", WAYS)
 @pytest.mark.parametrize(("check", "status"), [(check_token, 401), (requiring_a_token, 422)])
-async def test_dependencies_are_asked_before_a_byte_of_a_body_is_read(
+async def test_dependencies_run_before_a_byte_of_a_body_is_read(
     attach: Callable[[TaskManager, Check], FastAPI], check: Check, status: int
 ) -> None:
     app = served(attach, check)
     headers = {"Content-Type": "application/json", "Content-Length": "20000000"}
     async with app.router.lifespan_context(app):
         for method, path in READING:
-            assert await asked_by_hand(app, method, path, headers) == status, path
+            assert await asgi_status(app, method, path, headers) == status, path
 
 
 async def test_a_declared_length_above_the_limit_is_413_before_a_byte_is_read() -> None:
@@ -108,30 +108,30 @@ async def test_a_declared_length_above_the_limit_is_413_before_a_byte_is_read() 
     headers = {"Content-Type": "application/json", "Content-Length": str(LIMIT + 1), **TOKEN}
     async with app.router.lifespan_context(app):
         for method, path in READING:
-            assert await asked_by_hand(app, method, path, headers) == 413, path
+            assert await asgi_status(app, method, path, headers) == 413, path
 
 
 def test_a_server_answers_before_a_long_body_has_been_sent() -> None:
     with uvicorn_of(application()) as port:
         for token, status in (("wrong", 401), ("right", 413)):
-            with line_to(port) as line:
-                line.say(_head("Content-Length: 74000000", token))
-                assert line.status() == status
+            with connect(port) as connection:
+                connection.send(_head("Content-Length: 74000000", token))
+                assert connection.status() == status
 
 
-def test_a_body_in_pieces_is_refused_as_soon_as_they_are_too_long() -> None:
-    with uvicorn_of(application()) as port, line_to(port) as line:
-        line.say(_head("Transfer-Encoding: chunked", "right"))
+def test_a_body_in_chunks_is_refused_as_soon_as_their_sum_is_too_long() -> None:
+    with uvicorn_of(application()) as port, connect(port) as connection:
+        connection.send(_head("Transfer-Encoding: chunked", "right"))
         for _ in range(LIMIT // 16384 + 1):
-            line.say(b"4000\r\n" + b" " * 16384 + b"\r\n")
-        assert line.status() == 413  # and the last piece was never sent
+            connection.send(b"4000\r\n" + b" " * 16384 + b"\r\n")
+        assert connection.status() == 413  # The test never sent the last chunk.
 
 
 def test_a_body_that_does_not_arrive_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_SECONDS", 0.05)
-    with uvicorn_of(application()) as port, line_to(port) as line:
-        line.say(_head("Content-Length: 100", "right") + b"{")
-        assert line.status() == 408
+    with uvicorn_of(application()) as port, connect(port) as connection:
+        connection.send(_head("Content-Length: 100", "right") + b"{")
+        assert connection.status() == 408
 
 
 def _head(length: str, token: str) -> bytes:
@@ -139,7 +139,7 @@ def _head(length: str, token: str) -> bytes:
     return "\r\n".join((*lines, "", "")).encode()
 
 
-async def test_a_caller_that_leaves_amid_its_body_is_no_error_of_the_application() -> None:
+async def test_a_caller_that_disconnects_while_it_sends_its_body_causes_no_error() -> None:
     app = application()
     headers = {"Content-Type": "application/json", "Content-Length": "100", **TOKEN}
 
@@ -148,7 +148,7 @@ async def test_a_caller_that_leaves_amid_its_body_is_no_error_of_the_application
 
     async with app.router.lifespan_context(app):
         for method, path in READING:
-            assert await asked_by_hand(app, method, path, headers, receive) == 400, path
+            assert await asgi_status(app, method, path, headers, receive) == 400, path
 
 
 async def test_the_limit_is_a_field_of_the_configuration() -> None:
@@ -165,8 +165,8 @@ async def test_the_limit_is_a_field_of_the_configuration() -> None:
             assert names == (["static"] if status == 413 else ["n", "static"])
 
 
-async def test_a_dependency_that_reads_the_body_itself_reads_a_bounded_one_and_leaves_it() -> None:
-    """A signature, for example, is of the bytes."""
+async def test_a_dependency_may_read_the_bounded_body_before_the_route_reads_it() -> None:
+    """For example, a dependency that checks a signature needs the bytes."""
 
     async def check(request: Request) -> None:
         if b"static" not in await request.body():
@@ -186,7 +186,7 @@ async def test_a_dependency_that_reads_the_body_itself_reads_a_bounded_one_and_l
 @pytest.mark.parametrize(
     "sent_as", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/json", None]
 )
-async def test_a_body_that_does_not_say_that_it_is_json_is_415_and_changes_nothing(
+async def test_a_body_without_the_content_type_json_is_415_and_changes_nothing(
     method: str, sent_as: str | None
 ) -> None:
     headers = TOKEN | ({} if sent_as is None else {"Content-Type": sent_as})
@@ -199,7 +199,7 @@ async def test_a_body_that_does_not_say_that_it_is_json_is_415_and_changes_nothi
         assert (task["name"], task["is_active"]) == ("static", True)
 
 
-async def test_a_compressed_body_is_415_and_says_why() -> None:
+async def test_a_compressed_body_is_415_with_the_reason() -> None:
     async with serving(application()) as client:
         headers = TOKEN | {"Content-Type": "application/json", "Content-Encoding": "gzip"}
         response = await client.post("/tasks", content=gzip.compress(json.dumps(NEW).encode()), headers=headers)
@@ -220,14 +220,14 @@ async def test_a_header_that_decides_about_an_action_is_given_once(method: str, 
 
 
 @pytest.mark.parametrize("sent_as", ["application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json"])
-async def test_json_may_be_called_by_any_of_its_names(sent_as: str) -> None:
+async def test_every_content_type_of_json_is_accepted(sent_as: str) -> None:
     async with serving(application()) as client:
         response = await client.post("/tasks", content=json.dumps(NEW), headers=TOKEN | {"Content-Type": sent_as})
         assert response.status_code == 200, response.text
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}, {"Content-Length": "0"}])
-async def test_an_action_without_a_body_need_not_say_what_it_is(headers: dict[str, str]) -> None:
+async def test_an_action_without_a_body_needs_no_content_type(headers: dict[str, str]) -> None:
     async with serving(application()) as client:
         for path in ("/tasks/disable", "/tasks/trigger"):
             assert (await client.post(path, headers=TOKEN | headers)).status_code == 200
@@ -244,7 +244,7 @@ async def test_an_action_without_a_body_need_not_say_what_it_is(headers: dict[st
         ({f"{number:x}": 0 for number in range(20_000)}, "unknown"),
     ],
 )
-async def test_a_list_that_is_too_long_is_refused_before_its_items_are_judged(body: Any, named: str) -> None:
+async def test_a_list_that_is_too_long_is_refused_before_its_items_are_validated(body: Any, named: str) -> None:
     async with serving(application()) as client:
         for method, path in (("POST", "/tasks"), ("PUT", "/tasks/g/static")):
             response = await client.request(method, path, json=body, headers=TOKEN)
@@ -254,8 +254,8 @@ async def test_a_list_that_is_too_long_is_refused_before_its_items_are_judged(bo
 
 
 @pytest.mark.parametrize("model", [CreateDynamicTaskRequest, ChangeDynamicTaskRequest, TriggerRequest])
-def test_the_document_holds_each_body_in_one_piece(model: type[Any]) -> None:
-    """A reference to a model that only a body uses would lead nowhere."""
+def test_the_openapi_document_describes_each_body_without_references(model: type[Any]) -> None:
+    """The document does not contain a model that only a body uses, so a reference to it would be broken."""
     bodies = [
         operation["requestBody"]["content"]["application/json"]["schema"]
         for operations in application().openapi()["paths"].values()
