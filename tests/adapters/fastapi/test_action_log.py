@@ -1,4 +1,4 @@
-"""Which caller did what to which tasks, and which callers the application refused."""
+"""The log of actions: which caller changed which tasks, and which callers the application refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from fastapi_task_manager import TaskGroup
 from fastapi_task_manager.api.action_log import LONGEST_PART, TASKS_NAMED
 from tests.adapters.fastapi.application import build, serving
-from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Link, SwitchedStore
 
 BODY = {"task_group_name": "g", "function_name": "work", "name": "n", "cron_expression": "0 0 1 1 *"}
 
@@ -22,7 +22,7 @@ BODY = {"task_group_name": "g", "function_name": "work", "name": "n", "cron_expr
 def _check(request: Request, x_user: Annotated[str, Header()] = "alice") -> None:
     if x_user in {"mallory", "eve"}:
         raise HTTPException(401 if x_user == "mallory" else 403, {"reason": "a secret of the application"})
-    if x_user != "nobody":
+    if x_user != "anonymous":
         request.state.task_manager_caller = x_user
 
 
@@ -38,7 +38,7 @@ async def _served(tasks: int = 1, **settings: Any) -> AsyncGenerator[httpx.Async
 
 
 @pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, str]]]:
+def log_lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, str]]]:
     caplog.set_level(logging.INFO, "fastapi.task-manager.api")
 
     def take() -> list[tuple[str, str]]:
@@ -94,9 +94,9 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, str]]
         ),
         (
             "PUT",
-            "/g/nobody",
+            "/g/missing",
             {},
-            "PUT /g/nobody by alice (127.0.0.1): 404, 1 tasks: g/nobody; task 'nobody' not found in group 'g'",
+            "PUT /g/missing by alice (127.0.0.1): 404, 1 tasks: g/missing; task 'missing' not found in group 'g'",
         ),
         (
             "DELETE",
@@ -115,57 +115,59 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[str, str]]
         ),
     ],
 )
-async def test_an_action_is_told_with_its_caller_its_answer_and_its_tasks(
-    method: str, path: str, body: Any, line: str, said: Callable[[], list[tuple[str, str]]]
+async def test_the_log_line_of_an_action_names_its_caller_its_status_and_its_tasks(
+    method: str, path: str, body: Any, line: str, log_lines: Callable[[], list[tuple[str, str]]]
 ) -> None:
     async with _served(tasks=2) as client:
         await client.request(method, f"/tasks{path}", json=body)
-        assert said() == [("INFO", line)]
+        assert log_lines() == [("INFO", line)]
 
 
-async def test_reading_is_no_action(said: Callable[[], list[tuple[str, str]]]) -> None:
+async def test_a_request_that_only_reads_is_not_logged_as_an_action(
+    log_lines: Callable[[], list[tuple[str, str]]],
+) -> None:
     async with _served() as client:
-        for path in ("/tasks", "/tasks/g/t00/statistics", "/tasks/g/nobody/upcoming", "/functions"):
+        for path in ("/tasks", "/tasks/g/t00/statistics", "/tasks/g/missing/upcoming", "/functions"):
             await client.get(path)
         await client.post("/schedules/preview", json={"cron_expression": "* * * * *"})
-        assert said() == []
+        assert log_lines() == []
 
 
-async def test_of_many_tasks_the_first_are_named_and_all_are_counted(
-    said: Callable[[], list[tuple[str, str]]],
+async def test_a_log_line_about_many_tasks_names_the_first_and_counts_all(
+    log_lines: Callable[[], list[tuple[str, str]]],
 ) -> None:
     async with _served(tasks=TASKS_NAMED + 15) as client:
         await client.post("/tasks/disable")
-        [(_, line)] = said()
+        [(_, line)] = log_lines()
         assert line.endswith(
             f"200, {TASKS_NAMED + 15} tasks: {', '.join(f'g/t{n:02}' for n in range(TASKS_NAMED))} and 15 more"
         )
 
 
-async def test_what_a_page_of_another_site_sends_is_told_with_its_origin(
-    said: Callable[[], list[tuple[str, str]]],
+async def test_a_request_from_a_page_of_another_site_is_logged_with_its_origin(
+    log_lines: Callable[[], list[tuple[str, str]]],
 ) -> None:
     async with _served() as client:
         await client.post("/tasks/disable", headers={"Origin": "https://evil.example"})
-        [(_, line)] = said()
+        [(_, line)] = log_lines()
         assert line.startswith("POST /disable by 127.0.0.1: 403, 0 tasks; https://evil.example may not act here")
 
 
 @pytest.mark.parametrize(("user", "status"), [("mallory", 401), ("eve", 403)])
 @pytest.mark.parametrize(("method", "path"), [("GET", "/tasks"), ("POST", "/tasks/disable"), ("DELETE", "/tasks")])
-async def test_whom_the_application_turns_away_is_told_whatever_was_asked(
-    user: str, status: int, method: str, path: str, said: Callable[[], list[tuple[str, str]]]
+async def test_a_request_that_the_application_refuses_is_logged_on_every_route(
+    user: str, status: int, method: str, path: str, log_lines: Callable[[], list[tuple[str, str]]]
 ) -> None:
     async with _served() as client:
         response = await client.request(method, path, headers={"X-User": user})
         assert response.status_code == status
         path = path.removeprefix("/tasks")
-        assert said() == [("WARNING", f"{method} {path} by 127.0.0.1: refused with {status}")]
+        assert log_lines() == [("WARNING", f"{method} {path} by 127.0.0.1: refused with {status}")]
 
 
 @pytest.mark.parametrize("attached", ["application", "include_router"])
-async def test_a_dependency_turns_away_wherever_it_is_attached(
-    attached: str, said: Callable[[], list[tuple[str, str]]]
+async def test_a_refusal_by_a_dependency_is_logged_wherever_the_dependency_is_attached(
+    attached: str, log_lines: Callable[[], list[tuple[str, str]]]
 ) -> None:
     def deny() -> None:
         raise HTTPException(403)
@@ -180,29 +182,29 @@ async def test_a_dependency_turns_away_wherever_it_is_attached(
     )
     async with serving(app) as client:
         await client.post("/tasks/disable")
-        assert said() == [("WARNING", "POST /disable by 127.0.0.1: refused with 403")]
+        assert log_lines() == [("WARNING", "POST /disable by 127.0.0.1: refused with 403")]
 
 
-async def test_an_action_of_which_nobody_knows_whether_it_happened_names_its_tasks(
-    said: Callable[[], list[tuple[str, str]]],
+async def test_the_log_line_of_an_action_with_unknown_outcome_names_its_tasks(
+    log_lines: Callable[[], list[tuple[str, str]]],
 ) -> None:
     store = SwitchedStore()
     async with _served(backend=store.open) as client:
-        store.line = Line.DOWN
+        store.link = Link.DOWN
         await client.post("/tasks/disable")
-        store.line = Line.UP
-        [(_, line)] = [one for one in said() if "disable" in one[1]]
+        store.link = Link.UP
+        [(_, line)] = [one for one in log_lines() if "disable" in one[1]]
         assert line.startswith("POST /disable by alice (127.0.0.1): 503, 1 tasks: g/t00; the store is not available")
 
 
-async def test_what_comes_from_outside_begins_no_line_of_its_own_and_has_a_bound(
-    said: Callable[[], list[tuple[str, str]]],
+async def test_text_of_a_caller_starts_no_new_log_line_and_is_shortened(
+    log_lines: Callable[[], list[tuple[str, str]]],
 ) -> None:
     async with _served() as client:
         await client.post(
             "/tasks/disable", params={"task_name": "x\ny" * 1000}, headers={b"X-User": b"a\x85" + b"b" * 5000}
         )
         await client.put(f"/tasks/g/{'%0A' * 1000}", json={})
-        for _, line in said():
+        for _, line in log_lines():
             assert line.isprintable()
             assert len(line) < 4 * LONGEST_PART

@@ -1,4 +1,4 @@
-"""Requests that cost much: within a budget, in turns, and never at the expense of everything else in the process."""
+"""Expensive requests stay within a budget, run in slices, and do not block the rest of the process."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ import pytest
 from fastapi import Depends, FastAPI, Response
 
 from fastapi_task_manager import TaskGroup
-from fastapi_task_manager.api import errors as refusals
-from fastapi_task_manager.api import forecast, loop_lag
+from fastapi_task_manager.api import errors, forecast, loop_lag
 from fastapi_task_manager.api import limiter as lanes
 from fastapi_task_manager.api.limiter import Limiter
 from fastapi_task_manager.errors import ProcessBusyError
@@ -29,13 +28,13 @@ from task_manager_core.domain.schedule import Schedule
 from task_manager_core.ports import Backend, Clock
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import answer, build, serving
-from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Link, SwitchedStore
 from tests.waiting import wait_until_async
 
 SPELLINGS = [
     f"{m} {h} {d} 1 *" for m in ("30", "030") for h in ("2", "02") for d in ("1", "01", "001", "0001", "00001")
 ]
-"""Twenty texts for one instant a year: each slot takes twenty steps."""
+"""Twenty expressions that all match the same instant of a year, so each slot takes twenty steps."""
 
 START = datetime(1970, 1, 1, tzinfo=UTC)
 DEAR = {"cron_expression": SPELLINGS, "timezone": "America/New_York", "start": START.isoformat(), "count": 1000}
@@ -49,13 +48,15 @@ def application(tasks: int = 1, **settings: Any) -> FastAPI:
 
 
 async def _nothing(number: int = 0) -> None:
-    """A task that is only looked at."""
+    """A task that the tests list but never run."""
 
 
 # -- previews ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_preview_stops_at_its_budget_of_steps_and_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_preview_stops_at_its_budget_of_steps_and_reports_how_far_it_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(forecast, "LONGEST_SECONDS", math.inf)
     monkeypatch.setattr(forecast, "MOST_STEPS", 400)
     async with serving(application()) as client:
@@ -78,7 +79,7 @@ async def test_a_preview_stops_when_its_time_is_over(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("expression", ["30 2 * * *", "*/5 * * * *", ["0 9 * * *", "30 17 * * mon-fri"]])
-async def test_the_budget_of_steps_is_enough_for_what_people_ask(
+async def test_the_budget_of_steps_is_enough_for_usual_previews(
     expression: str | list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forecast, "LONGEST_SECONDS", math.inf)
@@ -90,7 +91,7 @@ async def test_the_budget_of_steps_is_enough_for_what_people_ask(
         assert (len(ended["upcoming"]), ended["stopped_at"]) == (3, None)
 
 
-async def test_a_preview_that_ends_by_itself_was_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_complete_preview_is_not_reported_as_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast, "LONGEST_SECONDS", math.inf)
     body = {"cron_expression": "0 0 1 1 *", "start": "9990-01-01T00:00:00Z", "count": 100}
     async with serving(application()) as client:
@@ -98,7 +99,7 @@ async def test_a_preview_that_ends_by_itself_was_not_stopped(monkeypatch: pytest
         assert (len(shown["upcoming"]), shown["stopped_at"]) == (8, None)
 
 
-async def test_the_loop_does_other_things_between_two_steps_of_a_preview(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_event_loop_runs_other_work_between_two_steps_of_a_preview(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "SLICE_SECONDS", 0.0)
     monkeypatch.setattr(forecast, "LONGEST_SECONDS", math.inf)
     monkeypatch.setattr(forecast, "MOST_STEPS", 200)
@@ -108,7 +109,7 @@ async def test_the_loop_does_other_things_between_two_steps_of_a_preview(monkeyp
         assert turns() - before >= 200
 
 
-async def test_more_previews_than_the_process_takes_on_are_503_and_say_when_to_ask_again() -> None:
+async def test_a_preview_above_the_limit_of_the_process_is_503_with_retry_after() -> None:
     async with serving(application()) as client:
         answers = await asyncio.gather(*(client.post("/schedules/preview", json=DEAR) for _ in range(120)))
         refused = [one for one in answers if one.status_code != 200]
@@ -122,7 +123,7 @@ async def test_more_previews_than_the_process_takes_on_are_503_and_say_when_to_a
 
 @asynccontextmanager
 async def counting() -> AsyncGenerator[Callable[[], int]]:
-    """How often the loop has turned."""
+    """Count the turns of the event loop."""
     turns = 0
 
     async def turn() -> None:
@@ -138,19 +139,19 @@ async def counting() -> AsyncGenerator[Callable[[], int]]:
         turning.cancel()
 
 
-# -- lanes ------------------------------------------------------------------------------------------------------------
+# -- limiters ---------------------------------------------------------------------------------------------------------
 
 
 async def test_a_limiter_admits_some_lets_some_wait_and_refuses_the_others() -> None:
-    lane, entered, leave = Limiter("things", width=2, waiting=1, patience=60), [0], asyncio.Event()
+    limiter, entered, leave = Limiter("things", width=2, waiting=1, patience=60), [0], asyncio.Event()
 
     async def visit() -> None:
-        async with lane.admit():
+        async with limiter.admit():
             entered[0] += 1
             await leave.wait()
 
     visits = [asyncio.create_task(visit()) for _ in range(3)]
-    await wait_until_async(lambda: entered[0] == 2, "two are in")
+    await wait_until_async(lambda: entered[0] == 2, "the limiter has admitted two")
     with pytest.raises(ProcessBusyError, match="1 requests wait for things, 2 at a time"):
         await visit()
     leave.set()
@@ -158,22 +159,22 @@ async def test_a_limiter_admits_some_lets_some_wait_and_refuses_the_others() -> 
     assert entered == [3]
 
 
-async def test_a_wait_for_a_place_ends() -> None:
-    lane = Limiter("things", width=1, waiting=1, patience=0.01)
-    async with lane.admit():
+async def test_a_wait_for_the_limiter_ends_after_its_timeout() -> None:
+    limiter = Limiter("things", width=1, waiting=1, patience=0.01)
+    async with limiter.admit():
         with pytest.raises(ProcessBusyError):
-            async with lane.admit():
+            async with limiter.admit():
                 pass
-    async with lane.admit():
+    async with limiter.admit():
         pass
 
 
 def test_a_limiter_serves_one_event_loop_after_the_other() -> None:
-    lane = Limiter("things", width=1, waiting=5, patience=60)
+    limiter = Limiter("things", width=1, waiting=5, patience=60)
 
     async def visit() -> None:
-        async with lane.admit():
-            await lane.run_slice(lambda _: None)
+        async with limiter.admit():
+            await limiter.run_slice(lambda _: None)
 
     async def visits() -> None:
         await asyncio.gather(visit(), visit(), visit())
@@ -186,7 +187,7 @@ def test_a_limiter_serves_one_event_loop_after_the_other() -> None:
 
 
 class Gated:
-    """The memory store, whose snapshots are counted and wait at a gate."""
+    """A memory store that counts its snapshots and delays each until the gate is open."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
@@ -211,7 +212,7 @@ class Gated:
             yield replace(backend, history=shut)
 
 
-async def test_all_who_ask_for_the_same_list_while_it_waits_get_one_reading() -> None:
+async def test_concurrent_requests_for_the_same_list_share_one_read_of_the_store() -> None:
     store = Gated()
     async with serving(application(3, backend=store.open, reconciliation_interval=60)) as client:
         await wait_until_async(lambda: _ready(client), "the definitions are known")
@@ -259,7 +260,7 @@ async def _ran(client: httpx.AsyncClient, runs: int) -> bool:
     return len((await answer(client, "GET", "/tasks/g/t000/statistics"))["runs"]) == runs
 
 
-async def test_what_a_dependency_adds_to_an_answer_stays_on_it() -> None:
+async def test_a_header_that_a_dependency_adds_stays_on_the_response() -> None:
     def seen(response: Response) -> None:
         response.headers["X-Seen"] = "yes"
 
@@ -268,29 +269,29 @@ async def test_what_a_dependency_adds_to_an_answer_stays_on_it() -> None:
             assert (await client.get(path)).headers["X-Seen"] == "yes", path
 
 
-# -- who is slow ------------------------------------------------------------------------------------------------------
+# -- slow parts -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("stands", "said"), [(True, "this process is busy"), (False, "the store is not available")])
+@pytest.mark.parametrize(("blocked", "detail"), [(True, "this process is busy"), (False, "the store is not available")])
 @pytest.mark.parametrize(("method", "path"), [("GET", "/tasks"), ("POST", "/tasks/disable")])
 async def test_a_blocked_event_loop_is_not_reported_as_a_slow_store(
-    stands: bool, said: str, method: str, path: str, monkeypatch: pytest.MonkeyPatch
+    blocked: bool, detail: str, method: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refusals, "STORE_SECONDS", 0.5)
+    monkeypatch.setattr(errors, "STORE_SECONDS", 0.5)
     monkeypatch.setattr(loop_lag, "MOST_LAG_SECONDS", 0.1)
     store = SwitchedStore()
     async with serving(application(backend=store.open)) as client:
         await wait_until_async(lambda: _ready(client), "the definitions are known")
-        store.line = Line.SILENT
+        store.link = Link.SILENT
         asked = asyncio.create_task(client.request(method, path))
         while not asked.done():
-            if stands:
-                time.sleep(0.3)  # noqa: ASYNC251 - this is what it is about
+            if blocked:
+                time.sleep(0.3)  # noqa: ASYNC251 - blocking the loop is the point
             await asyncio.sleep(0)
         response = await asked
-        store.line = Line.UP
+        store.link = Link.UP
     assert response.status_code == 503
-    assert response.json()["detail"].startswith(said), response.text
+    assert response.json()["detail"].startswith(detail), response.text
     assert int(response.headers["Retry-After"]) > 0
 
 
@@ -298,16 +299,16 @@ async def _ready(client: httpx.AsyncClient) -> bool:
     return (await client.get("/tasks")).status_code == 200
 
 
-async def test_a_store_that_refuses_at_once_is_not_available_however_busy_the_process_is(
+async def test_a_store_that_refuses_at_once_is_unavailable_even_if_the_process_is_busy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store = SwitchedStore(Line.DOWN)
+    store = SwitchedStore(Link.DOWN)
     async with serving(application(backend=store.open)) as client:
         response = await client.get("/tasks")
         assert response.json()["detail"].startswith("the store is not available")
 
 
-def test_a_manager_that_does_not_run_does_not_blame_the_store_either() -> None:
+def test_a_manager_that_does_not_run_does_not_report_a_slow_store() -> None:
     from fastapi_task_manager.errors import NotRunningError
 
     assert str(NotRunningError()) == "the task manager is not running"

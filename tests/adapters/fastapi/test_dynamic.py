@@ -1,4 +1,4 @@
-"""Dynamic tasks: added, changed and removed through the API and from code, known to every process."""
+"""Dynamic tasks: the API and code add, change and remove them, and every process sees the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from task_manager_core.domain.task import DEEPEST_KWARGS
 from task_manager_core.ports import OpenBackend
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import QUICK, answer, build, serving
-from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Link, SwitchedStore
 from tests.waiting import wait_until_async
 
 BODY = {"task_group_name": "g", "function_name": "greet", "cron_expression": "0 0 1 1 *", "name": "n"}
@@ -91,7 +91,7 @@ async def test_every_process_knows_every_task_within_a_poll_and_any_of_them_remo
         assert "n" in [task.name for task in other_group.tasks]
         assert (await other.post("/tasks", json=BODY)).status_code == 409
         await answer(other, "DELETE", "/tasks", params={"task_group_name": "g", "task_name": "n"})
-        await wait_until_async(lambda: _knows(client, known=False), "gone everywhere")
+        await wait_until_async(lambda: _knows(client, known=False), "removed in every process")
 
 
 async def _knows(client: httpx.AsyncClient, *, known: bool = True) -> bool:
@@ -123,7 +123,7 @@ async def test_the_synchronous_calls_reach_the_store_of_a_running_manager() -> N
         await wait_until_async(lambda: _has(client, {"late", "t"}), "tasks of code added while running")
 
 
-async def test_the_awaited_calls_know_what_the_synchronous_ones_asked_for_a_moment_before() -> None:
+async def test_an_awaited_call_sees_the_effect_of_a_synchronous_call_just_before_it() -> None:
     async with _process() as (client, manager, group):
         group.add_dynamic_task("greet", "0 0 1 1 *", name="n")
         await manager.change_dynamic_task("g", "n", cron_expression="0 0 2 2 *")
@@ -146,7 +146,7 @@ async def test_of_two_requests_for_one_name_the_second_is_refused() -> None:
         assert sorted(response.status_code for response in answers) == [200, 409, 409, 409, 409]
 
 
-async def test_what_code_adds_at_every_start_does_not_undo_what_was_changed_since(
+async def test_a_task_that_code_adds_at_every_start_keeps_later_changes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = MemoryStore()
@@ -166,14 +166,14 @@ async def test_what_code_adds_at_every_start_does_not_undo_what_was_changed_sinc
     caplog.clear()
     with caplog.at_level("WARNING", "fastapi.task-manager.group"):
         async with serving(app) as client:
-            await wait_until_async(lambda: _listed(group, "0 7 1 1 *"), "another life lists what is stored")
+            await wait_until_async(lambda: _listed(group, "0 7 1 1 *"), "another process lists what is stored")
             (shown,) = await answer(client, "GET", "/tasks", params={"name": "n"})
             assert shown["expression"] == "0 7 1 1 *"
             [warning] = caplog.messages
             assert warning.startswith("g/n is stored with another definition than code adds, and stays so")
             group.remove_dynamic_task("n")
             group.add_dynamic_task("greet", "0 8 1 1 *", name="n")
-            await wait_until_async(lambda: _shows(client, "0 8 1 1 *"), "removed and made anew")
+            await wait_until_async(lambda: _shows(client, "0 8 1 1 *"), "removed and added again")
 
 
 async def _listed(group: TaskGroup, expression: str) -> bool:
@@ -204,7 +204,7 @@ async def _has(client: httpx.AsyncClient, names: set[str]) -> bool:
     return names <= {task["name"] for task in await answer(client, "GET", "/tasks")}
 
 
-async def test_a_group_added_late_lists_what_the_store_knows_of_it() -> None:
+async def test_a_group_added_late_lists_its_tasks_in_the_store() -> None:
     store = MemoryStore()
     async with _process(store.open) as (client, _, _):
         await answer(client, "POST", "/tasks", json=BODY)
@@ -215,7 +215,7 @@ async def test_a_group_added_late_lists_what_the_store_knows_of_it() -> None:
             assert [task.name for task in group.tasks] == ["static", "n"]
 
 
-async def test_put_changes_what_it_says_and_keeps_the_rest_pause_and_history() -> None:
+async def test_put_changes_the_given_fields_and_keeps_the_others_the_pause_and_the_history() -> None:
     async with _process() as (client, _, _):
         given = BODY | {
             "kwargs": {"recipient": "x"},
@@ -257,7 +257,7 @@ async def test_put_changes_what_it_says_and_keeps_the_rest_pause_and_history() -
         ({"retry_backoff": None}, (QUICK["retry_backoff"], 60)),
     ],
 )
-async def test_of_the_two_numbers_of_the_backoff_one_that_a_change_does_not_say_gives_way(
+async def test_a_change_of_one_backoff_limit_adjusts_the_other_unless_both_are_given(
     change: dict[str, Any], shown: tuple[float, float]
 ) -> None:
     async with _process() as (client, _, _):
@@ -268,7 +268,7 @@ async def test_of_the_two_numbers_of_the_backoff_one_that_a_change_does_not_say_
 
 
 async def test_put_with_the_version_that_was_read_overwrites_no_newer_one() -> None:
-    """Two people read the same task and change it: the second one is told."""
+    """Two users read the same task and change it. The second one gets an error."""
     store = MemoryStore()
     async with _process(store.open) as (client, _, _), _process(store.open) as (other, _, _):
         created = await client.post("/tasks", json=BODY)
@@ -298,7 +298,7 @@ async def test_put_with_the_version_that_was_read_overwrites_no_newer_one() -> N
 
 
 @pytest.mark.parametrize("etag", ["7", "x", 'W/"7"', '"7", "8"', "", f'"{"9" * 30}"'])
-async def test_what_is_no_version_is_refused(etag: str) -> None:
+async def test_an_invalid_version_is_refused(etag: str) -> None:
     async with _process() as (client, _, _):
         await answer(client, "POST", "/tasks", json=BODY)
         refused = await client.put("/tasks/g/n", json={"description": "d"}, headers={"If-Match": etag})
@@ -307,7 +307,7 @@ async def test_what_is_no_version_is_refused(etag: str) -> None:
         assert (await answer(client, "GET", "/tasks", params={"name": "n"}))[0]["description"] is None
 
 
-async def test_code_may_say_which_version_it_changes() -> None:
+async def test_code_may_name_the_version_that_it_changes() -> None:
     async with _process() as (_, manager, group):
         added = await manager.add_dynamic_task("g", "greet", "0 0 1 1 *", name="n")
         assert added.version in [task.version for task in group.tasks]
@@ -325,11 +325,11 @@ async def _runs(client: httpx.AsyncClient) -> list[Any]:
 @pytest.mark.parametrize(
     ("path", "body", "status", "pointer"),
     [
-        ("g/nobody", {"cron_expression": "* * * * *"}, 404, None),
+        ("g/missing", {"cron_expression": "* * * * *"}, 404, None),
         ("g/static", {"cron_expression": "* * * * *"}, 400, None),
         ("g/n", {"cron_expression": "* * *"}, 400, "cron_expression"),
         ("g/n", {"kwargs": {"wrong": 1}}, 400, "kwargs"),
-        ("g/n", {"function_name": "nobody"}, 400, "function_name"),
+        ("g/n", {"function_name": "missing"}, 400, "function_name"),
         ("g/n", {"timezone": "nowhere"}, 400, "timezone"),
         ("g/n", {"phase": 5}, 400, '"field":"phase"'),
         ("g/n", {"interval": 60, "timezone": "UTC"}, 400, '"field":"timezone"'),
@@ -359,7 +359,7 @@ async def test_put_refuses_and_changes_nothing(
     ("change", "status", "pointer"),
     [
         ({"task_group_name": "nowhere"}, 404, "nowhere"),
-        ({"function_name": "nobody"}, 400, "function_name"),
+        ({"function_name": "missing"}, 400, "function_name"),
         ({"cron_expression": "* * *"}, 400, "cron_expression"),
         ({"cron_expression": "R * * * *"}, 400, "cron_expression"),
         ({"cron_expression": "*" * 10_000}, 400, "cron_expression"),
@@ -444,7 +444,7 @@ async def test_post_refuses_with_a_pointer_and_leaves_nothing_behind(
     ],
 )
 async def test_a_list_that_is_too_long_is_refused_for_its_length(field: str, values: list[object]) -> None:
-    """What would take long to read is not read: neither an expression nor a class of these is one."""
+    """The check does not read the items of a long list: no item here is a valid expression or class."""
     words: dict[str, Any] = {"cron_expression": None if field == "run_at" else "0 0 1 1 *", field: values}
     with pytest.raises(RuntimeError, match=rf"{field}=4000[01]: ") as refusal:
         _group().add_dynamic_task("greet", **words)
@@ -458,7 +458,7 @@ def _nested(levels: int) -> dict[str, Any]:
     return {"a": value}
 
 
-async def test_arguments_that_a_route_would_not_show_are_refused_when_they_are_given() -> None:
+async def test_arguments_that_no_route_could_show_are_refused_when_they_are_given() -> None:
     app, _ = build(group := TaskGroup("g"))
 
     @group.register_function()
@@ -529,20 +529,20 @@ async def test_a_preview_refuses_what_it_cannot_compute(body: dict[str, Any], st
 
 async def test_deleting_a_static_task_is_400_and_an_unknown_one_404() -> None:
     async with _process() as (client, _, _):
-        for name, status in (("static", 400), ("nobody", 404), ("", 404), ("\0", 404), ("x" * 500, 404)):
+        for name, status in (("static", 400), ("missing", 404), ("", 404), ("\0", 404), ("x" * 500, 404)):
             response = await client.delete("/tasks", params={"task_group_name": "g", "task_name": name})
             assert response.status_code == status, response.text
         assert (await client.delete("/tasks")).status_code == 422
 
 
-@pytest.mark.parametrize("line", [Line.DOWN, Line.SILENT])
+@pytest.mark.parametrize("link", [Link.DOWN, Link.SILENT])
 async def test_while_the_store_is_away_requests_are_503_within_seconds(
-    line: Line, monkeypatch: pytest.MonkeyPatch
+    link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fastapi_task_manager.api.errors.STORE_SECONDS", 0.2)
     store = SwitchedStore()
     async with _process(store.open) as (client, manager, group):
-        store.line = line
+        store.link = link
         for method, path in (
             ("GET", "/tasks"),
             ("GET", "/tasks/g/static/statistics"),
@@ -556,13 +556,13 @@ async def test_while_the_store_is_away_requests_are_503_within_seconds(
         assert (await client.post("/tasks", json=BODY)).status_code == 503
         assert [task.name for task in group.tasks] == ["static"]
         assert (await client.get("/config")).status_code == 200
-        store.line = Line.UP
-        await wait_until_async(manager.is_healthy, "back again")
+        store.link = Link.UP
+        await wait_until_async(manager.is_healthy, "healthy again")
         assert await _names(client) == ["static"]
 
 
-async def test_after_a_503_nobody_knows_and_the_same_request_may_be_made_again() -> None:
-    """Each of these took effect. What is asked again then is either done, or says that it is."""
+async def test_a_request_may_be_repeated_after_a_503_with_unknown_outcome() -> None:
+    """Each request took effect but its answer was lost. A repeat succeeds, or its answer shows the effect."""
     store = SwitchedStore()
     async with _process(store.open) as (client, _, group):
         where = {"task_group_name": "g", "task_name": "n"}
@@ -574,10 +574,10 @@ async def test_after_a_503_nobody_knows_and_the_same_request_may_be_made_again()
             ("DELETE", f"/tasks?{urlencode(where)}", None, 404),
         ):
             headers = {"Idempotency-Key": "one"} if "trigger" in path else {}
-            store.line = Line.DEAF
+            store.link = Link.ANSWERS_LOST
             unknown = await client.request(method, path, json=body, headers=headers)
             assert (unknown.status_code, unknown.headers["Retry-After"]) == (503, "5"), path
-            store.line = Line.UP
+            store.link = Link.UP
             response = await client.request(method, path, json=body, headers=headers)
             assert response.status_code == again, (path, response.text)
             if "trigger" in path:
@@ -613,7 +613,7 @@ async def test_a_static_task_that_no_living_process_declares_can_be_removed() ->
 
 
 async def _retire(store: MemoryStore, key: TaskKey) -> None:
-    """What a leader does when no living process has declared a task for some time."""
+    """Retire a task, as the leader does when no live process has declared it for some time."""
     async with store.open(clock=SystemClock(), retention=Retention()) as backend:
         term = await backend.leadership.campaign(NodeId("leader"), timedelta(seconds=9))
         assert isinstance(term, Term)
@@ -621,7 +621,7 @@ async def _retire(store: MemoryStore, key: TaskKey) -> None:
         await backend.leadership.resign(term)
 
 
-async def test_the_calls_of_a_manager_need_it_to_run_and_are_runtime_errors() -> None:
+async def test_calls_of_a_manager_that_does_not_run_are_runtime_errors() -> None:
     group = _group()
     _, manager = build(group)
     with pytest.raises(RuntimeError, match="not running"):
@@ -630,10 +630,10 @@ async def test_the_calls_of_a_manager_need_it_to_run_and_are_runtime_errors() ->
     await manager.start()
     for call, text in (
         (manager.add_dynamic_task("nowhere", "greet", "* * * * *"), "not found"),
-        (manager.add_dynamic_task("g", "nobody", "* * * * *"), "not registered"),
+        (manager.add_dynamic_task("g", "missing", "* * * * *"), "not registered"),
         (manager.add_dynamic_task("g", "greet", "* * * * *", name="static"), "already exists"),
         (manager.remove_dynamic_task("g", "static"), "static and cannot be removed"),
-        (manager.remove_dynamic_task("g", "nobody"), "not found"),
+        (manager.remove_dynamic_task("g", "missing"), "not found"),
         (manager.change_dynamic_task("g", "static", cron_expression="* * * * *"), "static and cannot be changed"),
     ):
         with pytest.raises(RuntimeError, match=text):
@@ -651,5 +651,5 @@ JSON = {"Content-Type": "application/json"}
 
 
 def _json(value: object) -> bytes:
-    """Also what no careful client would send."""
+    """Encode a value as JSON, also a value that a correct client would never send."""
     return json.dumps(value).encode()

@@ -1,4 +1,4 @@
-"""How tasks are run: where, how many, in which order, and what the log says of it."""
+"""How workers execute tasks: where, how many at a time, in which order, and what they log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from task_manager_core.domain.events import Event, TickFailed
 from task_manager_core.domain.identity import NodeId
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import QUICK, answer, build, serving
-from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Link, SwitchedStore
 from tests.waiting import wait_until_async
 
 SECRET = "hunter2"
@@ -63,7 +63,7 @@ async def test_a_synchronous_task_does_not_block_the_application() -> None:
         release.set()
 
 
-async def test_at_most_concurrent_tasks_at_a_time() -> None:
+async def test_at_most_concurrent_tasks_runs_execute_at_a_time() -> None:
     running = 0
     most = 0
     done = 0
@@ -85,7 +85,7 @@ async def test_at_most_concurrent_tasks_at_a_time() -> None:
     assert most == 3
 
 
-async def test_high_priority_before_low() -> None:
+async def test_runs_of_high_priority_start_before_runs_of_low_priority() -> None:
     order: list[str] = []
     gate = asyncio.Event()
     group = TaskGroup("g")
@@ -103,7 +103,7 @@ async def test_high_priority_before_low() -> None:
     app, _ = build(group, concurrent_tasks=1)
     async with serving(app) as client:
         await answer(client, "POST", "/tasks/trigger", params={"tag": "first"})
-        await wait_until_async(lambda: _is_running(client, "gatekeeper"), "the only place is taken")
+        await wait_until_async(lambda: _is_running(client, "gatekeeper"), "the only worker slot is busy")
         for name in ("low 1", "high 1", "low 2", "high 2"):
             await answer(client, "POST", "/tasks/trigger", params={"task_name": name})
         gate.set()
@@ -111,7 +111,9 @@ async def test_high_priority_before_low() -> None:
     assert order == ["high 1", "high 2", "low 1", "low 2"]
 
 
-async def test_a_run_that_a_busy_worker_gets_to_too_late_expires_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_run_that_a_busy_worker_reaches_too_late_expires_and_explain_reports_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     gate = asyncio.Event()
     group = TaskGroup("g")
 
@@ -124,10 +126,10 @@ async def test_a_run_that_a_busy_worker_gets_to_too_late_expires_and_says_so(cap
     app, _ = build(group, concurrent_tasks=1)
     async with serving(app) as client:
         await answer(client, "POST", "/tasks/trigger", params={"task_name": "gatekeeper"})
-        await wait_until_async(lambda: _is_running(client, "gatekeeper"), "the only place is taken")
-        await wait_until_async(lambda: _explained(client, "has expired"), "a run waits for too long")
+        await wait_until_async(lambda: _is_running(client, "gatekeeper"), "the only worker slot is busy")
+        await wait_until_async(lambda: _explained(client, "has expired"), "a run has waited too long")
         gate.set()
-        await wait_until_async(lambda: _lines(caplog, "consumer", "expired g/urgent run"), "it is told")
+        await wait_until_async(lambda: _lines(caplog, "consumer", "expired g/urgent run"), "the expiry is logged")
         runs = (await answer(client, "GET", "/tasks/g/urgent/statistics"))["runs"]
     (line, *_) = _lines(caplog, "consumer", "expired g/urgent run")
     assert line.levelno == logging.WARNING
@@ -146,10 +148,10 @@ async def _is_running(client: Any, name: str) -> bool:
     return bool(task["is_running"])
 
 
-async def test_a_run_of_an_unknown_task_is_handed_back_though_a_known_function_has_its_name(
+async def test_a_run_of_an_unknown_task_is_released_although_a_known_function_has_its_name(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """As in a rolling deploy that adds a tenant, seen by a process of the older version."""
+    """In a rolling deploy that adds a tenant, a process of the older version sees such a run."""
     caplog.set_level(logging.INFO, ROOT)
     store, billed = MemoryStore(), list[tuple[str, str]]()
 
@@ -170,13 +172,15 @@ async def test_a_run_of_an_unknown_task_is_handed_back_though_a_known_function_h
     async with serving(version("acme")) as client:
         await answer(client, "POST", "/tasks/trigger")
         await wait_until_async(lambda: billed, "its own task is executed")
-        await wait_until_async(lambda: _lines(caplog, "consumer", "released Bills/globex"), "the other is not")
+        await wait_until_async(
+            lambda: _lines(caplog, "consumer", "released Bills/globex"), "the unknown run is released"
+        )
         (task,) = await answer(client, "GET", "/tasks", params={"name": "globex"})
     assert billed == [("acme", "acme")]
     assert not task["is_running"]
 
 
-async def test_tasks_do_not_fire_on_the_first_start_unless_they_ask_for_it() -> None:
+async def test_tasks_do_not_run_on_the_first_start_unless_they_ask_for_it() -> None:
     ran: list[str] = []
     group = TaskGroup("g")
     group.add_task("0 0 1 1 *", name="waits")(lambda: ran.append("waits"))
@@ -187,7 +191,7 @@ async def test_tasks_do_not_fire_on_the_first_start_unless_they_ask_for_it() -> 
     assert ran == ["at once"]
 
 
-async def test_a_failure_is_really_executed_again_until_it_succeeds() -> None:
+async def test_a_failed_run_is_executed_again_until_it_succeeds() -> None:
     attempts: list[float] = []
     group = TaskGroup("g")
 
@@ -222,7 +226,7 @@ async def _statuses(client: Any, count: int) -> bool:
         ({"retry_on": ValueError}, OSError),
     ],
 )
-async def test_a_failure_that_is_not_to_be_retried_is_final(options: Any, error: type[Exception]) -> None:
+async def test_a_failure_without_retries_is_final(options: Any, error: type[Exception]) -> None:
     group = TaskGroup("g")
 
     @group.add_task("0 0 1 1 *", name="n", **options)
@@ -236,7 +240,7 @@ async def test_a_failure_that_is_not_to_be_retried_is_final(options: Any, error:
         assert await _all_statuses(client) == ["failed"]
 
 
-async def test_a_task_that_takes_too_long_has_failed() -> None:
+async def test_a_run_that_exceeds_its_timeout_fails() -> None:
     group = TaskGroup("g")
 
     @group.add_task("0 0 1 1 *", name="n", timeout=0.05, max_retries=0)
@@ -258,7 +262,9 @@ def _lines(caplog: pytest.LogCaptureFixture, component: str, text: str) -> list[
     return [record for record in caplog.records if record.name == f"{ROOT}.{component}" and text in record.getMessage()]
 
 
-async def test_one_line_per_dispatch_and_failure_and_change_of_leadership(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_has_one_line_for_each_dispatch_failure_and_change_of_leadership(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.DEBUG, ROOT)
     group = TaskGroup("g")
 
@@ -301,7 +307,7 @@ async def test_a_long_message_fills_neither_the_log_nor_the_history(caplog: pyte
     assert failed.exc_info[0] is AbridgedError
 
 
-async def test_an_exception_that_cannot_be_shown_is_logged_and_leaves_its_place_free(
+async def test_an_exception_that_cannot_be_shown_is_logged_and_its_worker_slot_is_released(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     group = TaskGroup("g")
@@ -339,7 +345,7 @@ async def test_an_observer_of_the_application_that_raises_stops_nothing(caplog: 
     assert _lines(caplog, "runner", "Broken raised an exception about RunSettled")
 
 
-async def test_a_store_that_is_away_is_told_less_and_less_often(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unreachable_store_is_logged_less_and_less_often(caplog: pytest.LogCaptureFixture) -> None:
     observer = LogObserver()
     for repeats in range(1, 101):
         observer.notice(
@@ -351,23 +357,23 @@ async def test_a_store_that_is_away_is_told_less_and_less_often(caplog: pytest.L
                 retry_in=timedelta(seconds=1),
             )
         )
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == len([1, 2, 4, 8, 16, 32, 64])
-    assert "64 in a row" in told[-1]
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == len([1, 2, 4, 8, 16, 32, 64])
+    assert "64 in a row" in messages[-1]
     assert caplog.records[0].name == f"{ROOT}.leader"
 
 
-async def test_recovery_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_recovery_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, ROOT)
-    store = SwitchedStore(Line.DOWN)
+    store = SwitchedStore(Link.DOWN)
     app, manager = build(backend=store.open)
     async with serving(app):
-        store.line = Line.UP
+        store.link = Link.UP
         await wait_until_async(manager.is_healthy, "healthy")
-        await wait_until_async(lambda: _lines(caplog, "leader", "works again"), "told")
+        await wait_until_async(lambda: _lines(caplog, "leader", "works again"), "the recovery is logged")
 
 
-async def test_what_people_do_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_changes_through_the_api_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, ROOT)
     group = TaskGroup("g")
     group.add_task("0 0 1 1 *", name="n")(lambda: None)
@@ -391,7 +397,7 @@ def test_the_library_sets_no_levels() -> None:
 
 
 async def test_no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """A Redis address without a server, with a password in every place that takes one."""
+    """No Redis listens at this address. Every field that takes a password has one."""
     caplog.set_level(logging.DEBUG)
     config = Config(
         redis_host=f"redis://user:{SECRET}@127.0.0.1:1/0",
@@ -406,7 +412,7 @@ async def test_no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert SECRET not in caplog.text + str(caught.value) + repr(caught.value)
 
 
-def test_a_registry_is_filled_before_the_node_lives() -> None:
+def test_a_registry_is_filled_before_the_node_starts() -> None:
     group = TaskGroup("g")
     group.add_task("* * * * *", name="n")(lambda: None)
     manager = TaskManager(backend=MemoryStore().open)

@@ -1,4 +1,4 @@
-"""Starting, stopping, health, and a store that is away."""
+"""Start, stop and health of a manager, also while its store is unreachable."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import RunState
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import QUICK, build, client_of, serving
-from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Link, SwitchedStore
 from tests.waiting import wait_until_async
 
 
 async def test_the_manager_keeps_the_lifespan_that_the_application_has() -> None:
-    told: list[str] = []
+    events: list[str] = []
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[dict[str, str]]:
-        told.append("application starts")
+        events.append("application starts")
         yield {"state": "kept"}
-        told.append(f"application stops, manager runs: {manager.is_running}")
+        events.append(f"application stops, manager runs: {manager.is_running}")
 
     app = FastAPI(lifespan=lifespan)
     manager = TaskManager(app, OperationalConfig(**QUICK), backend=MemoryStore().open)
     async with app.router.lifespan_context(app) as state:
-        told.append(f"manager runs: {manager.is_running}")
+        events.append(f"manager runs: {manager.is_running}")
         assert state == {"state": "kept"}
-    assert told == ["application starts", "manager runs: True", "application stops, manager runs: False"]
+    assert events == ["application starts", "manager runs: True", "application stops, manager runs: False"]
 
 
 async def test_a_manager_may_join_an_application_later_and_twice() -> None:
@@ -75,7 +75,7 @@ async def test_start_and_stop_are_idempotent_and_need_no_application() -> None:
     assert (await manager.health_check()).reason == "stopped"
 
 
-async def test_every_life_has_an_identity_of_its_own_and_shows_the_service_name() -> None:
+async def test_every_start_has_its_own_node_identity_and_shows_the_service_name() -> None:
     manager = TaskManager(config=OperationalConfig(**QUICK, worker_service_name="billing"), backend=MemoryStore().open)
     seen: set[str | None] = set()
     for _ in range(2):
@@ -120,8 +120,8 @@ async def _leads(client: object) -> bool:
     return bool(response.json()["is_leader"])
 
 
-async def test_a_store_that_is_away_lets_the_application_start_and_scheduling_begins_when_it_comes() -> None:
-    store = SwitchedStore(Line.DOWN)
+async def test_the_application_starts_without_its_store_and_schedules_once_the_store_answers() -> None:
+    store = SwitchedStore(Link.DOWN)
     ran = asyncio.Event()
     group = TaskGroup("g")
     group.add_task("* * * * * *", name="n")(_setter(ran))
@@ -132,13 +132,13 @@ async def test_a_store_that_is_away_lets_the_application_start_and_scheduling_be
         assert "connection refused" in response.json()["reason"]
         assert manager.is_running
         assert not await manager.is_healthy()
-        store.line = Line.UP
+        store.link = Link.UP
         await wait_until_async(manager.is_healthy, "healthy again")
         await wait_until_async(ran.is_set, "the task runs")
 
 
-@pytest.mark.parametrize("line", [Line.DOWN, Line.SILENT])
-async def test_start_timeout_makes_the_start_fail_with_the_reason(line: Line) -> None:
+@pytest.mark.parametrize("line", [Link.DOWN, Link.SILENT])
+async def test_start_timeout_makes_the_start_fail_with_the_reason(line: Link) -> None:
     app, manager = build(backend=SwitchedStore(line).open, start_timeout=0.2)
     with pytest.raises(RuntimeError, match=r"start_timeout=0\.2 s: ") as caught:
         async with app.router.lifespan_context(app):
@@ -151,48 +151,48 @@ async def test_a_broken_store_is_unhealthy_and_never_an_exception() -> None:
     store = SwitchedStore()
     app, manager = build(backend=store.open)
     async with serving(app) as client:
-        store.line = Line.BROKEN
+        store.link = Link.BROKEN
         response = await client.get("/health")
         assert response.status_code == 503
         assert "a bug in the store" in response.json()["reason"]
-        store.line = Line.UP
+        store.link = Link.UP
         await wait_until_async(manager.is_healthy, "healthy again")
 
 
-async def test_a_store_that_answers_and_keeps_nothing_is_unhealthy() -> None:
+async def test_a_store_that_answers_but_keeps_nothing_is_unhealthy() -> None:
     store = SwitchedStore()
     app, manager = build(backend=store.open)
     async with serving(app):
         await wait_until_async(manager.is_healthy, "healthy")
-        store.line = Line.FULL
+        store.link = Link.FULL
 
         async def failing() -> bool:
             health = await manager.health_check()
             return health.redis_connected and "elector" in (health.reason or "")
 
-        await wait_until_async(failing, "it says what fails")
-        store.line = Line.UP
+        await wait_until_async(failing, "health names the failing service")
+        store.link = Link.UP
         await wait_until_async(manager.is_healthy, "healthy again")
 
 
-async def test_a_store_that_vanishes_does_not_keep_the_process_from_ending() -> None:
+async def test_the_process_ends_although_its_store_vanished() -> None:
     store = SwitchedStore()
     app, manager = build(backend=store.open)
     async with app.router.lifespan_context(app):
-        store.line = Line.DOWN
+        store.link = Link.DOWN
         began = time.monotonic()
     assert time.monotonic() - began < 15
     assert not manager.is_running
 
 
-async def _leaves_in_order(stop: Callable[[TaskManager, asyncio.Event], Awaitable[None]]) -> None:
-    """Whatever becomes of who waits for it: nothing of the node goes on, and its run can be claimed by others."""
+async def _stops_cleanly(stop: Callable[[TaskManager, asyncio.Event], Awaitable[None]]) -> None:
+    """Check that the stop leaves no task of the node, and that another node can claim its run."""
     store, started = MemoryStore(), asyncio.Event()
     group = TaskGroup("g")
     manager = TaskManager(config=OperationalConfig(**QUICK), backend=store.open)
 
     @group.add_task("0 0 1 1 *", name="n", allow_parallel=False)
-    async def asks() -> None:
+    async def stopping() -> None:
         await stop(manager, started)
 
     manager.add_task_group(group)
@@ -200,7 +200,7 @@ async def _leaves_in_order(stop: Callable[[TaskManager, asyncio.Event], Awaitabl
     await manager.start()
     await manager.control.trigger([TaskKey("g", "n")], "request")
     await wait_until_async(started.is_set, "the task runs")
-    await wait_until_async(lambda: asyncio.all_tasks() <= others, "nothing of the node goes on", 15)
+    await wait_until_async(lambda: asyncio.all_tasks() <= others, "no task of the node is left", 15)
     async with store.open(clock=SystemClock(), retention=Retention()) as backend:
         snapshot = await backend.history.snapshot()
     assert [run.state for view in snapshot.tasks for run in view.live] == [RunState.QUEUED]
@@ -213,10 +213,10 @@ async def test_a_task_may_stop_its_own_manager() -> None:
         started.set()
         await manager.stop()
 
-    await _leaves_in_order(stop)
+    await _stops_cleanly(stop)
 
 
-async def test_a_stop_that_is_cancelled_hurries_and_is_finished() -> None:
+async def test_a_cancelled_stop_is_forced_and_completes() -> None:
     async def stop(manager: TaskManager, started: asyncio.Event) -> None:
         stopping = asyncio.create_task(manager.stop())
         await wait_until_async(lambda: not manager.is_running, "the stop has begun")
@@ -224,7 +224,7 @@ async def test_a_stop_that_is_cancelled_hurries_and_is_finished() -> None:
         stopping.cancel()
         await asyncio.Event().wait()
 
-    await _leaves_in_order(stop)
+    await _stops_cleanly(stop)
 
 
 async def test_a_test_may_override_a_part_of_the_container() -> None:
@@ -247,7 +247,7 @@ async def test_a_test_may_override_a_part_of_the_container() -> None:
     assert not isinstance(Container.clock(), Stopped)
 
 
-async def test_dynamic_tasks_of_code_survive_a_restart_also_on_a_store_that_forgets() -> None:
+async def test_dynamic_tasks_of_code_survive_a_restart_on_a_store_that_lost_its_data() -> None:
     group = TaskGroup("g")
     group.register_function("f")(lambda: None)
     group.add_dynamic_task("f", "0 0 * * *", name="before the start")
@@ -270,14 +270,14 @@ async def test_a_dynamic_task_that_was_removed_elsewhere_is_not_written_again() 
     await twin.start()
     await wait_until_async(lambda: [task.name for task in twin_group.tasks] == ["n"], "known to the other process")
     await twin.remove_dynamic_task("g", "n")
-    await wait_until_async(lambda: group.tasks == [], "gone here too")
+    await wait_until_async(lambda: group.tasks == [], "this process sees the removal too")
     assert _stored(manager) == set()
     await manager.stop()
     await twin.stop()
 
 
 def _setter(event: asyncio.Event) -> Callable[[], None]:
-    """A task that sets the event: synchronous, so it runs in a thread."""
+    """A task that sets the event. It is synchronous, so it runs in a thread."""
     loop = asyncio.get_running_loop()
 
     def task() -> None:
@@ -290,8 +290,8 @@ def _stored(manager: TaskManager) -> set[str]:
     return {stored.definition.key.name for stored in manager.control.select(Selection())}
 
 
-async def test_a_manager_that_runs_is_refused_a_second_event_loop() -> None:
-    """Its queue and its locks belong to the first: the second application would wait for them for ever."""
+async def test_a_running_manager_refuses_a_second_event_loop() -> None:
+    """The queue and the locks belong to the first loop. The second application would wait for them for ever."""
     app, other = FastAPI(), FastAPI()
     manager = TaskManager(app, OperationalConfig(**QUICK), backend=MemoryStore().open)
     manager.append_to_app_lifecycle(other)

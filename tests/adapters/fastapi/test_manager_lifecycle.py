@@ -1,4 +1,4 @@
-"""Starts and stops at every moment: while a store opens, beside each other, by several applications, or not at all."""
+"""Starts and stops at every moment: while a store opens, at the same time, by several applications, or never."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from task_manager_core.ports import Backend, Clock, OpenBackend
 from task_manager_core.testing import Recorder
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import PREFIX, QUICK, build, client_of, serving
-from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Link, SwitchedStore
 from tests.waiting import wait_until_async
 
 KEY = TaskKey("g", "n")
 
 
 class SlowStore:
-    """A store that takes until `door` is opened to be opened. `stubborn`: it swallows an interruption meanwhile."""
+    """A store whose opening waits for the event `gate`. With `stubborn` the opening ignores a cancellation."""
 
     def __init__(self, *, stubborn: bool = False) -> None:
-        self.door = asyncio.Event()
+        self.gate = asyncio.Event()
         self.opening = 0
         self.opened = 0
         self.closed = 0
@@ -46,7 +46,7 @@ class SlowStore:
     async def open(self, *, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:
         self.opening += 1
         try:
-            await self.door.wait()
+            await self.gate.wait()
         except asyncio.CancelledError:
             if not self._stubborn:
                 raise
@@ -77,11 +77,11 @@ def managing(
 
 
 @asynccontextmanager
-async def leaving_nothing() -> AsyncGenerator[None]:
-    """By the end of the block every task that was made in it has ended."""
+async def no_task_left() -> AsyncGenerator[None]:
+    """Check at the end of the block that every asyncio task created in it has ended."""
     before = asyncio.all_tasks()
     yield
-    await wait_until_async(lambda: asyncio.all_tasks() <= before, "nothing goes on", 5)
+    await wait_until_async(lambda: asyncio.all_tasks() <= before, "no task is left", 5)
 
 
 # -- a stop while the start is under way ------------------------------------------------------------------------------
@@ -91,12 +91,12 @@ async def leaving_nothing() -> AsyncGenerator[None]:
 async def test_a_stop_while_the_store_is_opened_leaves_nothing_behind(stubborn: bool) -> None:
     store = SlowStore(stubborn=stubborn)
     manager = managing(store.open)
-    async with leaving_nothing():
+    async with no_task_left():
         starting = asyncio.create_task(manager.start())
         await wait_until_async(lambda: store.opening == 1, "the store is being opened")
         assert not manager.is_running
         await manager.stop()
-        store.door.set()
+        store.gate.set()
         with pytest.raises(RuntimeError, match="stopped while it was starting") as caught:
             await starting
     assert isinstance(caught.value, BackendUnavailable)
@@ -111,8 +111,8 @@ async def test_a_stop_while_the_store_is_opened_leaves_nothing_behind(stubborn: 
 async def test_a_stop_before_the_first_pass_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     for bound in ("STOP_STEP_SECONDS", "COURTESY_SECONDS"):
         monkeypatch.setattr(node, bound, 0.05)
-    manager = managing(SwitchedStore(Line.SILENT).open)
-    async with leaving_nothing():
+    manager = managing(SwitchedStore(Link.SILENT).open)
+    async with no_task_left():
         starting = asyncio.create_task(manager.start())
         await wait_until_async(lambda: manager.is_running, "the node runs")
         await manager.stop()
@@ -123,7 +123,7 @@ async def test_a_stop_before_the_first_pass_leaves_nothing_behind(monkeypatch: p
 
 async def test_a_stop_before_anything_has_begun_leaves_nothing_behind() -> None:
     manager = managing()
-    async with leaving_nothing():
+    async with no_task_left():
         starting = asyncio.create_task(manager.start())
         await asyncio.sleep(0)
         await manager.stop()
@@ -131,19 +131,19 @@ async def test_a_stop_before_anything_has_begun_leaves_nothing_behind() -> None:
             await starting
 
 
-async def test_two_starts_share_a_beginning_and_the_last_that_is_cancelled_ends_it() -> None:
+async def test_two_concurrent_starts_share_one_start_that_ends_when_both_are_cancelled() -> None:
     store = SlowStore()
     manager = managing(store.open)
-    async with leaving_nothing():
+    async with no_task_left():
         starts = [asyncio.create_task(manager.start()) for _ in range(3)]
         await wait_until_async(lambda: store.opening == 1, "the store is being opened")
         starts[0].cancel()
         await asyncio.wait({starts[0]})
-        store.door.set()
+        store.gate.set()
         await asyncio.gather(*starts[1:])
         assert (store.opening, manager.is_running) == (1, True)
         await manager.stop()
-        store.door.clear()
+        store.gate.clear()
         starts = [asyncio.create_task(manager.start()) for _ in range(2)]
         await wait_until_async(lambda: store.opening == 2, "it is being opened again")
         for start in starts:
@@ -152,12 +152,12 @@ async def test_two_starts_share_a_beginning_and_the_last_that_is_cancelled_ends_
     assert (store.opened, store.closed) == (1, 1)
 
 
-async def test_a_start_while_it_stops_waits_for_the_end_and_begins_anew() -> None:
-    door, started = asyncio.Event(), asyncio.Event()
+async def test_a_start_during_a_stop_waits_for_its_end_and_starts_again() -> None:
+    gate, started = asyncio.Event(), asyncio.Event()
 
     async def gated() -> None:
         started.set()
-        await door.wait()
+        await gate.wait()
 
     manager = managing(call=gated)
     await manager.start()
@@ -170,7 +170,7 @@ async def test_a_start_while_it_stops_waits_for_the_end_and_begins_anew() -> Non
     starting = asyncio.create_task(manager.start())
     await asyncio.sleep(0)
     assert not starting.done()
-    door.set()
+    gate.set()
     await asyncio.gather(stopping, starting)
     assert manager.is_running
     assert (await manager.health_check()).worker_id != first
@@ -180,8 +180,8 @@ async def test_a_start_while_it_stops_waits_for_the_end_and_begins_anew() -> Non
 # -- several managers, several applications ---------------------------------------------------------------------------
 
 
-async def test_several_managers_of_one_application_drain_beside_each_other() -> None:
-    """The task of each ends when all have resigned. One after the other they would time out and hand it back."""
+async def test_several_managers_of_one_application_drain_at_the_same_time() -> None:
+    """Each run ends when all managers have resigned. A manager that drained alone would time out and release it."""
     resigned = [asyncio.Event() for _ in range(3)]
     started = [asyncio.Event() for _ in range(3)]
     released: list[Event] = []
@@ -227,7 +227,7 @@ async def _leads(manager: TaskManager) -> bool:
     return (await manager.health_check()).is_leader
 
 
-async def test_a_manager_that_cannot_be_stopped_in_order_keeps_no_other_from_it() -> None:
+async def test_a_manager_that_fails_to_stop_does_not_prevent_others_from_stopping() -> None:
     @asynccontextmanager
     async def leaking(*, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:
         async with MemoryStore().open(clock=clock, retention=retention) as backend:
@@ -235,7 +235,7 @@ async def test_a_manager_that_cannot_be_stopped_in_order_keeps_no_other_from_it(
         raise ConnectionError("the pool is closed already")
 
     app, events = FastAPI(), [Recorder(), Recorder()]
-    async with leaving_nothing():
+    async with no_task_left():
         managers = [
             TaskManager(app, OperationalConfig(**QUICK), backend=backend, observers=[recorder])
             for backend, recorder in zip((MemoryStore().open, leaking), events, strict=True)
@@ -249,7 +249,7 @@ async def test_a_manager_that_cannot_be_stopped_in_order_keeps_no_other_from_it(
     assert [len(recorder.of(TermEnded)) for recorder in events] == [1, 1]
 
 
-async def test_one_manager_of_two_applications_runs_while_one_of_them_does() -> None:
+async def test_a_manager_of_two_applications_runs_while_one_of_them_runs() -> None:
     store = SlowStore()
     apps = [FastAPI(), FastAPI()]
     manager = managing(store.open)
@@ -257,7 +257,7 @@ async def test_one_manager_of_two_applications_runs_while_one_of_them_does() -> 
         manager.append_to_app_lifecycle(app)
     lifespans = [app.router.lifespan_context(app) for app in apps]
     entering = [asyncio.create_task(lifespan.__aenter__()) for lifespan in lifespans]
-    store.door.set()
+    store.gate.set()
     await asyncio.gather(*entering)
     assert store.opening == 1
     await lifespans[0].__aexit__(None, None, None)
@@ -268,7 +268,7 @@ async def test_one_manager_of_two_applications_runs_while_one_of_them_does() -> 
     assert not manager.is_running
 
 
-async def test_an_application_that_fails_to_start_holds_nothing() -> None:
+async def test_an_application_that_fails_to_start_does_not_keep_the_manager_running() -> None:
     failing = FastAPI()
     manager = managing()
     manager.append_to_app_lifecycle(failing)
@@ -290,7 +290,7 @@ async def test_an_application_that_fails_to_start_holds_nothing() -> None:
     assert not manager.is_running
 
 
-async def test_a_stop_by_hand_ends_it_whoever_holds_it() -> None:
+async def test_an_explicit_stop_ends_a_manager_that_applications_still_use() -> None:
     app, manager = build()
     async with app.router.lifespan_context(app):
         await manager.stop()
@@ -300,12 +300,12 @@ async def test_a_stop_by_hand_ends_it_whoever_holds_it() -> None:
     assert not manager.is_running
 
 
-# -- no lifespan, or no end of it -------------------------------------------------------------------------------------
+# -- a lifespan that never runs or never ends -------------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def mounted(sub: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
-    """A client of an application that has this one mounted."""
+    """A client of an outer application that mounts this one."""
     outer = FastAPI()
     outer.mount("/sub", sub)
     transport = httpx.ASGITransport(app=outer)
@@ -313,7 +313,9 @@ async def mounted(sub: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
         yield one
 
 
-async def test_a_manager_of_a_mounted_application_says_that_it_never_starts(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_manager_of_a_mounted_application_reports_that_it_never_starts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     sub, manager = build()
     async with mounted(sub) as client:
         for _ in range(2):
@@ -328,7 +330,9 @@ async def test_a_manager_of_a_mounted_application_says_that_it_never_starts(capl
     ]
 
 
-async def test_a_mounted_application_without_the_management_api_says_so_too(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_mounted_application_without_the_management_api_reports_it_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     sub = FastAPI()
     router = APIRouter()
     router.add_api_route("/hello", lambda: "hello")
@@ -353,7 +357,7 @@ async def test_a_mounted_application_may_have_its_manager_join_the_outer_one(cap
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_nothing_stands_between_requests_and_an_application_that_has_started() -> None:
+async def test_no_check_remains_in_front_of_requests_after_the_start() -> None:
     app = FastAPI()
     before = app.router.middleware_stack
     for _ in range(2):
@@ -363,8 +367,8 @@ async def test_nothing_stands_between_requests_and_an_application_that_has_start
         assert app.router.middleware_stack == before
 
 
-async def test_an_event_loop_that_is_closed_without_a_stop_hands_back_what_runs() -> None:
-    """Such is the end of a program that is interrupted, and of a server that is told a second time to end."""
+async def test_an_event_loop_that_is_closed_without_a_stop_releases_its_runs() -> None:
+    """An interrupted program ends in this way, and so does a server that gets a second signal."""
     store = MemoryStore()
 
     async def program() -> None:
@@ -387,7 +391,7 @@ async def test_an_event_loop_that_is_closed_without_a_stop_hands_back_what_runs(
     assert (snapshot.nodes, snapshot.term, lines) == ((), None, ())
 
 
-async def test_a_manager_outlives_an_event_loop_that_was_closed() -> None:
+async def test_a_manager_starts_again_after_its_event_loop_was_closed() -> None:
     manager = managing()
     await asyncio.to_thread(asyncio.run, manager.start())
     assert not manager.is_running

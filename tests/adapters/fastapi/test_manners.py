@@ -1,4 +1,4 @@
-"""What clients expect of any HTTP server: HEAD beside GET, a 503 that says when to come again, and their own errors."""
+"""What clients expect of HTTP: HEAD for each GET, a 503 that says when to retry, own error handlers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi_task_manager import TaskGroup
 from tests.adapters.fastapi.application import PREFIX, build, client_of, serving
 from tests.adapters.fastapi.test_bodies import application as protected
-from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Link, SwitchedStore
 
 READING = ["/health", "/config", "/task-groups", "/functions", "/tasks", "/tasks/g/t/statistics", "/tasks/g/t/explain"]
 
@@ -31,7 +31,7 @@ async def test_head_answers_as_get_does_without_a_body(path: str) -> None:
             assert head.headers["content-length"] == get.headers["content-length"]
 
 
-async def test_head_asks_the_dependencies_and_the_filters_too() -> None:
+async def test_head_checks_the_dependencies_and_the_filters_too() -> None:
     async with serving(protected()) as client:
         for path in READING:
             assert (await client.head(path)).status_code == 401
@@ -39,17 +39,17 @@ async def test_head_asks_the_dependencies_and_the_filters_too() -> None:
         assert head.status_code == 422
 
 
-def test_the_document_has_no_head() -> None:
+def test_the_openapi_document_has_no_head() -> None:
     assert not [path for path, methods in application().openapi()["paths"].items() if "head" in methods]
 
 
-async def test_503_says_when_to_ask_again() -> None:
+async def test_a_503_says_when_to_retry() -> None:
     app, _ = build(TaskGroup("g"))
     async with client_of(app) as client:
         for method, path in (("GET", "/health"), ("GET", "/tasks"), ("POST", "/tasks/disable"), ("HEAD", "/health")):
             response = await client.request(method, path)
             assert (response.status_code, int(response.headers["Retry-After"])) == (503, 5), path
-    store = SwitchedStore(Line.DOWN)
+    store = SwitchedStore(Link.DOWN)
     app, _ = build(TaskGroup("g"), backend=store.open)
     async with serving(app) as client:
         for path in ("/health", "/tasks"):
@@ -83,4 +83,4 @@ async def test_the_application_s_own_answer_to_what_it_cannot_read_is_its_own_ou
         assert (await client.get("http://test/nowhere")).text == "lost"
         ours = await client.get("/tasks/g/t/upcoming?count=x")
         assert (ours.status_code, ours.json()["detail"][0]["loc"]) == (422, ["query", "count"])
-        assert (await client.get("/tasks/g/nobody/upcoming")).json()["detail"].startswith("task 'nobody' not found")
+        assert (await client.get("/tasks/g/missing/upcoming")).json()["detail"].startswith("task 'missing' not found")

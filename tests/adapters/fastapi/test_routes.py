@@ -1,4 +1,4 @@
-"""The REST surface of reading and acting: fields, filters, statuses."""
+"""The REST routes that read and act: fields, filters and statuses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastapi_task_manager import RunContext, TaskGroup, TaskManager
 from task_manager_core.application.control import Control, Triggered
 from task_manager_core.ports import REPEAT_MEMORY, REQUEST_MEMORY
 from tests.adapters.fastapi.application import answer, build, client_of, serving
-from tests.adapters.fastapi.unstable_store import Line, SwitchedStore
+from tests.adapters.fastapi.unstable_store import Link, SwitchedStore
 from tests.waiting import wait_until_async
 
 TASK_FIELDS = (
@@ -31,7 +31,7 @@ TASK_FIELDS = (
 
 @dataclass
 class Scene:
-    """A served application with tasks that never run by themselves."""
+    """A running application. Its tasks run only when a test triggers them."""
 
     app: FastAPI
     client: httpx.AsyncClient
@@ -159,7 +159,7 @@ async def test_disable_and_enable_change_is_active_and_name_what_they_changed(sc
     ],
 )
 async def test_an_action_that_matches_nothing_is_404(scene: Scene, method: str, path: str) -> None:
-    for filters in ({"task_name": "nobody"}, {"tag": "nowhere"}, {"task_name": "send", "task_group_name": "Upkeep"}):
+    for filters in ({"task_name": "missing"}, {"tag": "nowhere"}, {"task_name": "send", "task_group_name": "Upkeep"}):
         response = await scene.client.request(method, path, params=filters)
         assert response.status_code == 404
         shown = ", ".join(f"{name}={value!r}" for name, value in sorted(filters.items()))
@@ -199,19 +199,19 @@ async def test_a_filter_that_is_given_twice_is_422_and_changes_nothing(scene: Sc
     assert all(task["is_active"] for task in await scene.get("/tasks"))
 
 
-async def test_every_route_but_health_and_config_refuses_what_it_does_not_read(scene: Scene) -> None:
-    """A route that is added one day, too. Of two values FastAPI would take the last."""
+async def test_every_route_but_health_and_config_refuses_parameters_that_it_does_not_read(scene: Scene) -> None:
+    """The test also covers routes that are added later. Of two values FastAPI would take the last one."""
     paths = scene.app.openapi()["paths"]
     for path, operations in paths.items():
         for method, operation in operations.items():
             url = f"http://test{path.format(task_group_name='Upkeep', task_name='fail')}"
             own = [one["name"] for one in operation.get("parameters", []) if one["in"] == "query"]
-            response = await scene.client.request(method, f"{url}?nobody=1")
+            response = await scene.client.request(method, f"{url}?unknown=1")
             if path.endswith(("/health", "/config")):
                 assert response.status_code == 200, (method, path)
                 continue
             assert response.status_code == 422, (method, path, response.text)
-            assert response.json()["detail"][0]["loc"] == ["query", "nobody"]
+            assert response.json()["detail"][0]["loc"] == ["query", "unknown"]
             for name in own:
                 response = await scene.client.request(method, f"{url}?{name}=1&{name}=1")
                 assert response.status_code == 422, (method, path, name, response.text)
@@ -230,7 +230,7 @@ async def test_a_removal_that_names_two_tasks_removes_none(scene: Scene) -> None
 
 
 class Credentials(BaseModel):
-    """Read from the query as a model."""
+    """FastAPI reads this model from the query."""
 
     token: str
     tenant: str = "x"
@@ -255,7 +255,7 @@ async def test_a_parameter_of_the_application_s_own_protection_is_known() -> Non
         assert (await client.post(f"/tasks/disable?{said}&name=n")).status_code == 422
 
 
-async def test_trigger_runs_the_task_now_and_its_statistics_say_how_it_went(scene: Scene) -> None:
+async def test_trigger_runs_the_task_now_and_its_statistics_show_the_outcome(scene: Scene) -> None:
     triggered = await answer(scene.client, "POST", "/tasks/trigger", params={"task_name": "send"})
     assert (triggered["affected_tasks"], triggered["count"]) == ([{"task_group": "Reports", "task": "send"}], 1)
     await wait_until_async(lambda: scene.runs("Reports", "send"), "a run is recorded")
@@ -350,12 +350,12 @@ async def _length(items: Any, length: int) -> bool:
     return len(await items) == length
 
 
-async def test_cancel_interrupts_what_runs(scene: Scene) -> None:
+async def test_cancel_interrupts_a_live_run(scene: Scene) -> None:
     await answer(scene.client, "POST", "/tasks/trigger", params={"task_name": "long"})
     await wait_until_async(lambda: scene.calls, "it runs")
     assert (await scene.task("long"))["is_running"] is True
-    wrong = await scene.client.post("/tasks/cancel", params={"task_name": "long", "run_id": "nobody"})
-    assert wrong.json()["detail"] == "live run not found: none matches run_id='nobody', task_name='long'"
+    wrong = await scene.client.post("/tasks/cancel", params={"task_name": "long", "run_id": "missing"})
+    assert wrong.json()["detail"] == "live run not found: none matches run_id='missing', task_name='long'"
     assert wrong.status_code == 404
     cancelled = await answer(scene.client, "POST", "/tasks/cancel", params={"task_name": "long"})
     assert (cancelled["count"], cancelled["runs"][0]["result"]) == (1, "requested")
@@ -365,7 +365,7 @@ async def test_cancel_interrupts_what_runs(scene: Scene) -> None:
 
 
 async def test_the_statistics_of_an_unknown_task_are_404(scene: Scene) -> None:
-    for path in ("Reports/nobody", "nobody/send", "Reports/" + "x" * 300, "Reports/%00", "a/b/c"):
+    for path in ("Reports/missing", "missing/send", "Reports/" + "x" * 300, "Reports/%00", "a/b/c"):
         assert (await scene.client.get(f"/tasks/{path}/statistics")).status_code == 404, path
 
 
@@ -373,7 +373,7 @@ async def test_upcoming_slots_of_a_task(scene: Scene) -> None:
     answered = await scene.get("/tasks/Reports/send/upcoming", count=2)
     assert [slot["utc"][4:] for slot in answered["upcoming"]] == ["-01-01T00:00:00Z"] * 2
     assert answered["upcoming"][0]["note"] is None
-    assert (await scene.client.get("/tasks/Reports/nobody/upcoming")).status_code == 404
+    assert (await scene.client.get("/tasks/Reports/missing/upcoming")).status_code == 404
     assert (await scene.client.get("/tasks/Reports/send/upcoming", params={"count": 0})).status_code == 422
 
 
@@ -396,7 +396,7 @@ async def test_a_preview_shows_what_daylight_saving_does(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b", "a b", "100%", "ü", "a?b", "..", "a_b:c{d}", "x/statistics", "%2F"])
-async def test_names_may_hold_anything(name: str) -> None:
+async def test_names_may_contain_any_character(name: str) -> None:
     group = TaskGroup(name)
     group.add_task("0 0 1 1 *", name=name)(lambda: None)
     app, _ = build(group)
@@ -459,8 +459,8 @@ async def test_a_task_may_ask_for_its_context() -> None:
 
 
 async def test_before_the_definitions_have_been_read_every_question_about_a_task_is_503() -> None:
-    """The store is away since the start: the process does not know whether a task exists."""
-    store = SwitchedStore(Line.DOWN)
+    """The store has been unreachable since the start, so the process does not know whether a task exists."""
+    store = SwitchedStore(Link.DOWN)
     group = TaskGroup("g")
     group.add_task("0 0 1 1 *", name="t")(lambda: None)
     app, manager = build(group, backend=store.open)
@@ -483,7 +483,7 @@ async def test_before_the_definitions_have_been_read_every_question_about_a_task
             response = await client.request(method, path, json=body)
             assert (response.status_code, method, path) == (503, method, path), response.text
             assert "the store is not available" in response.json()["detail"]
-        store.line = Line.UP
+        store.link = Link.UP
         await wait_until_async(manager.is_healthy, "the definitions are read and written")
         assert (await client.get("/tasks/g/t/upcoming")).status_code == 200
         assert (await client.get("/tasks/g/other/upcoming")).status_code == 404

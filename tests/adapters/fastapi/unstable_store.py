@@ -1,4 +1,4 @@
-"""A store that can be away: the memory store behind a switch."""
+"""A memory store behind a link that a test can interrupt."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from task_manager_core.ports import Backend, Clock
 from task_manager_memory import MemoryStore
 
 
-class Line(Enum):
-    """How the way to the store is."""
+class Link(Enum):
+    """The state of the link to the store."""
 
     UP = "up"
     DOWN = "down"
     SILENT = "silent"
     BROKEN = "broken"
     FULL = "full"
-    DEAF = "deaf"
-    """Every request takes effect, and its answer is lost."""
+    ANSWERS_LOST = "answers lost"
+    """Every request takes effect, but its answer is lost."""
 
 
 _READINGS = frozenset({"agenda", "load", "read", "skips", "snapshot", "wait"})
 
 
 class SwitchedStore:
-    def __init__(self, line: Line = Line.UP) -> None:
-        self.line = line
+    """A memory store whose ports follow the state of the link."""
+
+    def __init__(self, link: Link = Link.UP) -> None:
+        self.link = link
         self.store = MemoryStore()
 
     @asynccontextmanager
@@ -43,7 +45,7 @@ class SwitchedStore:
                 for field in fields(backend)
                 if field.name not in {"name", "capabilities", "unreadable"}
             }
-            yield replace(backend, **ports)  # type: ignore[arg-type]  # a port is known by its verbs
+            yield replace(backend, **ports)  # type: ignore[arg-type]  # `_Port` has every verb of the port that it wraps
 
 
 class _Port:
@@ -53,16 +55,16 @@ class _Port:
 
     def __getattr__(self, verb: str) -> Any:
         async def call(*args: Any, **kwargs: Any) -> Any:
-            if self._switch.line is Line.DOWN:
+            if self._switch.link is Link.DOWN:
                 raise BackendUnavailable("connection refused")
-            if self._switch.line is Line.FULL and verb not in _READINGS:
+            if self._switch.link is Link.FULL and verb not in _READINGS:
                 raise BackendUnavailable("used memory > 'maxmemory'")
-            if self._switch.line is Line.BROKEN:
+            if self._switch.link is Link.BROKEN:
                 raise ZeroDivisionError("a bug in the store")
-            if self._switch.line is Line.SILENT:
+            if self._switch.link is Link.SILENT:
                 await asyncio.Event().wait()
             answer = await getattr(self._port, verb)(*args, **kwargs)
-            if self._switch.line is Line.DEAF and verb not in _READINGS:
+            if self._switch.link is Link.ANSWERS_LOST and verb not in _READINGS:
                 raise BackendUnavailable("the answer was lost")
             return answer
 
