@@ -1,4 +1,4 @@
-"""Applications for these tests: the memory store with short intervals, served inside the test's own event loop."""
+"""Builds applications for these tests: they have the memory store and short intervals, in the test's event loop."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def build(
 
 @asynccontextmanager
 async def client_of(app: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
-    """A client of an application whose lifespan is not run. A failure inside is a 500, as in production."""
+    """A client of an application whose lifespan does not run. An exception becomes a 500, as in production."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=f"http://test{PREFIX}") as client:
         yield client
@@ -55,7 +55,7 @@ async def serving(app: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
 
 
 async def answer(client: httpx.AsyncClient, method: str, path: str, **arguments: Any) -> Any:
-    """The JSON of a request that has to succeed."""
+    """Send a request that must succeed, and return the JSON of its response."""
     response = await client.request(method, path, **arguments)
     assert response.status_code == 200, response.text
     return response.json()

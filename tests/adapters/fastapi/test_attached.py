@@ -1,4 +1,4 @@
-"""Protection by the application's own dependencies, in every way that FastAPI knows to attach one."""
+"""The application's own dependencies protect the routes, in every way in which FastAPI can attach a dependency."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def to_the_router_itself(manager: TaskManager, check: Check) -> FastAPI:
 
 
 class Credentials(BaseModel):
-    """A model that says nothing about further parameters, so pydantic ignores them."""
+    """A model that does not configure extra parameters, so pydantic ignores them."""
 
     token: str
 
@@ -104,7 +104,7 @@ async def test_a_query_parameter_that_a_dependency_reads_is_known(
 
 @pytest.mark.parametrize("attach", WAYS)
 @pytest.mark.parametrize("check", CHECKS)
-async def test_beside_it_an_unknown_parameter_is_still_refused(
+async def test_a_parameter_that_no_dependency_reads_is_still_refused(
     attach: Callable[[TaskManager, Check], FastAPI], check: Check
 ) -> None:
     async with serving(served(attach, check)) as client:
@@ -120,7 +120,7 @@ async def test_beside_it_an_unknown_parameter_is_still_refused(
 
 @pytest.mark.parametrize("attach", WAYS)
 @pytest.mark.parametrize("check", CHECKS)
-async def test_without_the_token_nothing_is_answered(
+async def test_a_request_without_the_token_is_refused(
     attach: Callable[[TaskManager, Check], FastAPI], check: Check
 ) -> None:
     app = served(attach, check)
@@ -133,7 +133,7 @@ async def test_without_the_token_nothing_is_answered(
 
 
 @pytest.mark.parametrize("attach", WAYS)
-async def test_a_dependency_that_a_test_overrides_may_read_another_parameter(
+async def test_a_dependency_override_may_read_another_parameter(
     attach: Callable[[TaskManager, Check], FastAPI],
 ) -> None:
     app = served(attach, declared)

@@ -1,4 +1,4 @@
-"""Configuration: every default, every refusal, the environment, and no secret anywhere."""
+"""Configuration: every default, every refusal and the environment variables. No text shows a secret."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_an_impossible_value_is_refused_with_field_and_value(field: str, value: 
         Config.model_validate({"redis_host": "h", field: value})
     message = str(caught.value)
     assert field in message
-    if field == "redis_sentinels":  # there may be a password in it
+    if field == "redis_sentinels":  # The value may contain a password.
         assert value not in message
         return
     assert repr(value)[:20] in message or f"{value}" in message
@@ -186,20 +186,20 @@ def test_every_field_may_come_from_the_environment(monkeypatch: pytest.MonkeyPat
     assert Config(redis_host="argument").redis_host == "argument"
 
 
-def test_an_impossible_value_of_the_environment_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_impossible_value_of_an_environment_variable_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASK_MANAGER_CONCURRENT_TASKS", "many")
     with pytest.raises(ValidationError, match="concurrent_tasks='many'"):
         OperationalConfig()
 
 
-@pytest.mark.parametrize(("given", "meant"), [("none", None), ("None", None), ("0", 0), ("7", 7), ("", 5)])
-def test_losses_without_a_bound_have_a_word_in_the_environment(
-    monkeypatch: pytest.MonkeyPatch, given: str, meant: int | None
+@pytest.mark.parametrize(("given", "expected"), [("none", None), ("None", None), ("0", 0), ("7", 7), ("", 5)])
+def test_an_environment_variable_can_say_that_losses_have_no_bound(
+    monkeypatch: pytest.MonkeyPatch, given: str, expected: int | None
 ) -> None:
     monkeypatch.setenv("TASK_MANAGER_MAX_LOST_ATTEMPTS", given)
     config = OperationalConfig()
-    assert config.max_lost_attempts == meant
-    assert config.defaults().retry.max_lost_attempts == meant
+    assert config.max_lost_attempts == expected
+    assert config.defaults().retry.max_lost_attempts == expected
 
 
 @pytest.mark.parametrize("url", ["redis://u:hunter2@h:1/2", "rediss://h", "unix:///run/redis.sock?password=hunter2"])
@@ -260,7 +260,7 @@ def test_a_sentinel_may_have_an_address_of_ipv6() -> None:
     assert sentinel.hosts == (("::1", 26379), ("one", 26380))
 
 
-def test_tls_may_be_said_twice() -> None:
+def test_tls_may_be_given_in_the_url_and_in_its_field() -> None:
     settings = Config(redis_host="rediss://h/3", redis_tls=True, redis_tls_ca_file="ca.pem").redis_settings()
     assert (settings.url, settings.tls_ca_file) == ("rediss://h/3", "ca.pem")
 
@@ -294,7 +294,7 @@ SWAPPED = [
 
 
 @pytest.mark.parametrize("given", SWAPPED)
-def test_a_password_is_not_shown_where_something_else_was_meant(given: dict[str, str]) -> None:
+def test_a_password_in_the_wrong_field_is_not_shown(given: dict[str, str]) -> None:
     config = Config.model_validate(given)
     for name, value in given.items():
         assert getattr(config, name) == value
@@ -311,7 +311,7 @@ def test_a_password_is_not_shown_where_something_else_was_meant(given: dict[str,
         assert "hunter%32" not in text
 
 
-def test_a_dump_holds_a_mask_where_a_secret_is_and_all_else_as_it_is() -> None:
+def test_a_dump_masks_secrets_and_changes_no_other_value() -> None:
     config = Config(redis_host="redis://u:hunter2@h:1/2?ssl_password=x", redis_password="hunter3", redis_username="u")
     dump = config.model_dump()
     assert dump == json.loads(config.model_dump_json())
@@ -323,8 +323,8 @@ def test_a_dump_holds_a_mask_where_a_secret_is_and_all_else_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("field", ["redis_password", "redis_sentinel_password", "redis_host"])
-def test_a_dump_with_its_masks_is_no_configuration(field: str) -> None:
-    """A login with ten asterisks would fail, and leave no trace of why."""
+def test_a_dump_with_masks_is_refused_as_a_configuration(field: str) -> None:
+    """A login with ten asterisks as the password would fail, and nothing would show the reason."""
     given = {"redis_host": "redis://u:hunter2@h"} if field == "redis_host" else {"redis_host": "h", field: "hunter2"}
     with pytest.raises(ValidationError, match=f"(?s){field}.*holds the mask of a secret"):
         Config(**Config.model_validate(given).model_dump())
@@ -333,7 +333,9 @@ def test_a_dump_with_its_masks_is_no_configuration(field: str) -> None:
 
 
 @pytest.mark.parametrize("sentinels", [None, "localhost:1"])
-async def test_nor_where_redis_is_away(sentinels: str | None, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_is_shown_while_redis_is_unreachable(
+    sentinels: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     given = {"redis_host": "localhost", "redis_port": 1, "redis_password": "localhost", "redis_sentinels": sentinels}
     app = FastAPI()
     manager = TaskManager(app, Config.model_validate(QUICK | given))
@@ -356,7 +358,7 @@ async def test_the_config_route_shows_the_operational_fields_and_no_other() -> N
     assert not [name for name in shown if name.startswith("redis_") and name != "redis_key_prefix"]
 
 
-def test_the_redis_settings_say_the_same() -> None:
+def test_the_redis_settings_carry_the_values_of_the_config() -> None:
     config = Config(
         redis_host="h", redis_port=1, redis_db=2, redis_username="u", redis_password="p", redis_key_prefix="x"
     )
@@ -367,7 +369,7 @@ def test_the_redis_settings_say_the_same() -> None:
     assert (sentinel.hosts, sentinel.service) == ((("a", 1), ("b", 2)), "s")
 
 
-def test_a_config_is_json_but_for_its_secrets(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_config_becomes_json_and_its_log_text_hides_the_password(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         config = Config(redis_host="redis://u:hunter2@h")
         logging.getLogger("some").debug("%s %r", config, config)

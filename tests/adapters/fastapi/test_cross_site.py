@@ -1,4 +1,4 @@
-"""Requests that a browser sends for a page of another site do nothing; every other client works as before."""
+"""A request that a browser sends for a page of another site changes nothing. Every other client can act."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ async def test_a_page_of_another_site_cannot_act(headers: dict[str, str]) -> Non
 
 
 @pytest.mark.parametrize("headers", FOREIGN)
-async def test_it_may_read_what_its_browser_lets_it_read(headers: dict[str, str]) -> None:
-    """What a page may see of an answer is the business of CORS."""
+async def test_a_page_of_another_site_may_read(headers: dict[str, str]) -> None:
+    """CORS decides which answers a page may see."""
     async with serving(application()) as client:
         for path in ("/tasks", "/health", "/tasks/g/t/upcoming"):
             assert (await client.get(path, headers=headers)).status_code == 200
@@ -81,7 +81,7 @@ async def test_it_may_read_what_its_browser_lets_it_read(headers: dict[str, str]
         {"Origin": "https://tasks.example:8443", "X-Forwarded-Host": "tasks.example:8443, inner"},
     ],
 )
-async def test_an_own_page_and_a_client_that_is_no_browser_act(headers: dict[str, str]) -> None:
+async def test_a_page_of_the_same_site_and_a_client_without_a_browser_can_act(headers: dict[str, str]) -> None:
     async with serving(application()) as client:
         for action in ("disable", "enable", "trigger"):
             assert (await client.post(f"/tasks/{action}", headers=headers)).status_code == 200
@@ -89,7 +89,7 @@ async def test_an_own_page_and_a_client_that_is_no_browser_act(headers: dict[str
         assert created.status_code == 200, created.text
 
 
-async def test_a_page_of_a_trusted_origin_acts() -> None:
+async def test_a_page_of_a_trusted_origin_can_act() -> None:
     trusted = "https://console.example, http://localhost:3000,https://default.example:443"
     async with serving(application(api_trusted_origins=trusted)) as client:
         for origin, status in (
@@ -112,12 +112,12 @@ async def test_a_page_of_a_trusted_origin_acts() -> None:
         *("ftp://a", "https://a:0", "https://a:x", "https://a:99999", "https://[::1"),
     ],
 )
-def test_what_is_no_origin_cannot_be_trusted(origins: str) -> None:
+def test_a_text_that_is_no_origin_cannot_be_trusted(origins: str) -> None:
     with pytest.raises(ValidationError, match=r"api_trusted_origins.*an origin is http"):
         OperationalConfig(api_trusted_origins=f"https://console.example,{origins}")
 
 
-def test_the_refusal_names_the_origin_and_the_field_that_would_let_it_in() -> None:
+def test_the_refusal_names_the_origin_and_the_field_that_would_allow_it() -> None:
     assert (
         ForeignSite("https://a").detail == "https://a may not act here; api_trusted_origins names the origins that may"
     )

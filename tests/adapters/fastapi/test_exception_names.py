@@ -1,4 +1,4 @@
-"""A name in `retry_on` that nothing could ever match is told when it is given."""
+"""The package reports a name in `retry_on` that no exception can match as soon as the name is given."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.adapters.fastapi.application import answer, build, serving
 
 
 class OurError(Exception):
-    """Known by the name of this module."""
+    """An exception that has the name of this module."""
 
     class Inner(Exception):
-        """Known by both names."""
+        """A nested exception, known by both names."""
 
 
 HERE = OurError.__module__
@@ -41,8 +41,8 @@ HERE = OurError.__module__
         (OurError.Inner, f"{HERE}.OurError.Inner"),
     ],
 )
-def test_a_class_is_known_by_the_name_that_its_exceptions_have(given: object, name: str) -> None:
-    """`asyncio.TimeoutError` is what people write, and no exception calls itself so."""
+def test_a_class_is_known_by_the_name_that_its_exceptions_report(given: object, name: str) -> None:
+    """Users write `asyncio.TimeoutError`, but no exception reports this name."""
     assert class_name("retry_on", given) == name
 
 
@@ -72,15 +72,15 @@ def test_a_name_that_no_process_can_know_is_refused(given: object, reason: str) 
     assert refused.value.field == "retry_on"
 
 
-def test_a_name_of_a_module_that_is_not_loaded_is_taken_as_it_is_and_loads_nothing() -> None:
+def test_a_name_in_a_module_that_is_not_loaded_is_accepted_without_loading_it() -> None:
     assert "this" not in sys.modules
     assert class_name("retry_on", "this.Error") == "this.Error"
     assert "this" not in sys.modules
 
 
-def test_a_part_of_a_package_that_is_not_loaded_may_have_any_class() -> None:
+def test_a_submodule_that_is_not_loaded_may_have_any_class() -> None:
     sys.modules.pop("wsgiref.validate", None)
-    import wsgiref  # noqa: F401 - the package, without its parts
+    import wsgiref  # noqa: F401 - the package, without its submodules
 
     assert class_name("retry_on", "wsgiref.validate.WSGIWarning") == "wsgiref.validate.WSGIWarning"
     assert "wsgiref.validate" not in sys.modules
@@ -88,7 +88,7 @@ def test_a_part_of_a_package_that_is_not_loaded_may_have_any_class() -> None:
         class_name("retry_on", "wsgiref.invalidate.WSGIWarning")
 
 
-def test_a_module_that_makes_its_names_when_they_are_asked_for_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_does_not_call_the_getattr_of_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
     lazy = ModuleType("lazy_module")
 
     def never(name: str) -> Any:
@@ -114,11 +114,11 @@ async def test_a_request_that_names_no_exception_is_refused_with_its_field() -> 
         assert (refused.status_code, refused.json()["field"]) == (400, "retry_on")
 
 
-def test_a_name_that_could_not_be_looked_up_is_told_when_it_is_given(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_name_that_cannot_be_looked_up_is_logged_when_it_is_given(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "fastapi.task-manager.group")
 
     class Local(Exception):
-        """No name leads to it, and none is needed."""
+        """It cannot be imported by name. Its qualified name is enough."""
 
     group = TaskGroup("g")
     group.add_task("0 0 1 1 *", name="n", retry_on=["this.Error", ValueError, Local], no_retry_on=OSError)(lambda: None)

@@ -1,4 +1,4 @@
-"""GET …/explain and manager.explain: the reasons, in order, from the rules themselves."""
+"""GET …/explain and manager.explain return the reasons in order. The rules of the core produce them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def codes(client: httpx.AsyncClient, name: str) -> list[str]:
     return [reason["code"] for reason in explained["reasons"]]
 
 
-async def test_a_calm_task_waits_for_its_slot_and_nothing_else(
+async def test_an_idle_task_waits_only_for_its_slot(
     served: tuple[httpx.AsyncClient, TaskManager],
 ) -> None:
     client, manager = served
@@ -57,7 +57,7 @@ async def test_a_calm_task_waits_for_its_slot_and_nothing_else(
     assert [reason.code for reason in (await manager.explain("Group", "calm")).reasons] == [ReasonCode.DISPATCHES]
 
 
-async def test_a_disabled_task_says_so_and_that_its_slot_will_be_skipped(
+async def test_the_explanation_of_a_disabled_task_says_that_its_slot_will_be_skipped(
     served: tuple[httpx.AsyncClient, TaskManager],
 ) -> None:
     client, _ = served
@@ -86,18 +86,18 @@ async def test_a_backoff_is_shown_with_its_end(served: tuple[httpx.AsyncClient, 
     async def waits() -> bool:
         return await codes(client, "failing") == ["backoff", "will_dispatch"]
 
-    await wait_until_async(waits, "the failed run waits for its retry, which goes long before the next slot")
+    await wait_until_async(waits, "the failed run waits for its retry, which is due long before the next slot")
 
 
 async def test_an_unknown_task_cannot_be_explained(served: tuple[httpx.AsyncClient, TaskManager]) -> None:
     client, manager = served
-    response = await client.get("/tasks/Group/nobody/explain")
+    response = await client.get("/tasks/Group/missing/explain")
     assert response.status_code == 404
     with pytest.raises(RuntimeError, match="not found"):
-        await manager.explain("Group", "nobody")
+        await manager.explain("Group", "missing")
 
 
-async def test_before_the_start_there_is_nothing_to_ask() -> None:
+async def test_explain_before_the_start_is_refused() -> None:
     app, manager = build(TaskGroup("Group"))
     with pytest.raises(RuntimeError):
         await manager.explain("Group", "task")

@@ -1,4 +1,4 @@
-"""No input makes the API fail: every operation of the OpenAPI document, with whatever a generator thinks of."""
+"""No input makes the API fail: the test calls every operation of the OpenAPI document with generated input."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ schema = schemathesis.openapi.from_dict(build()[0].openapi())
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """A real server, so that paths and bodies travel as bytes."""
+    """The address of a real server, which receives paths and bodies as bytes."""
     group = TaskGroup("g", tags=["t"])
 
     @group.register_function("f")
@@ -52,7 +52,7 @@ def address() -> Iterator[str]:
 
 
 def _aimed(case: Any) -> Any:
-    """The same input, about things that exist: nothing generated would ever guess their names."""
+    """The same input with names of existing tasks, because a generator would never guess them."""
     for container in (case.path_parameters, case.query, case.body):
         if isinstance(container, dict):
             container.update(

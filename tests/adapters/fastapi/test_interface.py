@@ -1,4 +1,4 @@
-"""Sentences of the public interface that no other test of this folder is about, one test each."""
+"""Promises of the public interface that no other file of this folder tests. Each has one test."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_the_model_of_a_group_is_the_one_behind_the_route() -> None:
 
 @pytest.mark.parametrize("model", [model for model, _ in REQUIRED if "Request" not in model.__name__][2:])
 def test_an_answer_has_every_field_whatever_its_default(model: type[BaseModel]) -> None:
-    """A client that is generated from the OpenAPI document may rely on it."""
+    """A client that is generated from the OpenAPI document may rely on every field."""
     schema = model.model_json_schema(mode="serialization")
     assert sorted(schema["required"]) == sorted(schema["properties"])
 
@@ -246,7 +246,7 @@ async def test_a_function_registered_under_the_name_of_a_task_is_listed_and_call
         (True, False, False, True),
     ],
 )
-def test_the_first_word_on_parallel_runs_of_task_group_and_config_wins(
+def test_parallel_runs_come_from_the_task_or_else_the_group_or_else_the_config(
     own: bool | None, group: bool | None, config: bool, parallel: bool
 ) -> None:
     manager = TaskManager(config=OperationalConfig(allow_parallel=config), backend=MemoryStore().open)
@@ -259,7 +259,7 @@ def test_the_first_word_on_parallel_runs_of_task_group_and_config_wins(
     assert definition.key == TaskKey("g", "report")
 
 
-# -- the configuration means what its table says ----------------------------------------------------------------------
+# -- the configuration behaves as its table says ----------------------------------------------------------------------
 
 
 def test_intervals_of_the_configuration_become_leases_claims_and_limits() -> None:
@@ -317,7 +317,7 @@ async def served() -> AsyncGenerator[Served]:
         yield Served(client, app, manager, group, calls)
 
 
-async def test_a_removal_answers_the_task_that_is_gone_like_its_creation(served: Served) -> None:
+async def test_a_removal_returns_the_removed_task_in_the_form_of_its_creation(served: Served) -> None:
     body = {
         "task_group_name": "g",
         "function_name": "report",
@@ -343,7 +343,7 @@ async def test_a_trigger_runs_the_task_now_and_clears_its_backoff(served: Served
     await answer(served.client, "POST", "/tasks/trigger", params={"task_name": "fails"})
     await wait_until_async(lambda: _retries(served), "the first run has failed and waits for minutes")
     await answer(served.client, "POST", "/tasks/trigger", params={"task_name": "fails"})
-    await wait_until_async(lambda: len(served.calls) == 3, "the waiting retry, and the run that was asked for")
+    await wait_until_async(lambda: len(served.calls) == 3, "the waiting retry and the triggered run have run")
 
 
 async def _retries(served: Served) -> bool:

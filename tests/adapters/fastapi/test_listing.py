@@ -1,4 +1,4 @@
-"""A group lists what the store holds, whatever overlaps, and a name is taken when the store says so."""
+"""A group lists the tasks in the store, even if requests overlap. A name is taken if the store has it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = [f"n{number}" for number in range(25)]
 
 
 class FarStore:
-    """The memory store at the end of a long line: every verb takes a while to arrive, and its answer to come back."""
+    """A memory store behind a slow link: every request and every answer takes some time."""
 
     def __init__(self) -> None:
         self._store = MemoryStore()
@@ -61,7 +61,9 @@ class _FarPort:
 
 @pytest.fixture(params=["memory", "redis"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> OpenBackend:
-    monkeypatch.setattr("fastapi_task_manager.api.errors.STORE_SECONDS", 60.0)  # so many at once, on any machine
+    monkeypatch.setattr(
+        "fastapi_task_manager.api.errors.STORE_SECONDS", 60.0
+    )  # Many requests at once are slow on a small machine.
     if request.param == "memory":
         return FarStore().open
     url = request.getfixturevalue("redis_url")
@@ -79,7 +81,7 @@ def _group() -> TaskGroup:
 
 
 async def _disagreements(client: httpx.AsyncClient, group: TaskGroup) -> dict[str, tuple[bool, bool, int]]:
-    """The names about which the store, the group and a new request do not say the same."""
+    """The names on which the store, the group and a new request disagree."""
     held = {task["name"] for task in await answer(client, "GET", "/tasks")}
     listed = {task.name for task in group.tasks}
     found: dict[str, tuple[bool, bool, int]] = {}
@@ -123,7 +125,7 @@ def _of_one_name(client: httpx.AsyncClient, name: str) -> list[Any]:
     ]
 
 
-async def test_what_code_asks_for_is_listed_at_once_and_at_every_moment_until_the_store_is_read_again(
+async def test_a_task_that_code_adds_is_listed_at_once_and_until_the_store_is_read_again(
     backend: OpenBackend,
 ) -> None:
     group = _group()
@@ -136,7 +138,7 @@ async def test_what_code_asks_for_is_listed_at_once_and_at_every_moment_until_th
             else:
                 await asyncio.to_thread(group.remove_dynamic_task, "n")
             watching = asyncio.ensure_future(_watch(group, listed=listed))
-            await wait_until_async(partial(_holds, client, listed=listed), "the store has heard of it")
+            await wait_until_async(partial(_holds, client, listed=listed), "the store has the change")
             await manager.control.current(TaskKey("g", "static"))
             watching.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -161,7 +163,9 @@ async def _held(client: httpx.AsyncClient) -> set[str]:
     return {task["name"] for task in await answer(client, "GET", "/tasks")}
 
 
-async def test_requests_and_calls_of_code_that_overlap_leave_no_ghost_either(backend: OpenBackend) -> None:
+async def test_overlapping_requests_and_calls_of_code_leave_no_name_that_only_one_side_knows(
+    backend: OpenBackend,
+) -> None:
     group = _group()
     app, _ = build(group, backend=backend)
 
@@ -181,7 +185,7 @@ async def test_requests_and_calls_of_code_that_overlap_leave_no_ghost_either(bac
             steps = [step for name in NAMES for step in (*_of_one_name(client, name), called(name), called(name))]
             chance.shuffle(steps)
             await asyncio.gather(*steps)
-        await wait_until_async(lambda: _agree(client, group), "all that code asked for is written")
+        await wait_until_async(lambda: _agree(client, group), "every call of code is written")
         assert await _disagreements(client, group) == {}
 
 

@@ -1,4 +1,4 @@
-"""Names that look like others: refused where something is defined, and no reason to hide what stands in a store."""
+"""Names that look like other names: a new definition is refused, but a stored task stays visible."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ UNCLEAR = ["clean\u200bup", "cleanup ", "\u202ecleanup", "\u3164"]
 
 
 async def _nothing() -> None:
-    """A task of which only the name matters."""
+    """A task. The tests use only its name."""
 
 
 @pytest.mark.parametrize("name", UNCLEAR)
-def test_code_cannot_define_what_looks_like_something_else(name: str) -> None:
+def test_code_cannot_define_a_name_that_looks_like_another(name: str) -> None:
     group = TaskGroup("g")
     group.register_function("f")(_nothing)
     for define in (
@@ -43,9 +43,9 @@ def test_code_cannot_define_what_looks_like_something_else(name: str) -> None:
     assert (group.tasks, list(group.function_registry)) == ([], ["f"])
 
 
-def test_a_function_that_calls_itself_so_needs_another_name() -> None:
+def test_a_function_with_such_a_name_needs_another_name() -> None:
     async def job() -> None:
-        """Renamed by a decorator, for example."""
+        """A decorator, for example, can set such a name."""
 
     job.__name__ = "job\u200b"
     with pytest.raises(RuntimeError, match="a name has no format characters"):
@@ -54,7 +54,7 @@ def test_a_function_that_calls_itself_so_needs_another_name() -> None:
 
 
 @pytest.mark.parametrize("name", UNCLEAR)
-async def test_a_request_cannot_either(name: str) -> None:
+async def test_a_request_cannot_define_a_name_that_looks_like_another(name: str) -> None:
     group = TaskGroup("g")
     group.register_function("f")(_nothing)
     app, _ = build(group)
@@ -69,7 +69,7 @@ async def test_a_request_cannot_either(name: str) -> None:
         assert [(task["name"], task["tags"]) for task in await answer(client, "GET", "/tasks")] == [("n", [])]
 
 
-async def test_what_an_older_version_stored_is_shown_runs_and_can_be_changed_and_removed() -> None:
+async def test_a_task_that_an_older_version_stored_is_shown_runs_and_can_be_changed_and_removed() -> None:
     store = MemoryStore()
     async with store.open(clock=(clock := ManualClock()), retention=Retention()) as backend:
         for name in UNCLEAR:

@@ -1,4 +1,4 @@
-"""The same applications on a real Redis, the default store of a Config."""
+"""The same applications on a real Redis, which is the default store of a Config."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ async def test_a_task_posted_at_one_process_runs_and_is_removed_at_the_other(red
     two, _ = _application(redis_url, calls)
     async with serving(one) as first, serving(two) as second:
         await answer(first, "POST", "/tasks", json=body | {"cron_expression": "* * * * * *"})
-        await wait_until_async(lambda: calls, "it runs somewhere")
+        await wait_until_async(lambda: calls, "one process runs it")
 
         async def known(expected: int) -> bool:
             return len(await answer(second, "GET", "/tasks")) == expected
 
         await wait_until_async(lambda: known(1), "the other process lists it")
         await answer(second, "DELETE", "/tasks", params={"task_group_name": "g", "task_name": body["name"]})
-        await wait_until_async(lambda: known(0), "it is gone")
+        await wait_until_async(lambda: known(0), "it is removed")
 
 
 async def test_everything_survives_a_restart(redis_url: str) -> None:
-    for life in range(2):
+    for start in range(2):
         app, _ = _application(redis_url, [])
         async with serving(app) as client:
-            if life == 0:
+            if start == 0:
                 body = {"task_group_name": "g", "function_name": "greet", "name": "n", "cron_expression": "0 0 1 1 *"}
                 await answer(client, "POST", "/tasks", json=body)
                 await answer(client, "POST", "/tasks/disable", params={"task_name": "n"})
@@ -68,10 +68,10 @@ async def test_applications_with_different_prefixes_share_nothing(redis_url: str
         assert await answer(second, "GET", "/tasks") == []
 
 
-async def test_a_process_starts_and_works_beside_one_of_a_later_release(
+async def test_a_process_starts_and_works_together_with_one_of_a_later_release(
     redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of which it cannot read anything, also while it leads. Each value is one line in the log."""
+    """It cannot read the values of the later release, not even while it leads. It logs one line for each value."""
     calls: list[str] = []
     app, _ = _application(redis_url, calls, redis_key_prefix="both")
     with redis.Redis.from_url(redis_url) as server:

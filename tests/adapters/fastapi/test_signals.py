@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the node leaves at the signal, and every handler that was installed is called as before."""
+"""SIGTERM and SIGINT: the node resigns at the signal, and every handler that was installed earlier is still called."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from fastapi_task_manager import OperationalConfig, TaskGroup, TaskManager
-from fastapi_task_manager import runtime as life
+from fastapi_task_manager import OperationalConfig, TaskGroup, TaskManager, runtime
 from fastapi_task_manager.container import SystemClock
 from fastapi_task_manager.signals import END_SIGNALS, MOST_LINKS, EndSignals, Listener
 from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, RunStarted, TermEnded
@@ -31,24 +30,24 @@ PATIENT: dict[str, Any] = QUICK | {"shutdown_timeout": 60}
 
 
 class Handler:
-    """A handler of the server or of the application. `before`: the one that it calls, as a good one does."""
+    """A handler of the server or of the application. It calls `before`, the handler installed before it."""
 
     def __init__(self, before: object = None) -> None:
-        self.heard: list[int] = []
+        self.received: list[int] = []
         self._before = before
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.heard.append(number)
+        self.received.append(number)
         if callable(self._before):
             self._before(number, frame)
 
 
 class Program:
-    """A process with one running task, which goes on until its door is opened."""
+    """A process with one task, whose run waits for the event `gate`."""
 
     def __init__(self) -> None:
         self.events = Recorder()
-        self.started, self.door = asyncio.Event(), asyncio.Event()
+        self.started, self.gate = asyncio.Event(), asyncio.Event()
         self.store = MemoryStore()
         group = TaskGroup("g")
         group.add_task("0 0 1 1 *", name="n")(self._gated)
@@ -59,7 +58,7 @@ class Program:
 
     async def _gated(self) -> None:
         self.started.set()
-        await self.door.wait()
+        await self.gate.wait()
 
     async def start(self) -> None:
         await self.manager.start()
@@ -88,7 +87,7 @@ async def programs(count: int = 1) -> AsyncGenerator[list[Program]]:
         yield running
     finally:
         for one in running:
-            one.door.set()
+            one.gate.set()
             await one.manager.stop()
 
 
@@ -107,7 +106,7 @@ def send(number: int = signal.SIGTERM) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_at_the_signal_the_node_resigns_and_claims_no_more_and_what_runs_goes_on(
+async def test_at_the_signal_the_node_resigns_and_stops_claiming_while_its_runs_continue(
     server: Handler, number: int
 ) -> None:
     async with programs() as [one]:
@@ -118,33 +117,33 @@ async def test_at_the_signal_the_node_resigns_and_claims_no_more_and_what_runs_g
         health = await one.manager.health_check()
         assert (health.status, health.is_leader) == ("unhealthy", False)
         assert health.reason == "the process is going to end: it leads and claims no more"
-        # The claim of what runs is kept: three times its life pass.
+        # The worker keeps renewing the claim of its run. The test waits three times the duration of a claim.
         await one.trigger("too late for this process")
         await asyncio.sleep(9 * QUICK["running_heartbeat_interval"])
         assert await one.live() == [(RunState.RUNNING, 0), (RunState.QUEUED, 0)]
-        one.door.set()
-        await wait_until_async(lambda: one.events.of(RunSettled), "it is settled before anybody stops the manager")
+        one.gate.set()
+        await wait_until_async(lambda: one.events.of(RunSettled), "it is settled before the manager is stopped")
         await one.manager.stop()
         assert isinstance(one.events.one(RunSettled).settlement.outcome, Succeeded)
         assert (len(one.events.of(RunStarted)), one.events.of(ClaimLost)) == (1, [])
         assert await one.live() == [(RunState.QUEUED, 0)]
-        assert server.heard == [number]
+        assert server.received == [number]
         assert signal.getsignal(number) is server
 
 
-async def test_every_manager_of_the_process_hears_it_and_the_handlers_are_put_back_with_the_last(
+async def test_every_manager_receives_the_signal_and_the_last_to_stop_restores_the_handlers(
     server: Handler,
 ) -> None:
     async with programs(2) as [one, other]:
-        one.door.set()
+        one.gate.set()
         await one.manager.stop()
         assert signal.getsignal(signal.SIGTERM) is not server
         await one.manager.start()
         await wait_until_async(one.leads, "it leads again")
         send()
-        await wait_until_async(lambda: len(one.events.of(TermEnded)) == 2, "the one has resigned once more")
-        await wait_until_async(lambda: other.events.of(TermEnded), "the other has resigned")
-    assert len(server.heard) == 1
+        await wait_until_async(lambda: len(one.events.of(TermEnded)) == 2, "the first manager has resigned again")
+        await wait_until_async(lambda: other.events.of(TermEnded), "the second manager has resigned")
+    assert len(server.received) == 1
     assert signal.getsignal(signal.SIGTERM) is server
 
 
@@ -154,7 +153,7 @@ def _replaces() -> Handler:
     return handler
 
 
-def _calls_the_one_before() -> Handler:
+def _calls_the_previous() -> Handler:
     handler = Handler(signal.getsignal(signal.SIGTERM))
     signal.signal(signal.SIGTERM, handler)
     return handler
@@ -166,39 +165,41 @@ def _in_the_loop() -> Handler:
     return handler
 
 
-@pytest.mark.parametrize("install", [_replaces, _calls_the_one_before, _in_the_loop])
+@pytest.mark.parametrize("install", [_replaces, _calls_the_previous, _in_the_loop])
 async def test_a_handler_that_is_installed_later_is_called_too_and_stays(
     server: Handler, monkeypatch: pytest.MonkeyPatch, install: Callable[[], Handler]
 ) -> None:
-    monkeypatch.setattr(life, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(runtime, "WATCH_SECONDS", 0.01)
     async with programs() as [one]:
         later = install()
-        standing: object = signal.getsignal(signal.SIGTERM)
-        await wait_until_async(lambda: signal.getsignal(signal.SIGTERM) is not standing, "the node has seen it")
+        installed: object = signal.getsignal(signal.SIGTERM)
+        await wait_until_async(
+            lambda: signal.getsignal(signal.SIGTERM) is not installed, "the node has seen the new handler"
+        )
         send()
         await wait_until_async(lambda: one.events.of(TermEnded), "it has resigned")
-        await wait_until_async(lambda: later.heard, "the later handler is called")
+        await wait_until_async(lambda: later.received, "the later handler is called")
         assert one.events.of(RunReleased) == []
-        one.door.set()
+        one.gate.set()
         await one.manager.stop()
-        assert signal.getsignal(signal.SIGTERM) is standing
-    assert later.heard == [signal.SIGTERM]
-    assert len(server.heard) == (install is _calls_the_one_before)
+        assert signal.getsignal(signal.SIGTERM) is installed
+    assert later.received == [signal.SIGTERM]
+    assert len(server.received) == (install is _calls_the_previous)
     if install is _in_the_loop:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
 
-async def test_a_handler_that_is_installed_just_before_the_end_stays_too(server: Handler) -> None:
+async def test_a_handler_that_is_installed_just_before_the_stop_stays_too(server: Handler) -> None:
     async with programs() as [one]:
-        one.door.set()
-        handler = _calls_the_one_before()
+        one.gate.set()
+        handler = _calls_the_previous()
     send()
-    assert (handler.heard, server.heard) == ([signal.SIGTERM], [signal.SIGTERM])
+    assert (handler.received, server.received) == ([signal.SIGTERM], [signal.SIGTERM])
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
 async def test_a_signal_that_ends_the_process_at_once_is_left_alone() -> None:
-    """The system's default leaves no time to resign, and an ignored signal ends nothing."""
+    """The default action of the system leaves no time to resign, and an ignored signal does not end the process."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         async with programs():
@@ -208,10 +209,10 @@ async def test_a_signal_that_ends_the_process_at_once_is_left_alone() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-async def test_a_second_signal_hands_back_at_once_also_before_anybody_stops_the_manager(
+async def test_a_second_signal_releases_runs_at_once_even_before_the_manager_is_stopped(
     server: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(life, "ECHO_SECONDS", 0.0)
+    monkeypatch.setattr(runtime, "ECHO_SECONDS", 0.0)
     async with programs() as [one]:
         send()
         await wait_until_async(lambda: one.events.of(TermEnded), "it has resigned")
@@ -219,25 +220,25 @@ async def test_a_second_signal_hands_back_at_once_also_before_anybody_stops_the_
         await wait_until_async(lambda: one.events.of(RunReleased), "it is released")
         await wait_until_async(lambda: not one.manager.is_running, "it has ended")
         assert await one.live() == [(RunState.QUEUED, 0)]
-    assert len(server.heard) == 2
+    assert len(server.received) == 2
 
 
-async def test_a_signal_that_comes_twice_within_a_moment_is_one(server: Handler) -> None:
-    """Control-C reaches the whole group of processes, and the server's parent passes it on besides."""
+async def test_two_signals_within_a_moment_count_as_one(server: Handler) -> None:
+    """Control-C reaches the whole process group, and the parent of the server sends the signal again."""
     async with programs() as [one]:
         send(signal.SIGINT)
         await wait_until_async(lambda: one.events.of(TermEnded), "it has resigned")
         stopping = asyncio.create_task(one.manager.stop())
         await wait_until_async(lambda: not one.manager.is_running, "it drains")
         send(signal.SIGTERM)
-        one.door.set()
+        one.gate.set()
         await stopping
         assert one.events.of(RunReleased) == []
-    assert server.heard == [signal.SIGINT, signal.SIGTERM]
+    assert server.received == [signal.SIGINT, signal.SIGTERM]
 
 
-async def test_a_signal_while_draining_hands_back_at_once_and_ends_no_process() -> None:
-    """No server has installed anything here: the default of this signal would end these tests."""
+async def test_a_signal_while_draining_releases_runs_at_once_and_ends_no_process() -> None:
+    """No server has installed a handler here. The default action of this signal would end the tests."""
     async with programs() as [one]:
         stopping = asyncio.create_task(one.manager.stop())
         await wait_until_async(lambda: signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL, "draining")
@@ -248,14 +249,14 @@ async def test_a_signal_while_draining_hands_back_at_once_and_ends_no_process() 
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-async def test_a_signal_while_the_store_is_opened_makes_a_node_that_never_claims(server: Handler) -> None:
+async def test_a_node_whose_store_opens_after_the_signal_never_claims(server: Handler) -> None:
     one = Program()
-    opened, door = asyncio.Event(), asyncio.Event()
+    opened, gate = asyncio.Event(), asyncio.Event()
 
     @asynccontextmanager
     async def slow(**arguments: Any) -> AsyncGenerator[Any]:
         opened.set()
-        await door.wait()
+        await gate.wait()
         async with one.store.open(**arguments) as backend:
             yield backend
 
@@ -263,20 +264,22 @@ async def test_a_signal_while_the_store_is_opened_makes_a_node_that_never_claims
     starting = asyncio.create_task(manager.start())
     await opened.wait()
     send()
-    door.set()
+    gate.set()
     await starting
     assert manager.is_running
     assert "going to end" in str((await manager.health_check()).reason)
     await asyncio.sleep(2 * QUICK["leader_retry_interval"])
     await manager.stop()
-    assert (one.events.of(TermEnded), len(server.heard)) == ([], 1)
+    assert (one.events.of(TermEnded), len(server.received)) == ([], 1)
 
 
-async def test_off_the_main_thread_no_handler_is_installed_and_the_lifespan_does_all(server: Handler) -> None:
+async def test_outside_the_main_thread_no_handler_is_installed_and_the_lifespan_stops_the_manager(
+    server: Handler,
+) -> None:
     async def program() -> None:
         async with programs() as [one]:
             assert signal.getsignal(signal.SIGTERM) is server
-            one.door.set()
+            one.gate.set()
             await one.manager.stop()
             assert one.events.one(TermEnded).transition is LeadershipTransition.RESIGNED
 
@@ -284,40 +287,40 @@ async def test_off_the_main_thread_no_handler_is_installed_and_the_lifespan_does
     assert signal.getsignal(signal.SIGTERM) is server
 
 
-async def test_a_listener_elsewhere_hears_with_one_in_the_main_thread(server: Handler) -> None:
+async def test_a_listener_in_another_thread_is_called_if_the_main_thread_has_one(server: Handler) -> None:
     async with programs() as [one]:
-        heard = asyncio.Event()
-        listener = Listener(asyncio.get_running_loop(), lambda _at: heard.set())
+        received = asyncio.Event()
+        listener = Listener(asyncio.get_running_loop(), lambda _at: received.set())
         await asyncio.to_thread(END_SIGNALS.add, listener)
         send()
-        await heard.wait()
+        await received.wait()
         await asyncio.to_thread(END_SIGNALS.remove, listener)
-        one.door.set()
+        one.gate.set()
 
 
-async def test_a_loop_that_is_closed_hears_nothing_and_disturbs_nobody(server: Handler) -> None:
+async def test_a_closed_loop_gets_no_signal_and_does_not_affect_the_others(server: Handler) -> None:
     signals, closed = EndSignals(), asyncio.new_event_loop()
     closed.close()
-    heard = asyncio.Event()
-    listeners = [Listener(loop, lambda _at: heard.set()) for loop in (closed, asyncio.get_running_loop())]
+    received = asyncio.Event()
+    listeners = [Listener(loop, lambda _at: received.set()) for loop in (closed, asyncio.get_running_loop())]
     for listener in listeners:
         signals.add(listener)
     send()
-    await heard.wait()
+    await received.wait()
     for listener in listeners:
         signals.remove(listener)
-    assert (len(server.heard), signal.getsignal(signal.SIGTERM)) == (1, server)
+    assert (len(server.received), signal.getsignal(signal.SIGTERM)) == (1, server)
 
 
-async def test_a_library_that_insists_on_the_first_place_gets_it_in_the_end(server: Handler) -> None:
+async def test_a_library_that_keeps_installing_its_handler_first_succeeds_in_the_end(server: Handler) -> None:
     signals = EndSignals()
     listener = Listener(asyncio.get_running_loop(), lambda _at: None)
     signals.add(listener)
-    insisting = server
+    latest = server
     for _ in range(2 * MOST_LINKS):
-        insisting = _calls_the_one_before()
+        latest = _calls_the_previous()
         signals.renew()
-    assert signal.getsignal(signal.SIGTERM) is insisting
+    assert signal.getsignal(signal.SIGTERM) is latest
     signals.remove(listener)
     send()
-    assert len(server.heard) == 1
+    assert len(server.received) == 1

@@ -1,4 +1,4 @@
-"""`simulate` runs what a manager would run, and the production code does not notice."""
+"""`simulate` runs the tasks that a manager would run, and does not change the manager."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_a_group_is_simulated_without_calling_its_functions() -> None:
     assert report.overlaps("backup__1", "backup__2")
 
 
-def test_a_manager_is_simulated_with_its_configuration_and_does_not_notice() -> None:
+def test_a_manager_is_simulated_with_its_configuration_and_does_not_change() -> None:
     opened = []
 
-    def never(*, clock: Clock, retention: Retention) -> AbstractAsyncContextManager[Backend]:
+    def opener(*, clock: Clock, retention: Retention) -> AbstractAsyncContextManager[Backend]:
         opened.append(clock)
         return MemoryStore().open(clock=clock, retention=retention)
 
-    manager = TaskManager(config=OperationalConfig(concurrent_tasks=1), backend=never)
+    manager = TaskManager(config=OperationalConfig(concurrent_tasks=1), backend=opener)
     group = a_group()
     manager.add_task_group(group)
     report = simulate(manager, workers=1, start=START, duration=DAY, durations=50 * MINUTE)
@@ -68,7 +68,7 @@ def test_a_manager_is_simulated_with_its_configuration_and_does_not_notice() -> 
     assert not report.overlaps()
     assert report.lateness("backup__2") > 50 * MINUTE
     assert report.settings.capacity == 1
-    # Whatever is added later reaches the manager alone.
+    # A task that is added later reaches only the manager.
     group.add_task("@hourly", name="later")(lambda: None)
 
 
@@ -98,7 +98,7 @@ def test_the_real_functions_are_called_if_asked_for() -> None:
     assert seen == [("x", START + timedelta(hours=hour)) for hour in range(3)]
 
 
-def test_a_real_function_that_reaches_for_the_network_ends_the_simulation() -> None:
+def test_a_real_function_that_uses_the_network_ends_the_simulation() -> None:
     group = TaskGroup("Real")
 
     @group.add_task("0 * * * *")
@@ -109,7 +109,7 @@ def test_a_real_function_that_reaches_for_the_network_ends_the_simulation() -> N
         simulate([group], start=START, duration=timedelta(hours=3), durations=REAL)
 
 
-def test_what_a_real_function_does_past_the_event_loop_is_really_done() -> None:
+def test_a_real_function_really_runs_code_that_does_not_use_the_event_loop() -> None:
     group = TaskGroup("Real")
     threads: list[object] = []
 
@@ -117,7 +117,7 @@ def test_what_a_real_function_does_past_the_event_loop_is_really_done() -> None:
     async def works() -> None:
         import threading
 
-        subprocess.run([sys.executable, "-c", ""], check=True, timeout=60)  # noqa: ASYNC221 - that is the point
+        subprocess.run([sys.executable, "-c", ""], check=True, timeout=60)  # noqa: ASYNC221 - blocking is the point
         thread = threading.Thread(target=lambda: threads.append(threading.current_thread()))
         thread.start()
         thread.join()
@@ -156,16 +156,16 @@ def test_my_nightly_export_never_overlaps_my_backup_even_if_a_worker_dies(minute
         ({"faults": [kill(MINUTE, worker=99)]}, "worker=99: workers are counted from 0 to 2 here"),
         ({"config": {"concurrent_tasks": 3}}, "config="),
         ({"durations": "long"}, "durations='long'"),
-        ({"start": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001 - that is the point
+        ({"start": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001 - the missing time zone is the point
     ],
 )
-def test_what_cannot_be_simulated_is_a_runtime_error(arguments: dict[str, object], words: str) -> None:
+def test_an_invalid_argument_of_simulate_is_a_runtime_error(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(RuntimeError, match=words):
         simulate(a_group(), **arguments)  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize("groups", [["a"], None, [None]])
-def test_what_is_no_group_is_a_runtime_error(groups: Any) -> None:
+def test_an_argument_that_is_no_group_is_a_runtime_error(groups: Any) -> None:
     with pytest.raises(RuntimeError, match="manager_or_groups="):
         simulate(groups)
 

@@ -1,4 +1,4 @@
-"""What users of the earlier package write, line by line."""
+"""Code of users of the earlier package works unchanged. Each test covers a few lines of it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_importing_the_package_does_not_import_dependency_injector_or_redis() ->
 
 
 def test_a_name_may_be_a_member_of_an_enumeration() -> None:
-    class Names(str, Enum):  # noqa: UP042 - an older one shows itself otherwise than as its value
+    class Names(str, Enum):  # noqa: UP042 - str() of this older form is not its value
         REPORTS = "reports"
 
     group = TaskGroup(Names.REPORTS)
@@ -161,7 +161,7 @@ def test_lists_of_different_length_are_a_type_error() -> None:
 
 
 def test_functions_without_a_name_of_their_own_get_one() -> None:
-    class Callable_:  # noqa: N801 - the name is what the test looks for
+    class Callable_:  # noqa: N801 - the test checks this name
         async def __call__(self) -> None:
             """Does nothing."""
 
@@ -173,13 +173,13 @@ def test_functions_without_a_name_of_their_own_get_one() -> None:
         group.add_task("* * * * *")("no function")  # type: ignore[type-var]
 
 
-def test_functions_made_in_a_loop_are_told_apart_by_the_names_of_their_tasks() -> None:
+def test_functions_made_in_a_loop_are_distinguished_by_the_names_of_their_tasks() -> None:
     group = TaskGroup("g")
     for number in range(3):
 
         @group.add_task("* * * * *", name=f"job-{number}")
         def made() -> None:
-            """Another one each time."""
+            """Each call makes another function."""
 
     assert len(group.tasks) == 3
     assert list(group.function_registry) == ["job-0", "job-1", "job-2"]
@@ -201,8 +201,8 @@ def _filled() -> TaskGroup:
         (lambda g: g.add_task("* * * * *", name="dynamic")(job), "already exists"),
         (lambda g: g.add_dynamic_task("report", "* * * * *", name="static"), "already exists"),
         (lambda g: g.register_function("report")(job), "already registered"),
-        (lambda g: g.add_dynamic_task("nobody", "* * * * *"), "not registered"),
-        (lambda g: g.remove_dynamic_task("nobody"), "not found"),
+        (lambda g: g.add_dynamic_task("missing", "* * * * *"), "not registered"),
+        (lambda g: g.remove_dynamic_task("missing"), "not found"),
         (lambda g: g.remove_dynamic_task("static"), "is static and cannot be removed"),
         (lambda g: g.add_task("* * *", name="n")(job), "cron_expression='.*5 fields"),
         (lambda g: g.add_task("R * * * *", name="n")(job), "cron_expression"),
@@ -332,7 +332,7 @@ def test_a_value_of_another_type_is_refused_by_name(attempt: Callable[[TaskGroup
     assert (group.tasks, group.function_registry) == ([], {"job": job})
 
 
-def test_what_is_no_application_group_or_configuration_is_a_type_error() -> None:
+def test_an_argument_that_is_no_application_group_or_configuration_is_a_type_error() -> None:
     store = MemoryStore().open
     with pytest.raises(TypeError, match="app must be a FastAPI application, not 5"):
         TaskManager(app=5, backend=store)  # type: ignore[arg-type]  # the mistake is the point
@@ -355,14 +355,14 @@ def test_an_impossible_group_is_refused(name: str) -> None:
         TaskGroup("g", timezone="nowhere")
 
 
-def test_a_group_refuses_words_that_would_mean_something_else() -> None:
+def test_a_group_refuses_arguments_that_would_mean_something_else() -> None:
     with pytest.raises(RuntimeError, match="tags='reports': must be a list"):
         TaskGroup("g", tags="reports")
     with pytest.raises(RuntimeError, match="allow_parallel='no'"):
         TaskGroup("g", allow_parallel="no")  # type: ignore[arg-type]
 
 
-def test_a_pair_that_is_wrong_leaves_nothing_of_its_list() -> None:
+def test_a_list_with_an_invalid_pair_adds_no_task() -> None:
     group = TaskGroup("g")
     with pytest.raises(RuntimeError):
         group.add_task(["* * * * *", "wrong"])(job)
@@ -421,7 +421,7 @@ def test_a_dynamic_task_without_a_name_gets_one_and_the_same_call_twice_already_
         {"allow_parallel": False},
     ],
 )
-def test_every_word_tells_a_dynamic_task_without_a_name_from_others(other: dict[str, Any]) -> None:
+def test_every_argument_distinguishes_a_dynamic_task_without_a_name_from_others(other: dict[str, Any]) -> None:
     group = _filled()
     plain = group.add_dynamic_task("report", "0 9 * * *")
     told_apart = group.add_dynamic_task("report", "0 9 * * *", **other)
@@ -432,7 +432,7 @@ def test_every_word_tells_a_dynamic_task_without_a_name_from_others(other: dict[
 
 
 def test_the_name_of_a_plain_call_is_stable() -> None:
-    """Definitions in stores carry it; the tags of a group do not count, which a deploy may change."""
+    """Stored definitions carry the name. It does not depend on the tags, because a deploy may change them."""
     names: set[str] = set()
     for tags in (None, ["of the group"]):
         group = TaskGroup("g", tags=tags)
@@ -449,7 +449,7 @@ def test_a_group_name_taken_twice_is_refused() -> None:
     assert [group.name for group in manager.task_groups] == ["g"]
 
 
-def test_a_number_of_the_config_gives_way_to_a_number_of_the_task() -> None:
+def test_a_value_of_the_task_overrides_the_value_of_the_config() -> None:
     group = TaskGroup("g")
     group.add_task("* * * * *", retry_backoff=300)(job)
     manager = TaskManager(config=OperationalConfig(retry_backoff_max=60), backend=MemoryStore().open)
@@ -458,7 +458,7 @@ def test_a_number_of_the_config_gives_way_to_a_number_of_the_task() -> None:
     assert definition_of(task, manager.config.defaults()).retry.maximum.total_seconds() == 300
 
 
-async def test_health_before_the_start_is_an_answer() -> None:
+async def test_health_before_the_start_returns_a_report() -> None:
     manager = TaskManager(backend=MemoryStore().open)
     assert await manager.is_healthy() is False
     health = await manager.health_check()

@@ -1,4 +1,4 @@
-"""A request to write a definition writes it whole or not at all."""
+"""A request that writes a definition writes all of it or nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OPTIONAL = set(GOOD) - {"task_group_name", "function_name", "cron_expression"}
 
 @st.composite
 def bodies(draw: st.DrawFn) -> dict[str, Any]:
-    """A plausible body in which a few members may be anything."""
+    """A mostly valid body. A few members may have any value."""
     wild = draw(st.sets(st.sampled_from(sorted(GOOD)), max_size=2))
     left_out = draw(st.sets(st.sampled_from(sorted(OPTIONAL)), max_size=len(OPTIONAL)))
     return {name: draw(ANYTHING if name in wild else good) for name, good in GOOD.items() if name not in left_out}
@@ -45,7 +45,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
 async def test_a_refused_definition_leaves_nothing_behind_and_an_accepted_one_all_of_it(
     requests: list[tuple[str, dict[str, Any]]],
 ) -> None:
-    """After every request the listed tasks are those before it, plus or with exactly the one it was answered with."""
+    """Each request leaves the list unchanged, or adds or replaces exactly the task of its answer."""
     group = TaskGroup("Group")
 
     @group.add_task("0 0 1 1 *", name="static")
