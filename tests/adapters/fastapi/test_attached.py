@@ -90,7 +90,7 @@ def served(attach: Callable[[TaskManager, Check], FastAPI], check: Check) -> Fas
 
 @pytest.mark.parametrize("attach", WAYS)
 @pytest.mark.parametrize("check", CHECKS)
-async def test_a_query_parameter_that_a_dependency_reads_is_known(
+async def test_a_query_parameter_that_a_dependency_reads_is_accepted(
     attach: Callable[[TaskManager, Check], FastAPI], check: Check
 ) -> None:
     async with serving(served(attach, check)) as client:

@@ -17,7 +17,7 @@ from fastapi import Depends, FastAPI, Response
 
 from fastapi_task_manager import TaskGroup
 from fastapi_task_manager.api import errors, forecast, loop_lag
-from fastapi_task_manager.api import limiter as lanes
+from fastapi_task_manager.api import limiter as limiter_module
 from fastapi_task_manager.api.limiter import Limiter
 from fastapi_task_manager.errors import ProcessBusyError
 from fastapi_task_manager.schema.task import TaskDetailed, TaskStatistics
@@ -69,9 +69,9 @@ async def test_a_preview_stops_at_its_budget_of_steps_and_reports_how_far_it_cam
     assert found == [slot.slot.isoformat().replace("+00:00", "Z") for slot in once]
 
 
-async def test_a_preview_stops_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_preview_stops_at_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast, "LONGEST_SECONDS", 0.0)
-    monkeypatch.setattr(lanes, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(limiter_module, "SLICE_SECONDS", 0.0)
     async with serving(application()) as client:
         stopped = await answer(client, "POST", "/schedules/preview", json=DEAR)
         assert stopped == {"upcoming": [], "stopped_at": "1970-01-01T00:00:00Z"}
@@ -100,7 +100,7 @@ async def test_a_complete_preview_is_not_reported_as_stopped(monkeypatch: pytest
 
 
 async def test_the_event_loop_runs_other_work_between_two_steps_of_a_preview(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(limiter_module, "SLICE_SECONDS", 0.0)
     monkeypatch.setattr(forecast, "LONGEST_SECONDS", math.inf)
     monkeypatch.setattr(forecast, "MOST_STEPS", 200)
     async with serving(application()) as client, counting() as turns:
@@ -142,7 +142,7 @@ async def counting() -> AsyncGenerator[Callable[[], int]]:
 # -- limiters ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_limiter_admits_some_lets_some_wait_and_refuses_the_others() -> None:
+async def test_a_limiter_admits_some_requests_queues_some_and_refuses_the_others() -> None:
     limiter, entered, leave = Limiter("things", width=2, waiting=1, patience=60), [0], asyncio.Event()
 
     async def visit() -> None:
@@ -233,8 +233,8 @@ async def test_concurrent_requests_for_the_same_list_share_one_read_of_the_store
         assert store.snapshots == 3
 
 
-async def test_a_list_is_written_a_piece_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "SLICE_SECONDS", 0.0)
+async def test_a_list_is_serialized_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limiter_module, "SLICE_SECONDS", 0.0)
     async with serving(application(100)) as client, counting() as turns:
         before = turns()
         shown = await answer(client, "GET", "/tasks")
@@ -246,7 +246,7 @@ async def test_a_list_is_written_a_piece_at_a_time(monkeypatch: pytest.MonkeyPat
         assert await answer(client, "GET", "/tasks", params={"name": "none"}) == []
 
 
-async def test_a_history_is_written_in_the_form_of_its_model() -> None:
+async def test_a_history_is_serialized_in_the_form_of_its_model() -> None:
     async with serving(application()) as client:
         for _ in range(3):
             await answer(client, "POST", "/tasks/trigger")

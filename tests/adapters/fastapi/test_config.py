@@ -151,7 +151,7 @@ def test_an_unknown_field_is_refused_by_name() -> None:
         Config.model_validate({"redis_host": "h", "redis_hots": "h"})
 
 
-def test_assignment_is_checked_too_and_what_is_refused_is_not_kept() -> None:
+def test_an_invalid_assignment_is_refused_and_changes_nothing() -> None:
     config = OperationalConfig()
     with pytest.raises(ValidationError, match="poll_interval"):
         config.poll_interval = -1
@@ -162,7 +162,7 @@ def test_assignment_is_checked_too_and_what_is_refused_is_not_kept() -> None:
     assert config.node_policy().poll_interval.total_seconds() == 0.2
 
 
-def test_every_field_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_field_may_come_from_an_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {
         "redis_key_prefix": "p",
         "concurrent_tasks": "7",
@@ -239,7 +239,7 @@ def test_a_wrong_address_is_refused_by_the_field_name_and_without_credentials(ho
 @pytest.mark.parametrize(
     "field", ["redis_password", "redis_username", "redis_sentinel_password", "redis_sentinel_service"]
 )
-def test_a_text_that_cannot_be_sent_is_refused_and_no_secret_shown(field: str) -> None:
+def test_a_text_that_cannot_be_encoded_is_refused_without_showing_a_secret(field: str) -> None:
     with pytest.raises(ValidationError, match=f"(?s){field}.*valid unicode") as caught:
         Config.model_validate({"redis_host": "h", field: "hunter2\udcff"})
     assert "hunter2" not in str(caught.value)

@@ -98,16 +98,16 @@ async def _knows(client: httpx.AsyncClient, *, known: bool = True) -> bool:
     return ("n" in await _names(client)) is known
 
 
-async def test_dynamic_tasks_survive_a_restart_of_everything() -> None:
+async def test_dynamic_tasks_survive_a_restart_of_every_process() -> None:
     store = MemoryStore()
     async with _process(store.open) as (client, manager, _):
         await answer(client, "POST", "/tasks", json=BODY)
         await manager.add_dynamic_task("g", "greet", "0 0 1 1 *", name="from code", tags=["own"])
     async with _process(store.open) as (client, _, group):
         assert await _names(client) == ["from code", "n", "static"]
-        learnt = {task.name: task for task in group.tasks}["from code"]
-        assert (learnt.tags, learnt.function_name, learnt.dynamic) == (["all", "own"], "greet", True)
-        assert learnt.function is group.function_registry["greet"]
+        listed = {task.name: task for task in group.tasks}["from code"]
+        assert (listed.tags, listed.function_name, listed.dynamic) == (["all", "own"], "greet", True)
+        assert listed.function is group.function_registry["greet"]
 
 
 async def test_the_synchronous_calls_reach_the_store_of_a_running_manager() -> None:
@@ -536,7 +536,7 @@ async def test_deleting_a_static_task_is_400_and_an_unknown_one_404() -> None:
 
 
 @pytest.mark.parametrize("link", [Link.DOWN, Link.SILENT])
-async def test_while_the_store_is_away_requests_are_503_within_seconds(
+async def test_requests_are_503_within_seconds_while_the_store_is_unreachable(
     link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fastapi_task_manager.api.errors.STORE_SECONDS", 0.2)
@@ -585,7 +585,7 @@ async def test_a_request_may_be_repeated_after_a_503_with_unknown_outcome() -> N
         assert [task.name for task in group.tasks] == ["static"]
 
 
-async def test_a_static_task_that_no_living_process_declares_can_be_removed() -> None:
+async def test_a_static_task_that_no_live_process_declares_can_be_removed() -> None:
     store = MemoryStore()
     where = {"task_group_name": "g", "task_name": "gone"}
     old = _group()

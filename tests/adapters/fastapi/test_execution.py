@@ -328,7 +328,7 @@ async def test_an_exception_that_cannot_be_shown_is_logged_and_its_worker_slot_i
         assert "in failing" in logging.Formatter().format(record)
 
 
-async def test_an_observer_of_the_application_that_raises_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_observer_that_raises_does_not_stop_the_node(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         def notice(self, event: Event) -> NoReturn:
             raise ZeroDivisionError

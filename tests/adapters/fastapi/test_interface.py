@@ -109,7 +109,7 @@ def test_the_base_of_a_task_has_the_fields_without_a_function_and_their_defaults
     assert (full.function, full.kwargs, full.function_name) == (report, None, None)
 
 
-def test_the_model_of_a_group_is_the_one_behind_the_route() -> None:
+def test_the_openapi_document_names_the_model_of_a_group_task_group() -> None:
     schema = build(TaskGroup("g"))[0].openapi()["paths"]["/task-manager/task-groups"]["get"]
     assert "schemas/TaskGroup'" in str(schema["responses"]["200"])
 

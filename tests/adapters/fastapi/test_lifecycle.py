@@ -90,7 +90,7 @@ async def test_every_start_has_its_own_node_identity_and_shows_the_service_name(
     assert len(seen) == 2
 
 
-async def test_health_over_http_before_during_and_after() -> None:
+async def test_health_over_http_before_during_and_after_a_run_of_the_manager() -> None:
     app, manager = build()
     async with client_of(app) as client:
         before = await client.get("/health")
@@ -258,7 +258,7 @@ async def test_dynamic_tasks_of_code_survive_a_restart_on_a_store_that_lost_its_
         await manager.stop()
 
 
-async def test_a_dynamic_task_that_was_removed_elsewhere_is_not_written_again() -> None:
+async def test_a_dynamic_task_that_another_process_removed_is_not_written_again() -> None:
     store = SwitchedStore()
     group = TaskGroup("g")
     group.register_function("f")(lambda: None)

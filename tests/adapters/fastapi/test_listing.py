@@ -31,31 +31,31 @@ class FarStore:
 
     def __init__(self) -> None:
         self._store = MemoryStore()
-        self._chance = Random(7)
+        self._random = Random(7)
 
     @asynccontextmanager
     async def open(self, *, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:
         async with self._store.open(clock=clock, retention=retention) as backend:
-            catalogue: Any = _FarPort(backend.catalogue, self._chance)
+            catalogue: Any = _SlowPort(backend.catalogue, self._random)
             yield replace(backend, catalogue=catalogue)
 
 
-class _FarPort:
-    def __init__(self, port: object, chance: Random) -> None:
+class _SlowPort:
+    def __init__(self, port: object, random: Random) -> None:
         self._port = port
-        self._chance = chance
+        self._random = random
 
     def __getattr__(self, verb: str) -> Any:
         async def call(*args: Any) -> Any:
-            await self._pass()
+            await self._delay()
             found = await getattr(self._port, verb)(*args)
-            await self._pass()
+            await self._delay()
             return found
 
         return call
 
-    async def _pass(self) -> None:
-        for _ in range(self._chance.randrange(8)):
+    async def _delay(self) -> None:
+        for _ in range(self._random.randrange(8)):
             await asyncio.sleep(0)
 
 
@@ -105,10 +105,10 @@ async def test_requests_that_overlap_leave_no_name_that_only_the_group_or_only_t
     group = _group()
     app, _ = build(group, backend=backend)
     async with serving(app) as client:
-        chance = Random(11)
+        random = Random(11)
         for _ in range(3):
             requests = [request for name in NAMES for request in _of_one_name(client, name)]
-            chance.shuffle(requests)
+            random.shuffle(requests)
             answers = await asyncio.gather(*requests)
             assert {response.status_code for response in answers} <= {200, 404, 409}
         assert await _disagreements(client, group) == {}
@@ -180,10 +180,10 @@ async def test_overlapping_requests_and_calls_of_code_leave_no_name_that_only_on
         call(name)
 
     async with serving(app) as client:
-        chance = Random(13)
+        random = Random(13)
         for _ in range(3):
             steps = [step for name in NAMES for step in (*_of_one_name(client, name), called(name), called(name))]
-            chance.shuffle(steps)
+            random.shuffle(steps)
             await asyncio.gather(*steps)
         await wait_until_async(lambda: _agree(client, group), "every call of code is written")
         assert await _disagreements(client, group) == {}

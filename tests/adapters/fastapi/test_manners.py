@@ -57,7 +57,7 @@ async def test_a_503_says_when_to_retry() -> None:
             assert (response.status_code, int(response.headers["Retry-After"])) == (503, 5), path
 
 
-async def test_the_application_s_own_answer_to_what_it_cannot_read_is_its_own_outside_this_router() -> None:
+async def test_an_error_handler_of_the_application_still_handles_errors_outside_this_router() -> None:
     app = application()
 
     @app.exception_handler(RequestValidationError)
@@ -65,19 +65,19 @@ async def test_the_application_s_own_answer_to_what_it_cannot_read_is_its_own_ou
         return JSONResponse({"own": len(error.errors())}, 418)
 
     @app.exception_handler(404)
-    async def lost(request: Request, error: Exception) -> PlainTextResponse:
+    async def not_found(request: Request, error: Exception) -> PlainTextResponse:
         return PlainTextResponse("lost", 404)
 
     @app.get("/number")
     async def number(value: int) -> int:
         return value
 
-    @app.get(f"{PREFIX}/beside")
-    async def beside(value: int) -> int:
+    @app.get(f"{PREFIX}/neighbour")
+    async def neighbour(value: int) -> int:
         return value
 
     async with serving(app) as client:
-        for path in ("http://test/number?value=x", "/beside?value=x"):
+        for path in ("http://test/number?value=x", "/neighbour?value=x"):
             response = await client.get(path)
             assert (response.status_code, response.json()) == (418, {"own": 1})
         assert (await client.get("http://test/nowhere")).text == "lost"

@@ -93,7 +93,7 @@ async def test_a_process_starts_and_works_together_with_one_of_a_later_release(
     assert "g/later was defined by a newer version of this library: not scheduled here" in lines
 
 
-async def test_a_wrong_password_is_unhealthy_with_a_reason_and_is_shown_nowhere(
+async def test_a_wrong_password_makes_health_unhealthy_and_is_shown_nowhere(
     redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

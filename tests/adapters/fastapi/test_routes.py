@@ -236,7 +236,7 @@ class Credentials(BaseModel):
     tenant: str = "x"
 
 
-async def test_a_parameter_of_the_application_s_own_protection_is_known() -> None:
+async def test_a_parameter_of_a_dependency_of_the_application_is_accepted() -> None:
     def check_one(credentials: Annotated[Credentials, Query()]) -> None:
         if (credentials.token, credentials.tenant) != ("t", "y"):
             raise HTTPException(401, "who are you?")
@@ -279,18 +279,20 @@ async def test_trigger_takes_arguments_for_one_run(scene: Scene) -> None:
     assert (refused.status_code, refused.json()["field"]) == (400, "kwargs")
 
 
-async def test_a_request_without_a_key_is_remembered_for_minutes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    memories: list[timedelta] = []
+async def test_the_store_remembers_a_request_without_a_key_for_minutes(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retentions: list[timedelta] = []
     trigger = Control.trigger
 
     async def seen(*arguments: Any) -> tuple[Triggered, ...]:
-        memories.append(arguments[-1])
+        retentions.append(arguments[-1])
         return await trigger(*arguments)
 
     monkeypatch.setattr(Control, "trigger", seen)
     for headers in ({}, {"Idempotency-Key": "order 8"}):
         await answer(scene.client, "POST", "/tasks/trigger", params={"task_name": "send"}, headers=headers)
-    assert memories == [REPEAT_MEMORY, REQUEST_MEMORY]
+    assert retentions == [REPEAT_MEMORY, REQUEST_MEMORY]
 
 
 async def test_the_same_idempotency_key_is_the_same_run(scene: Scene) -> None:

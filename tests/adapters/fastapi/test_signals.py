@@ -198,7 +198,7 @@ async def test_a_handler_that_is_installed_just_before_the_stop_stays_too(server
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
-async def test_a_signal_that_ends_the_process_at_once_is_left_alone() -> None:
+async def test_no_handler_replaces_a_default_or_ignored_signal() -> None:
     """The default action of the system leaves no time to resign, and an ignored signal does not end the process."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
