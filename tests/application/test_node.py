@@ -165,7 +165,7 @@ async def test_a_wait_for_the_notifier_that_ends_without_a_notification_loads_no
 
     async with alive(process):
         await wait_until_async(process.node.ready.is_set, "the first reading")
-        for _ in range(60):
+        for _ in range(5_000):  # more waits than end before the test does
             process.link.between("wait", in_vain)
         await _more_waits(process, 20)  # until then the start of the node may notify it
         loads = process.link.calls.count("load")
