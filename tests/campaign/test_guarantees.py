@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
+from task_manager_core.testing.campaign.campaign import run_plan
+from task_manager_core.testing.campaign.violation import Violation
+from task_manager_memory import MemoryStore
 from tests.campaign.guarantees import PAGE, Found, broken_by, found, page_with, table
 from tests.campaign.mutants import MUTANTS, Mutant
+
+COUNTED_ON = (3, 11)
+"""The Python on which the plans were counted."""
 
 CHEAP = 8
 """So many random plans run with every defect. Of the later plans only those run that found a defect."""
@@ -30,6 +38,12 @@ def test_a_defect_is_exposed_by_the_plan_that_the_table_counts(mutant: Mutant) -
     numbers = range(1, kept.plan + 1) if kept.plan <= CHEAP else [kept.plan]
     with mutant.switched_on():
         exposed = next((Found(number, name) for number in numbers if (name := broken_by(number))), None)
+        if exposed is None and sys.version_info[:2] != COUNTED_ON:
+            # Another Python may run the callbacks of a plan in another order. The defect's own plan has to expose it.
+            with pytest.raises(Violation) as caught:
+                run_plan(mutant.plan, MemoryStore)
+            assert caught.value.invariant == mutant.breaks
+            return
     assert exposed == kept
 
 
