@@ -16,7 +16,7 @@ from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode_task, encode_task
 from task_manager_redis.replies import items, number, numbers, row, text, texts
-from task_manager_redis.scripts import script
+from task_manager_redis.scripts import Script, script
 from task_manager_redis.sweeping import sweep
 from task_manager_redis.unreadable import UnreadableValues
 
@@ -39,12 +39,10 @@ class RedisCatalogue(Catalogue):
         return tuple(answers)
 
     async def remove(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        removed: set[TaskKey] = set()
-        for _, names in batches(keys, TASKS_PER_SCRIPT, task_argument):
-            removed.update(map(decode_task, texts(await self._client.run(_REMOVE, *names))))
+        removed = await run_for_tasks(self._client, _REMOVE, keys)
         if removed:
             await sweep(self._client)
-        return frozenset(removed)
+        return removed
 
     async def load(self, since: int) -> Changes | None:
         """Read page by page. A task that changes in the meantime comes again in a later page, which replaces the
@@ -144,6 +142,14 @@ def _definition_arguments(definition: DefinitionWrite) -> list[Argument]:
 
 def task_argument(key: TaskKey) -> tuple[Argument]:
     return (encode_task(key),)
+
+
+async def run_for_tasks(client: RedisClient, verb: Script, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+    """Run a script whose arguments and answer are tasks, in batches. Returns the tasks of all answers."""
+    named: set[TaskKey] = set()
+    for _, names in batches(keys, TASKS_PER_SCRIPT, task_argument):
+        named.update(map(decode_task, texts(await client.run(verb, *names))))
+    return frozenset(named)
 
 
 def next_slot_arguments(next_slot: NextSlot | None) -> tuple[Argument, Argument]:

@@ -11,12 +11,12 @@ from task_manager_core.domain.run import Run
 from task_manager_core.ports import Dispatch
 from task_manager_core.ports.codec import encode_run, milliseconds
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
-from task_manager_redis.catalogue import next_slot_arguments, skip_arguments, task_argument
+from task_manager_redis.catalogue import next_slot_arguments, run_for_tasks, skip_arguments
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode_task, encode_run_id, encode_task, for_display
-from task_manager_redis.replies import Reply, items, moment, number, numbers, row, text, texts
-from task_manager_redis.scripts import Script, script
+from task_manager_redis.replies import Reply, items, moment, number, numbers, row, text
+from task_manager_redis.scripts import script
 from task_manager_redis.unreadable import UnreadableValues
 
 _AGENDA = script("agenda")
@@ -55,16 +55,10 @@ class RedisDispatch(Dispatch):
         return tuple(kept)
 
     async def pause(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        return await self._mark(_PAUSE, keys)
+        return await run_for_tasks(self._client, _PAUSE, keys)
 
     async def resume(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        return await self._mark(_RESUME, keys)
-
-    async def _mark(self, verb: Script, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        found: set[TaskKey] = set()
-        for _, names in batches(keys, TASKS_PER_SCRIPT, task_argument):
-            found.update(map(decode_task, texts(await self._client.run(verb, *names))))
-        return frozenset(found)
+        return await run_for_tasks(self._client, _RESUME, keys)
 
 
 def _due(key: TaskKey, state: Sequence[Reply]) -> DueTask:

@@ -18,7 +18,7 @@ from task_manager_core.domain.run import AttemptRecord, RunState
 from task_manager_core.ports import History
 from task_manager_core.ports.codec import decode_presence, decode_record, decode_skipped, instant
 from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
-from task_manager_redis.catalogue import task_argument
+from task_manager_redis.catalogue import run_for_tasks
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode, decode_run_id, decode_task, encode_task, for_display
@@ -72,10 +72,7 @@ class RedisHistory(History):
         return tuple(read)
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
-        found: set[TaskKey] = set()
-        for _, names in batches(keys, TASKS_PER_SCRIPT, task_argument):
-            found.update(map(decode_task, texts(await self._client.run(_CLEAR, *names))))
-        return frozenset(found)
+        return await run_for_tasks(self._client, _CLEAR, keys)
 
     async def snapshot(self, keys: Collection[TaskKey] | None = None) -> Snapshot:
         """Up to TASKS_PER_SCRIPT tasks are one request, if it is not too large. More tasks are several requests, some

@@ -39,7 +39,6 @@ PROMOTED_PER_SCRIPT = 200
 # The limits of one step of a repair: the server needs some milliseconds for it.
 _TASKS_PER_REPAIR = 500
 _RUNS_PER_REPAIR = 500
-_BYTES_PER_REPAIR = 1_000_000
 
 _ENQUEUE = script("enqueue")
 _CLAIM = script("claim")
@@ -252,7 +251,7 @@ class RedisRunQueue(RunQueue):
 
     async def _repair(self, term: Term) -> None:
         """Take the next step of the repair of runs whose keys were deleted."""
-        most = (_TASKS_PER_REPAIR, _RUNS_PER_REPAIR, _BYTES_PER_REPAIR)
+        most = (_TASKS_PER_REPAIR, _RUNS_PER_REPAIR, BYTES_PER_SCRIPT)
         reply = await self._client.run(_REPAIR, term.holder.value, term.token, *self._repaired_up_to, *most)
         if reply is not None:
             version, cursor, anomalies = row(reply, 3)

@@ -97,7 +97,7 @@ def reads(
         signature = inspect.signature(endpoint, eval_str=True)
         _, *others = signature.parameters.values()
         request = inspect.Parameter(_REQUEST, inspect.Parameter.KEYWORD_ONLY, annotation=Request)
-        setattr(call, "__signature__", signature.replace(parameters=[*others, request]))  # noqa: B010 - see `bounded`
+        setattr(call, "__signature__", signature.replace(parameters=[*others, request]))  # noqa: B010 - see `with_store_timeout`
         content = {"application/json": {"schema": model.model_json_schema()}}
         setattr(call, _BODY, {"required": not optional, "content": content})
         return call
