@@ -124,13 +124,13 @@ class Definitions:
         """Does the store hold a definition that this release cannot read?"""
         return key in self._unreadable
 
-    def remember_next_slot(self, key: TaskKey, version: int, plan: NextSlot | None) -> None:
+    def remember_next_slot(self, key: TaskKey, version: int, next_slot: NextSlot | None) -> None:
         """Remember the next slot that this node wrote as the leader, for this version of the definition."""
         task = self.at(key, version)
         if task is None:
             self._next_slots.pop(key, None)
         else:
-            self._next_slots[key] = task.schedule, plan
+            self._next_slots[key] = task.schedule, next_slot
 
     def follow_other_leader(self) -> None:
         """Another node leads, and writes the next slots now. The pauses that this node saw become outdated: it forgets
@@ -181,8 +181,8 @@ class Definitions:
 
     def _next_slot_of(self, task: TaskDefinition) -> NextSlot | None:
         """The next slot that this node wrote for the task, unless its schedule has changed since."""
-        schedule, plan = self._next_slots.get(task.key, (task.schedule, None))
-        return plan if schedule == task.schedule else None
+        schedule, next_slot = self._next_slots.get(task.key, (task.schedule, None))
+        return next_slot if schedule == task.schedule else None
 
     def read(self) -> None:
         """The store has been read and has lost nothing."""
@@ -236,13 +236,12 @@ class Definitions:
         self._moved.update(removed, (key for key in changed if key not in self._tasks))
         self._tasks.update((stored.definition.key, stored) for stored in changes.changed)
         read = {stored.definition.key for stored in changes.changed}
-        was_off = self._retired & (read | gone | changes.unreadable), self._unreadable & (read | gone)
-        touched = {*changed, *gone, *changes.unreadable, *was_off[0], *was_off[1], *(changes.retired - self._retired)}
-        self._retired -= was_off[0]
-        self._retired |= changes.retired
-        self._unreadable -= was_off[1]
-        self._unreadable |= changes.unreadable
-        self._touch(touched)
+        was_retired = self._retired & (read | gone | changes.unreadable)
+        was_unreadable = self._unreadable & (read | gone)
+        newly_retired = changes.retired - self._retired
+        self._retired = self._retired - was_retired | changes.retired
+        self._unreadable = self._unreadable - was_unreadable | changes.unreadable
+        self._touch({*changed, *gone, *changes.unreadable, *was_retired, *was_unreadable, *newly_retired})
         self.version = self.since = changes.version
         self._incarnation = changes.incarnation
         return changed, removed

@@ -179,7 +179,7 @@ class Registrar:
             self._written.clear()
             self._declared = 0  # Compare all of them again.
             self._announced = None
-            self._lost.update((task.key, (task, plan)) for task, plan in loss.tasks)
+            self._lost.update((task.key, (task, next_slot)) for task, next_slot in loss.tasks)
             self._definitions.lost_pauses |= loss.paused
             self._observer.notice(
                 StoreSetBack(

@@ -14,6 +14,7 @@ from task_manager_core.domain.events import GapFound, SlotsDecided
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Fenced
 from task_manager_core.domain.planning import Agenda, SlotDecision, decide_slots
+from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import Dispatch, Observer
 
 READ_FROM_START_EVERY = timedelta(seconds=10)
@@ -50,10 +51,11 @@ class Scheduler:
         if self._elector.trusted() is None:
             return None
         agenda = await self._read_agenda()
-        known = [(task, due) for due in agenda.due if (task := self._definitions.at(due.key, due.version)) is not None]
+        tasks = [self._definitions.at(due.key, due.version) for due in agenda.due]
+        known = [(task, due) for task, due in zip(tasks, agenda.due, strict=True) if task is not None]
         for due in agenda.due:
             self._definitions.note_pause(due.key, paused=due.paused)
-        skipped = self._skip_unknown(agenda)
+        skipped = self._skip_unknown(agenda, tasks)
         kept: list[SlotDecision] = []
         batch: list[SlotDecision] = []
         slots, batches = 0, self._policy.batches
@@ -86,11 +88,11 @@ class Scheduler:
             self._began = revision, agenda.now
         return agenda
 
-    def _skip_unknown(self, agenda: Agenda) -> int:
+    def _skip_unknown(self, agenda: Agenda, tasks: list[TaskDefinition | None]) -> int:
         """Request the definitions that this node does not know. If a full agenda begins with unknown tasks, the next
         reading skips them. Returns how many tasks it will skip."""
         definitions = self._definitions
-        unknown = [due for due in agenda.due if definitions.at(due.key, due.version) is None]
+        unknown = [due for task, due in zip(tasks, agenda.due, strict=True) if task is None]
         # A definition that this release cannot read is requested again only when its version changes.
         news = [due for due in unknown if due.version > definitions.version or not definitions.is_unreadable(due.key)]
         for due in news:
@@ -99,8 +101,7 @@ class Scheduler:
             self.on_unknown()
         if len(agenda.due) < self._policy.batches.tasks_per_commit:
             return 0
-        first = takewhile(lambda due: definitions.at(due.key, due.version) is None, agenda.due)
-        skipped = sum(1 for _ in first)
+        skipped = sum(1 for _ in takewhile(lambda task: task is None, tasks))
         self._skip += skipped
         return skipped
 
