@@ -5,12 +5,11 @@ The store passes over each such value or repairs it, and reports it. It blocks n
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.run import AttemptStatus, Retried, RunState
@@ -36,17 +35,6 @@ from tests.adapters.redis.test_lost_keys import goes_on, ours, the_keys
 from tests.redis_server import RedisServer
 
 LOW = ours("runs", "low")
-
-
-@pytest_asyncio.fixture
-async def shifted(own_redis_server: RedisServer) -> AsyncIterator[ShiftedRedis]:
-    async with open_shifted(own_redis_server.url) as shifted:
-        yield shifted
-
-
-@pytest.fixture
-def store(shifted: ShiftedRedis) -> Store:
-    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 @pytest.fixture

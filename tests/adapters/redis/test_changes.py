@@ -3,43 +3,21 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
-import pytest_asyncio
 import redis
 from redis.typing import EncodableT, FieldT
 
 from task_manager_core.domain.run import Succeeded
 from task_manager_core.testing.conformance.catalogue import CatalogueReader, load, written
 from task_manager_core.testing.conformance.factories import definition, key, run, task
-from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.driver import Argument
 from task_manager_redis.history import LINES_PER_PAGE
 from task_manager_redis.replies import Reply
 from task_manager_redis.scripts import Script
-from tests.adapters.redis.shifted_time import PREFIX, ShiftedRedis, open_shifted
-from tests.redis_server import RedisServer
+from tests.adapters.redis.shifted_time import PREFIX, ShiftedRedis
 
 CHANGES = f"{{{PREFIX}}}:changes"
-
-
-@pytest_asyncio.fixture
-async def shifted(own_redis_server: RedisServer) -> AsyncIterator[ShiftedRedis]:
-    async with open_shifted(own_redis_server.url) as shifted:
-        yield shifted
-
-
-@pytest.fixture
-def server(own_redis_server: RedisServer) -> Iterator[redis.Redis]:
-    with own_redis_server.client() as server:
-        yield server
-
-
-@pytest.fixture
-def store(shifted: ShiftedRedis) -> Store:
-    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 async def a_reader(store: Store) -> CatalogueReader:

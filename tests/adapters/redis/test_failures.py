@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from redis import Redis
 
 from task_manager_core.domain.errors import BackendCorrupt, BackendMisconfigured, BackendUnavailable
@@ -21,22 +19,11 @@ from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings, SentinelSettings, redis_backend
 from tests.adapters.redis.server_time import QUICK, every_verb, nowhere, opened
-from tests.adapters.redis.shifted_time import PREFIX, ShiftedRedis, open_shifted
+from tests.adapters.redis.shifted_time import PREFIX, open_shifted
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until_async
 
 SECRET = "hunter2"
-
-
-@pytest_asyncio.fixture
-async def shifted(own_redis_server: RedisServer) -> AsyncIterator[ShiftedRedis]:
-    async with open_shifted(own_redis_server.url) as shifted:
-        yield shifted
-
-
-@pytest.fixture
-def store(shifted: ShiftedRedis) -> Store:
-    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 # -- a server that loses data -----------------------------------------------------------------------------------------

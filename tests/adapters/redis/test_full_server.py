@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import pytest
-import pytest_asyncio
 import redis
 
 from task_manager_core.domain.errors import BackendUnavailable
@@ -27,7 +26,7 @@ from task_manager_core.testing.conformance.factories import (
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from tests.adapters.redis.server_time import contents
-from tests.adapters.redis.shifted_time import ShiftedRedis, open_shifted
+from tests.adapters.redis.shifted_time import open_shifted
 from tests.adapters.redis.test_half_scripts import SCENES, Scene, outcome
 from tests.redis_server import RedisServer
 
@@ -36,23 +35,6 @@ ADDING = {"enqueue", "hold", "commit", "commit_and_hold", "put", "change"}
 
 ROOM = 8_000_000
 """Bytes between an empty server and a full one."""
-
-
-@pytest.fixture
-def server(own_redis_server: RedisServer) -> Iterator[redis.Redis]:
-    with own_redis_server.client() as server:
-        yield server
-
-
-@pytest_asyncio.fixture
-async def shifted(own_redis_server: RedisServer) -> AsyncIterator[ShiftedRedis]:
-    async with open_shifted(own_redis_server.url) as shifted:
-        yield shifted
-
-
-@pytest.fixture
-def store(shifted: ShiftedRedis) -> Store:
-    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)

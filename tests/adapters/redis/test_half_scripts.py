@@ -7,14 +7,13 @@ call it, and the test calls the same verb with the same arguments. It must have 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
 
 import pytest
-import pytest_asyncio
 import redis
 
 from task_manager_core.domain.errors import BackendCorrupt, BackendError
@@ -247,12 +246,6 @@ async def outcome(store: Store) -> object:
         await store.queue.promote([view.key for view in after.tasks]),
         {(claim.run.id, claim.attempt) for claim in await store.claim(NodeId("last"))},
     )
-
-
-@pytest_asyncio.fixture
-async def server(own_redis_server: RedisServer) -> AsyncIterator[redis.Redis]:
-    with own_redis_server.client() as server:
-        yield server
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)

@@ -4,10 +4,8 @@ where a repair is cheap."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
-import pytest_asyncio
 import redis
 from redis.typing import EncodableT, FieldT
 
@@ -35,23 +33,6 @@ from tests.adapters.redis.shifted_time import PREFIX, ShiftedRedis, open_shifted
 from tests.adapters.redis.test_keyspace import EXPIRING, workout
 from tests.redis_server import RedisServer
 from tests.waiting import wait_until_async
-
-
-@pytest_asyncio.fixture
-async def shifted(own_redis_server: RedisServer) -> AsyncIterator[ShiftedRedis]:
-    async with open_shifted(own_redis_server.url) as shifted:
-        yield shifted
-
-
-@pytest.fixture
-def server(own_redis_server: RedisServer) -> Iterator[redis.Redis]:
-    with own_redis_server.client() as server:
-        yield server
-
-
-@pytest.fixture
-def store(shifted: ShiftedRedis) -> Store:
-    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 def ours(*parts: str) -> str:

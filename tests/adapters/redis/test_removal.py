@@ -22,7 +22,6 @@ from task_manager_core.testing.conformance.factories import (
     settlement,
     task,
 )
-from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.batches import RUNS_PER_SCRIPT
 from task_manager_redis.keys import encode_task
@@ -37,11 +36,6 @@ MANY = 700
 async def shifted(redis_url: str) -> AsyncIterator[ShiftedRedis]:
     async with open_shifted(redis_url) as shifted:
         yield shifted
-
-
-@pytest.fixture
-def store(shifted: ShiftedRedis) -> Store:
-    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 @pytest.fixture

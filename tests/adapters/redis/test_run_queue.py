@@ -45,11 +45,6 @@ async def shifted(redis_url: str) -> AsyncIterator[ShiftedRedis]:
 
 
 @pytest.fixture
-def store(shifted: ShiftedRedis) -> Store:
-    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
-
-
-@pytest.fixture
 def server(redis_url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(redis_url, decode_responses=True) as server:
         yield server

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
-import pytest_asyncio
 
 from task_manager_core.domain.errors import BackendCorrupt, BackendError, BackendMisconfigured, BackendUnavailable
 from task_manager_core.ports import Enqueued
 from task_manager_core.testing.conformance.factories import TTL, WORKER, run, task
-from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings
 from task_manager_redis.scripts import script
 from tests.adapters.redis.server_time import QUICK, contents, every_verb, opened
-from tests.adapters.redis.shifted_time import PREFIX, ShiftedRedis, open_shifted
+from tests.adapters.redis.shifted_time import PREFIX
 from tests.redis_server import RedisServer
-
-
-@pytest_asyncio.fixture
-async def shifted(own_redis_server: RedisServer) -> AsyncIterator[ShiftedRedis]:
-    async with open_shifted(own_redis_server.url) as shifted:
-        yield shifted
-
-
-@pytest.fixture
-def store(shifted: ShiftedRedis) -> Store:
-    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 async def test_a_server_that_evicts_is_refused_until_it_does_not(own_redis_server: RedisServer) -> None:

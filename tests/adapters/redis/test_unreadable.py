@@ -50,11 +50,6 @@ async def shifted(redis_url: str) -> AsyncIterator[ShiftedRedis]:
 
 
 @pytest.fixture
-def store(shifted: ShiftedRedis) -> Store:
-    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
-
-
-@pytest.fixture
 def server(redis_url: str) -> Iterator[Any]:
     """With bytes, and without the types of redis-py, which allow for every version of the protocol at once."""
     with redis.Redis.from_url(redis_url) as server:

@@ -31,7 +31,6 @@ from task_manager_core.testing.conformance.factories import (
     settlement,
     task,
 )
-from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import history
 from task_manager_redis.driver import Argument
@@ -52,11 +51,6 @@ FACTOR = 10
 async def shifted(redis_url: str) -> AsyncIterator[ShiftedRedis]:
     async with open_shifted(redis_url) as shifted:
         yield shifted
-
-
-@pytest.fixture
-def store(shifted: ShiftedRedis) -> Store:
-    return Store(Harness(backend=shifted.backend, advance=shifted.advance))
 
 
 @pytest.fixture
