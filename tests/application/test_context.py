@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 
 import pytest
 
-from task_manager_core.application.context import ContextLogger
+from task_manager_core.application.context import ContextLogger, RunContext
+from task_manager_core.domain.errors import DefinitionError
+from task_manager_core.domain.identity import TaskKey
 from tests.application.cluster import LOGGER
 
 FIELDS: dict[str, object] = {"task": "group/task", "run_id": "r", "slot": None, "attempt": 2, "fencing_token": 7}
@@ -73,3 +76,33 @@ def test_a_level_that_is_off_costs_nothing(logger: ContextLogger, caplog: pytest
     caplog.set_level(logging.ERROR, LOGGER.name)
     logger.info(Unshown())
     assert caplog.records == []
+
+
+def test_a_test_makes_a_context_with_the_values_that_matter_to_it(caplog: pytest.LogCaptureFixture) -> None:
+    plain = RunContext.for_test()
+    assert (plain.task.group, plain.task.name) == ("tests", "task")
+    assert (plain.run_id, plain.worker) == ("test-run", "test-worker")
+    assert (plain.slot, plain.deadline, plain.attempt, plain.fencing_token) == (None, None, 1, 1)
+    assert not plain.cancelled.is_set()
+    noon = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    given = RunContext.for_test(
+        task=("Invoices", "send"), run_id="r", slot=noon, attempt=3, deadline=noon, worker="w", logger=LOGGER
+    )
+    assert (given.task, given.run_id, given.slot, given.deadline) == (TaskKey("Invoices", "send"), "r", noon, noon)
+    assert (given.attempt, given.fencing_token, given.worker) == (3, 3, "w")
+    assert RunContext.for_test(task=given.task, fencing_token=7).fencing_token == 7
+    caplog.set_level(logging.DEBUG, LOGGER.name)
+    given.logger.info("sent")
+    assert caplog.messages == ["[Invoices/send run r attempt 3] sent"]
+
+
+def test_a_context_for_a_test_names_the_value_that_no_run_can_have() -> None:
+    naive = datetime(2026, 7, 1)  # noqa: DTZ001 - it is refused for that
+    with pytest.raises(DefinitionError, match="slot=.*must have a time zone"):
+        RunContext.for_test(slot=naive)
+    with pytest.raises(DefinitionError, match="deadline=.*must have a time zone"):
+        RunContext.for_test(deadline=naive)
+    with pytest.raises(DefinitionError, match="attempt=0: must be at least 1"):
+        RunContext.for_test(attempt=0)
+    with pytest.raises(DefinitionError, match="group=''"):
+        RunContext.for_test(task=("", "task"))

@@ -94,8 +94,8 @@ async def test_a_task_gets_its_arguments_and_its_context(cluster: Cluster) -> No
     await process.work()
     ((number, context),) = seen
     claim = process.events.one(RunStarted).claim
-    assert (number, context.task, context.run_id, context.slot) == (7, KEY, claim.run.id, None)
-    assert (context.attempt, context.fencing_token, context.worker) == (1, claim.token, process.id)
+    assert (number, context.task, context.run_id, context.slot) == (7, KEY, claim.run.id.value, None)
+    assert (context.attempt, context.fencing_token, context.worker) == (1, claim.token, process.id.value)
     assert context.deadline == NOON + SECOND
     assert context.logger.logger is LOGGER
     assert not context.cancelled.is_set()

@@ -46,7 +46,7 @@ class EffectLog:
     def append(self, context: RunContext, event: str) -> None:
         effect = Effect(
             task=str(context.task),
-            run_id=context.run_id.value,
+            run_id=context.run_id,
             slot=context.slot,
             attempt=context.attempt,
             token=context.fencing_token,

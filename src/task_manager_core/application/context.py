@@ -10,7 +10,8 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
-from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.errors import DefinitionError
+from task_manager_core.domain.identity import TaskKey
 
 if TYPE_CHECKING:
     RunLogger = logging.LoggerAdapter[logging.Logger]
@@ -78,19 +79,98 @@ def _is_mapping(value: object) -> TypeGuard[Mapping[str, object]]:
 class RunContext:
     """The worker passes it to a task that annotates a parameter with `RunContext`.
 
-    `run_id` is the idempotency key: the same for every attempt of the run. `fencing_token` strictly increases from one
-    attempt to the next; a resource that remembers the greatest token it saw can refuse an attempt that lost its claim.
-    `slot` is the planned instant (UTC), None for a triggered run. `deadline` is the instant at which the attempt times
-    out (UTC, by this worker's clock). The worker sets `cancelled` when the run should stop: a synchronous function
-    cannot be interrupted and has to check it.
+    `task` has the attributes `group` and `name`. `run_id` is the idempotency key: the same for every attempt of the
+    run. `fencing_token` strictly increases from one attempt to the next; a resource that remembers the greatest token
+    it saw can refuse an attempt that lost its claim. `slot` is the planned instant (UTC), None for a triggered run.
+    `deadline` is the instant at which the attempt times out (UTC, by this worker's clock). `worker` names the process.
+    The worker sets `cancelled` when the run should stop: a synchronous function cannot be interrupted and has to check
+    it.
     """
 
     task: TaskKey
-    run_id: RunId
+    run_id: str
     slot: datetime | None
     attempt: int
     fencing_token: int
     deadline: datetime | None
-    worker: NodeId
+    worker: str
     logger: RunLogger
     cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        task: TaskKey,
+        run_id: str,
+        slot: datetime | None,
+        attempt: int,
+        fencing_token: int,
+        deadline: datetime | None,
+        worker: str,
+        logger: logging.Logger,
+    ) -> RunContext:
+        """The context of an attempt. Its logger adds the fields of the run to every record of `logger`."""
+        fields: dict[str, object] = {
+            "task": str(task),
+            "run_id": run_id,
+            "slot": None if slot is None else slot.isoformat(),
+            "attempt": attempt,
+            "fencing_token": fencing_token,
+            "worker": worker,
+        }
+        return cls(
+            task=task,
+            run_id=run_id,
+            slot=slot,
+            attempt=attempt,
+            fencing_token=fencing_token,
+            deadline=deadline,
+            worker=worker,
+            logger=ContextLogger(logger, fields),
+        )
+
+    @classmethod
+    def for_test(
+        cls,
+        *,
+        task: TaskKey | tuple[str, str] = ("tests", "task"),
+        run_id: str = "test-run",
+        slot: datetime | None = None,
+        attempt: int = 1,
+        fencing_token: int | None = None,
+        deadline: datetime | None = None,
+        worker: str = "test-worker",
+        logger: logging.Logger | None = None,
+    ) -> RunContext:
+        """A context for a test that calls a task function itself. The defaults are those of a run that a caller
+        triggered, in its first attempt.
+
+        Args:
+            task: The task, or its group and name.
+            run_id: The idempotency key.
+            slot: The planned instant, with a time zone.
+            attempt: Number of the attempt, from 1.
+            fencing_token: Default: the number of the attempt, so that a later attempt has a greater token.
+            deadline: The instant at which the attempt times out, with a time zone.
+            worker: Name of the process.
+            logger: Gets the records of `context.logger`. Default: a logger of this package.
+
+        Raises:
+            RuntimeError: A name that no task can have, an instant without a time zone, an attempt below 1.
+        """
+        for name, instant in (("slot", slot), ("deadline", deadline)):
+            if instant is not None and instant.utcoffset() is None:
+                raise DefinitionError(name, instant, "must have a time zone")
+        if attempt < 1:
+            raise DefinitionError("attempt", attempt, "must be at least 1")
+        return cls.of(
+            task=task if isinstance(task, TaskKey) else TaskKey(*task),
+            run_id=run_id,
+            slot=slot,
+            attempt=attempt,
+            fencing_token=attempt if fencing_token is None else fencing_token,
+            deadline=deadline,
+            worker=worker,
+            logger=logging.getLogger(__name__) if logger is None else logger,
+        )

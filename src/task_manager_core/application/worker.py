@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Literal, assert_never
 
 from task_manager_core.application.attempt import Attempt, AttemptKey, Finished, Interruption, key_of
-from task_manager_core.application.context import ContextLogger, RunContext
+from task_manager_core.application.context import RunContext
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.executor import Executor
 from task_manager_core.application.failure import WorkerLost, class_names, failure_of
@@ -198,23 +198,15 @@ class Worker:
 
     def _context(self, claim: Claim) -> RunContext:
         run = claim.run
-        fields: dict[str, object] = {
-            "task": str(run.task),
-            "run_id": run.id.value,
-            "slot": None if run.slot is None else run.slot.isoformat(),
-            "attempt": claim.attempt,
-            "fencing_token": claim.token,
-            "worker": self._node.value,
-        }
-        return RunContext(
+        return RunContext.of(
             task=run.task,
-            run_id=run.id,
+            run_id=run.id.value,
             slot=run.slot,
             attempt=claim.attempt,
             fencing_token=claim.token,
             deadline=None if run.timeout is None else self._clock.now() + run.timeout,
-            worker=self._node,
-            logger=ContextLogger(self._logger, fields),
+            worker=self._node.value,
+            logger=self._logger,
         )
 
     def _ended(self, attempt: Attempt, task: asyncio.Task[BaseException | None]) -> None:

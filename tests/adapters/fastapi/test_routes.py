@@ -456,8 +456,8 @@ async def test_a_task_may_ask_for_its_context() -> None:
     async with serving(app) as client:
         triggered = await answer(client, "POST", "/tasks/trigger", params={"task_name": "n"})
         await wait_until_async(lambda: seen, "it runs")
-        assert seen[0].run_id.value == triggered["runs"][0]["run_id"]
-        assert seen[0].worker.value == (await manager.health_check()).worker_id
+        assert seen[0].run_id == triggered["runs"][0]["run_id"]
+        assert seen[0].worker == (await manager.health_check()).worker_id
 
 
 async def test_before_the_definitions_have_been_read_every_question_about_a_task_is_503() -> None:

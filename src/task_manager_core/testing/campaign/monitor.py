@@ -11,6 +11,7 @@ from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.node import Node
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import Event, TickFailed
+from task_manager_core.domain.identity import RunId
 from task_manager_core.domain.observation import Snapshot
 from task_manager_core.testing.campaign.apply import apply
 from task_manager_core.testing.campaign.checkers import Checker
@@ -113,15 +114,16 @@ class Monitor(Watcher):
 
     def begin(self, context: RunContext, *, exclusive: bool) -> ModelExecution:
         """A worker calls a function of the user. The function sets `ended` of the answer when it ends."""
+        run = RunId(context.run_id)
         execution = ModelExecution(
-            node=context.worker.value,
+            node=context.worker,
             task=context.task,
-            run=context.run_id,
+            run=run,
             attempt=context.attempt,
             token=context.fencing_token,
             exclusive=exclusive,
         )
-        self.note(context.worker.value, f"executes {context.task} {context.slot} attempt {context.attempt}")
+        self.note(context.worker, f"executes {context.task} {context.slot} attempt {context.attempt}")
         self.update_time()
         try:
             for checker in self.checkers:
@@ -129,7 +131,7 @@ class Monitor(Watcher):
         except Violation as violation:
             self.fail(violation)
             raise
-        key = (context.run_id, context.fencing_token, context.worker.value)
+        key = (run, context.fencing_token, context.worker)
         self.model.executions[key] = execution
         self.model.started.add(key)
         return execution

@@ -107,12 +107,13 @@ class ExecutionLog(NullWatcher):
 
     def begin(self, context: RunContext) -> OpenExecution:
         """A worker calls a function."""
-        execution = OpenExecution(self, context.worker.value, context.attempt, self.time())
-        self._open[context.run_id, context.fencing_token] = execution
+        execution = OpenExecution(self, context.worker, context.attempt, self.time())
+        run_id = RunId(context.run_id)
+        self._open[run_id, context.fencing_token] = execution
         executing = self._executing.setdefault(execution.worker, [])
         executing[:] = [one for one in executing if one.ended is None]
         executing.append(execution)
-        run = self._tasks[context.task].runs.get(context.run_id)
+        run = self._tasks[context.task].runs.get(run_id)
         if run is not None:
             run.executions.append(execution)
             if len(run.executions) == 1 and run.run.slot is not None:
