@@ -98,9 +98,9 @@ def test_a_test_makes_a_context_with_the_values_that_matter_to_it(caplog: pytest
 
 def test_a_context_for_a_test_names_the_value_that_no_run_can_have() -> None:
     naive = datetime(2026, 7, 1)  # noqa: DTZ001 - it is refused for that
-    with pytest.raises(DefinitionError, match="slot=.*must have a time zone"):
+    with pytest.raises(DefinitionError, match=r"slot=.*must have a time zone"):
         RunContext.for_test(slot=naive)
-    with pytest.raises(DefinitionError, match="deadline=.*must have a time zone"):
+    with pytest.raises(DefinitionError, match=r"deadline=.*must have a time zone"):
         RunContext.for_test(deadline=naive)
     with pytest.raises(DefinitionError, match="attempt=0: must be at least 1"):
         RunContext.for_test(attempt=0)
