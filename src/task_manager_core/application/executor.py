@@ -7,6 +7,7 @@ import concurrent.futures
 import contextvars
 import functools
 import json
+import queue
 import threading
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeAlias, TypeVar
@@ -20,6 +21,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _Returned: TypeAlias = tuple[object, BaseException | None]
+_Call: TypeAlias = Callable[[], Callable[[], None]]
+
+IDLE_SECONDS = 30.0
+"""A thread that got no call for so long ends."""
 
 
 class Executor:
@@ -117,24 +122,70 @@ def _outcome(call: Callable[[], object]) -> _Returned:
 
 
 class DaemonThreads(concurrent.futures.Executor):
-    """One daemon thread for each call: the worker bounds how many run, and a thread that hangs cannot keep the process
-    from ending.
+    """Daemon threads that are used again. A call gets a new thread only if no thread is idle, so there are never more
+    threads than calls at one time: the worker bounds those. A thread that is idle for long ends.
 
     The thread pool of the standard library joins its threads at exit, so a task that hangs would hang the shutdown.
     """
 
+    def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._idle_seconds = idle_seconds
+        self._calls: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._idle = 0
+        self._counting = threading.Lock()
+
+    @property
+    def idle(self) -> int:
+        """How many threads wait for a call that is not submitted yet."""
+        return self._idle
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
-        def run() -> None:
+        def call() -> Callable[[], None]:
+            """Returns what is left to do when the thread counts as idle again: to tell the caller."""
             if not future.set_running_or_notify_cancel():
-                return
+                return _nothing
             try:
-                result = fn(*args, **kwargs)
+                return functools.partial(future.set_result, fn(*args, **kwargs))
             except BaseException as error:  # noqa: BLE001 - an executor hands every exception to its caller
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+                return functools.partial(future.set_exception, error)
 
-        threading.Thread(target=run, name="task-manager run", daemon=True).start()
+        if self._take_idle():
+            self._calls.put(call)
+        else:
+            threading.Thread(target=self._serve, args=(call,), name="task-manager run", daemon=True).start()
         return future
+
+    def _take_idle(self) -> bool:
+        """Let one idle thread less wait, if there is one."""
+        with self._counting:
+            taken = self._idle > 0
+            self._idle -= taken
+        return taken
+
+    def _serve(self, call: _Call | None) -> None:
+        """The work of one thread: this call, and then those that come before it was idle for too long."""
+        while call is not None:
+            tell = call()
+            del call  # A waiting thread keeps no arguments and no result alive.
+            # The caller may have its next call at once: this thread must be idle before the caller knows.
+            with self._counting:
+                self._idle += 1
+            tell()
+            del tell
+            call = self._next()
+
+    def _next(self) -> _Call | None:
+        """The next call; None when this thread may end."""
+        while True:
+            try:
+                return self._calls.get(timeout=self._idle_seconds)
+            except queue.Empty:
+                if self._take_idle():
+                    return None
+                # Every idle thread has been taken, this one too: its call comes in this moment.
+
+
+def _nothing() -> None:
+    """A call that was cancelled before it began has no result."""
