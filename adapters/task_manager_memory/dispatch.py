@@ -16,7 +16,7 @@ class MemoryDispatch(Dispatch):
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def agenda(self, limit: int, skip: int = 0) -> Agenda:
+    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
         now = self._state.now()
         planned: list[tuple[NextSlot, TaskEntry]] = [
             (entry.next_slot, entry)
@@ -25,6 +25,8 @@ class MemoryDispatch(Dispatch):
         ]
         planned.sort(key=lambda pair: (pair[0].due_at, pair[1].task.key))
         due = [(next_slot, entry) for next_slot, entry in planned if next_slot.due_at <= now]
+        if due and term is not None and self._state.is_current_term(term):
+            self._state.progress += 1
         return Agenda(
             now=now,
             due=tuple(
@@ -47,6 +49,7 @@ class MemoryDispatch(Dispatch):
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         if not self._state.is_current_term(term):
             return Fenced()
+        self._state.progress += 1
         return tuple(self._commit(decision) for decision in decisions)
 
     def _commit(self, decision: SlotDecision) -> bool:

@@ -22,7 +22,7 @@ from task_manager_core.ports import CHANGES_REMEMBERED, Clock
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _COPIED = (
-    *("entries", "version", "changes", "incarnation", "term", "lease_ends"),
+    *("entries", "version", "changes", "incarnation", "term", "lease_ends", "progress"),
     *("queued", "claimed", "waiting", "instants", "present"),
 )
 """The attributes that a copy holds, and that a wipe empties. The clock and the last token are not among them."""
@@ -175,6 +175,7 @@ class State:
         self.incarnation = 0
         self.term: Term | None = None
         self.lease_ends = _EPOCH
+        self.progress = 0
         self.queued: dict[Priority, dict[RunId, RunEntry]] = {priority: {} for priority in Priority}
         self.claimed: dict[RunId, RunEntry] = {}
         self.waiting: dict[RunId, RunEntry] = {}
@@ -219,6 +220,14 @@ class State:
 
     def is_current_term(self, term: Term) -> bool:
         return self.term == term and self.steady() < self.lease_ends
+
+    def live_term(self) -> Term | None:
+        return self.term if self.steady() < self.lease_ends else None
+
+    def first_due(self) -> datetime | None:
+        """The earliest due instant of all tasks that are not retired."""
+        entries = (entry for entry in self.entries.values() if not entry.retired)
+        return min((entry.next_slot.due_at for entry in entries if entry.next_slot is not None), default=None)
 
     # -- the states of a run ------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ INSPECTED_FOR = 60.0
 
 # The verbs that a process needs to keep its term, its claims and its presence, to dispatch slots and to know the tasks.
 _PRIORITY_VERBS = frozenset(
-    {"campaign", "renew", "resign", "agenda", "commit", "reap", "repair"}
+    {"campaign", "observe", "depose", "renew", "resign", "agenda", "commit", "reap", "repair"}
     | {"claim", "extend", "settle", "release", "promote_due", "announce", "depart", "load"}
 )
 _COMMANDS_AT_ONCE = 16

@@ -30,8 +30,9 @@ class RedisDispatch(Dispatch):
         self._client = client
         self._unreadable = unreadable
 
-    async def agenda(self, limit: int, skip: int = 0) -> Agenda:
-        now, following, rows, anomalies = row(await self._client.run(_AGENDA, limit, skip), 4)
+    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
+        leader = () if term is None else (term.holder.value, term.token)
+        now, following, rows, anomalies = row(await self._client.run(_AGENDA, limit, skip, *leader), 4)
         self._unreadable.add_anomalies(anomalies)
         return Agenda(
             now=moment(now),

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from sqlite_file import UNREADABLE_PAUSE, File, claim_of, due_of, key_of, line_of, live_of, ms, stored_of, until
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
-from task_manager_core.domain.leadership import Fenced, HeldByOther, Term
+from task_manager_core.domain.leadership import Fenced, HeldByOther, LeaderSign, Term
 from task_manager_core.domain.observation import Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import Agenda, NextSlot, Skipped, SkipReason, SlotDecision
 from task_manager_core.domain.policy import Retention
@@ -54,15 +54,45 @@ class Store(File):
 
     async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
         with self.transaction():
-            term = self._term()
-            if term is None:
-                term = Term(candidate, self._next("term"))
-                self._do("DELETE FROM lease")
-                self._do("INSERT INTO lease VALUES (?, ?, ?)", candidate.value, term.token, self._steady + ms(ttl))
-            elif term.holder != candidate:
-                [lease] = self._do("SELECT ends FROM lease")
-                return HeldByOther(term.holder, span(lease["ends"] - self._steady))
+            return self._campaign(candidate, ttl)
+
+    def _campaign(self, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
+        term = self._term()
+        if term is None:
+            return self._grant(candidate, ttl)
+        if term.holder == candidate:
             return term
+        [lease] = self._do("SELECT ends FROM lease")
+        return HeldByOther(term.holder, span(lease["ends"] - self._steady))
+
+    def _grant(self, candidate: NodeId, ttl: timedelta) -> Term:
+        term = Term(candidate, self._next("term"))
+        self._do("DELETE FROM lease")
+        self._do("INSERT INTO lease VALUES (?, ?, ?)", candidate.value, term.token, self._steady + ms(ttl))
+        return term
+
+    async def observe(self) -> LeaderSign:
+        with self.transaction():
+            return self._sign()
+
+    def _sign(self) -> LeaderSign:
+        [first] = self._do("SELECT min(due_at) AS due_at FROM tasks WHERE NOT retired")
+        return LeaderSign(
+            now=instant(self._now),
+            term=self._term(),
+            progress=self._number("progress"),
+            first_due=None if first["due_at"] is None else instant(first["due_at"]),
+        )
+
+    async def depose(self, candidate: NodeId, ttl: timedelta, seen: LeaderSign) -> Term | HeldByOther:
+        with self.transaction():
+            sign = self._sign()
+            unchanged = (sign.term, sign.progress) == (seen.term, seen.progress)
+            due = sign.first_due is not None and sign.first_due <= sign.now
+            if sign.term is None or sign.term.holder == candidate or not (due and unchanged):
+                return self._campaign(candidate, ttl)
+            self._next("signal")
+            return self._grant(candidate, ttl)
 
     async def renew(self, term: Term, ttl: timedelta) -> bool:
         with self.transaction():
@@ -153,13 +183,16 @@ class Store(File):
 
     # -- dispatch -----------------------------------------------------------------------------------------------------
 
-    async def agenda(self, limit: int, skip: int = 0) -> Agenda:
+    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
         with self.transaction():
             due = (
                 "SELECT * FROM task_state WHERE NOT retired AND due_at <= ? ORDER BY due_at, grp, name LIMIT ? OFFSET ?"
             )
             following = "SELECT min(due_at) AS due_at FROM tasks WHERE NOT retired AND due_at > ?"
             [later] = self._do(following, self._now)
+            overdue = "SELECT 1 FROM tasks WHERE NOT retired AND due_at <= ? LIMIT 1"
+            if term is not None and self._term() == term and self._do(overdue, self._now):
+                self._next("progress")
             return Agenda(
                 now=instant(self._now),
                 due=tuple(map(due_of, self._do(due, self._now, limit, skip))),
@@ -168,7 +201,10 @@ class Store(File):
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         with self.transaction():
-            return tuple(map(self._commit, decisions)) if self._term() == term else Fenced()
+            if self._term() != term:
+                return Fenced()
+            self._next("progress")
+            return tuple(map(self._commit, decisions))
 
     def _commit(self, decision: SlotDecision) -> bool:
         task, dispatch, hold = self._task(decision.key), decision.dispatch, decision.hold

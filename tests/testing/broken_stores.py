@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.leadership import HeldByOther, Term
+from task_manager_core.domain.leadership import HeldByOther, LeaderSign, Term
 from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import Claim
 from task_manager_core.ports import Capabilities, Clock, Leadership, RunQueue
@@ -29,6 +29,12 @@ class _Generous:
     async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
         answer = await self.inner.campaign(candidate, ttl)
         return Term(candidate, 1) if isinstance(answer, HeldByOther) else answer
+
+    async def observe(self) -> LeaderSign:
+        return await self.inner.observe()
+
+    async def depose(self, candidate: NodeId, ttl: timedelta, seen: LeaderSign) -> Term | HeldByOther:
+        return await self.inner.depose(candidate, ttl, seen)
 
     async def renew(self, term: Term, ttl: timedelta) -> bool:
         return await self.inner.renew(term, ttl)

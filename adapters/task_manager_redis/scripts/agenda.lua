@@ -1,5 +1,5 @@
 -- Needs runs and tasks.
--- ARGV: limit, how many due tasks to skip first.
+-- ARGV: limit, how many due tasks to skip first; holder and token of the leader that reads, if one does.
 -- Answer: now, the next due instant after now ('' for none), the due tasks, anomalies.
 -- A due task: task, version, slot, due, paused, resumed_at, number of live runs, of held runs, of retries.
 local rows, stale = {}, {}
@@ -7,6 +7,11 @@ steady(100) -- The leader reads the agenda often, so the store notices soon that
 local due = redis.call('ZRANGEBYSCORE', agenda, '-inf', now, 'LIMIT', ARGV[5], ARGV[4])
 if due[1] then
   allow_oom() -- The tasks that are found may need a repair. Without due tasks this script writes nothing here.
+end
+local listed_all = ARGV[4] ~= '0' and ARGV[5] == '0'
+if ARGV[6] and (due[1] or not listed_all and (first_due() or now + 1) <= now) and is_current_term(ARGV[6], ARGV[7]) then
+  allow_oom()
+  advance_progress()
 end
 for _, task in ipairs(due) do
   local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'slot', 'due', 'paused', 'resumed_at')

@@ -7,6 +7,7 @@
 if not is_current_term(ARGV[4], ARGV[5]) then
   return false
 end
+advance_progress()
 
 -- Whether the runs of a task permit to dispatch and to hold so many runs.
 local function is_allowed(task, stored, exclusive, dispatched, held_count)

@@ -71,6 +71,16 @@ local function is_current_term(holder, token)
   return term[1] == holder and term[2] == token and steady() < (integer(term[3]) or 0)
 end
 
+-- The scheduler of the leader gives a sign of life. In a full server this write fails, and the sign is not given.
+local function advance_progress()
+  redis.pcall('HINCRBY', term_key, 'progress', 1)
+end
+
+-- The earliest due instant of all tasks; nil for none.
+local function first_due()
+  return tonumber(redis.call('ZRANGEBYSCORE', agenda, '-inf', '(+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2])
+end
+
 -- Values of ours that another program has changed. A script passes over such a value, or repairs it, and names it
 -- beside its answer: where the value is, and what was wrong.
 local MOST_ANOMALIES, LONGEST_ANOMALY = 20, 200

@@ -20,7 +20,7 @@ One failed heartbeat is not a lost term: the leader asks again until its trust e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 
 from task_manager_core.domain.current_policy import CurrentLeadershipPolicy
@@ -41,6 +41,23 @@ class HeldByOther:
 
     holder: NodeId
     remaining: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderSign:
+    """What the store shows of the leader to a node that looks.
+
+    Attributes:
+        now: The store's time.
+        term: The live term, None if no lease lives.
+        progress: The signs of life of the scheduler of the leader. It is only compared for equality.
+        first_due: The earliest due instant of all tasks, past or future; None if no task has a next slot.
+    """
+
+    now: datetime
+    term: Term | None
+    progress: int
+    first_due: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

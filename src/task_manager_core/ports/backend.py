@@ -56,7 +56,7 @@ class Backend:
        the other.
     5. Every item of a batch is judged on its own, for any number of items; an item that is named twice counts once.
     6. A verb that was answered may be called again with the same arguments, and changes nothing more; only `claim`
-       gives more.
+       gives more, and only the progress of a term advances again.
     7. An item that does not exist is left out of the answer and changes nothing, and so does an empty batch.
     8. A verb answers in time, also while other verbs run; a verb that waits answers at the end of its wait.
     9. A stored value that cannot be read makes no verb fail and hides no other value: its run is postponed without

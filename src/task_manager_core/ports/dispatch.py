@@ -29,12 +29,14 @@ class Dispatch(Protocol):
        nothing.
     """
 
-    async def agenda(self, limit: int, skip: int = 0) -> Agenda:
+    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
         """Read the tasks that are due.
 
         Args:
             limit: The agenda lists at most this many tasks.
             skip: The agenda leaves out this many of the earliest tasks.
+            term: The term of the leader that reads; its progress advances while a task is due (law 11 of `Leadership`).
+                A reading with a stale term, or without a term, is answered too, and advances nothing.
 
         Returns:
             The store's time, the due tasks, and the next instant at which a task is due.

@@ -9,7 +9,7 @@ from typing import Protocol
 class Notifier(Protocol):
     """Laws:
 
-    1. A wait ends soon after a resignation, a change of the catalogue or a request to cancel.
+    1. A wait ends soon after a resignation, a deposition, a change of the catalogue or a request to cancel.
     2. A wait ends after the timeout at the latest. It may end without a cause, and a notification may get lost:
        correctness never depends on one.
     """

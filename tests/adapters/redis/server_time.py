@@ -49,6 +49,7 @@ async def every_verb(store: Store, wait: timedelta = QUICK) -> list[Callable[[],
         store.history.snapshot,
         lambda: store.membership.depart(WORKER),
         lambda: store.notifier.wait(wait),
+        store.leadership.observe,
     ]
 
 

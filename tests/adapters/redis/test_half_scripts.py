@@ -210,13 +210,20 @@ async def campaign(store: Store) -> Verb:
     return lambda: store.leadership.campaign(WORKER, HOUR)
 
 
+async def depose(store: Store) -> Verb:
+    await store.define(task(), await store.slot(-MINUTE))
+    await store.lead(ttl=HOUR)
+    seen = await store.leadership.observe()
+    return lambda: store.leadership.depose(WORKER, HOUR, seen)
+
+
 async def announce(store: Store) -> Verb:
     return lambda: store.membership.announce(presence(WORKER.value), HOUR)
 
 
 SCENES: tuple[Scene, ...] = (
     *(enqueue, hold, settle, retry, release, pause_a_run, extend, reap, cancel, promote, claim),
-    *(commit, commit_and_hold, put, change, retire, remove, pause, resume, clear, campaign, announce),
+    *(commit, commit_and_hold, put, change, retire, remove, pause, resume, clear, campaign, depose, announce),
 )
 
 

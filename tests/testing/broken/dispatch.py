@@ -85,18 +85,18 @@ class _RoomSeenBefore(MemoryDispatch):
 
 
 class _NothingSkipped(MemoryDispatch):
-    async def agenda(self, limit: int, skip: int = 0) -> Agenda:
-        return await super().agenda(limit)
+    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
+        return await super().agenda(limit, term=term)
 
 
 class _LimitBeforeFilter(MemoryDispatch):
     """`agenda` reads the first rows of the index, and then leaves out the retired tasks."""
 
-    async def agenda(self, limit: int, skip: int = 0) -> Agenda:
+    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
         retired = [entry for entry in self._state.entries.values() if entry.retired]
         for entry in retired:
             entry.retired = False
-        whole = await super().agenda(limit, skip)
+        whole = await super().agenda(limit, skip, term)
         for entry in retired:
             entry.retired = True
         gone = {entry.task.key for entry in retired}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
-from task_manager_core.domain.leadership import Fenced, HeldByOther, Term
+from task_manager_core.domain.leadership import Fenced, HeldByOther, LeaderSign, Term
 from task_manager_core.domain.observation import Presence, Snapshot
 from task_manager_core.domain.planning import Agenda, Skipped, SlotDecision
 from task_manager_core.domain.run import AttemptRecord, Claim, Run, Settlement
@@ -62,6 +62,19 @@ class SimLeadership:
             )
 
         return await self._link.call("campaign", lambda: self._inner.campaign(candidate, ttl), read)
+
+    async def observe(self) -> LeaderSign:
+        return await self._link.call("observe", self._inner.observe, _no_effects)
+
+    async def depose(self, candidate: NodeId, ttl: timedelta, seen: LeaderSign) -> Term | HeldByOther:
+        def read(answer: Term | HeldByOther) -> Iterator[Effect]:
+            yield (
+                effects.BidRefused(candidate, answer)
+                if isinstance(answer, HeldByOther)
+                else effects.Granted(answer, ttl)
+            )
+
+        return await self._link.call("depose", lambda: self._inner.depose(candidate, ttl, seen), read)
 
     async def renew(self, term: Term, ttl: timedelta) -> bool:
         def read(renewed: bool) -> Iterator[Effect]:  # noqa: FBT001 - the answer of the port
@@ -121,11 +134,11 @@ class SimDispatch:
         self._inner = inner
         self._link = link
 
-    async def agenda(self, limit: int, skip: int = 0) -> Agenda:
+    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
         def read(agenda: Agenda) -> Iterator[Effect]:
             yield effects.AgendaRead(agenda, limit)
 
-        return await self._link.call("agenda", lambda: self._inner.agenda(limit, skip), read)
+        return await self._link.call("agenda", lambda: self._inner.agenda(limit, skip, term), read)
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         def read(answer: tuple[bool, ...] | Fenced) -> Iterator[Effect]:

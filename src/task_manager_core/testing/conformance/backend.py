@@ -15,6 +15,7 @@ from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import AttemptStatus, Exhausted, Retried
 from task_manager_core.ports import Cancelling, Enqueued, Extension
 from task_manager_core.testing.cluster.decider import Decider
+from task_manager_core.testing.conformance.conservation import assert_conserved
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
     HOUR,
@@ -36,7 +37,6 @@ from task_manager_core.testing.conformance.sequences import (
     REPEATABLE,
     SETUP_STEPS,
     StepRunner,
-    assert_conserved,
     random_steps,
 )
 from task_manager_core.testing.conformance.store import Store
@@ -192,7 +192,7 @@ class BackendLaws(Contract):
     @pytest.mark.parametrize("seed", range(100, 106))
     async def test_asking_again_changes_nothing_more(self, store: Store, seed: int) -> None:
         """A verb that was answered may be called again with the same arguments, and changes nothing more; only `claim`
-        gives more."""
+        gives more, and only the progress of a term advances again."""
         player = StepRunner(store, await store.slot(), settable=store.settable)
         for step in (*SETUP_STEPS, *random_steps(Decider(seed), 60)):
             ask = await player.prepare(step)

@@ -1,4 +1,4 @@
-"""Tests of the laws of leadership."""
+"""Tests of the laws of leadership that need no other port. `leadership_deposition` has the others."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ A = NodeId("a")
 B = NodeId("b")
 
 
-class LeadershipContract(Contract):
+class LeadershipLaws(Contract):
     @law("leadership", 1)
     async def test_one_term_at_a_time(self, store: Store) -> None:
-        """While a lease lives, no other node is granted a term."""
+        """While a lease lives, no other node is granted a term, unless that node deposes the leader."""
         term = await store.lead(A, TTL)
 
         held = await store.leadership.campaign(B, TTL)

@@ -15,6 +15,7 @@ from task_manager_core.domain.observation import LiveRun, TaskView
 from task_manager_core.domain.run import AttemptRecord
 from task_manager_core.ports import OpenBackend
 from task_manager_core.testing.clock import ManualClock
+from task_manager_core.testing.conformance.conservation import assert_conserved
 from task_manager_core.testing.conformance.factories import STARTED
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.sequences import (
@@ -25,7 +26,6 @@ from task_manager_core.testing.conformance.sequences import (
     VERB_MIX,
     Step,
     StepRunner,
-    assert_conserved,
 )
 from task_manager_core.testing.conformance.store import EVERYTHING, Store
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from task_manager_core.domain.leadership import Term
 from task_manager_core.ports import Cancelling
 from task_manager_core.testing.conformance.contract import Contract
-from task_manager_core.testing.conformance.factories import TTL, WORKER, definition, key, run, task
+from task_manager_core.testing.conformance.factories import LEADER, MINUTE, TTL, WORKER, definition, key, run, task
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 
@@ -15,7 +16,7 @@ from task_manager_core.testing.conformance.store import Store
 class NotifierContract(Contract):
     @law("notifier", 1)
     async def test_waiters_are_woken(self, store: Store) -> None:
-        """A wait ends soon after a resignation, a change of the catalogue or a request to cancel."""
+        """A wait ends soon after a resignation, a deposition, a change of the catalogue or a request to cancel."""
         version = await store.define(task())
         claim = await store.claim_new(run(task()))
 
@@ -32,7 +33,14 @@ class NotifierContract(Contract):
         async def cancel() -> None:
             assert await store.queue.cancel([(key(), claim.run.id)]) == (Cancelling.REQUESTED,)
 
-        for what in (resign, change, cancel):
+        await store.define(task("due"), await store.slot(-MINUTE))
+
+        async def depose() -> None:
+            seen = await store.leadership.observe()
+            candidate = LEADER if seen.term is None or seen.term.holder == WORKER else WORKER
+            assert isinstance(await store.leadership.depose(candidate, TTL, seen), Term)
+
+        for what in (resign, change, cancel, depose):
             assert await store.wakes(what), what.__name__
 
     @law("notifier", 1)

@@ -13,8 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from task_manager_core.domain.identity import NodeId, TaskKey
-from task_manager_core.domain.leadership import Fenced, Term
-from task_manager_core.domain.observation import Snapshot
+from task_manager_core.domain.leadership import Fenced, LeaderSign, Term
 from task_manager_core.domain.planning import SkipReason, SlotDecision
 from task_manager_core.domain.policy import Overlap, Priority
 from task_manager_core.domain.run import (
@@ -64,6 +63,8 @@ class Verb(Enum):
     CAMPAIGN = "campaign"
     RENEW = "renew"
     RESIGN = "resign"
+    OBSERVE = "observe"
+    DEPOSE = "depose"
     PUT = "put"
     REMOVE = "remove"
     RETIRE = "retire"
@@ -136,6 +137,7 @@ class StepRunner:
         self.elapsed = NOTHING
         self.claims: list[Claim] = []
         self.terms: list[Term] = []
+        self.seen: LeaderSign | None = None
 
     # -- arguments ----------------------------------------------------------------------------------------------------
 
@@ -188,8 +190,16 @@ class StepRunner:
         if step.verb is Verb.RESIGN:
             return lambda: leadership.resign(term)
 
-        async def campaign() -> object:
-            answer = await leadership.campaign(NODES[step.who % len(NODES)], 10 * ttl + HALF)
+        if step.verb is Verb.OBSERVE:
+            return self.observe
+        seen = self.seen or await leadership.observe()
+
+        async def ask() -> object:
+            candidate, lease = NODES[step.who % len(NODES)], 10 * ttl + HALF
+            if step.verb is Verb.DEPOSE:
+                answer = await leadership.depose(candidate, lease, seen)
+            else:
+                answer = await leadership.campaign(candidate, lease)
             if not isinstance(answer, Term):
                 return answer.holder
             if answer not in self.terms:
@@ -197,7 +207,12 @@ class StepRunner:
                 self.terms.append(answer)
             return self.terms.index(answer)
 
-        return campaign
+        return ask
+
+    async def observe(self) -> object:
+        self.seen = sign = await self.store.leadership.observe()
+        due = None if sign.first_due is None else sign.first_due - self.origin
+        return None if sign.term is None else self.terms.index(sign.term), due
 
     async def prepare_definition(self, step: Step) -> Ask:
         of, term = TASKS[step.what % len(TASKS)], self.term(step.who)
@@ -365,7 +380,7 @@ _PREPARED_BY: dict[Verb, Callable[[StepRunner, Step], Awaitable[Ask]]] = {
     for verbs, prepare in (
         ((Verb.ADVANCE,), StepRunner.prepare_advance),
         ((Verb.SET_BACK,), StepRunner.prepare_set_back),
-        ((Verb.CAMPAIGN, Verb.RENEW, Verb.RESIGN), StepRunner.prepare_leadership),
+        ((Verb.CAMPAIGN, Verb.RENEW, Verb.RESIGN, Verb.OBSERVE, Verb.DEPOSE), StepRunner.prepare_leadership),
         ((Verb.PUT, Verb.REMOVE, Verb.RETIRE), StepRunner.prepare_definition),
         ((Verb.COMMIT,), StepRunner.prepare_commit),
         ((Verb.PAUSE, Verb.RESUME, Verb.CLEAR, Verb.PROMOTE), StepRunner.prepare_task_verb),
@@ -382,19 +397,3 @@ def comparable_claim(claim: Claim) -> tuple[str, int, int, int, str, str]:
     """A claim without its token and without the version of its run: every store chooses these itself."""
     run = replace(claim.run, version=0)
     return run.id.value, claim.attempt, claim.failures, claim.losses, claim.worker.value, str(run)
-
-
-def assert_conserved(snapshot: Snapshot) -> None:
-    """Every live run is in exactly one place."""
-    overlap = {of.key: of.overlap for of in TASKS}
-    everything = [live for view in snapshot.tasks for live in view.live]
-    assert len({live.run for live in everything}) == len(everything)
-    assert snapshot.queued == sum(live.state is RunState.QUEUED for live in everything)
-    for live in everything:
-        assert (live.worker is not None) == (live.state is RunState.RUNNING), live
-        assert (live.due_at is not None) == (live.state is RunState.WAITING), live
-        assert live.state not in {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.EXPIRED}, live
-    for view in snapshot.tasks:
-        free = [live for live in view.live if live.state is not RunState.HELD]
-        assert free or not view.live, view
-        assert overlap.get(view.key) in {None, Overlap.ALLOW} or len(free) <= 1, view

@@ -11,7 +11,8 @@ from task_manager_core.testing.conformance.catalogue_edges import CatalogueEdges
 from task_manager_core.testing.conformance.dispatch import DispatchLaws
 from task_manager_core.testing.conformance.dispatch_edges import DispatchEdges
 from task_manager_core.testing.conformance.history import HistoryContract
-from task_manager_core.testing.conformance.leadership import LeadershipContract
+from task_manager_core.testing.conformance.leadership import LeadershipLaws
+from task_manager_core.testing.conformance.leadership_deposition import Deposition
 from task_manager_core.testing.conformance.membership import MembershipContract
 from task_manager_core.testing.conformance.notifier import NotifierContract
 from task_manager_core.testing.conformance.races import RaceContract
@@ -27,6 +28,10 @@ from task_manager_core.testing.conformance.run_queue_waiting import RunQueueWait
 
 class CrossPortContract(BackendLaws, BackendBatches, BackendPairs, BackendUnreadable):
     """The laws of all verbs and their edges."""
+
+
+class LeadershipContract(LeadershipLaws, Deposition):
+    """The laws of leadership. The second part needs tasks, too."""
 
 
 class CatalogueContract(CatalogueLaws, CatalogueEdges):
