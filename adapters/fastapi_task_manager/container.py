@@ -1,9 +1,10 @@
 """The composition root: the one place where the parts of a process are put together, and the only module that imports
 dependency-injector.
 
-Nothing imports this module before a manager starts: dependency-injector looks for FastAPI on import, which takes time.
-The store is open before a container is built: an asynchronous resource would turn all providers that depend on it into
-futures.
+It uses the providers alone. `dependency_injector.containers` imports FastAPI to prepare wiring that is not used here,
+which delays the first slot of a process without FastAPI by up to a second. Nothing imports this module before a manager
+starts. The store is open before a container is built: an asynchronous resource would turn all providers that depend on
+it into futures.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from dependency_injector import containers, providers
+from dependency_injector import providers
 
 from fastapi_task_manager.observers.fanout import Fanout
 from task_manager_core.application.declarations import Declarations
@@ -40,26 +41,33 @@ def new_node_id(service: str) -> NodeId:
     return NodeId(f"{service}@{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}")
 
 
-class Container(containers.DeclarativeContainer):
-    """Tests replace a part with `Container.clock.override(providers.Object(clock))` before the manager starts."""
+class Container:
+    """The parts of one node, each made when it is first asked for.
 
-    backend: providers.Provider[Backend] = providers.Dependency(instance_of=Backend)
-    declarations: providers.Provider[Declarations] = providers.Dependency(instance_of=Declarations)
-    policy: providers.Provider[NodePolicy] = providers.Dependency(instance_of=NodePolicy)
-    observer: providers.Provider[Fanout] = providers.Dependency(instance_of=Fanout)
-    service: providers.Provider[str] = providers.Dependency(instance_of=str)
-    logger: providers.Provider[logging.Logger] = providers.Dependency(instance_of=logging.Logger)
+    Tests replace a part with `Container.clock.override(providers.Object(clock))` before the manager starts.
+    """
 
     clock: providers.Provider[Clock] = providers.Singleton(SystemClock)
-    node_id: providers.Provider[NodeId] = providers.Singleton(new_node_id, service)
-    node: providers.Provider[Node] = providers.Singleton(
-        Node,
-        node=node_id,
-        service=service,
-        backend=backend,
-        declarations=declarations,
-        policy=policy,
-        clock=clock,
-        observer=observer,
-        logger=logger,
-    )
+
+    def __init__(
+        self,
+        *,
+        backend: Backend,
+        declarations: Declarations,
+        policy: NodePolicy,
+        observer: Fanout,
+        service: str,
+        logger: logging.Logger,
+    ) -> None:
+        self.node_id: providers.Provider[NodeId] = providers.Singleton(new_node_id, service)
+        self.node: providers.Provider[Node] = providers.Singleton(
+            Node,
+            node=self.node_id,
+            service=service,
+            backend=backend,
+            declarations=declarations,
+            policy=policy,
+            clock=self.clock,
+            observer=observer,
+            logger=logger,
+        )

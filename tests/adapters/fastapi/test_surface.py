@@ -63,6 +63,24 @@ def test_importing_the_package_does_not_import_dependency_injector_or_redis() ->
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "set()"
 
 
+def test_a_manager_without_an_application_starts_without_fastapi() -> None:
+    program = """
+import asyncio, sys
+from fastapi_task_manager import TaskManager
+from task_manager_memory import MemoryStore
+
+async def main():
+    manager = TaskManager(backend=MemoryStore().open)
+    await manager.start()
+    await manager.stop()
+
+asyncio.run(main())
+print({"dependency_injector.providers", "dependency_injector.wiring", "fastapi"} & set(sys.modules))
+"""
+    answer = subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert answer.strip() == "{'dependency_injector.providers'}"
+
+
 def test_a_name_may_be_a_member_of_an_enumeration() -> None:
     class Names(str, Enum):  # noqa: UP042 - str() of this older form is not its value
         REPORTS = "reports"
