@@ -15,7 +15,7 @@ from fastapi_task_manager.task_translation import (
     task_of,
     with_backoff_beside,
 )
-from task_manager_core.application.function import Function
+from fastapi_task_manager.user_function import UserFunction
 from task_manager_core.domain.errors import (
     DuplicateFunction,
     DuplicateTask,
@@ -36,11 +36,11 @@ class GroupListener(Protocol):
         """The definition of a task under the Config of this manager. Errors: DefinitionError."""
         ...
 
-    def declared(self, definition: TaskDefinition, function: Function) -> None:
+    def declared(self, definition: TaskDefinition, function: UserFunction) -> None:
         """Code has declared a static task."""
         ...
 
-    def registered(self, group: GroupContents, name: str, function: Function) -> None:
+    def registered(self, group: GroupContents, name: str, function: UserFunction) -> None:
         """Code has registered a function, or a static task has brought it along."""
         ...
 
@@ -77,9 +77,9 @@ class GroupContents:
         self.tags = tags
         self.allow_parallel = allow_parallel
         self.timezone = timezone
-        self.static: dict[str, tuple[Task, Function]] = {}
+        self.static: dict[str, tuple[Task, UserFunction]] = {}
         """The tasks that code declares, by name."""
-        self.functions: dict[str, Function] = {}
+        self.functions: dict[str, UserFunction] = {}
         """The functions that dynamic tasks may name."""
         self._named: set[str] = set()
         self._unmanaged: dict[str, Task] = {}
@@ -114,7 +114,7 @@ class GroupContents:
     # -- code declares ------------------------------------------------------------------------------------------------
 
     def declare(
-        self, names: Sequence[str], function_name: str, function: Function, words: Sequence[Mapping[str, Any]]
+        self, names: Sequence[str], function_name: str, function: UserFunction, words: Sequence[Mapping[str, Any]]
     ) -> None:
         """Declare static tasks with one function: all of them, or none.
 
@@ -122,8 +122,9 @@ class GroupContents:
         """
         tasks: list[Task] = []
         for name, arguments in zip(names, words, strict=True):
-            said = changed_task(Task(group=self.name, name=name, function_name=function_name), arguments)
-            function.check(dict(said.kwargs))
+            words_in_json = {**arguments, "kwargs": function.arguments.to_json(arguments["kwargs"])}
+            said = changed_task(Task(group=self.name, name=name, function_name=function_name), words_in_json)
+            function.function.check(dict(said.kwargs))
             tasks.append(self._tagged(replace(said, function=function.call)))
         for task in tasks:
             if self._find(task.name) is not None:
@@ -133,7 +134,7 @@ class GroupContents:
             for listener, definition in checked.definitions.items():
                 listener.declared(definition, function)
 
-    def register(self, name: str, function: Function, *, named: bool) -> None:
+    def register(self, name: str, function: UserFunction, *, named: bool) -> None:
         """Let dynamic tasks call a function. Of two functions that static tasks bring along under one name, the first
         is kept: functions that a loop makes share their name. Errors: DuplicateFunction for a name that code chose."""
         known = self.functions.setdefault(name, function)
@@ -151,13 +152,15 @@ class GroupContents:
     def draft(self, name: str | None, words: Mapping[str, Any]) -> CheckedTask:
         """A checked dynamic task, made of the arguments of `add_dynamic_task`. The caller looks whether its name is
         taken. Errors: DefinitionError, TypeError."""
-        task = self._callable(changed_task(Task(group=self.name, name="", function_name="", dynamic=True), words))
+        given = self._in_json(words.get("function_name"), words)
+        task = self._callable(changed_task(Task(group=self.name, name="", function_name="", dynamic=True), given))
         task = replace(task, name=f"{task.function_name}__{distinguishing_suffix(task)}" if name is None else name)
         (checked,) = self._checked([self._tagged(task)])
         return checked
 
     def redraft(self, stored: VersionedDefinition, changes: Mapping[str, Any]) -> CheckedTask:
         """A checked dynamic task: the stored one with some arguments of `draft` replaced. Errors: as for `draft`."""
+        changes = self._in_json(changes.get("function_name") or stored.definition.function, changes)
         task = self._callable(changed_task(task_of(stored, None), changes))
         backoffs = [word for word in ("retry_backoff", "retry_backoff_max") if word in changes]
         if len(backoffs) == 1 and changes[backoffs[0]] is not None:
@@ -193,8 +196,15 @@ class GroupContents:
         function = self.functions.get(task.function_name)
         if function is None:
             raise UnknownFunction(self.name, task.function_name)
-        function.check(dict(task.kwargs))
+        function.function.check(dict(task.kwargs))
         return replace(task, function=function.call)
+
+    def _in_json(self, function_name: object, words: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same words, with the arguments of the function as JSON. Errors: InvalidArguments."""
+        function = self.functions.get(function_name) if isinstance(function_name, str) else None
+        if function is None or "kwargs" not in words:
+            return words
+        return {**words, "kwargs": function.arguments.to_json(words["kwargs"])}
 
     def _tagged(self, task: Task) -> Task:
         """The task with the group's tags before its own."""

@@ -9,9 +9,9 @@ from fastapi_task_manager.options import Defaults
 from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
 from fastapi_task_manager.task_translation import definition_of, task_of
+from fastapi_task_manager.user_function import UserFunction
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
-from task_manager_core.application.function import Function
 from task_manager_core.domain.errors import DuplicateGroup, GroupNotFound
 from task_manager_core.domain.events import CatalogueChanged, Event
 from task_manager_core.domain.identity import FunctionKey, TaskKey
@@ -87,11 +87,11 @@ class GroupRegistry:
     def define(self, group: GroupContents, task: Task) -> TaskDefinition:
         return definition_of(task, group.defaults(self._defaults))
 
-    def declared(self, definition: TaskDefinition, function: Function) -> None:
-        self.declarations.declare(definition, function)
+    def declared(self, definition: TaskDefinition, function: UserFunction) -> None:
+        self.declarations.declare(definition, function.function)
 
-    def registered(self, group: GroupContents, name: str, function: Function) -> None:
-        self.declarations.register(FunctionKey(group.name, name), function, named=group.is_named(name))
+    def registered(self, group: GroupContents, name: str, function: UserFunction) -> None:
+        self.declarations.register(FunctionKey(group.name, name), function.function, named=group.is_named(name))
 
     def added(self, task: Task, definition: TaskDefinition) -> None:
         self._added[definition.key] = (task, definition)

@@ -158,8 +158,8 @@ def _declared_by(groups: Sequence[TaskGroup], defaults: Defaults) -> tuple[Decla
         contents = contents_of(group)
         of_group = contents.defaults(defaults)
         for name, function in contents.functions.items():
-            declarations.register(FunctionKey(group.name, name), function, named=contents.is_named(name))
+            declarations.register(FunctionKey(group.name, name), function.function, named=contents.is_named(name))
         for task, function in contents.static.values():
-            declarations.declare(definition_of(task, of_group), function)
+            declarations.declare(definition_of(task, of_group), function.function)
         dynamic += [definition_of(task, of_group) for task in contents.dynamic_tasks]
     return declarations, dynamic

@@ -9,7 +9,7 @@ from fastapi_task_manager.declaration_args import Expression, Kwargs, name_of, p
 from fastapi_task_manager.group_contents import GroupContents
 from fastapi_task_manager.options import TaskOptions, flag, name_list, text
 from fastapi_task_manager.task import Task, TaskFunction, joined_tags
-from task_manager_core.application.function import Function
+from fastapi_task_manager.user_function import UserFunction
 from task_manager_core.domain.identity import check_name
 from task_manager_core.domain.zone import load_zone
 
@@ -125,7 +125,7 @@ class TaskGroup:
 
         def declare(function: F) -> F:
             plain = check_name("name", name_of(function) if name is None else name)
-            inspected = Function.of(function)
+            inspected = UserFunction.of(function)
             self._contents.declare(
                 [plain] if len(pairs) == 1 else [f"{plain}__{number}" for number in range(1, len(pairs) + 1)],
                 name_of(function),
@@ -167,7 +167,7 @@ class TaskGroup:
 
         def register(function: F) -> F:
             known_as = check_name("name", name_of(function) if name is None else name)
-            self._contents.register(known_as, Function.of(function), named=True)
+            self._contents.register(known_as, UserFunction.of(function), named=True)
             return function
 
         refuse_bare_decorator("register_function()", name)

@@ -24,6 +24,7 @@ TUTORIAL = DOCS / "tutorial/first-tasks.md"
 SHOWING_CODE = [
     TUTORIAL,
     *(DOCS / f"howto/{name}.md" for name in ("dynamic-tasks", "protect-the-api", "run-on-redis", "rolling-deploys")),
+    DOCS / "howto/typed-arguments.md",
     DOCS / "howto/write-a-backend.md",
 ]
 
@@ -166,6 +167,28 @@ async def test_the_page_on_dynamic_tasks_does_what_it_shows() -> None:
         assert module.sent == ["ada"]
         assert (await client.delete("/subscriptions/ada")).is_success
         assert await names() == ["board 0 6 * * MON"]
+
+
+async def test_the_page_on_typed_arguments_does_what_it_shows() -> None:
+    page = (DOCS / "howto/typed-arguments.md").read_text()
+    module = executed("typed_arguments", EXAMPLES["typed_arguments"])
+    async with served(module) as client:
+        await follow(list(requests_in(page)), client)
+        await wait_until_async(lambda: module.sent, "sent")
+        assert module.sent == ["01 March 2026, Bob, 1"]
+        assert (await client.post("/customers/Eve?since=2026-04-01")).is_success
+        for name in ("send_invoices", "to Eve"):
+            module.sent.clear()
+            assert (await client.post(f"/task-manager/tasks/trigger?task_name={name}")).is_success
+            await wait_until_async(lambda: module.sent, "sent")
+            assert module.sent == [
+                "01 April 2026, Eve, 1" if name == "to Eve" else "01 January 2026, Ada, 1",
+            ]
+        kwargs = {"since": "soon", "customer": {"id": "3", "name": "Bob"}}
+        path = "/task-manager/tasks/trigger?task_name=Bob"
+        refused = (await client.post(path, json={"kwargs": kwargs})).json()["detail"]
+        (shown,) = re.findall(r"```text\n(.*)\n```", page)
+        assert shown in refused
 
 
 async def test_a_renamed_function_is_known_by_both_names() -> None:

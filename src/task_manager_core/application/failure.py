@@ -19,6 +19,10 @@ class WorkerLost(Exception):
     """More attempts of a run lost their worker than its task allows."""
 
 
+class ArgumentsRefused(TypeError):
+    """The arguments of a run do not fit its function. The run is not retried: they will fit no better."""
+
+
 def class_names(error: BaseException) -> tuple[str, ...]:
     """The qualified names that a retry policy may mention."""
     return tuple(f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__)

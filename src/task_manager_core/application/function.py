@@ -67,19 +67,21 @@ def _name(call: object) -> str:
 
 
 def _context_parameter(signature: inspect.Signature | None) -> str | None:
-    """The parameter annotated with RunContext (also as text or `RunContext | None`), if there is one."""
-    for name, parameter in signature.parameters.items() if signature is not None else ():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        annotation: object = parameter.annotation
-        if isinstance(annotation, typing.ForwardRef):
-            annotation = annotation.__forward_arg__
-        if isinstance(annotation, str):
-            if _CONTEXT_IN_TEXT.search(annotation):
-                return name
-        elif annotation is RunContext or RunContext in typing.get_args(annotation):
-            return name
-    return None
+    """The parameter that takes the RunContext, if there is one."""
+    parameters = signature.parameters.values() if signature is not None else ()
+    return next((parameter.name for parameter in parameters if is_context(parameter)), None)
+
+
+def is_context(parameter: inspect.Parameter) -> bool:
+    """Is this parameter annotated with RunContext (also as text or `RunContext | None`)?"""
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return False
+    annotation: object = parameter.annotation
+    if isinstance(annotation, typing.ForwardRef):
+        annotation = annotation.__forward_arg__
+    if isinstance(annotation, str):
+        return _CONTEXT_IN_TEXT.search(annotation) is not None
+    return annotation is RunContext or RunContext in typing.get_args(annotation)
 
 
 def signature_of(call: AnyFunction) -> inspect.Signature | None:

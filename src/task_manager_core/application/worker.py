@@ -18,7 +18,7 @@ from task_manager_core.application.attempt import Attempt, AttemptKey, Finished,
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.executor import Executor
-from task_manager_core.application.failure import WorkerLost, class_names, failure_of
+from task_manager_core.application.failure import ArgumentsRefused, WorkerLost, class_names, failure_of
 from task_manager_core.application.function import Function
 from task_manager_core.application.unknown_runs import UnknownRuns
 from task_manager_core.domain.backoff import Backoff, GiveUp, RetryAfter
@@ -259,7 +259,7 @@ class Worker:
         return Backoff(claim.run.retry)
 
     def _after_failure(self, claim: Claim, error: BaseException) -> Outcome:
-        if not claim.run.retry.retries(class_names(error)):
+        if isinstance(error, ArgumentsRefused) or not claim.run.retry.retries(class_names(error)):
             return Exhausted()
         match self._backoff(claim).after(claim.failures + 1, claim.run.id):
             case RetryAfter(delay):
