@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastapi_task_manager.group_contents import CheckedTask, GroupContents, contents_of
+from fastapi_task_manager.injection import Injection
 from fastapi_task_manager.options import Defaults
 from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
@@ -12,6 +13,7 @@ from fastapi_task_manager.task_translation import definition_of, task_of
 from fastapi_task_manager.user_function import UserFunction
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
+from task_manager_core.application.function import Function
 from task_manager_core.domain.errors import DuplicateGroup, GroupNotFound
 from task_manager_core.domain.events import CatalogueChanged, Event
 from task_manager_core.domain.identity import FunctionKey, TaskKey
@@ -29,6 +31,9 @@ class GroupRegistry:
     def __init__(self, defaults: Defaults) -> None:
         self.declarations = Declarations()
         """What the code of all groups declares. Each node of the manager is given it."""
+        self.injection = Injection()
+        """The dependencies of the functions of all groups."""
+        self._bound_functions: dict[UserFunction, Function] = {}
         self._pending = self.declarations.pending
         self._defaults = defaults
         self._groups: dict[str, TaskGroup] = {}
@@ -88,10 +93,10 @@ class GroupRegistry:
         return definition_of(task, group.defaults(self._defaults))
 
     def declared(self, definition: TaskDefinition, function: UserFunction) -> None:
-        self.declarations.declare(definition, function.function)
+        self.declarations.declare(definition, self._bound(function))
 
     def registered(self, group: GroupContents, name: str, function: UserFunction) -> None:
-        self.declarations.register(FunctionKey(group.name, name), function.function, named=group.is_named(name))
+        self.declarations.register(FunctionKey(group.name, name), self._bound(function), named=group.is_named(name))
 
     def added(self, task: Task, definition: TaskDefinition) -> None:
         self._added[definition.key] = (task, definition)
@@ -120,11 +125,15 @@ class GroupRegistry:
             return self._as_added(VersionedDefinition(definition=task, version=0))
         return task
 
+    def _bound(self, function: UserFunction) -> Function:
+        return self._bound_functions.setdefault(function, function.bound(self.injection))
+
     # -- beside a node ------------------------------------------------------------------------------------------------
 
     def begin(self, definitions: Definitions, *, durable: bool) -> None:
         """A node is about to start; `definitions` is its copy of the catalogue. A store that is not durable gets all
         dynamic tasks of the code again."""
+        self.injection.begin()
         if not durable:
             for _, definition in self._added.values():
                 self.declarations.add(definition)

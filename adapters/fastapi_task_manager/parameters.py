@@ -54,6 +54,8 @@ class Parameter:
     annotation: Any
     type: Any
     metadata: tuple[object, ...]
+    written: str
+    """The annotation as text."""
     is_context: bool
     is_args: bool
     is_kwargs: bool
@@ -79,6 +81,7 @@ def _read(parameter: inspect.Parameter, names: Mapping[str, Any]) -> Parameter:
         annotation=annotation,
         type=get_args(annotation)[0] if is_annotated else annotation,
         metadata=tuple(annotation.__metadata__) if is_annotated else (),
+        written=str(parameter.annotation),
         is_context=is_context(parameter),
         is_args=parameter.kind is parameter.VAR_POSITIONAL,
         is_kwargs=parameter.kind is parameter.VAR_KEYWORD,
@@ -111,3 +114,13 @@ def _globals_of(call: Callable[..., object]) -> Mapping[str, Any]:
         )
     names: Mapping[str, Any] | None = getattr(getattr(inner, "__func__", inner), "__globals__", None)
     return vars(sys.modules.get(getattr(inner, "__module__", None) or "", builtins)) if names is None else names
+
+
+def is_injected(parameter: Parameter) -> bool:
+    """Does dependency-injector fill it, because of `Provide[...]` and `@inject`?"""
+    return any(is_marker(mark) for mark in (parameter.default, *parameter.metadata))
+
+
+def is_marker(mark: object) -> bool:
+    """Is it a `Provide[...]`? An import of dependency-injector takes long, and would be needed for this alone."""
+    return getattr(type(mark), "__IS_MARKER__", False) is True

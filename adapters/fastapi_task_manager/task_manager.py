@@ -255,6 +255,7 @@ class TaskManager:
         if app in self._apps:
             return
         self._apps.add(app)
+        self._groups.injection.apps.add(app)
         join(app, self._lifecycle)
 
     async def start(self) -> None:
