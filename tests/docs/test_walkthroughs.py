@@ -25,6 +25,7 @@ SHOWING_CODE = [
     TUTORIAL,
     *(DOCS / f"howto/{name}.md" for name in ("dynamic-tasks", "protect-the-api", "run-on-redis", "rolling-deploys")),
     DOCS / "howto/typed-arguments.md",
+    DOCS / "howto/session-per-task.md",
     DOCS / "howto/write-a-backend.md",
 ]
 
@@ -189,6 +190,27 @@ async def test_the_page_on_typed_arguments_does_what_it_shows() -> None:
         refused = (await client.post(path, json={"kwargs": kwargs})).json()["detail"]
         (shown,) = re.findall(r"```text\n(.*)\n```", page)
         assert shown in refused
+
+
+async def test_the_page_on_sessions_does_what_it_shows(tmp_path: Path) -> None:
+    module = executed("session_per_task", EXAMPLES["session_per_task"])
+    module.app.dependency_overrides[module.get_database] = lambda: tmp_path / "other.sqlite"
+    async with served(module) as client:
+
+        async def runs(task: str) -> list[str]:
+            history = (await client.get(f"/task-manager/tasks/Invoices/{task}/statistics")).json()["runs"]
+            return [run["status"] for run in history]
+
+        async def has_ended(task: str) -> bool:
+            return "succeeded" in await runs(task)
+
+        for task, shown in (("remind", ["succeeded", "retried"]), ("tidy", ["succeeded"])):
+            assert (await client.post(f"/task-manager/tasks/trigger?task_name={task}")).is_success
+            await wait_until_async(partial(has_ended, task), "it has succeeded")
+            assert await runs(task) == shown
+        assert (await client.get("/reminders")).json() == ["Ada"]
+    assert (tmp_path / "other.sqlite").exists()
+    assert not module.DATABASE.exists()
 
 
 async def test_a_renamed_function_is_known_by_both_names() -> None:
