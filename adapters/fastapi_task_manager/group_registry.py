@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastapi_task_manager.group_contents import CheckedTask, GroupContents, contents_of
-from fastapi_task_manager.injection import Injection
+from fastapi_task_manager.injection import DependencyResolver
 from fastapi_task_manager.options import Defaults
 from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
@@ -31,7 +31,7 @@ class GroupRegistry:
     def __init__(self, defaults: Defaults) -> None:
         self.declarations = Declarations()
         """What the code of all groups declares. Each node of the manager is given it."""
-        self.injection = Injection()
+        self.injection = DependencyResolver()
         """The dependencies of the functions of all groups."""
         self._bound_functions: dict[UserFunction, Function] = {}
         self._pending = self.declarations.pending

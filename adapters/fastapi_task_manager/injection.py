@@ -63,7 +63,7 @@ class Dependency:
     declared: object = None
 
 
-class Injection:
+class DependencyResolver:
     """The dependencies of one manager's tasks.
 
     Laws: a dependency is resolved once in an attempt, unless `use_cache=False`. Generators are closed in reverse order
@@ -150,7 +150,7 @@ class Injection:
         failure: BaseException | None = None
         async with AsyncExitStack() as stack:
             try:
-                resolver = _Resolver(self, stack, context)
+                resolver = _AttemptResolver(self, stack, context)
                 result = await call(await resolver.values(needs))
             except BaseException as error:
                 failure = error
@@ -191,10 +191,10 @@ class Injection:
         return value
 
 
-class _Resolver:
+class _AttemptResolver:
     """The dependencies of one attempt."""
 
-    def __init__(self, injection: Injection, stack: AsyncExitStack, context: RunContext | None) -> None:
+    def __init__(self, injection: DependencyResolver, stack: AsyncExitStack, context: RunContext | None) -> None:
         self._injection = injection
         self._stack = stack
         self._context = context
@@ -245,7 +245,7 @@ class _Resolver:
 
 
 @asynccontextmanager
-async def _in_threads(injection: Injection, generator: AbstractContextManager[T]) -> AsyncGenerator[T]:
+async def _in_threads(injection: DependencyResolver, generator: AbstractContextManager[T]) -> AsyncGenerator[T]:
     """A synchronous generator: each of its two parts is called in a thread."""
     entered: list[T] = []
     try:

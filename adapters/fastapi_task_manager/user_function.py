@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from fastapi_task_manager.arguments import ArgumentTypes
 from fastapi_task_manager.declaration_args import name_of
-from fastapi_task_manager.injection import Injection, Needs
+from fastapi_task_manager.injection import DependencyResolver, Needs
 from fastapi_task_manager.parameters import Default, Parameter, is_injected, parameters_of
 from fastapi_task_manager.task import TaskFunction
 from task_manager_core.application.function import Function
@@ -73,7 +73,7 @@ class UserFunction:
         )
         return cls(call, function, arguments, needs)
 
-    def bound(self, injection: Injection) -> Function:
+    def bound(self, injection: DependencyResolver) -> Function:
         """The function as the workers of a manager call it."""
         if not self.needs.dependencies:
             return self.function
