@@ -54,7 +54,7 @@ class OperationalConfig(BaseSettings):
         statistics_redis_expiration: Time to live of the statistics, and of nothing else.
         statistics_history_runs: History entries kept per task.
         allow_parallel: May several runs of the same task live at once?
-        poll_interval: Longest wait between two scheduling cycles of the leader.
+        poll_interval: Longest wait of the leader between two looks at what is due.
         worker_service_name: Part of the worker's identity in health answers and logs.
         stream_block_ms: Milliseconds that a worker waits for runs in one request.
         leader_heartbeat_interval: The leader renews its lease this often; the lease lives three times as long.

@@ -77,6 +77,17 @@ class RedisClient:
         except FAILURES as error:
             raise await self._failed(error) from error
 
+    async def value(self, *parts: str) -> str | None:
+        """The value of a key; None without one."""
+        key = self.key(*parts)
+        try:
+            async with asyncio.timeout(self._call_timeout), self._priority_gate:
+                await self._inspect()
+                reply = await _execute(self._commands, "GET", key)
+        except FAILURES as error:
+            raise await self._failed(error) from error
+        return None if reply is None else text(reply)
+
     async def newest(self, key: str, limit: int, end: str = "+") -> tuple[list[str], str]:
         """The lines of a stream of statistics, newest first, and the end of the next page. This is one request."""
         try:

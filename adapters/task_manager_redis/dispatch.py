@@ -34,10 +34,13 @@ class RedisDispatch(Dispatch):
         leader = () if term is None else (term.holder.value, term.token)
         now, following, rows, anomalies = row(await self._client.run(_AGENDA, limit, skip, *leader), 4)
         self._unreadable.add_anomalies(anomalies)
+        read = [self._due(one) for one in items(rows)]
+        due = tuple(one for one in read if one is not None)
         return Agenda(
             now=moment(now),
-            due=tuple(due for due in map(self._due, items(rows)) if due is not None),
+            due=due,
             next_due=None if following == "" else moment(following),
+            unreadable=len(read) - len(due),
         )
 
     def _due(self, reply: Reply) -> DueTask | None:

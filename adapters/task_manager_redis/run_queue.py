@@ -95,6 +95,9 @@ class RedisRunQueue(RunQueue):
         self._unreadable = unreadable
         self._repaired_up_to: tuple[Argument, Argument] = (0, 0)
         """The position where the last step of the repair ended."""
+        self._nothing_until: dict[NodeId, float] = {}
+        """The workers whose last claim found nothing. Up to this instant of the event loop they only wait to be
+        woken: no waiting run is due before."""
 
     async def enqueue(
         self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
@@ -137,15 +140,24 @@ class RedisRunQueue(RunQueue):
     ) -> tuple[Claim, ...]:
         if limit <= 0:
             return ()
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + (wait.total_seconds() if known is None else 0.0)
+        time = asyncio.get_running_loop().time
+        ends = time() + (wait.total_seconds() if known is None else 0.0)
+        until = self._nothing_until.pop(worker, 0.0)
+        if ends <= time():
+            until = 0.0
         while True:
-            attempts, due_in = await self._claim_once(worker, limit, known)
-            left = timedelta(seconds=ends - loop.time())
-            if attempts or left <= _NOTHING:
-                return await self._claims(attempts)
-            if due_in > _NOTHING and not await self._woken(min(left, due_in, RECHECK_INTERVAL)) and left <= due_in:
+            if until <= time():
+                attempts, due_in = await self._claim_once(worker, limit, known)
+                if attempts:
+                    return await self._claims(attempts)
+                until = time() + min(due_in, RECHECK_INTERVAL).total_seconds()
+            now = time()
+            if ends <= now:
+                # The next call goes on with the wait. After an error, or a claim, it reads the queue first.
+                self._nothing_until[worker] = until
                 return ()
+            if until > now and await self._woken(min(ends, until) - now):
+                until = 0.0
 
     async def _claim_once(
         self, worker: NodeId, limit: int, known: Collection[Claim] | None
@@ -165,14 +177,14 @@ class RedisRunQueue(RunQueue):
         wait = number(due_in)
         return attempts, timedelta.max if wait < 0 else wait * _MILLISECOND
 
-    async def _woken(self, wait: timedelta) -> bool:
+    async def _woken(self, seconds: float) -> bool:
         """Wait until a run is queued; False after the end of the wait. One queued run wakes one worker.
 
         A worker whose wait is cancelled may have taken the wake-up already. It then starts a promotion, which wakes
         another worker.
         """
         try:
-            return await self._client.pop(self._client.key("bell"), wait)
+            return await self._client.pop(self._client.key("bell"), timedelta(seconds=seconds))
         except asyncio.CancelledError:
             self._timer.schedule(_NOTHING)
             raise

@@ -155,6 +155,27 @@ async def test_a_leader_that_meets_an_unknown_version_learns_it_without_waiting_
         await wait_until_async(lambda: leader.events.of(SlotsDecided), "the slot is dispatched")
 
 
+async def test_a_leader_that_rests_dispatches_a_task_that_another_node_adds_when_it_is_due(cluster: Cluster) -> None:
+    """The change wakes the scheduler. By itself it would rest for longer than this test lasts."""
+    leader = cluster.process("leader")
+    async with alive(leader):
+        await wait_until_async(lambda: leader.link.calls.count("agenda") == 1, "the leader rests")
+        await cluster.process("new").declares(SECONDLY).node.registrar.tick()
+        await wait_until_async(lambda: leader.link.calls.count("agenda") == 2, "it reads the agenda", timeout=2.0)
+        cluster.clock.advance(SECOND)
+        await wait_until_async(lambda: leader.events.of(SlotsDecided), "the slot is dispatched", timeout=2.0)
+
+
+async def test_a_leader_that_rests_looks_at_once_when_a_service_has_reached_the_store_again(cluster: Cluster) -> None:
+    """A failover may have lost the last decisions. By itself the scheduler would rest for longer than this test
+    lasts."""
+    leader = cluster.process("leader")
+    async with alive(leader):
+        await wait_until_async(lambda: leader.link.calls.count("agenda") == 1, "the leader rests")
+        leader.link.trouble("claim", Trouble.LOST_REQUEST)
+        await wait_until_async(lambda: leader.link.calls.count("agenda") == 2, "it reads the agenda", timeout=2.0)
+
+
 async def test_a_wait_for_the_notifier_that_ends_without_a_notification_loads_no_definitions(cluster: Cluster) -> None:
     """A longer `refresh_interval` would have no effect otherwise."""
     patient = replace(POLICY, refresh_interval=timedelta(hours=1), notifier_wait=timedelta(milliseconds=1))

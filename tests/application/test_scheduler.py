@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from task_manager_core.application.scheduler import READ_FROM_START_EVERY
+from task_manager_core.application.scheduler import LONGEST_REST, READ_FROM_START_EVERY
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import GapFound, SlotsDecided, TermEnded, WriteFenced
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import LeadershipTransition
-from task_manager_core.domain.planning import SkipReason
+from task_manager_core.domain.planning import Agenda, SkipReason
 from task_manager_core.domain.policy import BatchPolicy, CatchUp, CatchUpMode, NodePolicy, Overlap
 from task_manager_core.domain.run import RunState
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.ports import Catalogue, Changes
+from task_manager_core.ports import Catalogue, Changes, Dispatch
 from tests.application.cluster import MINUTE, NOON, POLICY, SECOND, Cluster, Process, Trouble, a_task
 
 BATCHES = BatchPolicy()
@@ -65,9 +65,11 @@ async def test_a_follower_dispatches_nothing_and_rests_until_it_is_woken(cluster
     assert "agenda" not in follower.link.calls
 
 
-async def test_a_leader_rests_until_the_next_due_instant_and_at_most_a_poll(cluster: Cluster) -> None:
+async def test_a_leader_rests_until_the_next_due_instant_and_not_for_longer_than_it_trusts_its_knowledge(
+    cluster: Cluster,
+) -> None:
     leader = await a_leader(cluster)
-    assert await leader.node.scheduler.tick() == POLL
+    assert await leader.node.scheduler.tick() == LONGEST_REST.total_seconds()
     await leader.ensure_leads(after=MINUTE - timedelta(milliseconds=30))
     assert await leader.node.scheduler.tick() == pytest.approx(0.03)
 
@@ -81,10 +83,48 @@ async def test_a_long_poll_does_not_make_a_frequent_task_late(cluster: Cluster) 
     assert await leader.node.scheduler.tick() == 1.0
 
 
-async def test_a_scheduler_without_work_asks_once_a_poll(cluster: Cluster) -> None:
+async def test_a_scheduler_without_work_asks_seldom(cluster: Cluster) -> None:
     leader = await a_leader(cluster, Schedule.at(NOON + SECOND))
     cluster.clock.advance(SECOND)
+    assert await leader.node.scheduler.tick() == LONGEST_REST.total_seconds()
+    assert await leader.node.scheduler.tick() == LONGEST_REST.total_seconds()
+
+
+async def test_a_leader_looks_again_after_a_poll_while_a_due_task_is_undecided(cluster: Cluster) -> None:
+    """Whether the node does not know the definition, another process has overtaken the decision, or the store cannot
+    read the state of the task."""
+    leader = await a_leader(cluster)
+
+    async def pause() -> None:
+        await cluster.backend.dispatch.pause([KEY])
+
+    await leader.ensure_leads(after=MINUTE)
+    leader.link.between("agenda", pause)
     assert await leader.node.scheduler.tick() == POLL
+    assert await leader.node.scheduler.tick() == LONGEST_REST.total_seconds()
+    await cluster.process("new").declares(a_task(schedule=Schedule.every(2 * MINUTE))).node.registrar.tick()
+    await leader.ensure_leads(after=3 * MINUTE)
+    assert await leader.node.scheduler.tick() == POLL
+    await leader.node.registrar.tick()
+    assert await leader.node.scheduler.tick() == LONGEST_REST.total_seconds()
+
+
+class DispatchWithUnreadableState:
+    """The store cannot read the state of one due task."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._dispatch, verb)
+
+    async def agenda(self, *arguments: Any) -> Agenda:
+        return replace(await self._dispatch.agenda(*arguments), unreadable=1)
+
+
+async def test_a_leader_looks_again_after_a_poll_while_the_state_of_a_due_task_is_unreadable(cluster: Cluster) -> None:
+    backend = replace(cluster.backend, dispatch=DispatchWithUnreadableState(cluster.backend.dispatch))
+    leader = await a_leader(Cluster(backend, cluster.store, cluster.clock))
     assert await leader.node.scheduler.tick() == POLL
 
 
@@ -181,7 +221,7 @@ async def test_a_run_that_ends_between_reading_and_committing_does_not_leave_a_s
 async def test_hundreds_of_due_tasks_are_dispatched_without_rest(cluster: Cluster) -> None:
     leader = await a_leader(cluster, *[Schedule.every(MINUTE)] * 250)
     await leader.ensure_leads(after=MINUTE)
-    assert [await leader.node.scheduler.tick() for _ in range(3)] == [0.0, 0.0, POLL]
+    assert [await leader.node.scheduler.tick() for _ in range(3)] == [0.0, 0.0, LONGEST_REST.total_seconds()]
     assert len(leader.events.of(SlotsDecided)) == 250
 
 
@@ -264,7 +304,7 @@ async def test_the_slots_of_a_long_outage_are_decided_in_batches_without_rest(cl
     leader = await a_leader(cluster, Schedule.every(SECOND))
     await leader.ensure_leads(after=timedelta(seconds=2500))
     rests = [await leader.node.scheduler.tick() for _ in range(3)]
-    assert rests == [0.001, 0.001, POLL]
+    assert rests == [0.001, 0.001, 1.0]
     assert await live(cluster) == [(NOON + timedelta(seconds=second), RunState.QUEUED) for second in (2498, 2499, 2500)]
     assert await skipped(cluster) == {SkipReason.CATCH_UP: 2497}
 

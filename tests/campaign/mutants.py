@@ -930,7 +930,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="next_token",
         replacement=_token_of_what_is_held,
         breaks="I5",
-        plan=plan(LONG, faults=[then(4.3, InjectionKind.REWIND, length=1.0)]),
+        plan=plan(LONG, faults=[then(4.3, InjectionKind.REWIND, length=1.5)]),
     ),
     Mutant(
         defect="lost reply of a claim forgotten",

@@ -148,6 +148,7 @@ FOUND: dict[str, Mutant] = {
                 TaskPlan(every=6.0, cron=True, catch_up="all", priority="high", duration=1.0, backoff=3.0, only=1),
             ),
             faults=(Injection(kind=InjectionKind.PAUSE, at=Point("claim", 2, Side.BEFORE), machine=1, length=8.0),),
+            seed=24,
             tiny=True,
         ),
     ),
@@ -193,7 +194,7 @@ FOUND: dict[str, Mutant] = {
                 Injection(kind=InjectionKind.PAUSE, at=19.8, length=4.0),
                 Injection(kind=InjectionKind.REWIND, at=Point("commit", 7, Side.AFTER), machine=2, length=2.0),
             ),
-            seed=90,
+            seed=44,
         ),
     ),
     # The store lost a change, and was written to before a reader asked. Readers asked from the lost version on.
@@ -281,7 +282,7 @@ FOUND: dict[str, Mutant] = {
         breaks="I2",
         plan=Plan(
             tasks=(TaskPlan(every=6.0, cron=True, dynamic=True),),
-            faults=(Injection(kind=InjectionKind.CHANGE, at=7.0), Injection(kind=InjectionKind.WIPE, at=10.8)),
+            faults=(Injection(kind=InjectionKind.CHANGE, at=7.3), Injection(kind=InjectionKind.WIPE, at=11.1)),
             duration=12.0,
         ),
     ),

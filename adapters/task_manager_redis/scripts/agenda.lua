@@ -3,15 +3,22 @@
 -- Answer: now, the next due instant after now ('' for none), the due tasks, anomalies.
 -- A due task: task, version, slot, due, paused, resumed_at, number of live runs, of held runs, of retries.
 local rows, stale = {}, {}
-steady(100) -- The leader reads the agenda often, so the store notices soon that its clock was set back.
-local due = redis.call('ZRANGEBYSCORE', agenda, '-inf', now, 'LIMIT', ARGV[5], ARGV[4])
-if due[1] then
+steady(1000) -- The leader reads the agenda every few seconds, so the store notices that its clock was set back.
+
+-- Workers that wait have found no run, and read no more. A run that begins to wait, or is queued, wakes one of them in
+-- time, unless the process that has to do it dies. This reading is then the one that wakes a worker.
+promote_due()
+wake_for_queued()
+
+-- While nothing is due, one command tells so.
+local next_due, due = first_due(), {}
+local is_due = next_due and next_due <= now
+if is_due then
   allow_oom() -- The tasks that are found may need a repair. Without due tasks this script writes nothing here.
-end
-local listed_all = ARGV[4] ~= '0' and ARGV[5] == '0'
-if ARGV[6] and (due[1] or not listed_all and (first_due() or now + 1) <= now) and is_current_term(ARGV[6], ARGV[7]) then
-  allow_oom()
-  advance_progress()
+  due = redis.call('ZRANGEBYSCORE', agenda, '-inf', now, 'LIMIT', ARGV[5], ARGV[4])
+  if ARGV[6] and is_current_term(ARGV[6], ARGV[7]) then
+    advance_progress()
+  end
 end
 for _, task in ipairs(due) do
   local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'slot', 'due', 'paused', 'resumed_at')
@@ -38,8 +45,10 @@ for _, task in ipairs(due) do
   end
 end
 index_tasks(stale)
-local next_due = redis.call('ZRANGEBYSCORE', agenda, '(' .. now, '(+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-if #rows == 0 and not next_due[1] then
+if is_due then
+  next_due = tonumber(redis.call('ZRANGEBYSCORE', agenda, '(' .. now, '(+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2])
+end
+if #rows == 0 and not next_due then
   repair_indexes() -- The next agenda shows the result. While a task is planned, a snapshot repairs the indexes instead.
 end
-return { now, next_due[2] or '', rows, anomalies }
+return { now, next_due and string.format('%.0f', next_due) or '', rows, anomalies }

@@ -2,6 +2,5 @@
 if not is_current_term(ARGV[4], ARGV[5]) then
   return 0
 end
-allow_oom()
-redis.call('HSET', term_key, 'until', steady() + ARGV[6])
+call_even_if_full('HSET', term_key, 'until', steady() + ARGV[6])
 return 1

@@ -40,7 +40,7 @@ local tasks = redis.call('ZRANGEBYSCORE', catalogue, (cursor == '0' and '(' or '
   'LIMIT', 0, most_tasks)
 
 -- Most tasks have no runs: one EXISTS asks about several tasks.
-local TOGETHER = 25
+local TOGETHER = 100
 local function any_runs(first, last)
   local keys = {}
   for i = first, last, 2 do

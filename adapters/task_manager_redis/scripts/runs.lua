@@ -305,6 +305,16 @@ local function promote_due()
   return next_wait[2] and math.max(0, next_wait[2] - steady()) or -1
 end
 
+-- Wake a worker if a stream has items.
+local function wake_for_queued()
+  for _, stream in pairs(streams) do
+    if not worker_woken and redis.call('XLEN', stream) > 0 then
+      allow_oom()
+      wake_worker()
+    end
+  end
+end
+
 -- End runs of a stream that was deleted, because their bodies were deleted with it. This ends some of them; the leader
 -- ends the others (repair.lua).
 local function end_runs_of_stream(priority)

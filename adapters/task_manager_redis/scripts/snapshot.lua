@@ -1,4 +1,4 @@
--- Needs runs and tasks and trash.
+-- Needs runs and tasks and trash and nodes.
 -- ARGV: whether the frame is asked for (0, 1), most views, whether all tasks are asked for (0, 1), the number of
 -- presences that the reader knows, their digests, the tasks that are asked for.
 -- Answer: the frame, the views, the tasks that are left for the next request, steady time minus the server's time,
@@ -13,6 +13,7 @@ local framed, most, all = ARGV[4] == '1', tonumber(ARGV[5]), ARGV[6] == '1'
 create_streams()
 if framed then
   repair_indexes()
+  delete_expired_nodes()
   sweep(500) -- The frame counts stream items, so the items of removed tasks are deleted first.
   promote_due()
 end
@@ -44,14 +45,16 @@ local function view(task)
   }
 end
 
-local function nodes()
-  local known, found, presences = {}, {}, root .. ':presences'
+local function living_nodes()
+  local known, found = {}, {}
   for i = FIRST_KNOWN, FIRST_TASK - 1 do
     known[ARGV[i]] = true
   end
-  for _, node in ipairs(redis.call('ZRANGEBYSCORE', root .. ':nodes', '(' .. steady(), '+inf')) do
+  for _, node in ipairs(redis.call('ZRANGEBYSCORE', nodes, '(' .. steady(), '+inf')) do
     local digest = redis.call('HGET', presences, 'digest ' .. node)
-    if digest then
+    if not digest then
+      redis.call('ZREM', nodes, node) -- Its presence was deleted. The next announcement brings it again.
+    else
       found[#found + 1] = { node, digest, known[digest] and '' or redis.call('HGET', presences, 'text ' .. node) or '' }
     end
   end
@@ -64,7 +67,7 @@ local function frame()
     term = { '', '' }
   end
   local queued = redis.call('XLEN', streams.high) + redis.call('XLEN', streams.low)
-  return { now, term[1], term[2], queued, nodes() }
+  return { now, term[1], term[2], queued, living_nodes() }
 end
 
 local views, left = {}, {}

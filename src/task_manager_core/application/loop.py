@@ -34,6 +34,8 @@ class Loop:
         self._running: asyncio.Task[None] | None = None
         self.failures = 0
         """How many passes in a row have failed."""
+        self.on_recovered: Callable[[], None] = lambda: None
+        """Called after the first pass that succeeds after a failure."""
 
     @property
     def alive(self) -> bool:
@@ -80,6 +82,7 @@ class Loop:
             else:
                 if self.failures:
                     self._observer.notice(TickRecovered(node=self._node, service=self.name, repeats=self.failures))
+                    self.on_recovered()
                 self.failures = 0
             await self._rest(rest)
 

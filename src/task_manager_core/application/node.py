@@ -136,6 +136,9 @@ class Node:
         self.elector.on_won = won
         self.elector.on_other_leader = self.definitions.follow_other_leader
         self.scheduler.on_unknown = loops["registrar"].wake
+        self.registrar.on_change = loops["scheduler"].wake
+        for loop in loops.values():  # After an outage the store may hold an older state, with earlier next slots.
+            loop.on_recovered = loops["scheduler"].wake
         self.worker.on_free = loops["claims"].wake
         self.worker.on_finished = loops["settlements"].wake
         return loops
@@ -155,11 +158,10 @@ class Node:
     async def _watch(self) -> float | None:
         began, wait = self._clock.monotonic(), self._policy.notifier_wait
         await self._backend.notifier.wait(wait)
-        for name in ("elector", "heartbeat"):
-            self._loops[name].wake()
         if self._clock.monotonic() - began < wait.total_seconds():
-            # The wait ended with a notification. Without one the registrar waits for its `refresh_interval`.
-            self._loops["registrar"].wake()
+            # The wait ended with a notification. Without one each service waits for its own interval.
+            for name in ("elector", "heartbeat", "registrar"):
+                self._loops[name].wake()
         return 0.0
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 
 from task_manager_core.application.abandoned_slots import abandoned_until_now
@@ -34,7 +35,8 @@ from task_manager_core.ports import (
     Observer,
 )
 
-ANNOUNCEMENTS_PER_TTL = 3
+ANNOUNCEMENTS_PER_TTL = 2
+"""A failed announcement is repeated at once, so one of them may be lost."""
 
 
 async def changed_definition(
@@ -123,6 +125,8 @@ class Registrar:
         """The number of the last reading whose answer is known."""
         self._announced: Presence | None = None
         self._announce_at = clock.monotonic()
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when this node has learned a change of the definitions, which may have moved due instants."""
 
     async def tick(self) -> float | None:
         # First of all: the leader must not retire a task because it does not see the node that declares it.
@@ -195,6 +199,7 @@ class Registrar:
             self._observer.notice(
                 CatalogueChanged(node=self._node, changed=changed, removed=removed, unreadable=unreadable)
             )
+        self.on_change()
 
     async def _announce(self) -> None:
         presence = self._present()

@@ -20,9 +20,20 @@ from task_manager_core.ports import Dispatch, Observer
 READ_FROM_START_EVERY = timedelta(seconds=10)
 """The leader checks due tasks whose definitions it could not read again at least this often."""
 
+LONGEST_REST = timedelta(seconds=5)
+"""The leader reads the agenda at least this often, also while it knows that nothing is due. Nothing tells it that the
+store's clock was set forward, or that the store was set back to earlier next slots."""
+
 
 class Scheduler:
-    """One tick: read the due tasks, decide, commit under the term, notify the observer."""
+    """One tick: read the due tasks, decide, commit under the term, notify the observer.
+
+    Law: after a change of the definitions that the registrar has learned, the agenda is read at once; while a due task
+    is undecided, after `poll_interval`; else at the next due instant, and after LONGEST_REST.
+
+    Only changes of the definitions and decisions of the leader move a due instant: a pause and a resumption do not.
+    The scheduler is also woken when this node has won a term, and when a service has reached the store again.
+    """
 
     def __init__(
         self,
@@ -106,13 +117,15 @@ class Scheduler:
         return skipped
 
     def _rest(self, agenda: Agenda, kept: list[SlotDecision]) -> float:
-        """Seconds until the next due instant, after the decisions of this tick; at most `poll_interval`."""
-        instants = [decision.next_slot.due_at for decision in kept if decision.next_slot is not None]
+        """Seconds until the next due instant, after the decisions of this tick; at most LONGEST_REST, and at most
+        `poll_interval` while a due task is undecided."""
+        instants = [agenda.now + LONGEST_REST]
+        instants += [decision.next_slot.due_at for decision in kept if decision.next_slot is not None]
         if agenda.next_due is not None:
             instants.append(agenda.next_due)
-        poll = self._policy.poll_interval
-        left = (min(instants, default=agenda.now + poll) - agenda.now).total_seconds()
-        return min(max(left, 0.001), poll.total_seconds())
+        if self._skip or len(kept) < len(agenda.due) + agenda.unreadable:
+            instants.append(agenda.now + self._policy.poll_interval)
+        return max((min(instants) - agenda.now).total_seconds(), 0.001)
 
     async def _commit(self, batch: list[SlotDecision]) -> list[SlotDecision]:
         """Commit under the term that the elector trusts at this moment. Returns the decisions that the store

@@ -77,11 +77,15 @@ class DueTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agenda:
-    """The store's time, the due tasks (earliest first), and the next instant at which a task is due."""
+    """The store's time, the due tasks (earliest first), and the next instant at which a task is due.
+
+    `unreadable` counts the due tasks that are left out because the store could not read their state.
+    """
 
     now: datetime
     due: tuple[DueTask, ...]
     next_due: datetime | None
+    unreadable: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -234,7 +234,7 @@ class NodePolicy:
     poll_interval: timedelta = timedelta(seconds=0.1)
     refresh_interval: timedelta = timedelta(seconds=1)
     reconciliation_interval: timedelta = timedelta(seconds=30)
-    notifier_wait: timedelta = timedelta(seconds=5)
+    notifier_wait: timedelta = timedelta(seconds=15)
     shutdown_timeout: timedelta = timedelta(seconds=30)
 
     def __post_init__(self) -> None:
