@@ -125,7 +125,7 @@ class GroupContents:
             words_in_json = {**arguments, "kwargs": function.arguments.to_json(arguments["kwargs"])}
             said = changed_task(Task(group=self.name, name=name, function_name=function_name), words_in_json)
             function.function.check(dict(said.kwargs))
-            tasks.append(self._tagged(replace(said, function=function.call)))
+            tasks.append(replace(said, function=function.call, tags=joined_tags(self.tags, said.tags)))
         for task in tasks:
             if self._find(task.name) is not None:
                 raise DuplicateTask(self.name, task.name)
@@ -217,10 +217,10 @@ class GroupContents:
 
     def _checked(self, tasks: Sequence[Task]) -> list[CheckedTask]:
         """New tasks. Errors: DuplicateTask, DefinitionError."""
-        names = set(self.static)
+        names: set[str] = set()
         checked: list[CheckedTask] = []
         for task in tasks:
-            if task.name in names:
+            if task.name in self.static or task.name in names:
                 raise DuplicateTask(self.name, task.name)
             names.add(task.name)
             checked.append(self._defined(task, is_new=True))

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Literal, TypedDict, TypeGuard, TypeVar
 
 from fastapi_task_manager.exception_names import class_name
+from fastapi_task_manager.shared_policies import shared_retry_policy
 from task_manager_core.domain.errors import InvalidCron, InvalidPolicy
 from task_manager_core.domain.identity import TaskKey, check_name
 from task_manager_core.domain.policy import LONGEST_TIME, CatchUp, CatchUpMode, Overlap, RetryPolicy
@@ -82,6 +84,8 @@ class Defaults:
     retry: RetryPolicy = RetryPolicy()
 
     def of_group(self, *, allow_parallel: bool | None, timezone: str | None) -> Defaults:
+        if allow_parallel is None and timezone is None:
+            return self
         return replace(
             self,
             allow_parallel=self.allow_parallel if allow_parallel is None else allow_parallel,
@@ -157,10 +161,17 @@ class Options:
         if kinds:
             stale = (*_SCHEDULE_KINDS, "phase", *(() if "cron_expression" in kinds else _CRON_ONLY))
             changes = {**{name: _DEFAULTS[name] for name in stale}, **changes}
-        return replace(self, **changes)
+        if self != _NO_OPTIONS or any(changes.get(name) for name in _INSTANTS):
+            return replace(self, **changes)
+        return _options(frozenset(changes.items()))
 
     def schedule(self, key: TaskKey, timezone: str) -> Schedule:
         """The schedule of this task; `H` spreads by its key. Errors: DefinitionError."""
+        may_spread = any("h" in text or "H" in text for text in self.cron_expression)
+        return _schedule(self, timezone, str(key) if may_spread else None)
+
+    def build_schedule(self, timezone: str, seed: str | None) -> Schedule:
+        """The same, for this seed of `H`."""
         self._refuse_contradictions()
         if self.interval is not None:
             return Schedule.every(
@@ -178,7 +189,7 @@ class Options:
             timezone=timezone if self.timezone is None else self.timezone,
             gap=self.gap or Gap.SHIFT,
             fold=self.fold or Fold.FIRST,
-            hash_seed=str(key),
+            hash_seed=seed,
             start_at=self.start_at,
             end_at=self.end_at,
             jitter=self.jitter,
@@ -213,15 +224,28 @@ class Options:
             initial = min(initial, maximum) if maximum > timedelta(0) else initial
         if backoff_max is None:
             maximum = max(initial, maximum)
-        return replace(
+        return shared_retry_policy(
             inherited,
-            initial=initial,
-            maximum=maximum,
-            max_retries=inherited.max_retries if self.max_retries is None else self.max_retries,
-            max_lost_attempts=inherited.max_lost_attempts if self.max_lost_attempts is None else self.max_lost_attempts,
-            retry_on=self.retry_on,
-            no_retry_on=self.no_retry_on,
+            initial,
+            maximum,
+            inherited.max_retries if self.max_retries is None else self.max_retries,
+            inherited.max_lost_attempts if self.max_lost_attempts is None else self.max_lost_attempts,
+            self.retry_on,
+            self.no_retry_on,
         )
+
+
+# An application declares many tasks with the same options. Each of these values is built and checked once, and shared.
+
+
+@lru_cache(maxsize=1024)
+def _options(given: frozenset[tuple[str, Any]]) -> Options:
+    return Options(**dict(given))
+
+
+@lru_cache(maxsize=1024)
+def _schedule(options: Options, timezone: str, seed: str | None) -> Schedule:
+    return options.build_schedule(timezone, seed)
 
 
 def duration(field: str, value: object) -> timedelta:
@@ -359,5 +383,10 @@ _SCHEDULE_KINDS = ("cron_expression", "interval", "run_at")
 
 _CRON_ONLY = ("timezone", "gap", "fold")
 """Options that have an effect on cron expressions only."""
+
+_INSTANTS = ("run_at", "start_at", "end_at")
+"""Equal instants may have different texts, and the names of dynamic tasks are made of these."""
+
+_NO_OPTIONS = Options()
 
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Options)}

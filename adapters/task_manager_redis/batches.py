@@ -6,12 +6,14 @@ take.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TypeVar
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from task_manager_redis.driver import Argument
 
 T = TypeVar("T")
+A = TypeVar("A")
 
 RUNS_PER_SCRIPT = 500
 TASKS_PER_SCRIPT = 200
@@ -47,6 +49,25 @@ def batches(
         total += size_of_own
     if batch:
         yield batch, flat
+
+
+async def in_order(batches: Iterable[T], ask: Callable[[T], Coroutine[Any, Any, A]]) -> list[A]:
+    """The answers for all batches. While the server works on one batch, the client prepares the next one. A batch is
+    sent when the one before it is answered, so their order is that of the arguments."""
+    answers: list[A] = []
+    asked: asyncio.Task[A] | None = None
+    try:
+        for batch in batches:
+            if asked is not None:
+                answers.append(await asked)
+            asked = asyncio.create_task(ask(batch))
+            await asyncio.sleep(0)  # The request is sent before the next batch is prepared.
+        if asked is not None:
+            answers.append(await asked)
+    finally:
+        if asked is not None and asked.cancel():
+            await asyncio.wait({asked})
+    return answers
 
 
 def _bytes(argument: Argument) -> int:

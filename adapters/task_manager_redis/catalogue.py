@@ -11,7 +11,7 @@ from task_manager_core.domain.planning import NextSlot, Skipped
 from task_manager_core.domain.task import VersionedDefinition
 from task_manager_core.ports import Catalogue, Changes, Conflict, DefinitionWrite, codec
 from task_manager_core.ports.codec import milliseconds
-from task_manager_redis.batches import BYTES_PER_SCRIPT, TASKS_PER_SCRIPT, batches
+from task_manager_redis.batches import BYTES_PER_SCRIPT, TASKS_PER_SCRIPT, batches, in_order
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode_task, encode_task
@@ -32,11 +32,12 @@ class RedisCatalogue(Catalogue):
         self._unreadable = unreadable
 
     async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
-        answers: list[int | Conflict] = []
-        for _, arguments in batches(definitions, TASKS_PER_SCRIPT, _definition_arguments):
-            found = numbers(await self._client.run(_PUT, *arguments))
-            answers += [answer if answer >= 0 else Conflict(-1 - answer) for answer in found]
-        return tuple(answers)
+        found = await in_order(batches(definitions, TASKS_PER_SCRIPT, _definition_arguments), self._put)
+        return tuple(answer for answers in found for answer in answers)
+
+    async def _put(self, batch: tuple[object, Sequence[Argument]]) -> list[int | Conflict]:
+        found = numbers(await self._client.run(_PUT, *batch[1]))
+        return [answer if answer >= 0 else Conflict(-1 - answer) for answer in found]
 
     async def remove(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         removed = await run_for_tasks(self._client, _REMOVE, keys)

@@ -98,7 +98,7 @@ class RedisHistory(History):
         return Snapshot(
             now=moment(now),
             term=None if holder == "" else Term(NodeId(text(holder)), number(token)),
-            tasks=tuple(sorted(views, key=lambda view: view.key)),
+            tasks=tuple(sorted(views, key=lambda view: (view.key.group, view.key.name))),
             nodes=living,
             queued=number(queued),
             unreadable=unreadable,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 import typing
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -120,6 +121,50 @@ def test_names_that_only_the_type_checker_knows_may_stand_in_annotations(name: s
         with pytest.raises(InvalidArguments, match="does not accept them"):
             function.check({"other": 1})
     assert Function.of(service).context == Function.of(service.__call__).context == "context"
+
+
+def all_kinds(a, /, b, c=1, *rest, d, e=2, **more) -> None: ...  # type: ignore[no-untyped-def]
+def by_position(a, b=1, /) -> None: ...  # type: ignore[no-untyped-def]
+def by_keyword(*, a=1, b) -> None: ...  # type: ignore[no-untyped-def]
+def anything(*rest, **more): ...  # type: ignore[no-untyped-def]
+async def coroutine(a, b=None): ...  # type: ignore[no-untyped-def]
+
+
+def with_local_names(a) -> object:  # type: ignore[no-untyped-def]
+    local, other = a, 2
+    return local, other
+
+
+def made_with(default: object) -> AnyFunction:
+    def made(a, b=default) -> None: ...  # type: ignore[no-untyped-def]
+
+    return made
+
+
+@pytest.mark.parametrize(
+    "call",
+    [all_kinds, by_position, by_keyword, anything, coroutine, with_local_names, made_with(1), lambda: None, nothing],
+)
+def test_a_function_without_annotated_parameters_is_known_as_if_it_was_inspected(call: AnyFunction) -> None:
+    function, inspected = Function.of(call), inspect.signature(call)
+    assert function.signature is not None
+    assert function.is_async is inspect.iscoroutinefunction(call)
+    assert [(one.name, one.kind, one.default is one.empty) for one in function.signature.parameters.values()] == [
+        (one.name, one.kind, one.default is one.empty) for one in inspected.parameters.values()
+    ]
+
+
+def test_functions_with_equal_parameters_share_one_signature() -> None:
+    first, second = Function.of(made_with(1)), Function.of(made_with([2]))
+    assert first.signature is second.signature
+    assert first.call is not second.call
+
+
+def test_a_function_that_says_more_than_its_code_is_inspected() -> None:
+    @functools.wraps(plain)
+    def wrapped(*arguments, **named): ...  # type: ignore[no-untyped-def]
+
+    assert Function.of(wrapped).context == "context"
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ async def test_two_processes_that_start_at_once_agree(cluster: Cluster) -> None:
     async def b_first() -> None:
         await b.node.registrar.tick()
 
-    a.link.between("snapshot", b_first)
+    a.link.between("agenda", b_first)
     await ticks(a, b)
     assert a.node.definitions.get(KEY) == b.node.definitions.get(KEY)
     assert b.node.definitions.version == a.node.definitions.version
@@ -657,7 +657,7 @@ async def test_of_two_additions_at_once_the_first_stays(cluster: Cluster, here: 
             await process.node.registrar.refresh()
 
     process.declarations.add(dynamic())
-    process.link.between("snapshot", other_process)
+    process.link.between("agenda", other_process)
     await ticks(process)
     assert (await stored(cluster), pending_of(process)) == ({KEY: dynamic(schedule=HOURLY)}, ([], []))
     assert process.events.one(DefinitionKept).key == KEY

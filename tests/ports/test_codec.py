@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -23,7 +24,7 @@ from task_manager_core.domain.recurrence import At, Every, Fold, Gap, Rule
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, Run
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition
-from task_manager_core.ports import codec
+from task_manager_core.ports import codec, definition_text
 
 MILLISECOND = timedelta(milliseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -160,6 +161,41 @@ def test_a_written_value_is_read_back(kind: str, data: st.DataObject) -> None:
     assert decode(text) == value
     assert encode(decode(text)) == text
     text.encode()
+
+
+@given(tasks)
+def test_the_text_of_a_definition_is_the_json_that_every_release_has_written(task: TaskDefinition) -> None:
+    """Invariant: no spaces, no escaped letters, the same order of members. Another text would count as a change."""
+    text = codec.encode_task(task)
+    assert json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False) == text
+    assert list(json.loads(text)) == [
+        "v", "group", "name", "schedule", "function", "kwargs", "description", "tags", "priority", "overlap",
+        "catch_up", "retry", "timeout", "start_deadline", "run_on_start", "dynamic",
+    ]  # fmt: skip
+
+
+@given(tasks)
+def test_a_recognised_definition_is_answered_for_its_own_text_only(task: TaskDefinition) -> None:
+    codec.forget_decoded()
+    text, other = codec.encode_task(task), codec.encode_task(replace(task, function=f"{task.function}x"[-200:]))
+    codec.recognise(task)
+    assert codec.decode_task(text) is task
+    assert codec.decode_task(other) is not task
+    codec.forget_decoded()
+    read = codec.decode_task(text)
+    assert (read, read is task) == (task, False)
+    codec.recognise(task)
+    assert codec.decode_task(text) is read
+
+
+def test_of_many_texts_the_oldest_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(definition_text, "MOST_DECODED", 3)
+    codec.forget_decoded()
+    made = [TaskDefinition(key=TaskKey("g", f"{n}"), schedule=Schedule.at(EPOCH), function="f") for n in range(5)]
+    for task in made:
+        codec.recognise(task)
+    newest_first = reversed(made)
+    assert [codec.decode_task(codec.encode_task(task)) is task for task in newest_first] == [True] * 3 + [False] * 2
 
 
 @every_kind

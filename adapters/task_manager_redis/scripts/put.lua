@@ -25,14 +25,13 @@ local function put(task, expected, replan, slot, due, text, expected_slot, skips
   local version = next_version(task)
   -- The definition is written last: until it is written, a repeated request does everything again.
   skip(task, at, tonumber(skips))
-  if replan == '1' or not stored[1] then
+  if not stored[1] then
+    set_next_slot(task, slot, due, 'born', version)
+  elseif replan == '1' then
     set_next_slot(task, slot, due)
   else
     -- A retired task is not in the agenda: put it there again.
     set_next_slot(task, stored[3] or '', stored[4])
-  end
-  if not stored[1] then
-    redis.call('HSET', key, 'born', version)
   end
   redis.call('HSET', key, 'version', version, 'definition', text)
   redis.call('ZADD', catalogue, version, task)

@@ -22,14 +22,17 @@ local function skip(task, at, count)
   end
 end
 
--- Set the next slot of a task and its due instant. An empty slot ends the schedule.
-local function set_next_slot(task, slot, due)
+-- Set the next slot of a task and its due instant. An empty slot ends the schedule. More fields of the task may follow.
+local function set_next_slot(task, slot, due, ...)
   local key = root .. ':task:' .. task
   if slot == '' then
     redis.call('HDEL', key, 'slot', 'due')
     redis.call('ZADD', agenda, '+inf', task)
+    if ... then
+      redis.call('HSET', key, ...)
+    end
   else
-    redis.call('HSET', key, 'slot', slot, 'due', due)
+    redis.call('HSET', key, 'slot', slot, 'due', due, ...)
     redis.call('ZADD', agenda, due, task)
   end
 end
@@ -44,13 +47,17 @@ end
 -- Take the version of the next change, which concerns this task. A script calls this before it makes the change: if it
 -- stops between the two, a reader only reads a task that has not changed. Versions are microseconds, so that many
 -- changes at once do not run ahead of the clock: a store that falls back to an older state then gives no version again.
+local last_version
 local function next_version(task)
-  local before = store_version()
+  local before = last_version or store_version()
   local version = math.max(before + 1, steady() * 1000 + server_time[2] % 1000)
   redis.call('ZADD', changes, version, string.format('%.0f %.0f %s', version, before, task))
   redis.call('ZREMRANGEBYRANK', changes, 0, -1 - CHANGES_KEPT)
   redis.call('SET', root .. ':version', version)
-  redis.call('SETNX', root .. ':incarnation', version)
+  if not last_version then
+    redis.call('SETNX', root .. ':incarnation', version)
+  end
+  last_version = version
   return version
 end
 

@@ -23,7 +23,8 @@ MOST_PLACED = 100
 """Up to so many keys are inserted one by one. Sorting all keys is faster for more of them."""
 
 
-def _names(key: TaskKey) -> tuple[str, str]:
+def names_of(key: TaskKey) -> tuple[str, str]:
+    """The order of many keys. Comparing two keys themselves takes longer."""
     return key.group, key.name
 
 
@@ -89,7 +90,7 @@ class Definitions:
             return [] if found is None else [found]
         keys: Iterable[TaskKey] = self._ordered()
         if group is not None:
-            first = bisect_left(self._order, (group, ""), key=_names)
+            first = bisect_left(self._order, (group, ""), key=names_of)
             keys = takewhile(lambda key: key.group == group, islice(self._order, first, None))
         return [self._tasks[key] for key in keys if name is None or key.name == name]
 
@@ -97,10 +98,10 @@ class Definitions:
         """All keys in order. A few keys that came or went are inserted or deleted: sorting costs time for every
         task."""
         if len(self._moved) > MOST_PLACED:
-            self._order = sorted(self._tasks, key=_names)
+            self._order = sorted(self._tasks, key=names_of)
         else:
             for key in self._moved:
-                at = bisect_left(self._order, _names(key), key=_names)
+                at = bisect_left(self._order, names_of(key), key=names_of)
                 found = self._order[at : at + 1] == [key]
                 if key in self._tasks and not found:
                     self._order.insert(at, key)
@@ -225,7 +226,7 @@ class Definitions:
             self._unnamed = changes.total - len(present)
         else:
             gone = set(changes.removed)
-        removed = tuple(sorted(key for key in gone if key in self._tasks))
+        removed = tuple(sorted((key for key in gone if key in self._tasks), key=names_of))
         for key in removed:
             del self._tasks[key]
             self._next_slots.pop(key, None)

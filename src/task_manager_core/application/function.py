@@ -10,6 +10,8 @@ import sys
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import FunctionType
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.domain.errors import DefinitionError, InvalidArguments
@@ -17,6 +19,8 @@ from task_manager_core.domain.errors import DefinitionError, InvalidArguments
 AnyFunction = Callable[..., object]
 
 _CONTEXT_IN_TEXT = re.compile(r"\bRunContext\b")
+_EMPTY = inspect.Parameter.empty
+_GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _LAZY = (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
@@ -33,6 +37,8 @@ class Function:
     @classmethod
     def of(cls, call: AnyFunction) -> Function:
         """Inspect a callable. Errors: DefinitionError for a generator, because a call does not execute its body."""
+        if type(call) is FunctionType and _is_simple(call):
+            return cls(call, bool(call.__code__.co_flags & inspect.CO_COROUTINE), None, _signature_of_simple(call))
         inner: object = call
         while isinstance(inner, functools.partial):
             inner = inner.func
@@ -59,7 +65,63 @@ class Function:
 
     def check_text(self, kwargs: str) -> None:
         """The same for the JSON text of a definition."""
-        self.check(json.loads(kwargs))
+        self.check({} if kwargs == "{}" else json.loads(kwargs))
+
+
+def _is_simple(call: FunctionType) -> bool:
+    """Is this a function without attributes and without annotated parameters, and no generator? Its code tells
+    everything, so that it need not be inspected."""
+    if call.__dict__ or call.__code__.co_flags & _GENERATOR:
+        return False
+    try:
+        return not call.__annotations__.keys() - {"return"}
+    except Exception:  # noqa: BLE001 - Python 3.14 evaluates annotations here, and they may raise anything
+        return False
+
+
+def _signature_of_simple(call: FunctionType) -> inspect.Signature:
+    code = call.__code__
+    more = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    number = code.co_argcount + code.co_kwonlyargcount + more.bit_count()
+    return _signature(
+        code.co_varnames[:number],
+        code.co_posonlyargcount,
+        code.co_argcount,
+        code.co_kwonlyargcount,
+        more,
+        len(call.__defaults__ or ()),
+        frozenset(call.__kwdefaults__ or ()),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _signature(
+    names: tuple[str, ...],
+    only: int,
+    positional: int,
+    keywords: int,
+    more: int,
+    defaults: int,
+    optional: frozenset[str],
+) -> inspect.Signature:
+    """The signature of all functions with these parameters. Of a default value it only tells that there is one."""
+    kinds = (
+        [inspect.Parameter.POSITIONAL_ONLY] * only
+        + [inspect.Parameter.POSITIONAL_OR_KEYWORD] * (positional - only)
+        + [inspect.Parameter.KEYWORD_ONLY] * keywords
+    )
+    parameters = [
+        inspect.Parameter(
+            name, kind, default=None if positional - defaults <= at < positional or name in optional else _EMPTY
+        )
+        for at, (name, kind) in enumerate(zip(names, kinds, strict=False))
+    ]
+    rest = iter(names[len(kinds) :])
+    if more & inspect.CO_VARARGS:
+        parameters.insert(positional, inspect.Parameter(next(rest), inspect.Parameter.VAR_POSITIONAL))
+    if more & inspect.CO_VARKEYWORDS:
+        parameters.append(inspect.Parameter(next(rest), inspect.Parameter.VAR_KEYWORD))
+    return inspect.Signature(parameters)
 
 
 def _name(call: object) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from task_manager_core.application.abandoned_slots import abandoned_until_now
 from task_manager_core.application.declarations import Declarations
-from task_manager_core.application.definitions import Definitions
+from task_manager_core.application.definitions import Definitions, names_of
 from task_manager_core.domain.current_policy import CurrentNodePolicy
 from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, StoreSetBack
 from task_manager_core.domain.identity import NodeId, TaskKey
@@ -34,6 +34,7 @@ from task_manager_core.ports import (
     Membership,
     Observer,
 )
+from task_manager_core.ports.codec import recognise
 
 ANNOUNCEMENTS_PER_TTL = 2
 """A failed announcement is repeated at once, so one of them may be lost."""
@@ -111,6 +112,8 @@ class Registrar:
         self._written: set[TaskKey] = set()
         self._declared = 0
         """How many of the declared tasks have been compared with the store."""
+        self._recognised = 0
+        """How many of the declared tasks are recognised in what the store answers."""
         self._missing: set[TaskKey] = set()
         """The declared tasks that the store lacked in the last comparison. The others have not changed since."""
         self._presence: Presence | None = None
@@ -163,6 +166,9 @@ class Registrar:
     async def _read(self) -> None:
         """Load changes. Repeat if the known version changed in flight (the reply may be stale) or a version was doubted
         meanwhile (the request started too late)."""
+        for task in self._declarations.declared_after(self._recognised):
+            recognise(task)
+            self._recognised += 1
         while True:
             since, answers = self._definitions.since, self._pending.answered()
             changes = await self._catalogue.load(since)
@@ -238,11 +244,10 @@ class Registrar:
         for task in (*(task for task, _ in self._lost.values()), *self._additions()):
             tasks.setdefault(task.key, task)
         if tasks:
-            snapshot = await self._history.snapshot(list(tasks))
-            views = {view.key: view for view in snapshot.tasks}
+            views, now = await self._views([key for key in tasks if self._is_stored(key)])
             batch: list[DefinitionWrite] = []
             for key, task in tasks.items():
-                definition = await self._definition(task, views.get(key), snapshot.now)
+                definition = await self._definition(task, views.get(key), now)
                 batch.append(definition)
                 if sum(skip.count for skip in definition.skipped) >= SLOTS_PER_DECISION:
                     # Counting took long, and the store refuses a next slot that has passed meanwhile.
@@ -251,6 +256,16 @@ class Registrar:
                     batch = []
             await self._put(batch)
         return bool(tasks)
+
+    def _is_stored(self, key: TaskKey) -> bool:
+        return self._definitions.get(key) is not None or self._definitions.is_unreadable(key)
+
+    async def _views(self, keys: list[TaskKey]) -> tuple[dict[TaskKey, TaskView], datetime]:
+        """The state of these tasks, and the store's time. A new task has no state: only the time is read for it."""
+        if not keys:
+            return {}, (await self._dispatch.agenda(0)).now
+        snapshot = await self._history.snapshot(keys)
+        return {view.key: view for view in snapshot.tasks}, snapshot.now
 
     async def _pause_again(self) -> None:
         """Write the lost pauses again, once their tasks are in the store. A lost resumption is not written again: users
@@ -290,7 +305,7 @@ class Registrar:
         new = self._declarations.declared_after(self._declared)
         self._declared += len(new)
         compared = {task.key: task for task in new}
-        for key in sorted(self._missing | self._definitions.touched):
+        for key in sorted(self._missing | self._definitions.touched, key=names_of):
             task = self._declarations.declaration(key)
             if task is not None:
                 compared[key] = task

@@ -37,19 +37,20 @@ _TOO_DEEP = f"must not be nested deeper than {DEEPEST_KWARGS} levels"
 
 def canonical_kwargs(kwargs: Mapping[str, object] | None, field: str = "kwargs") -> str:
     """The canonical JSON text of these keyword arguments: text keys, JSON values, no NaN. Errors: InvalidArguments."""
-    given: Mapping[str, object] = {} if kwargs is None else kwargs
+    if kwargs is None or kwargs == {}:
+        return "{}"
     try:
-        text = json.dumps(dict(given), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(dict(kwargs), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         text.encode()
     except RecursionError:
-        raise InvalidArguments(field, given, _TOO_DEEP) from None
+        raise InvalidArguments(field, kwargs, _TOO_DEEP) from None
     except (TypeError, ValueError) as error:
-        raise InvalidArguments(field, given, f"must be JSON: {error}") from None
+        raise InvalidArguments(field, kwargs, f"must be JSON: {error}") from None
     if len(text) > LONGEST_KWARGS:
-        raise InvalidArguments(field, given, f"must not exceed {LONGEST_KWARGS} characters of JSON")
-    trouble = _trouble(dict(given))
+        raise InvalidArguments(field, kwargs, f"must not exceed {LONGEST_KWARGS} characters of JSON")
+    trouble = _trouble(dict(kwargs))
     if trouble is not None:
-        raise InvalidArguments(field, given, trouble)
+        raise InvalidArguments(field, kwargs, trouble)
     return text
 
 

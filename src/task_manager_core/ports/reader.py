@@ -118,6 +118,13 @@ class Reader:
         except OverflowError:
             raise BackendCorrupt(self._what, f"{name!r} is beyond the calendar") from None
 
+    def part(self, name: str) -> str:
+        """A member as a text of its own. Equal members have equal texts if one writer wrote them."""
+        try:
+            return json.dumps(self._members.get(name))
+        except (ValueError, RecursionError) as error:
+            raise BackendCorrupt(f"{name} of {self._what}", str(error)) from None
+
     def inner(self, name: str) -> Reader:
         return Reader(f"{name} of {self._what}", self._members.get(name))
 

@@ -18,7 +18,7 @@ import redis
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.run import Exhausted, Retried, RunState
-from task_manager_core.ports import codec, reader
+from task_manager_core.ports import codec, definition_text, reader
 from task_manager_core.testing.conformance.factories import (
     HOUR,
     NOTHING,
@@ -240,10 +240,11 @@ async def test_a_run_that_cannot_be_read_keeps_no_other_from_being_reaped(
 def a_later_release(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     """A codec that writes the next format and reads both."""
     with monkeypatch.context() as patch:
-        patch.setattr(codec, "VERSION", codec.VERSION + 1)
-        patch.setattr(reader, "VERSION", reader.VERSION + 1)
+        later = codec.VERSION + 1
+        for module in (codec, definition_text, reader):
+            patch.setattr(module, "VERSION", later)
         yield
-    codec.decode_task.cache_clear()
+    codec.forget_decoded()
 
 
 async def everything(store: Store, worker: NodeId, name: str) -> None:

@@ -33,11 +33,11 @@ def a_later_release_wrote_the_marked() -> Generator[None]:
             raise BackendCorrupt(what, MARK)
         return inside(what, text)
 
-    codec.decode_task.cache_clear()
+    codec.forget_decoded()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Reader, "inside", refusing)
         yield
-    codec.decode_task.cache_clear()
+    codec.forget_decoded()
 
 
 class BackendUnreadable(Contract):
