@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import (
     Field,
+    ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -15,7 +16,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -231,6 +232,26 @@ class Config(OperationalConfig):
     redis_cluster: bool = False
     redis_connect_timeout: Seconds = 2.0
     redis_timeout: Seconds = 2.0
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_the_variable(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """If the address of the store is all that is missing, say how to give it."""
+        try:
+            return validate(data)
+        except ValidationError as error:
+            found = [(problem["type"], problem["loc"]) for problem in error.errors(include_input=False)]
+            if found != [("missing", ("redis_host",))]:
+                raise
+        variable = f"{cls.model_config.get('env_prefix', '')}redis_host".upper()
+        missing = PydanticCustomError(
+            "missing",
+            "Field required: set {variable}, or pass redis_host, or give the manager another backend",
+            {"variable": variable},
+        )
+        raise ValidationError.from_exception_data(
+            cls.__name__, [InitErrorDetails(type=missing, loc=("redis_host",), input=None)], hide_input=True
+        )
 
     @field_validator("redis_host")
     @classmethod

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import TypeGuard, TypeVar
 
 from fastapi_task_manager.task import TaskFunction
+from task_manager_core.domain.task import LONGEST_DESCRIPTION
 
 Kwargs = Mapping[str, object]
 Expression = str | Sequence[str]
@@ -19,6 +21,16 @@ def name_of(function: TaskFunction) -> str:
         raise TypeError(f"a task is a function, not {function!r}")
     name = getattr(getattr(function, "func", function), "__name__", None)
     return name if isinstance(name, str) else type(function).__name__
+
+
+def description_of(function: TaskFunction) -> str | None:
+    """The docstring, up to a form feed as in FastAPI. Without the characters that a store cannot keep."""
+    inner: object = getattr(function, "func", function)
+    doc = inspect.getdoc(inner if inspect.isroutine(inner) else type(inner))
+    if doc is None:
+        return None
+    text = doc.partition("\f")[0].strip().encode("utf-8", "replace").decode()
+    return text[:LONGEST_DESCRIPTION] or None
 
 
 def refuse_bare_decorator(written: str, first: object) -> None:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Literal, TypedDict, TypeGuard, TypeVar
 
 from fastapi_task_manager.exception_names import class_name
+from fastapi_task_manager.schedule_aliases import without_aliases
 from fastapi_task_manager.shared_policies import shared_retry_policy
 from task_manager_core.domain.errors import InvalidCron, InvalidPolicy
 from task_manager_core.domain.identity import TaskKey, check_name
@@ -151,6 +152,7 @@ class Options:
 
         Errors: TypeError for an unknown option; DefinitionError for a value.
         """
+        given = without_aliases(given)
         unknown = [name for name in given if name not in _READERS]
         if unknown:
             raise TypeError(f"unexpected keyword argument {unknown[0]!r}")

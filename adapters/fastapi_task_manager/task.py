@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fastapi_task_manager.options import Options
+from fastapi_task_manager.schedule_aliases import shown_expression
 from task_manager_core.domain.identity import TaskKey
 
 TaskFunction = Callable[..., object]
@@ -52,7 +53,7 @@ class Task:
         """The schedule as text: the cron expression, or the text of the interval or the instants."""
         if self.options.cron_expression:
             return " | ".join(self.options.cron_expression)
-        return self.options.schedule(TaskKey(self.group, self.name), "UTC").expression
+        return shown_expression(self.options.schedule(TaskKey(self.group, self.name), "UTC"))
 
 
 def joined_tags(*sources: Iterable[str]) -> list[str]:

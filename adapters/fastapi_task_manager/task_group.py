@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar, Unpack
 
-from fastapi_task_manager.declaration_args import Expression, Kwargs, name_of, pairs_of, refuse_bare_decorator
+from fastapi_task_manager.declaration_args import (
+    Expression,
+    Kwargs,
+    description_of,
+    name_of,
+    pairs_of,
+    refuse_bare_decorator,
+)
 from fastapi_task_manager.group_contents import GroupContents
 from fastapi_task_manager.options import TaskOptions, flag, name_list, text
 from fastapi_task_manager.task import Task, TaskFunction, joined_tags
@@ -98,11 +105,11 @@ class TaskGroup:
 
         Args:
             expr: Cron expression with 5 fields, or 6 with the seconds first; `@hourly` and the like; `H` for a hashed
-                value. A tuple of expressions is one task that runs by all of them.
-            kwargs: Keyword arguments of the function, JSON.
+                value; `@every 90s`; `@reboot`. A tuple of cron expressions is one task that runs by all of them.
+            kwargs: Keyword arguments of the function: values of the annotated types, or their JSON.
             tags: Tags in addition to the group's.
             name: Name of the task. Default: the function's name.
-            description: Free text.
+            description: Free text. Default: the function's docstring.
             high_priority: Claim runs of this task before others.
             retry_backoff: Seconds before the first retry of a failed run. Default: Config's.
             retry_backoff_max: Longest delay between retries in seconds. Default: Config's.
@@ -126,6 +133,7 @@ class TaskGroup:
         def declare(function: F) -> F:
             plain = check_name("name", name_of(function) if name is None else name)
             inspected = UserFunction.of(function)
+            shown = description_of(function) if description is None else description
             self._contents.declare(
                 [plain] if len(pairs) == 1 else [f"{plain}__{number}" for number in range(1, len(pairs) + 1)],
                 name_of(function),
@@ -134,7 +142,7 @@ class TaskGroup:
                     {
                         "cron_expression": expression,
                         "kwargs": arguments,
-                        "description": description,
+                        "description": shown,
                         "high_priority": high_priority,
                         "tags": tags,
                         "retry_backoff": retry_backoff,
@@ -195,7 +203,7 @@ class TaskGroup:
         Args:
             function_name: A function registered in this group.
             cron_expression: As in `add_task`; a list is the union of its expressions.
-            kwargs: Keyword arguments of the function, JSON.
+            kwargs: Keyword arguments of the function: values of the annotated types, or their JSON.
             name: Name of the task. Default: the function's name and a suffix that depends on all other arguments.
             description: Free text.
             high_priority: Claim runs of this task before others.

@@ -154,7 +154,7 @@ class TaskManager:
             group_name: Group of the task.
             function_name: A function registered in that group.
             cron_expression: As in `TaskGroup.add_dynamic_task`, like all further arguments.
-            kwargs: Keyword arguments of the function, JSON.
+            kwargs: Keyword arguments of the function: values of the annotated types, or their JSON.
             name: Name of the task.
             description: Free text.
             high_priority: Claim runs of this task before others.

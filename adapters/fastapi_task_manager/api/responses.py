@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 
+from fastapi_task_manager.schedule_aliases import shown_expression
 from fastapi_task_manager.schema.explanation import ExplainedReason, TaskExplanation
 from fastapi_task_manager.schema.schedule import UpcomingResponse, UpcomingSlot
 from fastapi_task_manager.schema.task import (
@@ -38,7 +39,7 @@ def task_response(status: TaskStatus) -> TaskDetailed:
         name=task.key.name,
         description=task.description,
         tags=list(task.tags),
-        expression=task.schedule.expression,
+        expression=shown_expression(task.schedule),
         high_priority=task.priority is Priority.HIGH,
         retry_backoff=task.retry.initial.total_seconds(),
         retry_backoff_max=task.retry.maximum.total_seconds(),

@@ -76,12 +76,17 @@ class InvalidArguments(DefinitionError):
     """Keyword arguments that are not JSON, or that the function does not accept."""
 
 
+def _advice(name: str) -> str:
+    """What to do about a name that the author did not choose."""
+    return "; every lambda has this name: pass a name of its own, name=..." if name.startswith("<lambda>") else ""
+
+
 class DuplicateTask(DefinitionError):
     """A second task of the same name in one group."""
 
     def __init__(self, group: str, name: str) -> None:
         self.group = group
-        super().__init__("name", name, f"a task of this name already exists in group {group!r}")
+        super().__init__("name", name, f"a task of this name already exists in group {group!r}{_advice(name)}")
 
 
 class DuplicateGroup(DefinitionError):
@@ -96,7 +101,9 @@ class DuplicateFunction(DefinitionError):
 
     def __init__(self, group: str, name: str) -> None:
         self.group = group
-        super().__init__("name", name, f"a function of this name is already registered in group {group!r}")
+        super().__init__(
+            "name", name, f"a function of this name is already registered in group {group!r}{_advice(name)}"
+        )
 
 
 class UnknownFunction(DefinitionError):
