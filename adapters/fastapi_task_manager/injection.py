@@ -73,7 +73,7 @@ class DependencyResolver:
 
     def __init__(self) -> None:
         self.apps: WeakSet[FastAPI] = WeakSet()
-        """Their `dependency_overrides` count."""
+        """Their `dependency_overrides` count. An application of Starlette has none."""
         self.loop: asyncio.AbstractEventLoop | None = None
         """The event loop of the node that runs."""
         self._threads = DaemonThreads()
@@ -162,7 +162,8 @@ class DependencyResolver:
     def override_of(self, dependency: Dependency) -> Dependency:
         """What an application has set in its place, else the dependency itself. Errors: DefinitionError."""
         for app in self.apps:
-            call = app.dependency_overrides.get(dependency.call)
+            overrides: Mapping[Callable[..., Any], Callable[..., Any]] = getattr(app, "dependency_overrides", {})
+            call = overrides.get(dependency.call)
             if call is not None:
                 from fastapi_task_manager.dependency_plan import dependency_of  # noqa: PLC0415 - it imports FastAPI
 

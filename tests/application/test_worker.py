@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import pytest
 
 from task_manager_core.application.context import RunContext
-from task_manager_core.application.failure import LONGEST_MESSAGE, LONGEST_TRACEBACK
+from task_manager_core.application.failure import LONGEST_MESSAGE, LONGEST_TRACEBACK, ArgumentsRefused
 from task_manager_core.application.function import AnyFunction
 from task_manager_core.domain.events import RunReleased, RunSettled, RunStarted
 from task_manager_core.domain.identity import TaskKey
@@ -178,6 +178,16 @@ async def test_the_policy_decides_which_failures_deserve_another_attempt(
 
     await (await queued(cluster, call, a_task(retry=retry))).work()
     assert [record.status for record in await records(cluster)] == [status]
+
+
+async def test_arguments_that_do_not_fit_end_the_run_whatever_its_policy_says(cluster: Cluster) -> None:
+    async def call() -> NoReturn:
+        raise ArgumentsRefused("call() does not accept them")
+
+    task = a_task(retry=RetryPolicy(max_retries=None, retry_on=("builtins.TypeError",)))
+    await (await queued(cluster, call, task)).work()
+    assert [record.status for record in await records(cluster)] == [AttemptStatus.FAILED]
+    assert (await failure(cluster)).type == "task_manager_core.application.failure.ArgumentsRefused"
 
 
 def raising(error: BaseException) -> Iterator[AnyFunction]:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextvars import ContextVar
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import pytest
 from fastapi import (
@@ -29,18 +29,23 @@ from fastapi import (
 from fastapi.requests import HTTPConnection
 from fastapi.security import SecurityScopes
 from pydantic import Field
+from starlette.applications import Starlette
 
-from fastapi_task_manager import DefinitionError, RunContext, TaskGroup
+from fastapi_task_manager import DefinitionError, OperationalConfig, RunContext, TaskGroup, TaskManager
 from fastapi_task_manager.group_contents import contents_of
 from task_manager_core.domain.events import RunReleased, RunSettled
 from task_manager_core.domain.run import Cancelled, Retried
 from task_manager_core.ports import OpenBackend
-from tests.adapters.fastapi.application import answer
+from task_manager_core.testing.recorder import Recorder
+from task_manager_memory import MemoryStore
+from tests.adapters.fastapi.application import QUICK, answer
 from tests.adapters.fastapi.attempts import application, succeeded
 from tests.waiting import wait_until_async
 
 if TYPE_CHECKING:
     import collections as sessions
+
+    from fastapi import FastAPI
 
     Session = sessions.deque[int]
 
@@ -450,6 +455,18 @@ async def test_an_override_that_needs_a_request_fails_the_attempt_and_says_why()
         settled = await served.run("task")
     assert "parameter 'request' of the dependency" in str(settled.error)
     assert "needs the Request of a request" in str(settled.error)
+
+
+async def test_an_application_without_overrides_runs_tasks_with_dependencies() -> None:
+    """An application of Starlette has a lifespan, and no `dependency_overrides`."""
+    app, group, events = Starlette(), TaskGroup("g"), Recorder()
+    group.add_task("* * * * * *")(traced)
+    config = OperationalConfig(**QUICK)
+    manager = TaskManager(cast("FastAPI", app), config, backend=MemoryStore().open, observers=[events])
+    manager.add_task_group(group)
+    async with app.router.lifespan_context(app):
+        await wait_until_async(lambda: events.of(RunSettled), "it has run")
+    assert succeeded(events.of(RunSettled)[0])
 
 
 async def test_each_manager_of_a_group_has_the_overrides_of_its_application() -> None:
