@@ -38,6 +38,7 @@ async def open_on(client: RedisClient) -> AsyncGenerator[Backend]:
     """The ports of the store over one client, which is closed at the end. The first verb connects, not this
     function."""
     timer, unreadable = PromotionTimer(client), UnreadableValues()
+    queue = RedisRunQueue(client, timer, unreadable)
     try:
         yield Backend(
             name="redis",
@@ -45,12 +46,13 @@ async def open_on(client: RedisClient) -> AsyncGenerator[Backend]:
             leadership=RedisLeadership(client),
             catalogue=RedisCatalogue(client, unreadable),
             dispatch=RedisDispatch(client, unreadable),
-            queue=RedisRunQueue(client, timer, unreadable),
+            queue=queue,
             history=RedisHistory(client, unreadable),
             membership=RedisMembership(client),
             notifier=RedisNotifier(client),
             unreadable=unreadable.take,
         )
     finally:
+        await queue.close()
         await timer.close()
         await client.close()

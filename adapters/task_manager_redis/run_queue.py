@@ -28,6 +28,7 @@ from task_manager_redis.replies import Reply, items, member, number, numbers, ro
 from task_manager_redis.scripts import script
 from task_manager_redis.sweeping import sweep
 from task_manager_redis.unreadable import UnreadableValues
+from task_manager_redis.wake_ups import WakeUps
 
 _MILLISECOND = timedelta(milliseconds=1)
 _NOTHING = timedelta(0)
@@ -95,9 +96,13 @@ class RedisRunQueue(RunQueue):
         self._unreadable = unreadable
         self._repaired_up_to: tuple[Argument, Argument] = (0, 0)
         """The position where the last step of the repair ended."""
+        self._wake_ups = WakeUps(client, timer)
         self._nothing_until: dict[NodeId, float] = {}
         """The workers whose last claim found nothing. Up to this instant of the event loop they only wait to be
         woken: no waiting run is due before."""
+
+    async def close(self) -> None:
+        await self._wake_ups.close()
 
     async def enqueue(
         self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
@@ -156,7 +161,7 @@ class RedisRunQueue(RunQueue):
                 # The next call goes on with the wait. After an error, or a claim, it reads the queue first.
                 self._nothing_until[worker] = until
                 return ()
-            if until > now and await self._woken(min(ends, until) - now):
+            if until > now and await self._wake_ups.wait(worker, min(ends, until) - now):
                 until = 0.0
 
     async def _claim_once(
@@ -176,18 +181,6 @@ class RedisRunQueue(RunQueue):
                 break
         wait = number(due_in)
         return attempts, timedelta.max if wait < 0 else wait * _MILLISECOND
-
-    async def _woken(self, seconds: float) -> bool:
-        """Wait until a run is queued; False after the end of the wait. One queued run wakes one worker.
-
-        A worker whose wait is cancelled may have taken the wake-up already. It then starts a promotion, which wakes
-        another worker.
-        """
-        try:
-            return await self._client.pop(self._client.key("bell"), timedelta(seconds=seconds))
-        except asyncio.CancelledError:
-            self._timer.schedule(_NOTHING)
-            raise
 
     async def _claims(self, attempts: Sequence[_Attempt]) -> tuple[Claim, ...]:
         """Read the runs. A run that this release cannot read is released, for a worker that can read it."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
@@ -13,8 +14,10 @@ import pytest
 import redis
 
 from task_manager_core.application.declarations import Declarations
-from task_manager_core.domain.errors import BackendCorrupt
+from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.identity import NodeId, TaskKey
+from task_manager_core.domain.policy import WorkerPolicy
+from task_manager_core.domain.run import Claim
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing.cluster.clock import START
@@ -34,14 +37,19 @@ from task_manager_core.testing.conformance.factories import (
 )
 from task_manager_core.testing.conformance.store import Store
 from task_manager_memory import MemoryStore
+from task_manager_redis import wake_ups
 from task_manager_redis.promotion_timer import RECHECK_INTERVAL
-from tests.adapters.redis.shifted_time import PREFIX, ShiftedRedis
+from task_manager_redis.wake_ups import LONGEST_REQUEST
+from tests.adapters.redis.shifted_time import PREFIX, ShiftedRedis, open_shifted
+from tests.redis_server import RedisServer
+from tests.waiting import wait_until_async
 
 ROOT = f"{{{PREFIX}}}"
-SHORT = timedelta(milliseconds=20)
+OTHER = NodeId("other")
+SHORT = timedelta(milliseconds=200)
 SECONDS = 3600.0
 PROCESSES = 3
-MOST_COMMANDS = 16.0
+MOST_COMMANDS = 14.0
 """A second, for all processes together."""
 
 
@@ -69,7 +77,6 @@ async def prices(shifted: ShiftedRedis, store: Store, server: redis.Redis) -> di
     await store.membership.announce(here, HOUR)
     verbs: dict[str, Callable[[], Awaitable[object]]] = {
         "load": partial(store.catalogue.load, stored.version),
-        "claim": partial(store.queue.claim, WORKER, 2, SHORT),
         "announce": partial(store.membership.announce, here, HOUR),
         "agenda": partial(store.dispatch.agenda, 100),
         "renew": partial(store.leadership.renew, term, HOUR),
@@ -80,9 +87,11 @@ async def prices(shifted: ShiftedRedis, store: Store, server: redis.Redis) -> di
         "snapshot": partial(store.history.snapshot, ()),
     }
     found: dict[str, float] = {verb: await commands(shifted, server, act) for verb, act in verbs.items()}
-    # A worker that waits reads the queue once in RECHECK_INTERVAL.
+    # The waits of an idle worker share a request of LONGEST_REQUEST, and it reads the queue once in RECHECK_INTERVAL.
     reading = await commands(shifted, server, partial(store.queue.claim, WORKER, 2, NOTHING))
-    found["claim"] += reading / RECHECK_INTERVAL.total_seconds()
+    waiting = await commands(shifted, server, partial(store.queue.claim, WORKER, 2, SHORT))
+    wait = WorkerPolicy().wait
+    found["claim"] = waiting + wait / LONGEST_REQUEST + reading * (wait / RECHECK_INTERVAL)
     return found
 
 
@@ -121,7 +130,7 @@ async def test_the_verbs_that_an_idle_cluster_calls_often_cost_few_commands(
     shifted: ShiftedRedis, store: Store, server: redis.Redis
 ) -> None:
     price = await prices(shifted, store, server)
-    most = {"load": 1, "claim": 1, "announce": 5, "agenda": 8, "renew": 6, "campaign": 5, "observe": 7, "wait": 1}
+    most = {"load": 1, "claim": 0, "announce": 5, "agenda": 8, "renew": 6, "campaign": 5, "observe": 7, "wait": 1}
     assert all(price[verb] < most[verb] + 1 for verb in most), price
 
 
@@ -161,39 +170,92 @@ async def test_a_reader_that_asks_for_the_version_only_misses_no_loss(
 async def test_a_reading_of_the_agenda_wakes_a_worker_whose_wake_up_was_lost(store: Store, server: redis.Redis) -> None:
     """Another worker took the wake-up and died. The worker that waits reads the queue no more by itself."""
     await store.define(task())
-    assert await store.queue.claim(WORKER, 1, SHORT) == ()
-    await store.enqueue(run(task()))
-    assert server.lpop(f"{ROOT}:bell") is not None
-    assert await store.queue.claim(WORKER, 1, SHORT) == ()
-    await store.dispatch.agenda(1)
-    [claim] = await store.queue.claim(WORKER, 1, SHORT)
+    async with waiting(store, server) as claiming:
+        await enqueue_without_wake_up(store, server)
+        assert not claiming.done()
+        await store.dispatch.agenda(1)
+        [claim] = await claiming
     assert claim.run == run(task())
 
 
 async def test_a_reading_of_the_agenda_queues_the_waiting_runs_of_a_process_that_has_died(
-    shifted: ShiftedRedis, store: Store
+    shifted: ShiftedRedis, store: Store, server: redis.Redis
 ) -> None:
     await store.define(task())
     claim = await store.claim_new(run(task()))
     await store.queue.release([claim], TTL, started=True)
-    assert await store.queue.claim(WORKER, 1, SHORT) == ()
-    shifted.client.shift += TTL // timedelta(milliseconds=1)
-    assert await store.queue.claim(WORKER, 1, SHORT) == ()
-    await store.dispatch.agenda(1)
-    [again] = await store.queue.claim(WORKER, 1, SHORT)
+    async with waiting(store, server) as claiming:
+        shifted.client.shift += TTL // timedelta(milliseconds=1)
+        await store.dispatch.agenda(1)
+        [again] = await claiming
     assert (again.run, again.attempt) == (claim.run, 2)
 
 
 async def test_a_worker_whose_wait_failed_reads_the_queue_again(store: Store, server: redis.Redis) -> None:
     await store.define(task())
+    async with waiting(store, server) as claiming:
+        await enqueue_without_wake_up(store, server)
+        [request] = blocked(server)
+        server.client_kill_filter(_id=request)
+        with pytest.raises(BackendUnavailable):
+            await claiming
+    assert len(await store.queue.claim(WORKER, 1, HOUR)) == 1
+
+
+async def test_the_waits_of_an_idle_worker_share_a_request(
+    store: Store, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wake_ups, "NEXT_WAIT_WITHIN", HOUR.total_seconds())
+    assert await store.queue.claim(WORKER, 1, SHORT) == ()
+    await wait_until_async(lambda: blocked(server), "the request waits")
+    requests = blocked(server)
+    assert await store.queue.claim(WORKER, 1, SHORT) == ()
+    assert blocked(server) == requests
+    assert len(requests) == 1
+
+
+async def test_a_request_that_no_wait_needs_any_more_takes_no_wake_up_from_others(
+    store: Store, server: redis.Redis
+) -> None:
+    """Its worker may have stopped."""
+    await store.define(task())
     assert await store.queue.claim(WORKER, 1, SHORT) == ()
     await store.enqueue(run(task()))
+    async with asyncio.timeout(LONGEST_REQUEST.total_seconds() / 2):
+        assert len(await store.queue.claim(OTHER, 1, HOUR)) == 1
+
+
+async def test_a_closed_store_leaves_no_request(
+    own_redis_server: RedisServer, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wake_ups, "NEXT_WAIT_WITHIN", HOUR.total_seconds())
+    async with open_shifted(own_redis_server.url) as shifted:
+        assert await shifted.backend.queue.claim(WORKER, 1, SHORT) == ()
+        await wait_until_async(lambda: blocked(server), "the request waits")
+    await wait_until_async(lambda: not blocked(server), "the request has ended")
+
+
+@asynccontextmanager
+async def waiting(store: Store, server: redis.Redis) -> AsyncGenerator[asyncio.Task[tuple[Claim, ...]]]:
+    """A worker that has found nothing, and waits."""
+    claiming = asyncio.ensure_future(store.queue.claim(WORKER, 1, HOUR))
+    try:
+        await wait_until_async(lambda: blocked(server), "the worker waits")
+        yield claiming
+    finally:
+        claiming.cancel()
+
+
+async def enqueue_without_wake_up(store: Store, server: redis.Redis) -> None:
+    """A key in the place of the list of wake-ups: the script does not add an element."""
+    server.set(f"{ROOT}:bell", "another key")
+    await store.enqueue(run(task()))
     server.delete(f"{ROOT}:bell")
-    server.set(f"{ROOT}:bell", "junk")
-    with pytest.raises(BackendCorrupt):
-        await store.queue.claim(WORKER, 1, SHORT)
-    server.delete(f"{ROOT}:bell")
-    assert len(await store.queue.claim(WORKER, 1, SHORT)) == 1
+
+
+def blocked(server: redis.Redis) -> list[str]:
+    """The connections that wait for a wake-up."""
+    return [one["id"] for one in server.client_list() if "b" in one["flags"]]
 
 
 async def test_a_node_whose_presence_was_deleted_announces_it_again(store: Store, server: redis.Redis) -> None:
