@@ -59,7 +59,9 @@ class OperationalConfig(BaseSettings):
         worker_service_name: Part of the worker's identity in health answers and logs.
         stream_block_ms: Milliseconds that a worker waits for runs in one request.
         leader_heartbeat_interval: The leader renews its lease this often; the lease lives three times as long.
-        leader_retry_interval: Longest wait of a follower between two bids for leadership.
+        leader_retry_interval: Longest wait of a follower between two looks at the leader.
+        leader_deposition_grace: A follower deposes a leader that decides nothing about a due slot for so long. None:
+            0.75 s, at least two poll intervals and at most the lease.
         reconciliation_interval: The leader looks for overdue and stuck tasks this often.
         retry_backoff: Delay before the first retry of a failed run.
         retry_backoff_max: Cap of that delay.
@@ -93,6 +95,7 @@ class OperationalConfig(BaseSettings):
     stream_block_ms: int = Field(default=1000, ge=1, le=3_600_000)
     leader_heartbeat_interval: Seconds = 3.0
     leader_retry_interval: Seconds = 5.0
+    leader_deposition_grace: Seconds | None = None
     reconciliation_interval: Seconds = 30.0
     retry_backoff: Seconds = 1.0
     retry_backoff_max: Seconds = 60.0
@@ -173,6 +176,9 @@ class OperationalConfig(BaseSettings):
                 wait=timedelta(milliseconds=self.stream_block_ms),
             ),
             poll_interval=duration("poll_interval", self.poll_interval),
+            deposition_grace=None
+            if self.leader_deposition_grace is None
+            else duration("leader_deposition_grace", self.leader_deposition_grace),
             refresh_interval=duration("refresh_interval", self.refresh_interval),
             reconciliation_interval=duration("reconciliation_interval", self.reconciliation_interval),
             shutdown_timeout=duration("shutdown_timeout", self.shutdown_timeout),

@@ -34,7 +34,13 @@ class MemoryLeadership(Leadership):
 
     def _sign(self) -> LeaderSign:
         state = self._state
-        return LeaderSign(now=state.now(), term=state.live_term(), progress=state.progress, first_due=state.first_due())
+        return LeaderSign(
+            now=state.now(),
+            term=state.live_term(),
+            remaining=max(state.lease_ends - state.steady(), timedelta(0)),
+            progress=state.progress,
+            first_due=state.first_due(),
+        )
 
     async def depose(self, candidate: NodeId, ttl: timedelta, seen: LeaderSign) -> Term | HeldByOther:
         sign = self._sign()

@@ -28,10 +28,11 @@ class RedisLeadership(Leadership):
         return _bid(candidate, await self._client.run(_CAMPAIGN, candidate.value, ttl // _MILLISECOND))
 
     async def observe(self) -> LeaderSign:
-        now, first_due, progress, holder, token = row(await self._client.run(_OBSERVE), 5)
+        now, first_due, progress, holder, token, left = row(await self._client.run(_OBSERVE), 6)
         return LeaderSign(
             now=moment(now),
             term=None if holder == "" else Term(NodeId(text(holder)), number(token)),
+            remaining=span(number(left)),
             progress=number(progress),
             first_due=None if first_due == "" else moment(first_due),
         )

@@ -77,9 +77,11 @@ class Store(File):
 
     def _sign(self) -> LeaderSign:
         [first] = self._do("SELECT min(due_at) AS due_at FROM tasks WHERE NOT retired")
+        [lease] = self._do("SELECT coalesce(max(ends), 0) AS ends FROM lease")
         return LeaderSign(
             now=instant(self._now),
             term=self._term(),
+            remaining=span(max(lease["ends"] - self._steady, 0)),
             progress=self._number("progress"),
             first_due=None if first["due_at"] is None else instant(first["due_at"]),
         )

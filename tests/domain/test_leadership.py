@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,16 +12,19 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import (
     TRANSITIONS,
     Campaign,
-    HeldByOther,
+    Depose,
     LeadershipState,
     LeadershipTransition,
+    LeaderSign,
     Renew,
     Rest,
     StepDown,
+    Suspicion,
     Term,
     TrustedTerm,
     bid_delay,
     decide,
+    judge,
 )
 from task_manager_core.domain.policy import LeadershipPolicy
 
@@ -28,6 +32,9 @@ POLICY = LeadershipPolicy(heartbeat=timedelta(seconds=3), retry_interval=timedel
 TERM = Term(NodeId("a"), 7)
 
 instants = st.floats(0, 1e6)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+GRACE = timedelta(seconds=0.75)
+SIGN = LeaderSign(now=NOON, term=TERM, remaining=timedelta(seconds=9), progress=4, first_due=NOON)
 
 
 def granted(asked_at: float) -> TrustedTerm:
@@ -88,7 +95,7 @@ def test_equal_tokens_of_two_holders_are_two_terms() -> None:
 def test_a_follower_waits_until_the_lease_could_be_free_at_most_the_retry_interval(milliseconds: int) -> None:
     """Invariant: 10 ms ≤ delay ≤ retry interval: no busy loop, and no endless sleep."""
     remaining = timedelta(milliseconds=milliseconds)
-    wait = bid_delay(HeldByOther(NodeId("b"), remaining), POLICY)
+    wait = bid_delay(remaining, POLICY)
     assert timedelta(milliseconds=10) <= wait <= POLICY.retry_interval
     if timedelta(milliseconds=10) <= remaining <= POLICY.retry_interval:
         assert wait == remaining
@@ -102,3 +109,90 @@ def test_a_follower_becomes_leader_in_one_way_and_a_leader_follower_in_three() -
         LeadershipTransition
     ) - {LeadershipTransition.WON}
     assert all(state is not after for (state, _), after in TRANSITIONS.items())
+
+
+def look(
+    earlier: Suspicion | None, sign: LeaderSign, at: float, journey: float = 0.0
+) -> tuple[Suspicion | None, object]:
+    """A look whose answer comes at this local instant, and the next step."""
+    suspicion = Suspicion.after(earlier, sign, at)
+    return suspicion, judge(suspicion, sign, asked_at=at - journey, answered_at=at, grace=GRACE)
+
+
+def test_a_leader_in_doubt_renews_early() -> None:
+    assert decide(granted(10.0), 10.5, in_doubt=True) == Renew(TERM)
+    assert decide(None, 10.5, in_doubt=True) == Campaign()
+
+
+def test_a_slot_that_is_due_at_the_first_look_has_a_whole_grace() -> None:
+    overdue = replace(SIGN, first_due=NOON - timedelta(hours=1))
+    suspicion, step = look(None, overdue, 100.0)
+    assert isinstance(step, Rest)
+    _, step = look(suspicion, overdue, 100.0 + GRACE.total_seconds())
+    assert step == Depose(overdue)
+
+
+@given(ahead=st.integers(0, 10_000), first=instants, elapsed=st.integers(0, 20_000), journey=st.floats(0, 10))
+def test_no_leader_is_deposed_before_the_grace_of_the_slot_is_over(
+    ahead: int, first: float, elapsed: int, journey: float
+) -> None:
+    """Invariant: the grace, and twice the time that the answer took, lie between the due instant and the request."""
+    early = replace(SIGN, first_due=NOON + timedelta(milliseconds=ahead))
+    suspicion, step = look(None, early, first)
+    assert isinstance(step, Rest)
+    later = replace(early, now=NOON + timedelta(milliseconds=elapsed))
+    at = first + elapsed / 1000
+    _, step = look(suspicion, later, at, journey)
+    waited = at - journey - first - ahead / 1000
+    if isinstance(step, Depose):
+        assert waited >= GRACE.total_seconds() + 2 * journey - 1e-3
+    elif waited > GRACE.total_seconds() + 2 * journey + 1e-3:
+        raise AssertionError(f"the leader is not deposed {waited} s after the slot")
+
+
+@given(ahead=st.integers(-1000, 3000), journey=st.floats(0, 1))
+def test_the_next_look_is_soon_enough_and_late_enough_to_depose(ahead: int, journey: float) -> None:
+    """Invariant: a follower that rests as long as it is told deposes at the next look."""
+    sign = replace(SIGN, first_due=NOON + timedelta(milliseconds=ahead))
+    suspicion, step = look(None, sign, 100.0, journey)
+    assert isinstance(step, Rest)
+    assert step.seconds <= max(ahead, 0) / 1000 + GRACE.total_seconds() + 3 * journey + 0.01
+    later = replace(sign, now=NOON + timedelta(seconds=step.seconds + journey))
+    _, step = look(suspicion, later, 100.0 + step.seconds + journey, journey)
+    assert isinstance(step, Depose)
+
+
+def test_what_the_leader_does_ends_the_suspicion() -> None:
+    suspicion, _ = look(None, SIGN, 100.0)
+    changes = (
+        replace(SIGN, progress=5),
+        replace(SIGN, term=Term(NodeId("a"), 8)),
+        replace(SIGN, term=Term(NodeId("b"), 7)),
+        replace(SIGN, first_due=NOON - timedelta(seconds=1)),
+    )
+    for sign in changes:
+        following, step = look(suspicion, sign, 200.0)
+        assert following is not None
+        assert following.since == 200.0
+        assert isinstance(step, Rest)
+
+
+def test_a_store_clock_that_is_set_forward_accuses_no_leader() -> None:
+    ahead = replace(SIGN, first_due=NOON + timedelta(hours=1))
+    suspicion, _ = look(None, ahead, 100.0)
+    _, step = look(suspicion, replace(ahead, now=NOON + timedelta(hours=2)), 101.0)
+    assert isinstance(step, Rest)
+
+
+def test_a_slot_that_is_not_due_any_more_accuses_no_leader() -> None:
+    suspicion, _ = look(None, SIGN, 100.0)
+    set_back = replace(SIGN, now=NOON - timedelta(hours=1))
+    following, step = look(suspicion, set_back, 200.0)
+    assert following is not None
+    assert following.since == 200.0 + 3600
+    assert isinstance(step, Rest)
+
+
+def test_without_a_planned_slot_there_is_no_suspicion() -> None:
+    for sign in (replace(SIGN, first_due=None), replace(SIGN, term=None)):
+        assert look(None, sign, 100.0) == (None, None)

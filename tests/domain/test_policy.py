@@ -10,6 +10,7 @@ import pytest
 
 from task_manager_core.domain.errors import InvalidPolicy
 from task_manager_core.domain.policy import (
+    DEPOSITION_GRACE,
     LEASE_HEARTBEATS,
     LONGEST_TIME,
     BatchPolicy,
@@ -67,6 +68,19 @@ REFUSALS: list[tuple[Callable[[], object], str, object, str]] = [
     (lambda: NodePolicy(notifier_wait=ZERO), "notifier_wait", 0.0, "more than 0"),
     (lambda: NodePolicy(shutdown_timeout=-SECOND), "shutdown_timeout", -1.0, "must not be negative"),
     (lambda: NodePolicy(poll_interval=10 * SECOND), "poll_interval", 10.0, "the lease of 9.0 s"),
+    (lambda: NodePolicy(deposition_grace=ZERO), "leader_deposition_grace", 0.0, "0.2 s (2 × poll_interval)"),
+    (
+        lambda: NodePolicy(deposition_grace=SECOND, poll_interval=SECOND),
+        "leader_deposition_grace",
+        1.0,
+        "2.0 s (2 × poll_interval)",
+    ),
+    (
+        lambda: NodePolicy(deposition_grace=10 * SECOND),
+        "leader_deposition_grace",
+        10.0,
+        "the lease of 9.0 s (3 × leader_heartbeat_interval)",
+    ),
     (lambda: Retention(runs=0), "statistics_history_runs", 0, "1 to 1000000"),
     (lambda: Retention(ttl=ZERO), "statistics_redis_expiration", 0.0, "more than 0"),
 ]
@@ -97,6 +111,15 @@ def test_the_limits_themselves_are_allowed() -> None:
     NodePolicy(poll_interval=LeadershipPolicy().lease, shutdown_timeout=ZERO)
     WorkerPolicy(concurrency=100_000)
     Retention(runs=1_000_000)
+
+
+def test_the_grace_of_a_slot_fits_the_poll_interval_and_the_lease() -> None:
+    assert NodePolicy().grace == DEPOSITION_GRACE
+    assert NodePolicy(deposition_grace=9 * SECOND).grace == 9 * SECOND
+    assert NodePolicy(poll_interval=SECOND).grace == 2 * SECOND
+    assert NodePolicy(poll_interval=9 * SECOND).grace == 9 * SECOND
+    quick = LeadershipPolicy(heartbeat=timedelta(milliseconds=100))
+    assert NodePolicy(leadership=quick).grace == quick.lease
 
 
 def test_a_lease_outlives_two_lost_heartbeats_and_trust_ends_before_it() -> None:

@@ -29,6 +29,7 @@ from task_manager_core.domain.events import (
     WriteFenced,
 )
 from task_manager_core.domain.identity import RunId, TaskKey
+from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.reconciliation import Finding, Orphaned, Overdue, Stray
 from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Expired, Retried, Settlement, Succeeded
 
@@ -84,6 +85,9 @@ class LogObserver:
 
 def _log_leadership(event: TermWon | TermEnded | WriteFenced) -> None:
     match event:
+        case TermWon(node=node, term=term, deposed=Term(holder=holder, token=token)):
+            text = "%s leads, term %d: it deposed %s, whose term %d left a due slot undecided"
+            _leader.warning(text, node, term.token, holder, token)
         case TermWon(node=node, term=term):
             _leader.info("%s leads, term %d", node, term.token)
         case TermEnded(node=node, term=term, transition=transition):

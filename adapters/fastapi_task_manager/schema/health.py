@@ -43,7 +43,12 @@ class ConfigResponse(Answer):
     worker_service_name: str = Field(description="Part of the process's identity")
     stream_block_ms: int = Field(description="A worker asks for runs with requests of this many milliseconds")
     leader_heartbeat_interval: float = Field(description="The leader renews its lease this often, in seconds")
-    leader_retry_interval: float = Field(description="Longest wait of a follower between two bids, in seconds")
+    leader_retry_interval: float = Field(description="Longest wait of a follower between two looks, in seconds")
+    leader_deposition_grace: float | None = Field(
+        default=_default("leader_deposition_grace"),
+        description="A follower deposes a leader that decides nothing about a due slot for so long, in seconds;"
+        " null: it follows from the other fields"
+    )
     reconciliation_interval: float = Field(description="The leader looks for dead workers this often, in seconds")
     retry_backoff: float = Field(description="Delay before the first retry in seconds")
     retry_backoff_max: float = Field(description="Longest delay between retries in seconds")

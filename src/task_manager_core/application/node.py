@@ -18,6 +18,7 @@ from task_manager_core.application.registrar import Registrar
 from task_manager_core.application.scheduler import Scheduler
 from task_manager_core.application.worker import Worker
 from task_manager_core.domain.current_policy import CurrentNodePolicy
+from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import ValueSetAside
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.ports import Backend, Clock, Observer
@@ -64,7 +65,7 @@ class Node:
         self.elector = Elector(
             node=node,
             leadership=backend.leadership,
-            policy=policy.leadership,
+            policy=policy,
             clock=clock,
             observer=observer,
         )
@@ -116,10 +117,12 @@ class Node:
     def _wired(self) -> dict[str, Loop]:
         """The loops, and the events that wake them."""
         heartbeat = self._policy.leadership.heartbeat.total_seconds()
+        # After an outage of the store a leader asks again within the grace: no follower deposes it for the outage.
+        half_grace = self._policy.grace.total_seconds() / 2
         loops = {
             "registrar": self._loop("registrar", self._register),
-            "elector": self._loop("elector", self.elector.tick, patience=heartbeat / 3),
-            "scheduler": self._loop("scheduler", self.scheduler.tick, patience=1.0),
+            "elector": self._loop("elector", self.elector.tick, patience=min(heartbeat / 3, half_grace)),
+            "scheduler": self._loop("scheduler", self.scheduler.tick, patience=min(1.0, half_grace)),
             "reconciler": self._loop("reconciler", self.reconciler.tick),
             "claims": self._loop("claims", self.worker.claim, patience=2.0),
             "settlements": self._loop("settlements", self.worker.settle, patience=1.0),
@@ -144,7 +147,14 @@ class Node:
         return loops
 
     def _loop(self, name: str, tick: Tick, patience: float = 5.0) -> Loop:
-        return Loop(name, tick, node=self.id, observer=self._observer, patience=patience)
+        async def accusing_nobody() -> float | None:
+            try:
+                return await tick()
+            except BackendUnavailable:
+                self.elector.drop_suspicion()
+                raise
+
+        return Loop(name, accusing_nobody, node=self.id, observer=self._observer, patience=patience)
 
     async def _register(self) -> float | None:
         try:
@@ -160,6 +170,7 @@ class Node:
         await self._backend.notifier.wait(wait)
         if self._clock.monotonic() - began < wait.total_seconds():
             # The wait ended with a notification. Without one each service waits for its own interval.
+            self.elector.doubt()
             for name in ("elector", "heartbeat", "registrar"):
                 self._loops[name].wake()
         return 0.0

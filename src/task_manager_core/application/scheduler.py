@@ -12,7 +12,7 @@ from task_manager_core.application.elector import Elector
 from task_manager_core.domain.current_policy import CurrentNodePolicy
 from task_manager_core.domain.events import GapFound, SlotsDecided
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.domain.leadership import Fenced
+from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Agenda, SlotDecision, decide_slots
 from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import Dispatch, Observer
@@ -59,9 +59,10 @@ class Scheduler:
         self.on_unknown: Callable[[], None] = lambda: None
 
     async def tick(self) -> float | None:
-        if self._elector.trusted() is None:
+        term = self._elector.trusted()
+        if term is None:
             return None
-        agenda = await self._read_agenda()
+        agenda = await self._read_agenda(term)
         tasks = [self._definitions.at(due.key, due.version) for due in agenda.due]
         known = [(task, due) for task, due in zip(tasks, agenda.due, strict=True) if task is not None]
         for due in agenda.due:
@@ -85,16 +86,16 @@ class Scheduler:
             return 0.0
         return self._rest(agenda, kept)
 
-    async def _read_agenda(self) -> Agenda:
+    async def _read_agenda(self, term: Term) -> Agenda:
         """Read as many due tasks as one commit takes. The reading begins with the first task if a definition has
         changed since the last such reading, and otherwise from time to time: skipped tasks may have left the agenda."""
         revision = self._definitions.revision
-        agenda = await self._dispatch.agenda(self._policy.batches.tasks_per_commit, self._skip)
+        agenda = await self._dispatch.agenda(self._policy.batches.tasks_per_commit, self._skip, term)
         if self._skip and self._began is not None:
             began_with, began_at = self._began
             if began_with != revision or not began_at <= agenda.now < began_at + READ_FROM_START_EVERY:
                 self._skip = 0
-                agenda = await self._dispatch.agenda(self._policy.batches.tasks_per_commit)
+                agenda = await self._dispatch.agenda(self._policy.batches.tasks_per_commit, term=term)
         if not self._skip:
             self._began = revision, agenda.now
         return agenda
@@ -117,14 +118,14 @@ class Scheduler:
         return skipped
 
     def _rest(self, agenda: Agenda, kept: list[SlotDecision]) -> float:
-        """Seconds until the next due instant, after the decisions of this tick; at most LONGEST_REST, and at most
-        `poll_interval` while a due task is undecided."""
+        """Seconds until the next due instant, after the decisions of this tick; at most LONGEST_REST. While a due task is
+        undecided, at most `poll_interval` and half the grace: a follower deposes a leader that does not look again."""
         instants = [agenda.now + LONGEST_REST]
         instants += [decision.next_slot.due_at for decision in kept if decision.next_slot is not None]
         if agenda.next_due is not None:
             instants.append(agenda.next_due)
         if self._skip or len(kept) < len(agenda.due) + agenda.unreadable:
-            instants.append(agenda.now + self._policy.poll_interval)
+            instants.append(agenda.now + min(self._policy.poll_interval, self._policy.grace / 2))
         return max((min(instants) - agenda.now).total_seconds(), 0.001)
 
     async def _commit(self, batch: list[SlotDecision]) -> list[SlotDecision]:

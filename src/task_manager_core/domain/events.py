@@ -18,10 +18,11 @@ from task_manager_core.domain.run import Claim, Settlement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermWon:
-    """This node was granted a term: it leads."""
+    """This node was granted a term: it leads. `deposed` is the term of the leader that it deposed, if it did."""
 
     node: NodeId
     term: Term
+    deposed: Term | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,18 @@ the same atomic step. The trust only saves useless work.
     FOLLOWER --won--> LEADER --lost | expired | resigned--> FOLLOWER
 
 One failed heartbeat is not a lost term: the leader asks again until its trust ends.
+
+A lease is long, so that a leader with a slow network keeps it. A leader that died would then cost every slot of a
+lease. So a follower may *depose* a leader that decides nothing about a due slot for a *grace*: the store grants a
+greater token although the old lease lives. The store counts the *progress* of the term: the signs of life of the
+scheduler of the leader. A renewal is no sign: the elector of a process may live while its scheduler hangs.
+
+A follower holds a *suspicion*: the term, its progress and the due slot that it saw, and the local instant from which
+the grace counts. That is the instant at which the follower first saw them, or at which the slot was due, whichever is
+later. So a store whose clock is set forward accuses no leader. A new progress, a new term, another first slot and a
+request that failed end the suspicion. The grace grows with the time that the store takes to answer: a store that is
+slow is slow for the leader, too. In the end the store compares the term and the progress again, in the step that grants
+the new term: of two followers one deposes, and a leader that decided meanwhile stays.
 """
 
 from __future__ import annotations
@@ -50,12 +62,14 @@ class LeaderSign:
     Attributes:
         now: The store's time.
         term: The live term, None if no lease lives.
+        remaining: The rest of its lease.
         progress: The signs of life of the scheduler of the leader. It is only compared for equality.
         first_due: The earliest due instant of all tasks, past or future; None if no task has a next slot.
     """
 
     now: datetime
     term: Term | None
+    remaining: timedelta
     progress: int
     first_due: datetime | None
 
@@ -80,6 +94,9 @@ class LeadershipTransition(Enum):
     EXPIRED = "expired"
     RESIGNED = "resigned"
 
+
+_LOOK_MARGIN = 0.002
+"""Seconds. Clocks of stores count whole milliseconds."""
 
 TRANSITIONS: dict[tuple[LeadershipState, LeadershipTransition], LeadershipState] = {
     (LeadershipState.FOLLOWER, LeadershipTransition.WON): LeadershipState.LEADER,
@@ -136,17 +153,70 @@ class Rest:
     seconds: float
 
 
-def decide(current: TrustedTerm | None, now: float) -> Campaign | Renew | StepDown | Rest:
-    """The next step of an elector with this term, at the local monotonic instant `now`."""
+def decide(current: TrustedTerm | None, now: float, *, in_doubt: bool = False) -> Campaign | Renew | StepDown | Rest:
+    """The next step of an elector with this term, at the local monotonic instant `now`.
+
+    A leader in doubt renews early: another node may have deposed it.
+    """
     if current is None:
         return Campaign()
     if not current.trusted(now):
         return StepDown(current.term)
-    if now >= current.renew_at:
+    if in_doubt or now >= current.renew_at:
         return Renew(current.term)
     return Rest(current.renew_at - now)
 
 
-def bid_delay(held: HeldByOther, policy: CurrentLeadershipPolicy) -> timedelta:
-    """How long a follower waits before it campaigns again: until the lease may end, at most the retry interval."""
-    return min(max(held.remaining, timedelta(milliseconds=10)), policy.retry_interval)
+def bid_delay(remaining: timedelta, policy: CurrentLeadershipPolicy) -> timedelta:
+    """How long a follower waits before it asks again: until the lease of the leader may end, at most the retry
+    interval."""
+    return min(max(remaining, timedelta(milliseconds=10)), policy.retry_interval)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspicion:
+    """A slot that the leader has to decide about. The grace for it counts from `since`, a local monotonic instant."""
+
+    term: Term
+    progress: int
+    first_due: datetime
+    since: float
+
+    @classmethod
+    def after(cls, earlier: Suspicion | None, sign: LeaderSign, answered_at: float) -> Suspicion | None:
+        """The suspicion after a look. It stays the earlier one if the leader has not moved since."""
+        if sign.term is None or sign.first_due is None:
+            return None
+        due_at = answered_at + (sign.first_due - sign.now).total_seconds()
+        same = earlier is not None and earlier.about(sign)
+        first_seen = earlier.since if earlier is not None and same else answered_at
+        return cls(term=sign.term, progress=sign.progress, first_due=sign.first_due, since=max(first_seen, due_at))
+
+    def about(self, sign: LeaderSign) -> bool:
+        """Does the store still show what this suspicion is about?"""
+        return (self.term, self.progress, self.first_due) == (sign.term, sign.progress, sign.first_due)
+
+
+@dataclass(frozen=True, slots=True)
+class Depose:
+    """Ask for a term in place of this leader."""
+
+    sign: LeaderSign
+
+
+def judge(
+    suspicion: Suspicion | None, sign: LeaderSign, *, asked_at: float, answered_at: float, grace: timedelta
+) -> Depose | Rest | None:
+    """The next step of a follower after a look, which took from `asked_at` to `answered_at` by its monotonic clock.
+
+    `suspicion` includes this look. The answer is None if no slot is planned.
+    """
+    if suspicion is None:
+        return None
+    round_trip = max(answered_at - asked_at, 0.0)
+    ripe_at = suspicion.since + grace.total_seconds() + 2 * round_trip
+    is_due = suspicion.first_due <= sign.now
+    if is_due and asked_at >= ripe_at:
+        return Depose(sign)
+    # The next look may take a little longer than this one.
+    return Rest(max(ripe_at - answered_at, 0.0) + round_trip + _LOOK_MARGIN)

@@ -27,6 +27,16 @@ LONGEST_TIME = timedelta(days=366)
 A duration that leads out of the calendar would stop the scheduling of all tasks.
 """
 
+DEPOSITION_GRACE = timedelta(seconds=0.75)
+"""How long a follower waits for a decision about a due slot, unless the policy says otherwise.
+
+A task of every second then loses no slot when the leader dies: one second until the next slot, and this grace, are less
+than the two seconds by which a slot may be late.
+"""
+
+DEPOSITION_POLLS = 2
+"""The grace is at least this many poll intervals: a leader that cannot decide about a due slot looks once a poll."""
+
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -225,7 +235,8 @@ class BatchPolicy:
 class NodePolicy:
     """The intervals and time limits of one process.
 
-    A wait for notifications ends after `notifier_wait` and begins again.
+    A wait for notifications ends after `notifier_wait` and begins again. `deposition_grace` is None for the default,
+    which fits the poll interval and the lease.
     """
 
     leadership: LeadershipPolicy = LeadershipPolicy()
@@ -234,6 +245,7 @@ class NodePolicy:
     poll_interval: timedelta = timedelta(seconds=0.1)
     refresh_interval: timedelta = timedelta(seconds=1)
     reconciliation_interval: timedelta = timedelta(seconds=30)
+    deposition_grace: timedelta | None = None
     notifier_wait: timedelta = timedelta(seconds=15)
     shutdown_timeout: timedelta = timedelta(seconds=30)
 
@@ -254,6 +266,31 @@ class NodePolicy:
             self.poll_interval.total_seconds(),
             f"must not exceed the lease of {self.leadership.lease.total_seconds()} s (3 × leader_heartbeat_interval)",
         )
+        if self.deposition_grace is not None:
+            self._check_grace(self.deposition_grace)
+
+    def _check_grace(self, grace: timedelta) -> None:
+        field, seconds, polls = "leader_deposition_grace", grace.total_seconds(), DEPOSITION_POLLS * self.poll_interval
+        require(
+            grace >= polls,
+            field,
+            seconds,
+            f"must be at least {polls.total_seconds()} s ({DEPOSITION_POLLS} × poll_interval)",
+        )
+        lease = self.leadership.lease
+        require(
+            grace <= lease,
+            field,
+            seconds,
+            f"must not exceed the lease of {lease.total_seconds()} s (3 × leader_heartbeat_interval)",
+        )
+
+    @property
+    def grace(self) -> timedelta:
+        """How long a follower waits for a decision about a due slot before it deposes the leader."""
+        if self.deposition_grace is not None:
+            return self.deposition_grace
+        return min(max(DEPOSITION_GRACE, DEPOSITION_POLLS * self.poll_interval), self.leadership.lease)
 
     @property
     def presence_ttl(self) -> timedelta:

@@ -27,8 +27,8 @@ class Leadership(Protocol):
     11. The progress of the live term advances with each of its commits, and with each of its readings of the agenda
         while a task is due.
     12. Nothing else advances the progress of a term.
-    13. An observation shows the live term, its progress and the earliest due instant of the tasks that are not retired,
-        and changes nothing.
+    13. An observation shows the live term with the rest of its lease, its progress and the earliest due instant of the
+        tasks that are not retired, and changes nothing.
     """
 
     async def campaign(self, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
@@ -52,7 +52,7 @@ class Leadership(Protocol):
         """Look at the leader. A follower that looks again later sees whether the leader has done anything since.
 
         Returns:
-            The store's time, the live term, its progress, and the earliest due instant.
+            The store's time, the live term with the rest of its lease, its progress, and the earliest due instant.
 
         Raises:
             BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.

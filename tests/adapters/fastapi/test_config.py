@@ -48,6 +48,7 @@ IMPOSSIBLE: dict[str, tuple[Any, ...]] = {
     "stream_block_ms": (0, -5, 1e12),
     "leader_heartbeat_interval": (0, -3, float("nan")),
     "leader_retry_interval": (0, -3),
+    "leader_deposition_grace": (0, -1, float("nan"), "soon"),
     "reconciliation_interval": (0, -3),
     "retry_backoff": (0, -1, float("inf"), 0.0001),
     "retry_backoff_max": (0, -1),
@@ -124,6 +125,14 @@ def test_an_impossible_value_is_refused_with_field_and_value(field: str, value: 
         (
             {"poll_interval": 10, "leader_heartbeat_interval": 1},
             ("poll_interval=10.0", "lease of 3.0 s", "leader_heartbeat_interval"),
+        ),
+        (
+            {"leader_deposition_grace": 0.5, "poll_interval": 0.3},
+            ("leader_deposition_grace=0.5", "0.6 s (2 × poll_interval)"),
+        ),
+        (
+            {"leader_deposition_grace": 4, "leader_heartbeat_interval": 1},
+            ("leader_deposition_grace=4.0", "lease of 3.0 s", "leader_heartbeat_interval"),
         ),
         (
             {"redis_cluster": True, "redis_sentinels": "a:1"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -148,13 +149,11 @@ class Deposition(Contract):
         old, seen = await given(store)
         others = [Term(LEADER, old.token - 1), Term(LEADER, old.token + 1), Term(C, old.token), None]
         for other in others:
-            unlike = LeaderSign(now=seen.now, term=other, progress=seen.progress, first_due=seen.first_due)
+            unlike = replace(seen, term=other)
             await refused(store, unlike)
         assert await store.leadership.resign(old)
         term = await store.lead(ttl=TTL)
-        unlike = LeaderSign(
-            now=seen.now, term=old, progress=(await store.leadership.observe()).progress, first_due=seen.first_due
-        )
+        unlike = replace(seen, progress=(await store.leadership.observe()).progress)
         await refused(store, unlike)
         await refused(store, seen)
         assert await store.term() == term
@@ -237,10 +236,10 @@ class Deposition(Contract):
 
     @law("leadership", 13)
     async def test_an_observation(self, store: Store) -> None:
-        """An observation shows the live term, its progress and the earliest due instant of the tasks that are not
-        retired, and changes nothing."""
+        """An observation shows the live term with the rest of its lease, its progress and the earliest due instant of
+        the tasks that are not retired, and changes nothing."""
         sign = await store.leadership.observe()
-        assert (sign.term, sign.first_due) == (None, None)
+        assert (sign.term, sign.remaining, sign.first_due) == (None, NOTHING, None)
         assert near(sign.now, await store.now())
 
         term, slot = await store.lead(ttl=TTL), await store.slot()
@@ -249,6 +248,7 @@ class Deposition(Contract):
         await store.define(task("soon"), slot + HOUR)
         sign = await store.leadership.observe()
         assert (sign.term, sign.first_due) == (term, slot + HOUR)
+        assert TTL - SLACK < sign.remaining <= TTL
         for name, due in (("overdue", slot - MINUTE), ("before", slot - HOUR)):
             await store.define(task(name), due)
             assert (await store.leadership.observe()).first_due == due

@@ -158,6 +158,10 @@ class PacedNode:
         return self._pacing.stretch(self._policy.reconciliation_interval)
 
     @property
+    def grace(self) -> timedelta:
+        return self._pacing.stretch(self._policy.grace)
+
+    @property
     def notifier_wait(self) -> timedelta:
         return self._pacing.stretch(self._policy.notifier_wait)
 
