@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from task_manager_core.application import control
+from task_manager_core.application import control, elector
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.elector import Elector
 from task_manager_core.application.executor import Executor
@@ -23,7 +23,15 @@ from task_manager_core.application.worker import Worker
 from task_manager_core.domain import identity, planning
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
-from task_manager_core.domain.leadership import Fenced, HeldByOther, LeadershipTransition, Term
+from task_manager_core.domain.leadership import (
+    Depose,
+    Fenced,
+    HeldByOther,
+    LeadershipTransition,
+    LeaderSign,
+    Suspicion,
+    Term,
+)
 from task_manager_core.domain.observation import TaskView
 from task_manager_core.domain.planning import DueTask, NextSlot, SlotDecision, next_slot_after
 from task_manager_core.domain.policy import RetryPolicy
@@ -209,18 +217,53 @@ def _renew_by_get_and_set(_original: object) -> object:
     return renew
 
 
-def _judged_by_client_clock(_original: object) -> object:
-    async def campaign(self: MemoryLeadership, candidate: NodeId, ttl: timedelta) -> Term | HeldByOther:
-        state, now = self._state, local_clock.get().now()
-        if state.term is not None and now < state.lease_ends:
-            if state.term.holder == candidate:
-                return state.term
-            return HeldByOther(state.term.holder, state.lease_ends - now)
-        state.term = Term(candidate, state.next_number(state.term.token if state.term else 0))
-        state.lease_ends = now + ttl
-        return state.term
+def _judged_by_client_clock(original: Any) -> object:
+    async def observe(self: MemoryLeadership) -> LeaderSign:
+        sign: LeaderSign = await original(self)
+        return sign if local_clock.get().now() < self._state.lease_ends else replace(sign, term=None)
 
-    return campaign
+    return observe
+
+
+def _half_a_grace(original: Any) -> object:
+    def judge(suspicion: Suspicion | None, sign: LeaderSign, *, grace: timedelta, **times: float) -> object:
+        return original(suspicion, sign, grace=grace / 2, **times)
+
+    return judge
+
+
+def _grace_by_the_clock_of_the_store(original: Any) -> object:
+    def judge(suspicion: Suspicion | None, sign: LeaderSign, *, grace: timedelta, **times: float) -> object:
+        if suspicion is not None and suspicion.first_due + grace <= sign.now:
+            return Depose(sign)
+        return original(suspicion, sign, grace=grace, **times)
+
+    return judge
+
+
+def _progress_ignored(_original: object) -> object:
+    def about(self: Suspicion, sign: LeaderSign) -> bool:
+        return (self.term, self.first_due) == (sign.term, sign.first_due)
+
+    return about
+
+
+def _deposed_whatever_happened(original: Any) -> object:
+    async def depose(self: MemoryLeadership, candidate: NodeId, ttl: timedelta, seen: LeaderSign) -> object:
+        return await original(self, candidate, ttl, replace(seen, progress=self._state.progress))
+
+    return depose
+
+
+def _token_taken_over(original: Any) -> object:
+    def _grant(self: MemoryLeadership, candidate: NodeId, ttl: timedelta) -> Term:
+        deposed = self._state.live_term()
+        term: Term = original(self, candidate, ttl)
+        if deposed is not None:
+            self._state.term = term = Term(candidate, deposed.token)
+        return term
+
+    return _grant
 
 
 def _resignation_ignored(_original: object) -> object:
@@ -242,8 +285,8 @@ def _token_reset(original: Any) -> object:
 
 
 def _trust_from_reply(original: Any) -> object:
-    def _begin(self: Elector, term: Term, asked_at: float) -> None:
-        original(self, term, self._clock.monotonic())
+    def _begin(self: Elector, term: Term, asked_at: float, deposed: Term | None = None) -> None:
+        original(self, term, self._clock.monotonic(), deposed)
 
     return _begin
 
@@ -838,10 +881,59 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         defect="lease judged by the client's clock",
         owner=MemoryLeadership,
-        name="campaign",
+        name="observe",
         replacement=_judged_by_client_clock,
         breaks="I3",
         plan=plan(faults=[then(3.0, InjectionKind.JUMP, machine=1, amount=60.0)]),
+    ),
+    Mutant(
+        defect="half a grace",
+        owner=elector,
+        name="judge",
+        replacement=_half_a_grace,
+        breaks="I3",
+        plan=plan(faults=[then(7.5, InjectionKind.KILL)]),
+    ),
+    Mutant(
+        defect="grace by the clock of the store",
+        owner=elector,
+        name="judge",
+        replacement=_grace_by_the_clock_of_the_store,
+        breaks="I3",
+        plan=plan(TaskPlan(every=10.0), faults=[then(5.0, InjectionKind.SET_BACK, amount=-30.0)]),
+    ),
+    Mutant(
+        defect="a leader at work is suspected",
+        owner=Suspicion,
+        name="about",
+        replacement=_progress_ignored,
+        breaks="I3",
+        plan=plan(TaskPlan(), faults=[at("commit", nth, InjectionKind.ERROR) for nth in range(2, 12)]),
+        random=False,
+    ),
+    Mutant(
+        defect="a leader that recovered is deposed",
+        owner=MemoryLeadership,
+        name="depose",
+        replacement=_deposed_whatever_happened,
+        breaks="I3",
+        plan=plan(
+            TaskPlan(every=2.0),
+            faults=[
+                then(5.9, InjectionKind.PAUSE, length=1.5),
+                then(7.9, InjectionKind.PAUSE, length=2.0),
+                *(at("depose", 1, InjectionKind.PAUSE, machine=machine, length=1.7) for machine in (1, 2)),
+            ],
+        ),
+        random=False,
+    ),
+    Mutant(
+        defect="a deposition keeps the token",
+        owner=MemoryLeadership,
+        name="_grant",
+        replacement=_token_taken_over,
+        breaks="I3",
+        plan=plan(faults=[then(7.5, InjectionKind.KILL)]),
     ),
     Mutant(
         defect="resignation keeps the lease",
@@ -860,7 +952,7 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plan(
             *[TaskPlan(every=1.0, slot_jitter=1.0)] * 3,
             faults=[
-                at("renew", 5, InjectionKind.PAUSE, after=True, length=1.5),
+                at("renew", 5, InjectionKind.PAUSE, after=True, length=0.9),
                 *(at("renew", nth, InjectionKind.ERROR) for nth in range(6, 16)),
             ],
         ),

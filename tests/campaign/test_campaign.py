@@ -20,6 +20,7 @@ PLANS = {"dev": 40, "ci": 400, "nightly": 6000}.get(PROFILE, 40)
 
 # What happens rarely in random plans, each with a plan in which it happens.
 RARE: dict[str, Plan] = {
+    "deposition": Plan(faults=(Injection(kind=InjectionKind.KILL, at=7.5),)),
     "fenced write": Plan(faults=(Injection(kind=InjectionKind.PAUSE, at=Point("commit", 2), length=5.0),)),
     "skipped: deleted": Plan(
         tasks=(TaskPlan(), TaskPlan(every=2.0, dynamic=True)),

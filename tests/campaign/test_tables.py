@@ -47,7 +47,9 @@ MOVES: dict[tuple[RunState, RunTransition], Plan] = {
         faults=(Injection(kind=InjectionKind.STOP, at=4.5, length=5.0),),
         duration=12.0,
     ),
-    (RunState.RUNNING, RunTransition.POSTPONED): Plan(tasks=(TaskPlan(every=2.0, only=0),), duration=12.0),
+    (RunState.RUNNING, RunTransition.POSTPONED): Plan(
+        tasks=(TaskPlan(only=0), TaskPlan(only=1), TaskPlan(only=2)), seed=1, duration=12.0
+    ),
     (RunState.RUNNING, RunTransition.LOST): Plan(
         machines=1,
         tasks=(TaskPlan(duration=3.0),),

@@ -47,7 +47,7 @@ class ConfigResponse(Answer):
     leader_deposition_grace: float | None = Field(
         default=_default("leader_deposition_grace"),
         description="A follower deposes a leader that decides nothing about a due slot for so long, in seconds;"
-        " null: it follows from the other fields"
+        " null: it follows from the other fields",
     )
     reconciliation_interval: float = Field(description="The leader looks for dead workers this often, in seconds")
     retry_backoff: float = Field(description="Delay before the first retry in seconds")

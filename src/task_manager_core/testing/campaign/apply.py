@@ -9,9 +9,11 @@ from task_manager_core.domain.run import TRANSITION_OF_OUTCOME, Retried, RunStat
 from task_manager_core.ports import Cancelling, Enqueued
 from task_manager_core.testing.campaign.model import RunModel, StoreModel, TaskModel, slots_of
 from task_manager_core.testing.cluster.effects import (
+    AgendaRead,
     CancelAnswered,
     Claimed,
     Decided,
+    Deposed,
     Effect,
     Extended,
     Granted,
@@ -26,6 +28,7 @@ from task_manager_core.testing.cluster.effects import (
     Resumed,
     Retired,
     Settled,
+    WriteAccepted,
     Written,
 )
 
@@ -33,13 +36,19 @@ from task_manager_core.testing.cluster.effects import (
 def apply(effect: Effect, store: StoreModel) -> None:  # noqa: C901, PLR0912 - one line for each kind of effect
     """Change the model as the store has changed. An effect that is not named here changes nothing."""
     match effect:
-        case Granted(term=term, ttl=ttl):
+        case Granted(term=term, ttl=ttl) | Deposed(term=term, ttl=ttl):
             if store.live_term() != term:
                 store.grant(term, store.at + ttl)
+                store.progressed_at = store.at
         case Renewed(term=term, ttl=ttl):
             store.grant(term, store.at + ttl)
         case Resigned(term=term):
             store.grant(term, store.at)
+        case AgendaRead(term=term):
+            if term is not None and term == store.live_term() and store.is_due():
+                store.advance()
+        case WriteAccepted(operation="commit"):
+            store.advance()
         case Decided():
             _decided(effect, store)
         case Paused(key=key):

@@ -12,6 +12,7 @@ from task_manager_core.testing.cluster.effects import (
     CancelAnswered,
     ClaimsGiven,
     Decided,
+    Deposed,
     Effect,
     ExtensionRefused,
     Granted,
@@ -31,6 +32,7 @@ from task_manager_core.testing.cluster.effects import (
 
 COVERAGE_GOALS = (
     "takeover",
+    "deposition",
     "fenced write",
     "lost claim",
     "reaped claim",
@@ -61,9 +63,11 @@ class Coverage:
 
     def count_effect(self, effect: Effect) -> None:  # noqa: C901, PLR0912 - one line for each name
         match effect:
-            case Granted(term=term):
+            case Granted(term=term) | Deposed(term=term):
                 if self._term is not None and self._term.holder != term.holder:
                     self.count("takeover")
+                if isinstance(effect, Deposed) and effect.seen.term is not None and term != self._term:
+                    self.count("deposition")
                 self._term = term
             case WriteRefused():
                 self.count("fenced write")

@@ -106,7 +106,9 @@ def slots_of(task: TaskModel, skipped: Collection[Skipped]) -> dict[datetime, st
 @dataclass(slots=True)
 class StoreModel:
     """One incarnation of the store. Durations are measured by `at`. `clock` is what the clock of the store shows, which
-    can be set back. `leases` has the end of every lease."""
+    can be set back. `leases` has the end of every lease. `progress` counts the signs of life of the scheduler of the
+    leader; the last one, or the grant, was at `progressed_at`. The clock was last set at `clock_set_at`.
+    """
 
     at: datetime = LONG_AGO
     clock: datetime = LONG_AGO
@@ -116,6 +118,9 @@ class StoreModel:
     tasks: dict[TaskKey, TaskModel] = field(default_factory=dict[TaskKey, TaskModel])
     ended: dict[RunId, str] = field(default_factory=dict[RunId, str])
     leases: dict[Term, datetime] = field(default_factory=dict[Term, datetime])
+    progress: int = 0
+    progressed_at: datetime = LONG_AGO
+    clock_set_at: datetime = LONG_AGO
 
     def copy(self) -> StoreModel:
         tasks = {key: task.copy() for key, task in self.tasks.items()}
@@ -125,6 +130,26 @@ class StoreModel:
         """This term leads, until its lease ends."""
         self.term, self.lease_ends = term, ends
         self.leases[term] = ends
+
+    def advance(self) -> None:
+        """The scheduler of the leader gives a sign of life."""
+        self.progress, self.progressed_at = self.progress + 1, self.at
+
+    def first_due(self) -> datetime | None:
+        """The earliest due instant of the tasks that are not retired."""
+        planned = [task.next_slot for task in self.tasks.values() if not task.retired]
+        return min((next_slot.due_at for next_slot in planned if next_slot is not None), default=None)
+
+    def is_due(self) -> bool:
+        first = self.first_due()
+        return first is not None and first <= self.clock
+
+    def idle_since(self) -> datetime | None:
+        """Since when the leader has done nothing about a due slot; None if no slot is due."""
+        first = self.first_due()
+        if first is None or first > self.clock:
+            return None
+        return max(self.at - (self.clock - first), self.progressed_at, self.clock_set_at)
 
     def live_term(self) -> Term | None:
         return self.term if self.term is not None and self.at < self.lease_ends else None
@@ -203,7 +228,8 @@ class DeclaredByNode:
 class ClusterModel:
     """The present incarnation of the store, and what outlives it.
 
-    - `claim_ttl` is the same for every worker; `node` is the process whose operation is judged.
+    - `claim_ttl` and `grace` are the same for every node; `node` is the process whose operation is judged.
+    - `looks` has, for each node, the live term and its progress at the last look of this node.
     - `started` has the attempts that were started since their claim was given. A store that was set back forgets what
       became of them, and so does this set.
     - `tokens` has the greatest token that was ever given for a run.
@@ -212,8 +238,10 @@ class ClusterModel:
     """
 
     claim_ttl: timedelta
+    grace: timedelta = timedelta(0)
     node: str = ""
     store: StoreModel = field(default_factory=StoreModel)
+    looks: dict[str, tuple[Term | None, int]] = field(default_factory=dict[str, tuple[Term | None, int]])
     greatest_token: int = 0
     greatest_version: int = 0
     states_at: dict[int, dict[TaskKey, tuple[int, bool]]] = field(
@@ -244,6 +272,7 @@ class ClusterModel:
         """The store was set back to the state that this model describes, or was wiped."""
         self.store = StoreModel() if store is None else store.copy()
         self.started.clear()
+        self.looks.clear()
 
     def executing(self, key: TaskKey) -> list[ModelExecution]:
         return [one for one in self.executions.values() if one.task == key and one.ended is None]

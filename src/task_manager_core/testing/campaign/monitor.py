@@ -37,11 +37,15 @@ class Monitor(Watcher):
     def attach(self, cluster: Watched) -> None:
         self._cluster = cluster
         self.model.claim_ttl = cluster.policy.worker.claim_ttl
+        self.model.grace = cluster.policy.grace
 
     def update_time(self) -> None:
         """Set the model to the present: what is judged next happens now."""
-        clock = self._cluster.store_clock
-        self.model.store.at, self.model.store.clock = clock.steady(), clock.now()
+        clock, store = self._cluster.store_clock, self.model.store
+        before, (at, shown) = store.clock - store.at, (clock.steady(), clock.now())
+        if abs(shown - at - before) > timedelta(milliseconds=10):
+            store.clock_set_at = at
+        store.at, store.clock = at, shown
 
     def fail(self, violation: Violation) -> None:
         """End the simulation with this violation. Code that catches the exception cannot prevent it."""

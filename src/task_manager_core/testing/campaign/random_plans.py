@@ -46,6 +46,8 @@ _CALLS = {
     "commit": 12,
     "renew": 12,
     "campaign": 8,
+    "observe": 20,
+    "depose": 2,
     "agenda": 30,
     "claim": 30,
     "extend": 12,

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
-from task_manager_core.domain.leadership import HeldByOther, Term
+from task_manager_core.domain.leadership import HeldByOther, LeaderSign, Term
 from task_manager_core.domain.planning import Agenda, SlotDecision
 from task_manager_core.domain.run import Claim, Run, Settlement
 from task_manager_core.ports import Cancelling, Changes, DefinitionWrite, Enqueued
@@ -28,6 +28,20 @@ class Granted:
 class BidRefused:
     candidate: NodeId
     held: HeldByOther
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    sign: LeaderSign
+
+
+@dataclass(frozen=True, slots=True)
+class Deposed:
+    """A request to depose the leader that was `seen` was granted this term."""
+
+    term: Term
+    ttl: timedelta
+    seen: LeaderSign
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +91,7 @@ class WriteRefused:
 class AgendaRead:
     agenda: Agenda
     limit: int
+    term: Term | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +244,8 @@ class Promoted:
 Effect: TypeAlias = (
     Granted
     | BidRefused
+    | Observed
+    | Deposed
     | Renewed
     | RenewalRefused
     | Resigned

@@ -64,14 +64,17 @@ class SimLeadership:
         return await self._link.call("campaign", lambda: self._inner.campaign(candidate, ttl), read)
 
     async def observe(self) -> LeaderSign:
-        return await self._link.call("observe", self._inner.observe, _no_effects)
+        def read(sign: LeaderSign) -> Iterator[Effect]:
+            yield effects.Observed(sign)
+
+        return await self._link.call("observe", self._inner.observe, read)
 
     async def depose(self, candidate: NodeId, ttl: timedelta, seen: LeaderSign) -> Term | HeldByOther:
         def read(answer: Term | HeldByOther) -> Iterator[Effect]:
             yield (
                 effects.BidRefused(candidate, answer)
                 if isinstance(answer, HeldByOther)
-                else effects.Granted(answer, ttl)
+                else effects.Deposed(answer, ttl, seen)
             )
 
         return await self._link.call("depose", lambda: self._inner.depose(candidate, ttl, seen), read)
@@ -136,7 +139,7 @@ class SimDispatch:
 
     async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
         def read(agenda: Agenda) -> Iterator[Effect]:
-            yield effects.AgendaRead(agenda, limit)
+            yield effects.AgendaRead(agenda, limit, term)
 
         return await self._link.call("agenda", lambda: self._inner.agenda(limit, skip, term), read)
 

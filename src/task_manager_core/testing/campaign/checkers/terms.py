@@ -9,8 +9,10 @@ from task_manager_core.testing.campaign.checkers.checker import Checker
 from task_manager_core.testing.campaign.model import ClusterModel
 from task_manager_core.testing.cluster.effects import (
     BidRefused,
+    Deposed,
     Effect,
     Granted,
+    Observed,
     Renewed,
     Resigned,
     Sent,
@@ -18,13 +20,23 @@ from task_manager_core.testing.cluster.effects import (
     WriteRefused,
 )
 
+FASTEST_CLOCK = 0.9
+"""A follower waits at least this part of the grace, as the store measures it."""
+
 
 class OneTerm(Checker):
-    """There is one live term. Tokens strictly increase, also when the store loses data."""
+    """There is one live term. Tokens strictly increase, also when the store loses data. A leader is deposed only when
+    it has decided nothing about a due slot for a grace."""
 
     invariant = "I3"
-    law = "At most one term lives; tokens strictly increase, also after a wipe, and none is issued twice."
-    because = "Grant and renewal compare (holder, token) in one step; a token is max(last + 1, store time in ms)."
+    law = (
+        "At most one term lives; tokens strictly increase, also after a wipe; only a leader that did nothing about a"
+        " due slot for a grace is deposed."
+    )
+    because = (
+        "Every grant compares holder, token and progress in one step; a token is max(last + 1, store time in ms); a"
+        " follower measures the grace by its monotonic clock."
+    )
 
     def judge(self, effect: Effect, model: ClusterModel) -> None:
         live = model.store.live_term()
@@ -33,9 +45,17 @@ class OneTerm(Checker):
                 if live is not None:
                     self.require(term == live, f"{_shown(term)} was granted while {_shown(live)} is live")
                     return
-                greatest = model.greatest_token
-                self.require(term.token > greatest, f"token {term.token} was issued after {greatest}")
-                model.greatest_token = term.token
+                self._issued(term, model)
+            case Observed(sign=sign):
+                self.require(sign.term == live, f"an observation shows {_shown(sign.term)}, and {_shown(live)} is live")
+                due = model.store.first_due()
+                self.require(sign.first_due == due, f"an observation shows {sign.first_due}, and {due} is due next")
+                model.looks[model.node] = live, model.store.progress
+            case Deposed(term=term):
+                if live is not None and live != term:
+                    self._deposed(live, model)
+                if live != term:
+                    self._issued(term, model)
             case BidRefused(held=held):
                 holder = None if live is None else live.holder
                 self.require(held.holder == holder, f"a bid was refused for {held.holder} while {holder} leads")
@@ -44,6 +64,21 @@ class OneTerm(Checker):
                 self.require(term == live, f"{_shown(term)} was {kind} while {_shown(live)} is live")
             case _:
                 pass
+
+    def _issued(self, term: Term, model: ClusterModel) -> None:
+        greatest = model.greatest_token
+        self.require(term.token > greatest, f"token {term.token} was issued after {greatest}")
+        model.greatest_token = term.token
+
+    def _deposed(self, live: Term, model: ClusterModel) -> None:
+        """`live` was deposed."""
+        store, look = model.store, model.looks.get(model.node)
+        self.require(look == (live, store.progress), f"{model.node} saw {look}, and {_shown(live)} was deposed")
+        since = store.idle_since()
+        waited = None if since is None else store.at - since
+        # The clock of the follower may run faster than the one of the store.
+        enough = waited is not None and waited >= model.grace * FASTEST_CLOCK
+        self.require(enough, f"{_shown(live)} was deposed {waited} after it had to decide about a slot")
 
 
 class Fencing(Checker):
