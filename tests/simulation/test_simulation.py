@@ -168,7 +168,7 @@ def test_a_run_whose_worker_dies_is_executed_again_as_soon_as_in_production(afte
 @pytest.mark.parametrize("at", [5 * HOUR - SECOND, 5 * HOUR - 2 * SECOND, 5 * HOUR - 4 * SECOND])
 def test_slots_wait_for_a_new_leader_as_long_as_in_production(at: timedelta) -> None:
     report = simulated(OFTEN, faults=(kill(at, worker="leader"),))
-    assert timedelta(0) < report.lateness("often") <= TAKEOVER
+    assert timedelta(0) < report.lateness("often") <= NodePolicy().grace + timedelta(seconds=0.1)
     assert len(report.late()) == 1
     assert len(report.leaders) == 2
 

@@ -30,7 +30,7 @@ from task_manager_core.testing.simulation.results import (
 FirstSlots = Sequence[tuple[TaskDefinition, NextSlot | None]]
 """The tasks, each with its first slot of the period."""
 
-_RECORDED = frozenset({"campaign", "commit", "put", "settle", "release", "reap"})
+_RECORDED = frozenset({"campaign", "depose", "commit", "put", "settle", "release", "reap"})
 """The operations whose effects are recorded."""
 
 _STATUS = {
@@ -169,7 +169,7 @@ class ExecutionLog(NullWatcher):
                 self._set_status(claim, ExecutionStatus.LOST)
             case effects.Released(claim=claim, started=True):
                 self._set_status(claim, ExecutionStatus.RELEASED)
-            case effects.Granted(term=term):
+            case effects.Granted(term=term) | effects.Deposed(term=term):
                 self._granted(term)
             case _:
                 pass
