@@ -764,7 +764,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="tick",
         replacement=_known_to_one_node,
         breaks="L",
-        plan=plan(TaskPlan(), TaskPlan(every=2.0, dynamic=True), duration=8.0),
+        plan=plan(TaskPlan(), TaskPlan(every=2.0, dynamic=True), duration=8.0, seed=1),
     ),
     Mutant(
         defect="unknown task acknowledged",
@@ -900,7 +900,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="judge",
         replacement=_grace_by_the_clock_of_the_store,
         breaks="I3",
-        plan=plan(TaskPlan(every=10.0), faults=[then(5.0, InjectionKind.SET_BACK, amount=-30.0)]),
+        plan=plan(TaskPlan(every=10.0), faults=[then(5.6, InjectionKind.SET_BACK, amount=-30.0)]),
     ),
     Mutant(
         defect="a leader at work is suspected",

@@ -118,8 +118,8 @@ class Scheduler:
         return skipped
 
     def _rest(self, agenda: Agenda, kept: list[SlotDecision]) -> float:
-        """Seconds until the next due instant, after the decisions of this tick; at most LONGEST_REST. While a due task is
-        undecided, at most `poll_interval` and half the grace: a follower deposes a leader that does not look again."""
+        """Seconds until the next due instant, after the decisions of this tick; at most LONGEST_REST. While a due task
+        is undecided, at most `poll_interval` and half the grace: a follower deposes a leader that does not look."""
         instants = [agenda.now + LONGEST_REST]
         instants += [decision.next_slot.due_at for decision in kept if decision.next_slot is not None]
         if agenda.next_due is not None:
