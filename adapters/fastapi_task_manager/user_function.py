@@ -16,6 +16,10 @@ from fastapi_task_manager.task import TaskFunction
 from task_manager_core.application.function import Function
 from task_manager_core.domain.errors import InvalidArguments
 
+_NO_ARGUMENTS = ArgumentTypes("", ())
+_NO_NEEDS = Needs((), {}, ())
+"""Those of every function without parameters. Most tasks have none."""
+
 
 @dataclass(frozen=True, slots=True)
 class CheckedFunction(Function):
@@ -50,6 +54,8 @@ class UserFunction:
     def of(cls, call: TaskFunction) -> UserFunction:
         """Inspect a function. Errors: DefinitionError."""
         plain = Function.of(call)
+        if plain.signature is not None and not plain.signature.parameters:
+            return cls(call, plain, _NO_ARGUMENTS, _NO_NEEDS)
         parameters = parameters_of(call)
         needs = _needs_of(call, parameters)
         filled = frozenset(

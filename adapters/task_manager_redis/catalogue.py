@@ -132,16 +132,15 @@ class _Rows:
 
 
 def _definition_arguments(definition: DefinitionWrite) -> list[Argument]:
-    """One definition as arguments of the script put."""
+    """One definition as arguments of the script put. Its short values are one argument: the client packs each argument
+    for itself."""
     skipped = definition.skipped
+    slot, due = next_slot_arguments(definition.next_slot)
+    first = milliseconds(skipped[0].first) if skipped else ""
     return [
         encode_task(definition.definition.key),
-        definition.expected,
-        int(definition.replan),
-        *next_slot_arguments(definition.next_slot),
+        f"{definition.expected},{int(definition.replan)},{slot},{due},{first},{len(skipped)}",
         codec.encode_task(definition.definition),
-        milliseconds(skipped[0].first) if skipped else "",
-        len(skipped),
         *skip_arguments(skipped),
     ]
 

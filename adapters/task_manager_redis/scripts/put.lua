@@ -1,7 +1,7 @@
 -- Needs tasks.
--- ARGV for each definition: task, expected version, replan (0, 1), next slot and its due instant (both empty: the
--- schedule has ended), text, the slot that must be the stored next slot (empty: any), number of skips; for each skip:
--- reason, count, text.
+-- ARGV for each definition: task, values, text; for each skip: reason, count, text.
+-- The values are separated by commas: expected version, replan (0, 1), next slot and its due instant (both empty: the
+-- schedule has ended), the slot that must be the stored next slot (empty: any), number of skips.
 -- Answer for each definition: its version; for a conflict -1 - (the stored version).
 local answers, changed = {}, false
 
@@ -42,9 +42,11 @@ end
 
 local at = 4
 while at <= #ARGV do
-  local task, expected, replan, slot, due, text, expected_slot, skips = unpack(ARGV, at, at + 7)
-  answers[#answers + 1] = put(task, expected, replan, slot, due, text, expected_slot, skips, at + 8)
-  at = at + 8 + 3 * skips
+  local task, values, text = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local expected, replan, slot, due, expected_slot, skips =
+    string.match(values, '^(%d+),([01]),(%-?%d*),(%-?%d*),(%-?%d*),(%d+)$')
+  answers[#answers + 1] = put(task, expected, replan, slot, due, text, expected_slot, skips, at + 3)
+  at = at + 3 + 3 * skips
 end
 if changed then
   notify()
