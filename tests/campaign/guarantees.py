@@ -30,7 +30,8 @@ BUDGET = 1000
 
 LIVENESS_LAW = (
     "Once a part of the cluster is healed: a leader within lease + retry interval, every due slot one poll later, "
-    "abandoned runs free after claim + reconciliation, no change of the leader, every run ended."
+    "abandoned runs free after claim + reconciliation, no change of the leader, every run ended. Without faults, "
+    "and even if every notification is lost, a due slot is decided one poll and one refresh later at all times."
 )
 LIVENESS_REASON = "Leases and claims end by themselves, every loop polls again, and nothing waits for a message."
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from task_manager_core.application import control, elector
+from task_manager_core.application import control, elector, scheduler
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.elector import Elector
 from task_manager_core.application.executor import Executor
@@ -37,7 +37,7 @@ from task_manager_core.domain.planning import DueTask, NextSlot, SlotDecision, n
 from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement, Succeeded
 from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
-from task_manager_core.ports import REQUEST_MEMORY, DefinitionWrite, Enqueued, Extension
+from task_manager_core.ports import REQUEST_MEMORY, Changes, DefinitionWrite, Enqueued, Extension
 from task_manager_core.testing.campaign.faults import Injection, InjectionKind, Point
 from task_manager_core.testing.campaign.plan import Plan, TaskPlan
 from task_manager_core.testing.cluster.clock import local_clock
@@ -639,6 +639,26 @@ def _versions_unchecked(original: Any) -> object:
     return _put
 
 
+def _change_wakes_nothing(original: Any) -> object:
+    def _learn(self: Registrar, changes: Changes) -> None:
+        self.on_change = lambda: None
+        original(self, changes)
+
+    return _learn
+
+
+def _definitions_read_when_notified(original: Any) -> object:
+    async def tick(self: Registrar) -> float | None:
+        await original(self)
+        return None
+
+    return tick
+
+
+def _rest_until_due(_original: object) -> object:
+    return timedelta(days=1)
+
+
 LONG = TaskPlan(every=2.0, duration=5.0)
 ONE = TaskPlan(every=4.0, duration=1.0, overlap="skip")
 
@@ -764,7 +784,39 @@ MUTANTS: tuple[Mutant, ...] = (
         name="tick",
         replacement=_known_to_one_node,
         breaks="L",
-        plan=plan(TaskPlan(), TaskPlan(every=2.0, dynamic=True), duration=8.0, seed=1),
+        plan=plan(TaskPlan(), TaskPlan(every=2.0, dynamic=True), duration=8.0),
+    ),
+    Mutant(
+        defect="a change does not wake the scheduler",
+        random=False,
+        owner=Registrar,
+        name="_learn",
+        replacement=_change_wakes_nothing,
+        breaks="L",
+        plan=plan(TaskPlan(every=60.0), TaskPlan(every=1.0, dynamic=True), duration=8.0),
+    ),
+    Mutant(
+        defect="definitions read only after a notification",
+        random=False,
+        owner=Registrar,
+        name="tick",
+        replacement=_definitions_read_when_notified,
+        breaks="L",
+        plan=plan(
+            TaskPlan(every=60.0),
+            TaskPlan(every=1.0, dynamic=True),
+            faults=[then(1.0, InjectionKind.QUIET, machine=machine, length=20.0) for machine in range(3)],
+            duration=12.0,
+        ),
+    ),
+    Mutant(
+        defect="the leader reads the agenda only when something is due",
+        random=False,
+        owner=scheduler,
+        name="LONGEST_REST",
+        replacement=_rest_until_due,
+        breaks="L",
+        plan=plan(TaskPlan(every=60.0), faults=[then(5.0, InjectionKind.SET_BACK, amount=-50.0)], duration=8.0),
     ),
     Mutant(
         defect="unknown task acknowledged",

@@ -17,6 +17,7 @@ from task_manager_core.testing.campaign.plan import POLICY, Plan
 from task_manager_core.testing.campaign.workload import declaring
 from task_manager_core.testing.cluster.cluster import SimCluster
 from task_manager_core.testing.cluster.loop import DEFAULT_BUDGET
+from task_manager_core.testing.cluster.process import ENVIRONMENT
 from task_manager_core.testing.cluster.run import run_simulation
 from task_manager_core.testing.cluster.stores import SimStore
 
@@ -94,7 +95,11 @@ async def _run(cluster: SimCluster, plan: Plan, injector: Injector, monitor: Mon
     ]
     Injector(additions, plan.tasks, monitor).start(cluster)
     injector.start(cluster)
+    liveness = Liveness(cluster, monitor, [f"w{machine}" for machine in range(plan.machines)])
+    watching = cluster.loop.spawn(ENVIRONMENT, liveness.watch_harmless()) if plan.is_harmless else None
     await cluster.sleep(plan.duration)
+    if watching is not None:
+        watching.cancel()
     injector.end()
     core = _heal(cluster, plan)
     monitor.note("plan", f"healed: {', '.join(core)}")

@@ -21,6 +21,7 @@ class InjectionKind(Enum):
     CUT = "cut"
     MUTE = "mute"
     DEAF = "deaf"
+    QUIET = "quiet"
     KILL = "kill"
     PAUSE = "pause"
     BLOCK = "block"
@@ -55,6 +56,9 @@ PEOPLE = frozenset(
     }
 )
 
+HARMLESS = PEOPLE | {InjectionKind.QUIET}
+"""Only promptness depends on a notification. While nothing else happens, every due slot is decided in time."""
+
 MEANING: dict[InjectionKind, str] = {
     InjectionKind.SLOW: "messages take `amount` seconds longer for `length` seconds",
     InjectionKind.ERROR: "one operation fails before any effect",
@@ -62,6 +66,7 @@ MEANING: dict[InjectionKind, str] = {
     InjectionKind.CUT: "partition: no message passes for `length` seconds",
     InjectionKind.MUTE: "one-way partition: requests are lost for `length` seconds",
     InjectionKind.DEAF: "one-way partition: replies are lost for `length` seconds",
+    InjectionKind.QUIET: "the notifications of the store are lost for `length` seconds",
     InjectionKind.KILL: "kill -9, and a new process after `length` seconds (0: none)",
     InjectionKind.PAUSE: "the process stands still for `length` seconds",
     InjectionKind.BLOCK: "the next function that the machine calls blocks its event loop for `length` seconds",

@@ -112,6 +112,8 @@ class Injector:
                 link.requests_lost_until = now + fault.length
             case InjectionKind.DEAF:
                 link.replies_lost_until = now + fault.length
+            case InjectionKind.QUIET:
+                link.notifications_lost_until = now + fault.length
             case InjectionKind.KILL:
                 cluster.kill(machine, restart)
             case InjectionKind.PAUSE:

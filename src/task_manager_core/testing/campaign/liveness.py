@@ -4,6 +4,9 @@
 - The leader decides every due slot one poll later.
 - A run whose worker is gone is free after its claim has expired and one reconciliation.
 - Every run ends, given time.
+
+Without faults the leader decides every due slot one poll and one refresh later at all times, even if every notification
+is lost.
 """
 
 from __future__ import annotations
@@ -20,6 +23,12 @@ from task_manager_core.testing.cluster.cluster import SimCluster
 
 SLACK = 1.6
 """Seconds for a request that was lost, and for latencies."""
+
+LEADS_BY = 3.0
+"""Seconds after the start of a cluster without faults, within which a leader has read everything."""
+
+LATENCY = 0.5
+"""Seconds for the messages of a pass without faults."""
 
 LONGEST_PAUSE = 5.0
 """Seconds that a service whose passes failed may pause before it asks again."""
@@ -59,6 +68,16 @@ class Liveness:
         await self._drain()
         self._same(term)
 
+    async def watch_harmless(self) -> None:
+        """Without faults, a due slot is decided a poll and a refresh later at the latest, and the leader stays."""
+        await self._cluster.sleep(LEADS_BY)
+        term = self._leader()
+        longest = self._policy.poll_interval + self._policy.refresh_interval + timedelta(seconds=LATENCY)
+        while True:
+            self._same(term)
+            self._decided(longest)
+            await self._cluster.sleep(0.5)
+
     def _fail(self, message: str) -> None:
         violation = Violation(self.invariant, f"{message}, {self._cluster.time - self._healed_at:g} s after healing")
         self._monitor.fail(violation)
@@ -87,8 +106,11 @@ class Liveness:
         refresh = self._policy.refresh_interval.total_seconds()
         if self._cluster.time < self._healed_at + LONGEST_PAUSE + refresh + poll + SLACK:
             return
+        self._decided(timedelta(seconds=poll + SLACK))
+
+    def _decided(self, within: timedelta) -> None:
         store = self._monitor.model.store
-        latest = store.clock - timedelta(seconds=poll + SLACK)
+        latest = store.clock - within
         for key, task in store.tasks.items():
             if task.next_slot is not None and not task.retired and task.next_slot.due_at < latest:
                 self._fail(f"{key}: {task.next_slot.slot} is due and undecided")

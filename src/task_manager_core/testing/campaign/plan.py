@@ -21,7 +21,7 @@ from task_manager_core.domain.policy import (
 )
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition
-from task_manager_core.testing.campaign.faults import Injection, number
+from task_manager_core.testing.campaign.faults import HARMLESS, Injection, number
 from task_manager_core.testing.cluster.decider import Decider
 
 POLICY = NodePolicy(
@@ -149,6 +149,11 @@ class Plan:
             if name in values:
                 values[name] = _tuple(values[name])
         return cls(**values)  # type: ignore[arg-type]  # the names and types are those of `text`
+
+    @property
+    def is_harmless(self) -> bool:
+        """Does no fault delay a message, a process or the store?"""
+        return all(fault.kind in HARMLESS for fault in self.faults)
 
     def lines(self) -> list[str]:
         """The plan as lines to read."""

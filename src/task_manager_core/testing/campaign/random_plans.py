@@ -25,6 +25,7 @@ _LENGTHS: dict[InjectionKind, tuple[float, ...]] = {
     InjectionKind.CUT: _SECONDS,
     InjectionKind.MUTE: _SECONDS,
     InjectionKind.DEAF: _SECONDS,
+    InjectionKind.QUIET: _SECONDS,
     InjectionKind.PAUSE: (4.0, 2.0, 8.0, 1.0),
     InjectionKind.BLOCK: _SECONDS,
     InjectionKind.DOWN: _SECONDS,

@@ -57,6 +57,7 @@ class LinkFaults:
 
     requests_lost_until: float = 0.0
     replies_lost_until: float = 0.0
+    notifications_lost_until: float = 0.0
     slow_until: float = 0.0
     slowness: float = 0.0
     fail_next: bool = False
@@ -64,6 +65,7 @@ class LinkFaults:
 
     def clear(self) -> None:
         self.requests_lost_until = self.replies_lost_until = self.slow_until = 0.0
+        self.notifications_lost_until = 0.0
         self.fail_next = self.lose_next = False
 
 

@@ -292,4 +292,12 @@ class SimNotifier:
         self._link = link
 
     async def wait(self, timeout: timedelta) -> None:
-        await self._link.call("wait", lambda: self._inner.wait(timeout), _no_effects)
+        await self._link.call("wait", lambda: self._wait(timeout), _no_effects)
+
+    async def _wait(self, timeout: timedelta) -> None:
+        """A notification that is lost ends no wait."""
+        loop, faults = self._link.loop, self._link.faults
+        ends = loop.time() + timeout.total_seconds()
+        await self._inner.wait(timeout)
+        while loop.time() < min(ends, faults.notifications_lost_until):
+            await self._inner.wait(timedelta(seconds=ends - loop.time()))
