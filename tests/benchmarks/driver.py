@@ -236,7 +236,7 @@ class _Desk:
     async def usage(self) -> dict[str, Any]:
         cpu, at = time.process_time(), time.monotonic()
         gc.collect()
-        return {"at": at, "cpu": cpu, "rss": resident()}
+        return {"at": at, "cpu": cpu, "collecting": time.process_time() - cpu, "rss": resident()}
 
     async def stop(self) -> None:
         await self._driver.stop()

@@ -65,6 +65,7 @@ class Cluster:
         return Usage(
             at=statistics.fmean(one["at"] for one in answers),
             cpu=sum(one["cpu"] for one in answers),
+            collecting=sum(one.get("collecting", 0.0) for one in answers),
             rss=statistics.median(one["rss"] for one in answers),
             work=work_of([self.server]),
         )
@@ -72,8 +73,11 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
+    """The statistics of a cluster. `collecting` is the CPU time that the answer itself cost: a garbage collection."""
+
     at: float
     cpu: float
+    collecting: float
     rss: float
     work: Work
 
@@ -116,7 +120,7 @@ def _spent(before: Usage, after: Usage) -> Idle:
     work = after.work - before.work
     return Idle(
         commands=work.commands / seconds,
-        cpu=(after.cpu - before.cpu) / seconds,
+        cpu=(after.cpu - before.cpu - before.collecting) / seconds,
         redis=work.cpu / seconds,
         rss=after.rss,
     )
