@@ -86,8 +86,13 @@ class LogObserver:
 def _log_leadership(event: TermWon | TermEnded | WriteFenced) -> None:
     match event:
         case TermWon(node=node, term=term, deposed=Term(holder=holder, token=token)):
-            text = "%s leads, term %d: it deposed %s, whose term %d left a due slot undecided"
-            _leader.warning(text, node, term.token, holder, token)
+            _leader.warning(
+                "%s leads, term %d: it deposed %s, whose term %d left a due slot undecided",
+                node,
+                term.token,
+                holder,
+                token,
+            )
         case TermWon(node=node, term=term):
             _leader.info("%s leads, term %d", node, term.token)
         case TermEnded(node=node, term=term, transition=transition):
