@@ -531,8 +531,11 @@ async def test_synchronous_dependencies_are_called_in_threads() -> None:
         yield
         threads.add(threading.current_thread())
 
+    def get_plainly() -> None:
+        threads.add(threading.current_thread())
+
     @group.add_task(NEVER)
-    async def job(_thread: None = Depends(get_thread)) -> None:
+    async def job(_thread: None = Depends(get_thread), _plain: None = Depends(get_plainly)) -> None:
         assert threading.current_thread() is threading.main_thread()
 
     async with application(group) as served:
