@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -58,10 +59,11 @@ class Container:
         observer: Fanout,
         service: str,
         logger: logging.Logger,
+        make_node: Callable[..., Node] = Node,
     ) -> None:
         self.node_id: providers.Provider[NodeId] = providers.Singleton(new_node_id, service)
         self.node: providers.Provider[Node] = providers.Singleton(
-            Node,
+            make_node,
             node=self.node_id,
             service=service,
             backend=backend,

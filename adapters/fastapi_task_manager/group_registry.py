@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi_task_manager.group_contents import CheckedTask, GroupContents, contents_of
 from fastapi_task_manager.injection import DependencyResolver
@@ -139,6 +139,18 @@ class GroupRegistry:
                 self.declarations.add(definition)
         self._stored.clear()
         self._definitions = definitions
+
+    def copy_changes(self) -> Callable[[], None]:
+        """Copy the dynamic tasks that code has added and removed so far. The answer restores them: the tasks that a
+        test adds end with it, and the changes that a test has written to its own store are pending again."""
+        added, restore_pending = dict(self._added), self._pending.copy()
+
+        def restore() -> None:
+            self._added = added
+            self._stored.clear()
+            restore_pending()
+
+        return restore
 
     def end(self, definitions: Definitions) -> None:
         """The node has stopped. The next node writes what this one has not written."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi_task_manager.config import OperationalConfig
 from fastapi_task_manager.errors import ForeignLoopError, NotRunningError
@@ -12,6 +12,7 @@ from fastapi_task_manager.observers.logs import logger_of
 from fastapi_task_manager.runtime import NodeRuntime
 from fastapi_task_manager.schema.health import HealthResponse
 from task_manager_core.application.node import Node
+from task_manager_core.domain.errors import RefusedError
 from task_manager_core.ports import Observer, OpenBackend
 
 NO_LIFESPAN = (
@@ -45,6 +46,8 @@ class ManagerLifecycle:
         self._open_backend = open_backend
         self._groups = groups
         self._observers = tuple(observers)
+        self._test: tuple[OpenBackend, Callable[..., Node]] | None = None
+        """The store and the node of the test that runs."""
         self._runtime: NodeRuntime | None = None
         self._holders: set[object] = set()
         self.joined = False
@@ -69,8 +72,13 @@ class ManagerLifecycle:
         while (runtime := self._runtime_here()) is not None and runtime.stopping:
             await runtime.wait_ended()
         if runtime is None:
+            open_backend, make_node = self._test or (self._open_backend, Node)
             runtime = self._runtime = NodeRuntime(
-                config=self._config, open_backend=self._open_backend, groups=self._groups, observers=self._observers
+                config=self._config,
+                open_backend=open_backend,
+                groups=self._groups,
+                observers=self._observers,
+                make_node=make_node,
             )
         await runtime.wait_started()
 
@@ -95,6 +103,24 @@ class ManagerLifecycle:
         self._holders.discard(holder)
         if not self._holders:
             await self.stop()
+
+    def begin_test(self, open_backend: OpenBackend, make_node: Callable[..., Node]) -> None:
+        """Let the next starts use this store and this node, until `end_test`. Errors: RefusedError while the manager
+        runs, or in another test."""
+        if self._test is not None:
+            raise RefusedError("this manager is under test already")
+        self._refuse_running("stop the manager before its test")
+        self._test = (open_backend, make_node)
+
+    def end_test(self) -> None:
+        """Errors: RefusedError while the manager runs."""
+        self._refuse_running("the test ends, and its application still runs: leave the application first")
+        self._test = None
+        self._runtime = None
+
+    def _refuse_running(self, why: str) -> None:
+        if self._runtime is not None and not self._runtime.ended:
+            raise RefusedError(why)
 
     async def health(self) -> HealthResponse:
         runtime = self._runtime

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from fastapi_task_manager.config import OperationalConfig
@@ -42,9 +42,11 @@ class NodeRuntime:
         open_backend: OpenBackend,
         groups: GroupRegistry,
         observers: Sequence[Observer],
+        make_node: Callable[..., Node] = Node,
     ) -> None:
         self._config = config
         self._open_backend = open_backend
+        self._make_node = make_node
         self._groups = groups
         self._observer = Fanout((LogObserver(), groups, *observers))
         self.loop = asyncio.get_running_loop()
@@ -151,6 +153,7 @@ class NodeRuntime:
             observer=self._observer,
             service=self._config.worker_service_name,
             logger=logger_of("runner"),
+            make_node=self._make_node,
         )
         node = self.node = container.node()
         self.started_at = container.clock().now()

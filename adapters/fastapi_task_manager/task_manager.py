@@ -22,8 +22,12 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.ports import Observer, OpenBackend
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from fastapi import APIRouter, FastAPI
     from fastapi.params import Depends
+
+    from fastapi_task_manager.testing import Testing
 
 
 class TaskManager:
@@ -281,6 +285,33 @@ class TaskManager:
             RuntimeError: The manager runs in another event loop.
         """
         await self._lifecycle.stop()
+
+    def testing(self, now: datetime | None = None, *, eager: bool = False, patience: float = 10.0) -> Testing:
+        """Run the manager in a test: on a store in memory of its own, with a clock that the test moves.
+
+            async with manager.testing() as clock:
+                await clock.advance(hours=3)
+            with manager.testing() as clock, TestClient(app) as client:
+                clock.advance(hours=3)
+
+        `async with` starts and stops the manager. `with` leaves that to the lifespan of the application. The manager
+        calls the real functions, and forgets the dynamic tasks of the test afterwards.
+
+        Args:
+            now: The first instant; aware. None: the first of January 2026.
+            eager: Execute a triggered run before the trigger returns. Otherwise it waits for the clock.
+            patience: Seconds of real time in which a run has to end, whenever the clock waits for runs.
+
+        Returns:
+            A context. Its value is the clock: a `VirtualClock`, without `async` a `BlockingClock`.
+
+        Raises:
+            RuntimeError: When the context is entered: the manager runs already.
+            ValueError: An instant without a time zone, or a patience that is not above 0.
+        """
+        from fastapi_task_manager.testing import Testing  # noqa: PLC0415 - only tests need it
+
+        return Testing(self._lifecycle, self._groups, now=now, eager=eager, patience=patience)
 
     def get_manager_router(self, dependencies: Sequence[Depends] | None = None) -> APIRouter:
         """The management API, to be included in an application.

@@ -26,6 +26,7 @@ SHOWING_CODE = [
     *(DOCS / f"howto/{name}.md" for name in ("dynamic-tasks", "protect-the-api", "run-on-redis", "rolling-deploys")),
     DOCS / "howto/typed-arguments.md",
     DOCS / "howto/session-per-task.md",
+    DOCS / "howto/test-your-application.md",
     DOCS / "howto/write-a-backend.md",
 ]
 

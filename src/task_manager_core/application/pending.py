@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 from typing import TypeVar
 
@@ -57,6 +58,15 @@ class PendingChanges:
             self._answered[key] = next(self._numbers), None
             if self.removals.get(key) == number:
                 self.removals.pop(key, None)
+
+    def copy(self) -> Callable[[], None]:
+        """Copy the changes that are pending now. The answer restores them, as if no store had answered since."""
+        removals, additions, answered = dict(self.removals), dict(self.additions), dict(self._answered)
+
+        def restore() -> None:
+            self.removals, self.additions, self._answered = removals, additions, answered
+
+        return restore
 
     def answered(self) -> dict[TaskKey, int]:
         """The answers so far. A reading of the store that begins now includes them."""

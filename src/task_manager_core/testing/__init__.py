@@ -4,6 +4,7 @@
 - `cluster`: production nodes in one thread, in virtual time, with faults.
 - `campaign`: many plans with faults on such a cluster; a monitor checks the guarantees.
 - `simulation`: the schedule of an application on such a cluster, with a report.
+- `stepping`: a node without loops, for `TaskManager.testing`, which runs an application on a clock that a test moves.
 - `ManualClock` and `Recorder`: a clock and an observer for tests of your own.
 
 The modules below this package are internal, except for the paths that docs/reference/index.md lists.
