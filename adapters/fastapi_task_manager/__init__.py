@@ -8,6 +8,7 @@ from __future__ import annotations
 from fastapi_task_manager import requirements as requirements
 from fastapi_task_manager.config import Config, OperationalConfig
 from fastapi_task_manager.options import TaskOptions
+from fastapi_task_manager.run_handle import BlockingRunHandle, RunHandle
 from fastapi_task_manager.schema.health import HealthResponse
 from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
@@ -29,6 +30,8 @@ from task_manager_core import (
     NothingMatches,
     RefusedError,
     RequestReused,
+    RunFailed,
+    RunNotFound,
     TaskIsStatic,
     TaskManagerError,
     TaskNotFound,
@@ -39,12 +42,14 @@ from task_manager_core import (
 from task_manager_core.application.context import RunContext
 from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap
 from task_manager_core.domain.recurrence import Fold, Gap
+from task_manager_core.domain.run import RunState
 
 __all__ = [
     "BackendCorrupt",
     "BackendError",
     "BackendMisconfigured",
     "BackendUnavailable",
+    "BlockingRunHandle",
     "CatchUp",
     "CatchUpMode",
     "Config",
@@ -66,6 +71,10 @@ __all__ = [
     "RefusedError",
     "RequestReused",
     "RunContext",
+    "RunFailed",
+    "RunHandle",
+    "RunNotFound",
+    "RunState",
     "Task",
     "TaskGroup",
     "TaskIsStatic",

@@ -32,6 +32,14 @@ class StartInterruptedError(BackendUnavailable):
         super().__init__("the task manager was stopped while it was starting")
 
 
+class WouldBlockError(RefusedError):
+    """A blocking call in the thread of an event loop."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"{name} would block the event loop of its thread: await the asynchronous form there")
+
+
 class ForeignLoopError(RefusedError):
     """The manager runs in another event loop."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastapi_task_manager.options import Defaults
+from fastapi_task_manager.options import ONE_KIND, Defaults
 from fastapi_task_manager.task import Task, joined_tags
 from fastapi_task_manager.task_translation import (
     changed_task,
@@ -19,6 +19,7 @@ from fastapi_task_manager.user_function import UserFunction
 from task_manager_core.domain.errors import (
     DuplicateFunction,
     DuplicateTask,
+    InvalidPolicy,
     TaskIsStatic,
     TaskNotFound,
     UnknownFunction,
@@ -124,7 +125,7 @@ class GroupContents:
         for name, arguments in zip(names, words, strict=True):
             words_in_json = {**arguments, "kwargs": function.arguments.to_json(arguments["kwargs"])}
             said = changed_task(Task(group=self.name, name=name, function_name=function_name), words_in_json)
-            function.function.check(dict(said.kwargs))
+            _check_arguments(function, said)
             tasks.append(replace(said, function=function.call, tags=joined_tags(self.tags, said.tags)))
         for task in tasks:
             if self._find(task.name) is not None:
@@ -153,8 +154,14 @@ class GroupContents:
         """A checked dynamic task, made of the arguments of `add_dynamic_task`. The caller looks whether its name is
         taken. Errors: DefinitionError, TypeError."""
         given = self._in_json(words.get("function_name"), words)
-        task = self._callable(changed_task(Task(group=self.name, name="", function_name="", dynamic=True), given))
+        task = self._scheduled(changed_task(Task(group=self.name, name="", function_name="", dynamic=True), given))
         task = replace(task, name=f"{task.function_name}__{distinguishing_suffix(task)}" if name is None else name)
+        (checked,) = self._checked([self._tagged(task)])
+        return checked
+
+    def on_request(self, function_name: str) -> CheckedTask:
+        """A checked dynamic task without a schedule, for requests for runs of this function. Errors: as for `draft`."""
+        task = self._callable(Task(group=self.name, name=function_name, function_name=function_name, dynamic=True))
         (checked,) = self._checked([self._tagged(task)])
         return checked
 
@@ -162,6 +169,8 @@ class GroupContents:
         """A checked dynamic task: the stored one with some arguments of `draft` replaced. Errors: as for `draft`."""
         changes = self._in_json(changes.get("function_name") or stored.definition.function, changes)
         task = self._callable(changed_task(task_of(stored, None), changes))
+        if stored.definition.schedule.rules:
+            _require_schedule(task)
         backoffs = [word for word in ("retry_backoff", "retry_backoff_max") if word in changes]
         if len(backoffs) == 1 and changes[backoffs[0]] is not None:
             task = with_backoff_beside(task, stored.definition.retry, backoffs[0])
@@ -191,12 +200,18 @@ class GroupContents:
 
     # -- checks -------------------------------------------------------------------------------------------------------
 
+    def _scheduled(self, task: Task) -> Task:
+        """The same for a task that needs a schedule. Errors: InvalidPolicy, too."""
+        task = self._callable(task)
+        _require_schedule(task)
+        return task
+
     def _callable(self, task: Task) -> Task:
         """The dynamic task with its function. Errors: UnknownFunction, InvalidArguments."""
         function = self.functions.get(task.function_name)
         if function is None:
             raise UnknownFunction(self.name, task.function_name)
-        function.function.check(dict(task.kwargs))
+        _check_arguments(function, task)
         return replace(task, function=function.call)
 
     def _in_json(self, function_name: object, words: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -233,6 +248,18 @@ class GroupContents:
             if is_new:
                 definition.check_names()
         return CheckedTask(task=task, definitions=definitions)
+
+
+def _require_schedule(task: Task) -> None:
+    """Errors: InvalidPolicy."""
+    if not task.options.has_schedule:
+        raise InvalidPolicy("cron_expression", None, f"{ONE_KIND}, not none of them")
+
+
+def _check_arguments(function: UserFunction, task: Task) -> None:
+    """A task without a schedule may leave its arguments to its requests. Errors: InvalidArguments."""
+    if task.kwargs or task.options.has_schedule:
+        function.function.check(dict(task.kwargs))
 
 
 def contents_of(group: TaskGroup) -> GroupContents:

@@ -55,6 +55,10 @@ class GroupRegistry:
             raise GroupNotFound(name)
         return found
 
+    def has(self, name: str) -> bool:
+        """Is there a group of this name?"""
+        return name in self._groups
+
     def contents(self, name: str) -> GroupContents:
         """The contents of this group. Errors: GroupNotFound."""
         return contents_of(self.group(name))

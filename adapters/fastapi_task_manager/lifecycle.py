@@ -66,6 +66,12 @@ class ManagerLifecycle:
             raise NotRunningError(NO_LIFESPAN if self._runtime is None and self.joined else "")
         return node
 
+    def running_loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of the node. Errors: NotRunningError."""
+        self.running()
+        assert self._runtime is not None
+        return self._runtime.loop
+
     async def start(self) -> None:
         """Start, or wait for the start that is under way. Errors: those of `NodeRuntime.wait_started`;
         ForeignLoopError."""

@@ -122,7 +122,7 @@ class Options:
     def of(cls, task: CoreTask) -> Options:
         """The options of a stored definition, with every default written out."""
         rules = task.schedule.rules
-        first = rules[0]
+        first = rules[0] if rules else None
         zoned = first if isinstance(first, Cron) else None
         return cls(
             cron_expression=tuple(rule.text for rule in rules if isinstance(rule, Cron)),
@@ -172,9 +172,16 @@ class Options:
         may_spread = any("h" in text or "H" in text for text in self.cron_expression)
         return _schedule(self, timezone, str(key) if may_spread else None)
 
+    @property
+    def has_schedule(self) -> bool:
+        """Is there one? Otherwise the task runs on request only."""
+        return bool(self.cron_expression or self.interval is not None or self.run_at)
+
     def build_schedule(self, timezone: str, seed: str | None) -> Schedule:
         """The same, for this seed of `H`."""
         self._refuse_contradictions()
+        if not self.has_schedule:
+            return Schedule(rules=(), start_at=self.start_at, end_at=self.end_at, jitter=self.jitter)
         if self.interval is not None:
             return Schedule.every(
                 self.interval,
@@ -201,17 +208,16 @@ class Options:
         """Refuse more than one kind of schedule, and options that have no effect on this kind."""
         options = self.given()
         kinds = [kind for kind in _SCHEDULE_KINDS if kind in options]
-        if len(kinds) != 1:
-            field = kinds[-1] if kinds else _SCHEDULE_KINDS[0]
-            given = " and ".join(kinds) or "none of them"
-            reason = f"give exactly one of cron_expression, interval and run_at, not {given}"
-            raise InvalidPolicy(field, options.get(field), reason)
-        if "phase" in options and self.interval is None:
-            raise InvalidPolicy("phase", options["phase"], f"shifts an interval, and means nothing for {kinds[0]}")
-        for field in _CRON_ONLY:
-            if field in options and not self.cron_expression:
-                reason = f"is about the local times of a cron expression, and means nothing for {kinds[0]}"
-                raise InvalidPolicy(field, options[field], reason)
+        if len(kinds) > 1:
+            raise InvalidPolicy(kinds[-1], options[kinds[-1]], f"{ONE_KIND}, not {' and '.join(kinds)}")
+        kind = kinds[0] if kinds else "a task without a schedule"
+        wrong = {"phase": "shifts an interval"} if self.interval is None else {}
+        if not self.cron_expression:
+            wrong |= dict.fromkeys(_CRON_ONLY, "is about the local times of a cron expression")
+        if not kinds:
+            wrong["run_on_start"] = "is about the first slot"
+        for field in wrong.keys() & options.keys():
+            raise InvalidPolicy(field, options[field], f"{wrong[field]}, and means nothing for {kind}")
 
     def given(self) -> dict[str, object]:
         """The options that differ from their defaults, in JSON."""
@@ -381,7 +387,7 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
 }
 
 _SCHEDULE_KINDS = ("cron_expression", "interval", "run_at")
-"""The kinds of schedules."""
+ONE_KIND = "give exactly one of cron_expression, interval and run_at"
 
 _CRON_ONLY = ("timezone", "gap", "fold")
 """Options that have an effect on cron expressions only."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 from weakref import WeakSet
 
 from fastapi_task_manager.config import Config, OperationalConfig, configured_backend
@@ -12,9 +13,13 @@ from fastapi_task_manager.group_registry import GroupRegistry
 from fastapi_task_manager.lifecycle import ManagerLifecycle
 from fastapi_task_manager.lifespans import join
 from fastapi_task_manager.options import TaskOptions
+from fastapi_task_manager.run_handle import RunHandle
+from fastapi_task_manager.run_options import read_options
+from fastapi_task_manager.run_requests import RunRequests
 from fastapi_task_manager.schema.health import HealthResponse
 from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
+from fastapi_task_manager.trigger import Trigger
 from task_manager_core.application.control import Control
 from task_manager_core.domain.errors import TaskIsStatic, VersionConflict
 from task_manager_core.domain.explain import Explanation
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
     from fastapi_task_manager.testing import Testing
 
 
-class TaskManager:
+class TaskManager(Trigger):
     """Runs the tasks of its groups inside an application, together with the other processes on the same store."""
 
     def __init__(
@@ -66,6 +71,7 @@ class TaskManager:
             groups=self._groups,
             observers=observers,
         )
+        super().__init__(RunRequests(groups=self._groups, lifecycle=self._lifecycle))
         self._apps: WeakSet[FastAPI] = WeakSet()
         if app is not None:
             self.append_to_app_lifecycle(app)
@@ -237,6 +243,49 @@ class TaskManager:
             TaskManagerError: The store is not available.
         """
         return self._groups.task_of(await self.control.remove(TaskKey(group_name, name)))
+
+    # -- requested runs -----------------------------------------------------------------------------------------------
+
+    def with_options(
+        self,
+        *,
+        idempotency_key: str | None = None,
+        priority: Literal["high", "low"] | None = None,
+        expires: float | timedelta | datetime | None = None,
+    ) -> Trigger:
+        """Requests for runs with these options: `manager.with_options(priority="high").trigger(function, ...)`.
+
+        Args:
+            idempotency_key: Names the request. The store remembers it for a day. A repeated request with the same key
+                starts nothing again, and gets the same run.
+            priority: Whether the run is claimed before others. None: as the task says.
+            expires: The last instant at which the run may start; a number or a timedelta counts from the request. A run
+                that no worker has started by then ends as expired.
+
+        Returns:
+            An object with `trigger` and `trigger_sync`. It may be used often, and from any thread.
+
+        Raises:
+            RuntimeError: A value that is refused.
+        """
+        key, options = read_options(idempotency_key, priority, expires)
+        return Trigger(self._requests.with_options(key, options))
+
+    def run_handle(self, task: Callable[..., object] | tuple[str, str], run_id: str) -> RunHandle:
+        """A run that was asked for before, in this process or in another one.
+
+        Args:
+            task: As in `trigger`.
+            run_id: The id of the run.
+
+        Returns:
+            The run.
+
+        Raises:
+            RuntimeError: The function has no task here, or several.
+            TypeError: `task` is neither a function nor a pair of names.
+        """
+        return self._requests.handle(self._requests.key_of(task), run_id)
 
     # -- running ------------------------------------------------------------------------------------------------------
 

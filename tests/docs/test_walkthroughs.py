@@ -27,6 +27,7 @@ SHOWING_CODE = [
     DOCS / "howto/typed-arguments.md",
     DOCS / "howto/session-per-task.md",
     DOCS / "howto/test-your-application.md",
+    DOCS / "howto/run-it-now.md",
     DOCS / "howto/write-a-backend.md",
 ]
 
@@ -212,6 +213,24 @@ async def test_the_page_on_sessions_does_what_it_shows(tmp_path: Path) -> None:
         assert (await client.get("/reminders")).json() == ["Ada"]
     assert (tmp_path / "other.sqlite").exists()
     assert not module.DATABASE.exists()
+
+
+async def test_the_page_on_runs_from_code_does_what_it_shows() -> None:
+    module = executed("run_it_now", EXAMPLES["run_it_now"])
+    async with served(module) as client:
+        run_id = (await client.post("/invoices/7")).json()
+        handle = module.manager.run_handle(module.send_invoice, run_id)
+        assert (await handle.wait(30)).value == (await client.get(f"/runs/{run_id}")).json() == "succeeded"
+        assert module.sent == [f"invoice 7, copies: 2, in run {run_id}"]
+        assert (await client.get("/runs/unknown")).status_code == 404
+        paid = [(await client.post("/orders/8")).json() for _ in range(2)]
+        assert paid[0] == paid[1]
+        assert len(module.sent) == 2
+        refused = await client.post("/orders/13")
+        assert (refused.status_code, refused.json()["detail"]) == (409, "there is no invoice 13")
+        assert (await client.post("/close")).json() == "succeeded"
+        await module.send_invoice(module.RunContext.for_test(), 9)
+        assert module.sent[-1].startswith("invoice 9, copies: 1")
 
 
 async def test_a_renamed_function_is_known_by_both_names() -> None:

@@ -167,7 +167,7 @@ def test_without_jitter_a_slot_is_due_at_once() -> None:
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
-        ({"rules": ()}, "rules"),
+        ({"rules": (), "jitter": MINUTE}, "jitter"),
         ({"rules": tuple(Every(interval=n * MINUTE) for n in range(1, 22))}, "rules"),
         ({"jitter": timedelta(seconds=-1)}, "jitter"),
         ({"jitter": timedelta(days=1, seconds=1)}, "jitter"),

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.registrar import Registrar, changed_definition
+from task_manager_core.application.requested_runs import RequestedRuns
 from task_manager_core.domain.errors import (
     BackendUnavailable,
     DuplicateTask,
@@ -89,6 +90,7 @@ class Control:
         self._declarations = declarations
         self._definitions = definitions
         self._registrar = registrar
+        self.requested_runs = RequestedRuns(backend=backend, declarations=declarations)
         self._adding: WeakValueDictionary[TaskKey, asyncio.Lock] = WeakValueDictionary()
 
     def select(self, selection: Selection) -> tuple[VersionedDefinition, ...]:
@@ -174,10 +176,12 @@ class Control:
         stored = [self.definition(key) for key in keys]
         text = None if kwargs is None else canonical_kwargs(kwargs)
         runs = [one.definition.run_of_request(request, one.version, text) for one in stored]
-        for run in runs:
+        for one, run in zip(stored, runs, strict=True):
             function = self._declarations.function_of(run)
-            if kwargs is not None and function is not None:
+            if function is not None and kwargs is not None:
                 function.check(dict(kwargs))
+            elif function is not None and not one.definition.schedule.rules:
+                function.check_text(run.kwargs)
         answers = await self._backend.queue.enqueue(runs, fingerprint(text), memory)
         if isinstance(answers, AskedOtherwise):
             raise RequestReused(request, tuple(str(run.task) for run in runs if run.id in answers.runs))
@@ -263,7 +267,7 @@ class Control:
         function = self._declarations.function(FunctionKey(task.key.group, task.function))
         if function is None:
             raise UnknownFunction(task.key.group, task.function)
-        function.check_text(task.kwargs)
+        function.check_task(task)
 
     def _loaded(self) -> Definitions:
         if not self._definitions.loaded:
@@ -271,9 +275,9 @@ class Control:
         return self._definitions
 
 
-def _refuse_ended(task: TaskDefinition, next_slot: NextSlot | None) -> NextSlot:
+def _refuse_ended(task: TaskDefinition, next_slot: NextSlot | None) -> NextSlot | None:
     """Refuse a schedule that has ended. Code may keep such a declaration, but a request for it is a mistake."""
-    if next_slot is None:
+    if next_slot is None and task.schedule.rules:
         field = "run_at" if any(isinstance(rule, At) for rule in task.schedule.rules) else "end_at"
         raise InvalidPolicy(field, task.schedule.expression, "leaves no slot after now")
     return next_slot

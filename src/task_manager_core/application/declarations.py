@@ -81,7 +81,7 @@ class Declarations:
             raise DuplicateTask(task.key.group, task.key.name)
         task.check_names()
         function = _inspected(function)
-        function.check_text(task.kwargs)
+        function.check_task(task)
         self._static[task.key] = (task, function)
         self._in_order.append(task)
         self.revision += 1

@@ -15,6 +15,7 @@ from types import FunctionType
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.domain.errors import DefinitionError, InvalidArguments
+from task_manager_core.domain.task import TaskDefinition
 
 AnyFunction = Callable[..., object]
 
@@ -64,8 +65,13 @@ class Function:
             raise InvalidArguments(field, arguments, f"{_name(self.call)}() does not accept them: {error}") from None
 
     def check_text(self, kwargs: str) -> None:
-        """The same for the JSON text of a definition."""
+        """The same for the JSON text of a run."""
         self.check({} if kwargs == "{}" else json.loads(kwargs))
+
+    def check_task(self, task: TaskDefinition) -> None:
+        """The same for a definition. A task without a schedule may leave its arguments to its requests."""
+        if task.schedule.rules or task.kwargs != "{}":
+            self.check_text(task.kwargs)
 
 
 def _is_simple(call: FunctionType) -> bool:

@@ -16,7 +16,9 @@
     │   ├── NothingMatches
     │   ├── TaskIsStatic
     │   ├── RequestReused
+    │   ├── RunNotFound
     │   └── VersionConflict
+    ├── RunFailed              a run whose result was asked for has none
     └── BackendError           the store failed, or the way to it
         ├── BackendUnavailable     no answer: the operation may have taken effect; repeat it
         ├── BackendMisconfigured   the store answers, but cannot be used as it is set up
@@ -164,6 +166,14 @@ class RequestReused(RefusedError):
         super().__init__(f"request {_echo(request)} was made before with other arguments, for {shown}")
 
 
+class RunNotFound(RefusedError):
+    """The run does not live, and the history has no line of it (any more)."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        super().__init__(f"run {run!r} not found: it does not live, and the history of its task does not show it")
+
+
 class VersionConflict(RefusedError):
     """Another writer changed the definition first."""
 
@@ -173,6 +183,23 @@ class VersionConflict(RefusedError):
         self.expected = expected
         self.found = found
         super().__init__(f"task {name!r} of group {group!r} is at version {found}, not {expected}")
+
+
+class RunFailed(TaskManagerError):
+    """The result of a run was asked for, and the run ended without one. `state` is how it ended ("failed", "cancelled"
+    or "expired"). `error_type` and `message` are those of the last exception of its function, if there was one."""
+
+    def __init__(self, run: str, state: str, error_type: str | None = None, message: str | None = None) -> None:
+        self.run = run
+        self.state = state
+        self.error_type = error_type
+        self.message = message
+        super().__init__(
+            f"run {run!r} has no result: it {_ENDINGS[state]}" + (f": {error_type}: {message}" if error_type else "")
+        )
+
+
+_ENDINGS = {"failed": "failed", "cancelled": "was cancelled", "expired": "was not started in time"}
 
 
 class BackendError(TaskManagerError):

@@ -24,6 +24,7 @@ class ReasonCode(Enum):
     The reasons about live runs keep the order of the runs.
     """
 
+    UNSCHEDULED = "no_schedule"
     ENDED = "schedule_ended"
     RETIRED = "not_declared"
     PAUSED = "disabled"
@@ -67,7 +68,9 @@ def explain(task: TaskDefinition, view: TaskView, snapshot: Snapshot) -> Explana
 
 
 def _reasons(task: TaskDefinition, view: TaskView, snapshot: Snapshot) -> Iterator[Reason]:
-    if view.next_slot is None:
+    if not task.schedule.rules and view.next_slot is None:
+        yield Reason(code=ReasonCode.UNSCHEDULED, text="the task has no schedule: it runs when it is triggered")
+    elif view.next_slot is None:
         yield Reason(code=ReasonCode.ENDED, text="the schedule has no slot left")
     if view.retired:
         yield Reason(code=ReasonCode.RETIRED, text="no living process declares this static task: it is not scheduled")

@@ -34,7 +34,8 @@ _ALWAYS = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """The slots are the instants of all rules in [start_at, end_at). An instant of two rules is one slot.
+    """The slots are the instants of all rules in [start_at, end_at). An instant of two rules is one slot. A schedule
+    without rules has no slots: its task runs on request only.
 
     The jitter does not change a slot; it changes the instant of its dispatch, `due_at`. A schedule whose data show that
     it cannot have a slot is refused.
@@ -51,7 +52,7 @@ class Schedule:
         put(self, "start_at", None if self.start_at is None else calendar_instant("start_at", self.start_at))
         put(self, "end_at", None if self.end_at is None else calendar_instant("end_at", self.end_at))
         jitter = whole_milliseconds("jitter", self.jitter)
-        require(1 <= len(self.rules) <= MOST_RULES, "rules", len(self.rules), f"must be 1 to {MOST_RULES}")
+        require(len(self.rules) <= MOST_RULES, "rules", len(self.rules), f"must be at most {MOST_RULES}")
         require(
             timedelta(0) <= jitter <= LONGEST_JITTER,
             "jitter",
@@ -106,7 +107,7 @@ class Schedule:
     @property
     def expression(self) -> str:
         """The rules as a text for people. Do not parse it."""
-        return " | ".join(rule.text for rule in self.rules)
+        return " | ".join(rule.text for rule in self.rules) or "no schedule"
 
     def holds(self, instant: datetime) -> bool:
         """True if the instant lies within the bounds."""
@@ -140,6 +141,11 @@ class Schedule:
 
     def _refuse_if_empty(self) -> None:
         """Recurring rules without a start are not checked: their first slot depends on the present time."""
+        if not self.rules:
+            for field, value in (("start_at", self.start_at), ("end_at", self.end_at), ("jitter", self.jitter)):
+                if value:
+                    raise InvalidPolicy(field, str(value), "is about slots, and a task without a schedule has none")
+            return
         if self.start_at is None and not all(isinstance(rule, At) for rule in self.rules):
             return
         if self.next_after(_ALWAYS) is None:

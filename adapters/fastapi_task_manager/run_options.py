@@ -1,0 +1,51 @@
+"""The options of a request for a run, as code writes them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from fastapi_task_manager.options import duration, text
+from task_manager_core.application.requested_runs import RunOptions
+from task_manager_core.domain.errors import InvalidPolicy
+from task_manager_core.domain.policy import Priority
+from task_manager_core.domain.recurrence import calendar_instant
+
+LONGEST_IDEMPOTENCY_KEY = 255
+
+
+def read_options(
+    idempotency_key: object, priority: object, expires: float | timedelta | datetime | None
+) -> tuple[str | None, RunOptions]:
+    """The caller's id of the request, and the options of its run. Errors: DefinitionError."""
+    return _key(idempotency_key), RunOptions(priority=_priority(priority), expires=_expires(expires))
+
+
+def _key(given: object) -> str | None:
+    if given is None:
+        return None
+    field = "idempotency_key"
+    key = text(field, given)
+    if not 1 <= len(key) <= LONGEST_IDEMPOTENCY_KEY:
+        raise InvalidPolicy(field, key, f"must have 1 to {LONGEST_IDEMPOTENCY_KEY} characters")
+    return key
+
+
+def _priority(given: object) -> Priority | None:
+    if given is None:
+        return None
+    for priority in Priority:
+        if given in (priority, priority.value):
+            return priority
+    raise InvalidPolicy("priority", given, f"must be one of {', '.join(one.value for one in Priority)}")
+
+
+def _expires(given: float | timedelta | datetime | None) -> timedelta | datetime | None:
+    if given is None:
+        return None
+    field = "expires"
+    if isinstance(given, datetime):
+        return calendar_instant(field, given)
+    length = duration(field, given)
+    if length <= timedelta(0):
+        raise InvalidPolicy(field, given, "must be more than 0 seconds")
+    return length

@@ -1,0 +1,115 @@
+"""Requests of code for one run, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from task_manager_core.application.declarations import Declarations
+from task_manager_core.domain.errors import RequestReused, RunNotFound, TaskNotFound
+from task_manager_core.domain.identity import RunId, TaskKey, fingerprint
+from task_manager_core.domain.policy import Priority
+from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Run, RunState
+from task_manager_core.domain.task import VersionedDefinition, canonical_kwargs
+from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Backend, Enqueued
+
+LINES_READ = (50, 1000)
+"""The newest lines of a task that are searched for a run that has ended: first few, then more."""
+
+_ENDS: dict[AttemptStatus, RunState] = {
+    AttemptStatus.SUCCEEDED: RunState.SUCCEEDED,
+    AttemptStatus.FAILED: RunState.FAILED,
+    AttemptStatus.CANCELLED: RunState.CANCELLED,
+    AttemptStatus.EXPIRED: RunState.EXPIRED,
+    # After these two another attempt follows, unless the cancellation of the run was requested.
+    AttemptStatus.RETRIED: RunState.CANCELLED,
+    AttemptStatus.LOST: RunState.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How one requested run differs from the other runs of its task. None: as the task says.
+
+    `expires` is the last instant at which the run may start, or its distance from the request.
+    """
+
+    priority: Priority | None = None
+    expires: datetime | timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStatus:
+    """The state of a run, and the line of its last attempt if the run has ended."""
+
+    state: RunState
+    record: AttemptRecord | None = None
+
+
+class RequestedRuns:
+    """Queues single runs for code, and tells what became of them.
+
+    A request for one run ends no backoff: another run of the task, with other arguments, may wait for its retry.
+    """
+
+    def __init__(self, *, backend: Backend, declarations: Declarations) -> None:
+        self._backend = backend
+        self._declarations = declarations
+
+    async def queue(
+        self,
+        stored: VersionedDefinition,
+        request: str,
+        kwargs: Mapping[str, object] | None = None,
+        options: RunOptions = RunOptions(),
+        memory: timedelta = REQUEST_MEMORY,
+    ) -> RunId:
+        """Queue one run of a task. `kwargs` replace the arguments of the task for this run.
+
+        Errors: InvalidArguments; RequestReused; TaskNotFound if the task was removed meanwhile.
+        """
+        key, text = stored.definition.key, None if kwargs is None else canonical_kwargs(kwargs)
+        run = await self._with_options(stored.definition.run_of_request(request, stored.version, text), options)
+        function = self._declarations.function_of(run)
+        if function is not None and kwargs is not None:
+            function.check(dict(kwargs))
+        elif function is not None:
+            function.check_text(run.kwargs)
+        answers = await self._backend.queue.enqueue([run], fingerprint(text), memory)
+        if isinstance(answers, AskedOtherwise):
+            raise RequestReused(request, (str(key),))
+        if Enqueued.UNKNOWN_TASK in answers:
+            raise TaskNotFound(key.group, key.name)
+        return run.id
+
+    async def status(self, key: TaskKey, run: RunId) -> RunStatus:
+        """The present state of a run. Errors: RunNotFound."""
+        snapshot = await self._backend.history.snapshot([key])
+        live = (one for view in snapshot.tasks for one in view.live if one.run == run)
+        found = next(live, None)
+        if found is not None:
+            return RunStatus(state=found.state)
+        # The store writes the last line in the step that ends the run, so it was written before this reading.
+        for limit in LINES_READ:
+            lines = await self._backend.history.read(key, limit)
+            record = next((line for line in lines if line.run == run), None)
+            if record is not None:
+                return RunStatus(state=_end_of(record), record=record)
+            if len(lines) < limit:
+                break
+        raise RunNotFound(run.value)
+
+    async def _with_options(self, run: Run, options: RunOptions) -> Run:
+        start_by = options.expires
+        if isinstance(start_by, timedelta):
+            start_by = (await self._backend.dispatch.agenda(0)).now + start_by
+        return replace(run, priority=options.priority or run.priority, start_by=start_by)
+
+
+def _end_of(record: AttemptRecord) -> RunState:
+    """How a run ended whose last line this is. A store that has lost the text of a run ends it with a line LOST that
+    has no token."""
+    if record.status is AttemptStatus.LOST and record.token == 0:
+        return RunState.FAILED
+    return _ENDS[record.status]
