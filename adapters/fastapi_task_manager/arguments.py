@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Optional, TypeGuard
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, SchemaError
+from pydantic_core import PydanticSerializationError, SchemaError, to_json
 
 from fastapi_task_manager.parameters import Default, Parameter
 from task_manager_core.application.failure import ArgumentsRefused
@@ -111,6 +111,14 @@ class ArgumentTypes:
     def _sentence(self, problems: list[str]) -> str:
         shown = "; ".join(problems[:MOST_PROBLEMS]) + ("; …" if len(problems) > MOST_PROBLEMS else "")
         return f"{self._function}() does not accept them: {shown}"
+
+
+def json_of(value: object) -> str:
+    """The JSON of what a function returned: also of models, dataclasses, dates and whatever pydantic turns into JSON.
+
+    Errors: PydanticSerializationError for a value that is none of these.
+    """
+    return to_json(value, inf_nan_mode="null").decode()
 
 
 def _adapter(parameter: Parameter) -> TypeAdapter[Any] | None:

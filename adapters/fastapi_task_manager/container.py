@@ -19,6 +19,7 @@ from uuid import uuid4
 
 from dependency_injector import providers
 
+from fastapi_task_manager.arguments import json_of
 from fastapi_task_manager.observers.fanout import Fanout
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.node import Node
@@ -72,4 +73,5 @@ class Container:
             clock=self.clock,
             observer=observer,
             logger=logger,
+            to_json=providers.Object(json_of),
         )

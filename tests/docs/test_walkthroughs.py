@@ -28,13 +28,14 @@ SHOWING_CODE = [
     DOCS / "howto/session-per-task.md",
     DOCS / "howto/test-your-application.md",
     DOCS / "howto/run-it-now.md",
+    DOCS / "howto/results-and-progress.md",
     DOCS / "howto/write-a-backend.md",
 ]
 
 
 def executed(name: str, source: str) -> Any:
     module = ModuleType(name)
-    exec(compile(source, f"{name}.py", "exec"), module.__dict__)
+    exec(compile(source, f"{name}.py", "exec", dont_inherit=True), module.__dict__)
     return module
 
 
@@ -256,3 +257,17 @@ def test_what_a_page_shows_is_compared() -> None:
     others: list[object] = [{"count": 3}, {"runs": []}, {"runs": [{"error": ANYTHING}]}, {"other": 1}, [answer]]
     for shown in others:
         assert not fits(answer, shown)
+
+
+async def test_the_page_on_results_shows_the_result() -> None:
+    module = executed("results_and_progress", EXAMPLES["results_and_progress"])
+    async with served(module) as client:
+        triggered = await client.post("/task-manager/tasks/trigger", params={"task_name": "import_rows"})
+        assert triggered.status_code == 200
+
+        async def result() -> object:
+            answer = await client.get("/task-manager/tasks/Imports/import_rows/statistics")
+            return [run["result"] for run in answer.json()["runs"]]
+
+        await wait_until_async(result, "the run has ended")
+        assert await result() == [{"rows": 3, "newest": "2026-01-01"}]

@@ -20,7 +20,7 @@ from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKe
 from task_manager_core.domain.observation import Presence
 from task_manager_core.domain.planning import Skipped, SkipReason
 from task_manager_core.domain.policy import RetryPolicy
-from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure
+from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, Result
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import codec
@@ -70,6 +70,22 @@ FORMATS = {
         codec.encode_record,
         codec.decode_record,
         "history.jsonl",
+    ),
+    "a line of history with a result": Format(
+        AttemptRecord(
+            run=RunId("r"),
+            slot=None,
+            attempt=1,
+            status=AttemptStatus.SUCCEEDED,
+            started_at=NOON,
+            duration=timedelta(milliseconds=1500),
+            worker=NodeId("w"),
+            token=9,
+            result=Result(type="dict", size=7, json='{"a":1}'),
+        ),
+        codec.encode_record,
+        codec.decode_record,
+        "history_result.jsonl",
     ),
     "a skip": Format(
         Skipped(first=NOON, last=NOON, count=1, reason=SkipReason.PAUSED),
@@ -127,7 +143,8 @@ def test_what_a_later_release_adds_is_passed_over(name: str) -> None:
 @every_format
 def test_a_text_of_a_later_format_is_refused(name: str) -> None:
     tested = FORMATS[name]
-    with pytest.raises(BackendCorrupt, match=f"{name}: written by a newer version"):
+    what = name.removesuffix(" with a result")
+    with pytest.raises(BackendCorrupt, match=f"{what}: written by a newer version"):
         tested.decode(tested.texts[-1].replace('"v":1', '"v":2'))
 
 

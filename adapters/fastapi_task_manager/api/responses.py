@@ -71,7 +71,7 @@ def _next_retry(live: Iterable[LiveRun]) -> LiveRun | None:
 
 
 def run_response(record: AttemptRecord) -> TaskRun:
-    failure = record.failure
+    failure, result = record.failure, record.result
     return TaskRun(
         run_date=record.started_at,
         durations_second=record.duration.total_seconds(),
@@ -83,6 +83,9 @@ def run_response(record: AttemptRecord) -> TaskRun:
         error_type=None if failure is None else failure.type,
         error_message=None if failure is None else failure.message,
         error_traceback=None if failure is None else failure.traceback,
+        result=None if result is None or result.json is None else json.loads(result.json),
+        result_type=None if result is None else result.type,
+        result_size=None if result is None else result.size,
     )
 
 

@@ -89,6 +89,15 @@ class TaskRun(Answer):
     )
     error_message: str | None = Field(default=None, description="Its message, at most 2,000 characters")
     error_traceback: str | None = Field(default=None, description="The end of its traceback, at most 8,000 characters")
+    result: Any = Field(
+        default=None, description="What the function returned; null if it is no JSON or has more than 32,768 bytes"
+    )
+    result_type: str | None = Field(
+        default=None, description="Qualified name of the class of the result; null if the function returned None"
+    )
+    result_size: int | None = Field(
+        default=None, description="Bytes of the result as JSON; null if it is no JSON or was too long to be converted"
+    )
 
 
 class SkippedSlots(Answer):

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.domain.identity import RunId
-from task_manager_core.domain.run import Claim, Settlement
+from task_manager_core.domain.run import Claim, Result, Settlement
 
 AttemptKey: TypeAlias = tuple[RunId, int]
 """The run and the token. A worker that lost a claim without noticing may claim the same run again while its first
@@ -42,6 +42,7 @@ class Attempt:
     context: RunContext | None
     task: asyncio.Task[BaseException | None] | None = None
     interruption: Interruption | None = None
+    result: Result | None = None
 
     @property
     def key(self) -> AttemptKey:

@@ -15,6 +15,8 @@ from typing import ParamSpec, TypeAlias, TypeVar
 from task_manager_core.application.attempt import Attempt, Interruption
 from task_manager_core.application.failure import RunTimedOut
 from task_manager_core.application.function import Function
+from task_manager_core.application.result import ToJson, plain_json, result_of
+from task_manager_core.domain.run import Result
 from task_manager_core.ports import Clock
 
 P = ParamSpec("P")
@@ -30,12 +32,14 @@ IDLE_SECONDS = 30.0
 class Executor:
     """Law: every exception of a function is an answer. `call` raises CancelledError only after an interruption."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, to_json: ToJson = plain_json) -> None:
         self._clock = clock
+        self._to_json = to_json
         self._threads = DaemonThreads()
 
     async def call(self, attempt: Attempt, function: Function) -> BaseException | None:
-        """Call the user's function. Returns the exception that it raised, None if it returned."""
+        """Call the user's function. Returns the exception that it raised, None if it returned. Then the attempt has the
+        result."""
         run = attempt.claim.run
         limit = None if run.timeout is None else run.timeout.total_seconds()
         try:
@@ -43,7 +47,9 @@ class Executor:
             if function.context is not None:
                 arguments[function.context] = attempt.context
             if function.is_async:
-                await self._within(limit, function.call(**arguments))
+                result = await self._within(limit, function.call(**arguments))
+                if result is not None:
+                    attempt.result = result_of(result, self._to_json)
             else:
                 return await self._in_thread(limit, attempt, functools.partial(function.call, **arguments))
         except asyncio.CancelledError:
@@ -52,21 +58,24 @@ class Executor:
             return error
         return None
 
-    async def _within(self, limit: float | None, work: object) -> None:
+    async def _within(self, limit: float | None, work: object) -> object:
+        """What the work returns."""
         if not isinstance(work, Awaitable):
-            return
+            return work
+        awaited: Awaitable[object] = work
         if limit is None:
-            await work
-            return
+            return await awaited
+        result: object = None
         timeout = asyncio.timeout(limit)
         try:
             async with timeout:
-                await work
+                result = await awaited
         except TimeoutError:
             if not timeout.expired():
                 raise
         if timeout.expired():  # Also if the task suppressed the interruption: it was stopped in the middle.
             raise RunTimedOut(f"timed out after {limit:g} s")
+        return result
 
     async def _in_thread(
         self, limit: float | None, attempt: Attempt, call: Callable[[], object]
@@ -75,7 +84,7 @@ class Executor:
         then."""
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(
-            self._threads, functools.partial(contextvars.copy_context().run, functools.partial(_outcome, call))
+            self._threads, functools.partial(contextvars.copy_context().run, functools.partial(self._outcome, call))
         )
         context = attempt.context
         timer = None if limit is None or context is None else loop.call_later(limit, context.cancelled.set)
@@ -92,8 +101,20 @@ class Executor:
             raise RunTimedOut(f"took longer than {limit:g} s; a thread cannot be interrupted")
         if attempt.interruption is not None:
             raise asyncio.CancelledError
-        await self._within(limit, result)
+        result = await self._within(limit, result)
+        if result is not None:
+            attempt.result = result if isinstance(result, Result) else result_of(result, self._to_json)
         return None
+
+    def _outcome(self, call: Callable[[], object]) -> _Returned:
+        """The result, and the exception as a value: a future refuses StopIteration and would never be done. The thread
+        converts the result, too: other attempts execute meanwhile."""
+        try:
+            result = call()
+        except BaseException as error:  # noqa: BLE001 - as in `call`, of which this is the part in the thread
+            return None, error
+        unconverted = result is None or isinstance(result, Awaitable)
+        return result if unconverted else result_of(result, self._to_json), None
 
 
 def _ended_by_itself(attempt: Attempt, result: object) -> bool:
@@ -111,14 +132,6 @@ async def _returned(work: asyncio.Future[_Returned], attempt: Attempt) -> _Retur
         if attempt.interruption is None:
             raise
     return await asyncio.shield(work)
-
-
-def _outcome(call: Callable[[], object]) -> _Returned:
-    """The result, and the exception as a value: a future refuses StopIteration and would never be done."""
-    try:
-        return call(), None
-    except BaseException as error:  # noqa: BLE001 - as in `call`, of which this is the part in the thread
-        return None, error
 
 
 class DaemonThreads(concurrent.futures.Executor):

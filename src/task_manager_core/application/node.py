@@ -15,6 +15,7 @@ from task_manager_core.application.elector import Elector
 from task_manager_core.application.loop import Loop, Tick, once
 from task_manager_core.application.reconciler import RECOVERY, Reconciler
 from task_manager_core.application.registrar import Registrar
+from task_manager_core.application.result import ToJson, plain_json
 from task_manager_core.application.scheduler import Scheduler
 from task_manager_core.application.worker import Worker
 from task_manager_core.domain.current_policy import CurrentNodePolicy
@@ -54,6 +55,7 @@ class Node:
         clock: Clock,
         observer: Observer,
         logger: logging.Logger,
+        to_json: ToJson = plain_json,
     ) -> None:
         self.id = node
         self._backend = backend
@@ -86,6 +88,7 @@ class Node:
             clock=clock,
             observer=observer,
             logger=logger,
+            to_json=to_json,
         )
         self.reconciler = Reconciler(
             node=node,

@@ -20,6 +20,7 @@ from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.executor import Executor
 from task_manager_core.application.failure import ArgumentsRefused, WorkerLost, class_names, failure_of
 from task_manager_core.application.function import Function
+from task_manager_core.application.result import ToJson, plain_json
 from task_manager_core.application.unknown_runs import UnknownRuns
 from task_manager_core.domain.backoff import Backoff, GiveUp, RetryAfter
 from task_manager_core.domain.current_policy import CurrentWorkerPolicy
@@ -54,6 +55,7 @@ class Worker:
         clock: Clock,
         observer: Observer,
         logger: logging.Logger,
+        to_json: ToJson = plain_json,
     ) -> None:
         self._node = node
         self._queue = queue
@@ -63,7 +65,7 @@ class Worker:
         self._clock = clock
         self._observer = observer
         self._logger = logger
-        self._executor = Executor(clock)
+        self._executor = Executor(clock, to_json)
         self._unknown_runs = UnknownRuns(policy.unknown_function_pause)
         self._active: dict[AttemptKey, Attempt] = {}
         self._finished: list[Finished] = []
@@ -253,6 +255,7 @@ class Worker:
             started_at=attempt.started_at,
             duration=timedelta(seconds=self._clock.monotonic() - attempt.began),
             failure=None if error is None else failure_of(error),
+            result=attempt.result if isinstance(outcome, Succeeded) else None,
         )
 
     def _backoff(self, claim: Claim) -> Backoff:

@@ -199,6 +199,19 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What the user's function returned.
+
+    `type` is the qualified name of its class. `json` is the value as JSON; None if the value is no JSON, or too long to
+    be kept. `size` is the number of bytes of the JSON; None if there is none.
+    """
+
+    type: str
+    size: int | None = None
+    json: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRecord:
     """One line of history. `started_at` and `duration` come from the worker's clock: people read them, no rule does."""
 
@@ -211,17 +224,20 @@ class AttemptRecord:
     worker: NodeId
     token: int
     failure: Failure | None = None
+    result: Result | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """The outcome of a claimed attempt, with the times that the worker measured."""
+    """The outcome of a claimed attempt, with the times that the worker measured. `result` is None if the function
+    returned None."""
 
     claim: Claim
     outcome: Outcome
     started_at: datetime
     duration: timedelta
     failure: Failure | None = None
+    result: Result | None = None
 
     def record(self) -> AttemptRecord:
         return AttemptRecord(
@@ -234,4 +250,5 @@ class Settlement:
             worker=self.claim.worker,
             token=self.claim.token,
             failure=self.failure,
+            result=self.result,
         )

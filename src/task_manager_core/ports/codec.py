@@ -17,7 +17,7 @@ from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKe
 from task_manager_core.domain.observation import Presence
 from task_manager_core.domain.planning import Skipped, SkipReason
 from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
-from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, Run
+from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, Result, Run
 from task_manager_core.ports.definition_text import (
     decode_task,
     encode_task,
@@ -127,8 +127,13 @@ def encode_record(record: AttemptRecord) -> str:
             "failure": None
             if failure is None
             else {"type": failure.type, "message": failure.message, "traceback": failure.traceback},
+            **({} if record.result is None else {"result": _result_members(record.result)}),
         }
     )
+
+
+def _result_members(result: Result) -> dict[str, Json]:
+    return {"type": result.type, "size": result.size, "json": result.json}
 
 
 def decode_record(text: str) -> AttemptRecord:
@@ -145,6 +150,7 @@ def decode_record(text: str) -> AttemptRecord:
             worker=NodeId(reader.text("worker")),
             token=reader.number("token"),
             failure=_read_failure(reader.inner("failure")) if reader.has("failure") else None,
+            result=_read_result(reader.inner("result")) if reader.has("result") else None,
         )
     except ValueError as error:
         raise BackendCorrupt("a line of history", str(error)) from error
@@ -152,6 +158,12 @@ def decode_record(text: str) -> AttemptRecord:
 
 def _read_failure(reader: Reader) -> Failure:
     return Failure(type=reader.text("type"), message=reader.text("message"), traceback=reader.text("traceback"))
+
+
+def _read_result(reader: Reader) -> Result:
+    return Result(
+        type=reader.text("type"), size=reader.maybe("size", reader.number), json=reader.maybe("json", reader.text)
+    )
 
 
 def encode_skipped(skipped: Skipped) -> str:

@@ -88,6 +88,7 @@ class RunQueue(Protocol):
        runs is queued.
     16. Claims, waits and the memory of requests end after their length, also if the store's clock is set back
        meanwhile.
+    17. The result of an attempt is kept in the line of its settlement, as the worker gave it.
     """
 
     async def enqueue(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
@@ -105,6 +106,31 @@ class _TakesThenTells(MemoryRunQueue):
             await round_trip()
             self._state.claimed.update({run_entry.run.id: run_entry for run_entry in run_entries})
         return claims
+
+
+class _KeepsShortResults(MemoryRunQueue):
+    """The column of the results has a length."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
+        cut = [
+            replace(one, result=replace(one.result, json=one.result.json[:1000]))
+            if one.result is not None and one.result.json is not None
+            else one
+            for one in settlements
+        ]
+        return await super().settle(cut)
+
+
+class _KeepsResultsOfRefused(MemoryRunQueue):
+    """The results have a table of their own, which is written before the claim is compared."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
+        lost = await super().settle(settlements)
+        for one in settlements:
+            records = self._state.entries[one.claim.run.task].records
+            if one.claim in lost and records and records[0].run == one.claim.run.id:
+                records[0] = replace(records[0], result=one.result)
+        return lost
 
 
 class _FreesAtAnyEnd(State):
@@ -540,5 +566,17 @@ BROKEN = (
         law="run_queue 9",
         killed_by="test_the_runs_of_dead_workers_are_queued_again",
         open_harness=memory(queue=_FailureOfTheDead),
+    ),
+    BrokenStore(
+        mistake="a long result is cut",
+        law="run_queue 17",
+        killed_by="test_a_result_is_kept",
+        open_harness=memory(queue=_KeepsShortResults),
+    ),
+    BrokenStore(
+        mistake="the result of a refused settlement is kept",
+        law="run_queue 17",
+        killed_by="test_a_result_is_kept",
+        open_harness=memory(queue=_KeepsResultsOfRefused),
     ),
 )

@@ -9,7 +9,7 @@ from task_manager_core.domain.identity import FunctionKey, NodeId, TaskKey
 from task_manager_core.domain.observation import Presence
 from task_manager_core.domain.planning import NextSlot, Skipped, SkipReason, SlotDecision
 from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
-from task_manager_core.domain.run import Claim, Failure, Outcome, Run, Settlement, Succeeded
+from task_manager_core.domain.run import Claim, Failure, Outcome, Result, Run, Settlement, Succeeded
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition, canonical_kwargs
 from task_manager_core.ports import DefinitionWrite
@@ -127,9 +127,16 @@ def skipped(
     return Skipped(first=first, last=first if last is None else last, count=count, reason=reason)
 
 
-def settlement(claim: Claim, outcome: Outcome = _SUCCESS, *, failure: Failure | None = None) -> Settlement:
+def settlement(
+    claim: Claim, outcome: Outcome = _SUCCESS, *, failure: Failure | None = None, result: Result | None = None
+) -> Settlement:
     return Settlement(
-        claim=claim, outcome=outcome, started_at=STARTED, duration=timedelta(microseconds=1_234_567), failure=failure
+        claim=claim,
+        outcome=outcome,
+        started_at=STARTED,
+        duration=timedelta(microseconds=1_234_567),
+        failure=failure,
+        result=result,
     )
 
 

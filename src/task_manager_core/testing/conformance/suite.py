@@ -18,6 +18,7 @@ from task_manager_core.testing.conformance.notifier import NotifierContract
 from task_manager_core.testing.conformance.races import RaceContract
 from task_manager_core.testing.conformance.races_interleaved import InterleavedRaces
 from task_manager_core.testing.conformance.run_queue import RunQueueLaws
+from task_manager_core.testing.conformance.run_queue_attempts import RunQueueAttempts
 from task_manager_core.testing.conformance.run_queue_claims import RunQueueClaims
 from task_manager_core.testing.conformance.run_queue_instants import RunQueueInstants
 from task_manager_core.testing.conformance.run_queue_losses import RunQueueLosses
@@ -46,6 +47,7 @@ class RunQueueContract(
     RunQueueReplies,
     RunQueueLosses,
     RunQueueInstants,
+    RunQueueAttempts,
 ):
     """The laws of the run queue and their edges."""
 
