@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from itertools import islice
 
-from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.observation import Snapshot, TaskView
 from task_manager_core.domain.planning import Skipped
+from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import AttemptRecord
 from task_manager_core.ports import History
 from task_manager_memory.state import State, TaskEntry
@@ -25,6 +26,14 @@ class MemoryHistory(History):
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
         entry = self._state.entries.get(key)
         return () if entry is None else tuple(islice(entry.skips, limit))
+
+    async def progress(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Progress | None, ...]:
+        return tuple(self._progress(key, run) for key, run in runs)
+
+    def _progress(self, key: TaskKey, run: RunId) -> Progress | None:
+        entry = self._state.entries.get(key)
+        run_entry = None if entry is None else entry.live.get(run)
+        return None if run_entry is None else run_entry.progress
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         found = [self._state.entries[key] for key in keys if key in self._state.entries]

@@ -15,6 +15,7 @@ from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.observation import LiveRun, Presence
 from task_manager_core.domain.planning import NextSlot, Skipped, SkipReason
 from task_manager_core.domain.policy import Priority, Retention
+from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import AttemptRecord, Claim, Run, RunState
 from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import CHANGES_REMEMBERED, Clock
@@ -43,6 +44,7 @@ class RunEntry:
     due_at: datetime | None = None
     retrying: bool = False
     cancelling: bool = False
+    progress: Progress | None = None
 
     def claim(self) -> Claim:
         assert self.worker is not None
@@ -267,6 +269,7 @@ class State:
 
     def take(self, run_entry: RunEntry) -> None:
         """Remove a live run from the queue, the claims and the waiting runs."""
+        run_entry.progress = None
         for line in (*self.queued.values(), self.claimed, self.waiting):
             line.pop(run_entry.run.id, None)
 

@@ -10,18 +10,19 @@ from functools import partial
 from typing import TypeVar
 
 from task_manager_core.domain.errors import BackendCorrupt
-from task_manager_core.domain.identity import NodeId, TaskKey
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import NextSlot, Skipped, SkipReason
+from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import AttemptRecord, RunState
 from task_manager_core.ports import History
-from task_manager_core.ports.codec import decode_presence, decode_record, decode_skipped, instant
-from task_manager_redis.batches import TASKS_PER_SCRIPT, batches
+from task_manager_core.ports.codec import decode_presence, decode_progress, decode_record, decode_skipped, instant
+from task_manager_redis.batches import RUNS_PER_SCRIPT, TASKS_PER_SCRIPT, batches
 from task_manager_redis.catalogue import run_for_tasks
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
-from task_manager_redis.keys import decode, decode_run_id, decode_task, encode_task, for_display
+from task_manager_redis.keys import decode, decode_run_id, decode_task, encode_run_id, encode_task, for_display
 from task_manager_redis.replies import Reply, items, member, moment, number, pairs, row, text, texts, unexpected, words
 from task_manager_redis.scripts import script
 from task_manager_redis.unreadable import UnreadableValues
@@ -39,6 +40,7 @@ RUNS_PER_SLICE = 200
 _EPOCH = instant(0)
 _STATES = {"q": RunState.QUEUED, "c": RunState.RUNNING, "w": RunState.WAITING}
 _CLEAR = script("clear")
+_PROGRESS = script("progress")
 _SNAPSHOT = script("snapshot")
 
 
@@ -70,6 +72,15 @@ class RedisHistory(History):
             read += [one for one in decoded if one is not None]
             limit = limit - size if len(lines) == size else 0
         return tuple(read)
+
+    async def progress(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Progress | None, ...]:
+        found: list[Progress | None] = []
+        for batch, arguments in batches(runs, RUNS_PER_SCRIPT, _run_name):
+            reports = texts(await self._client.run(_PROGRESS, *arguments))
+            for (key, run), report in zip(batch, reports, strict=True):
+                where = f"the report of run {run.value} of {key}"
+                found.append(self._unreadable.read(where, partial(decode_progress, report)) if report else None)
+        return tuple(found)
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         return await run_for_tasks(self._client, _CLEAR, keys)
@@ -181,6 +192,11 @@ class RedisHistory(History):
 
 def _pages(names: Sequence[str]) -> list[list[Argument]]:
     return [page for _, page in batches(names, TASKS_PER_SCRIPT, _alone)]
+
+
+def _run_name(run: tuple[TaskKey, RunId]) -> tuple[Argument, ...]:
+    key, name = run
+    return encode_task(key), encode_run_id(name)
 
 
 def _alone(name: str) -> tuple[Argument]:

@@ -14,9 +14,10 @@ from datetime import timedelta
 from task_manager_core.domain.errors import BackendCorrupt, BackendUnavailable
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.progress import Report
 from task_manager_core.domain.run import Claim, Retried, Run, Settlement
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension, RunQueue
-from task_manager_core.ports.codec import decode_run, encode_record, encode_run
+from task_manager_core.ports.codec import decode_run, encode_progress, encode_record, encode_run
 from task_manager_redis.batches import BYTES_PER_SCRIPT, RUNS_PER_SCRIPT, TASKS_PER_SCRIPT, batches
 from task_manager_redis.catalogue import task_argument
 from task_manager_redis.client import RedisClient
@@ -44,6 +45,7 @@ _RUNS_PER_REPAIR = 500
 _ENQUEUE = script("enqueue")
 _CLAIM = script("claim")
 _EXTEND = script("extend")
+_REPORT = script("report")
 _SETTLE = script("settle")
 _RELEASE = script("release")
 _REAP = script("reap")
@@ -204,6 +206,13 @@ class RedisRunQueue(RunQueue):
             cancelling.update(batch[at] for at in numbers(cancelled))
         return Extension(frozenset(lost), frozenset(cancelling))
 
+    async def report(self, reports: Sequence[Report], ttl: timedelta) -> frozenset[Claim]:
+        lost: set[Claim] = set()
+        for batch, arguments in batches(reports, RUNS_PER_SCRIPT, _report_arguments, _report_size):
+            over = numbers(await self._client.run(_REPORT, ttl // _MILLISECOND, *arguments))
+            lost.update(batch[at].claim for at in over)
+        return frozenset(lost)
+
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
         lost: set[Claim] = set()
         for batch, arguments in batches(settlements, RUNS_PER_SCRIPT, _settlement_arguments, _moved):
@@ -309,6 +318,14 @@ def _run_arguments(run: Run) -> tuple[Argument, ...]:
 def _claim_arguments(claim: Claim) -> tuple[Argument, ...]:
     """A claim as arguments of a script."""
     return encode(claim.worker.value), claim.token, encode_task(claim.run.task), encode_run_id(claim.run.id)
+
+
+def _report_arguments(report: Report) -> tuple[Argument, ...]:
+    return (*_claim_arguments(report.claim), encode_progress(report.progress))
+
+
+def _report_size(report: Report) -> int:
+    return sum(map(len, report.progress.lines))
 
 
 def _size(claim: Claim) -> int:

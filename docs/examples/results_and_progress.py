@@ -1,14 +1,15 @@
-"""What a task returns is kept with its attempt.
+"""What a task returns is kept with its attempt, and what it reports is shown while it executes.
 
 uvicorn --app-dir docs/examples results_and_progress:app
 """
 
+import asyncio
 from datetime import date
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from fastapi_task_manager import OperationalConfig, TaskGroup, TaskManager
+from fastapi_task_manager import OperationalConfig, RunContext, TaskGroup, TaskManager
 from task_manager_memory import MemoryStore
 
 app = FastAPI()
@@ -26,6 +27,20 @@ class Imported(BaseModel):
 async def import_rows() -> Imported:
     """Its result is kept with the attempt."""
     return Imported(rows=3, newest=date(2026, 1, 1))
+
+
+async def import_file(number: int) -> None:
+    """Stands for work that takes its time."""
+    await asyncio.sleep(number)
+
+
+@group.add_task("0 7 * * *")
+async def import_files(context: RunContext, files: int = 3) -> None:
+    """Shows how far it is."""
+    for number in range(files):
+        context.progress(number, files, f"file {number}")
+        await import_file(number)
+        context.log(f"file {number} is imported")
 
 
 app.include_router(manager.get_manager_router(), prefix="/task-manager", tags=["task-manager"])

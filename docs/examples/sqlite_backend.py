@@ -27,6 +27,7 @@ from task_manager_core.domain.leadership import Fenced, HeldByOther, LeaderSign,
 from task_manager_core.domain.observation import Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import Agenda, NextSlot, Skipped, SkipReason, SlotDecision
 from task_manager_core.domain.policy import Retention
+from task_manager_core.domain.progress import Progress, Report
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Retried, Run, Settlement
 from task_manager_core.domain.task import VersionedDefinition
 from task_manager_core.ports import (
@@ -295,6 +296,17 @@ class Store(File):
             cancelling = frozenset(claim for claim, row in live.items() if row["cancelling"])
             return Extension(frozenset(claims) - live.keys(), cancelling)
 
+    async def report(self, reports: Sequence[Report], ttl: timedelta) -> frozenset[Claim]:  # noqa: ARG002 - kept longer
+        with self.transaction():
+            return frozenset(report.claim for report in reports if not self._report(report))
+
+    def _report(self, report: Report) -> bool:
+        row = self._of(report.claim)
+        if row:
+            text = codec.encode_progress(report.progress)
+            self._do("INSERT OR REPLACE INTO reports VALUES (?, ?, ?)", row["id"], row["token"], text)
+        return row is not None
+
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
         with self.transaction():
             return frozenset(settlement.claim for settlement in settlements if not self._settle(settlement))
@@ -375,6 +387,19 @@ class Store(File):
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
         with self.transaction():
             return self._readable(f"a skip of {key}", self._lines(key, "skip", limit), codec.decode_skipped)
+
+    async def progress(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Progress | None, ...]:
+        with self.transaction():
+            return tuple(self._progress(key, run) for key, run in runs)
+
+    def _progress(self, key: TaskKey, run: RunId) -> Progress | None:
+        reported = (
+            "SELECT reports.body FROM reports JOIN runs ON runs.id = reports.run AND runs.token = reports.token"
+            " WHERE run = ? AND state = 'running' AND task = ?"
+        )
+        task = self._task(key)
+        row = self._first(reported, run.value, task["id"]) if task else None
+        return self._read(f"the report of {run}", partial(codec.decode_progress, row["body"])) if row else None
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         with self.transaction():

@@ -271,3 +271,19 @@ async def test_the_page_on_results_shows_the_result() -> None:
 
         await wait_until_async(result, "the run has ended")
         assert await result() == [{"rows": 3, "newest": "2026-01-01"}]
+
+
+async def test_the_page_on_progress_shows_the_progress() -> None:
+    module = executed("results_and_progress", EXAMPLES["results_and_progress"])
+    module.manager.config.running_heartbeat_interval = 0.05
+    async with served(module) as client:
+        asked = {"task_name": "import_files"}
+        assert (await client.post("/task-manager/tasks/trigger", params=asked)).status_code == 200
+
+        async def shown() -> bool:
+            answer = (await client.get("/task-manager/tasks/Imports/import_files/runs")).json()
+            return [(run["state"], run["done"], run["text"], run["lines"]) for run in answer["runs"]] == [
+                ("running", 2.0, "file 2", ["file 0 is imported", "file 1 is imported"])
+            ]
+
+        await wait_until_async(shown, "the third file is shown")

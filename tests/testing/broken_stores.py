@@ -50,6 +50,7 @@ class _Backwards:
         self._inner = inner
         self.enqueue, self.extend, self.settle, self.release = inner.enqueue, inner.extend, inner.settle, inner.release
         self.reap, self.cancel, self.promote = inner.reap, inner.cancel, inner.promote
+        self.report = inner.report
 
     async def claim(
         self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from fastapi_task_manager.schedule_aliases import shown_expression
@@ -13,6 +13,8 @@ from fastapi_task_manager.schema.task import (
     AffectedRun,
     AffectedTask,
     DynamicTaskResponse,
+    LiveTaskRun,
+    LiveTaskRuns,
     SkippedSlots,
     TaskActionResponse,
     TaskDetailed,
@@ -28,6 +30,7 @@ from task_manager_core.domain.observation import LiveRun
 from task_manager_core.domain.planning import Skipped
 from task_manager_core.domain.policy import Overlap, Priority
 from task_manager_core.domain.preview import Upcoming
+from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import AttemptRecord
 
 
@@ -86,6 +89,33 @@ def run_response(record: AttemptRecord) -> TaskRun:
         result=None if result is None or result.json is None else json.loads(result.json),
         result_type=None if result is None else result.type,
         result_size=None if result is None else result.size,
+    )
+
+
+def live_runs_response(key: TaskKey, runs: Sequence[tuple[LiveRun, Progress | None]], count: int) -> LiveTaskRuns:
+    return LiveTaskRuns(
+        task_group_name=key.group,
+        task_name=key.name,
+        runs=[_live_run(run, Progress() if progress is None else progress) for run, progress in runs],
+        count=count,
+    )
+
+
+def _live_run(run: LiveRun, progress: Progress) -> LiveTaskRun:
+    return LiveTaskRun.model_validate(
+        {
+            "run_id": run.run.value,
+            "slot": run.slot,
+            "state": run.state.value,
+            "attempt": run.attempt,
+            "worker": None if run.worker is None else run.worker.value,
+            "due_at": run.due_at,
+            "cancelling": run.cancelling,
+            "done": progress.done,
+            "total": progress.total,
+            "text": progress.text,
+            "lines": list(progress.lines),
+        }
     )
 
 

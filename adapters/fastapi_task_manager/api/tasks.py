@@ -10,20 +10,27 @@ from fastapi import APIRouter, Query, Response
 from fastapi_task_manager.api.dependencies import Filters, KeyInPath, OnlyKnownParameters
 from fastapi_task_manager.api.errors import error_responses, store_time, with_store_timeout
 from fastapi_task_manager.api.limiter import Limiter
-from fastapi_task_manager.api.responses import explanation_response, run_response, skips_response, task_response
+from fastapi_task_manager.api.responses import (
+    explanation_response,
+    live_runs_response,
+    run_response,
+    skips_response,
+    task_response,
+)
 from fastapi_task_manager.api.streaming import SharedLists, json_object, json_response, write_list
 from fastapi_task_manager.schema.explanation import TaskExplanation
-from fastapi_task_manager.schema.task import TaskDetailed, TaskStatistics
+from fastapi_task_manager.schema.task import LiveTaskRuns, TaskDetailed, TaskStatistics
 from task_manager_core.application.control import Selection
 
 if TYPE_CHECKING:
     from fastapi_task_manager.api.management import Management
 
 SKIPS_SHOWN = 100
+LIVE_RUNS_SHOWN = 100
 
 
 def add_task_routes(router: APIRouter, manager: Management) -> None:
-    """GET /tasks, and of one task its statistics and the explanation of its next run."""
+    """GET /tasks, and of one task its statistics, its live runs and the explanation of its next run."""
 
     async def write_tasks(limiter: Limiter, selection: Selection) -> str:
         stored = manager.control.select(selection)
@@ -65,6 +72,17 @@ def add_task_routes(router: APIRouter, manager: Management) -> None:
                 skipped=await write_list(histories, skips_response, skips),
             )
         return json_response(answer, response)
+
+    @router.get(
+        "/tasks/{task_group_name}/{task_name:path}/runs",
+        dependencies=[OnlyKnownParameters],
+        responses=error_responses({404: "There is no such task."}),
+    )
+    @with_store_timeout
+    async def runs(key: KeyInPath) -> LiveTaskRuns:
+        """The runs of a task that have not ended, the running ones first, with what their attempts report."""
+        live, count = await manager.control.live_runs(key, LIVE_RUNS_SHOWN)
+        return live_runs_response(key, live, count)
 
     @router.get(
         "/tasks/{task_group_name}/{task_name:path}/explain",

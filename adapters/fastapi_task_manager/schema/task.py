@@ -100,6 +100,33 @@ class TaskRun(Answer):
     )
 
 
+class LiveTaskRun(Answer):
+    """A run that has not ended."""
+
+    run_id: str = Field(description="Identity of the run, the same for each of its attempts")
+    slot: datetime | None = Field(default=None, description="The planned instant; null for a triggered run")
+    state: Literal["held", "queued", "running", "waiting"] = Field(
+        description="held: waits for another run of its task; queued: waits for a worker; waiting: until `due_at`"
+    )
+    attempt: int = Field(description="Number of the attempt, from 1")
+    worker: str | None = Field(default=None, description="Identity of the process that executes it")
+    due_at: datetime | None = Field(default=None, description="When a waiting run is queued again")
+    cancelling: bool = Field(default=False, description="Has a caller requested its cancellation?")
+    done: float | None = Field(default=None, description="How much is done, as the attempt reports it")
+    total: float | None = Field(default=None, description="How much there is to do, as the attempt reports it")
+    text: str | None = Field(default=None, description="What the attempt reports, up to 300 characters")
+    lines: list[str] = Field(default=[], description="The newest lines that the attempt logged, at most 20")
+
+
+class LiveTaskRuns(Answer):
+    """The runs of a task that have not ended."""
+
+    task_group_name: str = Field(description="Group of the task")
+    task_name: str = Field(description="Name of the task inside its group")
+    runs: list[LiveTaskRun] = Field(description="The first runs, at most 100; the held ones come last")
+    count: int = Field(description="How many live, also those that `runs` does not list")
+
+
 class SkippedSlots(Answer):
     """Neighbouring slots that were not dispatched, for one reason."""
 

@@ -10,8 +10,10 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
+from task_manager_core.application.reporter import Reporter
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.progress import Progress
 
 if TYPE_CHECKING:
     RunLogger = logging.LoggerAdapter[logging.Logger]
@@ -96,6 +98,32 @@ class RunContext:
     worker: str
     logger: RunLogger
     cancelled: threading.Event = field(default_factory=threading.Event)
+    _reporter: Reporter = field(default_factory=Reporter, init=False, repr=False, compare=False)
+
+    def progress(self, done: float | None = None, total: float | None = None, text: str | None = None) -> None:
+        """Show how far the attempt is, within a heartbeat, to callers of `GET /tasks/{group}/{name}/runs`.
+
+        It replaces the progress before, and never waits for the store. May be called in any thread, and often.
+
+        Args:
+            done: How much is done.
+            total: How much there is to do.
+            text: What is being done, up to 300 characters.
+
+        Raises:
+            ValueError: A number is not finite.
+        """
+        self._reporter.progress(done, total, text)
+
+    def log(self, line: str) -> None:
+        """Show a line beside the progress, and log it at level INFO. The newest 20 lines are shown, each with up to 300
+        characters."""
+        self._reporter.line(line)
+        self.logger.info("%s", line, stacklevel=2)
+
+    def reported(self) -> Progress | None:
+        """What the attempt has reported: its last progress and its newest lines; None if it has reported nothing."""
+        return self._reporter.reported()
 
     @classmethod
     def of(

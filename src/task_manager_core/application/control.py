@@ -27,10 +27,11 @@ from task_manager_core.domain.errors import (
 )
 from task_manager_core.domain.explain import Explanation, explain
 from task_manager_core.domain.identity import FunctionKey, RunId, TaskKey, fingerprint
-from task_manager_core.domain.observation import Snapshot, TaskView
+from task_manager_core.domain.observation import LiveRun, Snapshot, TaskView
 from task_manager_core.domain.planning import NextSlot, Skipped, first_slot
+from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.recurrence import At
-from task_manager_core.domain.run import AttemptRecord
+from task_manager_core.domain.run import AttemptRecord, RunState
 from task_manager_core.domain.task import TaskDefinition, VersionedDefinition, canonical_kwargs
 from task_manager_core.ports import (
     REQUEST_MEMORY,
@@ -135,6 +136,17 @@ class Control:
         """The newest attempts of a task. Errors: TaskNotFound."""
         self.definition(key)
         return await self._backend.history.read(key, limit)
+
+    async def live_runs(self, key: TaskKey, limit: int) -> tuple[tuple[tuple[LiveRun, Progress | None], ...], int]:
+        """The first live runs of a task, each with the last report of its attempt, and how many there are. Errors:
+        TaskNotFound."""
+        self.definition(key)
+        tasks = (await self._backend.history.snapshot([key])).tasks
+        live = tasks[0].live if tasks else ()
+        shown = sorted(live, key=lambda run: run.state is not RunState.RUNNING)[:limit]
+        running = [(key, run.run) for run in shown if run.state is RunState.RUNNING]
+        reports = dict(zip(running, await self._backend.history.progress(running), strict=True)) if running else {}
+        return tuple((run, reports.get((key, run.run))) for run in shown), len(live)
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
         """The newest skips of a task. Errors: TaskNotFound."""

@@ -38,10 +38,10 @@ def failure_of(error: BaseException) -> Failure:
         # The frames come from the interpreter: they do not depend on the methods of the exception.
         "".join((*traceback.format_tb(error.__traceback__), f"{kind}: {message}\n")),
     )
-    text = _valid(parts)
+    text = valid_text(parts)
     return Failure(
-        type=_bounded(_valid(kind)),
-        message=_bounded(_valid(message)),
+        type=_bounded(valid_text(kind)),
+        message=_bounded(valid_text(message)),
         traceback=text if len(text) <= LONGEST_TRACEBACK else "…" + text[-LONGEST_TRACEBACK:],
     )
 
@@ -60,6 +60,6 @@ def _bounded(text: str) -> str:
     return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "…"
 
 
-def _valid(text: str) -> str:
+def valid_text(text: str) -> str:
     """A store keeps UTF-8, which has no lone surrogates."""
     return text.encode("utf-8", "replace").decode()

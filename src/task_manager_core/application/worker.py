@@ -11,6 +11,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import timedelta
 from typing import Literal, assert_never
 
@@ -28,6 +29,7 @@ from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, RunStarted
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import BatchPolicy
+from task_manager_core.domain.progress import Report
 from task_manager_core.domain.run import (
     Cancelled,
     Claim,
@@ -306,7 +308,17 @@ class Worker:
             extension = await self._queue.extend(claims, self._policy.claim_ttl)
             self._interrupt(extension.lost, Interruption.LOST)
             self._interrupt(extension.cancelling, Interruption.CANCELLED)
+            await self._report()
         return self._policy.heartbeat.total_seconds()
+
+    async def _report(self) -> None:
+        """Show the progress of the attempts that report it. The heartbeat counts, whether this succeeds or not."""
+        contexts = [(attempt.claim, attempt.context) for attempt in self._active.values()]
+        told = [(claim, context.reported()) for claim, context in contexts if context is not None]
+        reports = [Report(claim=claim, progress=progress) for claim, progress in told if progress is not None]
+        if reports:
+            with suppress(BackendError):
+                await self._queue.report(reports, self._policy.claim_ttl)
 
     def _interrupt(self, claims: Collection[Claim], reason: Interruption) -> None:
         for attempt in (

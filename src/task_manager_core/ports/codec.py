@@ -17,6 +17,7 @@ from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKe
 from task_manager_core.domain.observation import Presence
 from task_manager_core.domain.planning import Skipped, SkipReason
 from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
+from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, Result, Run
 from task_manager_core.ports.definition_text import (
     decode_task,
@@ -32,11 +33,13 @@ from task_manager_core.ports.writer import Json, maybe, to_json
 __all__ = [
     "VERSION",
     "decode_presence",
+    "decode_progress",
     "decode_record",
     "decode_run",
     "decode_skipped",
     "decode_task",
     "encode_presence",
+    "encode_progress",
     "encode_record",
     "encode_run",
     "encode_skipped",
@@ -163,6 +166,22 @@ def _read_failure(reader: Reader) -> Failure:
 def _read_result(reader: Reader) -> Result:
     return Result(
         type=reader.text("type"), size=reader.maybe("size", reader.number), json=reader.maybe("json", reader.text)
+    )
+
+
+def encode_progress(progress: Progress) -> str:
+    """The text of a report."""
+    return _dump({"done": progress.done, "total": progress.total, "text": progress.text, "lines": list(progress.lines)})
+
+
+def decode_progress(text: str) -> Progress:
+    """The report in a text. Errors: BackendCorrupt."""
+    reader = Reader.of("a report", text)
+    return Progress(
+        done=reader.maybe("done", reader.fraction),
+        total=reader.maybe("total", reader.fraction),
+        text=reader.maybe("text", reader.text),
+        lines=reader.texts("lines"),
     )
 
 

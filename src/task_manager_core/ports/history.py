@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.planning import Skipped
+from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import AttemptRecord
 
 
@@ -85,6 +86,23 @@ class History(Protocol):
             The snapshot. Tasks are in the order of their keys and nodes in the order of their names. Of the live runs
             of a task the held ones come last, first in, first out; the others come in any order. `queued` counts the
             queued runs of all tasks, also of those that `keys` does not name.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
+        ...
+
+    async def progress(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Progress | None, ...]:
+        """Read what running attempts have reported (law 18 of the run queue).
+
+        Args:
+            runs: The runs, each with its task.
+
+        Returns:
+            For each run, in the order of the arguments, the last report of the attempt that holds it; None if there is
+            none.
 
         Raises:
             BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.

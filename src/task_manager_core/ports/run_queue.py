@@ -10,6 +10,7 @@ from typing import Protocol
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.progress import Report
 from task_manager_core.domain.run import Claim, Run, Settlement
 
 REQUEST_MEMORY = timedelta(days=1)
@@ -89,6 +90,8 @@ class RunQueue(Protocol):
     16. Claims, waits and the memory of requests end after their length, also if the store's clock is set back
        meanwhile.
     17. The result of an attempt is kept in the line of its settlement, as the worker gave it.
+    18. The last report of an attempt is shown while its claim holds the run, for at least the time to live after it;
+       a lost claim changes nothing.
     """
 
     async def enqueue(
@@ -147,6 +150,23 @@ class RunQueue(Protocol):
 
         Returns:
             The claims that are over, and the claims whose runs should be cancelled.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
+        ...
+
+    async def report(self, reports: Sequence[Report], ttl: timedelta) -> frozenset[Claim]:
+        """Show the progress of attempts (`History.progress` reads it). A report replaces the one before.
+
+        Args:
+            reports: The reports, each with its claim.
+            ttl: The store may forget a report that is this old.
+
+        Returns:
+            The claims that were over; nothing is shown for them.
 
         Raises:
             BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.policy import Priority
+from task_manager_core.domain.progress import Report
 from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension
 from task_manager_memory.run_queue import MemoryRunQueue
@@ -131,6 +132,26 @@ class _KeepsResultsOfRefused(MemoryRunQueue):
             if one.claim in lost and records and records[0].run == one.claim.run.id:
                 records[0] = replace(records[0], result=one.result)
         return lost
+
+
+class _ReportsByRun(MemoryRunQueue):
+    """`report` compares the run and not the token."""
+
+    async def report(self, reports: Sequence[Report], ttl: timedelta) -> frozenset[Claim]:
+        lost = await super().report(reports, ttl)
+        for report in reports:
+            if report.claim in lost and (run_entry := self._state.claimed.get(report.claim.run.id)) is not None:
+                run_entry.progress = report.progress
+        return lost
+
+
+class _ReportsStay(State):
+    """The report of the last attempt is shown until the next one reports."""
+
+    def take(self, run_entry: RunEntry) -> None:
+        before = run_entry.progress
+        super().take(run_entry)
+        run_entry.progress = before
 
 
 class _FreesAtAnyEnd(State):
@@ -578,5 +599,17 @@ BROKEN = (
         law="run_queue 17",
         killed_by="test_a_result_is_kept",
         open_harness=memory(queue=_KeepsResultsOfRefused),
+    ),
+    BrokenStore(
+        mistake="a report compares only the run",
+        law="run_queue 18",
+        killed_by="test_a_report_is_shown_while_its_claim_holds_the_run",
+        open_harness=memory(queue=_ReportsByRun),
+    ),
+    BrokenStore(
+        mistake="a report outlives its claim",
+        law="run_queue 18",
+        killed_by="test_a_report_ends_with_its_claim",
+        open_harness=memory(state=_ReportsStay),
     ),
 )

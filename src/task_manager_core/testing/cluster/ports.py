@@ -10,6 +10,7 @@ from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, HeldByOther, LeaderSign, Term
 from task_manager_core.domain.observation import Presence, Snapshot
 from task_manager_core.domain.planning import Agenda, Skipped, SlotDecision
+from task_manager_core.domain.progress import Progress, Report
 from task_manager_core.domain.run import AttemptRecord, Claim, Run, Settlement
 from task_manager_core.ports import (
     REQUEST_MEMORY,
@@ -210,6 +211,9 @@ class SimRunQueue:
 
         return await self._link.call("extend", lambda: self._inner.extend(claims, ttl), read)
 
+    async def report(self, reports: Sequence[Report], ttl: timedelta) -> frozenset[Claim]:
+        return await self._link.call("report", lambda: self._inner.report(reports, ttl), _no_effects)
+
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
         def read(lost: frozenset[Claim]) -> Iterator[Effect]:
             for one in settlements:
@@ -266,6 +270,9 @@ class SimHistory:
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
         return await self._link.call("skips", lambda: self._inner.skips(key, limit), _no_effects)
+
+    async def progress(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Progress | None, ...]:
+        return await self._link.call("progress", lambda: self._inner.progress(runs), _no_effects)
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         return await self._link.call("clear", lambda: self._inner.clear(keys), _no_effects)

@@ -1,10 +1,16 @@
-"""Tests of the laws about what an attempt leaves: its result."""
+"""Tests of the laws about what an attempt leaves: its result, and its reports."""
 
 from __future__ import annotations
 
-from task_manager_core.domain.run import Result
+from dataclasses import replace
+
+import pytest
+
+from task_manager_core.domain.identity import NodeId, RunId
+from task_manager_core.domain.progress import Progress, Report
+from task_manager_core.domain.run import Result, Retried
 from task_manager_core.testing.conformance.contract import Contract
-from task_manager_core.testing.conformance.factories import exclusive, run, settlement
+from task_manager_core.testing.conformance.factories import HOUR, NOTHING, TTL, exclusive, key, run, settlement, task
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 
@@ -29,3 +35,59 @@ class RunQueueAttempts(Contract):
             assert await store.queue.settle([settlement(claim, result=Result(type="late"))]) == {claim}
             assert (await store.records(of.key))[0] == one.record()
         assert [line.result for line in await store.records(of.key)] == results[::-1]
+
+    @law("run_queue", 18)
+    async def test_a_report_is_shown_while_its_claim_holds_the_run(self, store: Store) -> None:
+        """The last report of an attempt is shown while its claim holds the run, for at least the time to live after it;
+        a lost claim changes nothing."""
+        await store.define(task())
+        claim = await store.claim_new(run(task(), "first"))
+        other = await store.claim_new(run(task(), "other"))
+        asked = [(key(), claim.run.id), (key(), RunId("unknown")), (key("other"), claim.run.id), (key(), other.run.id)]
+        assert await store.history.progress(asked) == (None,) * 4
+        reports = [
+            Progress(done=1, total=2.5, text="“ü” \x00 🙂\n", lines=("a line", " % ", "")),
+            Progress(lines=tuple("x" * 300 for _ in range(20))),
+            Progress(done=2),
+        ]
+        for progress in reports:
+            assert await store.queue.report([Report(claim=claim, progress=progress)], HOUR) == frozenset()
+            assert await store.history.progress(asked) == (progress, None, None, None)
+            assert await store.extend_one(claim, TTL)
+        before = await store.state()
+        late = Report(claim=replace(claim, token=claim.token + 1), progress=Progress(text="late"))
+        mixed = [late, Report(claim=other, progress=Progress(text="other"))]
+        assert await store.queue.report(mixed, HOUR) == {late.claim}
+        assert await store.history.progress(asked) == (reports[-1], None, None, Progress(text="other"))
+        assert await store.queue.report([], HOUR) == frozenset()
+        assert await store.history.progress([]) == ()
+        assert await store.state() == before
+
+    @law("run_queue", 18)
+    @pytest.mark.parametrize("end", ["settled", "retried", "released", "reaped", "removed"])
+    async def test_a_report_ends_with_its_claim(self, store: Store, end: str) -> None:
+        term = await store.lead()
+        await store.define(task())
+        claim = await store.claim_new(run(task()))
+        report = Report(claim=claim, progress=Progress(text="mine"))
+        assert await store.queue.report([report], HOUR) == frozenset()
+        if end == "settled":
+            assert await store.settle(claim)
+        elif end == "retried":
+            assert await store.settle(claim, Retried(NOTHING))
+        elif end == "released":
+            assert await store.release(claim)
+        elif end == "reaped":
+            await store.advance(TTL)
+            assert await store.reap(term, TTL) == (claim,)
+        else:
+            await store.catalogue.remove([key()])
+            await store.define(task())
+            await store.enqueue(run(task()))
+        asked = [(key(), claim.run.id)]
+        for _ in range(2):  # before and after another worker claims the run
+            assert await store.history.progress(asked) == (None,)
+            assert await store.queue.report([report], HOUR) == {claim}
+            assert await store.history.progress(asked) == (None,)
+            again = await store.claim(NodeId("other"))
+            assert len(again) <= 1
