@@ -10,7 +10,7 @@ from itertools import chain, islice
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.policy import Priority
-from task_manager_core.domain.progress import Report
+from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Retried, Run, RunState, Settlement
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension, RunQueue
 from task_manager_memory.state import RunEntry, State
@@ -90,7 +90,7 @@ class MemoryRunQueue(RunQueue):
                 cancelling.add(claim)
         return Extension(frozenset(lost), frozenset(cancelling))
 
-    async def report(self, reports: Sequence[Report], ttl: timedelta) -> frozenset[Claim]:  # noqa: ARG002 - kept longer
+    async def report(self, reports: Sequence[ProgressReport], ttl: timedelta) -> frozenset[Claim]:  # noqa: ARG002 - kept longer
         lost: set[Claim] = set()
         for report in reports:
             run_entry = self._state.holder(report.claim)

@@ -14,7 +14,7 @@ from datetime import timedelta
 from task_manager_core.domain.errors import BackendCorrupt, BackendUnavailable
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
-from task_manager_core.domain.progress import Report
+from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import Claim, Retried, Run, Settlement
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension, RunQueue
 from task_manager_core.ports.codec import decode_run, encode_progress, encode_record, encode_run
@@ -206,7 +206,7 @@ class RedisRunQueue(RunQueue):
             cancelling.update(batch[at] for at in numbers(cancelled))
         return Extension(frozenset(lost), frozenset(cancelling))
 
-    async def report(self, reports: Sequence[Report], ttl: timedelta) -> frozenset[Claim]:
+    async def report(self, reports: Sequence[ProgressReport], ttl: timedelta) -> frozenset[Claim]:
         lost: set[Claim] = set()
         for batch, arguments in batches(reports, RUNS_PER_SCRIPT, _report_arguments, _report_size):
             over = numbers(await self._client.run(_REPORT, ttl // _MILLISECOND, *arguments))
@@ -320,11 +320,11 @@ def _claim_arguments(claim: Claim) -> tuple[Argument, ...]:
     return encode(claim.worker.value), claim.token, encode_task(claim.run.task), encode_run_id(claim.run.id)
 
 
-def _report_arguments(report: Report) -> tuple[Argument, ...]:
+def _report_arguments(report: ProgressReport) -> tuple[Argument, ...]:
     return (*_claim_arguments(report.claim), encode_progress(report.progress))
 
 
-def _report_size(report: Report) -> int:
+def _report_size(report: ProgressReport) -> int:
     return sum(map(len, report.progress.lines))
 
 

@@ -27,7 +27,7 @@ from task_manager_core.domain.leadership import Fenced, HeldByOther, LeaderSign,
 from task_manager_core.domain.observation import Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import Agenda, NextSlot, Skipped, SkipReason, SlotDecision
 from task_manager_core.domain.policy import Retention
-from task_manager_core.domain.progress import Progress, Report
+from task_manager_core.domain.progress import Progress, ProgressReport
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Retried, Run, Settlement
 from task_manager_core.domain.task import VersionedDefinition
 from task_manager_core.ports import (
@@ -296,11 +296,11 @@ class Store(File):
             cancelling = frozenset(claim for claim, row in live.items() if row["cancelling"])
             return Extension(frozenset(claims) - live.keys(), cancelling)
 
-    async def report(self, reports: Sequence[Report], ttl: timedelta) -> frozenset[Claim]:  # noqa: ARG002 - kept longer
+    async def report(self, reports: Sequence[ProgressReport], ttl: timedelta) -> frozenset[Claim]:  # noqa: ARG002 - kept longer
         with self.transaction():
             return frozenset(report.claim for report in reports if not self._report(report))
 
-    def _report(self, report: Report) -> bool:
+    def _report(self, report: ProgressReport) -> bool:
         row = self._of(report.claim)
         if row:
             text = codec.encode_progress(report.progress)

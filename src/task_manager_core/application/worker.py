@@ -29,7 +29,7 @@ from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import ClaimLost, RunReleased, RunSettled, RunStarted
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import BatchPolicy
-from task_manager_core.domain.progress import Report
+from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import (
     Cancelled,
     Claim,
@@ -315,7 +315,7 @@ class Worker:
         """Show the progress of the attempts that report it. The heartbeat counts, whether this succeeds or not."""
         contexts = [(attempt.claim, attempt.context) for attempt in self._active.values()]
         told = [(claim, context.reported()) for claim, context in contexts if context is not None]
-        reports = [Report(claim=claim, progress=progress) for claim, progress in told if progress is not None]
+        reports = [ProgressReport(claim=claim, progress=progress) for claim, progress in told if progress is not None]
         if reports:
             with suppress(BackendError):
                 await self._queue.report(reports, self._policy.claim_ttl)

@@ -24,7 +24,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class ProgressReport:
     """The progress of a claimed attempt."""
 
     claim: Claim

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
-from task_manager_core.domain.progress import Report
+from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import Claim, Run, Settlement
 
 REQUEST_MEMORY = timedelta(days=1)
@@ -158,7 +158,7 @@ class RunQueue(Protocol):
         """
         ...
 
-    async def report(self, reports: Sequence[Report], ttl: timedelta) -> frozenset[Claim]:
+    async def report(self, reports: Sequence[ProgressReport], ttl: timedelta) -> frozenset[Claim]:
         """Show the progress of attempts (`History.progress` reads it). A report replaces the one before.
 
         Args:

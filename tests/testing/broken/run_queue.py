@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.policy import Priority
-from task_manager_core.domain.progress import Report
+from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension
 from task_manager_memory.run_queue import MemoryRunQueue
@@ -137,7 +137,7 @@ class _KeepsResultsOfRefused(MemoryRunQueue):
 class _ReportsByRun(MemoryRunQueue):
     """`report` compares the run and not the token."""
 
-    async def report(self, reports: Sequence[Report], ttl: timedelta) -> frozenset[Claim]:
+    async def report(self, reports: Sequence[ProgressReport], ttl: timedelta) -> frozenset[Claim]:
         lost = await super().report(reports, ttl)
         for report in reports:
             if report.claim in lost and (run_entry := self._state.claimed.get(report.claim.run.id)) is not None:

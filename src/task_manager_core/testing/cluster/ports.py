@@ -10,7 +10,7 @@ from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, HeldByOther, LeaderSign, Term
 from task_manager_core.domain.observation import Presence, Snapshot
 from task_manager_core.domain.planning import Agenda, Skipped, SlotDecision
-from task_manager_core.domain.progress import Progress, Report
+from task_manager_core.domain.progress import Progress, ProgressReport
 from task_manager_core.domain.run import AttemptRecord, Claim, Run, Settlement
 from task_manager_core.ports import (
     REQUEST_MEMORY,
@@ -211,7 +211,7 @@ class SimRunQueue:
 
         return await self._link.call("extend", lambda: self._inner.extend(claims, ttl), read)
 
-    async def report(self, reports: Sequence[Report], ttl: timedelta) -> frozenset[Claim]:
+    async def report(self, reports: Sequence[ProgressReport], ttl: timedelta) -> frozenset[Claim]:
         return await self._link.call("report", lambda: self._inner.report(reports, ttl), _no_effects)
 
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from task_manager_core.domain.identity import NodeId, RunId
-from task_manager_core.domain.progress import Progress, Report
+from task_manager_core.domain.progress import Progress, ProgressReport
 from task_manager_core.domain.run import Result, Retried
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import HOUR, NOTHING, TTL, exclusive, key, run, settlement, task
@@ -51,12 +51,12 @@ class RunQueueAttempts(Contract):
             Progress(done=2),
         ]
         for progress in reports:
-            assert await store.queue.report([Report(claim=claim, progress=progress)], HOUR) == frozenset()
+            assert await store.queue.report([ProgressReport(claim=claim, progress=progress)], HOUR) == frozenset()
             assert await store.history.progress(asked) == (progress, None, None, None)
             assert await store.extend_one(claim, TTL)
         before = await store.state()
-        late = Report(claim=replace(claim, token=claim.token + 1), progress=Progress(text="late"))
-        mixed = [late, Report(claim=other, progress=Progress(text="other"))]
+        late = ProgressReport(claim=replace(claim, token=claim.token + 1), progress=Progress(text="late"))
+        mixed = [late, ProgressReport(claim=other, progress=Progress(text="other"))]
         assert await store.queue.report(mixed, HOUR) == {late.claim}
         assert await store.history.progress(asked) == (reports[-1], None, None, Progress(text="other"))
         assert await store.queue.report([], HOUR) == frozenset()
@@ -69,7 +69,7 @@ class RunQueueAttempts(Contract):
         term = await store.lead()
         await store.define(task())
         claim = await store.claim_new(run(task()))
-        report = Report(claim=claim, progress=Progress(text="mine"))
+        report = ProgressReport(claim=claim, progress=Progress(text="mine"))
         assert await store.queue.report([report], HOUR) == frozenset()
         if end == "settled":
             assert await store.settle(claim)
