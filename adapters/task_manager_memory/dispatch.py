@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
@@ -16,7 +17,9 @@ class MemoryDispatch(Dispatch):
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
+    async def agenda(
+        self, limit: int, skip: int = 0, term: Term | None = None, ahead: timedelta = timedelta(0)
+    ) -> Agenda:
         now = self._state.now()
         planned: list[tuple[NextSlot, TaskEntry]] = [
             (entry.next_slot, entry)
@@ -24,8 +27,9 @@ class MemoryDispatch(Dispatch):
             if entry.next_slot is not None and not entry.retired
         ]
         planned.sort(key=lambda pair: (pair[0].due_at, pair[1].task.key))
-        due = [(next_slot, entry) for next_slot, entry in planned if next_slot.due_at <= now]
-        if due and term is not None and self._state.is_current_term(term):
+        listed = [(next_slot, entry) for next_slot, entry in planned if next_slot.due_at <= now + ahead]
+        later = [next_slot.due_at for next_slot, _ in planned if next_slot.due_at > now]
+        if len(later) < len(planned) and term is not None and self._state.is_current_term(term):
             self._state.progress += 1
         return Agenda(
             now=now,
@@ -41,10 +45,14 @@ class MemoryDispatch(Dispatch):
                     held=len(entry.held),
                     retrying=entry.retrying,
                 )
-                for next_slot, entry in due[skip : skip + limit]
+                for next_slot, entry in listed[skip : skip + limit]
             ),
-            next_due=planned[len(due)][0].due_at if len(due) < len(planned) else None,
+            next_due=later[0] if later else None,
+            upcoming=later.count(later[0]) if later else 0,
         )
+
+    def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
+        """There is nothing to translate."""
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         if not self._state.is_current_term(term):
@@ -54,7 +62,7 @@ class MemoryDispatch(Dispatch):
 
     def _commit(self, decision: SlotDecision) -> bool:
         entry = self._state.entries.get(decision.key)
-        if entry is None or entry.next_slot is None or entry.retired:
+        if entry is None or entry.next_slot is None or entry.retired or entry.next_slot.due_at > self._state.now():
             return False
         if (entry.version, entry.next_slot.slot) != (decision.version, decision.slot):
             return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from task_manager_redis.driver import Argument
 
@@ -23,6 +23,27 @@ BYTES_PER_SCRIPT = 1_000_000
 takes a second for them, and a request may take two. An item that is larger gets a script of its own."""
 
 
+class Encoded(NamedTuple):
+    """The arguments of one item, and how many bytes it adds to the script: those of its arguments, and those that the
+    script moves inside the server for it."""
+
+    arguments: Sequence[Argument]
+    size: int
+
+
+def encoded(arguments: Sequence[Argument], moved: int = 0) -> Encoded:
+    """The arguments of an item, with their size."""
+    size = moved
+    for argument in arguments:
+        if not isinstance(argument, str):
+            size += 20
+        elif argument.isascii():
+            size += len(argument)
+        else:
+            size += len(argument.encode(errors="replace"))
+    return Encoded(arguments, size)
+
+
 def _nothing(_: object) -> int:
     return 0
 
@@ -35,18 +56,24 @@ def batches(
 ) -> Iterator[tuple[list[T], list[Argument]]]:
     """Batches of at most `size` items, each with the arguments of its items: BYTES_PER_SCRIPT at most, unless one item
     is larger. `moved` are the bytes that the script moves inside the server for an item."""
+    return encoded_batches(items, size, lambda item: encoded(arguments(item), moved(item)))
+
+
+def encoded_batches(
+    items: Collection[T], size: int, encode: Callable[[T], Encoded]
+) -> Iterator[tuple[list[T], list[Argument]]]:
+    """The same for items that tell their size themselves."""
     batch: list[T] = []
     flat: list[Argument] = []
     total = 0
     for item in items:
-        own_arguments = arguments(item)
-        size_of_own = sum(map(_bytes, own_arguments)) + moved(item)
-        if batch and (len(batch) == size or total + size_of_own > BYTES_PER_SCRIPT):
+        arguments, own_size = encode(item)
+        if batch and (len(batch) == size or total + own_size > BYTES_PER_SCRIPT):
             yield batch, flat
             batch, flat, total = [], [], 0
         batch.append(item)
-        flat += own_arguments
-        total += size_of_own
+        flat += arguments
+        total += own_size
     if batch:
         yield batch, flat
 
@@ -68,10 +95,3 @@ async def in_order(batches: Iterable[T], ask: Callable[[T], Coroutine[Any, Any, 
         if asked is not None and asked.cancel():
             await asyncio.wait({asked})
     return answers
-
-
-def _bytes(argument: Argument) -> int:
-    """The length of an argument in the request, without its framing."""
-    if not isinstance(argument, str):
-        return 20
-    return len(argument) if argument.isascii() else len(argument.encode(errors="replace"))

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
+from hiredis import pack_command
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection, parse_url
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+    UnixDomainSocketConnection,
+    parse_url,
+)
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError  # noqa: A004 - no OSError, but redis-py's
+from redis.exceptions import ConnectionError, ResponseError  # noqa: A004 - no OSError, but redis-py's
 from redis.typing import EncodableT
 
 from task_manager_core.domain.errors import DefinitionError
@@ -28,12 +37,75 @@ _FIXED_OPTIONS = frozenset(
 )
 
 
+_UNCHECKED_SECONDS = 1.0
+
+
 class Driver(Protocol):
     """The methods of redis-py's clients that this adapter uses."""
 
     async def execute_command(self, *args: Argument) -> object: ...
 
     async def aclose(self) -> None: ...
+
+
+class _Pool(Protocol):
+    async def get_connection(self) -> AbstractConnection: ...
+
+    async def release(self, connection: AbstractConnection) -> None: ...
+
+
+class _Server:
+    """One server. A connection that was used just now is used again at once.
+
+    `Redis.execute_command` takes a connection from the pool for each command, checks it, and gives it back; retries and
+    metrics come on top. All that takes longer than the command. A connection that was unused for longer may have been
+    closed by the server, so the pool checks it. A command that fails closes all unused connections.
+    """
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self.connection_pool = client.connection_pool
+        self._pool = cast("_Pool", client.connection_pool)
+        self._unused: list[tuple[AbstractConnection, float]] = []
+        self._callbacks = cast("dict[str, Callable[[object], object]]", client.response_callbacks)
+
+    async def execute_command(self, *args: Argument) -> object:
+        connection, answered = await self._connection(), False
+        try:
+            await connection.send_command(*args)
+            try:
+                answer: object = await connection.read_response()
+            except ResponseError:
+                answered = True
+                raise
+            answered = True
+        finally:
+            if answered:
+                self._unused.append((connection, asyncio.get_running_loop().time()))
+            else:
+                await self._pool.release(connection)
+                await self.drop_unused()
+        callback = self._callbacks.get(str(args[0]))
+        return answer if callback is None else callback(answer)
+
+    async def _connection(self) -> AbstractConnection:
+        if self._unused:
+            connection, used_at = self._unused.pop()
+            if asyncio.get_running_loop().time() - used_at < _UNCHECKED_SECONDS:
+                return connection
+            await self._pool.release(connection)
+        return await self._pool.get_connection()
+
+    async def drop_unused(self) -> None:
+        """Close the unused connections."""
+        unused, self._unused = self._unused, []
+        for connection, _ in unused:
+            await connection.disconnect()
+            await self._pool.release(connection)
+
+    async def aclose(self) -> None:
+        await self.drop_unused()
+        await self._client.aclose()
 
 
 class _Primary:
@@ -51,6 +123,36 @@ class _Primary:
     async def aclose(self) -> None:
         for client in (self.client, *self._sentinels):
             await client.aclose()
+
+
+class _Packed(AbstractConnection):
+    """Packs a command with hiredis. The packer of redis-py is written in Python and needs more time than the rest of a
+    command with many arguments."""
+
+    def pack_command(self, *args: EncodableT) -> list[bytes]:
+        try:
+            return [pack_command(args)]  # type: ignore[arg-type]  # hiredis declares a tuple of one item
+        except UnicodeEncodeError:  # hiredis knows no `encoding_errors`.
+            return super().pack_command(*args)
+
+
+class _PackedConnection(_Packed, Connection):
+    """A connection by TCP."""
+
+
+class _PackedSSLConnection(_Packed, SSLConnection):
+    """A connection by TLS."""
+
+
+class _PackedUnixConnection(_Packed, UnixDomainSocketConnection):
+    """A connection by a socket of the file system."""
+
+
+_PACKED: dict[type[AbstractConnection], type[AbstractConnection]] = {
+    Connection: _PackedConnection,
+    SSLConnection: _PackedSSLConnection,
+    UnixDomainSocketConnection: _PackedUnixConnection,
+}
 
 
 class _Cluster(RedisCluster):
@@ -85,15 +187,19 @@ def connect(settings: RedisSettings, *, timeout: timedelta | None, connections: 
         return _Primary(primary, watched.sentinels)
     if settings.cluster:
         return _Cluster(ssl=encrypted, max_connections=connections, **options)
-    return Redis.from_pool(ConnectionPool(connection_class=kind, max_connections=connections, **options))
+    pool = ConnectionPool(connection_class=_PACKED.get(kind, kind), max_connections=connections, **options)
+    return _Server(Redis.from_pool(pool))
 
 
 async def drop_idle(driver: Driver) -> None:
     """Close the unused connections. The client of a cluster needs no help: it reads the topology itself."""
-    if isinstance(driver, _Primary):
-        driver = driver.client
-    if isinstance(driver, Redis):
-        await driver.connection_pool.disconnect(inuse_connections=False)
+    match driver:
+        case _Server():
+            await driver.drop_unused()
+        case _Primary():
+            await driver.client.connection_pool.disconnect(inuse_connections=False)
+        case _:
+            pass
 
 
 def check(settings: RedisSettings) -> None:

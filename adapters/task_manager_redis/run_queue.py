@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from task_manager_core.domain.errors import BackendCorrupt, BackendUnavailable
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
@@ -18,14 +18,21 @@ from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import Claim, Retried, Run, Settlement
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension, RunQueue
 from task_manager_core.ports.codec import decode_run, encode_progress, encode_record, encode_run
-from task_manager_redis.batches import BYTES_PER_SCRIPT, RUNS_PER_SCRIPT, TASKS_PER_SCRIPT, batches
+from task_manager_redis.batches import (
+    BYTES_PER_SCRIPT,
+    RUNS_PER_SCRIPT,
+    TASKS_PER_SCRIPT,
+    Encoded,
+    batches,
+    encoded_batches,
+)
 from task_manager_redis.catalogue import task_argument
 from task_manager_redis.client import RedisClient
 from task_manager_redis.dispatch import slot_argument
 from task_manager_redis.driver import Argument
 from task_manager_redis.keys import decode, encode, encode_run_id, encode_task, for_display
 from task_manager_redis.promotion_timer import RECHECK_INTERVAL, PromotionTimer
-from task_manager_redis.replies import Reply, items, member, number, numbers, row, text, texts
+from task_manager_redis.replies import Reply, items, member, number, numbers, row, text, texts, unexpected
 from task_manager_redis.scripts import script
 from task_manager_redis.sweeping import sweep
 from task_manager_redis.unreadable import UnreadableValues
@@ -33,6 +40,8 @@ from task_manager_redis.wake_ups import WakeUps
 
 _MILLISECOND = timedelta(milliseconds=1)
 _NOTHING = timedelta(0)
+_OTHERS = 300
+"""The other arguments of a settlement take about so many bytes."""
 _UNREADABLE_PAUSE = timedelta(seconds=5)
 
 PROMOTED_PER_SCRIPT = 200
@@ -54,12 +63,11 @@ _CANCEL = script("cancel")
 _PROMOTE = script("promote")
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
+class _Attempt(NamedTuple):
     """A claim as the scripts answer it. Its run is still a text."""
 
     worker: NodeId
-    token: str
+    token: int
     attempt: int
     failures: int
     losses: int
@@ -68,10 +76,14 @@ class _Attempt:
     body: str
 
     @classmethod
-    def of(cls, worker: NodeId, reply: Reply) -> _Attempt:
-        token, attempt, failures, losses, task, run, body = row(reply, 7)
-        counts = number(attempt), number(failures), number(losses)
-        return cls(worker, text(token), *counts, text(task), text(run), text(body))
+    def of(cls, worker: NodeId, counts: Reply, task: Reply, run: Reply, body: Reply) -> _Attempt:
+        if isinstance(counts, str) and isinstance(task, str) and isinstance(run, str) and isinstance(body, str):
+            try:  # A newer release may have added words at the end.
+                token, attempt, failures, losses = map(int, counts.split(" ", 4)[:4])
+            except ValueError:
+                raise unexpected(counts, "the counts of a claim") from None
+            return cls(worker, token, attempt, failures, losses, task, run, body)
+        raise unexpected((counts, task, run, body), "a claim")
 
     def claim(self) -> Claim:
         """The claim with its run. Raises: BackendCorrupt, if the text cannot be read."""
@@ -80,7 +92,7 @@ class _Attempt:
             attempt=self.attempt,
             failures=self.failures,
             losses=self.losses,
-            token=number(self.token),
+            token=self.token,
             worker=self.worker,
         )
 
@@ -176,7 +188,8 @@ class RedisRunQueue(RunQueue):
             asked = encode(worker.value), limit - len(attempts), int(known is not None), BYTES_PER_SCRIPT
             due_in, found, anomalies, more = row(await self._client.run(_CLAIM, *asked, *tokens), 4)
             self._unreadable.add_anomalies(anomalies)
-            new = [_Attempt.of(worker, one) for one in items(found)]
+            flat = iter(items(found))
+            new = [_Attempt.of(worker, *one) for one in zip(flat, flat, flat, flat, strict=True)]
             attempts += new
             tokens += [attempt.token for attempt in new]
             if number(more) == 0:
@@ -193,7 +206,12 @@ class RedisRunQueue(RunQueue):
         return tuple(claim for _, claim in read if claim is not None)
 
     def _read(self, attempt: _Attempt) -> Claim | None:
-        return self._unreadable.read(f"run {for_display(attempt.run)} of {for_display(attempt.task)}", attempt.claim)
+        try:
+            return attempt.claim()
+        except BackendCorrupt as error:
+            where = f"run {for_display(attempt.run)} of {for_display(attempt.task)}"
+            self._unreadable.add_once(BackendCorrupt(where, error.reason))
+            return None
 
     # -- claimed ------------------------------------------------------------------------------------------------------
 
@@ -215,11 +233,15 @@ class RedisRunQueue(RunQueue):
 
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
         lost: set[Claim] = set()
-        for batch, arguments in batches(settlements, RUNS_PER_SCRIPT, _settlement_arguments, _moved):
-            over = numbers(await self._client.run(_SETTLE, *arguments))
-            lost.update(batch[at].claim for at in over)
-            for delay in {one.outcome.delay for one in batch if isinstance(one.outcome, Retried)}:
-                self._timer.schedule(delay)
+        by_worker: dict[NodeId, list[Settlement]] = {}
+        for settlement in settlements:
+            by_worker.setdefault(settlement.claim.worker, []).append(settlement)
+        for worker, own in by_worker.items():
+            for batch, arguments in encoded_batches(own, RUNS_PER_SCRIPT, _settlement):
+                over = numbers(await self._client.run(_SETTLE, encode(worker.value), *arguments))
+                lost.update(batch[at].claim for at in over)
+                for delay in {one.outcome.delay for one in batch if isinstance(one.outcome, Retried)}:
+                    self._timer.schedule(delay)
         return frozenset(lost)
 
     async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
@@ -251,8 +273,8 @@ class RedisRunQueue(RunQueue):
             reaped, anomalies, more = row(reply, 3)
             self._unreadable.add_anomalies(anomalies)
             for claim in items(reaped):
-                worker, *rest = row(claim, 8)
-                found.append(self._read(_Attempt.of(NodeId(decode(text(worker))), rest)))
+                worker, counts, task, run, body = row(claim, 5)
+                found.append(self._read(_Attempt.of(NodeId(decode(text(worker))), counts, task, run, body)))
             left_out = number(more) == 1
         try:
             await sweep(self._client)
@@ -339,7 +361,10 @@ def _moved(settlement: Settlement) -> int:
     return len(run.kwargs) if isinstance(settlement.outcome, Retried) or run.exclusive else 0
 
 
-def _settlement_arguments(settlement: Settlement) -> tuple[Argument, ...]:
-    outcome = settlement.outcome
+def _settlement(settlement: Settlement) -> Encoded:
+    claim, outcome = settlement.claim, settlement.outcome
     delay: Argument = _milliseconds(outcome.delay) if isinstance(outcome, Retried) else "end"
-    return *_claim_arguments(settlement.claim), delay, encode_record(settlement.record())
+    name = encode_task(claim.run.task), encode_run_id(claim.run.id)
+    line = encode_record(settlement.record())
+    size = len(line) if line.isascii() else len(line.encode(errors="replace"))
+    return Encoded((claim.token, *name, delay, line), size + _OTHERS + _moved(settlement))

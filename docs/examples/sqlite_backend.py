@@ -186,21 +186,30 @@ class Store(File):
 
     # -- dispatch -----------------------------------------------------------------------------------------------------
 
-    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
+    async def agenda(
+        self, limit: int, skip: int = 0, term: Term | None = None, ahead: timedelta = timedelta(0)
+    ) -> Agenda:
         with self.transaction():
             due = (
                 "SELECT * FROM task_state WHERE NOT retired AND due_at <= ? ORDER BY due_at, grp, name LIMIT ? OFFSET ?"
             )
-            following = "SELECT min(due_at) AS due_at FROM tasks WHERE NOT retired AND due_at > ?"
-            [later] = self._do(following, self._now)
+            following = (
+                "SELECT due_at, count(*) AS upcoming FROM tasks WHERE NOT retired AND due_at > ?"
+                " GROUP BY due_at ORDER BY due_at LIMIT 1"
+            )
+            later = next(iter(self._do(following, self._now)), None)
             overdue = "SELECT 1 FROM tasks WHERE NOT retired AND due_at <= ? LIMIT 1"
             if term is not None and self._term() == term and self._do(overdue, self._now):
                 self._next("progress")
             return Agenda(
                 now=instant(self._now),
-                due=tuple(map(due_of, self._do(due, self._now, limit, skip))),
-                next_due=None if later["due_at"] is None else instant(later["due_at"]),
+                due=tuple(map(due_of, self._do(due, self._now + ms(ahead), limit, skip))),
+                next_due=None if later is None else instant(later["due_at"]),
+                upcoming=0 if later is None else later["upcoming"],
             )
+
+    def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
+        """There is nothing to translate."""
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         with self.transaction():
@@ -214,6 +223,8 @@ class Store(File):
         if task is None or task["retired"]:
             return False
         if (task["version"], task["slot"]) != (decision.version, milliseconds(decision.slot)):
+            return False
+        if task["due_at"] > self._now:
             return False
         if (dispatch or hold) and task["paused"]:
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -147,9 +148,13 @@ class _LinkedPort:
     def __init__(self, port: object, link: Link) -> None:
         self._port, self._link = port, link
 
-    def __getattr__(self, verb: str) -> Callable[..., Awaitable[object]]:
+    def __getattr__(self, verb: str) -> Callable[..., object]:
+        method: Callable[..., Awaitable[object]] = getattr(self._port, verb)
+        if not inspect.iscoroutinefunction(method):
+            return method
+
         async def call(*arguments: object, **named: object) -> object:
-            return await self._link.carry(verb, lambda: getattr(self._port, verb)(*arguments, **named))
+            return await self._link.carry(verb, lambda: method(*arguments, **named))
 
         return call
 

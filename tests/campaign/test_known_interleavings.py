@@ -15,7 +15,7 @@ import pytest
 from task_manager_core.application import attempt, loop
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.worker import Worker
-from task_manager_core.domain.identity import RunId, TaskKey
+from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.planning import NextSlot
 from task_manager_core.domain.run import Claim, Expired, Settlement
 from task_manager_core.domain.task import TaskDefinition
@@ -64,8 +64,8 @@ def _starts_never_forgotten(_original: object) -> object:
 
 
 def _attempts_by_run(_original: object) -> object:
-    def key_of(claim: Claim) -> tuple[RunId, int]:
-        return claim.run.id, 0
+    def key_of(claim: Claim) -> tuple[str, int]:
+        return claim.run.id.value, 0
 
     return key_of
 

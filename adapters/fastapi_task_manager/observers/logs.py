@@ -66,6 +66,10 @@ class LogObserver:
     """One line per change of leadership, per dispatch (debug) and per failure, with the task's traceback."""
 
     def notice(self, event: Event) -> None:
+        if not _is_silent(event):
+            self._log(event)
+
+    def _log(self, event: Event) -> None:
         match event:
             case TermWon() | TermEnded() | WriteFenced():
                 _log_leadership(event)
@@ -81,6 +85,16 @@ class LogObserver:
                 _log_health(event)
             case _:
                 assert_never(event)
+
+
+def _is_silent(event: Event) -> bool:
+    """Does this event write only lines for debugging, and are they switched off? Every run and every slot make such
+    events, so this comes first and is cheap."""
+    if isinstance(event, RunSettled):
+        return isinstance(event.settlement.outcome, Succeeded) and not _consumer.isEnabledFor(logging.DEBUG)
+    if isinstance(event, RunStarted):
+        return not _consumer.isEnabledFor(logging.DEBUG)
+    return isinstance(event, SlotsDecided) and not _coordinator.isEnabledFor(logging.DEBUG)
 
 
 def _log_leadership(event: TermWon | TermEnded | WriteFenced) -> None:
@@ -146,9 +160,7 @@ def _log_scheduling(event: SlotsDecided | GapFound) -> None:
 def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased) -> None:
     match event:
         case RunStarted(claim=claim):
-            # Every run writes this line and `finished`. Making the text costs more than the rest of the line.
-            if _consumer.isEnabledFor(logging.DEBUG):
-                _consumer.debug("started %s", _attempt(claim))
+            _consumer.debug("started %s", _attempt(claim))
         case ClaimLost(claim=claim):
             _consumer.warning("lost the claim on %s: its outcome here does not count", _attempt(claim))
         case RunReleased(claim=claim, reason=reason):
@@ -159,8 +171,6 @@ def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased) -> None:
 
 def _log_outcome(event: RunSettled) -> None:
     settlement = event.settlement
-    if isinstance(settlement.outcome, Succeeded) and not _consumer.isEnabledFor(logging.DEBUG):
-        return
     attempt, took = _attempt(settlement.claim), settlement.duration.total_seconds()
     match settlement.outcome:
         case Succeeded():

@@ -1,7 +1,9 @@
 -- Needs runs and tasks.
--- ARGV: limit, how many due tasks to skip first; holder and token of the leader that reads, if one does.
--- Answer: now, the next due instant after now ('' for none), the due tasks, anomalies.
--- A due task: task, version, slot, due, paused, resumed_at, number of live runs, of held runs, of retries.
+-- ARGV: limit, how many of the listed tasks to skip first, milliseconds: tasks that fall due within this time are listed
+-- too; holder and token of the leader that reads, if one does.
+-- Answer: now, the next due instant after now ('' for none), the listed tasks, anomalies, the number of tasks that are
+-- due at that next instant.
+-- A listed task: task, version, slot, due, paused, resumed_at, number of live runs, of held runs, of retries.
 local rows, stale = {}, {}
 steady(1000) -- The leader reads the agenda every few seconds, so the store notices that its clock was set back.
 
@@ -11,14 +13,15 @@ promote_due()
 wake_for_queued()
 
 -- While nothing is due, one command tells so.
+local horizon = now + ARGV[6]
 local next_due, due = first_due(), {}
 local is_due = next_due and next_due <= now
-if is_due then
+if next_due and next_due <= horizon then
   allow_oom() -- The tasks that are found may need a repair. Without due tasks this script writes nothing here.
-  due = redis.call('ZRANGEBYSCORE', agenda, '-inf', now, 'LIMIT', ARGV[5], ARGV[4])
-  if ARGV[6] and is_current_term(ARGV[6], ARGV[7]) then
-    advance_progress()
-  end
+  due = redis.call('ZRANGEBYSCORE', agenda, '-inf', horizon, 'LIMIT', ARGV[5], ARGV[4])
+end
+if is_due and ARGV[7] and is_current_term(ARGV[7], ARGV[8]) then
+  advance_progress()
 end
 for _, task in ipairs(due) do
   local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'slot', 'due', 'paused', 'resumed_at')
@@ -28,7 +31,7 @@ for _, task in ipairs(due) do
     slot, at = slot or at, at or slot
     set_next_slot(task, slot, at)
   end
-  if version and slot and at and at <= now then
+  if version and slot and at and at <= horizon then
     local live, held = count_runs(task)
     if live > 0 then
       repair_waiting(task)
@@ -51,4 +54,9 @@ end
 if #rows == 0 and not next_due then
   repair_indexes() -- The next agenda shows the result. While a task is planned, a snapshot repairs the indexes instead.
 end
-return { now, next_due and string.format('%.0f', next_due) or '', rows, anomalies }
+local upcoming = 0
+if next_due then
+  next_due = string.format('%.0f', next_due)
+  upcoming = redis.call('ZCOUNT', agenda, next_due, next_due)
+end
+return { now, next_due or '', rows, anomalies, upcoming }

@@ -3,7 +3,8 @@
 -- tokens.
 -- Answer: milliseconds until the next waiting run is due (-1: none waits), the claims, anomalies, whether the byte
 -- limit left out claims that the worker does not know (0, 1).
--- A claim: token, attempt, failures, losses, task, run, body.
+-- The claims are one flat list. For each claim: counts, task, run, body. The counts are words: token, attempt, failures,
+-- losses, and more that no reader needs.
 --
 -- The claim gives the fencing token; the queue does not. A failover may lose the claim and keep the stream item. The
 -- run is then claimed again, later by the server's time, and so with a greater token.
@@ -15,9 +16,10 @@ local given, bytes, left_out = {}, 0, false
 allow_oom()
 create_streams()
 
-local function add(task, run, entry, body)
-  bytes = bytes + #(body or '')
-  given[#given + 1] = { entry.token, entry.attempt, entry.failures, entry.losses, task, run, body }
+local function add(counts, task, run, body)
+  local n = #given
+  given[n + 1], given[n + 2], given[n + 3], given[n + 4] = counts, task, run, body
+  bytes = bytes + #body
 end
 
 local function return_unknown_claims()
@@ -30,18 +32,21 @@ local function return_unknown_claims()
     local entry = task and entry_of(task, run)
     if not entry or entry.state ~= 'c' or entry.worker ~= worker then
       redis.call('HDEL', bodies, name) -- A script that stopped half-way left it.
-    elseif #given < limit and not known[entry.token] then
+    elseif #given < 4 * limit and not known[entry.token] then
       if bytes >= most_bytes then
         left_out = true
         break
       end
-      add(task, run, entry, redis.call('HGET', bodies, name))
+      local counts = table.concat({ entry.token, entry.attempt, entry.failures, entry.losses }, ' ')
+      add(counts, task, run, redis.call('HGET', bodies, name))
     end
   end
 end
 
 -- Read items from the head of a stream, until `wanted` of them can be claimed or their bodies reach the byte limit.
--- The answer: these runs (task, run, entry, body), the ids of all items that were read, whether items may be left.
+-- The answer: these runs (task, run, the end of the run entry from `attempt` on, body), the ids of all items that were
+-- read, whether items may be left. A run entry is not parsed as a whole here: that would take most of the time.
+local QUEUED = '^q [-!] %d+ %S+ (%S+) (%S+) (%d+ %d+ %d+ %-?%d* %S+ %S+.*)$'
 local function read(priority, wanted)
   local taken, ids, last, taken_bytes = {}, {}, '-', 0
   while #taken < wanted and #ids - #taken < MOST_VOID do
@@ -55,9 +60,10 @@ local function read(priority, wanted)
       ids[#ids + 1] = id
       last = '(' .. id
       if is_run_item(fields) then
-        local entry = entry_of(fields[TASK], fields[RUN])
-        if entry and entry.state == 'q' and entry.priority == priority and entry.stream_id == id then
-          taken[#taken + 1] = { fields[TASK], fields[RUN], entry, fields[BODY] }
+        local text = redis.call('HGET', root .. ':live:' .. fields[TASK], fields[RUN])
+        local entry_priority, entry_id, counts = string.match(text or '', QUEUED)
+        if entry_id == id and entry_priority == priority then
+          taken[#taken + 1] = { fields[TASK], fields[RUN], counts, fields[BODY] }
           taken_bytes = taken_bytes + #fields[BODY]
         end -- Else the run has left the queue since, and the item is deleted.
       else
@@ -80,23 +86,21 @@ local function first_token(count)
 end
 
 -- The run entry is written last, because it says that the run is claimed. Only the stream item is deleted after it.
-local function claim(taken)
-  local claimed_bodies, heartbeats, token = {}, {}, first_token(#taken)
-  for _, one in ipairs(taken) do
-    local task, run, _, body = unpack(one)
-    claimed_bodies[#claimed_bodies + 1] = task .. ' ' .. run
-    claimed_bodies[#claimed_bodies + 1] = body
-    heartbeats[#heartbeats + 1] = steady()
-    heartbeats[#heartbeats + 1] = claim_member(worker, task, run)
+local function claim(priority, taken)
+  local claimed_bodies, heartbeats, token, at = {}, {}, first_token(#taken), steady()
+  for i, one in ipairs(taken) do
+    local name = one[1] .. ' ' .. one[2]
+    claimed_bodies[2 * i - 1], claimed_bodies[2 * i] = name, one[4]
+    heartbeats[2 * i - 1], heartbeats[2 * i] = at, worker .. ' ' .. name
   end
   spread(claimed_bodies, function(...) redis.call('HSET', bodies, ...) end)
   spread(heartbeats, function(...) redis.call('ZADD', claims, ...) end)
   for i, one in ipairs(taken) do
-    local task, run, entry, body = unpack(one)
-    entry.state, entry.worker, entry.stream_id = 'c', worker, '-'
-    entry.token = string.format('%.0f', token + i - 1)
-    save_entry(task, run, entry)
-    add(task, run, entry, body)
+    local task, run, counts, body = one[1], one[2], one[3], one[4]
+    local own_token = string.format('%.0f', token + i - 1)
+    redis.call('HSET', root .. ':live:' .. task, run,
+      'c - ' .. own_token .. ' ' .. worker .. ' ' .. priority .. ' - ' .. counts)
+    add(own_token .. ' ' .. counts, task, run, body)
   end
 end
 
@@ -106,10 +110,10 @@ end
 local next_wait = promote_due()
 local more = false
 for _, priority in ipairs(PRIORITIES) do
-  if #given < limit then
-    local taken, ids, left = read(priority, limit - #given)
+  if #given < 4 * limit then
+    local taken, ids, left = read(priority, limit - #given / 4)
     if #taken > 0 then
-      claim(taken)
+      claim(priority, taken)
     end
     spread(ids, function(...) redis.call('XDEL', streams[priority], ...) end)
     more = more or left

@@ -9,52 +9,73 @@ if not is_current_term(ARGV[4], ARGV[5]) then
 end
 advance_progress()
 
--- Whether the runs of a task permit to dispatch and to hold so many runs.
-local function is_allowed(task, stored, exclusive, dispatched, held_count)
-  if (dispatched > 0 or held_count > 0) and stored[3] then
+local any_retired = redis.call('SCARD', root .. ':retired') > 0
+
+local function is_retired(task)
+  return any_retired and redis.call('SISMEMBER', root .. ':retired', task) == 1
+end
+
+-- Whether the runs of a task permit to dispatch and to hold so many runs. A run that waits for a retry is a live run.
+local function is_allowed(task, exclusive, dispatched, held_count)
+  local live = redis.call('HLEN', root .. ':live:' .. task)
+  if dispatched > 0 and live > 0 and redis.call('HLEN', root .. ':retry:' .. task) > 0 then
     return false
   end
-  if dispatched > 0 and redis.call('HLEN', root .. ':retry:' .. task) > 0 then
-    return false
-  end
-  if held_count == 0 and not (dispatched > 0 and exclusive) then
+  if held_count == 0 and not exclusive then
     return true
   end
-  local live, held = count_runs(task)
+  local held
+  live, held = count_runs(task, live)
   if dispatched > 0 and exclusive and live + held > 0 then
     return false
   end
   return held_count == 0 or (held == 0 and live + dispatched > 0)
 end
 
-local answers = {}
+local answers, indexed = {}, {}
 local at = 6
 while at <= #ARGV do
   local task, version, slot, next_slot, next_due, decided, exclusive = unpack(ARGV, at, at + 6)
-  local dispatched, held_count, skips = unpack(ARGV, at + 7, at + 9)
-  dispatched, held_count, skips = tonumber(dispatched), tonumber(held_count), tonumber(skips)
+  local dispatched, held_count, skips = tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8]), tonumber(ARGV[at + 9])
   local runs = at + 10
   local skipped = runs + 4 * (dispatched + held_count)
   at = skipped + 3 * skips
 
-  local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'slot', 'paused')
-  local kept = stored[1] == version and stored[2] == slot
-    and redis.call('SISMEMBER', root .. ':retired', task) == 0
-    and is_allowed(task, stored, exclusive == '1', dispatched, held_count)
+  local key = root .. ':task:' .. task
+  local stored = redis.call('HMGET', key, 'version', 'slot', 'paused', 'due')
+  local is_due = (integer(stored[4]) or now) <= now
+  local kept = stored[1] == version and stored[2] == slot and is_due and not is_retired(task)
+  if kept and dispatched + held_count > 0 then
+    kept = not stored[3] and is_allowed(task, exclusive == '1', dispatched, held_count)
+  end
   if kept then
     skip(task, skipped, skips)
     for i = runs, runs + 4 * (dispatched - 1), 4 do
-      queue(task, ARGV[i], new_entry(ARGV[i + 1], ARGV[i + 2]), ARGV[i + 3])
+      queue_new(task, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
     end
     if held_count > 0 then
       local i = runs + 4 * dispatched
       hold(task, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
     end
-    if decided ~= '' then
-      redis.call('HSET', root .. ':task:' .. task, 'decided', decided)
+    if next_slot ~= '' and decided ~= '' then
+      redis.call('HSET', key, 'decided', decided, 'slot', next_slot, 'due', next_due)
+    else
+      if decided ~= '' then
+        redis.call('HSET', key, 'decided', decided)
+      end
+      if next_slot ~= '' then
+        redis.call('HSET', key, 'slot', next_slot, 'due', next_due)
+      else
+        redis.call('HDEL', key, 'slot', 'due')
+        next_due = '+inf'
+      end
     end
-    set_next_slot(task, next_slot, next_due)
+    indexed[#indexed + 1] = next_due
+    indexed[#indexed + 1] = task
   end
   answers[#answers + 1] = kept and 1 or 0
 end
+-- Last, and all at once. If the script stops before, the tasks are still in the agenda as due, and it writes their
+-- entries again.
+spread(indexed, function(...) redis.call('ZADD', agenda, ...) end)
 return answers

@@ -9,50 +9,49 @@ local FIRST, PER_RUN = 7, 6
 -- requested:<run> holds three words: until when the request is remembered, the version with which its task was added,
 -- and the digest. A task that was removed and added again has another such version, so a removal need not delete the
 -- remembered requests. The instant decides whether a request is remembered; the key's time to live only frees memory.
-local function birth_of(task)
-  return redis.call('HGET', root .. ':task:' .. task, 'born') or '-'
-end
-
-local function remembered_request(run, task)
+local function remembered_request(run, born)
   local text = redis.call('GET', root .. ':requested:' .. run)
-  local ends, born, known = string.match(text or '', '^(%d+) (%S+) (%S*)$')
-  return ends and tonumber(ends) > steady() and born == birth_of(task) and known
+  local ends, known_born, known = string.match(text or '', '^(%d+) (%S+) (%S*)$')
+  return ends and tonumber(ends) > steady() and known_born == born and known
 end
 
 local function is_live(live, held, run)
   return redis.call('HEXISTS', live, run) == 1 or redis.call('HEXISTS', held, run) == 1
 end
 
-local function enqueue(run, task, priority, slot, exclusive, body)
-  if not task_exists(task) then
+local function enqueue(run, task, priority, slot, exclusive, body, born, remembered)
+  if not born then
     return 'unknown_task'
   end
   local live, held = root .. ':live:' .. task, root .. ':held:' .. task
-  if remembered_request(run, task) or is_live(live, held, run) then
+  if remembered or is_live(live, held, run) then
     return 'duplicate'
   end
   local holding = exclusive == '1' and count_runs(task) > 0
   if holding then
     hold(task, run, priority, slot, body)
   else
-    queue(task, run, new_entry(priority, slot), body)
+    queue_new(task, run, priority, slot, body)
   end
   -- The request is remembered last: a run must not count as requested before it is queued.
-  local text = table.concat({ string.format('%.0f', steady() + memory_ttl), birth_of(task), asked }, ' ')
+  local text = string.format('%.0f', steady() + memory_ttl) .. ' ' .. born .. ' ' .. asked
   redis.call('SET', root .. ':requested:' .. run, text, 'PX', memory_ttl)
   return holding and 'held' or 'queued'
 end
 
-local answers, conflicts = {}, {}
+local answers, conflicts, births, remembered = {}, {}, {}, {}
 for i = FIRST, #ARGV, PER_RUN do
-  local known = remembered_request(ARGV[i], ARGV[i + 1])
-  if known and known ~= asked then
+  local stored = redis.call('HMGET', root .. ':task:' .. ARGV[i + 1], 'version', 'born')
+  births[i] = stored[1] and (stored[2] or '-')
+  remembered[i] = remembered_request(ARGV[i], stored[2] or '-')
+  if remembered[i] and remembered[i] ~= asked then
     conflicts[#conflicts + 1] = ARGV[i]
   end
 end
 if #conflicts == 0 and not compared_only then
   for i = FIRST, #ARGV, PER_RUN do
-    answers[#answers + 1] = enqueue(unpack(ARGV, i, i + PER_RUN - 1))
+    local run, task, priority, slot, exclusive, body = unpack(ARGV, i, i + PER_RUN - 1)
+    answers[#answers + 1] = enqueue(run, task, priority, slot, exclusive, body, births[i], remembered[i])
   end
 end
 return { conflicts, answers }

@@ -2,7 +2,7 @@
 -- ARGV: holder, token, time to live of a claim, limit, most bytes of bodies.
 -- Answer: nil if the term is over; else the reaped claims, anomalies, whether the byte limit left out
 -- claims that have expired (0, 1).
--- A claim: worker, token, attempt, failures, losses, task, run, body.
+-- A claim: worker, counts (words: token, attempt, failures, losses), task, run, body.
 if not is_current_term(ARGV[4], ARGV[5]) then
   return false
 end
@@ -16,7 +16,8 @@ local function reap(worker, task, run, heartbeat)
   end
   local body = claimed_body(worker, task, run)
   bytes = bytes + #(body or '')
-  local claim = { worker, entry.token, entry.attempt, entry.failures, entry.losses, task, run, body }
+  local counts = table.concat({ entry.token, entry.attempt, entry.failures, entry.losses }, ' ')
+  local claim = { worker, counts, task, run, body }
   append_history(task, history_line(run, entry, 'lost', heartbeat, worker, entry.token))
   if body and entry.flag ~= '!' then
     entry.attempt, entry.losses = entry.attempt + 1, entry.losses + 1

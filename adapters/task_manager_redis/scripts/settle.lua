@@ -1,14 +1,16 @@
 -- Needs runs.
--- ARGV for each settlement: worker, token, task, run, milliseconds until the next attempt (or 'end'), line of history.
+-- ARGV: worker, then for each settlement: token, task, run, milliseconds until the next attempt (or 'end'), line of
+-- history.
 -- A run whose cancellation was requested is not tried again.
 -- Answer: the numbers (from 0) of the lost claims.
 allow_oom()
 local lost = {}
-for i = 4, #ARGV, 6 do
-  local worker, token, task, run, delay, line = unpack(ARGV, i, i + 5)
+local worker = ARGV[4]
+for i = 5, #ARGV, 5 do
+  local token, task, run, delay, line = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local text = text_of_claim(worker, token, task, run)
   if not text then
-    lost[#lost + 1] = (i - 4) / 6
+    lost[#lost + 1] = (i - 5) / 5
   else
     local body = delay ~= 'end' and string.sub(text, 3, 3) ~= '!' and claimed_body(worker, task, run)
     append_history(task, line)

@@ -9,17 +9,16 @@ from enum import Enum
 from typing import TypeAlias
 
 from task_manager_core.application.context import RunContext
-from task_manager_core.domain.identity import RunId
 from task_manager_core.domain.run import Claim, Result, Settlement
 
-AttemptKey: TypeAlias = tuple[RunId, int]
-"""The run and the token. A worker that lost a claim without noticing may claim the same run again while its first
-attempt still executes."""
+AttemptKey: TypeAlias = tuple[str, int]
+"""The id of the run and the token. A worker that lost a claim without noticing may claim the same run again while its
+first attempt still executes."""
 
 
 def key_of(claim: Claim) -> AttemptKey:
     """The attempt that this claim allows."""
-    return claim.run.id, claim.token
+    return claim.run.id.value, claim.token
 
 
 class Interruption(Enum):

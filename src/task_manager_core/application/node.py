@@ -77,6 +77,7 @@ class Node:
             elector=self.elector,
             definitions=self.definitions,
             policy=policy,
+            clock=clock,
             observer=observer,
         )
         self.worker = Worker(

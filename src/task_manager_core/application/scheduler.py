@@ -9,13 +9,18 @@ from itertools import takewhile
 
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.elector import Elector
+from task_manager_core.application.prepared import PreparedDecisions
 from task_manager_core.domain.current_policy import CurrentNodePolicy
 from task_manager_core.domain.events import GapFound, SlotsDecided
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.planning import Agenda, SlotDecision, decide_slots
 from task_manager_core.domain.task import TaskDefinition
-from task_manager_core.ports import Dispatch, Observer
+from task_manager_core.ports import Clock, Dispatch, Observer
+
+COMMITS_AT_ONCE = 2
+"""So many commits of prepared decisions are under way at the same time: the leader does not wait for one answer before
+it sends the next."""
 
 READ_FROM_START_EVERY = timedelta(seconds=10)
 """The leader checks due tasks whose definitions it could not read again at least this often."""
@@ -43,6 +48,7 @@ class Scheduler:
         elector: Elector,
         definitions: Definitions,
         policy: CurrentNodePolicy,
+        clock: Clock,
         observer: Observer,
     ) -> None:
         self._node = node
@@ -50,7 +56,9 @@ class Scheduler:
         self._elector = elector
         self._definitions = definitions
         self._policy = policy
+        self._clock = clock
         self._observer = observer
+        self._prepared = PreparedDecisions(dispatch=dispatch, definitions=definitions, policy=policy, clock=clock)
         self._skip = 0
         """The agenda begins with so many tasks whose definitions this node does not know. The node skips them: they
         must not keep it from the others, and reading the agenda must not cost more because of them."""
@@ -59,10 +67,15 @@ class Scheduler:
         self.on_unknown: Callable[[], None] = lambda: None
 
     async def tick(self) -> float | None:
+        if self._elector.trusted() is None:
+            self._prepared.clear()
+            return None
+        await self._commit_prepared()
         term = self._elector.trusted()
         if term is None:
             return None
         agenda = await self._read_agenda(term)
+        read_at = self._clock.monotonic()
         tasks = [self._definitions.at(due.key, due.version) for due in agenda.due]
         known = [(task, due) for task, due in zip(tasks, agenda.due, strict=True) if task is not None]
         for due in agenda.due:
@@ -84,7 +97,24 @@ class Scheduler:
         self._report_gap([decision for decision in kept if decision.key in late], agenda.now)
         if len(agenda.due) == batches.tasks_per_commit and (kept or skipped):
             return 0.0
-        return self._rest(agenda, kept)
+        return await self._prepared.prepare(agenda, read_at, self._rest(agenda, kept))
+
+    async def _commit_prepared(self) -> None:
+        """Commit the prepared decisions that are due, without waiting for one answer before the next request. This is
+        safe, because the store judges each decision on its own."""
+        decisions = self._prepared.take()
+        size = self._policy.batches.tasks_per_commit
+        batches = iter([decisions[first : first + size] for first in range(0, len(decisions), size)])
+
+        async def commit_in_turn() -> None:
+            for batch in batches:
+                await self._commit(batch)
+
+        if decisions:
+            commits = [commit_in_turn() for _ in range(COMMITS_AT_ONCE)]
+            for outcome in await asyncio.gather(*commits, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
 
     async def _read_agenda(self, term: Term) -> Agenda:
         """Read as many due tasks as one commit takes. The reading begins with the first task if a definition has

@@ -42,6 +42,9 @@ from task_manager_core.domain.run import (
 )
 from task_manager_core.ports import Clock, Observer, RunQueue
 
+FEW_PLACES = 16
+"""A worker with so few places claims for all of them at once."""
+
 
 class Worker:
     """Laws: at most `concurrency` attempts execute; each ends in exactly one settlement, release, or lost claim."""
@@ -70,12 +73,19 @@ class Worker:
         self._executor = Executor(clock, to_json)
         self._unknown_runs = UnknownRuns(policy.unknown_function_pause)
         self._active: dict[AttemptKey, Attempt] = {}
+        self._newest: dict[str, Attempt] = {}
+        """The last attempt of each run that executes, by the id of the run."""
         self._finished: list[Finished] = []
         self._claims_unsure = False
         self._drained = asyncio.Event()
         self.accepting = True
         self.on_free: Callable[[], None] = lambda: None
         self.on_finished: Callable[[], None] = lambda: None
+
+    @property
+    def _claimed_at_once(self) -> int:
+        """At most half of many places: these attempts execute while the store prepares the next claims."""
+        return max(FEW_PLACES, -(-self._policy.concurrency // 2))
 
     @property
     def running(self) -> int:
@@ -85,7 +95,7 @@ class Worker:
     # -- claiming -----------------------------------------------------------------------------------------------------
 
     async def claim(self) -> float | None:
-        """One tick: claim as many runs as there are free places, and start them."""
+        """One tick: claim runs for the free places, and start them."""
         if not self.accepting:
             return None
         free = self._policy.concurrency - len(self._active)
@@ -93,7 +103,7 @@ class Worker:
             return None
         known = self._claims() if self._claims_unsure else None
         self._claims_unsure = True
-        claims = await self._queue.claim(self._node, free, self._policy.wait, known)
+        claims = await self._queue.claim(self._node, min(free, self._claimed_at_once), self._policy.wait, known)
         if known is not None:
             claims = await self._alive(claims)
         self._claims_unsure = False
@@ -112,18 +122,16 @@ class Worker:
         if not claims:
             return
         unknown: list[Claim] = []
-        # A store that was set back gives a claim again with the same token: the attempt that executes keeps it.
-        here = {key_of(claim) for claim in self._claims()}
-        executing = {attempt.claim.run.id: attempt for attempt in self._active.values()}
+        ended = {key_of(finished.settlement.claim) for finished in self._finished}
         for claim in claims:
+            key = key_of(claim)
+            if key in self._active or key in ended:
+                continue  # A store that was set back gives a claim again: the attempt that executes keeps it.
+            older = self._newest.get(claim.run.id.value)
+            if older is not None:
+                older.interrupt(Interruption.LOST)  # The store gave another claim on the run: the older one is over.
             function = self._declarations.function_of(claim.run)
-            if key_of(claim) in here:
-                continue
-            if claim.run.id in executing:
-                executing[claim.run.id].interrupt(
-                    Interruption.LOST
-                )  # The store gave another claim on the run: the older claim is over.
-            if self.accepting and claim.expired(self._clock.now()):
+            if self.accepting and claim.run.start_by is not None and claim.expired(self._clock.now()):
                 self._expire(claim)  # No worker may start it now, whether it knows the function or not.
             elif not self.accepting or function is None:
                 unknown.append(claim)
@@ -196,6 +204,7 @@ class Worker:
             context=None if function.context is None else self._context(claim),
         )
         self._active[attempt.key] = attempt
+        self._newest[claim.run.id.value] = attempt
         self._observer.notice(RunStarted(node=self._node, claim=claim))
         attempt.task = asyncio.get_running_loop().create_task(self._executor.call(attempt, function))
         attempt.task.add_done_callback(functools.partial(self._ended, attempt))
@@ -223,13 +232,19 @@ class Worker:
             attempt.interruption = Interruption.STOPPING  # The event loop interrupted it: it is being closed.
         if attempt.interruption is Interruption.STOPPING or attempt.interruption is Interruption.RELEASED:
             return  # `release_running` releases its claim, or has released it.
-        del self._active[attempt.key]
+        self._forget(attempt)
         try:
             self._conclude(attempt, attempt.interruption, task)
         finally:
             if not self._active:
                 self._drained.set()
             self.on_free()
+
+    def _forget(self, attempt: Attempt) -> None:
+        """The attempt no longer executes here."""
+        self._active.pop(attempt.key, None)
+        if self._newest.get(attempt.claim.run.id.value) is attempt:
+            del self._newest[attempt.claim.run.id.value]
 
     def _conclude(
         self,
@@ -365,7 +380,7 @@ class Worker:
                 attempt.interruption = (
                     Interruption.RELEASED
                 )  # also an attempt that was interrupted for another reason before
-                self._active.pop(attempt.key, None)
+                self._forget(attempt)
             self._notice_released(claims, lost, "shutting down")
 
     async def flush(self) -> None:

@@ -79,13 +79,15 @@ class DueTask:
 class Agenda:
     """The store's time, the due tasks (earliest first), and the next instant at which a task is due.
 
-    `unreadable` counts the due tasks that are left out because the store could not read their state.
+    `unreadable` counts the due tasks that are left out because the store could not read their state. `upcoming` is the
+    number of tasks that are due at that next instant.
     """
 
     now: datetime
     due: tuple[DueTask, ...]
     next_due: datetime | None
     unreadable: int = 0
+    upcoming: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,8 @@ class SlotDecision:
     @property
     def last(self) -> datetime | None:
         """The last slot of this decision."""
+        if not self.skipped and self.hold is None and len(self.dispatch) == 1:
+            return self.dispatch[0].slot
         runs = self.dispatch if self.hold is None else (*self.dispatch, self.hold)
         slots = [run.slot for run in runs if run.slot is not None]
         return max((*slots, *(skip.last for skip in self.skipped)), default=None)

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
+from operator import itemgetter
+from types import NoneType
+from typing import NamedTuple
 
 from task_manager_core.domain.errors import BackendCorrupt, DefinitionError
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
@@ -54,6 +57,14 @@ __all__ = [
 _MICROSECOND = timedelta(microseconds=1)
 
 
+_quoted = json.encoder.encode_basestring
+"""A text as JSON, with the characters beyond ASCII as they are."""
+
+
+def _number(value: datetime | timedelta | None) -> str:
+    return "null" if value is None else str(maybe(value))
+
+
 def _dump(value: Mapping[str, Json]) -> str:
     return to_json({"v": VERSION, **value})
 
@@ -71,29 +82,120 @@ def _retry_of(text: str) -> RetryPolicy:
     return read_retry(Reader.inside("a retry policy", text))
 
 
+@lru_cache(maxsize=1024)
+def _quoted_retry(retry: RetryPolicy) -> str:
+    return _quoted(_retry_text(retry))
+
+
 def encode_run(run: Run) -> str:
-    """The text of a run. It has all that a worker needs, so that a claim reads no other value."""
-    return _dump(
-        {
-            "id": run.id.value,
-            "group": run.task.group,
-            "name": run.task.name,
-            "slot": maybe(run.slot),
-            "function": run.function,
-            "kwargs": run.kwargs,
-            "priority": run.priority.value,
-            "overlap": run.overlap.value,
-            "retry": _retry_text(run.retry),
-            "timeout": maybe(run.timeout),
-            "version": run.version,
-            "dynamic": run.dynamic,
-            **({} if run.start_by is None else {"start_by": milliseconds(run.start_by)}),
-        }
+    """The text of a run. It has all that a worker needs, so that a claim reads no other value.
+
+    First comes what all runs of one version of a task have in common. Then comes what is the run's own.
+    """
+    start_by = "" if run.start_by is None else f',"start_by":{milliseconds(run.start_by)}'
+    return (
+        f'{{"v":{VERSION},"group":{_quoted(run.task.group)},"name":{_quoted(run.task.name)}'
+        f',"function":{_quoted(run.function)},"priority":"{run.priority.value}","overlap":"{run.overlap.value}"'
+        f',"retry":{_quoted_retry(run.retry)},"timeout":{_number(run.timeout)},"version":{run.version}'
+        f',"dynamic":{"true" if run.dynamic else "false"}'
+        f'{_OWN}{_quoted(run.id.value)},"slot":{_number(run.slot)},"kwargs":{_quoted(run.kwargs)}{start_by}}}'
     )
+
+
+_OWN = ',"id":'
+"""The beginning of the own part of a run. It stands nowhere else: inside a text of JSON its quotes are escaped."""
 
 
 def decode_run(text: str) -> Run:
     """The run in a text. Errors: BackendCorrupt."""
+    return _plain_run(text) or _checked_run(text)
+
+
+class _Common(NamedTuple):
+    """What all runs of one version of a task have in common."""
+
+    task: TaskKey
+    function: str
+    priority: Priority
+    overlap: Overlap
+    retry: RetryPolicy
+    timeout: timedelta | None
+    version: int
+    dynamic: bool
+
+
+_common_members = itemgetter(
+    "v", "group", "name", "function", "priority", "overlap", "retry", "timeout", "version", "dynamic"
+)
+_COMMON_TYPES = frozenset((int, str, str, str, str, str, str, timeout, int, bool) for timeout in (int, NoneType))
+
+
+@lru_cache(maxsize=2048)
+def _common_part(text: str) -> _Common:
+    """The common part of runs, read once for each version of a task. Errors: ValueError, LookupError, TypeError,
+    OverflowError, DefinitionError, BackendCorrupt."""
+    if not text.isascii():
+        text.encode()  # A store may return invalid UTF-8 as lone surrogates.
+    members = json.loads(text + "}")
+    values = _common_members(members)
+    if len(members) != len(values) or tuple(map(type, values)) not in _COMMON_TYPES or values[0] != VERSION:
+        raise ValueError(text)
+    _, group, name, function, priority, overlap, retry, timeout, version, dynamic = values
+    return _Common(
+        TaskKey(group, name),
+        function,
+        Priority(priority),
+        Overlap(overlap),
+        _retry_of(retry),
+        None if timeout is None else span(timeout),
+        version,
+        dynamic,
+    )
+
+
+_read_json = json.JSONDecoder().raw_decode
+"""Much faster than `json.loads` for a short text: it does not look for spaces around the value."""
+
+_OWN_TYPES = frozenset((str, slot, str, start_by) for slot in (int, NoneType) for start_by in (int, NoneType))
+
+
+def _plain_run(text: str) -> Run | None:
+    """The run in a text of the form that `encode_run` writes. None for every other text: `_checked_run` reads it, or
+    says what is wrong with it. A worker reads a text for each run, so this is fast."""
+    common_part, found, own_part = text.partition(_OWN)
+    if not found:
+        return None
+    try:
+        if not own_part.isascii():
+            own_part.encode()  # A store may return invalid UTF-8 as lone surrogates.
+        common, (own, end) = _common_part(common_part), _read_json('{"id":' + own_part)
+        start_by = own.pop("start_by", None)
+        run, slot, kwargs = own["id"], own["slot"], own["kwargs"]
+        if (
+            end != len(own_part) + 6
+            or len(own) != 3
+            or (type(run), type(slot), type(kwargs), type(start_by)) not in _OWN_TYPES
+        ):
+            return None
+        return Run(
+            id=RunId(run),
+            slot=None if slot is None else instant(slot),
+            kwargs=kwargs,
+            start_by=None if start_by is None else instant(start_by),
+            task=common.task,
+            function=common.function,
+            priority=common.priority,
+            overlap=common.overlap,
+            retry=common.retry,
+            timeout=common.timeout,
+            version=common.version,
+            dynamic=common.dynamic,
+        )
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError, DefinitionError, BackendCorrupt):
+        return None
+
+
+def _checked_run(text: str) -> Run:
     reader = Reader.of("a run", text)
     try:
         return Run(
@@ -117,21 +219,18 @@ def decode_run(text: str) -> Run:
 def encode_record(record: AttemptRecord) -> str:
     """The text of a line of history."""
     failure = record.failure
-    return _dump(
-        {
-            "run": record.run.value,
-            "slot": maybe(record.slot),
-            "attempt": record.attempt,
-            "status": record.status.value,
-            "started_at": milliseconds(record.started_at),
-            "duration_us": record.duration // _MICROSECOND,
-            "worker": record.worker.value,
-            "token": record.token,
-            "failure": None
-            if failure is None
-            else {"type": failure.type, "message": failure.message, "traceback": failure.traceback},
-            **({} if record.result is None else {"result": _result_members(record.result)}),
-        }
+    failed = (
+        "null"
+        if failure is None
+        else f'{{"type":{_quoted(failure.type)},"message":{_quoted(failure.message)}'
+        f',"traceback":{_quoted(failure.traceback)}}}'
+    )
+    result = "" if record.result is None else f',"result":{to_json(_result_members(record.result))}'
+    return (
+        f'{{"v":{VERSION},"run":{_quoted(record.run.value)},"slot":{_number(record.slot)}'
+        f',"attempt":{record.attempt},"status":"{record.status.value}"'
+        f',"started_at":{milliseconds(record.started_at)},"duration_us":{record.duration // _MICROSECOND}'
+        f',"worker":{_quoted(record.worker.value)},"token":{record.token},"failure":{failed}{result}}}'
     )
 
 

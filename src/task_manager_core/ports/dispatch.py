@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import Protocol
 
 from task_manager_core.domain.identity import TaskKey
@@ -13,8 +14,8 @@ from task_manager_core.domain.planning import Agenda, SlotDecision
 class Dispatch(Protocol):
     """Laws:
 
-    1. The agenda shows tasks whose next slot is due by the store's time, the earliest first, at most `limit` after
-       the first `skip` of them.
+    1. The agenda shows tasks whose next slot is due by the store's time or falls due within `ahead`, the earliest
+       first, at most `limit` after the first `skip` of them.
     2. A decision is kept only if the task still has the version and the next slot of the decision; it then takes
        effect as a whole: runs are queued or held, skips recorded, the next slot advanced, in one step.
     3. A decision that dispatches or holds is not kept while the task is paused.
@@ -27,9 +28,13 @@ class Dispatch(Protocol):
     9. A pause does not end by itself.
     10. Resuming records its instant, so that slots of the pause are not replayed; resuming an active task does
        nothing.
+    11. A decision about a slot that is not due yet is not kept.
+    12. The agenda counts the tasks that are due at the next instant.
     """
 
-    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
+    async def agenda(
+        self, limit: int, skip: int = 0, term: Term | None = None, ahead: timedelta = timedelta(0)
+    ) -> Agenda:
         """Read the tasks that are due.
 
         Args:
@@ -37,9 +42,12 @@ class Dispatch(Protocol):
             skip: The agenda leaves out this many of the earliest tasks.
             term: The term of the leader that reads; its progress advances while a task is due (law 11 of `Leadership`).
                 A reading with a stale term, or without a term, is answered too, and advances nothing.
+            ahead: The agenda also lists the tasks that fall due within this time. A leader prepares its decisions about
+                them, and commits them when they are due.
 
         Returns:
-            The store's time, the due tasks, and the next instant at which a task is due.
+            The store's time, the listed tasks, the next instant after the store's time at which a task is due, and the
+            number of tasks that are due then.
 
         Raises:
             BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
@@ -47,6 +55,14 @@ class Dispatch(Protocol):
             BackendCorrupt: The store's own structure is damaged.
         """
         ...
+
+    def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
+        """Learn of decisions that this process may commit soon, in a burst. A store that translates decisions can do so
+        now. This changes nothing in the store, and the store may forget it.
+
+        Args:
+            decisions: The decisions. Without any, the process will not commit those of earlier calls.
+        """
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         """Record decisions. Each of them is judged on its own.

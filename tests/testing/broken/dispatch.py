@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from task_manager_core.domain.identity import TaskKey
@@ -85,18 +86,45 @@ class _RoomSeenBefore(MemoryDispatch):
 
 
 class _NothingSkipped(MemoryDispatch):
-    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
-        return await super().agenda(limit, term=term)
+    async def agenda(
+        self, limit: int, skip: int = 0, term: Term | None = None, ahead: timedelta = timedelta(0)
+    ) -> Agenda:
+        return await super().agenda(limit, term=term, ahead=ahead)
+
+
+class _LooksNotAhead(MemoryDispatch):
+    async def agenda(
+        self, limit: int, skip: int = 0, term: Term | None = None, ahead: timedelta = timedelta(0)
+    ) -> Agenda:
+        return await super().agenda(limit, skip, term)
+
+
+class _CountsWhatIsDue(MemoryDispatch):
+    async def agenda(
+        self, limit: int, skip: int = 0, term: Term | None = None, ahead: timedelta = timedelta(0)
+    ) -> Agenda:
+        found = await super().agenda(limit, skip, term, ahead)
+        return replace(found, upcoming=len(found.due))
+
+
+class _DecidesEarly(MemoryDispatch):
+    def _commit(self, decision: SlotDecision) -> bool:
+        entry = self._state.entries.get(decision.key)
+        if entry is not None and entry.next_slot is not None:
+            entry.next_slot = replace(entry.next_slot, due_at=min(entry.next_slot.due_at, self._state.now()))
+        return super()._commit(decision)
 
 
 class _LimitBeforeFilter(MemoryDispatch):
     """`agenda` reads the first rows of the index, and then leaves out the retired tasks."""
 
-    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
+    async def agenda(
+        self, limit: int, skip: int = 0, term: Term | None = None, ahead: timedelta = timedelta(0)
+    ) -> Agenda:
         retired = [entry for entry in self._state.entries.values() if entry.retired]
         for entry in retired:
             entry.retired = False
-        whole = await super().agenda(limit, skip, term)
+        whole = await super().agenda(limit, skip, term, ahead)
         for entry in retired:
             entry.retired = True
         gone = {entry.task.key for entry in retired}
@@ -198,6 +226,24 @@ BROKEN = (
         law="dispatch 1",
         killed_by="test_the_agenda_shows_what_is_due",
         open_harness=memory(dispatch=_NothingSkipped),
+    ),
+    BrokenStore(
+        mistake="the agenda does not look ahead",
+        law="dispatch 1",
+        killed_by="test_the_agenda_shows_what_is_due",
+        open_harness=memory(dispatch=_LooksNotAhead),
+    ),
+    BrokenStore(
+        mistake="the agenda counts the tasks that are due now",
+        law="dispatch 12",
+        killed_by="test_the_agenda_counts_what_is_due_next",
+        open_harness=memory(dispatch=_CountsWhatIsDue),
+    ),
+    BrokenStore(
+        mistake="a commit does not ask whether the slot is due",
+        law="dispatch 11",
+        killed_by="test_no_slot_is_decided_before_it_is_due",
+        open_harness=memory(dispatch=_DecidesEarly),
     ),
     BrokenStore(
         mistake="retired tasks use up the limit of the agenda",

@@ -135,20 +135,26 @@ class _ShowsTermsThatEnded(MemoryLeadership):
 class _AnyReadingIsProgress(MemoryDispatch):
     """A reading with a stale term counts, too."""
 
-    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
-        return await super().agenda(limit, skip, term and self._state.live_term())
+    async def agenda(
+        self, limit: int, skip: int = 0, term: Term | None = None, ahead: timedelta = timedelta(0)
+    ) -> Agenda:
+        return await super().agenda(limit, skip, term and self._state.live_term(), ahead)
 
 
 class _EmptyReadingIsProgress(MemoryDispatch):
-    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
-        agenda = await super().agenda(limit, skip, term)
+    async def agenda(
+        self, limit: int, skip: int = 0, term: Term | None = None, ahead: timedelta = timedelta(0)
+    ) -> Agenda:
+        agenda = await super().agenda(limit, skip, term, ahead)
         self._state.progress += not agenda.due and term is not None
         return agenda
 
 
 class _ReadingIsNoProgress(MemoryDispatch):
-    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
-        return await super().agenda(limit, skip)
+    async def agenda(
+        self, limit: int, skip: int = 0, term: Term | None = None, ahead: timedelta = timedelta(0)
+    ) -> Agenda:
+        return await super().agenda(limit, skip, ahead=ahead)
 
 
 class _CommitIsNoProgress(MemoryDispatch):

@@ -138,11 +138,16 @@ class SimDispatch:
         self._inner = inner
         self._link = link
 
-    async def agenda(self, limit: int, skip: int = 0, term: Term | None = None) -> Agenda:
+    async def agenda(
+        self, limit: int, skip: int = 0, term: Term | None = None, ahead: timedelta = timedelta(0)
+    ) -> Agenda:
         def read(agenda: Agenda) -> Iterator[Effect]:
             yield effects.AgendaRead(agenda, limit, term)
 
-        return await self._link.call("agenda", lambda: self._inner.agenda(limit, skip, term), read)
+        return await self._link.call("agenda", lambda: self._inner.agenda(limit, skip, term, ahead), read)
+
+    def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
+        self._inner.anticipate(decisions)
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         def read(answer: tuple[bool, ...] | Fenced) -> Iterator[Effect]:

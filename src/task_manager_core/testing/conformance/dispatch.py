@@ -54,8 +54,8 @@ class Due:
 class DispatchLaws(Contract):
     @law("dispatch", 1)
     async def test_the_agenda_shows_what_is_due(self, store: Store) -> None:
-        """The agenda shows tasks whose next slot is due by the store's time, the earliest first, at most `limit` after
-        the first `skip` of them."""
+        """The agenda shows tasks whose next slot is due by the store's time or falls due within `ahead`, the earliest
+        first, at most `limit` after the first `skip` of them."""
         slot = await store.slot()
         await store.define(task("third"), slot - MINUTE)
         await store.define(task("first"), slot - DAY)
@@ -78,6 +78,12 @@ class DispatchLaws(Contract):
             assert [due.key.name for due in agenda.due] == names
             assert agenda.next_due == slot + HOUR
 
+        for ahead, names in ((MINUTE, ["now"]), (HOUR, ["now", "soon"]), (2 * HOUR, ["now", "soon", "later"])):
+            agenda = await store.dispatch.agenda(100, 3, ahead=ahead + SECOND)
+            assert [due.key.name for due in agenda.due] == names
+            assert agenda.next_due == slot + HOUR
+        assert [due.slot for due in agenda.due] == [slot, slot + HOUR, slot + 2 * HOUR]
+
         await store.advance(HOUR)
         agenda = await store.dispatch.agenda(100)
         assert [due.key.name for due in agenda.due] == ["first", "second", "third", "now", "soon"]
@@ -85,6 +91,31 @@ class DispatchLaws(Contract):
         assert near(agenda.now, slot + HOUR)
         await store.advance(HOUR)
         assert (await store.dispatch.agenda(100)).next_due is None
+
+    @law("dispatch", 12)
+    async def test_the_agenda_counts_what_is_due_next(self, store: Store) -> None:
+        """The agenda counts the tasks that are due at the next instant."""
+        slot = await store.slot(HOUR)
+        assert (await store.dispatch.agenda(10)).upcoming == 0
+        for number in range(3):
+            await store.define(task(f"next-{number}"), slot)
+        await store.define(task("later"), slot + MINUTE)
+        assert [(await store.dispatch.agenda(limit)).upcoming for limit in (0, 1, 10)] == [3, 3, 3]
+        await store.advance(HOUR)
+        assert (await store.dispatch.agenda(10)).upcoming == 1
+
+    @law("dispatch", 11)
+    async def test_no_slot_is_decided_before_it_is_due(self, store: Store) -> None:
+        """A decision about a slot that is not due yet is not kept."""
+        slot, term, of = await store.slot(HOUR), await store.lead(), task()
+        version = await store.define(of, slot)
+        early = decision(of, version, slot, dispatch=[of.run_of_slot(slot, version)], then=slot + MINUTE)
+        store.dispatch.anticipate([early])
+        before = await store.state()
+        assert not await store.commit_one(term, early)
+        assert await store.state() == before
+        await store.advance(HOUR)
+        assert await store.commit_one(term, early)
 
     @law("dispatch", 2)
     async def test_a_decision_takes_effect_as_a_whole_or_not_at_all(self, store: Store) -> None:
