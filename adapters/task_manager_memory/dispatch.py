@@ -51,7 +51,7 @@ class MemoryDispatch(Dispatch):
             upcoming=later.count(later[0]) if later else 0,
         )
 
-    def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
+    async def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
         """There is nothing to translate."""
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:

@@ -57,7 +57,7 @@ class RedisDispatch(Dispatch):
         name = text(task)
         return self._unreadable.read(f"the state of {for_display(name)}", lambda: _due(decode_task(name), state))
 
-    def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
+    async def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
         if not decisions or len(self._anticipated) >= _MOST_ANTICIPATED:
             self._anticipated.clear()
         for decision in decisions:

@@ -208,7 +208,7 @@ class Store(File):
                 upcoming=0 if later is None else later["upcoming"],
             )
 
-    def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
+    async def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
         """There is nothing to translate."""
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:

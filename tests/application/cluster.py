@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -148,13 +147,9 @@ class _LinkedPort:
     def __init__(self, port: object, link: Link) -> None:
         self._port, self._link = port, link
 
-    def __getattr__(self, verb: str) -> Callable[..., object]:
-        method: Callable[..., Awaitable[object]] = getattr(self._port, verb)
-        if not inspect.iscoroutinefunction(method):
-            return method
-
+    def __getattr__(self, verb: str) -> Callable[..., Awaitable[object]]:
         async def call(*arguments: object, **named: object) -> object:
-            return await self._link.carry(verb, lambda: method(*arguments, **named))
+            return await self._link.carry(verb, lambda: getattr(self._port, verb)(*arguments, **named))
 
         return call
 

@@ -56,18 +56,18 @@ class PreparedDecisions:
         self._clock = clock
         self._prepared: Prepared | None = None
 
-    def clear(self) -> None:
+    async def clear(self) -> None:
         if self._prepared is not None:
             self._prepared = None
-            self._dispatch.anticipate(())
+            await self._dispatch.anticipate(())
 
-    def take(self) -> list[SlotDecision]:
+    async def take(self) -> list[SlotDecision]:
         """The decisions whose instant has come. They are handed out once."""
         prepared, now = self._prepared, self._clock.monotonic()
         if prepared is None:
             return []
         if prepared.revision != self._definitions.revision or now >= prepared.at + LATEST:
-            self.clear()
+            await self.clear()
             return []
         if now < prepared.at:
             return []
@@ -99,9 +99,9 @@ class PreparedDecisions:
             found = await self._dispatch.agenda(page, skip, ahead=due_at - agenda.now)
             for first in range(0, len(found.due), batch):
                 made = list(self._made(found.due[first : first + batch], due_at))
-                self._dispatch.anticipate(made)
-                decisions += made
+                await self._dispatch.anticipate(made)
                 await asyncio.sleep(0)
+                decisions += made
             if len(found.due) < page:
                 break
             skip += page

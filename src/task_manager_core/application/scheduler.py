@@ -68,7 +68,7 @@ class Scheduler:
 
     async def tick(self) -> float | None:
         if self._elector.trusted() is None:
-            self._prepared.clear()
+            await self._prepared.clear()
             return None
         await self._commit_prepared()
         term = self._elector.trusted()
@@ -102,7 +102,7 @@ class Scheduler:
     async def _commit_prepared(self) -> None:
         """Commit the prepared decisions that are due, without waiting for one answer before the next request. This is
         safe, because the store judges each decision on its own."""
-        decisions = self._prepared.take()
+        decisions = await self._prepared.take()
         size = self._policy.batches.tasks_per_commit
         batches = iter([decisions[first : first + size] for first in range(0, len(decisions), size)])
 

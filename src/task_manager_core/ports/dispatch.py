@@ -56,7 +56,7 @@ class Dispatch(Protocol):
         """
         ...
 
-    def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
+    async def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
         """Learn of decisions that this process may commit soon, in a burst. A store that translates decisions can do so
         now. This changes nothing in the store, and the store may forget it.
 

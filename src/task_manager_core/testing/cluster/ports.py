@@ -146,8 +146,8 @@ class SimDispatch:
 
         return await self._link.call("agenda", lambda: self._inner.agenda(limit, skip, term, ahead), read)
 
-    def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
-        self._inner.anticipate(decisions)
+    async def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
+        await self._inner.anticipate(decisions)
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         def read(answer: tuple[bool, ...] | Fenced) -> Iterator[Effect]:

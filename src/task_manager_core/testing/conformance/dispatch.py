@@ -110,7 +110,7 @@ class DispatchLaws(Contract):
         slot, term, of = await store.slot(HOUR), await store.lead(), task()
         version = await store.define(of, slot)
         early = decision(of, version, slot, dispatch=[of.run_of_slot(slot, version)], then=slot + MINUTE)
-        store.dispatch.anticipate([early])
+        await store.dispatch.anticipate([early])
         before = await store.state()
         assert not await store.commit_one(term, early)
         assert await store.state() == before
