@@ -220,11 +220,9 @@ class Store(File):
 
     def _commit(self, decision: SlotDecision) -> bool:
         task, dispatch, hold = self._task(decision.key), decision.dispatch, decision.hold
-        if task is None or task["retired"]:
+        if task is None or task["retired"] or task["due_at"] is None or task["due_at"] > self._now:
             return False
         if (task["version"], task["slot"]) != (decision.version, milliseconds(decision.slot)):
-            return False
-        if task["due_at"] > self._now:
             return False
         if (dispatch or hold) and task["paused"]:
             return False
