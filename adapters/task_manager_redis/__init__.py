@@ -14,12 +14,12 @@ __all__ = ["RedisSettings", "SentinelSettings", "redis_backend"]
 def redis_backend(settings: RedisSettings) -> OpenBackend:
     """`TaskManager(app, config, backend=redis_backend(RedisSettings(...)))`.
 
-    Raises: DefinitionError at once, if redis-py refuses an option of the URL. ImportError without redis-py.
+    Raises: DefinitionError at once, if redis-py refuses an option of the URL. ImportError without redis-py or hiredis.
     """
     try:
         from task_manager_redis.backend import checked_backend  # noqa: PLC0415 - the settings need no redis-py
     except ModuleNotFoundError as error:
-        if error.name != "redis":
+        if error.name not in {"redis", "hiredis"}:
             raise
-        raise ImportError("the Redis store needs redis-py: pip install 'hexagonal-task-manager[redis]'") from error
+        raise ImportError(f"the Redis store needs {error.name}: pip install 'hexagonal-task-manager[redis]'") from error
     return checked_backend(settings)

@@ -25,7 +25,7 @@ from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, 
 from task_manager_core.ports.definition_text import (
     decode_task,
     encode_task,
-    forget_decoded,
+    forget_decoded_tasks,
     read_retry,
     recognise,
     retry_members,
@@ -100,6 +100,12 @@ def encode_run(run: Run) -> str:
         f',"dynamic":{"true" if run.dynamic else "false"}'
         f'{_OWN}{_quoted(run.id.value)},"slot":{_number(run.slot)},"kwargs":{_quoted(run.kwargs)}{start_by}}}'
     )
+
+
+def forget_decoded() -> None:
+    """Read every text again. Tests that change the format call this."""
+    forget_decoded_tasks()
+    _common_part.cache_clear()
 
 
 _OWN = ',"id":'

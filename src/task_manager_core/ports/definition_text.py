@@ -80,7 +80,7 @@ def recognise(task: TaskDefinition) -> None:
         _decoded.put(digest, task)
 
 
-def forget_decoded() -> None:
+def forget_decoded_tasks() -> None:
     """Let `decode_task` read every text again."""
     _decoded.clear()
 

@@ -62,7 +62,13 @@ class Dispatch(Protocol):
 
         Args:
             decisions: The decisions. Without any, the process will not commit those of earlier calls.
+
+        Raises:
+            BackendUnavailable: No answer. It is safe to repeat the call, or to commit without it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
         """
+        ...
 
     async def commit(self, term: Term, decisions: Sequence[SlotDecision]) -> tuple[bool, ...] | Fenced:
         """Record decisions. Each of them is judged on its own.

@@ -36,6 +36,7 @@ def a_later_release_wrote_the_marked() -> Generator[None]:
     codec.forget_decoded()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Reader, "inside", refusing)
+        patch.setattr(codec, "_plain_run", lambda _: None)  # The fast way passes by the readers.
         yield
     codec.forget_decoded()
 

@@ -194,6 +194,7 @@ class DispatchLaws(Contract):
         assert await store.commit_one(due.term, due.hold)
         assert await store.states(key()) == {claim.run.id.value: RunState.RUNNING, due.run.id.value: RunState.HELD}
 
+        await store.advance(HOUR + MINUTE)  # The next slot is due.
         before = await store.state()
         other = due.of.run_of_slot(due.then, due.version)
         another = decision(due.of, due.version, due.then, hold=other, then=due.then + HOUR)
