@@ -7,6 +7,7 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 
 from task_manager_core.application.control import Control
 from task_manager_core.application.declarations import Declarations
@@ -29,6 +30,9 @@ FAILING = 3
 
 LEAVING_AT_ONCE = ("scheduler", "reconciler", "elector", "claims")
 """The services that begin nothing more once the process is going to end."""
+
+FIRST_WAIT = timedelta(seconds=1)
+"""The first wait for notifications after a failed one."""
 
 STOP_STEP_SECONDS = 5.0
 """How long one step of the stop waits for the store."""
@@ -171,6 +175,8 @@ class Node:
 
     async def _watch(self) -> float | None:
         began, wait = self._clock.monotonic(), self._policy.notifier_wait
+        if self._loops["signals"].failures:
+            wait = min(wait, FIRST_WAIT)  # The service counts as failing until a wait has ended well.
         await self._backend.notifier.wait(wait)
         if self._clock.monotonic() - began < wait.total_seconds():
             # The wait ended with a notification. Without one each service waits for its own interval.
