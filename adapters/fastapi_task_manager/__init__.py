@@ -6,6 +6,7 @@ The modules below this package are internal, except for the paths that docs/refe
 from __future__ import annotations
 
 from fastapi_task_manager import requirements as requirements
+from fastapi_task_manager.callbacks import Callbacks
 from fastapi_task_manager.config import Config, OperationalConfig
 from fastapi_task_manager.options import TaskOptions
 from fastapi_task_manager.run_handle import BlockingRunHandle, RunHandle
@@ -50,6 +51,7 @@ __all__ = [
     "BackendMisconfigured",
     "BackendUnavailable",
     "BlockingRunHandle",
+    "Callbacks",
     "CatchUp",
     "CatchUpMode",
     "Config",

@@ -61,6 +61,7 @@ class Container:
         service: str,
         logger: logging.Logger,
         make_node: Callable[..., Node] = Node,
+        state: object = None,
     ) -> None:
         self.node_id: providers.Provider[NodeId] = providers.Singleton(new_node_id, service)
         self.node: providers.Provider[Node] = providers.Singleton(
@@ -74,4 +75,5 @@ class Container:
             observer=observer,
             logger=logger,
             to_json=providers.Object(json_of),
+            state=providers.Object(state),
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fastapi_task_manager.callbacks import Callbacks
 from fastapi_task_manager.options import ONE_KIND, Defaults
 from fastapi_task_manager.task import Task, joined_tags
 from fastapi_task_manager.task_translation import (
@@ -82,6 +83,9 @@ class GroupContents:
         """The tasks that code declares, by name."""
         self.functions: dict[str, UserFunction] = {}
         """The functions that dynamic tasks may name."""
+        self.callbacks: Callbacks | None = None
+        """Those of the group."""
+        self._task_callbacks: dict[str, Callbacks] = {}
         self._named: set[str] = set()
         self._unmanaged: dict[str, Task] = {}
         """The dynamic tasks that code added before the group had a manager."""
@@ -99,6 +103,11 @@ class GroupContents:
             tasks.update(listener.listed(self))
         return list(tasks.values())
 
+    def callbacks_of(self, name: str) -> list[Callbacks]:
+        """The callbacks of a task: its own, then those of the group."""
+        found = self._task_callbacks.get(name), self.callbacks
+        return [callbacks for callbacks in found if callbacks is not None]
+
     def is_named(self, function_name: str) -> bool:
         """Did code choose this name with `register_function`? Otherwise a static task brought the function along."""
         return function_name in self._named
@@ -115,7 +124,12 @@ class GroupContents:
     # -- code declares ------------------------------------------------------------------------------------------------
 
     def declare(
-        self, names: Sequence[str], function_name: str, function: UserFunction, words: Sequence[Mapping[str, Any]]
+        self,
+        names: Sequence[str],
+        function_name: str,
+        function: UserFunction,
+        words: Sequence[Mapping[str, Any]],
+        callbacks: Callbacks | None = None,
     ) -> None:
         """Declare static tasks with one function: all of them, or none.
 
@@ -132,6 +146,8 @@ class GroupContents:
                 raise DuplicateTask(self.name, task.name)
         for checked in self._checked(tasks):
             self.static[checked.task.name] = checked.task, function
+            if callbacks is not None:
+                self._task_callbacks[checked.task.name] = callbacks
             for listener, definition in checked.definitions.items():
                 listener.declared(definition, function)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from fastapi_task_manager.callbacks import Callbacks
 from fastapi_task_manager.group_contents import CheckedTask, GroupContents, contents_of
 from fastapi_task_manager.injection import DependencyResolver
 from fastapi_task_manager.options import Defaults
@@ -33,6 +34,8 @@ class GroupRegistry:
         """What the code of all groups declares. Each node of the manager is given it."""
         self.injection = DependencyResolver()
         """The dependencies of the functions of all groups."""
+        self.callbacks: Callbacks | None = None
+        """Those of the manager."""
         self._bound_functions: dict[UserFunction, Function] = {}
         self._pending = self.declarations.pending
         self._defaults = defaults
@@ -62,6 +65,12 @@ class GroupRegistry:
     def contents(self, name: str) -> GroupContents:
         """The contents of this group. Errors: GroupNotFound."""
         return contents_of(self.group(name))
+
+    def callbacks_of(self, key: TaskKey) -> list[Callbacks]:
+        """The callbacks of a task: its own, those of its group, those of the manager."""
+        group = self._groups.get(key.group)
+        found = [] if group is None else contents_of(group).callbacks_of(key.name)
+        return found if self.callbacks is None else [*found, self.callbacks]
 
     def definition(self, checked: CheckedTask) -> TaskDefinition:
         """The definition of a task that one of these groups has checked."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from fastapi_task_manager.config import OperationalConfig
 from fastapi_task_manager.errors import ForeignLoopError, NotRunningError
 from fastapi_task_manager.group_registry import GroupRegistry
+from fastapi_task_manager.hooks import Hooks
 from fastapi_task_manager.observers.logs import logger_of
 from fastapi_task_manager.runtime import NodeRuntime
 from fastapi_task_manager.schema.health import HealthResponse
@@ -41,11 +42,13 @@ class ManagerLifecycle:
         open_backend: OpenBackend,
         groups: GroupRegistry,
         observers: Sequence[Observer],
+        hooks: Hooks,
     ) -> None:
         self._config = config
         self._open_backend = open_backend
         self._groups = groups
         self._observers = tuple(observers)
+        self._hooks = hooks
         self._test: tuple[OpenBackend, Callable[..., Node]] | None = None
         """The store and the node of the test that runs."""
         self._runtime: NodeRuntime | None = None
@@ -84,6 +87,7 @@ class ManagerLifecycle:
                 open_backend=open_backend,
                 groups=self._groups,
                 observers=self._observers,
+                hooks=self._hooks,
                 make_node=make_node,
             )
         await runtime.wait_started()

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from fastapi_task_manager.callbacks import CallbackRunner
 from fastapi_task_manager.config import OperationalConfig
 from fastapi_task_manager.errors import StartInterruptedError, StartTimedOutError
 from fastapi_task_manager.group_registry import GroupRegistry
+from fastapi_task_manager.hooks import Hooks
 from fastapi_task_manager.observers.fanout import Fanout
 from fastapi_task_manager.observers.logs import LogObserver, logger_of
 from fastapi_task_manager.signals import END_SIGNALS, Listener
@@ -42,13 +44,16 @@ class NodeRuntime:
         open_backend: OpenBackend,
         groups: GroupRegistry,
         observers: Sequence[Observer],
+        hooks: Hooks,
         make_node: Callable[..., Node] = Node,
     ) -> None:
         self._config = config
         self._open_backend = open_backend
         self._make_node = make_node
         self._groups = groups
-        self._observer = Fanout((LogObserver(), groups, *observers))
+        self._observers: tuple[Observer, ...] = (LogObserver(), groups, *observers)
+        self._hooks = hooks
+        self._callbacks: CallbackRunner | None = None
         self.loop = asyncio.get_running_loop()
         self.node: Node | None = None
         self.started_at: datetime | None = None
@@ -108,8 +113,7 @@ class NodeRuntime:
         try:
             await self.wait_ended()
         except asyncio.CancelledError:
-            if self.node is not None:
-                self.node.force_stop()
+            self._force_stop()
             await self.wait_ended()
             raise
         if self._is_working and self._error is not None:
@@ -137,23 +141,29 @@ class NodeRuntime:
         try:
             async with self._open_backend(clock=Container.clock(), retention=self._config.retention()) as backend:
                 if not self._stop_requested.is_set():  # A store may suppress a cancellation while it is opened.
-                    await self._run(backend)
+                    state = await self._hooks.begin()
+                    try:
+                        await self._run(backend, state)
+                    finally:
+                        await self._hooks.end(state)
         except Exception as error:  # noqa: BLE001 - `wait_started` and `finish` raise it
             self._error = error
         finally:
             END_SIGNALS.remove(self._listener)
 
-    async def _run(self, backend: Backend) -> None:
+    async def _run(self, backend: Backend, state: object) -> None:
         from fastapi_task_manager.container import Container  # noqa: PLC0415 - as above
 
+        callbacks = self._callbacks = CallbackRunner(self._groups, logger_of("runner"), state)
         container = Container(
             backend=backend,
             declarations=self._groups.declarations,
             policy=self._config.node_policy(),
-            observer=self._observer,
+            observer=Fanout((*self._observers, callbacks)),
             service=self._config.worker_service_name,
             logger=logger_of("runner"),
             make_node=self._make_node,
+            state=state,
         )
         node = self.node = container.node()
         self.started_at = container.clock().now()
@@ -173,7 +183,7 @@ class NodeRuntime:
             raise
         finally:
             self._stop_requested.set()
-            await self._stop(node)
+            await self._stop(node, callbacks)
 
     async def _await_first_pass(self, node: Node) -> None:
         limit = self._config.start_timeout
@@ -199,8 +209,9 @@ class NodeRuntime:
             except TimeoutError:
                 continue
 
-    async def _stop(self, node: Node) -> None:
+    async def _stop(self, node: Node, callbacks: CallbackRunner) -> None:
         END_SIGNALS.drain(self._listener)
+        ends = self.loop.time() + self._config.shutdown_timeout
         try:
             await node.stop()
         except asyncio.CancelledError:
@@ -209,8 +220,15 @@ class NodeRuntime:
             await node.stop()
             raise
         finally:
+            await callbacks.finish(ends - self.loop.time())
             self._groups.end(node.definitions)
         logger_of("runner").info("%s stopped", node.id)
+
+    def _force_stop(self) -> None:
+        if self._callbacks is not None:
+            self._callbacks.abandon()
+        if self.node is not None:
+            self.node.force_stop()
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -232,7 +250,7 @@ class NodeRuntime:
             node.leave()
         else:
             logger_of("runner").info("%s received a second signal: it releases its running tasks", node.id)
-            node.force_stop()
+            self._force_stop()
             self._stop_requested.set()
 
     def _on_ended(self, owner: asyncio.Task[None]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar, Unpack
 
+from fastapi_task_manager.callbacks import Callbacks
+from fastapi_task_manager.callbacks import checked as checked_callbacks
 from fastapi_task_manager.declaration_args import (
     Expression,
     Kwargs,
@@ -33,6 +35,7 @@ class TaskGroup:
         allow_parallel: bool | None = None,
         *,
         timezone: str | None = None,
+        callbacks: Callbacks | None = None,
     ) -> None:
         """Create an empty group.
 
@@ -41,6 +44,7 @@ class TaskGroup:
             tags: Tags that every task of the group carries.
             allow_parallel: May several runs of one task live at once? None: what Config says.
             timezone: IANA name of the zone of the group's cron expressions. None: what Config says.
+            callbacks: Called after the outcomes of all tasks of the group, after those of the task itself.
 
         Raises:
             RuntimeError: An impossible name, tag or time zone.
@@ -51,6 +55,7 @@ class TaskGroup:
             load_zone(timezone)
         parallel = None if allow_parallel is None else flag("allow_parallel", allow_parallel)
         self._contents = GroupContents(name=plain_name, tags=own_tags, allow_parallel=parallel, timezone=timezone)
+        self._contents.callbacks = checked_callbacks(callbacks)
 
     @property
     def name(self) -> str:
@@ -94,6 +99,7 @@ class TaskGroup:
         retry_backoff_max: float | None = None,
         register: bool = True,
         allow_parallel: bool | None = None,
+        callbacks: Callbacks | None = None,
         **options: Unpack[TaskOptions],
     ) -> Callable[[F], F]:
         """Declare the decorated function as one task or several.
@@ -116,6 +122,7 @@ class TaskGroup:
             register: Let dynamic tasks call the function, too, under `name` if it is given, else under the
                 function's name. If two functions have one name, dynamic tasks call the first.
             allow_parallel: May several runs of the task live at once? None: what the group says.
+            callbacks: Called after the outcomes of the task.
             **options: See `TaskOptions`.
 
         Returns:
@@ -129,6 +136,7 @@ class TaskGroup:
         refuse_bare_decorator('add_task("* * * * *")', expr)
         pairs = pairs_of(expr, kwargs)
         is_registered = flag("register", register)
+        called = checked_callbacks(callbacks)
 
         def declare(function: F) -> F:
             plain = check_name("name", name_of(function) if name is None else name)
@@ -152,6 +160,7 @@ class TaskGroup:
                     }
                     for expression, arguments in pairs
                 ],
+                called,
             )
             if is_registered:
                 self._contents.register(plain, inspected, named=False)

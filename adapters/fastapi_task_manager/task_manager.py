@@ -7,9 +7,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 from weakref import WeakSet
 
+from fastapi_task_manager.callbacks import Callbacks
+from fastapi_task_manager.callbacks import checked as checked_callbacks
 from fastapi_task_manager.config import Config, OperationalConfig, configured_backend
 from fastapi_task_manager.declaration_args import Expression, Kwargs
 from fastapi_task_manager.group_registry import GroupRegistry
+from fastapi_task_manager.hooks import Hooks, Shutdown, Startup
 from fastapi_task_manager.lifecycle import ManagerLifecycle
 from fastapi_task_manager.lifespans import join
 from fastapi_task_manager.options import TaskOptions
@@ -45,6 +48,9 @@ class TaskManager(Trigger):
         backend: OpenBackend | None = None,
         *,
         observers: Sequence[Observer] = (),
+        callbacks: Callbacks | None = None,
+        startup: Startup | None = None,
+        shutdown: Shutdown | None = None,
     ) -> None:
         """Create a manager; it starts and stops with the application.
 
@@ -54,6 +60,9 @@ class TaskManager(Trigger):
             config: Configuration. None: from the environment.
             backend: The store, `MemoryStore().open` for example. None: the Redis of `config`.
             observers: Each of them is notified of every event, after the log.
+            callbacks: Called after the outcomes of all tasks, after those of the task and of its group.
+            startup: Called before the node starts. What it returns is `context.state`. If it raises, the start fails.
+            shutdown: Called with that state when the node has stopped, for up to 5 seconds.
 
         Raises:
             TypeError: Neither a backend nor a Config with redis_host, or an argument of another kind.
@@ -65,11 +74,13 @@ class TaskManager(Trigger):
             config = Config.model_validate({}) if backend is None else OperationalConfig()
         self._config = config
         self._groups = GroupRegistry(config.defaults())
+        self._groups.callbacks = checked_callbacks(callbacks)
         self._lifecycle = ManagerLifecycle(
             config=config,
             open_backend=configured_backend(config) if backend is None else backend,
             groups=self._groups,
             observers=observers,
+            hooks=Hooks(startup, shutdown),
         )
         super().__init__(RunRequests(groups=self._groups, lifecycle=self._lifecycle))
         self._apps: WeakSet[FastAPI] = WeakSet()

@@ -29,6 +29,7 @@ SHOWING_CODE = [
     DOCS / "howto/test-your-application.md",
     DOCS / "howto/run-it-now.md",
     DOCS / "howto/results-and-progress.md",
+    DOCS / "howto/callbacks.md",
     DOCS / "howto/write-a-backend.md",
 ]
 
@@ -287,3 +288,23 @@ async def test_the_page_on_progress_shows_the_progress() -> None:
             ]
 
         await wait_until_async(shown, "the third file is shown")
+
+
+async def test_the_page_on_callbacks_calls_them() -> None:
+    module = executed("callbacks", EXAMPLES["callbacks"])
+    async with served(module) as client:
+        for name in ("sync", "report"):
+            assert (await client.post("/task-manager/tasks/trigger", params={"task_name": name})).status_code == 200
+        pager = await _pager(module)
+        await wait_until_async(lambda: len(pager.messages) == 2, "both are called")
+        assert sorted(pager.messages) == [
+            "Invoices/report succeeded",
+            "Invoices/sync failed after 2 attempts: the bank does not answer",
+        ]
+        assert pager.is_open
+    assert not pager.is_open
+
+
+async def _pager(module: Any) -> Any:
+    """The state of the process, as its worker keeps it."""
+    return module.manager._lifecycle.running().worker._state

@@ -8,7 +8,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard, TypeVar
 
 from task_manager_core.application.reporter import Reporter
 from task_manager_core.domain.errors import DefinitionError
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 else:
     RunLogger = logging.LoggerAdapter
 
+
+S = TypeVar("S")
 
 _ExcInfo: TypeAlias = (
     bool
@@ -98,7 +100,21 @@ class RunContext:
     worker: str
     logger: RunLogger
     cancelled: threading.Event = field(default_factory=threading.Event)
+    state: object = None
     _reporter: Reporter = field(default_factory=Reporter, init=False, repr=False, compare=False)
+
+    def state_of(self, kind: type[S]) -> S:
+        """What the startup hook of the worker returned, for a type checker.
+
+        Args:
+            kind: The class that it has.
+
+        Raises:
+            TypeError: It has another class, or the worker has no startup hook.
+        """
+        if not isinstance(self.state, kind):
+            raise TypeError(f"the state of the worker is {self.state!r}, not a {kind.__name__}")
+        return self.state
 
     def progress(self, done: float | None = None, total: float | None = None, text: str | None = None) -> None:
         """Show how far the attempt is, within a heartbeat, to callers of `GET /tasks/{group}/{name}/runs`.
@@ -137,6 +153,7 @@ class RunContext:
         deadline: datetime | None,
         worker: str,
         logger: logging.Logger,
+        state: object = None,
     ) -> RunContext:
         """The context of an attempt. Its logger adds the fields of the run to every record of `logger`."""
         fields: dict[str, object] = {
@@ -156,6 +173,7 @@ class RunContext:
             deadline=deadline,
             worker=worker,
             logger=ContextLogger(logger, fields),
+            state=state,
         )
 
     @classmethod
@@ -170,6 +188,7 @@ class RunContext:
         deadline: datetime | None = None,
         worker: str = "test-worker",
         logger: logging.Logger | None = None,
+        state: object = None,
     ) -> RunContext:
         """A context for a test that calls a task function itself. The defaults are those of a run that a caller
         triggered, in its first attempt.
@@ -183,6 +202,7 @@ class RunContext:
             deadline: The instant at which the attempt times out, with a time zone.
             worker: Name of the process.
             logger: Gets the records of `context.logger`. Default: a logger of this package.
+            state: What the startup hook of the worker would have returned.
 
         Raises:
             RuntimeError: A name that no task can have, an instant without a time zone, an attempt below 1.
@@ -201,4 +221,5 @@ class RunContext:
             deadline=deadline,
             worker=worker,
             logger=logging.getLogger(__name__) if logger is None else logger,
+            state=state,
         )

@@ -10,7 +10,7 @@ import json
 import queue
 import threading
 from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeAlias, TypeVar
+from typing import ParamSpec, TypeAlias, TypeGuard, TypeVar
 
 from task_manager_core.application.attempt import Attempt, Interruption
 from task_manager_core.application.failure import RunTimedOut
@@ -60,16 +60,15 @@ class Executor:
 
     async def _within(self, limit: float | None, work: object) -> object:
         """What the work returns."""
-        if not isinstance(work, Awaitable):
+        if not is_awaitable(work):
             return work
-        awaited: Awaitable[object] = work
         if limit is None:
-            return await awaited
+            return await work
         result: object = None
         timeout = asyncio.timeout(limit)
         try:
             async with timeout:
-                result = await awaited
+                result = await work
         except TimeoutError:
             if not timeout.expired():
                 raise
@@ -113,8 +112,14 @@ class Executor:
             result = call()
         except BaseException as error:  # noqa: BLE001 - as in `call`, of which this is the part in the thread
             return None, error
-        unconverted = result is None or isinstance(result, Awaitable)
-        return result if unconverted else result_of(result, self._to_json), None
+        if result is None or is_awaitable(result):
+            return result, None
+        return result_of(result, self._to_json), None
+
+
+def is_awaitable(value: object) -> TypeGuard[Awaitable[object]]:
+    """Is this the result of a coroutine function, that is still to be awaited?"""
+    return isinstance(value, Awaitable)
 
 
 def _ended_by_itself(attempt: Attempt, result: object) -> bool:

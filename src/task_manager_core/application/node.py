@@ -60,6 +60,7 @@ class Node:
         observer: Observer,
         logger: logging.Logger,
         to_json: ToJson = plain_json,
+        state: object = None,
     ) -> None:
         self.id = node
         self._backend = backend
@@ -94,6 +95,7 @@ class Node:
             observer=observer,
             logger=logger,
             to_json=to_json,
+            state=state,
         )
         self.reconciler = Reconciler(
             node=node,

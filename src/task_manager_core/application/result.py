@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sized
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from task_manager_core.domain.run import Result
 
@@ -25,7 +25,7 @@ def plain_json(value: object) -> str:
 def result_of(value: object, to_json: ToJson) -> Result:
     """The record of a returned value. It keeps the JSON if that is not too long; else it notes type and size."""
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")[:LONGEST_TYPE]
-    if isinstance(value, str | bytes | list | tuple | dict) and _too_many(value):
+    if _is_counted(value) and len(value) > LARGEST_RESULT:
         return Result(type=kind)
     try:
         text = to_json(value)
@@ -35,6 +35,7 @@ def result_of(value: object, to_json: ToJson) -> Result:
     return Result(type=kind, size=size, json=text if size <= LARGEST_RESULT else None)
 
 
-def _too_many(value: Sized) -> bool:
-    """Has the value more parts than its JSON may have bytes? Then it is not converted, which would take long."""
-    return len(value) > LARGEST_RESULT
+def _is_counted(value: object) -> TypeGuard[Sized]:
+    """Has the JSON of the value at least one byte for each of its parts? A long value is not converted, which would
+    take its time."""
+    return isinstance(value, str | bytes | list | tuple | dict)

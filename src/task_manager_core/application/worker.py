@@ -61,6 +61,7 @@ class Worker:
         observer: Observer,
         logger: logging.Logger,
         to_json: ToJson = plain_json,
+        state: object = None,
     ) -> None:
         self._node = node
         self._queue = queue
@@ -70,6 +71,7 @@ class Worker:
         self._clock = clock
         self._observer = observer
         self._logger = logger
+        self._state = state
         self._executor = Executor(clock, to_json)
         self._unknown_runs = UnknownRuns(policy.unknown_function_pause)
         self._active: dict[AttemptKey, Attempt] = {}
@@ -220,6 +222,7 @@ class Worker:
             deadline=None if run.timeout is None else self._clock.now() + run.timeout,
             worker=self._node.value,
             logger=self._logger,
+            state=self._state,
         )
 
     def _ended(self, attempt: Attempt, task: asyncio.Task[BaseException | None]) -> None:
