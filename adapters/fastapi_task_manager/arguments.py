@@ -50,8 +50,10 @@ class ArgumentTypes:
 
         Errors: InvalidArguments.
         """
-        if not self or not _is_kwargs(kwargs):
-            return kwargs
+        return self.kwargs_to_json(kwargs, field) if self and _is_kwargs(kwargs) else kwargs
+
+    def kwargs_to_json(self, kwargs: Mapping[str, object], field: str = "kwargs") -> dict[str, object]:
+        """The same for arguments that are a mapping."""
         kept = dict(kwargs)
         problems: list[str] = []
         for name, adapter in self._typed(kwargs):

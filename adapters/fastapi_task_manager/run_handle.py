@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from fastapi_task_manager.errors import WouldBlockError
 from task_manager_core.application.control import Control
-from task_manager_core.domain.errors import RunFailed
+from task_manager_core.domain.errors import ResultNotKept, RunFailed
 from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.run import TERMINAL, RunState
 from task_manager_core.ports import Cancelling
@@ -80,10 +81,11 @@ class RunHandle:
             timeout: As for `wait`.
 
         Returns:
-            The value, or None if the function returned none.
+            The value that the function returned, as JSON: a model is a dict, a date is a text.
 
         Raises:
             RunFailed: The run failed for good, was cancelled, or was not started in time.
+            ResultNotKept: The run succeeded, and its value is no JSON or was too long to be kept.
             TimeoutError: As for `wait`.
             TaskManagerError: As for `wait`.
         """
@@ -93,7 +95,12 @@ class RunHandle:
         if ended.state is not RunState.SUCCEEDED:
             kind, message = (None, None) if failure is None else (failure.type, failure.message)
             raise RunFailed(self.run_id, ended.state.value, kind, message)
-        return None
+        result = None if ended.record is None else ended.record.result
+        if result is None:
+            return None
+        if result.json is None:
+            raise ResultNotKept(self.run_id, result.type, result.size)
+        return json.loads(result.json)
 
     async def cancel(self) -> bool:
         """Cancel the run. A run that no worker executes ends at once; a running one is interrupted with the next

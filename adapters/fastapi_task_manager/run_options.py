@@ -14,10 +14,26 @@ LONGEST_IDEMPOTENCY_KEY = 255
 
 
 def read_options(
-    idempotency_key: object, priority: object, expires: float | timedelta | datetime | None
+    idempotency_key: object,
+    priority: object,
+    delay: float | timedelta | None,
+    at: datetime | None,
+    expires: float | timedelta | datetime | None,
 ) -> tuple[str | None, RunOptions]:
     """The caller's id of the request, and the options of its run. Errors: DefinitionError."""
-    return _key(idempotency_key), RunOptions(priority=_priority(priority), expires=_expires(expires))
+    start = _start(delay, at)
+    return _key(idempotency_key), RunOptions(priority=_priority(priority), start=start, expires=_expires(expires))
+
+
+def _start(delay: float | timedelta | None, at: datetime | None) -> timedelta | datetime:
+    if at is None:
+        length = timedelta(0) if delay is None else duration("delay", delay)
+        if length < timedelta(0):
+            raise InvalidPolicy("delay", delay, "must be at least 0 seconds")
+        return length
+    if delay is not None:
+        raise InvalidPolicy("delay", delay, "give delay or at, not both")
+    return calendar_instant("at", at)
 
 
 def _key(given: object) -> str | None:

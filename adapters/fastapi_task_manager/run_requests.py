@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import uuid4
 
 from fastapi_task_manager.declaration_args import name_of
@@ -46,12 +46,8 @@ class RunRequests:
 
     def key_of(self, task: object) -> TaskKey:
         """The task that code names, by its function or by group and name. Errors: TypeError, DefinitionError."""
-        if isinstance(task, tuple):
-            match task:
-                case (str(group), str(name)):
-                    return TaskKey(group, name)
-                case _:
-                    raise TypeError(f"task must be a function or (group, name), not {task!r}")
+        if _is_name(task):
+            return TaskKey(*task)
         if not callable(task):
             raise TypeError(f"task must be a function or (group, name), not {task!r}")
         found = self._tasks_of(task)
@@ -142,9 +138,12 @@ def _arguments(
         raise InvalidArguments("kwargs", given, f"{twice!r} is given by position and by name")
     if not given:
         return None
-    kept = given if function is None else function.arguments.to_json(given)
-    assert isinstance(kept, Mapping)
-    return {str(name): value for name, value in kept.items()}
+    return given if function is None else function.arguments.kwargs_to_json(given)
+
+
+def _is_name(task: object) -> TypeGuard[tuple[str, str]]:
+    parts: tuple[object, ...] = task if isinstance(task, tuple) else ()
+    return len(parts) == 2 and all(isinstance(part, str) for part in parts)
 
 
 def _by_name(function: UserFunction | None, args: Sequence[Any]) -> dict[str, object]:

@@ -261,6 +261,8 @@ class TaskManager(Trigger):
         self,
         *,
         idempotency_key: str | None = None,
+        delay: float | timedelta | None = None,
+        at: datetime | None = None,
         priority: Literal["high", "low"] | None = None,
         expires: float | timedelta | datetime | None = None,
     ) -> Trigger:
@@ -269,9 +271,12 @@ class TaskManager(Trigger):
         Args:
             idempotency_key: Names the request. The store remembers it for a day. A repeated request with the same key
                 starts nothing again, and gets the same run.
+            delay: The run may start this much later, in seconds or as a timedelta, at most 366 days. It waits in the
+                store. Refused for a task with `allow_parallel=False`, whose other runs would wait for it.
+            at: The same as an instant. An instant in the past means now.
             priority: Whether the run is claimed before others. None: as the task says.
-            expires: The last instant at which the run may start; a number or a timedelta counts from the request. A run
-                that no worker has started by then ends as expired.
+            expires: The last instant at which the run may start; a number or a timedelta counts from the request, or
+                from the end of the delay. A run that no worker has started by then ends as expired.
 
         Returns:
             An object with `trigger` and `trigger_sync`. It may be used often, and from any thread.
@@ -279,7 +284,7 @@ class TaskManager(Trigger):
         Raises:
             RuntimeError: A value that is refused.
         """
-        key, options = read_options(idempotency_key, priority, expires)
+        key, options = read_options(idempotency_key, priority, delay, at, expires)
         return Trigger(self._requests.with_options(key, options))
 
     def run_handle(self, task: Callable[..., object] | tuple[str, str], run_id: str) -> RunHandle:

@@ -21,17 +21,23 @@ class MemoryRunQueue(RunQueue):
         self._state = state
 
     async def enqueue(
-        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = timedelta(0),
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
         conflicts = frozenset(run.id for run in runs if self._remembered(run) not in (None, asked))
-        return AskedOtherwise(conflicts) if conflicts else tuple(self._enqueue(run, asked, memory) for run in runs)
+        if conflicts:
+            return AskedOtherwise(conflicts)
+        return tuple(self._enqueue(run, asked, memory, delay) for run in runs)
 
     def _remembered(self, run: Run) -> str | None:
         """The digest of the remembered request for this run; None if the store remembers none."""
         entry = self._state.entries.get(run.task)
         return None if entry is None else entry.asked(run.id, self._state.steady())
 
-    def _enqueue(self, run: Run, asked: str, memory: timedelta) -> Enqueued:
+    def _enqueue(self, run: Run, asked: str, memory: timedelta, delay: timedelta) -> Enqueued:
         entry = self._state.entries.get(run.task)
         if entry is None:
             return Enqueued.UNKNOWN_TASK
@@ -42,6 +48,9 @@ class MemoryRunQueue(RunQueue):
             entry.held.append(RunEntry(run=run, state=RunState.HELD))
             return Enqueued.HELD
         run_entry = entry.live[run.id] = RunEntry(run=run, state=RunState.QUEUED)
+        if delay > timedelta(0):
+            self._state.to_waiting(run_entry, self._state.steady() + delay, delayed=True)
+            return Enqueued.WAITING
         self._state.to_queue(run_entry)
         return Enqueued.QUEUED
 
@@ -131,7 +140,7 @@ class MemoryRunQueue(RunQueue):
             self._state.take(run_entry)
             run_entry.attempt += started
             if delay > timedelta(0):
-                self._state.to_waiting(run_entry, self._state.steady() + delay, retrying=False)
+                self._state.to_waiting(run_entry, self._state.steady() + delay)
             else:
                 self._state.to_queue(run_entry)
         return frozenset(lost)
@@ -184,7 +193,11 @@ class MemoryRunQueue(RunQueue):
     async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         named, left = set(keys), {run for _, run in spared}
         waiting = self._state.waiting.values()
-        chosen = [run_entry for run_entry in waiting if run_entry.run.task in named and run_entry.run.id not in left]
+        chosen = [
+            run_entry
+            for run_entry in waiting
+            if run_entry.run.task in named and run_entry.run.id not in left and not run_entry.delayed
+        ]
         for run_entry in chosen:
             self._state.to_queue(self._state.waiting.pop(run_entry.run.id))
         return len(chosen)

@@ -43,6 +43,7 @@ class RunEntry:
     heartbeat: datetime = _EPOCH
     due_at: datetime | None = None
     retrying: bool = False
+    delayed: bool = False
     cancelling: bool = False
     progress: Progress | None = None
 
@@ -235,13 +236,16 @@ class State:
 
     def to_queue(self, run_entry: RunEntry) -> None:
         """Queue a run, behind the runs of its priority."""
-        run_entry.state, run_entry.worker, run_entry.due_at, run_entry.retrying = RunState.QUEUED, None, None, False
+        run_entry.state, run_entry.worker, run_entry.due_at = RunState.QUEUED, None, None
+        run_entry.retrying = run_entry.delayed = False
         self.queued[run_entry.run.priority][run_entry.run.id] = run_entry
         self.run_queued.notify()
 
-    def to_waiting(self, run_entry: RunEntry, due_at: datetime, *, retrying: bool) -> None:
+    def to_waiting(
+        self, run_entry: RunEntry, due_at: datetime, *, retrying: bool = False, delayed: bool = False
+    ) -> None:
         run_entry.state, run_entry.worker = RunState.WAITING, None
-        run_entry.due_at, run_entry.retrying = due_at, retrying
+        run_entry.due_at, run_entry.retrying, run_entry.delayed = due_at, retrying, delayed
         self.waiting[run_entry.run.id] = run_entry
         self._number += 1
         heapq.heappush(self.instants, (due_at, self._number, run_entry.run.id))

@@ -119,22 +119,30 @@ class RedisRunQueue(RunQueue):
         await self._wake_ups.close()
 
     async def enqueue(
-        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = _NOTHING,
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
         """A request of several scripts is first compared whole, and only then queued."""
         steps = list(batches(runs, RUNS_PER_SCRIPT, _run_arguments))
         if len(steps) > 1:
             conflicts = [
-                run for step in steps for run in (await self._enqueue(*step, asked, memory, compared_only=True))[0]
+                run
+                for step in steps
+                for run in (await self._enqueue(*step, asked, memory, delay, compared_only=True))[0]
             ]
             if conflicts:
                 return AskedOtherwise(frozenset(conflicts))
         answers: list[Enqueued] = []
         for batch, arguments in steps:
-            refused, queued = await self._enqueue(batch, arguments, asked, memory)
+            refused, queued = await self._enqueue(batch, arguments, asked, memory, delay)
             if refused:
                 return AskedOtherwise(refused)
             answers += queued
+        if delay > _NOTHING:
+            self._timer.schedule(delay)
         return tuple(answers)
 
     async def _enqueue(
@@ -143,10 +151,12 @@ class RedisRunQueue(RunQueue):
         arguments: Sequence[Argument],
         asked: str,
         memory: timedelta,
+        delay: timedelta,
         *,
         compared_only: bool = False,
     ) -> tuple[frozenset[RunId], list[Enqueued]]:
-        reply = await self._client.run(_ENQUEUE, memory // _MILLISECOND, asked, int(compared_only), *arguments)
+        lengths = memory // _MILLISECOND, _milliseconds(max(delay, _NOTHING))
+        reply = await self._client.run(_ENQUEUE, *lengths, asked, int(compared_only), *arguments)
         conflicts, answers = row(reply, 2)
         names = set(texts(conflicts))
         refused = frozenset(run.id for run in runs if encode_run_id(run.id) in names)

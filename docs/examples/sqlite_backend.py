@@ -253,15 +253,19 @@ class Store(File):
     # -- run queue ----------------------------------------------------------------------------------------------------
 
     async def enqueue(
-        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = timedelta(0),
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
         with self.transaction():
             self._do("DELETE FROM requests WHERE until <= ?", self._steady)
             other = "SELECT 1 FROM requests WHERE run = ? AND asked <> ?"
             others = frozenset(run.id for run in runs if self._do(other, run.id.value, asked))
-            return AskedOtherwise(others) if others else tuple(self._enqueue(run, asked, memory) for run in runs)
+            return AskedOtherwise(others) if others else tuple(self._enqueue(run, asked, memory, delay) for run in runs)
 
-    def _enqueue(self, run: Run, asked: str, memory: timedelta) -> Enqueued:
+    def _enqueue(self, run: Run, asked: str, memory: timedelta, delay: timedelta) -> Enqueued:
         task = self._task(run.task)
         if task is None:
             return Enqueued.UNKNOWN_TASK
@@ -270,8 +274,10 @@ class Store(File):
         request = run.id.value, task["id"], asked, self._steady + ms(memory)
         self._do("INSERT INTO requests VALUES (?, ?, ?, ?)", *request)
         held = run.exclusive and (task["live"] or task["held"])
-        self._admit(task["id"], run, "held" if held else "queued")
-        return Enqueued.HELD if held else Enqueued.QUEUED
+        answer = Enqueued.HELD if held else Enqueued.WAITING if delay > timedelta(0) else Enqueued.QUEUED
+        due_at = self._steady + ms(delay) if answer is Enqueued.WAITING else None
+        self._admit(task["id"], run, answer.value, due_at)
+        return answer
 
     async def claim(
         self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
@@ -380,7 +386,8 @@ class Store(File):
     async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
         with self.transaction():
             self._asked(keys)
-            waiting = self._do("SELECT id FROM runs WHERE state = 'waiting' AND task IN (SELECT id FROM existing)")
+            waits = "SELECT id FROM runs WHERE state = 'waiting' AND NOT delayed AND task IN (SELECT id FROM existing)"
+            waiting = self._do(waits)
             left = {run.value for _, run in spared}
             chosen = [row["id"] for row in waiting if row["id"] not in left]
             for run in chosen:

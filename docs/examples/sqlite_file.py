@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, task INTEGER REFERENCES tasks ON DELETE CASCADE, body TEXT, run_slot INTEGER, low INTEGER,
     state TEXT,
     token INTEGER, attempt INTEGER DEFAULT 1, failures INTEGER DEFAULT 0, losses INTEGER DEFAULT 0, worker TEXT,
-    beat INTEGER, due_at INTEGER, retrying INTEGER DEFAULT 0, cancelling INTEGER DEFAULT 0);
+    beat INTEGER, due_at INTEGER, retrying INTEGER DEFAULT 0, delayed INTEGER DEFAULT 0, cancelling INTEGER DEFAULT 0);
 CREATE TABLE IF NOT EXISTS reports (run TEXT PRIMARY KEY REFERENCES runs ON DELETE CASCADE, token INTEGER, body TEXT);
 CREATE TABLE IF NOT EXISTS requests (
     run TEXT PRIMARY KEY, task INTEGER REFERENCES tasks ON DELETE CASCADE, asked TEXT, until INTEGER);
@@ -218,16 +218,20 @@ class File:
             more = "INSERT INTO skipped VALUES (?, ?, ?3) ON CONFLICT DO UPDATE SET number = number + ?3"
             self._do(more, task, one.reason.value, one.count)
 
-    def _admit(self, task: int, run: Run, state: str) -> None:
-        new = "INSERT OR IGNORE INTO runs (id, task, body, run_slot, low, state, token) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    def _admit(self, task: int, run: Run, state: str, due_at: int | None = None) -> None:
+        new = (
+            "INSERT OR IGNORE INTO runs (id, task, body, run_slot, low, state, token, due_at, delayed)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        )
         low, slot = run.priority is Priority.LOW, None if run.slot is None else milliseconds(run.slot)
-        self._do(new, run.id.value, task, codec.encode_run(run), slot, low, state, self._next("token"))
+        body, waits = codec.encode_run(run), due_at is not None
+        self._do(new, run.id.value, task, body, slot, low, state, self._next("token"), due_at, waits)
 
     def _move(self, run: str, due_at: int | None, *, attempts: int = 0, failures: int = 0, losses: int = 0) -> None:
         """Put a run at the end of the queue, or let it wait. Its place in the queue is a new token, so an old claim on
         the run is over."""
         change = (
-            "UPDATE runs SET state = ?, due_at = ?, retrying = ?, token = ?, attempt = attempt + ?,"
+            "UPDATE runs SET state = ?, due_at = ?, delayed = 0, retrying = ?, token = ?, attempt = attempt + ?,"
             " failures = failures + ?, losses = losses + ?, worker = NULL, beat = NULL WHERE id = ?"
         )
         waits = due_at is not None

@@ -550,9 +550,13 @@ def _random_run_id(_original: object) -> object:
 
 def _arguments_not_compared(_original: object) -> object:
     async def enqueue(
-        self: MemoryRunQueue, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self: MemoryRunQueue,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = timedelta(0),
     ) -> tuple[Enqueued, ...]:
-        return tuple(self._enqueue(run, asked, memory) for run in runs)
+        return tuple(self._enqueue(run, asked, memory, delay) for run in runs)
 
     return enqueue
 
@@ -560,10 +564,10 @@ def _arguments_not_compared(_original: object) -> object:
 def _requests_outlive_their_task(original: Any) -> object:
     remembered: set[tuple[int, RunId]] = set()
 
-    def _enqueue(self: MemoryRunQueue, run: Run, asked: str, memory: timedelta) -> Enqueued:
+    def _enqueue(self: MemoryRunQueue, run: Run, asked: str, memory: timedelta, delay: timedelta) -> Enqueued:
         if (id(self._state), run.id) in remembered and run.task in self._state.entries:
             return Enqueued.DUPLICATE
-        answer: Enqueued = original(self, run, asked, memory)
+        answer: Enqueued = original(self, run, asked, memory, delay)
         if answer is not Enqueued.UNKNOWN_TASK:
             remembered.add((id(self._state), run.id))
         return answer
@@ -639,6 +643,28 @@ def _versions_unchecked(original: Any) -> object:
     return _put
 
 
+def _delays_forgotten(original: Any) -> object:
+    def _enqueue(self: MemoryRunQueue, run: Run, asked: str, memory: timedelta, delay: timedelta) -> Enqueued:
+        answer: Enqueued = original(self, run, asked, memory, delay)
+        if answer is Enqueued.WAITING:
+            self._state.to_queue(self._state.waiting.pop(run.id))
+        return answer
+
+    return _enqueue
+
+
+def _promotion_of_delayed_runs(original: Any) -> object:
+    async def promote(
+        self: MemoryRunQueue, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()
+    ) -> int:
+        for run_entry in self._state.waiting.values():
+            run_entry.delayed = False
+        count: int = await original(self, keys, spared)
+        return count
+
+    return promote
+
+
 def _change_wakes_nothing(original: Any) -> object:
     def _learn(self: Registrar, changes: Changes) -> None:
         self.on_change = lambda: None
@@ -686,6 +712,27 @@ MUTANTS: tuple[Mutant, ...] = (
         replacement=_no_fence_on_dispatch,
         breaks="I4",
         plan=plan(faults=[at("commit", 3, InjectionKind.PAUSE, length=5.0)]),
+    ),
+    Mutant(
+        defect="delays of requests forgotten",
+        random=False,
+        owner=MemoryRunQueue,
+        name="_enqueue",
+        replacement=_delays_forgotten,
+        breaks="I8",
+        plan=plan(TaskPlan(every=8.0), faults=[then(3.0, InjectionKind.TRIGGER, length=3.0)]),
+    ),
+    Mutant(
+        defect="a promotion of delayed runs",
+        random=False,
+        owner=MemoryRunQueue,
+        name="promote",
+        replacement=_promotion_of_delayed_runs,
+        breaks="I8",
+        plan=plan(
+            TaskPlan(every=8.0),
+            faults=[then(3.0, InjectionKind.TRIGGER, length=4.0), then(4.0, InjectionKind.RESET)],
+        ),
     ),
     Mutant(
         defect="no fence on reap",

@@ -1,10 +1,10 @@
 -- Needs runs and tasks.
--- ARGV: how long the store remembers the request, a digest of what it asks for, whether to compare only (0, 1), then
--- for each run: run, task, priority, slot, exclusive (0, 1), body.
+-- ARGV: how long the store remembers the request, the delay of the runs (0: none), a digest of what the request asks for,
+-- whether to compare only (0, 1), then for each run: run, task, priority, slot, exclusive (0, 1), body.
 -- Answer: the runs whose remembered request asked for something else; if there are none, for each run a value of the
 -- enumeration Enqueued.
-local memory_ttl, asked, compared_only = tonumber(ARGV[4]), ARGV[5], ARGV[6] == '1'
-local FIRST, PER_RUN = 7, 6
+local memory_ttl, delay, asked, compared_only = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7] == '1'
+local FIRST, PER_RUN = 8, 6
 
 -- requested:<run> holds three words: until when the request is remembered, the version with which its task was added,
 -- and the digest. A task that was removed and added again has another such version, so a removal need not delete the
@@ -30,13 +30,15 @@ local function enqueue(run, task, priority, slot, exclusive, body, born, remembe
   local holding = exclusive == '1' and count_runs(task) > 0
   if holding then
     hold(task, run, priority, slot, body)
+  elseif delay > 0 then
+    postpone(task, run, new_entry(priority, slot), body, 'delay', steady() + delay)
   else
     queue_new(task, run, priority, slot, body)
   end
   -- The request is remembered last: a run must not count as requested before it is queued.
   local text = string.format('%.0f', steady() + memory_ttl) .. ' ' .. born .. ' ' .. asked
   redis.call('SET', root .. ':requested:' .. run, text, 'PX', memory_ttl)
-  return holding and 'held' or 'queued'
+  return holding and 'held' or delay > 0 and 'waiting' or 'queued'
 end
 
 local answers, conflicts, births, remembered = {}, {}, {}, {}

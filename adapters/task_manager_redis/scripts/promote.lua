@@ -1,5 +1,5 @@
 -- Needs runs.
--- One step of a promotion: queue waiting runs now. A promotion of many runs takes several steps.
+-- One step of a promotion: queue now the runs that wait for a retry or were released. A promotion of many runs takes several steps.
 -- ARGV: most runs and most bytes of bodies in this step, the greatest token when the promotion began (empty: it begins
 -- now), the position (a kind of wait and a cursor), the number of spared runs, these runs, the tasks that are left.
 -- Answer: the number of queued runs, the greatest token when the promotion began, the number of finished tasks, the

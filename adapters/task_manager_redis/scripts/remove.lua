@@ -13,7 +13,7 @@ for i = 4, #ARGV do
       redis.call('ZADD', trash, 0, version .. ' ' .. task)
       redis.call('RENAME', root .. ':live:' .. task, trash .. ':' .. version)
     end
-    for _, kind in ipairs({ 'retry', 'pause', 'held', 'line', 'history', 'skips', 'task' }) do
+    for _, kind in ipairs({ 'retry', 'pause', 'delay', 'held', 'line', 'history', 'skips', 'task' }) do
       redis.call('UNLINK', root .. ':' .. kind .. ':' .. task)
     end
     redis.call('SREM', root .. ':retired', task)

@@ -4,7 +4,7 @@
 -- state flag token worker priority stream_id attempt failures losses slot kind due
 --   state  q: queued. The run is the item `stream_id` of the stream of its priority.
 --          c: claimed by `worker`.
---          w: waiting, until the instant `due`. Its kind is `retry` or `pause`.
+--          w: waiting, until the instant `due`. Its kind is `retry`, `pause` or `delay`.
 --   flag   !: claimed, and its cancellation was requested: the run is not tried again.
 --          -: no cancellation was requested.
 --   token  the fencing token of the last claim; 0 before the first claim.
@@ -13,7 +13,7 @@
 -- The body of a run (its text) may be large. It is stored where only a move of the run reads it:
 --   queued    in the stream item
 --   claimed   in claimed:<worker>
---   waiting   in retry:<task> or pause:<task>, by its kind
+--   waiting   in retry:<task>, pause:<task> or delay:<task>, by its kind
 --   held      in held:<task>, after its priority and its slot
 -- The set line:<task> keeps the order of the held runs. The set `claims` keeps the last heartbeat of each claim.
 
@@ -105,6 +105,7 @@ end
 local function stop_waiting(task, run)
   redis.call('HDEL', root .. ':retry:' .. task, run)
   redis.call('HDEL', root .. ':pause:' .. task, run)
+  redis.call('HDEL', root .. ':delay:' .. task, run)
   redis.call('ZREM', waiting, task .. ' ' .. run)
 end
 
@@ -194,7 +195,7 @@ end
 -- shows whether it was. A call adds some of the runs.
 local REPAIRED_AT_ONCE = 500
 local function repair_waiting(task)
-  for _, kind in ipairs({ 'retry', 'pause' }) do
+  for _, kind in ipairs({ 'retry', 'pause', 'delay' }) do
     local bodies = root .. ':' .. kind .. ':' .. task
     local one = redis.call('HRANDFIELD', bodies)
     if one and not redis.call('ZSCORE', waiting, task .. ' ' .. one) then

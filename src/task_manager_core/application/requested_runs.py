@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from task_manager_core.application.declarations import Declarations
-from task_manager_core.domain.errors import RequestReused, RunNotFound, TaskNotFound
+from task_manager_core.domain.errors import InvalidPolicy, RequestReused, RunNotFound, TaskNotFound
 from task_manager_core.domain.identity import RunId, TaskKey, fingerprint
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Run, RunState
@@ -32,9 +32,11 @@ _ENDS: dict[AttemptStatus, RunState] = {
 class RunOptions:
     """How one requested run differs from the other runs of its task. None: as the task says.
 
-    `expires` is the last instant at which the run may start, or its distance from the request.
+    `start` is the first instant at which a worker may claim the run, or its distance from the request. An instant in
+    the past means now. `expires` is the last instant at which the run may start, or its distance from that first one.
     """
 
+    start: datetime | timedelta = timedelta(0)
     priority: Priority | None = None
     expires: datetime | timedelta | None = None
 
@@ -70,13 +72,14 @@ class RequestedRuns:
         Errors: InvalidArguments; RequestReused; TaskNotFound if the task was removed meanwhile.
         """
         key, text = stored.definition.key, None if kwargs is None else canonical_kwargs(kwargs)
-        run = await self._with_options(stored.definition.run_of_request(request, stored.version, text), options)
+        run = stored.definition.run_of_request(request, stored.version, text)
+        run, delay = await self._with_options(run, options)
         function = self._declarations.function_of(run)
         if function is not None and kwargs is not None:
             function.check(dict(kwargs))
         elif function is not None:
             function.check_text(run.kwargs)
-        answers = await self._backend.queue.enqueue([run], fingerprint(text), memory)
+        answers = await self._backend.queue.enqueue([run], fingerprint(text), memory, delay)
         if isinstance(answers, AskedOtherwise):
             raise RequestReused(request, (str(key),))
         if Enqueued.UNKNOWN_TASK in answers:
@@ -100,11 +103,17 @@ class RequestedRuns:
                 break
         raise RunNotFound(run.value)
 
-    async def _with_options(self, run: Run, options: RunOptions) -> Run:
-        start_by = options.expires
-        if isinstance(start_by, timedelta):
-            start_by = (await self._backend.dispatch.agenda(0)).now + start_by
-        return replace(run, priority=options.priority or run.priority, start_by=start_by)
+    async def _with_options(self, run: Run, options: RunOptions) -> tuple[Run, timedelta]:
+        """The run and its delay, by the time of the store. Errors: InvalidPolicy."""
+        delay, start_by = options.start, options.expires
+        if isinstance(delay, datetime) or isinstance(start_by, timedelta):
+            now = (await self._backend.dispatch.agenda(0)).now
+            delay = max(delay - now, timedelta(0)) if isinstance(delay, datetime) else delay
+            start_by = now + delay + start_by if isinstance(start_by, timedelta) else start_by
+        if delay > timedelta(0) and run.exclusive:
+            reason = f"{run.task} has one live run at a time, and a run that waits would keep its other runs waiting"
+            raise InvalidPolicy("delay", delay.total_seconds(), reason)
+        return replace(run, priority=options.priority or run.priority, start_by=start_by), delay
 
 
 def _end_of(record: AttemptRecord) -> RunState:

@@ -16,6 +16,7 @@
     │   ├── NothingMatches
     │   ├── TaskIsStatic
     │   ├── RequestReused
+    │   ├── ResultNotKept
     │   ├── RunNotFound
     │   └── VersionConflict
     ├── RunFailed              a run whose result was asked for has none
@@ -164,6 +165,18 @@ class RequestReused(RefusedError):
         self.tasks = tasks
         shown = ", ".join(self.tasks[:_TASKS_NAMED]) + ("…" if len(self.tasks) > _TASKS_NAMED else "")
         super().__init__(f"request {_echo(request)} was made before with other arguments, for {shown}")
+
+
+class ResultNotKept(RefusedError):
+    """The result of a run was asked for, and the store did not keep it: it is no JSON, or too long. `type_name` is the
+    class of the value; `size` is the number of bytes of its JSON, None if there is none."""
+
+    def __init__(self, run: str, type_name: str, size: int | None) -> None:
+        self.run = run
+        self.type_name = type_name
+        self.size = size
+        reason = "it is no JSON, or too long" if size is None else f"its JSON has {size} bytes"
+        super().__init__(f"run {run!r} succeeded, and its result ({type_name}) was not kept: {reason}")
 
 
 class RunNotFound(RefusedError):

@@ -98,7 +98,9 @@ def _of_run(task: TaskDefinition, run: LiveRun, snapshot: Snapshot) -> Reason:
             )
         case RunState.WAITING:
             until = "" if run.due_at is None else f" until {_show(run.due_at)}"
-            return Reason(code=ReasonCode.RELEASED, text=f"{name} was released by a worker and waits{until}")
+            return Reason(
+                code=ReasonCode.RELEASED, text=f"{name} was released, or requested for later, and waits{until}"
+            )
         case RunState.HELD:
             return Reason(
                 code=ReasonCode.HELD,

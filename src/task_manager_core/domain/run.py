@@ -6,7 +6,7 @@ is in exactly one place:
     HELD      waits until the task's other run ends (overlap not allowed)
     QUEUED    may be claimed by any worker that knows its function
     RUNNING   one worker holds a claim on it; without heartbeats the claim ends
-    WAITING   returns to the queue at a set instant (backoff of a retry, or the delay of a release)
+    WAITING   comes to the queue at a set instant (backoff of a retry, delay of a release or of a request)
 
 The states SUCCEEDED, FAILED, CANCELLED and EXPIRED are final. Only the holder of the claim may settle a running
 attempt. If the claim expires (LOST), the run returns to the queue with the next attempt number. That is a loss and no

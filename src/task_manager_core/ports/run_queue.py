@@ -29,6 +29,7 @@ class Enqueued(Enum):
 
     QUEUED = "queued"
     HELD = "held"
+    WAITING = "waiting"
     DUPLICATE = "duplicate"
     UNKNOWN_TASK = "unknown_task"
 
@@ -82,7 +83,7 @@ class RunQueue(Protocol):
     10. Each claim has a fencing token of its own; within a run the tokens strictly increase.
     11. Cancelling a run that no worker runs ends it at once; the worker of a running run learns of the request with
        its next extension.
-    12. Promoting makes waiting runs claimable now.
+    12. Promoting makes the runs claimable now that wait for a retry or were released.
     13. A run whose cancellation was requested is not tried again: a retry, a release or a lost claim ends it.
     14. A worker that names the claims it knows gets its other claims again: their reply was lost.
     15. A request under the id of a remembered run that asks for something else is refused as a whole: none of its
@@ -92,10 +93,16 @@ class RunQueue(Protocol):
     17. The result of an attempt is kept in the line of its settlement, as the worker gave it.
     18. The last report of an attempt is shown while its claim holds the run, for at least the time to live after it;
        a lost claim changes nothing.
+    19. A run that is enqueued with a delay waits: it can be claimed from its instant on, as its first attempt, and no
+       promotion makes it claimable before.
     """
 
     async def enqueue(
-        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = timedelta(0),
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
         """Queue the runs of a request. Each of them is judged on its own.
 
@@ -107,6 +114,8 @@ class RunQueue(Protocol):
             asked: A short digest of the request, which tells apart two requests under one id. A store that queues in
                 several steps compares the digests of all runs before it queues the first one.
             memory: How long the store remembers the request.
+            delay: The runs can be claimed after this time; 0 means now. A run that waits lives, and would keep the
+                other runs of an exclusive task waiting: the caller gives no delay for exclusive runs.
 
         Returns:
             For each run, in the order of the arguments, what became of it; AskedOtherwise, and no run was queued, if an
@@ -253,7 +262,7 @@ class RunQueue(Protocol):
         ...
 
     async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
-        """Make the waiting runs of these tasks claimable now, in any order.
+        """Make the runs of these tasks claimable now that wait for a retry or were released, in any order.
 
         Args:
             keys: The tasks.

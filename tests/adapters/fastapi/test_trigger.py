@@ -17,6 +17,7 @@ from fastapi_task_manager import (
     InvalidArguments,
     InvalidPolicy,
     RequestReused,
+    ResultNotKept,
     RunContext,
     RunFailed,
     RunHandle,
@@ -162,6 +163,24 @@ async def test_the_result_of_a_failed_run_is_its_error(open_backend: OpenBackend
     assert caught.value.state == "failed"
     assert (caught.value.error_type or "").endswith("ValueError")
     assert caught.value.message == "no such invoice"
+
+
+async def test_the_result_of_a_run_is_what_its_function_returned(open_backend: OpenBackend) -> None:
+    group = TaskGroup("g")
+
+    @group.add_task()
+    async def total(prices: list[int]) -> dict[str, int]:
+        return {"total": sum(prices)}
+
+    @group.add_task()
+    def much() -> str:
+        return "x" * 40_000
+
+    async with running(managed(group, open_backend)) as manager:
+        assert await (await manager.trigger(total, [3, 4])).result(LONG) == {"total": 7}
+        with pytest.raises(ResultNotKept, match="was not kept") as caught:
+            await (await manager.trigger(much)).result(LONG)
+    assert (caught.value.type_name, caught.value.size) == ("str", None)
 
 
 async def test_a_run_is_cancelled_through_its_handle(open_backend: OpenBackend) -> None:
@@ -391,6 +410,9 @@ async def test_a_refused_request_names_what_is_wrong_and_leaves_nothing_behind(o
             ("idempotency_key", 5),
             ("priority", "urgent"),
             ("expires", 0),
+            ("delay", -1),
+            ("delay", "soon"),
+            ("at", datetime(2030, 1, 1)),  # noqa: DTZ001 - without a time zone it is refused
             ("expires", datetime(2030, 1, 1)),  # noqa: DTZ001 - without a time zone it is refused
         ):
             with pytest.raises(InvalidPolicy) as caught:
@@ -423,3 +445,39 @@ async def test_a_request_ends_no_backoff_of_other_runs() -> None:
         await (await manager.trigger(work, 1)).wait(LONG)
         assert await failing.status() is RunState.WAITING
     assert attempts == [0, 1]
+
+
+async def test_a_delayed_run_waits_in_the_store(open_backend: OpenBackend) -> None:
+    group = TaskGroup("g")
+    calls: list[int] = []
+
+    @group.add_task()
+    async def later(number: int) -> None:
+        calls.append(number)
+
+    async with running(managed(group, open_backend)) as manager:
+        soon = await manager.with_options(delay=timedelta(milliseconds=150)).trigger(later, 1)
+        in_an_hour = await manager.with_options(at=datetime.now(UTC) + timedelta(hours=1)).trigger(later, 2)
+        assert await in_an_hour.status() is RunState.WAITING
+        assert await soon.wait(LONG) is RunState.SUCCEEDED
+        past = await manager.with_options(at=datetime(2020, 1, 1, tzinfo=UTC), expires=LONG).trigger(later, 3)
+        assert await past.wait(LONG) is RunState.SUCCEEDED
+        await manager.control.trigger([TaskKey("g", "later")], "over REST", {"number": 4})
+        assert await in_an_hour.status() is RunState.WAITING
+        assert await in_an_hour.cancel()
+        assert await in_an_hour.status() is RunState.CANCELLED
+    assert 2 not in calls
+
+
+async def test_an_exclusive_task_refuses_a_delay() -> None:
+    group = TaskGroup("g")
+
+    @group.add_task(allow_parallel=False)
+    async def alone() -> None: ...
+
+    async with running(managed(group)) as manager:
+        with pytest.raises(InvalidPolicy, match="one live run at a time") as caught:
+            await manager.with_options(delay=5).trigger(alone)
+        assert caught.value.field == "delay"
+        assert await manager.control.history(TaskKey("g", "alone"), 1) == ()
+        await (await manager.with_options(delay=0).trigger(alone)).wait(LONG)

@@ -166,7 +166,11 @@ class _EnqueuesAmid(MemoryRunQueue):
     """Room for an exclusive run is looked for before the step that queues it."""
 
     async def enqueue(
-        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = timedelta(0),
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
         room = {
             run.task: not (entry.live or entry.held) for run in runs if (entry := self._state.entries.get(run.task))
@@ -176,10 +180,10 @@ class _EnqueuesAmid(MemoryRunQueue):
         for run in runs:
             entry = self._state.entries.get(run.task)
             if entry is None or not room.pop(run.task, False) or entry.run_entry(run.id) or run.id in entry.requests:
-                answers.append(self._enqueue(run, asked, memory))
+                answers.append(self._enqueue(run, asked, memory, delay))
                 continue
             live, held, entry.live, entry.held = entry.live, entry.held, {}, type(entry.held)()
-            answers.append(self._enqueue(run, asked, memory))
+            answers.append(self._enqueue(run, asked, memory, delay))
             entry.live, entry.held = {**live, **entry.live}, type(entry.held)([*held, *entry.held])
         return tuple(answers)
 

@@ -55,10 +55,33 @@ class _ReleasesAPage(MemoryRunQueue):
 
 class _EnqueuesAPage(MemoryRunQueue):
     async def enqueue(
-        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = timedelta(0),
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
-        answers = await super().enqueue(runs[:PAGE], asked, memory)
+        answers = await super().enqueue(runs[:PAGE], asked, memory, delay)
         return answers if isinstance(answers, AskedOtherwise) else answers + (Enqueued.QUEUED,) * len(runs[PAGE:])
+
+
+class _QueuesAtOnce(MemoryRunQueue):
+    """The delay of a request is forgotten."""
+
+    def _enqueue(self, run: Run, asked: str, memory: timedelta, delay: timedelta) -> Enqueued:
+        answer = super()._enqueue(run, asked, memory, delay)
+        if answer is Enqueued.WAITING:
+            self._state.to_queue(self._state.waiting.pop(run.id))
+        return answer
+
+
+class _PromotesEverything(MemoryRunQueue):
+    """A promotion does not tell the delay of a request from the backoff of a retry."""
+
+    async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:
+        for run_entry in self._state.waiting.values():
+            run_entry.delayed = False
+        return await super().promote(keys, spared)
 
 
 class _CancelsAPage(MemoryRunQueue):
@@ -199,9 +222,13 @@ class _EnqueuesTwice(MemoryRunQueue):
     """`enqueue` reads the requests of a whole batch, and then queues the batch."""
 
     async def enqueue(
-        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = timedelta(0),
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
-        answers = await super().enqueue(runs, asked, memory)
+        answers = await super().enqueue(runs, asked, memory, delay)
         if isinstance(answers, AskedOtherwise):
             return answers
         first = [Enqueued.DUPLICATE if answer is Enqueued.DUPLICATE else None for answer in answers]
@@ -236,9 +263,13 @@ class _RemembersAPage(MemoryRunQueue):
     """The store remembers only the newest requests, in a list of fixed length."""
 
     async def enqueue(
-        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = timedelta(0),
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
-        answers = await super().enqueue(runs, asked, memory)
+        answers = await super().enqueue(runs, asked, memory, delay)
         for entry in self._state.entries.values():
             while len(entry.requests) > PAGE:
                 entry.requests.pop(next(iter(entry.requests)))
@@ -249,25 +280,37 @@ class _RemembersForADay(MemoryRunQueue):
     """The store remembers every request for a day, also a request with a memory of minutes."""
 
     async def enqueue(
-        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = timedelta(0),
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
-        return await super().enqueue(runs, asked, max(memory, REQUEST_MEMORY))
+        return await super().enqueue(runs, asked, max(memory, REQUEST_MEMORY), delay)
 
 
 class _ForgetsWhatWasAsked(MemoryRunQueue):
     async def enqueue(
-        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = timedelta(0),
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
-        return tuple(self._enqueue(run, asked, memory) for run in runs)
+        return tuple(self._enqueue(run, asked, memory, delay) for run in runs)
 
 
 class _RefusesRunByRun(MemoryRunQueue):
     """`enqueue` queues the other runs of a request that it refuses."""
 
     async def enqueue(
-        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = timedelta(0),
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
-        answers = [await super(_RefusesRunByRun, self).enqueue([run], asked, memory) for run in runs]
+        answers = [await super(_RefusesRunByRun, self).enqueue([run], asked, memory, delay) for run in runs]
         others = [answer.runs for answer in answers if isinstance(answer, AskedOtherwise)]
         if others:
             return AskedOtherwise(frozenset().union(*others))
@@ -282,13 +325,17 @@ class _RemembersRemovedTasks(MemoryRunQueue):
         self._ever: dict[RunId, tuple[datetime, str]] = {}
 
     async def enqueue(
-        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = timedelta(0),
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
         entries = self._state.entries
         for run in runs:
             if run.task in entries and run.id in self._ever:
                 entries[run.task].requests.setdefault(run.id, self._ever[run.id])
-        answers = await super().enqueue(runs, asked, memory)
+        answers = await super().enqueue(runs, asked, memory, delay)
         for entry in entries.values():
             self._ever.update(entry.requests)
         return answers
@@ -360,7 +407,11 @@ class _ReadsThenReaps(MemoryRunQueue):
 
 class _ReadsThenEnqueues(MemoryRunQueue):
     async def enqueue(
-        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = timedelta(0),
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
         entries = self._state.entries
         known = {run.id for run in runs if run.task in entries and run.id in entries[run.task].requests}
@@ -369,7 +420,7 @@ class _ReadsThenEnqueues(MemoryRunQueue):
             if run.id not in known and (entry := entries.get(run.task)) is not None:
                 entry.requests.pop(run.id, None)
                 entry.live.pop(run.id, None)
-        return await super().enqueue(runs, asked, memory)
+        return await super().enqueue(runs, asked, memory, delay)
 
 
 class _ReadsThenCancels(MemoryRunQueue):
@@ -443,6 +494,18 @@ BROKEN = (
         law="run_queue 3",
         killed_by="test_big_batches_keep_their_order",
         open_harness=memory(queue=_EnqueuesAPage),
+    ),
+    BrokenStore(
+        mistake="a delayed run is queued at once",
+        law="run_queue 19",
+        killed_by="test_a_delayed_run_is_claimed_from_its_instant_on",
+        open_harness=memory(queue=_QueuesAtOnce),
+    ),
+    BrokenStore(
+        mistake="a promotion ends the delay of a request",
+        law="run_queue 19",
+        killed_by="test_a_delayed_run_is_claimed_from_its_instant_on",
+        open_harness=memory(queue=_PromotesEverything),
     ),
     BrokenStore(
         mistake="cancellations beyond a page are dropped",

@@ -128,12 +128,15 @@ def _removed(key: TaskKey, store: StoreModel) -> None:
 
 
 def _requested(effect: Requested, store: StoreModel) -> None:
-    if effect.answer not in {Enqueued.QUEUED, Enqueued.HELD}:
+    if effect.answer not in {Enqueued.QUEUED, Enqueued.HELD, Enqueued.WAITING}:
         return
     run, task = effect.run, store.tasks[effect.run.task]
     task.requests[run.id] = effect.asked
     if effect.answer is Enqueued.QUEUED:
         task.live[run.id] = RunModel(run=run, state=RunState.QUEUED)
+    elif effect.answer is Enqueued.WAITING:
+        due_at = store.at + effect.delay
+        task.live[run.id] = RunModel(run=run, state=RunState.WAITING, due_at=due_at, delayed=True)
     else:
         task.held.append(RunModel(run=run, state=RunState.HELD))
 
@@ -196,5 +199,5 @@ def _cancel_answered(effect: CancelAnswered, store: StoreModel) -> None:
 def _promoted(effect: Promoted, store: StoreModel) -> None:
     task = store.tasks.get(effect.key)
     for run in () if task is None else task.live.values():
-        if run.state is RunState.WAITING and run.run.id not in effect.spared:
+        if run.state is RunState.WAITING and not run.delayed and run.run.id not in effect.spared:
             store.move(run, RunTransition.DUE)

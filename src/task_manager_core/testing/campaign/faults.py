@@ -79,7 +79,7 @@ MEANING: dict[InjectionKind, str] = {
     InjectionKind.SET_BACK: "the store's clock is set back by `amount` seconds (forward, if negative)",
     InjectionKind.DISABLE: "a person disables a task, and enables it after `length` seconds (0: never)",
     InjectionKind.ENABLE: "a person enables a task",
-    InjectionKind.TRIGGER: "a person triggers a task",
+    InjectionKind.TRIGGER: "a person triggers a task, to run after `length` seconds",
     InjectionKind.CANCEL: "a person cancels a live run of a task",
     InjectionKind.RESET: "a person ends the backoff of a task",
     InjectionKind.ADD: "a person adds a dynamic task",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from task_manager_core.application.control import Control
 from task_manager_core.application.node import Node
+from task_manager_core.application.requested_runs import RunOptions
 from task_manager_core.domain.errors import BackendError, BackendUnavailable, DefinitionError, RefusedError
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.testing.campaign.faults import PEOPLE, Injection, InjectionKind, Point
@@ -169,9 +171,7 @@ class Injector:
             case InjectionKind.ENABLE:
                 return control.resume([key])
             case InjectionKind.TRIGGER:
-                if fault.amount:
-                    return self._request_twice(control, key, f"shared {index % 2}")
-                return control.trigger([key], f"request {index}")
+                return self._trigger(control, key, index, fault)
             case InjectionKind.RESET:
                 return control.reset_retry([key])
             case InjectionKind.CANCEL:
@@ -187,6 +187,16 @@ class Injector:
                 return control.remove(key)
             case _:
                 raise AssertionError(fault)
+
+    def _trigger(self, control: Control, key: TaskKey, index: int, fault: Injection) -> Coroutine[Any, Any, object]:
+        if fault.amount:
+            return self._request_twice(control, key, f"shared {index % 2}")
+        if fault.length:
+            return self._request_later(control, key, f"request {index}", timedelta(seconds=fault.length))
+        return control.trigger([key], f"request {index}")
+
+    async def _request_later(self, control: Control, key: TaskKey, request: str, delay: timedelta) -> None:
+        await control.requested_runs.queue(control.definition(key), request, options=RunOptions(start=delay))
 
     async def _request_twice(self, control: Control, key: TaskKey, request: str) -> None:
         """Send two requests with one id. The second is refused, and so is the first if an earlier fault used the id."""

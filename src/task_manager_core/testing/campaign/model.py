@@ -34,6 +34,7 @@ class RunModel:
     heartbeat: datetime = LONG_AGO
     due_at: datetime | None = None
     retrying: bool = False
+    delayed: bool = False
     cancelling: bool = False
 
     def holds(self, claim: Claim) -> bool:
@@ -54,7 +55,7 @@ class RunModel:
         if following is None:
             raise Violation("I8", f"{self.run.task} {self.run.id} is {self.state.value} and was {transition.value}")
         self.state, self.claim, self.due_at = following, None, due_at
-        self.retrying = transition is RunTransition.RETRIED
+        self.retrying, self.delayed = transition is RunTransition.RETRIED, False
 
 
 @dataclass(slots=True, kw_only=True)

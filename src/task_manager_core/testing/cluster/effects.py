@@ -160,6 +160,7 @@ class Requested:
     run: Run
     answer: Enqueued
     asked: str
+    delay: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,16 +179,20 @@ class SimRunQueue:
         self._link = link
 
     async def enqueue(
-        self, runs: Sequence[Run], asked: str = "", memory: timedelta = REQUEST_MEMORY
+        self,
+        runs: Sequence[Run],
+        asked: str = "",
+        memory: timedelta = REQUEST_MEMORY,
+        delay: timedelta = timedelta(0),
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
         def read(answers: tuple[Enqueued, ...] | AskedOtherwise) -> Iterator[Effect]:
             if isinstance(answers, AskedOtherwise):
                 yield effects.RequestRefused(tuple(runs), asked, answers.runs)
                 return
             for run, answer in zip(runs, answers, strict=True):
-                yield effects.Requested(run, answer, asked)
+                yield effects.Requested(run, answer, asked, delay)
 
-        return await self._link.call("enqueue", lambda: self._inner.enqueue(runs, asked, memory), read)
+        return await self._link.call("enqueue", lambda: self._inner.enqueue(runs, asked, memory, delay), read)
 
     async def claim(
         self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None

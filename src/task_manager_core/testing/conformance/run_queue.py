@@ -298,7 +298,7 @@ class RunQueueLaws(Contract):
 
     @law("run_queue", 12)
     async def test_promoted_runs_can_be_claimed_now(self, store: Store) -> None:
-        """Promoting makes waiting runs claimable now."""
+        """Promoting makes the runs claimable now that wait for a retry or were released."""
         hasty, patient = task("hasty"), task("patient")
         for of in (hasty, patient):
             await store.define(of)

@@ -20,6 +20,7 @@ from task_manager_core.testing.conformance.races_interleaved import InterleavedR
 from task_manager_core.testing.conformance.run_queue import RunQueueLaws
 from task_manager_core.testing.conformance.run_queue_attempts import RunQueueAttempts
 from task_manager_core.testing.conformance.run_queue_claims import RunQueueClaims
+from task_manager_core.testing.conformance.run_queue_delays import RunQueueDelays
 from task_manager_core.testing.conformance.run_queue_instants import RunQueueInstants
 from task_manager_core.testing.conformance.run_queue_losses import RunQueueLosses
 from task_manager_core.testing.conformance.run_queue_order import RunQueueOrder
@@ -48,6 +49,7 @@ class RunQueueContract(
     RunQueueLosses,
     RunQueueInstants,
     RunQueueAttempts,
+    RunQueueDelays,
 ):
     """The laws of the run queue and their edges."""
 
