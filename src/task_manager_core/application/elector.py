@@ -136,10 +136,11 @@ class Elector:
         answer = await request
         if isinstance(answer, HeldByOther):
             self._maybe_held = False
-            self._follows = True
+            followed, self._follows = self._follows, True
             self.on_other_leader()
-            # A follower looks at once, to know which slot is due next.
-            return 0.0
+            # A new follower looks at once, to know which slot is due next. One that has just looked waits a little.
+            longest = min(bid_delay(answer.remaining, self._policy), self._node_policy.grace / 2)
+            return longest.total_seconds() if followed else 0.0
         if older:
             asked_at = self._clock.monotonic()
             if not await self._leadership.renew(answer, self._policy.lease):
