@@ -75,6 +75,7 @@ class OperationalConfig(BaseSettings):
         start_timeout: Fail the start when the store is not usable within this time; None: keep trying.
         api_max_body_bytes: The management API reads no body that is longer.
         api_trusted_origins: Origins of other sites whose pages may act, "https://one,https://two:8443".
+        enabled: False: open no store, execute nothing, and refuse every change. The tasks are listed.
     """
 
     model_config = SettingsConfigDict(
@@ -109,6 +110,7 @@ class OperationalConfig(BaseSettings):
     start_timeout: Seconds | None = None
     api_max_body_bytes: int = Field(default=262_144, ge=1024, le=1_048_576)
     api_trusted_origins: str | None = None
+    enabled: bool = True
 
     @field_validator("redis_key_prefix", "worker_service_name")
     @classmethod

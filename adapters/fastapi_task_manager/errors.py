@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from task_manager_core.domain.errors import BackendUnavailable, RefusedError, TaskManagerError
 
+DISABLED = "the task manager of this process is disabled (enabled=False): it lists its tasks and executes nothing"
+
 
 class NotRunningError(BackendUnavailable):
     """The manager has not been started, or has been stopped. `why` is the reason, if it is known."""
@@ -11,6 +13,13 @@ class NotRunningError(BackendUnavailable):
     def __init__(self, why: str = "") -> None:
         super().__init__("the task manager is not running" + (f": {why}" if why else ""))
         self.args = (self.reason,)  # without the words of BackendUnavailable: the store may work
+
+
+class ManagerDisabledError(RefusedError):
+    """The configuration disables this manager: it keeps and executes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(DISABLED)
 
 
 class ProcessBusyError(TaskManagerError):

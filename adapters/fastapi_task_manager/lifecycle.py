@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from fastapi_task_manager.config import OperationalConfig
-from fastapi_task_manager.errors import ForeignLoopError, NotRunningError
+from fastapi_task_manager.errors import DISABLED, ForeignLoopError, NotRunningError
 from fastapi_task_manager.group_registry import GroupRegistry
 from fastapi_task_manager.hooks import Hooks
 from fastapi_task_manager.observers.logs import logger_of
@@ -81,7 +81,7 @@ class ManagerLifecycle:
         while (runtime := self._runtime_here()) is not None and runtime.stopping:
             await runtime.wait_ended()
         if runtime is None:
-            open_backend, make_node = self._test or (self._open_backend, Node)
+            open_backend, make_node = self._test or self._chosen()
             runtime = self._runtime = NodeRuntime(
                 config=self._config,
                 open_backend=open_backend,
@@ -114,6 +114,20 @@ class ManagerLifecycle:
         if not self._holders:
             await self.stop()
 
+    @property
+    def is_disabled(self) -> bool:
+        """Does the configuration keep this manager from its work? A test runs it nevertheless."""
+        return not self._config.enabled and self._test is None
+
+    def _chosen(self) -> tuple[OpenBackend, Callable[..., Node]]:
+        """The store and the node of the configuration."""
+        if not self.is_disabled:
+            return self._open_backend, Node
+        from fastapi_task_manager.disabled import DisabledNode, open_nothing  # noqa: PLC0415 - few processes need it
+
+        logger_of("runner").info("disabled (enabled=False): this process lists its tasks and executes nothing")
+        return open_nothing, DisabledNode
+
     def begin_test(self, open_backend: OpenBackend, make_node: Callable[..., Node]) -> None:
         """Let the next starts use this store and this node, until `end_test`. Errors: RefusedError while the manager
         runs, or in another test."""
@@ -140,6 +154,8 @@ class ManagerLifecycle:
             return _unhealthy("stopped" if runtime.ended else "stopping")
         connected, reason = await runtime.problem()
         node = runtime.node
+        if self.is_disabled:
+            return HealthResponse(status="healthy", redis_connected=False, reason=DISABLED)
         return HealthResponse(
             status="healthy" if reason is None else "unhealthy",
             redis_connected=connected,

@@ -101,8 +101,8 @@ class TaskManager(Trigger):
 
     @property
     def is_running(self) -> bool:
-        """Has the manager been started, and not been stopped? Does no I/O."""
-        return self._lifecycle.node is not None
+        """Has the manager been started, and not been stopped? Does no I/O. A disabled manager does not run."""
+        return self._lifecycle.node is not None and not self._lifecycle.is_disabled
 
     @property
     def control(self) -> Control:

@@ -21,7 +21,9 @@ class HealthResponse(Answer):
     worker_id: str | None = Field(default=None, description="Identity of this process since its last start")
     worker_started_at: datetime | None = Field(default=None, description="When that was")
     is_leader: bool = Field(default=False, description="Does this process schedule for all?")
-    reason: str | None = Field(default=None, description="What is wrong, null when healthy")
+    reason: str | None = Field(
+        default=None, description="What is wrong, or that the process is disabled; null otherwise"
+    )
 
 
 def _default(field: str) -> Any:
@@ -80,3 +82,4 @@ class ConfigResponse(Answer):
     api_trusted_origins: str | None = Field(
         default=_default("api_trusted_origins"), description="Origins of other sites whose pages may act"
     )
+    enabled: bool = Field(default=_default("enabled"), description="Does this process execute tasks?")

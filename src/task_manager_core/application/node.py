@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from datetime import timedelta
+from typing import ClassVar
 
 from task_manager_core.application.control import Control
 from task_manager_core.application.declarations import Declarations
@@ -47,6 +48,9 @@ class Node:
     `leave` resigns and stops claiming, as soon as the process learns that it is going to end. `stop` does the rest.
     Between the two the node keeps its claims and settles them, also if `stop` is called much later.
     """
+
+    services: ClassVar[Collection[str] | None] = None
+    """The services that run; None: all. The store of a node with fewer services has no other node."""
 
     def __init__(
         self,
@@ -190,7 +194,7 @@ class Node:
     @property
     def alive(self) -> bool:
         """Do all services run?"""
-        return all(loop.alive for loop in self._loops.values())
+        return all(loop.alive for loop in self._running_loops())
 
     @property
     def failing(self) -> tuple[str, ...]:
@@ -205,8 +209,11 @@ class Node:
         """Start the loops. From now on a change of the declarations, in any thread, wakes the registrar."""
         self._on_change = functools.partial(_wake, self._loops["registrar"], asyncio.get_running_loop())
         self._declarations.on_change = self._on_change
-        for loop in self._loops.values():
+        for loop in self._running_loops():
             loop.start()
+
+    def _running_loops(self) -> list[Loop]:
+        return [loop for name, loop in self._loops.items() if self.services is None or name in self.services]
 
     def force_stop(self) -> None:
         """Interrupt at once what still executes. The stop then releases it."""

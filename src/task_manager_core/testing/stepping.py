@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from task_manager_core.application.attempt import AttemptKey, key_of
 from task_manager_core.application.node import Node
@@ -106,12 +106,8 @@ class SteppedNode(Node):
     """A node whose services tick only when a `Stepper` says so. No other node shares its store, so it needs no
     heartbeat, no reconciliation and no wait for notifications."""
 
+    services: ClassVar[Collection[str] | None] = ()
     _first_pass: asyncio.Task[None] | None = None
-
-    @property
-    def alive(self) -> bool:
-        """Ended services cannot be: none runs by itself."""
-        return True
 
     def start(self) -> None:
         """Write the definitions, and begin to lead."""

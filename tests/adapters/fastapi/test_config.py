@@ -61,6 +61,7 @@ IMPOSSIBLE: dict[str, tuple[Any, ...]] = {
     "shutdown_timeout": (-1, float("nan")),
     "start_timeout": (0, -1),
     "api_max_body_bytes": (0, 1023, 1_048_577, "many"),
+    "enabled": (2, "perhaps", None),
     "api_trusted_origins": ("console.example", "*", "https://console.example/"),
     "redis_port": (0, 65536, -1, "http"),
     "redis_db": (-1, "first"),

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from fastapi_task_manager import RunContext, TaskGroup, TaskManager
 from fastapi_task_manager.testing import StepLimitError
+from task_manager_core.domain.run import RunState
 from task_manager_core.ports import Backend
 from tests.adapters.fastapi.application import PREFIX, answer, build, client_of
 
@@ -123,6 +124,23 @@ async def test_a_trigger_waits_for_until_idle() -> None:
         assert run["run_date"] == "2026-03-01T12:00:00Z"
         health = await answer(client, "GET", "/health")
         assert (health["status"], health["is_leader"]) == ("healthy", True)
+
+
+async def test_code_triggers_a_run_and_waits_for_it() -> None:
+    group, sums = TaskGroup("g"), list[int]()
+
+    @group.register_function()
+    async def add(a: int, b: int) -> None:
+        sums.append(a + b)
+
+    manager = manager_of(group)
+    async with manager.testing() as clock:
+        run = await manager.trigger(add, 1, b=2)
+        await clock.until_idle()
+        assert await run.wait() is RunState.SUCCEEDED
+    async with manager.testing(eager=True):
+        assert await (await manager.trigger(add, 3, b=4)).status() is RunState.SUCCEEDED
+    assert sums == [3, 7]
 
 
 async def test_a_run_that_another_run_triggers_and_waits_for_is_executed_meanwhile() -> None:
