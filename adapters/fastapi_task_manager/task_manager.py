@@ -24,7 +24,7 @@ from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
 from fastapi_task_manager.trigger import Trigger
 from task_manager_core.application.control import Control
-from task_manager_core.domain.errors import TaskIsStatic, VersionConflict
+from task_manager_core.domain.errors import InvalidPolicy, TaskIsStatic, VersionConflict
 from task_manager_core.domain.explain import Explanation
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.ports import Observer, OpenBackend
@@ -167,6 +167,8 @@ class TaskManager(Trigger):
         retry_backoff: float | None = None,
         retry_backoff_max: float | None = None,
         allow_parallel: bool | None = None,
+        *,
+        if_exists: Literal["refuse", "keep", "replace"] = "refuse",
         **options: Unpack[TaskOptions],
     ) -> Task:
         """Add a dynamic task; returns when it is written to the store.
@@ -183,16 +185,20 @@ class TaskManager(Trigger):
             retry_backoff: Seconds before the first retry of a failed run.
             retry_backoff_max: Longest delay between retries in seconds.
             allow_parallel: May several runs of the task live at once?
+            if_exists: What to do if a dynamic task of this name exists: "refuse" the call, "keep" the task as it is, or
+                "replace" its definition. A replaced task keeps its pause, its history and its live runs.
             **options: See `TaskOptions`.
 
         Returns:
-            The task.
+            The task as it is now.
 
         Raises:
             RuntimeError: No such group or function, a name that already exists, a value that is refused; or the manager
                 is not running.
             TaskManagerError: The store is not available.
         """
+        if if_exists not in ("refuse", "keep", "replace"):
+            raise InvalidPolicy("if_exists", if_exists, 'must be "refuse", "keep" or "replace"')
         checked = self._groups.contents(group_name).draft(
             name,
             {
@@ -208,7 +214,10 @@ class TaskManager(Trigger):
                 **options,
             },
         )
-        return self._groups.task_of(await self.control.add(self._groups.definition(checked)))
+        control, definition = self.control, self._groups.definition(checked)
+        if if_exists == "refuse":
+            return self._groups.task_of(await control.add(definition))
+        return self._groups.task_of(await control.add_or_replace(definition, replace=if_exists == "replace"))
 
     async def change_dynamic_task(
         self, group_name: str, name: str, *, expected_version: int | None = None, **changes: Any

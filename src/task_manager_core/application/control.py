@@ -230,6 +230,26 @@ class Control:
             await self._registrar.refresh()
             return VersionedDefinition(definition=task, version=answer)
 
+    async def add_or_replace(self, task: TaskDefinition, *, replace: bool) -> VersionedDefinition:
+        """Write a new dynamic task. If a dynamic task of its name exists, replace its definition, or keep it as it is.
+
+        Errors: as for `add` and `change`; DuplicateTask if a static task has the name, or if other callers add, change
+        and remove the task all the time.
+        """
+        for _ in range(CHANGE_ATTEMPTS):
+            try:
+                return await self.add(task)
+            except DuplicateTask:
+                pass
+            try:
+                stored = await self.current(task.key)
+                if not stored.definition.dynamic:
+                    break
+                return await self.change(task, stored.version) if replace else stored
+            except (TaskNotFound, VersionConflict):
+                continue  # Another caller removed or changed it meanwhile.
+        raise DuplicateTask(task.key.group, task.key.name)
+
     async def change(self, task: TaskDefinition, expected: int) -> VersionedDefinition:
         """Replace a definition. Its pause, history and live runs stay, and no slot is dispatched at once.
 
