@@ -63,6 +63,7 @@ class OperationalConfig(BaseSettings):
         leader_deposition_grace: A follower deposes a leader that decides nothing about a due slot for so long. None:
             0.75 s, at least two poll intervals and at most the lease.
         reconciliation_interval: The leader looks for overdue and stuck tasks this often.
+        keep_ended_tasks: A dynamic task with `run_at` is removed so long after its last instant; None: never.
         retry_backoff: Delay before the first retry of a failed run.
         retry_backoff_max: Cap of that delay.
         retry_backoff_multiplier: Each delay is this many times the one before.
@@ -98,6 +99,7 @@ class OperationalConfig(BaseSettings):
     leader_retry_interval: Seconds = 5.0
     leader_deposition_grace: Seconds | None = None
     reconciliation_interval: Seconds = 30.0
+    keep_ended_tasks: Patience | None = 3600.0
     retry_backoff: Seconds = 1.0
     retry_backoff_max: Seconds = 60.0
     retry_backoff_multiplier: float = Field(default=2.0, ge=1, le=1000, allow_inf_nan=False)
@@ -183,6 +185,9 @@ class OperationalConfig(BaseSettings):
             else duration("leader_deposition_grace", self.leader_deposition_grace),
             refresh_interval=duration("refresh_interval", self.refresh_interval),
             reconciliation_interval=duration("reconciliation_interval", self.reconciliation_interval),
+            keep_ended_tasks=None
+            if self.keep_ended_tasks is None
+            else duration("keep_ended_tasks", self.keep_ended_tasks),
             shutdown_timeout=duration("shutdown_timeout", self.shutdown_timeout),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 from weakref import WeakSet
@@ -16,7 +16,6 @@ from fastapi_task_manager.hooks import Hooks, Shutdown, Startup
 from fastapi_task_manager.lifecycle import ManagerLifecycle
 from fastapi_task_manager.lifespans import join
 from fastapi_task_manager.options import TaskOptions
-from fastapi_task_manager.run_handle import RunHandle
 from fastapi_task_manager.run_options import read_options
 from fastapi_task_manager.run_requests import RunRequests
 from fastapi_task_manager.schema.health import HealthResponse
@@ -295,22 +294,6 @@ class TaskManager(Trigger):
         """
         key, options = read_options(idempotency_key, priority, delay, at, expires)
         return Trigger(self._requests.with_options(key, options))
-
-    def run_handle(self, task: Callable[..., object] | tuple[str, str], run_id: str) -> RunHandle:
-        """A run that was asked for before, in this process or in another one.
-
-        Args:
-            task: As in `trigger`.
-            run_id: The id of the run.
-
-        Returns:
-            The run.
-
-        Raises:
-            RuntimeError: The function has no task here, or several.
-            TypeError: `task` is neither a function nor a pair of names.
-        """
-        return self._requests.handle(self._requests.key_of(task), run_id)
 
     # -- running ------------------------------------------------------------------------------------------------------
 

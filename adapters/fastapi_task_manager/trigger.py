@@ -13,7 +13,7 @@ P = ParamSpec("P")
 
 
 class Trigger:
-    """Queues runs. A manager is one; `TaskManager.with_options` makes others.
+    """Queues runs, and finds them again. A manager is one; `TaskManager.with_options` makes others.
 
     The arguments are typed after the function. They share its call with nothing else: an option of the request could
     have the name of a parameter, and no type checker allows keywords beside those of another function.
@@ -85,3 +85,19 @@ class Trigger:
         loop = self._requests.loop()
         handle = in_loop(loop, lambda: self._requests.trigger(task, args, kwargs), "trigger_sync()")
         return BlockingRunHandle(handle, loop)
+
+    def run_handle(self, task: Callable[..., object] | tuple[str, str], run_id: str) -> RunHandle:
+        """A run that was asked for before, in this process or in another one.
+
+        Args:
+            task: As in `trigger`.
+            run_id: The id of the run.
+
+        Returns:
+            The run.
+
+        Raises:
+            RuntimeError: The function has no task here, or several.
+            TypeError: `task` is neither a function nor a pair of names.
+        """
+        return self._requests.handle(self._requests.key_of(task), run_id)

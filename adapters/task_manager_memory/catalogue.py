@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
@@ -73,6 +73,17 @@ class MemoryCatalogue(Catalogue):
         if removed:
             state.notifications.notify()
         return removed
+
+    async def remove_ended(self, term: Term, versions: Mapping[TaskKey, int]) -> frozenset[TaskKey] | Fenced:
+        if not self._state.is_current_term(term):
+            return Fenced()
+        return await self.remove([key for key, version in versions.items() if self._has_ended(key, version)])
+
+    def _has_ended(self, key: TaskKey, version: int) -> bool:
+        entry = self._state.entries.get(key)
+        if entry is None or entry.version != version:
+            return False
+        return entry.next_slot is None and not entry.live and not entry.held
 
     async def load(self, since: int) -> Changes | None:
         state = self._state

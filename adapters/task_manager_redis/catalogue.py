@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import TaskKey
@@ -22,6 +22,7 @@ from task_manager_redis.unreadable import UnreadableValues
 
 _PUT = script("put")
 _REMOVE = script("remove")
+_REMOVE_ENDED = script("remove_ended")
 _LOAD = script("load")
 _RETIRE = script("retire")
 
@@ -44,6 +45,19 @@ class RedisCatalogue(Catalogue):
         if removed:
             await sweep(self._client)
         return removed
+
+    async def remove_ended(self, term: Term, versions: Mapping[TaskKey, int]) -> frozenset[TaskKey] | Fenced:
+        removed: set[TaskKey] = set()
+        # Ask also without tasks: the answer says whether the term is over.
+        steps = batches(versions.items(), TASKS_PER_SCRIPT, _version_arguments) if versions else (((), ()),)
+        for _, arguments in steps:
+            reply = await self._client.run(_REMOVE_ENDED, term.holder.value, term.token, *arguments)
+            if reply is None:
+                return Fenced()
+            removed.update(map(decode_task, texts(reply)))
+        if removed:
+            await sweep(self._client)
+        return frozenset(removed)
 
     async def load(self, since: int) -> Changes | None:
         """Read page by page. A task that changes in the meantime comes again in a later page, which replaces the
@@ -143,6 +157,11 @@ def _definition_arguments(definition: DefinitionWrite) -> list[Argument]:
         codec.encode_task(definition.definition),
         *skip_arguments(skipped),
     ]
+
+
+def _version_arguments(task: tuple[TaskKey, int]) -> tuple[Argument, ...]:
+    key, version = task
+    return encode_task(key), version
 
 
 def task_argument(key: TaskKey) -> tuple[Argument]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -144,10 +144,21 @@ class Store(File):
 
     async def remove(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         with self.transaction():
-            removed = self._asked(keys, "DELETE FROM tasks WHERE (grp, name) IN asked RETURNING *")
-            for key in removed:
-                self._changed(key)
-            return removed
+            return self._remove(keys)
+
+    def _remove(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
+        removed = self._asked(keys, "DELETE FROM tasks WHERE (grp, name) IN asked RETURNING *")
+        for key in removed:
+            self._changed(key)
+        return removed
+
+    async def remove_ended(self, term: Term, versions: Mapping[TaskKey, int]) -> frozenset[TaskKey] | Fenced:
+        with self.transaction():
+            if self._term() != term:
+                return Fenced()
+            over = "SELECT * FROM task_state WHERE (grp, name) IN asked AND slot IS NULL AND NOT live AND NOT held"
+            ended = self._asked(versions, over)
+            return self._remove([key for key in ended if (row := self._task(key)) and row["version"] == versions[key]])
 
     async def load(self, since: int) -> Changes | None:
         with self.transaction():

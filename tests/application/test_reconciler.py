@@ -18,6 +18,7 @@ from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.policy import BatchPolicy
 from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray
 from task_manager_core.domain.run import AttemptStatus, RunState
+from task_manager_core.domain.schedule import Schedule
 from task_manager_core.ports import History
 from tests.application.cluster import (
     KEY,
@@ -359,3 +360,45 @@ async def test_the_orphans_of_a_node_that_has_departed_are_reported_until_they_a
         await leader.node.reconciler.tick()
         orphans = [made.finding for made in leader.events.of(FindingMade) if isinstance(made.finding, Orphaned)]
         assert [(orphan.key, orphan.worker) for orphan in orphans] == [(KEY, worker.id)]
+
+
+# --- tasks that are over ---------------------------------------------------------------------------------------------
+
+
+async def known(cluster: Cluster) -> set[str]:
+    return {view.key.name for view in (await cluster.backend.history.snapshot()).tasks}
+
+
+async def test_a_one_off_task_is_removed_when_its_runs_have_ended_and_its_time_is_over(cluster: Cluster) -> None:
+    kept = POLICY.keep_ended_tasks
+    assert kept is not None
+    leader = await cluster.process("leader").knows("report").lead()
+    once = Schedule.at(cluster.clock.now() + MINUTE)
+    for name, schedule in (("once", once), ("hourly", Schedule.every(timedelta(hours=1)))):
+        await leader.node.control.add(a_task(name, schedule=schedule, dynamic=True, function="report"))
+    await leader.node.control.add(a_task("patient", schedule=Schedule(rules=()), dynamic=True, function="report"))
+    await reconcile(leader, after=MINUTE)
+    await leader.node.scheduler.tick()
+    await reconcile(leader)
+    await reconcile(leader, after=kept)
+    assert await known(cluster) == {"once", "hourly", "patient"}  # Its run waits in the queue.
+    await leader.work()
+    await reconcile(leader)
+    assert await known(cluster) == {"once", "hourly", "patient"}
+    await reconcile(leader, after=kept)
+    assert await known(cluster) == {"hourly", "patient"}
+    await leader.node.registrar.tick()
+    assert leader.node.definitions.some_one_off(10) == []
+
+
+async def test_without_a_limit_one_off_tasks_stay(cluster: Cluster) -> None:
+    policy = replace(POLICY, keep_ended_tasks=None)
+    leader = await cluster.process("leader", policy).knows("report").lead()
+    once = Schedule.at(cluster.clock.now() + MINUTE)
+    await leader.node.control.add(a_task("once", schedule=once, dynamic=True, function="report"))
+    await reconcile(leader, after=MINUTE)
+    await leader.node.scheduler.tick()
+    await leader.work()
+    for _ in range(3):
+        await reconcile(leader, after=timedelta(days=1))
+    assert await known(cluster) == {"once"}

@@ -52,6 +52,10 @@ class ConfigResponse(Answer):
         " null: it follows from the other fields",
     )
     reconciliation_interval: float = Field(description="The leader looks for dead workers this often, in seconds")
+    keep_ended_tasks: float | None = Field(
+        default=_default("keep_ended_tasks"),
+        description="A dynamic task with run_at is removed so long after its last instant, in seconds; null: never",
+    )
     retry_backoff: float = Field(description="Delay before the first retry in seconds")
     retry_backoff_max: float = Field(description="Longest delay between retries in seconds")
     retry_backoff_multiplier: float = Field(description="Each delay is this many times the one before")

@@ -2,6 +2,24 @@
 -- a member for each such hash (version and task); its score is the cursor of the sweep.
 local trash = root .. ':trash'
 
+-- Remove a task with all that belongs to it. This renames the hash of its run entries. Without its run entry, each claim and
+-- each stream item of the task is void at once. sweep.lua deletes these claims and items later, step by step.
+local function remove_task(task)
+  allow_oom()
+  local version = string.format('%.0f', next_version(task))
+  if redis.call('EXISTS', root .. ':live:' .. task) == 1 then
+    -- The member is added first. If the script stops here, a sweep finds no hash and deletes the member.
+    redis.call('ZADD', trash, 0, version .. ' ' .. task)
+    redis.call('RENAME', root .. ':live:' .. task, trash .. ':' .. version)
+  end
+  for _, kind in ipairs({ 'retry', 'pause', 'delay', 'held', 'line', 'history', 'skips', 'task' }) do
+    redis.call('UNLINK', root .. ':' .. kind .. ':' .. task)
+  end
+  redis.call('SREM', root .. ':retired', task)
+  redis.call('ZREM', agenda, task)
+  redis.call('ZREM', catalogue, task)
+end
+
 -- Sweep about `size` run entries: delete the stream items, waits and claims of these runs. The answer: whether entries
 -- may be left. A task that was added again may have runs with the same names; the sweep leaves what belongs to these.
 -- HSCAN may return an entry twice (https://redis.io/docs/latest/commands/scan/): to delete it again changes nothing.

@@ -71,6 +71,8 @@ class Definitions:
         """The tasks that came or went since `_order` was updated."""
         self.scheduled: set[TaskKey] = set()
         """The static tasks that are not retired. A living process should declare each of them."""
+        self._one_off: dict[TaskKey, None] = {}
+        """The dynamic tasks whose schedule names single instants."""
         self.revision = 0
         """Grows with every change."""
         self.touched: set[TaskKey] = set()
@@ -162,6 +164,13 @@ class Definitions:
         for key in chosen:
             self._paused[key] = self._paused.pop(key)
         return chosen
+
+    def some_one_off(self, limit: int) -> list[VersionedDefinition]:
+        """Some dynamic tasks whose schedule names single instants. The next call returns the tasks after them."""
+        chosen = list(islice(self._one_off, limit))
+        for key in chosen:
+            self._one_off[key] = self._one_off.pop(key)
+        return [self._tasks[key] for key in chosen]
 
     def lost(self, changes: Changes) -> Loss | None:
         """The data that the store has lost, None if it has lost nothing.
@@ -256,5 +265,9 @@ class Definitions:
                 self.scheduled.discard(key)
             else:
                 self.scheduled.add(key)
+            if stored is not None and stored.definition.dynamic and stored.definition.schedule.is_one_off:
+                self._one_off[key] = None
+            else:
+                self._one_off.pop(key, None)
         self.touched |= keys
         self.revision += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import assert_never
 
 from task_manager_core.application.definitions import Definitions
@@ -21,6 +22,11 @@ RECOVERY = timedelta(seconds=2)
 second."""
 
 SUSPECTS_PER_PASS = 100
+
+ONE_OFF_PER_PASS = 1000
+"""Each pass looks whether so many one-off tasks have ended, without a request to the store."""
+
+REMOVED_PER_PASS = 100
 
 PAUSES_PER_PASS = 100
 """Each pass checks so many paused tasks again. If the store loses a pause, the leader writes it again."""
@@ -52,6 +58,8 @@ class Reconciler:
         self._undeclared: tuple[int, tuple[Presence, ...], frozenset[TaskKey]] = (-1, (), frozenset())
         """The scheduled tasks that no living node declares, with the revision and the presences that they were computed
         from."""
+        self._ended: tuple[Term | None, dict[TaskKey, datetime]] = (None, {})
+        """The instant at which each one-off task was found to have no slot left, in the current term."""
         self._seen: tuple[Term | None, frozenset[NodeId]] = (None, frozenset())
         """The nodes whose claims need no check, and the term in which that was found."""
 
@@ -101,6 +109,7 @@ class Reconciler:
                     assert_never(finding)
             self._observer.notice(FindingMade(node=self._node, finding=finding))
         await self._retire(strays, snapshot.now)
+        await self._remove_ended(snapshot.now)
 
     async def _read_snapshot(self) -> Snapshot:
         """Read all tasks in the first pass of a term, and after a node has gone. Otherwise read the suspects only, so
@@ -148,3 +157,24 @@ class Reconciler:
             return
         for key in over:
             self._observer.notice(FindingMade(node=self._node, finding=Stray(key=key)))
+
+    async def _remove_ended(self, now: datetime) -> None:
+        """Remove the one-off dynamic tasks whose last slot passed some time ago. The store compares: a task with a live
+        run, or one that was changed, stays."""
+        term, kept = self._elector.trusted(), self._policy.keep_ended_tasks
+        if term is None or kept is None:
+            return
+        seen_in, seen = self._ended
+        since = seen if seen_in == term else {}
+        for stored in self._definitions.some_one_off(ONE_OFF_PER_PASS):
+            if stored.definition.schedule.next_after(now) is None:
+                since.setdefault(stored.definition.key, now)
+            else:
+                since.pop(stored.definition.key, None)
+        self._ended = (term, since)
+        over = list(islice((key for key, found in since.items() if now - found >= kept), REMOVED_PER_PASS))
+        for key in over:  # They come back with a later pass if the store does not remove them.
+            del since[key]
+        known = {key: one.version for key in over if (one := self._definitions.get(key)) is not None}
+        if known and isinstance(await self._backend.catalogue.remove_ended(term, known), Fenced):
+            self._elector.fenced(term, "remove_ended")

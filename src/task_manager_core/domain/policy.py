@@ -235,7 +235,8 @@ class BatchPolicy:
 class NodePolicy:
     """The intervals and time limits of one process.
 
-    A wait for notifications ends after `notifier_wait` and begins again. `deposition_grace` is None for the default,
+    A one-off dynamic task whose runs are all over is removed after `keep_ended_tasks`; None keeps it. A wait for
+    notifications ends after `notifier_wait` and begins again. `deposition_grace` is None for the default,
     which fits the poll interval and the lease.
     """
 
@@ -245,6 +246,7 @@ class NodePolicy:
     poll_interval: timedelta = timedelta(seconds=0.1)
     refresh_interval: timedelta = timedelta(seconds=1)
     reconciliation_interval: timedelta = timedelta(seconds=30)
+    keep_ended_tasks: timedelta | None = timedelta(hours=1)
     deposition_grace: timedelta | None = None
     notifier_wait: timedelta = timedelta(seconds=15)
     shutdown_timeout: timedelta = timedelta(seconds=30)
@@ -254,6 +256,9 @@ class NodePolicy:
         require_positive("refresh_interval", self.refresh_interval)
         require_positive("reconciliation_interval", self.reconciliation_interval)
         require_positive("notifier_wait", self.notifier_wait)
+        if self.keep_ended_tasks is not None:
+            kept = self.keep_ended_tasks.total_seconds()
+            require(kept >= 0, "keep_ended_tasks", kept, "must not be negative")
         require(
             self.shutdown_timeout >= timedelta(0),
             "shutdown_timeout",

@@ -109,6 +109,11 @@ class Schedule:
         """The rules as a text for people. Do not parse it."""
         return " | ".join(rule.text for rule in self.rules) or "no schedule"
 
+    @property
+    def is_one_off(self) -> bool:
+        """True if there are rules, and each of them names single instants."""
+        return bool(self.rules) and all(isinstance(rule, At) for rule in self.rules)
+
     def holds(self, instant: datetime) -> bool:
         """True if the instant lies within the bounds."""
         after_start = self.start_at is None or instant >= self.start_at

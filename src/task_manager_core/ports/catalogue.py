@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -103,6 +103,8 @@ class Catalogue(Protocol):
     13. The incarnation stays the same until the store loses its content; no two incarnations are equal.
     14. A reader at one of the last CHANGES_REMEMBERED versions gets only the changes, for any number of tasks; a
        reader at a version that the store has forgotten, or never gave out, gets a complete reading.
+    15. The removal of ended tasks is fenced by the term, and removes a task only if it has the given version, no next
+       slot, and neither a live nor a held run.
     """
 
     async def put(self, definitions: Sequence[DefinitionWrite]) -> tuple[int | Conflict, ...]:
@@ -129,6 +131,23 @@ class Catalogue(Protocol):
 
         Returns:
             Those of the tasks that existed.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
+        ...
+
+    async def remove_ended(self, term: Term, versions: Mapping[TaskKey, int]) -> frozenset[TaskKey] | Fenced:
+        """Remove tasks that are over, with all that belongs to them. Each of them is judged on its own.
+
+        Args:
+            term: The term of the leader that removes the tasks.
+            versions: The tasks, each with the version that the leader knows.
+
+        Returns:
+            The removed tasks; Fenced, and no task is removed, if the term is stale.
 
         Raises:
             BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.

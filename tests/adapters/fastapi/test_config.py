@@ -50,6 +50,7 @@ IMPOSSIBLE: dict[str, tuple[Any, ...]] = {
     "leader_retry_interval": (0, -3),
     "leader_deposition_grace": (0, -1, float("nan"), "soon"),
     "reconciliation_interval": (0, -3),
+    "keep_ended_tasks": (-1, float("nan"), "soon"),
     "retry_backoff": (0, -1, float("inf"), 0.0001),
     "retry_backoff_max": (0, -1),
     "retry_backoff_multiplier": (0.5, 0, -2, float("nan"), 1001),

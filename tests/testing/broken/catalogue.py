@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +37,19 @@ class _ForgetsRemovals(MemoryCatalogue):
     async def load(self, since: int) -> Changes | None:
         changes = await super().load(since)
         return None if changes is None else replace(changes, removed=frozenset())
+
+
+class _RemovesWhatLives(MemoryCatalogue):
+    """A task without a next slot is taken for over, whatever runs it has."""
+
+    def _has_ended(self, key: TaskKey, version: int) -> bool:
+        entry = self._state.entries.get(key)
+        return entry is not None and entry.version == version and entry.next_slot is None
+
+
+class _RemovesUnfenced(MemoryCatalogue):
+    async def remove_ended(self, term: Term, versions: Mapping[TaskKey, int]) -> frozenset[TaskKey] | Fenced:
+        return await self.remove([key for key, version in versions.items() if self._has_ended(key, version)])
 
 
 class _ChangesForStrangers(MemoryCatalogue):
@@ -207,6 +220,18 @@ class _LostUpdate(MemoryCatalogue):
 
 
 BROKEN = (
+    BrokenStore(
+        mistake="a task with a live run is removed as ended",
+        law="catalogue 15",
+        killed_by="test_only_tasks_that_are_over_are_removed",
+        open_harness=memory(catalogue=_RemovesWhatLives),
+    ),
+    BrokenStore(
+        mistake="the removal of ended tasks is not fenced",
+        law="catalogue 15",
+        killed_by="test_a_stale_term_removes_no_ended_task",
+        open_harness=memory(catalogue=_RemovesUnfenced),
+    ),
     BrokenStore(
         mistake="rows are read before the version",
         law="catalogue 7",

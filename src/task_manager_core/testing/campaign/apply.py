@@ -15,6 +15,7 @@ from task_manager_core.testing.cluster.effects import (
     Decided,
     Deposed,
     Effect,
+    EndedRemoved,
     Extended,
     Granted,
     Paused,
@@ -57,7 +58,7 @@ def apply(effect: Effect, store: StoreModel) -> None:  # noqa: C901, PLR0912 - o
             _resumed(store.tasks[key], store)
         case Written():
             _written(effect, store)
-        case Removed(key=key):
+        case Removed(key=key) | EndedRemoved(key=key):
             _removed(key, store)
         case Retired(key=key):
             store.tasks[key].retired = True

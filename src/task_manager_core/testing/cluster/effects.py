@@ -139,6 +139,13 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedRemoved:
+    """The leader has removed a task that is over."""
+
+    key: TaskKey
+
+
+@dataclass(frozen=True, slots=True)
 class Retired:
     term: Term
     key: TaskKey
@@ -261,6 +268,7 @@ Effect: TypeAlias = (
     | Written
     | WriteConflicted
     | Removed
+    | EndedRemoved
     | Retired
     | Loaded
     | Requested

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -114,6 +114,17 @@ class SimCatalogue:
             return (effects.Removed(key) for key in sorted(removed))
 
         return await self._link.call("remove", lambda: self._inner.remove(keys), read)
+
+    async def remove_ended(self, term: Term, versions: Mapping[TaskKey, int]) -> frozenset[TaskKey] | Fenced:
+        def read(answer: frozenset[TaskKey] | Fenced) -> Iterator[Effect]:
+            if isinstance(answer, Fenced):
+                yield effects.WriteRefused(term, "remove_ended")
+                return
+            yield effects.WriteAccepted(term, "remove_ended")
+            for key in sorted(answer):
+                yield effects.EndedRemoved(key)
+
+        return await self._link.call("remove_ended", lambda: self._inner.remove_ended(term, versions), read, term=term)
 
     async def load(self, since: int) -> Changes | None:
         def read(changes: Changes | None) -> Iterator[Effect]:

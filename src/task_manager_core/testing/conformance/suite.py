@@ -8,6 +8,7 @@ from task_manager_core.testing.conformance.backend_pairs import BackendPairs
 from task_manager_core.testing.conformance.backend_unreadable import BackendUnreadable
 from task_manager_core.testing.conformance.catalogue import CatalogueLaws
 from task_manager_core.testing.conformance.catalogue_edges import CatalogueEdges
+from task_manager_core.testing.conformance.catalogue_ended import EndedTasks
 from task_manager_core.testing.conformance.dispatch import DispatchLaws
 from task_manager_core.testing.conformance.dispatch_edges import DispatchEdges
 from task_manager_core.testing.conformance.history import HistoryContract
@@ -36,7 +37,7 @@ class LeadershipContract(LeadershipLaws, Deposition):
     """The laws of leadership. The second part needs tasks, too."""
 
 
-class CatalogueContract(CatalogueLaws, CatalogueEdges):
+class CatalogueContract(CatalogueLaws, CatalogueEdges, EndedTasks):
     """The laws of the catalogue and their edges."""
 
 

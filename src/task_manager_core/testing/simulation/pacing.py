@@ -158,6 +158,10 @@ class PacedNode:
         return self._pacing.stretch(self._policy.reconciliation_interval)
 
     @property
+    def keep_ended_tasks(self) -> timedelta | None:
+        return self._policy.keep_ended_tasks
+
+    @property
     def grace(self) -> timedelta:
         return self._pacing.stretch(self._policy.grace)
 
