@@ -142,8 +142,11 @@ def _arguments(
 
 
 def _is_name(task: object) -> TypeGuard[tuple[str, str]]:
-    parts: tuple[object, ...] = task if isinstance(task, tuple) else ()
-    return len(parts) == 2 and all(isinstance(part, str) for part in parts)
+    return _is_tuple(task) and len(task) == 2 and all(isinstance(part, str) for part in task)
+
+
+def _is_tuple(task: object) -> TypeGuard[tuple[object, ...]]:
+    return isinstance(task, tuple)
 
 
 def _by_name(function: UserFunction | None, args: Sequence[Any]) -> dict[str, object]:

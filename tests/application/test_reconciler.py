@@ -402,3 +402,24 @@ async def test_without_a_limit_one_off_tasks_stay(cluster: Cluster) -> None:
     for _ in range(3):
         await reconcile(leader, after=timedelta(days=1))
     assert await known(cluster) == {"once"}
+
+
+@pytest.mark.parametrize("trouble", Trouble)
+async def test_a_removal_without_an_answer_is_repeated(cluster: Cluster, trouble: Trouble) -> None:
+    kept = POLICY.keep_ended_tasks
+    assert kept is not None
+    leader = await cluster.process("leader").knows("report").lead()
+    once = Schedule.at(cluster.clock.now() + MINUTE)
+    await leader.node.control.add(a_task("once", schedule=once, dynamic=True, function="report"))
+    await reconcile(leader, after=MINUTE)
+    await leader.node.scheduler.tick()
+    await leader.work()
+    await reconcile(leader)
+    leader.link.trouble("remove_ended", trouble)
+    with pytest.raises(BackendUnavailable):
+        await reconcile(leader, after=kept)
+    leader.link.calls.clear()
+    for _ in range(2):  # The first pass after an outage only looks.
+        await reconcile(leader)
+    assert leader.link.calls.count("remove_ended") == 1
+    assert await known(cluster) == set()

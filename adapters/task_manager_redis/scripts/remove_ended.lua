@@ -8,7 +8,9 @@ local removed = {}
 for i = 6, #ARGV, 2 do
   local task = ARGV[i]
   local stored = redis.call('HMGET', root .. ':task:' .. task, 'version', 'slot')
-  if stored[1] == ARGV[i + 1] and not stored[2]
+  -- A removal that stopped half-way may have left the name without the definition.
+  local named = not stored[1] and redis.call('ZSCORE', catalogue, task)
+  if (named or stored[1] == ARGV[i + 1]) and not stored[2]
     and redis.call('EXISTS', root .. ':live:' .. task, root .. ':held:' .. task) == 0 then
     remove_task(task)
     removed[#removed + 1] = task

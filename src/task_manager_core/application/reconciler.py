@@ -166,15 +166,20 @@ class Reconciler:
             return
         seen_in, seen = self._ended
         since = seen if seen_in == term else {}
-        for stored in self._definitions.some_one_off(ONE_OFF_PER_PASS):
-            if stored.definition.schedule.next_after(now) is None:
-                since.setdefault(stored.definition.key, now)
+        for one_off in self._definitions.some_one_off(ONE_OFF_PER_PASS):
+            if one_off.definition.schedule.next_after(now) is None:
+                since.setdefault(one_off.definition.key, now)
             else:
-                since.pop(stored.definition.key, None)
+                since.pop(one_off.definition.key, None)
         self._ended = (term, since)
         over = list(islice((key for key, found in since.items() if now - found >= kept), REMOVED_PER_PASS))
-        for key in over:  # They come back with a later pass if the store does not remove them.
+        if not over:
+            return
+        stored = {key: self._definitions.get(key) for key in over}
+        # Version 0 is that of no task. It repeats a removal that stopped half-way.
+        versions = {key: 0 if one is None else one.version for key, one in stored.items()}
+        answer = await self._backend.catalogue.remove_ended(term, versions)
+        for key in over:  # A later pass finds again what the store has not removed.
             del since[key]
-        known = {key: one.version for key in over if (one := self._definitions.get(key)) is not None}
-        if known and isinstance(await self._backend.catalogue.remove_ended(term, known), Fenced):
+        if isinstance(answer, Fenced):
             self._elector.fenced(term, "remove_ended")

@@ -189,6 +189,19 @@ async def remove(store: Store) -> Verb:
     return lambda: store.catalogue.remove([key(), key("other")])
 
 
+async def remove_ended(store: Store) -> Verb:
+    term = await store.lead()
+    [version] = await store.catalogue.put([definition(task())])
+    assert isinstance(version, int)
+    await store.settle(await store.claim_new(run(task())))
+    return lambda: store.catalogue.remove_ended(term, {key(): version})
+
+
+async def delay(store: Store) -> Verb:
+    await store.define(task())
+    return lambda: store.queue.enqueue([run(task())], delay=HOUR)
+
+
 async def pause(store: Store) -> Verb:
     await store.define(task())
     return lambda: store.dispatch.pause([key()])
@@ -223,7 +236,22 @@ async def announce(store: Store) -> Verb:
 
 SCENES: tuple[Scene, ...] = (
     *(enqueue, hold, settle, retry, release, pause_a_run, extend, reap, cancel, promote, claim),
-    *(commit, commit_and_hold, put, change, retire, remove, pause, resume, clear, campaign, depose, announce),
+    *(
+        commit,
+        commit_and_hold,
+        put,
+        change,
+        retire,
+        remove,
+        remove_ended,
+        delay,
+        pause,
+        resume,
+        clear,
+        campaign,
+        depose,
+        announce,
+    ),
 )
 
 
@@ -273,6 +301,23 @@ async def test_a_verb_that_was_stopped_half_way_can_be_asked_again(
             found = await outcome(store)
             expected = found if expected is None else expected
             assert found == expected, f"after a script that could not call {forbidden}"
+
+
+@pytest.mark.parametrize("forbidden", ["unlink", "srem", "zrem"])
+async def test_a_removal_of_an_ended_task_that_stopped_half_way_leaves_no_name_behind(
+    own_redis_server: RedisServer, server: redis.Redis, forbidden: str
+) -> None:
+    async with open_shifted(own_redis_server.url) as shifted:
+        store = Store(Harness(backend=shifted.backend, advance=shifted.advance))
+        verb = await remove_ended(store)
+        server.acl_setuser("default", enabled=True, commands=[f"-{forbidden}"])
+        with suppress(BackendError):
+            await verb()
+        server.acl_setuser("default", enabled=True, commands=[f"+{forbidden}"])
+        assert await verb() == frozenset({key()})
+        changes = await store.catalogue.load(-1)
+        assert changes is not None
+        assert (changes.changed, changes.total) == ((), 0)
 
 
 async def test_a_repair_that_stopped_half_way_can_be_asked_again(
