@@ -180,6 +180,11 @@ class CallbackRunner:
             raise error
         return result
 
+    @property
+    def running(self) -> frozenset[asyncio.Task[None]]:
+        """The tasks that call what waits."""
+        return frozenset(self._running)
+
     # -- the stop -----------------------------------------------------------------------------------------------------
 
     def abandon(self) -> None:

@@ -87,7 +87,7 @@ class ManagerLifecycle:
                 open_backend=open_backend,
                 groups=self._groups,
                 observers=self._observers,
-                hooks=self._hooks,
+                hooks=Hooks() if self.is_disabled else self._hooks,
                 make_node=make_node,
             )
         await runtime.wait_started()

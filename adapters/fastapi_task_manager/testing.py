@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
+from fastapi_task_manager.callbacks import CallbackRunner
 from fastapi_task_manager.group_registry import GroupRegistry
 from fastapi_task_manager.lifecycle import ManagerLifecycle
 from fastapi_task_manager.observers.fanout import Fanout
@@ -52,12 +53,19 @@ class _Session:
         parts["policy"] = replace(
             policy, leadership=LeadershipPolicy(heartbeat=_FOR_EVER), shutdown_timeout=timedelta(0)
         )
-        parts["observer"] = Fanout((parts["observer"], self.attempts))
+        observers: Fanout = parts["observer"]
+        callbacks = [one for one in observers.observers if isinstance(one, CallbackRunner)]
+        parts["observer"] = Fanout((observers, self.attempts))
         parts["clock"] = self.clock
         node = SteppedNode(**parts)
         self._loop = asyncio.get_running_loop()
         self._stepper = Stepper(
-            node, store=self.store, clock=self.clock, attempts=self.attempts, patience=self._patience
+            node,
+            store=self.store,
+            clock=self.clock,
+            attempts=self.attempts,
+            patience=self._patience,
+            beside=lambda: [task for one in callbacks for task in one.running],
         )
         return node
 

@@ -11,7 +11,7 @@ import pytest
 
 from task_manager_core.application import reconciler
 from task_manager_core.domain.errors import BackendUnavailable, TaskNotFound
-from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, StoreSetBack
+from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, ScheduleChanged, StoreSetBack
 from task_manager_core.domain.identity import FunctionKey, TaskKey
 from task_manager_core.domain.observation import TaskView
 from task_manager_core.domain.planning import NextSlot, SkipReason
@@ -94,6 +94,24 @@ async def test_a_process_that_found_its_definition_keeps_a_newer_one_that_follow
     await ticks(new, first, second, new)
     assert (await stored(cluster))[KEY].schedule == HOURLY
     assert [process.link.calls.count("put") for process in (first, second, new)] == [1, 0, 1]
+
+
+async def test_the_process_that_writes_a_changed_schedule_reports_it_once(cluster: Cluster) -> None:
+    old, new, again = (cluster.process(name) for name in ("old", "new", "again"))
+    await ticks(old.declares(a_task()))
+    new.declares(a_task(schedule=HOURLY))
+    await ticks(new, old, new)
+    await ticks(again.declares(a_task(schedule=HOURLY)), new, old)
+    changed = ScheduleChanged(node=new.id, key=KEY, old=a_task().schedule, new=HOURLY)
+    assert [process.events.of(ScheduleChanged) for process in (old, new, again)] == [[], [changed], []]
+
+
+async def test_a_change_of_something_else_is_no_change_of_the_schedule(cluster: Cluster) -> None:
+    await ticks(cluster.process("old").declares(a_task()))
+    new = cluster.process("new").declares(replace(a_task(), description="other"))
+    await ticks(new)
+    assert new.link.calls.count("put") == 1
+    assert new.events.of(ScheduleChanged) == []
 
 
 async def test_a_process_that_starts_again_with_the_same_code_writes_nothing(cluster: Cluster) -> None:

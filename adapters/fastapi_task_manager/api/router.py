@@ -12,6 +12,7 @@ from fastapi_task_manager.api.actions import add_action_routes
 from fastapi_task_manager.api.bodies import body_of
 from fastapi_task_manager.api.definitions import add_definition_routes
 from fastapi_task_manager.api.errors import refused_requests, route_class
+from fastapi_task_manager.api.examples import answer_with_example, body_with_example, name_of_route
 from fastapi_task_manager.api.schedules import add_schedule_routes
 from fastapi_task_manager.api.status import add_status_routes
 from fastapi_task_manager.api.tasks import add_task_routes
@@ -26,13 +27,17 @@ class ManagementRouter(APIRouter):
     It lists the general refusals with each route that acts."""
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        if "GET" in options["methods"]:
+        (method,) = options["methods"]
+        route = name_of_route(method, path)
+        if method == "GET":
             head: dict[str, Any] = {**options, "methods": ["HEAD"], "include_in_schema": False}
             super().add_api_route(path, endpoint, **head)
         else:
             body = body_of(endpoint)
             options["responses"] = refused_requests(with_body=body is not None) | (options["responses"] or {})
-            options["openapi_extra"] = None if body is None else {"requestBody": body}
+            options["openapi_extra"] = None if body is None else {"requestBody": body_with_example(route, body)}
+        responses: dict[int | str, Any] = options["responses"] or {}
+        options["responses"] = answer_with_example(route, responses)
         super().add_api_route(path, endpoint, **options)
 
 

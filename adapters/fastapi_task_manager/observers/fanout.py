@@ -16,10 +16,10 @@ class Fanout:
     on."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = tuple(observers)
+        self.observers = tuple(observers)
 
     def notice(self, event: Event) -> None:
-        for observer in self._observers:
+        for observer in self.observers:
             try:
                 observer.notice(event)
             except Exception:  # noqa: BLE001 - user code: its error must not end a service

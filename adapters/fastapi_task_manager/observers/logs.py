@@ -19,6 +19,7 @@ from task_manager_core.domain.events import (
     RunReleased,
     RunSettled,
     RunStarted,
+    ScheduleChanged,
     SlotsDecided,
     StoreSetBack,
     TermEnded,
@@ -31,7 +32,9 @@ from task_manager_core.domain.events import (
 from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.reconciliation import Finding, Orphaned, Overdue, Stray
+from task_manager_core.domain.recurrence import Cron, Fold, Gap
 from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Expired, Retried, Settlement, Succeeded
+from task_manager_core.domain.schedule import Schedule
 
 ROOT = "fastapi.task-manager"
 
@@ -79,7 +82,7 @@ class LogObserver:
                 _log_run(event)
             case ClaimReaped() | FindingMade() | StoreSetBack():
                 _log_repair(event)
-            case CatalogueChanged() | DefinitionKept() | ValueSetAside():
+            case CatalogueChanged() | DefinitionKept() | ScheduleChanged() | ValueSetAside():
                 _log_definitions(event)
             case TickFailed() | TickRecovered():
                 _log_health(event)
@@ -115,7 +118,7 @@ def _log_leadership(event: TermWon | TermEnded | WriteFenced) -> None:
             _leader.warning("%s: %s refused, term %d is over", node, operation, term.token)
 
 
-def _log_definitions(event: CatalogueChanged | DefinitionKept | ValueSetAside) -> None:
+def _log_definitions(event: CatalogueChanged | DefinitionKept | ScheduleChanged | ValueSetAside) -> None:
     match event:
         case CatalogueChanged(changed=changed, removed=removed, unreadable=unreadable):
             _group.debug("definitions: %d new or changed, %d removed", len(changed), len(removed))
@@ -123,11 +126,28 @@ def _log_definitions(event: CatalogueChanged | DefinitionKept | ValueSetAside) -
                 _group.error("%s was defined by a newer version of this library: not scheduled here", key)
         case ValueSetAside(error=error):
             _runner.warning("%s in the store cannot be read and is skipped: %s", error.where, error.reason)
+        case ScheduleChanged(key=key, old=old, new=new):
+            _group.info("the schedule of %s has changed: %s -> %s", key, _plan(old), _plan(new))
         case DefinitionKept(key=key):
             _group.warning(
                 "%s is stored with another definition than code adds, and stays so: change it (PUT) or remove it",
                 key,
             )
+
+
+def _plan(schedule: Schedule) -> str:
+    """The schedule in words: its expression, and every option that is not the default."""
+    crons = [rule for rule in schedule.rules if isinstance(rule, Cron)]
+    options = {
+        "timezone": ", ".join(sorted({rule.timezone for rule in crons} - {"UTC"})),
+        "gap": "skip" if any(rule.gap is Gap.SKIP for rule in crons) else "",
+        "fold": "both" if any(rule.fold is Fold.BOTH for rule in crons) else "",
+        "start_at": "" if schedule.start_at is None else schedule.start_at.isoformat(),
+        "end_at": "" if schedule.end_at is None else schedule.end_at.isoformat(),
+        "jitter": f"{schedule.jitter.total_seconds():g} s" if schedule.jitter else "",
+    }
+    shown = "; ".join(f"{name} {value}" for name, value in options.items() if value)
+    return f"{schedule.expression} ({shown})" if shown else schedule.expression
 
 
 def _log_scheduling(event: SlotsDecided | GapFound) -> None:

@@ -10,7 +10,7 @@ from task_manager_core.application.abandoned_slots import abandoned_until_now
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions, names_of
 from task_manager_core.domain.current_policy import CurrentNodePolicy
-from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, StoreSetBack
+from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, ScheduleChanged, StoreSetBack
 from task_manager_core.domain.identity import NodeId, TaskKey
 from task_manager_core.domain.observation import Presence, TaskView
 from task_manager_core.domain.planning import (
@@ -278,12 +278,19 @@ class Registrar:
                 self._definitions.note_pause(key, paused=True)
 
     async def _put(self, batch: list[DefinitionWrite]) -> None:
+        replaced = [self._definitions.get(definition.definition.key) for definition in batch]
         answers = await self._catalogue.put(batch)
-        for definition, answer in zip(batch, answers, strict=True):
+        for definition, stored, answer in zip(batch, replaced, answers, strict=True):
             self._lost.pop(definition.definition.key, None)
             if not isinstance(answer, Conflict):
                 self._written.add(definition.definition.key)
                 self._pending.added(definition.definition)
+                self._notice_change(stored, definition.definition)
+
+    def _notice_change(self, stored: VersionedDefinition | None, task: TaskDefinition) -> None:
+        if stored is not None and stored.definition.schedule != task.schedule:
+            old = stored.definition.schedule
+            self._observer.notice(ScheduleChanged(node=self._node, key=task.key, old=old, new=task.schedule))
 
     def _additions(self) -> list[TaskDefinition]:
         """The pending dynamic tasks that have to be created. An addition is dropped if the store holds a dynamic task

@@ -14,6 +14,7 @@ from task_manager_core.domain.leadership import LeadershipTransition, Term
 from task_manager_core.domain.planning import SlotDecision
 from task_manager_core.domain.reconciliation import Finding
 from task_manager_core.domain.run import Claim, Settlement
+from task_manager_core.domain.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +153,16 @@ class StoreSetBack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleChanged:
+    """This node has written the definition that its code declares over one with another schedule."""
+
+    node: NodeId
+    key: TaskKey
+    old: Schedule
+    new: Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DefinitionKept:
     """Code added a dynamic task, but the store holds another definition of it. The stored definition stays."""
 
@@ -195,6 +206,7 @@ Event = (
     | ValueSetAside
     | StoreSetBack
     | DefinitionKept
+    | ScheduleChanged
     | TickFailed
     | TickRecovered
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -132,13 +132,22 @@ class Stepper:
     """
 
     def __init__(
-        self, node: SteppedNode, *, store: SteppedStore, clock: ManualClock, attempts: AttemptLog, patience: float
+        self,
+        node: SteppedNode,
+        *,
+        store: SteppedStore,
+        clock: ManualClock,
+        attempts: AttemptLog,
+        patience: float,
+        beside: Callable[[], Collection[asyncio.Task[None]]] = tuple,
     ) -> None:
         self._node = node
         self._store = store
         self._clock = clock
         self._attempts = attempts
         self._patience = patience
+        self._beside = beside
+        """The tasks that runs have started beside them, such as callbacks."""
         self._turn = asyncio.Lock()
         self._woken = asyncio.Event()
         self._context = contextvars.copy_context()
@@ -220,8 +229,15 @@ class Stepper:
             if worker.running:
                 await worker.beat()  # It tells a running attempt that a caller has cancelled it.
                 await self._wait()
+            elif self._beside():
+                await self._wait_beside()
             elif not self._store.has_queued():
                 return self._attempts.started > before
+
+    async def _wait_beside(self) -> None:
+        _, left = await asyncio.wait(self._beside(), timeout=self._patience)
+        if left:
+            raise StepLimitError(f"{len(left)} callbacks have not ended for {self._patience:g} s of real time")
 
     async def _wait(self) -> None:
         try:

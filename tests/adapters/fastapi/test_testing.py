@@ -9,10 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from fastapi_task_manager import RunContext, TaskGroup, TaskManager
+from fastapi_task_manager import Callbacks, OperationalConfig, RunContext, TaskGroup, TaskManager
 from fastapi_task_manager.testing import StepLimitError
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.planning import Skipped
 from task_manager_core.domain.run import RunState
 from task_manager_core.ports import Backend
 from tests.adapters.fastapi.application import PREFIX, answer, build, client_of
@@ -228,6 +231,45 @@ async def test_a_test_leaves_no_dynamic_task_behind() -> None:
             await clock.advance(hours=1)
             assert [run.name for run in clock.runs].count("before") == 1
         assert [task.name for task in group.tasks] == ["before"]
+
+
+async def test_the_clock_waits_for_callbacks_and_hooks_give_their_state() -> None:
+    group, called = TaskGroup("g"), list[str]()
+
+    async def on_success(context: RunContext) -> None:
+        await asyncio.sleep(0)
+        called.append(f"{context.task} {context.attempt} {context.state}")
+
+    def on_skip(key: TaskKey, skipped: Skipped) -> None:
+        called.append(f"{key} {skipped.reason.value}")
+
+    @group.add_task("0 * * * *", callbacks=Callbacks(on_success=on_success, on_skip=on_skip))
+    async def task() -> None: ...
+
+    app = FastAPI()
+    manager = TaskManager(app, OperationalConfig(), backend=unreachable, startup=lambda: "state")
+    manager.add_task_group(group)
+    async with manager.testing(now=NOON) as clock:
+        await clock.advance(hours=1)
+        assert called == ["g/task 1 state"]
+        await manager.control.pause([TaskKey("g", "task")])
+        await clock.advance(hours=1)
+        assert called[1:] == ["g/task paused"]
+
+
+async def test_a_callback_that_does_not_end_is_named() -> None:
+    group, released = TaskGroup("g"), asyncio.Event()
+
+    async def on_success(_: RunContext) -> None:
+        await released.wait()
+
+    @group.add_task("0 * * * *", callbacks=Callbacks(on_success=on_success))
+    async def task() -> None: ...
+
+    async with manager_of(group).testing(patience=0.05) as clock:
+        with pytest.raises(StepLimitError, match="1 callbacks have not ended"):
+            await clock.advance(hours=1)
+        released.set()
 
 
 async def test_a_pause_skips_and_a_cancellation_interrupts() -> None:
