@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import islice
 
 from task_manager_core.domain.identity import RunId, TaskKey
+from task_manager_core.domain.memory import TaskMemory
 from task_manager_core.domain.observation import Snapshot, TaskView
 from task_manager_core.domain.planning import Skipped
 from task_manager_core.domain.progress import Progress
@@ -34,6 +35,10 @@ class MemoryHistory(History):
         entry = self._state.entries.get(key)
         run_entry = None if entry is None else entry.live.get(run)
         return None if run_entry is None else run_entry.progress
+
+    async def memory(self, key: TaskKey) -> TaskMemory:
+        entry = self._state.entries.get(key)
+        return TaskMemory() if entry is None else entry.memory
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         found = [self._state.entries[key] for key in keys if key in self._state.entries]

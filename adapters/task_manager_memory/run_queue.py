@@ -9,6 +9,7 @@ from itertools import chain, islice
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.memory import Remembered, TaskMemory
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Retried, Run, RunState, Settlement
@@ -117,6 +118,8 @@ class MemoryRunQueue(RunQueue):
         if run_entry is None:
             return False
         self._record(run_entry.run.task, settlement.record())
+        if settlement.remembered is not None:
+            self._remember(run_entry.run.task, settlement.remembered)
         if isinstance(settlement.outcome, Retried) and not run_entry.cancelling:
             self._state.take(run_entry)
             run_entry.attempt, run_entry.failures = run_entry.attempt + 1, run_entry.failures + 1
@@ -124,6 +127,11 @@ class MemoryRunQueue(RunQueue):
         else:
             self._state.end(run_entry)
         return True
+
+    def _remember(self, key: TaskKey, remembered: Remembered) -> None:
+        entry = self._state.entries[key]
+        cursor = entry.memory.cursor if remembered.cursor is None else remembered.cursor
+        entry.memory = TaskMemory(success=remembered.success, cursor=cursor)
 
     async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
         lost: set[Claim] = set()

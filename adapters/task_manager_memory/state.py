@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.memory import TaskMemory
 from task_manager_core.domain.observation import LiveRun, Presence
 from task_manager_core.domain.planning import NextSlot, Skipped, SkipReason
 from task_manager_core.domain.policy import Priority, Retention
@@ -81,6 +82,7 @@ class TaskEntry:
     version: int
     next_slot: NextSlot | None
     decided: datetime | None = None
+    memory: TaskMemory = TaskMemory()
     paused: bool = False
     resumed_at: datetime | None = None
     retired: bool = False

@@ -12,12 +12,20 @@ from typing import TypeVar
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Term
+from task_manager_core.domain.memory import TaskMemory
 from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import NextSlot, Skipped, SkipReason
 from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import AttemptRecord, RunState
 from task_manager_core.ports import History
-from task_manager_core.ports.codec import decode_presence, decode_progress, decode_record, decode_skipped, instant
+from task_manager_core.ports.codec import (
+    decode_presence,
+    decode_progress,
+    decode_record,
+    decode_skipped,
+    decode_success,
+    instant,
+)
 from task_manager_redis.batches import RUNS_PER_SCRIPT, TASKS_PER_SCRIPT, batches
 from task_manager_redis.catalogue import run_for_tasks
 from task_manager_redis.client import RedisClient
@@ -40,6 +48,7 @@ RUNS_PER_SLICE = 200
 _EPOCH = instant(0)
 _STATES = {"q": RunState.QUEUED, "c": RunState.RUNNING, "w": RunState.WAITING}
 _CLEAR = script("clear")
+_MEMORY = script("memory")
 _PROGRESS = script("progress")
 _SNAPSHOT = script("snapshot")
 
@@ -81,6 +90,14 @@ class RedisHistory(History):
                 where = f"the report of run {run.value} of {key}"
                 found.append(self._unreadable.read(where, partial(decode_progress, report)) if report else None)
         return tuple(found)
+
+    async def memory(self, key: TaskKey) -> TaskMemory:
+        success, cursor = texts(await self._client.run(_MEMORY, encode_task(key)))
+        where = f"the last success of {key}"
+        return TaskMemory(
+            success=self._unreadable.read(where, partial(decode_success, success)) if success else None,
+            cursor=cursor or None,
+        )
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         return await run_for_tasks(self._client, _CLEAR, keys)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from itertools import groupby
 from typing import NamedTuple
 
 from task_manager_core.domain.errors import BackendCorrupt, BackendUnavailable
@@ -17,7 +18,7 @@ from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import Claim, Retried, Run, Settlement
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension, RunQueue
-from task_manager_core.ports.codec import decode_run, encode_progress, encode_record, encode_run
+from task_manager_core.ports.codec import decode_run, encode_progress, encode_record, encode_run, encode_success
 from task_manager_redis.batches import (
     BYTES_PER_SCRIPT,
     RUNS_PER_SCRIPT,
@@ -55,6 +56,7 @@ _ENQUEUE = script("enqueue")
 _CLAIM = script("claim")
 _EXTEND = script("extend")
 _REPORT = script("report")
+_REMEMBER = script("remember")
 _SETTLE = script("settle")
 _RELEASE = script("release")
 _REAP = script("reap")
@@ -247,12 +249,20 @@ class RedisRunQueue(RunQueue):
         for settlement in settlements:
             by_worker.setdefault(settlement.claim.worker, []).append(settlement)
         for worker, own in by_worker.items():
-            for batch, arguments in encoded_batches(own, RUNS_PER_SCRIPT, _settlement):
-                over = numbers(await self._client.run(_SETTLE, encode(worker.value), *arguments))
-                lost.update(batch[at].claim for at in over)
+            for remembers, some in groupby(own, _remembers):
+                lost |= await self._settle(worker, list(some), remembers=remembers)
+        return frozenset(lost)
+
+    async def _settle(self, worker: NodeId, own: Sequence[Settlement], *, remembers: bool) -> set[Claim]:
+        lost: set[Claim] = set()
+        settle, encoded = (_REMEMBER, _remembered) if remembers else (_SETTLE, _settlement)
+        for batch, arguments in encoded_batches(own, RUNS_PER_SCRIPT, encoded):
+            over = numbers(await self._client.run(settle, encode(worker.value), *arguments))
+            lost.update(batch[at].claim for at in over)
+            if not remembers:
                 for delay in {one.outcome.delay for one in batch if isinstance(one.outcome, Retried)}:
                     self._timer.schedule(delay)
-        return frozenset(lost)
+        return lost
 
     async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
         lost: set[Claim] = set()
@@ -369,6 +379,19 @@ def _moved(settlement: Settlement) -> int:
     """A settlement moves a body if the run is tried again, or if it may let a held run of its task go."""
     run = settlement.claim.run
     return len(run.kwargs) if isinstance(settlement.outcome, Retried) or run.exclusive else 0
+
+
+def _remembers(settlement: Settlement) -> bool:
+    return settlement.remembered is not None
+
+
+def _remembered(settlement: Settlement) -> Encoded:
+    """A success that its task remembers."""
+    (token, task, run, _, line), size = _settlement(settlement)
+    remembered = settlement.remembered
+    assert remembered is not None
+    cursor = remembered.cursor or ""
+    return Encoded((token, task, run, line, encode_success(remembered.success), cursor), size + len(cursor.encode()))
 
 
 def _settlement(settlement: Settlement) -> Encoded:

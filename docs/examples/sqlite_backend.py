@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from sqlite_file import UNREADABLE_PAUSE, File, claim_of, due_of, key_of, line_of, live_of, ms, stored_of, until
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, HeldByOther, LeaderSign, Term
+from task_manager_core.domain.memory import Remembered, TaskMemory
 from task_manager_core.domain.observation import Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import Agenda, NextSlot, Skipped, SkipReason, SlotDecision
 from task_manager_core.domain.policy import Retention
@@ -342,11 +343,20 @@ class Store(File):
         if row is None:
             return False
         self._record(row["task"], settlement.record())
+        if settlement.remembered is not None:
+            self._remember(row["task"], settlement.remembered)
         if isinstance(outcome, Retried) and not row["cancelling"]:
             self._move(row["id"], self._steady + ms(outcome.delay), attempts=1, failures=1)
         else:
             self._end(row)
         return True
+
+    def _remember(self, task: int, remembered: Remembered) -> None:
+        change = (
+            "INSERT INTO memories VALUES (?1, ?2, ?3)"
+            " ON CONFLICT DO UPDATE SET success = ?2, cursor = coalesce(?3, cursor)"
+        )
+        self._do(change, task, codec.encode_success(remembered.success), remembered.cursor)
 
     async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
         with self.transaction():
@@ -427,6 +437,15 @@ class Store(File):
         task = self._task(key)
         row = self._first(reported, run.value, task["id"]) if task else None
         return self._read(f"the report of {run}", partial(codec.decode_progress, row["body"])) if row else None
+
+    async def memory(self, key: TaskKey) -> TaskMemory:
+        with self.transaction():
+            task = self._task(key)
+            row = self._first("SELECT * FROM memories WHERE task = ?", task["id"]) if task else None
+            if row is None:
+                return TaskMemory()
+            success = self._read(f"the last success of {key}", partial(codec.decode_success, row["success"]))
+            return TaskMemory(success=success, cursor=row["cursor"])
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         with self.transaction():

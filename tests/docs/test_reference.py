@@ -110,7 +110,8 @@ def test_every_option_of_a_task_has_an_item() -> None:
 def test_every_argument_of_a_group_and_field_of_a_context_has_an_item() -> None:
     group = [name for name in inspect.signature(TaskGroup.__init__).parameters if name != "self"]
     assert bold(section(page("tasks.md"), "## TaskGroup")) == group
-    fields = [field.name for field in dataclasses.fields(RunContext) if field.init] + ["progress", "log"]
+    fields = [field.name for field in dataclasses.fields(RunContext) if field.name[0] != "_"]
+    fields += ["progress", "log", "previous", "cursor"]
     assert bold(section(page("tasks.md"), "## RunContext")) == fields
 
 

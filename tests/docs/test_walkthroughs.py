@@ -308,3 +308,22 @@ async def test_the_page_on_callbacks_calls_them() -> None:
 async def _pager(module: Any) -> Any:
     """The state of the process, as its worker keeps it."""
     return module.manager._lifecycle.running().worker._state
+
+
+async def test_the_page_on_incremental_work_goes_on_where_it_ended() -> None:
+    module = executed("results_and_progress", EXAMPLES["results_and_progress"])
+    async with served(module) as client:
+
+        async def results() -> list[object]:
+            answer = await client.get("/task-manager/tasks/Imports/import_new_rows/statistics")
+            return [run["result"] for run in answer.json()["runs"]]
+
+        for expected in ([3], [0, 3], [1, 0, 3]):
+            if len(expected) == 3:
+                module.TABLE.append(4)
+            await client.post("/task-manager/tasks/trigger", params={"task_name": "import_new_rows"})
+            await wait_until_async(partial(_is, results, expected), f"the results are {expected}")
+
+
+async def _is(read: Any, expected: object) -> bool:
+    return bool(await read() == expected)

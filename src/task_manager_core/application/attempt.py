@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from task_manager_core.application.context import RunContext
+from task_manager_core.domain.memory import LastSuccess, Remembered
 from task_manager_core.domain.run import Claim, Result, Settlement
 
 AttemptKey: TypeAlias = tuple[str, int]
@@ -46,6 +47,12 @@ class Attempt:
     @property
     def key(self) -> AttemptKey:
         return key_of(self.claim)
+
+    def remembered(self, now: datetime) -> Remembered | None:
+        """What the task remembers of the success: nothing if its function cannot ask for it."""
+        if self.context is None:
+            return None
+        return Remembered(success=LastSuccess(slot=self.claim.run.slot, at=now), cursor=self.context.cursor.text)
 
     def interrupt(self, reason: Interruption) -> None:
         """Interrupt the attempt, unless it was interrupted before or has ended by itself."""

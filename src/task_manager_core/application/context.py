@@ -10,9 +10,12 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard, TypeVar
 
+from task_manager_core.application.remembering import Cursor, Memory, Reading, remembering
 from task_manager_core.application.reporter import Reporter
+from task_manager_core.application.result import plain_json
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.memory import LastSuccess, TaskMemory
 from task_manager_core.domain.progress import Progress
 
 if TYPE_CHECKING:
@@ -101,7 +104,21 @@ class RunContext:
     logger: RunLogger
     cancelled: threading.Event = field(default_factory=threading.Event)
     state: object = None
+    _memory: Memory = field(default_factory=lambda: remembering(TaskMemory()), repr=False, compare=False)
     _reporter: Reporter = field(default_factory=Reporter, init=False, repr=False, compare=False)
+
+    def previous(self) -> Reading[LastSuccess | None]:
+        """The last success of the task: its slot, and the instant at which it ended. None before the first one.
+
+        `await context.previous()`, or `context.previous().wait()` in a synchronous function. The store is asked when
+        the function asks.
+        """
+        return self._memory.success()
+
+    @property
+    def cursor(self) -> Cursor:
+        """A small value that the task keeps: `await context.cursor.get(str)` and `context.cursor.set("…")`."""
+        return self._memory.cursor
 
     def state_of(self, kind: type[S]) -> S:
         """What the startup hook of the worker returned, for a type checker.
@@ -154,6 +171,7 @@ class RunContext:
         worker: str,
         logger: logging.Logger,
         state: object = None,
+        memory: Memory | None = None,
     ) -> RunContext:
         """The context of an attempt. Its logger adds the fields of the run to every record of `logger`."""
         fields: dict[str, object] = {
@@ -174,6 +192,7 @@ class RunContext:
             worker=worker,
             logger=ContextLogger(logger, fields),
             state=state,
+            _memory=remembering(TaskMemory()) if memory is None else memory,
         )
 
     @classmethod
@@ -189,6 +208,8 @@ class RunContext:
         worker: str = "test-worker",
         logger: logging.Logger | None = None,
         state: object = None,
+        previous: LastSuccess | None = None,
+        cursor: object = None,
     ) -> RunContext:
         """A context for a test that calls a task function itself. The defaults are those of a run that a caller
         triggered, in its first attempt.
@@ -203,6 +224,8 @@ class RunContext:
             worker: Name of the process.
             logger: Gets the records of `context.logger`. Default: a logger of this package.
             state: What the startup hook of the worker would have returned.
+            previous: The last success of the task.
+            cursor: The stored cursor.
 
         Raises:
             RuntimeError: A name that no task can have, an instant without a time zone, an attempt below 1.
@@ -222,4 +245,5 @@ class RunContext:
             worker=worker,
             logger=logging.getLogger(__name__) if logger is None else logger,
             state=state,
+            memory=remembering(TaskMemory(success=previous, cursor=None if cursor is None else plain_json(cursor))),
         )

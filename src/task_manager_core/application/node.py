@@ -92,6 +92,7 @@ class Node:
         self.worker = Worker(
             node=node,
             queue=backend.queue,
+            history=backend.history,
             declarations=declarations,
             policy=policy.worker,
             batches=policy.batches,

@@ -21,6 +21,7 @@ from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.executor import Executor
 from task_manager_core.application.failure import ArgumentsRefused, WorkerLost, class_names, failure_of
 from task_manager_core.application.function import Function
+from task_manager_core.application.remembering import Memory
 from task_manager_core.application.result import ToJson, plain_json
 from task_manager_core.application.unknown_runs import UnknownRuns
 from task_manager_core.domain.backoff import Backoff, GiveUp, RetryAfter
@@ -40,7 +41,7 @@ from task_manager_core.domain.run import (
     Settlement,
     Succeeded,
 )
-from task_manager_core.ports import Clock, Observer, RunQueue
+from task_manager_core.ports import Clock, History, Observer, RunQueue
 
 FEW_PLACES = 16
 """A worker with so few places claims for all of them at once."""
@@ -54,6 +55,7 @@ class Worker:
         *,
         node: NodeId,
         queue: RunQueue,
+        history: History,
         declarations: Declarations,
         policy: CurrentWorkerPolicy,
         batches: BatchPolicy,
@@ -65,6 +67,7 @@ class Worker:
     ) -> None:
         self._node = node
         self._queue = queue
+        self._history = history
         self._declarations = declarations
         self._policy = policy
         self._batches = batches
@@ -223,6 +226,7 @@ class Worker:
             worker=self._node.value,
             logger=self._logger,
             state=self._state,
+            memory=Memory(functools.partial(self._history.memory, run.task), asyncio.get_running_loop()),
         )
 
     def _ended(self, attempt: Attempt, task: asyncio.Task[BaseException | None]) -> None:
@@ -276,6 +280,7 @@ class Worker:
             duration=timedelta(seconds=self._clock.monotonic() - attempt.began),
             failure=None if error is None else failure_of(error),
             result=attempt.result if isinstance(outcome, Succeeded) else None,
+            remembered=attempt.remembered(self._clock.now()) if isinstance(outcome, Succeeded) else None,
         )
 
     def _backoff(self, claim: Claim) -> Backoff:

@@ -29,6 +29,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
+from task_manager_core.domain.memory import Remembered
 from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
 
 
@@ -230,7 +231,7 @@ class AttemptRecord:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """The outcome of a claimed attempt, with the times that the worker measured. `result` is None if the function
-    returned None."""
+    returned None. `remembered` is for the task, and belongs to a success."""
 
     claim: Claim
     outcome: Outcome
@@ -238,6 +239,7 @@ class Settlement:
     duration: timedelta
     failure: Failure | None = None
     result: Result | None = None
+    remembered: Remembered | None = None
 
     def record(self) -> AttemptRecord:
         return AttemptRecord(

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from task_manager_core.domain.errors import BackendCorrupt, DefinitionError
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
+from task_manager_core.domain.memory import LastSuccess
 from task_manager_core.domain.observation import Presence
 from task_manager_core.domain.planning import Skipped, SkipReason
 from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
@@ -40,12 +41,14 @@ __all__ = [
     "decode_record",
     "decode_run",
     "decode_skipped",
+    "decode_success",
     "decode_task",
     "encode_presence",
     "encode_progress",
     "encode_record",
     "encode_run",
     "encode_skipped",
+    "encode_success",
     "encode_task",
     "forget_decoded",
     "instant",
@@ -272,6 +275,17 @@ def _read_result(reader: Reader) -> Result:
     return Result(
         type=reader.text("type"), size=reader.maybe("size", reader.number), json=reader.maybe("json", reader.text)
     )
+
+
+def encode_success(success: LastSuccess) -> str:
+    """The text of the last success of a task."""
+    return _dump({"slot": maybe(success.slot), "at": milliseconds(success.at)})
+
+
+def decode_success(text: str) -> LastSuccess:
+    """The last success in a text. Errors: BackendCorrupt."""
+    reader = Reader.of("the last success", text)
+    return LastSuccess(slot=reader.maybe("slot", reader.instant), at=reader.instant("at"))
 
 
 def encode_progress(progress: Progress) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from task_manager_core.domain.identity import RunId, TaskKey
+from task_manager_core.domain.memory import TaskMemory
 from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.planning import Skipped
 from task_manager_core.domain.progress import Progress
@@ -103,6 +104,22 @@ class History(Protocol):
         Returns:
             For each run, in the order of the arguments, the last report of the attempt that holds it; None if there is
             none.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
+        ...
+
+    async def memory(self, key: TaskKey) -> TaskMemory:
+        """Read what a task remembers (law 20 of the run queue).
+
+        Args:
+            key: The task.
+
+        Returns:
+            The memory; it is empty if the task is unknown or remembers nothing.
 
         Raises:
             BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.

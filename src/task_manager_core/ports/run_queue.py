@@ -95,6 +95,8 @@ class RunQueue(Protocol):
        a lost claim changes nothing.
     19. A run that is enqueued with a delay waits: it can be claimed from its instant on, as its first attempt, and no
        promotion makes it claimable before.
+    20. A success with something to remember replaces the last success in the memory of its task, and the cursor if it
+       has one, in the step of its settlement; nothing else changes the memory until the task is removed.
     """
 
     async def enqueue(

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
+from task_manager_core.domain.memory import Remembered, TaskMemory
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement
@@ -175,6 +176,23 @@ class _ReportsStay(State):
         before = run_entry.progress
         super().take(run_entry)
         run_entry.progress = before
+
+
+class _RemembersTheLost(MemoryRunQueue):
+    """The cursor is written before the claim is compared."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
+        for one in settlements:
+            if one.remembered is not None and one.claim.run.task in self._state.entries:
+                self._remember(one.claim.run.task, one.remembered)
+        return await super().settle(settlements)
+
+
+class _ForgetsTheCursor(MemoryRunQueue):
+    """A success that sets no cursor deletes it."""
+
+    def _remember(self, key: TaskKey, remembered: Remembered) -> None:
+        self._state.entries[key].memory = TaskMemory(success=remembered.success, cursor=remembered.cursor)
 
 
 class _FreesAtAnyEnd(State):
@@ -674,5 +692,17 @@ BROKEN = (
         law="run_queue 18",
         killed_by="test_a_report_ends_with_its_claim",
         open_harness=memory(state=_ReportsStay),
+    ),
+    BrokenStore(
+        mistake="a lost claim writes the cursor",
+        law="run_queue 20",
+        killed_by="test_a_success_is_remembered",
+        open_harness=memory(queue=_RemembersTheLost),
+    ),
+    BrokenStore(
+        mistake="a success without a cursor deletes it",
+        law="run_queue 20",
+        killed_by="test_a_success_is_remembered",
+        open_harness=memory(queue=_ForgetsTheCursor),
     ),
 )

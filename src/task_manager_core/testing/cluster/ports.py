@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, HeldByOther, LeaderSign, Term
+from task_manager_core.domain.memory import TaskMemory
 from task_manager_core.domain.observation import Presence, Snapshot
 from task_manager_core.domain.planning import Agenda, Skipped, SlotDecision
 from task_manager_core.domain.progress import Progress, ProgressReport
@@ -293,6 +294,9 @@ class SimHistory:
 
     async def progress(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Progress | None, ...]:
         return await self._link.call("progress", lambda: self._inner.progress(runs), _no_effects)
+
+    async def memory(self, key: TaskKey) -> TaskMemory:
+        return await self._link.call("memory", lambda: self._inner.memory(key), _no_effects)
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         return await self._link.call("clear", lambda: self._inner.clear(keys), _no_effects)

@@ -1,4 +1,4 @@
-"""Tests of the laws about what an attempt leaves: its result, and its reports."""
+"""Tests of the laws about what an attempt leaves: its result, its reports, and what its task remembers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,22 @@ from dataclasses import replace
 import pytest
 
 from task_manager_core.domain.identity import NodeId, RunId
+from task_manager_core.domain.memory import LastSuccess, Remembered, TaskMemory
 from task_manager_core.domain.progress import Progress, ProgressReport
-from task_manager_core.domain.run import Result, Retried
+from task_manager_core.domain.run import Exhausted, Result, Retried, Succeeded
 from task_manager_core.testing.conformance.contract import Contract
-from task_manager_core.testing.conformance.factories import HOUR, NOTHING, TTL, exclusive, key, run, settlement, task
+from task_manager_core.testing.conformance.factories import (
+    HOUR,
+    NOTHING,
+    STARTED,
+    TTL,
+    exclusive,
+    key,
+    run,
+    runs,
+    settlement,
+    task,
+)
 from task_manager_core.testing.conformance.laws import law
 from task_manager_core.testing.conformance.store import Store
 
@@ -91,3 +103,59 @@ class RunQueueAttempts(Contract):
             assert await store.history.progress(asked) == (None,)
             again = await store.claim(NodeId("other"))
             assert len(again) <= 1
+
+    @law("run_queue", 20)
+    async def test_a_success_is_remembered(self, store: Store) -> None:
+        """A success with something to remember replaces the last success in the memory of its task, and the cursor if
+        it has one, in the step of its settlement; nothing else changes the memory until the task is removed."""
+        term = await store.lead()
+        of = exclusive()
+        await store.define(of)
+        await store.define(task("other"))
+        assert await store.history.memory(of.key) == TaskMemory()
+        assert await store.history.memory(key("unknown")) == TaskMemory()
+        first = Remembered(success=LastSuccess(slot=STARTED, at=STARTED + HOUR), cursor='{"“ü”":["\\u0000 🙂"]}')
+        then = Remembered(success=LastSuccess(slot=None, at=STARTED + 2 * HOUR))
+        last = Remembered(success=LastSuccess(slot=None, at=STARTED), cursor='"' + "x" * 4094 + '"')
+        late = Remembered(success=LastSuccess(slot=None, at=STARTED + 9 * HOUR), cursor='"late"')
+        expected = TaskMemory()
+        for number, one in enumerate([first, then, last]):
+            claim = await store.claim_new(run(of, f"{number}"))
+            assert await store.history.memory(of.key) == expected
+            accepted = replace(settlement(claim), remembered=one)
+            assert await store.queue.settle([accepted]) == frozenset()
+            expected = TaskMemory(success=one.success, cursor=one.cursor or expected.cursor)
+            assert await store.queue.settle([replace(settlement(claim), remembered=late)]) == {claim}
+            assert await store.history.memory(of.key) == expected
+
+        for outcome in (Succeeded(), Exhausted(), Retried(NOTHING)):
+            assert await store.settle(await store.claim_new(run(of, f"{outcome}")), outcome)
+        [silent] = await store.claim()
+        await store.advance(TTL)
+        assert await store.reap(term, TTL) == (silent,)
+        assert await store.queue.settle([replace(settlement(silent), remembered=late)]) == {silent}
+        await store.history.clear([of.key])
+        assert await store.history.memory(of.key) == expected
+        assert await store.history.memory(key("other")) == TaskMemory()
+
+        await store.catalogue.remove([of.key])
+        assert await store.history.memory(of.key) == TaskMemory()
+        await store.define(of)
+        assert await store.history.memory(of.key) == TaskMemory()
+
+    @law("run_queue", 20)
+    async def test_a_batch_of_all_kinds_is_remembered_in_its_order(self, store: Store) -> None:
+        await store.define(task())
+        await store.enqueue(*runs(task(), 6))
+        claims = await store.claim()
+        batch = [
+            replace(
+                settlement(claim), remembered=Remembered(success=LastSuccess(slot=None, at=STARTED), cursor=f"{number}")
+            )
+            if number % 2
+            else settlement(claim, Exhausted())
+            for number, claim in enumerate(claims)
+        ]
+        assert await store.queue.settle([*batch, batch[1]]) == {claims[1]}
+        assert (await store.history.memory(key())).cursor == "5"
+        assert [line.run for line in await store.records(key())] == [claim.run.id for claim in reversed(claims)]
