@@ -249,7 +249,7 @@ class RedisRunQueue(RunQueue):
         for settlement in settlements:
             by_worker.setdefault(settlement.claim.worker, []).append(settlement)
         for worker, own in by_worker.items():
-            for remembers, some in groupby(own, _remembers):
+            for remembers, some in groupby(own, lambda one: one.remembered is not None):
                 lost |= await self._settle(worker, list(some), remembers=remembers)
         return frozenset(lost)
 
@@ -379,10 +379,6 @@ def _moved(settlement: Settlement) -> int:
     """A settlement moves a body if the run is tried again, or if it may let a held run of its task go."""
     run = settlement.claim.run
     return len(run.kwargs) if isinstance(settlement.outcome, Retried) or run.exclusive else 0
-
-
-def _remembers(settlement: Settlement) -> bool:
-    return settlement.remembered is not None
 
 
 def _remembered(settlement: Settlement) -> Encoded:
