@@ -29,16 +29,15 @@ class ManagementRouter(APIRouter):
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         (method,) = options["methods"]
         route = name_of_route(method, path)
+        responses: dict[int | str, Any] = options["responses"] or {}
         if method == "GET":
             head: dict[str, Any] = {**options, "methods": ["HEAD"], "include_in_schema": False}
             super().add_api_route(path, endpoint, **head)
         else:
             body = body_of(endpoint)
-            options["responses"] = refused_requests(with_body=body is not None) | (options["responses"] or {})
+            responses = refused_requests(with_body=body is not None) | responses
             options["openapi_extra"] = None if body is None else {"requestBody": body_with_example(route, body)}
-        responses: dict[int | str, Any] = options["responses"] or {}
-        options["responses"] = answer_with_example(route, responses)
-        super().add_api_route(path, endpoint, **options)
+        super().add_api_route(path, endpoint, **options | {"responses": answer_with_example(route, responses)})
 
 
 def management_router(manager: Management, dependencies: Sequence[Depends] | None = None) -> APIRouter:
