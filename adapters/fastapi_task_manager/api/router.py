@@ -37,7 +37,8 @@ class ManagementRouter(APIRouter):
             body = body_of(endpoint)
             responses = refused_requests(with_body=body is not None) | responses
             options["openapi_extra"] = None if body is None else {"requestBody": body_with_example(route, body)}
-        super().add_api_route(path, endpoint, **options | {"responses": answer_with_example(route, responses)})
+        options["responses"] = answer_with_example(route, responses)
+        super().add_api_route(path, endpoint, **options)
 
 
 def management_router(manager: Management, dependencies: Sequence[Depends] | None = None) -> APIRouter:
