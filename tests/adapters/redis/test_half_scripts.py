@@ -18,6 +18,7 @@ import redis
 
 from task_manager_core.domain.errors import BackendCorrupt, BackendError
 from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.memory import LastSuccess, Remembered
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import Retried
 from task_manager_core.ports import Cancelling
@@ -25,6 +26,7 @@ from task_manager_core.testing.conformance.factories import (
     HOUR,
     MINUTE,
     NOTHING,
+    STARTED,
     TTL,
     WORKER,
     decision,
@@ -78,6 +80,14 @@ async def settle(store: Store) -> Verb:
     urgent = replace(exclusive(), priority=Priority.HIGH)
     await store.enqueue(run(urgent, "2"), run(urgent, "3"))
     return lambda: store.settle(claim)
+
+
+async def remember(store: Store) -> Verb:
+    await store.define(exclusive())
+    claim = await store.claim_new(run(exclusive(), "1"))
+    await store.enqueue(run(exclusive(), "2"))
+    remembered = Remembered(success=LastSuccess(slot=None, at=STARTED), cursor="1")
+    return lambda: store.queue.settle([replace(settlement(claim), remembered=remembered)])
 
 
 async def retry(store: Store) -> Verb:
@@ -235,7 +245,7 @@ async def announce(store: Store) -> Verb:
 
 
 SCENES: tuple[Scene, ...] = (
-    *(enqueue, hold, settle, retry, release, pause_a_run, extend, reap, cancel, promote, claim),
+    *(enqueue, hold, settle, remember, retry, release, pause_a_run, extend, reap, cancel, promote, claim),
     *(
         commit,
         commit_and_hold,
