@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Protocol, cast
 
-from hiredis import pack_command
+import hiredis
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -74,7 +74,7 @@ class _Server:
         try:
             await connection.send_command(*args)
             try:
-                answer: object = await connection.read_response()
+                answer = cast("object", await connection.read_response())
             except ResponseError:
                 answered = True
                 raise
@@ -125,13 +125,17 @@ class _Primary:
             await client.aclose()
 
 
+# hiredis declares a tuple of one item, and no result.
+_pack = cast("Callable[[tuple[EncodableT, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
+
+
 class _Packed(AbstractConnection):
     """Packs a command with hiredis. The packer of redis-py is written in Python and needs more time than the rest of a
     command with many arguments."""
 
     def pack_command(self, *args: EncodableT) -> list[bytes]:
         try:
-            return [pack_command(args)]  # type: ignore[arg-type]  # hiredis declares a tuple of one item
+            return [_pack(args)]
         except UnicodeEncodeError:  # hiredis knows no `encoding_errors`.
             return super().pack_command(*args)
 

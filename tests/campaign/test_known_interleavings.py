@@ -23,11 +23,9 @@ from task_manager_core.testing.campaign import apply
 from task_manager_core.testing.campaign.campaign import run_plan
 from task_manager_core.testing.campaign.checkers import Violation
 from task_manager_core.testing.campaign.checkers.attempts import OneAttempt, OneOutcome
-from task_manager_core.testing.campaign.checkers.slots import NoSilentGap
 from task_manager_core.testing.campaign.faults import Injection, InjectionKind, Point
 from task_manager_core.testing.campaign.model import ClusterModel, ModelExecution, StoreModel
 from task_manager_core.testing.campaign.plan import Plan, TaskPlan
-from task_manager_core.testing.cluster.effects import AgendaRead, Effect
 from task_manager_core.testing.cluster.failures import SimBudget
 from task_manager_core.testing.cluster.link import Side
 from task_manager_memory import MemoryStore
@@ -103,14 +101,6 @@ def _executions_never_forgotten(original: Any) -> object:
     return _judge_outcome
 
 
-def _agenda_unread(original: Any) -> object:
-    def judge(self: NoSilentGap, effect: Effect, model: ClusterModel) -> None:
-        if not isinstance(effect, AgendaRead):
-            original(self, effect, model)
-
-    return judge
-
-
 def _slots_outlive_their_schedule(_original: object) -> object:
     def _next_slot_of(self: Definitions, task: TaskDefinition) -> NextSlot | None:
         return self._next_slots[task.key][1] if task.key in self._next_slots else None
@@ -148,7 +138,7 @@ FOUND: dict[str, Mutant] = {
                 TaskPlan(every=6.0, cron=True, catch_up="all", priority="high", duration=1.0, backoff=3.0, only=1),
             ),
             faults=(Injection(kind=InjectionKind.PAUSE, at=Point("claim", 2, Side.BEFORE), machine=1, length=8.0),),
-            seed=0,
+            seed=11,
             tiny=True,
         ),
     ),
@@ -194,7 +184,7 @@ FOUND: dict[str, Mutant] = {
                 Injection(kind=InjectionKind.PAUSE, at=21.8, length=4.0),
                 Injection(kind=InjectionKind.REWIND, at=Point("commit", 7, Side.AFTER), machine=2, length=2.0),
             ),
-            seed=10,
+            seed=43,
         ),
     ),
     # The store lost a change, and was written to before a reader asked. Readers asked from the lost version on.
@@ -259,20 +249,11 @@ FOUND: dict[str, Mutant] = {
         plan=Plan(
             tasks=(TaskPlan(dynamic=True),),
             faults=(
-                Injection(kind=InjectionKind.SET_BACK, at=Point("commit", 1, Side.BEFORE), amount=30.0),
+                Injection(kind=InjectionKind.SET_BACK, at=Point("commit", 2, Side.BEFORE), amount=30.0),
                 Injection(kind=InjectionKind.REMOVE, at=17.6),
                 Injection(kind=InjectionKind.ADD, at=21.4),
             ),
         ),
-    ),
-    # Found in a checker. The slot was due when the leader read the agenda, and still has to be decided.
-    "a slot that was due is decided although the clock is set back meanwhile": Mutant(
-        defect="the checker forgets by which time a decision was made",
-        owner=NoSilentGap,
-        name="judge",
-        replacement=_agenda_unread,
-        breaks="I2",
-        plan=Plan(faults=(Injection(kind=InjectionKind.SET_BACK, at=Point("commit", 2, Side.BEFORE), amount=30.0),)),
     ),
     "a task that the store lost does not go on with a slot of its older schedule": Mutant(
         defect="the slots that a leader gave a task outlive its schedule",

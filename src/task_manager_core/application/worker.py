@@ -249,7 +249,7 @@ class Worker:
 
     def _forget(self, attempt: Attempt) -> None:
         """The attempt no longer executes here."""
-        self._active.pop(attempt.key, None)
+        del self._active[attempt.key]
         if self._newest.get(attempt.claim.run.id.value) is attempt:
             del self._newest[attempt.claim.run.id.value]
 
