@@ -34,6 +34,8 @@ from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
 
 
 class RunState(Enum):
+    """The place of a live run, or how a run has ended."""
+
     HELD = "held"
     QUEUED = "queued"
     RUNNING = "running"
