@@ -99,6 +99,7 @@ class TaskGroup:
         retry_backoff_max: float | None = None,
         register: bool = True,
         allow_parallel: bool | None = None,
+        *,
         callbacks: Callbacks | None = None,
         **options: Unpack[TaskOptions],
     ) -> Callable[[F], F]:

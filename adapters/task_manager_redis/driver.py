@@ -37,7 +37,7 @@ _FIXED_OPTIONS = frozenset(
 )
 
 
-_UNCHECKED_SECONDS = 1.0
+_UNCHECKED_SECONDS = 0.02
 
 
 class Driver(Protocol):
@@ -52,6 +52,13 @@ class _Pool(Protocol):
     async def get_connection(self) -> AbstractConnection: ...
 
     async def release(self, connection: AbstractConnection) -> None: ...
+
+
+def _is_open(connection: AbstractConnection) -> bool:
+    """Has the server not closed the connection, as far as this process knows? redis-py has no public way to ask that
+    without a read."""
+    reader: asyncio.StreamReader | None = connection._reader  # pyright: ignore[reportPrivateUsage]
+    return reader is not None and not reader.at_eof() and reader.exception() is None
 
 
 class _Server:
@@ -91,7 +98,7 @@ class _Server:
     async def _connection(self) -> AbstractConnection:
         if self._unused:
             connection, used_at = self._unused.pop()
-            if asyncio.get_running_loop().time() - used_at < _UNCHECKED_SECONDS:
+            if asyncio.get_running_loop().time() - used_at < _UNCHECKED_SECONDS and _is_open(connection):
                 return connection
             await self._pool.release(connection)
         return await self._pool.get_connection()

@@ -36,6 +36,8 @@ class WakeUps:
         if worker in self._drops:
             self._drops.pop(worker).cancel()
         request = self._requests.get(worker)
+        if request is not None and request.done() and request.exception() is not None:
+            request = None  # The connection was lost between two waits.
         if request is None:
             block = max(timedelta(seconds=seconds), LONGEST_REQUEST)
             request = loop.create_task(self._client.pop(self._client.key("bell"), block))

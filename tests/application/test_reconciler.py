@@ -388,7 +388,7 @@ async def test_a_one_off_task_is_removed_when_its_runs_have_ended_and_its_time_i
     await reconcile(leader, after=kept)
     assert await known(cluster) == {"hourly", "patient"}
     await leader.node.registrar.tick()
-    assert leader.node.definitions.some_one_off(10) == []
+    assert leader.node.definitions.some_over(cluster.clock.now(), 10) == []
 
 
 async def test_without_a_limit_one_off_tasks_stay(cluster: Cluster) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from heapq import heappop, heappush
 from itertools import islice, takewhile
 
 from task_manager_core.domain.errors import DefinitionError
@@ -71,8 +73,12 @@ class Definitions:
         """The tasks that came or went since `_order` was updated."""
         self.scheduled: set[TaskKey] = set()
         """The static tasks that are not retired. A living process should declare each of them."""
-        self._one_off: dict[TaskKey, None] = {}
-        """The dynamic tasks whose schedule names single instants."""
+        self._last_instants: dict[TaskKey, datetime] = {}
+        """The last instant of each dynamic task whose schedule names single instants."""
+        self._instants: list[tuple[datetime, TaskKey]] = []
+        """The same as a heap, with entries of tasks that have changed since."""
+        self._over: dict[TaskKey, None] = {}
+        """Those of these tasks whose last instant has passed."""
         self.revision = 0
         """Grows with every change."""
         self.touched: set[TaskKey] = set()
@@ -165,11 +171,16 @@ class Definitions:
             self._paused[key] = self._paused.pop(key)
         return chosen
 
-    def some_one_off(self, limit: int) -> list[VersionedDefinition]:
-        """Some dynamic tasks whose schedule names single instants. The next call returns the tasks after them."""
-        chosen = list(islice(self._one_off, limit))
+    def some_over(self, now: datetime, limit: int) -> list[VersionedDefinition]:
+        """Some dynamic tasks whose schedule names single instants, the last of which has passed. The next call returns
+        the tasks after them. A task whose instants are to come costs nothing."""
+        while self._instants and self._instants[0][0] <= now:
+            instant, key = heappop(self._instants)
+            if self._last_instants.get(key) == instant:
+                self._over[key] = None
+        chosen = list(islice(self._over, limit))
         for key in chosen:
-            self._one_off[key] = self._one_off.pop(key)
+            self._over[key] = self._over.pop(key)
         return [self._tasks[key] for key in chosen]
 
     def lost(self, changes: Changes) -> Loss | None:
@@ -265,9 +276,10 @@ class Definitions:
                 self.scheduled.discard(key)
             else:
                 self.scheduled.add(key)
+            self._over.pop(key, None)
+            self._last_instants.pop(key, None)
             if stored is not None and stored.definition.dynamic and stored.definition.schedule.is_one_off:
-                self._one_off[key] = None
-            else:
-                self._one_off.pop(key, None)
+                self._last_instants[key] = stored.definition.schedule.last_instant
+                heappush(self._instants, (self._last_instants[key], key))
         self.touched |= keys
         self.revision += 1

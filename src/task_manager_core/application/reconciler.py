@@ -24,7 +24,7 @@ second."""
 SUSPECTS_PER_PASS = 100
 
 ONE_OFF_PER_PASS = 1000
-"""Each pass looks whether so many one-off tasks have ended, without a request to the store."""
+"""Each pass looks at so many one-off tasks whose last instant has passed, without a request to the store."""
 
 REMOVED_PER_PASS = 100
 
@@ -166,7 +166,7 @@ class Reconciler:
             return
         seen_in, seen = self._ended
         since = seen if seen_in == term else {}
-        for one_off in self._definitions.some_one_off(ONE_OFF_PER_PASS):
+        for one_off in self._definitions.some_over(now, ONE_OFF_PER_PASS):
             if one_off.definition.schedule.next_after(now) is None:
                 since.setdefault(one_off.definition.key, now)
             else:

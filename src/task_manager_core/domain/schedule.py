@@ -114,6 +114,11 @@ class Schedule:
         """True if there are rules, and each of them names single instants."""
         return bool(self.rules) and all(isinstance(rule, At) for rule in self.rules)
 
+    @property
+    def last_instant(self) -> datetime:
+        """The last instant of a schedule that is one-off."""
+        return max(instant for rule in self.rules if isinstance(rule, At) for instant in rule.instants)
+
     def holds(self, instant: datetime) -> bool:
         """True if the instant lies within the bounds."""
         after_start = self.start_at is None or instant >= self.start_at

@@ -30,7 +30,7 @@ from tests.adapters.redis.shifted_time import open_shifted
 from tests.adapters.redis.test_half_scripts import SCENES, Scene, outcome
 from tests.redis_server import RedisServer
 
-ADDING = {"enqueue", "hold", "commit", "commit_and_hold", "put", "change"}
+ADDING = {"enqueue", "delay", "hold", "commit", "commit_and_hold", "put", "change"}
 """The scenes whose verb adds a definition or a run."""
 
 ROOM = 8_000_000

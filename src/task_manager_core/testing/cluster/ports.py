@@ -331,4 +331,5 @@ class SimNotifier:
         ends = loop.time() + timeout.total_seconds()
         await self._inner.wait(timeout)
         while loop.time() < min(ends, faults.notifications_lost_until):
-            await self._inner.wait(timedelta(seconds=ends - loop.time()))
+            # At least a millisecond: a shorter wait may round to nothing, and time would stand still.
+            await self._inner.wait(max(timedelta(seconds=ends - loop.time()), timedelta(milliseconds=1)))
