@@ -17,9 +17,11 @@ import pytest
 
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
+from task_manager_core.domain.memory import LastSuccess
 from task_manager_core.domain.observation import Presence
 from task_manager_core.domain.planning import Skipped, SkipReason
 from task_manager_core.domain.policy import RetryPolicy
+from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, Result
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition
@@ -86,6 +88,15 @@ FORMATS = {
         codec.encode_record,
         codec.decode_record,
         "history_result.jsonl",
+    ),
+    "a report": Format(
+        Progress(done=1.0, total=4.0, text="t", lines=("a", "b")),
+        codec.encode_progress,
+        codec.decode_progress,
+        "report.jsonl",
+    ),
+    "the last success": Format(
+        LastSuccess(slot=NOON, at=NOON), codec.encode_success, codec.decode_success, "success.jsonl"
     ),
     "a skip": Format(
         Skipped(first=NOON, last=NOON, count=1, reason=SkipReason.PAUSED),
