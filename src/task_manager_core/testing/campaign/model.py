@@ -231,6 +231,8 @@ class ClusterModel:
 
     - `claim_ttl` and `grace` are the same for every node; `node` is the process whose operation is judged.
     - `looks` has, for each node, the live term and its progress at the last look of this node.
+    - `waits` has, for each node, what its last looks showed without a change, and since when it may count a grace. This
+      is not set back with the store's clock.
     - `started` has the attempts that were started since their claim was given. A store that was set back forgets what
       became of them, and so does this set.
     - `tokens` has the greatest token that was ever given for a run.
@@ -243,6 +245,7 @@ class ClusterModel:
     node: str = ""
     store: StoreModel = field(default_factory=StoreModel)
     looks: dict[str, tuple[Term | None, int]] = field(default_factory=dict[str, tuple[Term | None, int]])
+    waits: dict[str, tuple[object, datetime]] = field(default_factory=dict[str, tuple[object, datetime]])
     greatest_token: int = 0
     greatest_version: int = 0
     states_at: dict[int, dict[TaskKey, tuple[int, bool]]] = field(
@@ -274,6 +277,7 @@ class ClusterModel:
         self.store = StoreModel() if store is None else store.copy()
         self.started.clear()
         self.looks.clear()
+        self.waits.clear()
 
     def executing(self, key: TaskKey) -> list[ModelExecution]:
         return [one for one in self.executions.values() if one.task == key and one.ended is None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from task_manager_core.domain.events import Event, TermEnded, TermWon
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import TRANSITIONS, LeadershipState, LeadershipTransition, Term
@@ -51,6 +53,7 @@ class OneTerm(Checker):
                 due = model.store.first_due()
                 self.require(sign.first_due == due, f"an observation shows {sign.first_due}, and {due} is due next")
                 model.looks[model.node] = live, model.store.progress
+                self._count(model, due)
             case Deposed(term=term):
                 if live is not None and live != term:
                     self._deposed(live, model)
@@ -70,12 +73,25 @@ class OneTerm(Checker):
         self.require(term.token > greatest, f"token {term.token} was issued after {greatest}")
         model.greatest_token = term.token
 
+    def _count(self, model: ClusterModel, due: datetime | None) -> None:
+        """Note since when the node may count a grace for this slot."""
+        store = model.store
+        if due is None:
+            model.waits.pop(model.node, None)
+            return
+        shown, due_at = (model.looks[model.node], due), store.at + (due - store.clock)
+        before = model.waits.get(model.node)
+        first_seen = before[1] if before is not None and before[0] == shown else store.at
+        model.waits[model.node] = shown, max(first_seen, due_at)
+
     def _deposed(self, live: Term, model: ClusterModel) -> None:
         """`live` was deposed."""
         store, look = model.store, model.looks.get(model.node)
         self.require(look == (live, store.progress), f"{model.node} saw {look}, and {_shown(live)} was deposed")
         since = store.idle_since()
         waited = None if since is None else store.at - since
+        if waited is not None and model.node in model.waits:  # The clock may have been set back since the first look.
+            waited = max(waited, store.at - model.waits[model.node][1])
         # The clock of the follower may run faster than the one of the store.
         enough = waited is not None and waited >= model.grace * FASTEST_CLOCK
         self.require(enough, f"{_shown(live)} was deposed {waited} after it had to decide about a slot")
