@@ -38,6 +38,7 @@ RARE: dict[str, Plan] = {
     "skipped: deadline": Plan(
         tasks=(TaskPlan(every=2.0, deadline=3.0),), faults=(Injection(kind=InjectionKind.DOWN, at=5.0, length=8.0),)
     ),
+    "skipped: store_lost": Plan(tasks=(TaskPlan(every=2.0),), faults=(Injection(kind=InjectionKind.WIPE, at=5.6),)),
 }
 
 
