@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from fastapi_task_manager.errors import WouldBlockError
 from task_manager_core.application.control import Control
+from task_manager_core.application.loop import running_loop
 from task_manager_core.domain.errors import ResultNotKept, RunFailed
 from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.run import TERMINAL, RunState
@@ -156,8 +157,6 @@ class BlockingRunHandle:
 def in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], Coroutine[Any, Any, T]], name: str) -> T:
     """Call it in the event loop of the manager, and block this thread until it has ended. Errors: WouldBlockError in
     the thread of an event loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run_coroutine_threadsafe(call(), loop).result()
-    raise WouldBlockError(name)
+    if running_loop() is not None:
+        raise WouldBlockError(name)
+    return asyncio.run_coroutine_threadsafe(call(), loop).result()

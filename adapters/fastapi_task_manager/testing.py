@@ -17,6 +17,7 @@ from fastapi_task_manager.callbacks import CallbackRunner
 from fastapi_task_manager.group_registry import GroupRegistry
 from fastapi_task_manager.lifecycle import ManagerLifecycle
 from fastapi_task_manager.observers.fanout import Fanout
+from task_manager_core.application.loop import running_loop
 from task_manager_core.application.node import Node
 from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.policy import LeadershipPolicy, NodePolicy, Retention
@@ -78,7 +79,7 @@ class _Session:
     def blocking(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of work in the event loop of the manager. Errors: RuntimeError in that loop."""
         loop = self._loop
-        if loop is None or loop.is_closed() or _running_loop() is loop:
+        if loop is None or loop.is_closed() or running_loop() is loop:
             work.close()
             if loop is not None and not loop.is_closed():
                 raise RuntimeError(
@@ -278,10 +279,3 @@ class Testing:
     def _end(self) -> None:
         self._restore()
         self._lifecycle.end_test()
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -55,7 +55,9 @@ class RedisDispatch(Dispatch):
     def _due(self, reply: Reply) -> DueTask | None:
         task, *state = row(reply, 9)
         name = text(task)
-        return self._unreadable.read(f"the state of {for_display(name)}", lambda: _due(decode_task(name), state))
+        return self._unreadable.read(
+            lambda: f"the state of {for_display(name)}", lambda: _due(decode_task(name), state)
+        )
 
     async def anticipate(self, decisions: Sequence[SlotDecision]) -> None:
         if not decisions or len(self._anticipated) >= _MOST_ANTICIPATED:

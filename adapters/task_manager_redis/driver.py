@@ -49,6 +49,8 @@ class Driver(Protocol):
 
 
 class _Pool(Protocol):
+    """redis-py's pool, whose methods have no types."""
+
     async def get_connection(self) -> AbstractConnection: ...
 
     async def release(self, connection: AbstractConnection) -> None: ...
@@ -71,8 +73,7 @@ class _Server:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
-        self.connection_pool = client.connection_pool
-        self._pool = cast("_Pool", client.connection_pool)
+        self.connection_pool = cast("_Pool", client.connection_pool)
         self._unused: list[tuple[AbstractConnection, float]] = []
         self._callbacks = cast("dict[str, Callable[[object], object]]", client.response_callbacks)
 
@@ -90,7 +91,7 @@ class _Server:
             if answered:
                 self._unused.append((connection, asyncio.get_running_loop().time()))
             else:
-                await self._pool.release(connection)
+                await self.connection_pool.release(connection)
                 await self.drop_unused()
         callback = self._callbacks.get(str(args[0]))
         return answer if callback is None else callback(answer)
@@ -100,15 +101,15 @@ class _Server:
             connection, used_at = self._unused.pop()
             if asyncio.get_running_loop().time() - used_at < _UNCHECKED_SECONDS and _is_open(connection):
                 return connection
-            await self._pool.release(connection)
-        return await self._pool.get_connection()
+            await self.connection_pool.release(connection)
+        return await self.connection_pool.get_connection()
 
     async def drop_unused(self) -> None:
         """Close the unused connections."""
         unused, self._unused = self._unused, []
         for connection, _ in unused:
             await connection.disconnect()
-            await self._pool.release(connection)
+            await self.connection_pool.release(connection)
 
     async def aclose(self) -> None:
         await self.drop_unused()

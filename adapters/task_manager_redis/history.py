@@ -77,7 +77,7 @@ class RedisHistory(History):
         while limit > 0:
             size = min(limit, LINES_PER_PAGE)
             lines, end = await self._client.newest(stream, size, end)
-            decoded = (self._unreadable.read(where, partial(decode, line)) for line in lines)
+            decoded = (self._unreadable.read(lambda: where, partial(decode, line)) for line in lines)
             read += [one for one in decoded if one is not None]
             limit = limit - size if len(lines) == size else 0
         return tuple(read)
@@ -87,13 +87,13 @@ class RedisHistory(History):
         for batch, arguments in batches(runs, RUNS_PER_SCRIPT, _run_name):
             reports = texts(await self._client.run(_PROGRESS, *arguments))
             for (key, run), report in zip(batch, reports, strict=True):
-                where = f"the report of run {run.value} of {key}"
+                where = partial("the report of run {} of {}".format, run.value, key)
                 found.append(self._unreadable.read(where, partial(decode_progress, report)) if report else None)
         return tuple(found)
 
     async def memory(self, key: TaskKey) -> TaskMemory:
         success, cursor = texts(await self._client.run(_MEMORY, encode_task(key)))
-        where = f"the last success of {key}"
+        where = partial("the last success of {}".format, key)
         return TaskMemory(
             success=self._unreadable.read(where, partial(decode_success, success)) if success else None,
             cursor=cursor or None,
@@ -142,7 +142,7 @@ class RedisHistory(History):
             node, digest, presence = texts(row(reply, 3))
             if digest not in known:
                 await asyncio.sleep(0)  # A presence may name many tasks, so other tasks run between two.
-            where = f"the presence of {node}"
+            where = partial("the presence of {}".format, node)
             read = (
                 known[digest] if digest in known else self._unreadable.read(where, partial(decode_presence, presence))
             )
@@ -189,18 +189,23 @@ class RedisHistory(History):
         version, slot, due, decided, paused, resumed_at, retired, skips, live, line = state
         read = self._unreadable.read
         runs = await self._live_runs(
-            read(f"the entry of run {for_display(run)} of {key}", partial(_live, run, entry, ahead))
-            for run, entry in pairs(live)
+            read(partial(_name_of_entry, run, key), partial(_live, run, entry, ahead)) for run, entry in pairs(live)
         )
-        held = await self._live_runs(read(f"a held run of {key}", partial(_held, entry)) for entry in texts(line))
-        counts = [read(f"a count of the skips of {key}", partial(_count, *count)) for count in pairs(skips)]
+        held = await self._live_runs(
+            read(lambda: f"a held run of {key}", partial(_held, entry)) for entry in texts(line)
+        )
+        counts = [read(lambda: f"a count of the skips of {key}", partial(_count, *count)) for count in pairs(skips)]
         return TaskView(
             key=key,
             version=number(version),
-            next_slot=None if slot == "" else read(f"the next slot of {key}", partial(_next_slot, slot, due)),
-            decided=None if decided == "" else read(f"the last decided slot of {key}", partial(moment, decided)),
+            next_slot=None if slot == "" else read(lambda: f"the next slot of {key}", partial(_next_slot, slot, due)),
+            decided=None
+            if decided == ""
+            else read(lambda: f"the last decided slot of {key}", partial(moment, decided)),
             paused=paused == "1",
-            resumed_at=None if resumed_at == "" else read(f"the end of a pause of {key}", partial(moment, resumed_at)),
+            resumed_at=None
+            if resumed_at == ""
+            else read(lambda: f"the end of a pause of {key}", partial(moment, resumed_at)),
             retired=retired == 1,
             live=(*sorted(runs, key=_order), *held),
             skipped=dict(count for count in counts if count is not None),
@@ -231,6 +236,10 @@ def _count(reason: str, count: str) -> tuple[SkipReason, int]:
 def _order(run: LiveRun) -> tuple[bool, datetime, str]:
     """The order of runs in a view: by slot, then the triggered runs. A hash has no order."""
     return run.slot is None, run.slot or _EPOCH, run.run.value
+
+
+def _name_of_entry(run: str, key: TaskKey) -> str:
+    return f"the entry of run {for_display(run)} of {key}"
 
 
 def _live(run: str, entry: str, ahead: int) -> LiveRun:

@@ -218,12 +218,9 @@ class RedisRunQueue(RunQueue):
         return tuple(claim for _, claim in read if claim is not None)
 
     def _read(self, attempt: _Attempt) -> Claim | None:
-        try:
-            return attempt.claim()
-        except BackendCorrupt as error:
-            where = f"run {for_display(attempt.run)} of {for_display(attempt.task)}"
-            self._unreadable.add_once(BackendCorrupt(where, error.reason))
-            return None
+        return self._unreadable.read(
+            lambda: f"run {for_display(attempt.run)} of {for_display(attempt.task)}", attempt.claim
+        )
 
     # -- claimed ------------------------------------------------------------------------------------------------------
 

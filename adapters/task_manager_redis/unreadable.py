@@ -25,12 +25,13 @@ class UnreadableValues:
         self._reported: set[tuple[str, str]] = set()
         self._pending: deque[BackendCorrupt] = deque(maxlen=_MOST_PENDING)
 
-    def read(self, where: str, read: Callable[[], T]) -> T | None:
-        """The result of `read`; None if it raises BackendCorrupt. `where` names the value in the log."""
+    def read(self, where: Callable[[], str], read: Callable[[], T]) -> T | None:
+        """The result of `read`; None if it raises BackendCorrupt. `where` names the value in the log; it is called for
+        such a value only."""
         try:
             return read()
         except BackendCorrupt as error:
-            self.add_once(BackendCorrupt(where, error.reason))
+            self.add_once(BackendCorrupt(where(), error.reason))
             return None
 
     def add_once(self, error: BackendCorrupt) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.reconciler import RECOVERY
 from task_manager_core.domain.errors import BackendCorrupt, BackendError, BackendUnavailable
 from task_manager_core.domain.events import ClaimReaped, FindingMade, TermEnded, WriteFenced
@@ -19,10 +20,12 @@ from task_manager_core.domain.policy import BatchPolicy
 from task_manager_core.domain.reconciliation import Orphaned, Overdue, Stray
 from task_manager_core.domain.run import AttemptStatus, RunState
 from task_manager_core.domain.schedule import Schedule
-from task_manager_core.ports import History
+from task_manager_core.domain.task import VersionedDefinition
+from task_manager_core.ports import Changes, History
 from tests.application.cluster import (
     KEY,
     MINUTE,
+    NOON,
     POLICY,
     SECOND,
     Cluster,
@@ -389,6 +392,19 @@ async def test_a_one_off_task_is_removed_when_its_runs_have_ended_and_its_time_i
     assert await known(cluster) == {"hourly", "patient"}
     await leader.node.registrar.tick()
     assert leader.node.definitions.some_over(cluster.clock.now(), 10) == []
+
+
+def test_only_the_present_instant_of_a_one_off_task_counts_however_often_it_moved() -> None:
+    definitions, moves = Definitions(), 1000
+    for move in range(1, moves + 1):
+        once = a_task("once", schedule=Schedule.at(NOON + move * MINUTE), dynamic=True, function="report")
+        stored = VersionedDefinition(definition=once, version=move)
+        definitions.apply(
+            Changes(version=move, incarnation=1, complete=False, changed=(stored,), retired=frozenset(), total=1)
+        )
+    assert len(vars(definitions)["_instants"]) < moves / 2
+    assert definitions.some_over(NOON + moves * MINUTE - timedelta(milliseconds=1), 10) == []
+    assert [one.version for one in definitions.some_over(NOON + moves * MINUTE, 10)] == [moves]
 
 
 async def test_without_a_limit_one_off_tasks_stay(cluster: Cluster) -> None:

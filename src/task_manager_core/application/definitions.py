@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import islice, takewhile
 
 from task_manager_core.domain.errors import DefinitionError
@@ -171,6 +171,21 @@ class Definitions:
             self._paused[key] = self._paused.pop(key)
         return chosen
 
+    def _note_last_instant(self, key: TaskKey, task: TaskDefinition | None) -> None:
+        one_off = task is not None and task.dynamic and task.schedule.is_one_off
+        last = task.schedule.last_instant if task is not None and one_off else None
+        if last == self._last_instants.get(key):
+            return
+        self._over.pop(key, None)
+        if last is None:
+            del self._last_instants[key]
+            return
+        self._last_instants[key] = last
+        heappush(self._instants, (last, key))
+        if len(self._instants) > 2 * len(self._last_instants) + MOST_PLACED:  # Most entries are of earlier schedules.
+            self._instants = [(instant, key) for key, instant in self._last_instants.items() if key not in self._over]
+            heapify(self._instants)
+
     def some_over(self, now: datetime, limit: int) -> list[VersionedDefinition]:
         """Some dynamic tasks whose schedule names single instants, the last of which has passed. The next call returns
         the tasks after them. A task whose instants are to come costs nothing."""
@@ -276,10 +291,6 @@ class Definitions:
                 self.scheduled.discard(key)
             else:
                 self.scheduled.add(key)
-            self._over.pop(key, None)
-            self._last_instants.pop(key, None)
-            if stored is not None and stored.definition.dynamic and stored.definition.schedule.is_one_off:
-                self._last_instants[key] = stored.definition.schedule.last_instant
-                heappush(self._instants, (self._last_instants[key], key))
+            self._note_last_instant(key, None if stored is None else stored.definition)
         self.touched |= keys
         self.revision += 1

@@ -99,6 +99,14 @@ class Loop:
             return
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of this thread; None if none runs here."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 async def once(name: str, step: Awaitable[None], *, node: NodeId, observer: Observer, within: float) -> None:
     """Run one step of a sequence. If it fails or takes longer than `within` seconds, the observer is notified and the
     sequence goes on."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Generic, TypeVar
 
+from task_manager_core.application.loop import running_loop
 from task_manager_core.application.result import plain_json
 from task_manager_core.domain.memory import LastSuccess, TaskMemory
 
@@ -42,7 +43,7 @@ class Reading(Generic[T]):
         """
         if self._loop is None:
             return asyncio.run(self._read())
-        if self._loop is _running():
+        if self._loop is running_loop():
             raise RuntimeError("await it: a wait would stop the event loop")
         return asyncio.run_coroutine_threadsafe(self._read(), self._loop).result(PATIENCE)
 
@@ -119,10 +120,3 @@ def remembering(memory: TaskMemory) -> Memory:
         return memory
 
     return Memory(read, None)
-
-
-def _running() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -32,7 +32,7 @@ from task_manager_core.ports.definition_text import (
     retry_members,
 )
 from task_manager_core.ports.reader import VERSION, Reader, instant, is_list, milliseconds, span
-from task_manager_core.ports.writer import Json, maybe, to_json
+from task_manager_core.ports.writer import Json, maybe, quoted, to_json
 
 __all__ = [
     "VERSION",
@@ -60,10 +60,6 @@ __all__ = [
 _MICROSECOND = timedelta(microseconds=1)
 
 
-_quoted = json.encoder.encode_basestring
-"""A text as JSON, with the characters beyond ASCII as they are."""
-
-
 def _number(value: datetime | timedelta | None) -> str:
     return "null" if value is None else str(maybe(value))
 
@@ -87,7 +83,7 @@ def _retry_of(text: str) -> RetryPolicy:
 
 @lru_cache(maxsize=1024)
 def _quoted_retry(retry: RetryPolicy) -> str:
-    return _quoted(_retry_text(retry))
+    return quoted(_retry_text(retry))
 
 
 def encode_run(run: Run) -> str:
@@ -97,11 +93,11 @@ def encode_run(run: Run) -> str:
     """
     start_by = "" if run.start_by is None else f',"start_by":{milliseconds(run.start_by)}'
     return (
-        f'{{"v":{VERSION},"group":{_quoted(run.task.group)},"name":{_quoted(run.task.name)}'
-        f',"function":{_quoted(run.function)},"priority":"{run.priority.value}","overlap":"{run.overlap.value}"'
+        f'{{"v":{VERSION},"group":{quoted(run.task.group)},"name":{quoted(run.task.name)}'
+        f',"function":{quoted(run.function)},"priority":"{run.priority.value}","overlap":"{run.overlap.value}"'
         f',"retry":{_quoted_retry(run.retry)},"timeout":{_number(run.timeout)},"version":{run.version}'
         f',"dynamic":{"true" if run.dynamic else "false"}'
-        f'{_OWN}{_quoted(run.id.value)},"slot":{_number(run.slot)},"kwargs":{_quoted(run.kwargs)}{start_by}}}'
+        f'{_OWN}{quoted(run.id.value)},"slot":{_number(run.slot)},"kwargs":{quoted(run.kwargs)}{start_by}}}'
     )
 
 
@@ -231,15 +227,15 @@ def encode_record(record: AttemptRecord) -> str:
     failed = (
         "null"
         if failure is None
-        else f'{{"type":{_quoted(failure.type)},"message":{_quoted(failure.message)}'
-        f',"traceback":{_quoted(failure.traceback)}}}'
+        else f'{{"type":{quoted(failure.type)},"message":{quoted(failure.message)}'
+        f',"traceback":{quoted(failure.traceback)}}}'
     )
     result = "" if record.result is None else f',"result":{to_json(_result_members(record.result))}'
     return (
-        f'{{"v":{VERSION},"run":{_quoted(record.run.value)},"slot":{_number(record.slot)}'
+        f'{{"v":{VERSION},"run":{quoted(record.run.value)},"slot":{_number(record.slot)}'
         f',"attempt":{record.attempt},"status":"{record.status.value}"'
         f',"started_at":{milliseconds(record.started_at)},"duration_us":{record.duration // _MICROSECOND}'
-        f',"worker":{_quoted(record.worker.value)},"token":{record.token},"failure":{failed}{result}}}'
+        f',"worker":{quoted(record.worker.value)},"token":{record.token},"failure":{failed}{result}}}'
     )
 
 
