@@ -63,6 +63,7 @@ from task_manager_core import (
 )
 from task_manager_core.application.context import RunContext
 from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap
+from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.recurrence import Fold, Gap
 from task_manager_core.domain.run import RunState
 
@@ -98,6 +99,7 @@ __all__ = [
     "NothingMatches",
     "OperationalConfig",
     "Overlap",
+    "Progress",
     "RefusedError",
     "RequestReused",
     "ResultNotKept",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from fastapi_task_manager.callbacks import is_async
 from fastapi_task_manager.observers.logs import logger_of
@@ -15,7 +15,8 @@ SHUTDOWN_SECONDS = 5.0
 """A shutdown hook that takes longer is interrupted."""
 
 Startup: TypeAlias = Callable[[], object]
-Shutdown: TypeAlias = Callable[[object], object]
+Shutdown: TypeAlias = Callable[[Any], object]
+"""Its parameter has the type that the startup hook returns."""
 
 _log = logger_of("runner")
 

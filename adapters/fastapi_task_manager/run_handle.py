@@ -13,6 +13,7 @@ from task_manager_core.application.control import Control
 from task_manager_core.application.loop import running_loop
 from task_manager_core.domain.errors import ResultNotKept, RunFailed
 from task_manager_core.domain.identity import RunId, TaskKey
+from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import TERMINAL, RunState
 from task_manager_core.ports import Cancelling
 
@@ -52,6 +53,17 @@ class RunHandle:
             TaskManagerError: The store is not available, or the manager is not running.
         """
         return (await self._control().requested_runs.status(self._task, self._run)).state
+
+    async def progress(self) -> Progress | None:
+        """What the function reports with `context.progress` and `context.log`, as of the last heartbeat of its worker.
+
+        Returns:
+            Its `done`, `total`, `text` and `lines`; None if the run does not execute now, or has reported nothing.
+
+        Raises:
+            TaskManagerError: As for `status`.
+        """
+        return await self._control().requested_runs.progress(self._task, self._run)
 
     async def wait(self, timeout: float | timedelta | None = None) -> RunState:
         """Wait until the run has ended, successfully or not.
@@ -140,6 +152,10 @@ class BlockingRunHandle:
     def status(self) -> RunState:
         """As in `RunHandle`."""
         return in_loop(self._loop, self._handle.status, "status()")
+
+    def progress(self) -> Progress | None:
+        """As in `RunHandle`."""
+        return in_loop(self._loop, self._handle.progress, "progress()")
 
     def wait(self, timeout: float | timedelta | None = None) -> RunState:
         """As in `RunHandle`."""

@@ -10,6 +10,7 @@ from task_manager_core.application.declarations import Declarations
 from task_manager_core.domain.errors import InvalidPolicy, RequestReused, RunNotFound, TaskNotFound
 from task_manager_core.domain.identity import RunId, TaskKey, fingerprint
 from task_manager_core.domain.policy import Priority
+from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Run, RunState
 from task_manager_core.domain.task import VersionedDefinition, canonical_kwargs
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Backend, Enqueued
@@ -102,6 +103,11 @@ class RequestedRuns:
             if len(lines) < limit:
                 break
         raise RunNotFound(run.value)
+
+    async def progress(self, key: TaskKey, run: RunId) -> Progress | None:
+        """What the attempt that holds the run has reported. None if no attempt holds it, or nothing was reported."""
+        (reported,) = await self._backend.history.progress([(key, run)])
+        return reported
 
     async def _with_options(self, run: Run, options: RunOptions) -> tuple[Run, timedelta]:
         """The run and its delay, by the time of the store. Errors: InvalidPolicy."""

@@ -16,6 +16,7 @@ from fastapi_task_manager import (
     BlockingRunHandle,
     InvalidArguments,
     InvalidPolicy,
+    Progress,
     RequestReused,
     ResultNotKept,
     RunContext,
@@ -205,6 +206,30 @@ async def test_a_run_is_cancelled_through_its_handle(open_backend: OpenBackend) 
             await run.result()
 
 
+async def test_a_handle_shows_the_progress_of_its_run(open_backend: OpenBackend) -> None:
+    group = TaskGroup("g")
+    release = asyncio.Event()
+
+    @group.add_task()
+    async def load(context: RunContext) -> None:
+        context.progress(1, 3, "the first")
+        context.log("begun")
+        await release.wait()
+
+    async with running(managed(group, open_backend)) as manager:
+        run = await manager.trigger(load)
+
+        async def is_reported() -> bool:
+            return await run.progress() is not None
+
+        await wait_until_async(is_reported, "the progress is in the store")
+        assert await run.progress() == Progress(done=1, total=3, text="the first", lines=("begun",))
+        release.set()
+        await run.wait(LONG)
+        assert await run.progress() is None
+        assert await manager.run_handle(load, "unknown").progress() is None
+
+
 async def test_a_run_that_has_not_started_in_time_expires(open_backend: OpenBackend) -> None:
     group = TaskGroup("g")
     calls: list[str] = []
@@ -345,6 +370,7 @@ async def test_a_blocking_twin_serves_threads(open_backend: OpenBackend) -> None
         assert run.wait(LONG) is RunState.SUCCEEDED
         assert run.status() is RunState.SUCCEEDED
         assert run.result() is None
+        assert run.progress() is None
         assert not run.cancel()
         handles.append(run)
 
