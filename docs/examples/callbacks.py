@@ -23,9 +23,8 @@ async def open_pager() -> Pager:
     return Pager()
 
 
-async def close_pager(pager: object) -> None:
-    if isinstance(pager, Pager):
-        pager.is_open = False
+async def close_pager(pager: Pager) -> None:
+    pager.is_open = False
 
 
 async def page(context: RunContext, error: BaseException) -> None:

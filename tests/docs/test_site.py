@@ -43,7 +43,8 @@ def test_the_navigation_goes_from_learning_to_reasons() -> None:
 
 def test_every_example_is_shown() -> None:
     page = (DOCS / "examples/index.md").read_text()
-    names = sorted(path.name for path in (DOCS / "examples").glob("*.py"))
+    folder = DOCS / "examples"
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
     assert sorted(re.findall(r"^### (\S+)$", page, re.MULTILINE)) == names
     assert sorted(re.findall(r'^--8<-- "docs/examples/(\S+)"$', page, re.MULTILINE)) == names
     assert sorted(re.findall(r"\[The file\]\((\S+)\)", page)) == names

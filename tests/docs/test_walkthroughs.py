@@ -19,11 +19,15 @@ from tests.docs.curl import ANYTHING, Request, fits, requests_in
 from tests.waiting import wait_until_async
 
 DOCS = Path(__file__).parents[2] / "docs"
-EXAMPLES = {path.stem: path.read_text() for path in sorted((DOCS / "examples").glob("*.py"))}
+FOLDER = DOCS / "examples"
+EXAMPLES = {
+    path.relative_to(FOLDER).with_suffix("").as_posix(): path.read_text() for path in sorted(FOLDER.rglob("*.py"))
+}
 TUTORIAL = DOCS / "tutorial/first-tasks.md"
 SHOWING_CODE = [
     TUTORIAL,
     *(DOCS / f"howto/{name}.md" for name in ("dynamic-tasks", "protect-the-api", "run-on-redis", "rolling-deploys")),
+    DOCS / "howto/an-application.md",
     DOCS / "howto/typed-arguments.md",
     DOCS / "howto/session-per-task.md",
     DOCS / "howto/test-your-application.md",
