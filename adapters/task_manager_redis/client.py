@@ -19,7 +19,7 @@ from task_manager_core.domain.errors import BackendError, BackendMisconfigured
 from task_manager_core.domain.policy import Retention
 from task_manager_redis.driver import Argument, Driver, connect, drop_idle, secrets_of
 from task_manager_redis.keys import root_of
-from task_manager_redis.replies import Reply, text, unexpected
+from task_manager_redis.replies import Reply, text, texts, unexpected
 from task_manager_redis.scripts import Script, script
 from task_manager_redis.settings import RedisSettings
 from task_manager_redis.translation import FAILURES, Failure, code_of, translated
@@ -88,18 +88,15 @@ class RedisClient:
             raise await self._failed(error) from error
         return None if reply is None else text(reply)
 
-    async def newest(self, key: str, limit: int, end: str = "+") -> tuple[list[str], str]:
-        """The lines of a stream of statistics, newest first, and the end of the next page. This is one request."""
+    async def lines(self, key: str, first: int, limit: int) -> list[str]:
+        """The lines of a list of statistics from the place `first` on. This is one request."""
         try:
             async with asyncio.timeout(self._call_timeout), self._request_gate:
                 await self._inspect()
-                reply = await _execute(self._commands, "XREVRANGE", key, end, "-", "COUNT", limit)
-                entries = _entries(reply)
-                return [fields["line"] for _, fields in entries], f"({entries[-1][0]}" if entries else end
+                reply = await _execute(self._commands, "LRANGE", key, first, first + limit - 1)
         except FAILURES as error:
             raise await self._failed(error) from error
-        except _NO_STREAM as error:
-            raise unexpected(key, "a stream of lines") from error
+        return texts(reply)
 
     async def last_after(self, stream: str, seen: str, limit: int, wait: timedelta) -> str:
         """Wait until a stream has an item after the item `seen`. The answer is the id of the last item."""

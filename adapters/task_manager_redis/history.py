@@ -1,10 +1,10 @@
-"""History in Redis: for each task a stream of lines, a stream of skips, and the counts in its hash."""
+"""History in Redis: for each task a list of its attempts, a list of its skips, and the counts in its hash."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -63,24 +63,39 @@ class RedisHistory(History):
         self._runs_read = 0
 
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
-        return await self._newest("history", key, limit, f"a line of the history of {key}", decode_record)
+        return await self._newest("attempts", key, limit, f"a line of the history of {key}", decode_record)
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
-        return await self._newest("skips", key, limit, f"a skip of {key}", decode_skipped)
+        return await self._newest("skipped", key, limit, f"a skip of {key}", decode_skipped)
 
     async def _newest(
         self, kind: str, key: TaskKey, limit: int, where: str, decode: Callable[[str], T]
     ) -> tuple[T, ...]:
-        """Read page by page. Each page has a timeout of its own, and other tasks run between two pages."""
-        stream, end = self._client.key(kind, encode_task(key)), "+"
         read: list[T] = []
-        while limit > 0:
-            size = min(limit, LINES_PER_PAGE)
-            lines, end = await self._client.newest(stream, size, end)
+        async for lines in self._pages(self._client.key(kind, encode_task(key)), limit):
             decoded = (self._unreadable.read(lambda: where, partial(decode, line)) for line in lines)
             read += [one for one in decoded if one is not None]
-            limit = limit - size if len(lines) == size else 0
         return tuple(read)
+
+    async def _pages(self, name: str, limit: int) -> AsyncGenerator[list[str]]:
+        """The newest lines of a list, page by page. Each page has a timeout of its own, and other tasks run between two
+        pages.
+
+        A line that is added meanwhile moves the others back by one place. So each request begins with the last line of
+        the page before. If that line stands further back now, the lines before it were read, or are newer than this
+        reading.
+        """
+        at, ended = 0, False
+        last: str | None = None
+        while limit > 0 and not ended:
+            size = min(limit, LINES_PER_PAGE) + (last is not None)
+            page = await self._client.lines(name, at, size)
+            at, ended = at + len(page), len(page) < size
+            if last is None or last in page:
+                lines = page if last is None else page[page.index(last) + 1 :]
+                yield lines
+                limit -= len(lines)
+                at, last = at - 1, page[-1] if page else None
 
     async def progress(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Progress | None, ...]:
         found: list[Progress | None] = []

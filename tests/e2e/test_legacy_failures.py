@@ -62,7 +62,7 @@ def test_4_a_disabled_task_stays_disabled_when_everything_that_can_expire_has_ex
     assert seen.active == [False, False]
     assert [slot for slot in seen.slots if seen.disabled_at < slot <= seen.enabled_at] == []
     kinds = {key.split(":")[1] for key in seen.expiring}
-    assert kinds <= {"history", "skips", "requested"}
+    assert kinds <= {"attempts", "skipped", "requested"}
 
 
 # -- 5: the first deploy, a flush, a long stop ------------------------------------------------------------------------

@@ -5,7 +5,7 @@ for i = 4, #ARGV do
   local task = ARGV[i]
   local key = root .. ':task:' .. task
   if task_exists(task) then
-    redis.call('UNLINK', root .. ':history:' .. task, root .. ':skips:' .. task)
+    redis.call('UNLINK', root .. ':attempts:' .. task, root .. ':skipped:' .. task)
     for _, field in ipairs(redis.call('HKEYS', key)) do
       if string.sub(field, 1, 8) == 'skipped:' then
         redis.call('HDEL', key, field)

@@ -107,8 +107,11 @@ local function notify()
   redis.call('XADD', root .. ':signals', 'MAXLEN', '~', 100, '*', 'at', now)
 end
 
--- Append a line to a stream of statistics, and trim the stream. No live run is ever in such a stream.
-local function append_line(stream, limit, line)
-  redis.call('XADD', stream, 'MAXLEN', limit, '*', 'line', line)
-  redis.call('PEXPIRE', stream, statistics_ttl)
+-- Add a line to a list of statistics, and trim the list. The newest line is its first element. No rule depends on such
+-- a list.
+local function append_line(list, limit, line)
+  if redis.call('LPUSH', list, line) > limit then
+    redis.call('LTRIM', list, 0, limit - 1)
+  end
+  redis.call('PEXPIRE', list, statistics_ttl)
 end

@@ -260,7 +260,7 @@ local function is_run_item(fields)
 end
 
 local function append_history(task, line)
-  append_line(root .. ':history:' .. task, history_kept, line)
+  append_line(root .. ':attempts:' .. task, history_kept, line)
 end
 
 -- A line of history that the store writes itself, because no worker can: in the text form of the core's codec.

@@ -12,9 +12,9 @@ local function skip(task, at, count)
   if count == 0 then
     return
   end
-  local skips, counted = root .. ':skips:' .. task, {}
+  local skipped, counted = root .. ':skipped:' .. task, {}
   for i = at, at + 3 * (count - 1), 3 do
-    append_line(skips, SKIPS_KEPT, ARGV[i + 2])
+    append_line(skipped, SKIPS_KEPT, ARGV[i + 2])
     counted[ARGV[i]] = (counted[ARGV[i]] or 0) + ARGV[i + 1]
   end
   for reason, slots in pairs(counted) do

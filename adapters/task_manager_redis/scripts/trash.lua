@@ -12,7 +12,7 @@ local function remove_task(task)
     redis.call('ZADD', trash, 0, version .. ' ' .. task)
     redis.call('RENAME', root .. ':live:' .. task, trash .. ':' .. version)
   end
-  for _, kind in ipairs({ 'retry', 'pause', 'delay', 'held', 'line', 'history', 'skips', 'memory', 'task' }) do
+  for _, kind in ipairs({ 'retry', 'pause', 'delay', 'held', 'line', 'attempts', 'skipped', 'memory', 'task' }) do
     redis.call('UNLINK', root .. ':' .. kind .. ':' .. task)
   end
   redis.call('SREM', root .. ':retired', task)

@@ -80,7 +80,7 @@ async def test_a_process_starts_and_works_together_with_one_of_a_later_release(
         server.hset("{both}:task:g/later", mapping={"version": 1, "definition": '{"v":2}', "slot": 0, "due": 0})
         server.zadd("{both}:catalogue", {"g/later": 1})
         server.zadd("{both}:due", {"g/later": 0})
-        server.xadd("{both}:history:g/later", {"line": '{"v":2}'})
+        server.lpush("{both}:attempts:g/later", '{"v":2}')
     async with serving(app) as client:
         body = {"task_group_name": "g", "function_name": "greet", "name": "n", "cron_expression": "* * * * * *"}
         await answer(client, "POST", "/tasks", json=body)

@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import pytest
 import redis
-from redis.typing import EncodableT, FieldT
 
-from task_manager_core.domain.run import Succeeded
 from task_manager_core.testing.conformance.catalogue import CatalogueReader, load, written
-from task_manager_core.testing.conformance.factories import definition, key, run, task
+from task_manager_core.testing.conformance.factories import definition, key, task
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis.driver import Argument
-from task_manager_redis.history import LINES_PER_PAGE
 from task_manager_redis.replies import Reply
 from task_manager_redis.scripts import Script
 from tests.adapters.redis.shifted_time import PREFIX, ShiftedRedis
@@ -130,24 +127,3 @@ async def test_many_changes_come_in_pages_and_a_late_page_counts(store: Store) -
     assert (changes.complete, changes.total, len(changes.removed)) == (False, 3 + 225 + 5, 220)
     await reader.catch_up()
     assert reader.knows() == await CatalogueReader.of_everything(store)
-
-
-async def test_a_long_history_is_read_in_pages(store: Store, server: redis.Redis) -> None:
-    """Each page is one request, and the process runs other tasks between two pages."""
-    await store.define(task())
-    for number in range(3):
-        assert await store.settle(await store.claim_new(run(task(), f"{number}")), Succeeded())
-    [stream] = server.keys("*:history:*")
-    own: list[dict[FieldT, EncodableT]] = [
-        {"line": (fields or {})[b"line"]} for _, fields in server.xrange(stream) or ()
-    ]
-    many = 2 * LINES_PER_PAGE + 100
-    for number in range(len(own), many):
-        server.xadd(stream, own[number % 3])
-    server.config_resetstat()
-    read = await store.history.read(key(), many + 1)
-    assert server.info("commandstats")["cmdstat_xrevrange"]["calls"] == 3
-    newest = [read[-1 - number % 3].run for number in range(many)]
-    assert [line.run for line in read] == newest[::-1]
-    assert await store.history.read(key(), LINES_PER_PAGE + 1) == read[: LINES_PER_PAGE + 1]
-    assert await store.history.read(key(), 0) == ()

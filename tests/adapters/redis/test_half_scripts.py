@@ -49,7 +49,7 @@ from tests.redis_server import RedisServer
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 """A slot that is the same in each run of the test."""
 
-HISTORY = f"{{{PREFIX}}}:history:{encode_task(key())}"
+HISTORY = f"{{{PREFIX}}}:attempts:{encode_task(key())}"
 
 Verb = Callable[[], Awaitable[object]]
 Scene = Callable[[Store], Awaitable[Verb]]

@@ -37,7 +37,7 @@ from task_manager_core.testing.conformance.store import Store
 from tests.adapters.redis.shifted_time import ShiftedRedis, open_shifted
 
 # Statistics and remembered requests may expire. No key on which a law depends expires.
-EXPIRING = re.compile(r"\{[^}]*\}:(history|skips|requested):")
+EXPIRING = re.compile(r"\{[^}]*\}:(attempts|skipped|requested):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ async def workout(store: Store, worker: NodeId = WORKER, groups: tuple[str, ...]
 
 async def test_only_statistics_and_requests_expire(look: Look) -> None:
     await workout(look.store)
-    kinds = {"history": 0, "skips": 0, "requested": 0}
+    kinds = {"attempts": 0, "skipped": 0, "requested": 0}
     for name in look.names():
         found = EXPIRING.match(name)
         assert (look.server.ttl(name) > 0) is (found is not None), name

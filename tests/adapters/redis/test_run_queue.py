@@ -222,7 +222,7 @@ async def test_the_history_is_exactly_as_long_as_it_may_be(store: Store, server:
     await store.define(task())
     for request in runs(task(), 25):
         await store.settle(await store.claim_new(request))
-    assert server.xlen("{tests}:history:group/task") == 10
+    assert server.llen("{tests}:attempts:group/task") == 10
     assert [line.run for line in await store.records(key())] == [one.id for one in runs(task(), 25)][:14:-1]
 
 

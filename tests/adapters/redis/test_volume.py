@@ -290,6 +290,6 @@ async def test_the_page_says_how_much_memory_is_needed(store: Store, server: red
         ends = [settlement(claim, outcome, failure=failure) for claim in await store.claim(limit=kept)]
         ends = ends if outcome == Exhausted() else [replace(end, failure=None) for end in ends]
         assert not await store.queue.settle(ends)
-        [name] = server.keys("*:history:*")
+        [name] = server.keys("*:attempts:*")
         found.append(int(server.memory_usage(name, samples=0) or 0) / kept)
     assert all(most / 3 < measured < most for measured, most in zip(found, said, strict=True)), f"{found} for {said}"
