@@ -1,4 +1,4 @@
-"""The catalogue in Redis: a hash for each task, and a sorted set of changes for readers."""
+"""The catalogue in Redis: a hash for each task, and a stream of changes for readers."""
 
 from __future__ import annotations
 

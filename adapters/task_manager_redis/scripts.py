@@ -29,11 +29,17 @@ def _text(name: str) -> str:
 
 
 @cache
+def _code(name: str) -> str:
+    """A script without comments and indentation: the server keeps the text of each script in its memory."""
+    return "\n".join(line for line in map(str.strip, _text(name).splitlines()) if line and not line.startswith("--"))
+
+
+@cache
 def script(name: str) -> Script:
     """The script of this name. If it does not exist, the module that asks for it cannot be imported."""
     needs = _NEEDS.match(_text(name))
     parts = needs[1].split(" and ") if needs else []
-    text = "\n".join(map(_text, ("prelude", *parts, name)))
+    text = "\n".join(map(_code, ("prelude", *parts, name)))
     # EVALSHA names a script by its SHA-1 digest (https://redis.io/docs/latest/commands/evalsha/). No security rests on
     # it.
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

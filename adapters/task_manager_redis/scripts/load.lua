@@ -21,11 +21,12 @@ end
 -- Follow the chain of changes: each change names the version before it. The answer is false if the chain has a gap. A
 -- gap has three possible reasons: an older release made a change and did not write it here, the store was set back, or
 -- the change is too old to be kept.
+local BEFORE, TASK = 2, 4 -- The indexes of an item's values in the answer of XRANGE.
 local function follow_changes()
-  local found = redis.call('ZRANGEBYSCORE', changes, string.format('(%.0f', read_to), '+inf', 'LIMIT', 0, size)
+  local found = redis.call('XRANGE', changes, string.format('%.0f', read_to + 1), '+', 'COUNT', size)
   for _, change in ipairs(found) do
-    local version, before, task = string.match(change, '^(%d+) (%d+) (.*)$')
-    if integer(before) ~= read_to then
+    local version, before, task = string.match(change[1], '^%d+'), change[2][BEFORE], change[2][TASK]
+    if not task or integer(before) ~= read_to then
       return false
     end
     read_to = integer(version)

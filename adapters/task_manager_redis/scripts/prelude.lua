@@ -21,9 +21,9 @@ local now = server_time[1] * 1000 + math.floor(server_time[2] / 1000) + ARGV[1]
 -- instant '+inf'.
 local catalogue, agenda = root .. ':catalogue', root .. ':due'
 
--- The newest changes of the catalogue, by version. A member is one change: its version, the version before it, the
--- task.
-local changes = root .. ':changes'
+-- A stream of the newest changes of the catalogue. An item is one change. Its id begins with its version; its values are
+-- the version before it and the task.
+local changes = root .. ':chain'
 
 -- Let this script write although the server's memory is full. A script that frees memory, or that keeps leases alive,
 -- calls this before its first write. A script that adds definitions or runs does not call it.

@@ -37,6 +37,22 @@ local function set_next_slot(task, slot, due, ...)
   end
 end
 
+-- Add a change to the chain. A stream takes ids in their order only. If its last id is not below this one (another
+-- program has added an item), the chain begins again here, and every reader reads everything once.
+local function add_change(version, before, task)
+  local function add(call)
+    return call('XADD', changes, 'MAXLEN', CHANGES_KEPT, string.format('%.0f-0', version),
+      'before', string.format('%.0f', before), 'task', task)
+  end
+  local answer = add(redis.pcall)
+  if type(answer) == 'table' and answer.err then
+    if string.find(answer.err, 'smaller', 1, true) then
+      redis.call('UNLINK', changes)
+    end
+    add(redis.call)
+  end
+end
+
 -- The version of the store. If its key was deleted, the greatest version of a task is used.
 local function store_version()
   return integer(redis.call('GET', root .. ':version'))
@@ -51,8 +67,7 @@ local last_version
 local function next_version(task)
   local before = last_version or store_version()
   local version = math.max(before + 1, steady() * 1000 + server_time[2] % 1000)
-  redis.call('ZADD', changes, version, string.format('%.0f %.0f %s', version, before, task))
-  redis.call('ZREMRANGEBYRANK', changes, 0, -1 - CHANGES_KEPT)
+  add_change(version, before, task)
   redis.call('SET', root .. ':version', version)
   if not last_version then
     redis.call('SETNX', root .. ':incarnation', version)

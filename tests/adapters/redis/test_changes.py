@@ -14,7 +14,7 @@ from task_manager_redis.replies import Reply
 from task_manager_redis.scripts import Script
 from tests.adapters.redis.shifted_time import PREFIX, ShiftedRedis
 
-CHANGES = f"{{{PREFIX}}}:changes"
+CHANGES = f"{{{PREFIX}}}:chain"
 
 
 async def a_reader(store: Store) -> CatalogueReader:
@@ -38,7 +38,7 @@ async def test_a_change_of_an_older_release_costs_a_complete_reading(
         await store.catalogue.retire(await store.lead(), [key("a")])
     else:
         await written(store, definition(task("a", description="n"), expected=(await store.view(key("a"))).version))
-    assert server.zremrangebyrank(CHANGES, -1, -1) == 1
+    assert server.xdel(CHANGES, server.xinfo_stream(CHANGES)["last-generated-id"]) == 1
     if then:
         await store.define(task("d"))
     assert (await load(store, reader.version)).complete
@@ -127,3 +127,16 @@ async def test_many_changes_come_in_pages_and_a_late_page_counts(store: Store) -
     assert (changes.complete, changes.total, len(changes.removed)) == (False, 3 + 225 + 5, 220)
     await reader.catch_up()
     assert reader.knows() == await CatalogueReader.of_everything(store)
+
+
+async def test_the_chain_begins_again_after_an_item_that_is_not_ours(store: Store, server: redis.Redis) -> None:
+    """Also if its id is greater than every version: no id of ours could follow it."""
+    reader = await a_reader(store)
+    for foreign in ("*", "9999999999999999-0"):
+        server.xadd(CHANGES, {"another": "program"}, id=foreign)
+        await store.define(task(f"after {foreign}"))
+        await reader.catch_up()
+        assert reader.knows() == await CatalogueReader.of_everything(store)
+        await store.define(task(f"later than {foreign}"))
+        assert not (await load(store, reader.version)).complete
+        await reader.catch_up()
