@@ -21,11 +21,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks.bench import Bench
+from tests.benchmarks.bench import Bench, Unfit
 from tests.benchmarks.environments import CACHE, CannotMake, Environment, made
 from tests.benchmarks.figures import WORKLOADS, Circumstances, Party, Results
 from tests.benchmarks.idle import nothing_due
-from tests.benchmarks.process import ROOT
+from tests.benchmarks.process import ROOT, DriverError
 from tests.benchmarks.report import table
 from tests.benchmarks.schedules import bursts, failovers
 from tests.benchmarks.store import version_of, work_of
@@ -99,7 +99,10 @@ async def _measure(systems: Sequence[System], environments: dict[str, Environmen
         bench = Bench(server=server, systems=there, environments=environments, wanted=wanted)
         parties = [await _party(bench, system) for system in there]
         for step in STEPS:
-            await step(bench)
+            try:
+                await step(bench)
+            except (DriverError, Unfit) as error:  # What was measured until then is kept.
+                print(f"  {step.__name__} ended early: {error}", file=sys.stderr)
         store = version_of(server)
         ours = _own() + work_of([server]).cpu
     seconds = time.monotonic() - began

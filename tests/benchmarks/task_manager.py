@@ -109,7 +109,7 @@ class TaskManagerDriver:
         return health.status == "healthy" and (health.is_leader or not self._settings.schedules)
 
     async def trigger(self, number: int) -> None:
-        await self._manager.control.trigger([TaskKey(GROUP, "numbered")], f"numbered {number}", {"number": number})
+        await self._manager.trigger((GROUP, "numbered"), number=number)
 
     async def left(self) -> int:
         statuses, _ = await self._manager.control.list_tasks(self._manager.control.select(Selection()))
