@@ -85,6 +85,9 @@ class GroupContents:
         """The functions that dynamic tasks may name."""
         self.callbacks: Callbacks | None = None
         """Those of the group."""
+        self._tasks_of: dict[object, list[str]] = {}
+        self._functions_of: dict[object, list[str]] = {}
+        """The names of the static tasks and of the functions, by the callable."""
         self._task_callbacks: dict[str, Callbacks] = {}
         self._named: set[str] = set()
         self._unmanaged: dict[str, Task] = {}
@@ -107,6 +110,14 @@ class GroupContents:
         """The callbacks of a task: its own, then those of the group."""
         found = self._task_callbacks.get(name), self.callbacks
         return [callbacks for callbacks in found if callbacks is not None]
+
+    def static_names_of(self, call: object) -> list[str]:
+        """The names of the static tasks that call it."""
+        return self._tasks_of.get(_hashable(call), [])
+
+    def function_names_of(self, call: object) -> list[str]:
+        """The names under which it is registered."""
+        return self._functions_of.get(_hashable(call), [])
 
     def is_named(self, function_name: str) -> bool:
         """Did code choose this name with `register_function`? Otherwise a static task brought the function along."""
@@ -146,6 +157,7 @@ class GroupContents:
                 raise DuplicateTask(self.name, task.name)
         for checked in self._checked(tasks):
             self.static[checked.task.name] = checked.task, function
+            self._tasks_of.setdefault(_hashable(function.call), []).append(checked.task.name)
             if callbacks is not None:
                 self._task_callbacks[checked.task.name] = callbacks
             for listener, definition in checked.definitions.items():
@@ -154,6 +166,8 @@ class GroupContents:
     def register(self, name: str, function: UserFunction, *, named: bool) -> None:
         """Let dynamic tasks call a function. Of two functions that static tasks bring along under one name, the first
         is kept: functions that a loop makes share their name. Errors: DuplicateFunction for a name that code chose."""
+        if name not in self.functions:
+            self._functions_of.setdefault(_hashable(function.call), []).append(name)
         known = self.functions.setdefault(name, function)
         if known.call is not function.call:
             if named:
@@ -264,6 +278,15 @@ class GroupContents:
             if is_new:
                 definition.check_names()
         return CheckedTask(task=task, definitions=definitions)
+
+
+def _hashable(call: object) -> object:
+    """The callable as the key of a dictionary. An object that has no hash is known by its identity."""
+    try:
+        hash(call)
+    except TypeError:
+        return id(call)
+    return call
 
 
 def _require_schedule(task: Task) -> None:

@@ -82,18 +82,8 @@ class RunRequests:
     def _tasks_of(self, call: object) -> list[TaskKey]:
         """The static tasks of a function; if there are none, the names under which it is registered."""
         groups = [contents_of(group) for group in self.groups.groups]
-        static = [
-            TaskKey(group.name, name)
-            for group in groups
-            for name, (_, function) in group.static.items()
-            if function.call == call
-        ]
-        return static or [
-            TaskKey(group.name, name)
-            for group in groups
-            for name, function in group.functions.items()
-            if function.call == call
-        ]
+        static = [TaskKey(group.name, name) for group in groups for name in group.static_names_of(call)]
+        return static or [TaskKey(group.name, name) for group in groups for name in group.function_names_of(call)]
 
     def _function(self, stored: VersionedDefinition) -> UserFunction | None:
         """The function of a task, None if this process does not register it."""

@@ -337,6 +337,47 @@ async def test_a_task_without_a_schedule_says_so() -> None:
         assert triggered.status_code == 200
 
 
+class Compared:
+    """A callable that counts how often it is compared."""
+
+    def __init__(self) -> None:
+        self.comparisons = 0
+
+    def __eq__(self, other: object) -> bool:
+        self.comparisons += 1
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    async def __call__(self) -> None: ...
+
+
+async def test_a_function_is_found_without_a_look_at_each_of_the_others() -> None:
+    group = TaskGroup("g")
+    calls = [Compared() for _ in range(50)]
+    for number, call in enumerate(calls):
+        group.add_task(IN_A_YEAR, name=f"t{number}")(call)
+    async with running(managed(group)) as manager:
+        await manager.trigger(calls[-1])
+        before = sum(call.comparisons for call in calls)
+        await manager.trigger(calls[-1])
+        assert sum(call.comparisons for call in calls) - before <= 5
+
+
+async def test_a_callable_without_a_hash_is_triggerable() -> None:
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]
+
+        async def __call__(self) -> str:
+            return "called"
+
+    group, call = TaskGroup("g"), Unhashable()
+    group.add_task(IN_A_YEAR, name="t")(call)
+    async with running(managed(group)) as manager:
+        assert await (await manager.trigger(call)).result() == "called"
+
+
 @pytest.mark.parametrize(
     ("options", "field"),
     [
