@@ -18,12 +18,14 @@ from __future__ import annotations
 import argparse
 import atexit
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -99,6 +101,16 @@ def free_port() -> int:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
         if port != _STANDARD_PORT:
+            return port
+
+
+def lasting_port() -> int:
+    """A port for a server that starts later, or again: below the ports that the system gives to outgoing
+    connections."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
             return port
 
 

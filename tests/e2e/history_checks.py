@@ -20,21 +20,22 @@ SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Consecutive slots of a task that runs every second, both ends included."""
+    """Consecutive slots of a task that runs every `step`, both ends included."""
 
     first: datetime
     last: datetime
+    step: timedelta = SECOND
 
     @property
     def slots(self) -> list[datetime]:
-        return seconds(self.first, self.last)
+        return self.between(self.first, self.last)
+
+    def between(self, first: datetime, last: datetime) -> list[datetime]:
+        """The slots from one slot to another, also outside of the window."""
+        return [first + number * self.step for number in range(round((last - first) / self.step) + 1)]
 
     def __contains__(self, slot: datetime | None) -> bool:
         return slot is not None and self.first <= slot <= self.last
-
-
-def seconds(first: datetime, last: datetime) -> list[datetime]:
-    return [first + number * SECOND for number in range(round((last - first) / SECOND) + 1)]
 
 
 def next_second(after: float) -> datetime:
@@ -80,7 +81,7 @@ class History:
         return sorted(slot for slot in slots if slot in window)
 
     def skipped_slots(self, window: Window) -> list[datetime]:
-        ranges = [seconds(utc(skip["first"]), utc(skip["last"])) for skip in self.skipped]
+        ranges = [window.between(utc(skip["first"]), utc(skip["last"])) for skip in self.skipped]
         return sorted(slot for slots in ranges for slot in slots if slot in window)
 
     def started(self, window: Window) -> list[Effect]:

@@ -58,6 +58,13 @@ class AppProcess:
         return self._started().pid
 
     @property
+    def address(self) -> str:
+        """Where the application answers, without the prefix of the management API."""
+        found = _SERVES.search(self.text())
+        assert found is not None, f"{self} does not serve"
+        return found[1]
+
+    @property
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

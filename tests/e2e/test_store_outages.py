@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import socket
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +20,7 @@ from tests.e2e.history_checks import (
 )
 from tests.e2e.process import DEADLINE
 from tests.e2e.scenarios import Scenarios
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, lasting_port
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -34,15 +31,6 @@ QUICK = {
     "running_heartbeat_interval": 1,
     "reconciliation_interval": 1,
 }
-
-
-def _port_that_stays_free() -> int:
-    """A port for a server that starts later: below the ports that the system gives to outgoing connections."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 # -- away at start ----------------------------------------------------------------------------------------------------
@@ -60,7 +48,7 @@ class LateStore:
 
 def away_at_start(_: str) -> LateStore:
     """The application starts before its Redis."""
-    with RedisServer(port=_port_that_stays_free()) as server:
+    with RedisServer(port=lasting_port()) as server:
         server.stop()
         with Cluster(server.url) as cluster:
             process = cluster.launch()
@@ -116,7 +104,7 @@ def restarted(_: str) -> Restarted:
     """Redis is killed under load and comes back with its data. It writes each command to the disk before it answers, so
     it loses no acknowledged write. One run lasts through the whole outage."""
     with (
-        RedisServer("--appendfsync", "always", appendonly=True, port=_port_that_stays_free()) as server,
+        RedisServer("--appendfsync", "always", appendonly=True, port=lasting_port()) as server,
         Cluster(server.url, {**QUICK, "concurrent_tasks": 4, "running_heartbeat_interval": 3}).start(2) as cluster,
     ):
         through = cluster.trigger("Work/gated")
