@@ -23,7 +23,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from fastapi_task_manager.options import LONGEST_SECONDS, MOST_RETRIES, Defaults, duration
 from fastapi_task_manager.origins import checked_origins
 from task_manager_core.domain.errors import DefinitionError
-from task_manager_core.domain.policy import LeadershipPolicy, NodePolicy, Retention, RetryPolicy, WorkerPolicy
+from task_manager_core.domain.policy import (
+    BlockPolicy,
+    LeadershipPolicy,
+    NodePolicy,
+    Retention,
+    RetryPolicy,
+    WorkerPolicy,
+)
 from task_manager_core.domain.zone import load_zone
 from task_manager_core.ports import OpenBackend
 from task_manager_redis import RedisSettings, SentinelSettings, redis_backend
@@ -68,6 +75,8 @@ class OperationalConfig(BaseSettings):
         retry_backoff_max: Cap of that delay.
         retry_backoff_multiplier: Each delay is this many times the one before.
         running_heartbeat_interval: A worker renews its claims this often; a claim lives three times as long.
+        loop_block_warning: Report a function that blocks the event loop for so long; 0: never.
+        loop_block_limit: Keep the claims of a process whose event loop is blocked for so long; 0: not at all.
         max_retries: Retries before a run is given up; None: until it succeeds.
         max_lost_attempts: Attempts that may lose their worker before a run is given up; None: any number.
         timezone: IANA name of the zone in which cron expressions are read.
@@ -104,6 +113,8 @@ class OperationalConfig(BaseSettings):
     retry_backoff_max: Seconds = 60.0
     retry_backoff_multiplier: float = Field(default=2.0, ge=1, le=1000, allow_inf_nan=False)
     running_heartbeat_interval: Seconds = 3.0
+    loop_block_warning: Patience = BlockPolicy().warning.total_seconds()
+    loop_block_limit: Patience = BlockPolicy().limit.total_seconds()
     max_retries: int | None = Field(default=None, ge=0, le=MOST_RETRIES)
     max_lost_attempts: int | None = Field(default=RetryPolicy().max_lost_attempts, ge=0, le=MOST_RETRIES)
     timezone: str = "UTC"
@@ -178,6 +189,10 @@ class OperationalConfig(BaseSettings):
                 concurrency=self.concurrent_tasks,
                 heartbeat=duration("running_heartbeat_interval", self.running_heartbeat_interval),
                 wait=timedelta(milliseconds=self.stream_block_ms),
+            ),
+            blocking=BlockPolicy(
+                warning=duration("loop_block_warning", self.loop_block_warning),
+                limit=duration("loop_block_limit", self.loop_block_limit),
             ),
             poll_interval=duration("poll_interval", self.poll_interval),
             deposition_grace=None

@@ -25,7 +25,7 @@ from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.node import Node
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import NodePolicy
-from task_manager_core.ports import Backend, Clock
+from task_manager_core.ports import Backend, Clock, ReopenBackend
 
 
 class SystemClock(Clock):
@@ -62,6 +62,7 @@ class Container:
         logger: logging.Logger,
         make_node: Callable[..., Node] = Node,
         state: object = None,
+        reopen: ReopenBackend | None = None,
     ) -> None:
         self.node_id: providers.Provider[NodeId] = providers.Singleton(new_node_id, service)
         self.node: providers.Provider[Node] = providers.Singleton(
@@ -76,4 +77,5 @@ class Container:
             logger=logger,
             to_json=providers.Object(json_of),
             state=providers.Object(state),
+            reopen=providers.Object(reopen),
         )

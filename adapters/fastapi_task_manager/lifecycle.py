@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 
 from fastapi_task_manager.config import OperationalConfig
 from fastapi_task_manager.errors import DISABLED, ForeignLoopError, NotRunningError
@@ -11,7 +12,7 @@ from fastapi_task_manager.group_registry import GroupRegistry
 from fastapi_task_manager.hooks import Hooks
 from fastapi_task_manager.observers.logs import logger_of
 from fastapi_task_manager.runtime import NodeRuntime
-from fastapi_task_manager.schema.health import HealthResponse
+from fastapi_task_manager.schema.health import HealthResponse, LoopBlock
 from task_manager_core.application.node import Node
 from task_manager_core.domain.errors import RefusedError
 from task_manager_core.ports import Observer, OpenBackend
@@ -21,6 +22,9 @@ NO_LIFESPAN = (
     "the outer one, with append_to_app_lifecycle(outer_app)"
 )
 """The reason in messages about a manager that joined an application and was never started."""
+
+BLOCK_SHOWN = timedelta(minutes=10)
+"""A health check shows a block of the event loop for so long after it ended."""
 
 
 class ManagerLifecycle:
@@ -163,6 +167,7 @@ class ManagerLifecycle:
             worker_started_at=runtime.started_at,
             is_leader=node is not None and node.leads,
             reason=reason,
+            last_block=None if node is None else _last_block(node),
         )
 
     def on_request(self) -> None:
@@ -179,6 +184,21 @@ class ManagerLifecycle:
         if runtime.loop is not asyncio.get_running_loop():
             raise ForeignLoopError
         return runtime
+
+
+def _last_block(node: Node) -> LoopBlock | None:
+    block = node.keeper.last_block
+    if block is None or datetime.now(UTC) - block.at > BLOCK_SHOWN:
+        return None
+    run = None if block.claim is None else block.claim.run
+    return LoopBlock(
+        task_group_name=None if run is None else run.task.group,
+        task_name=None if run is None else run.task.name,
+        run_id=None if run is None else run.id.value,
+        line=block.line,
+        seconds=block.stood.total_seconds(),
+        ended_at=block.at,
+    )
 
 
 def _unhealthy(reason: str) -> HealthResponse:

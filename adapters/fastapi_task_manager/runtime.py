@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -14,6 +15,7 @@ from fastapi_task_manager.hooks import Hooks
 from fastapi_task_manager.observers.fanout import Fanout
 from fastapi_task_manager.observers.logs import LogObserver, logger_of
 from fastapi_task_manager.signals import END_SIGNALS, Listener
+from task_manager_core.application.keeper import KeeperThread
 from task_manager_core.application.node import Node
 from task_manager_core.ports import Backend, Observer, OpenBackend
 
@@ -164,11 +166,15 @@ class NodeRuntime:
             logger=logger_of("runner"),
             make_node=self._make_node,
             state=state,
+            reopen=functools.partial(self._open_backend, clock=Container.clock(), retention=self._config.retention()),
         )
         node = self.node = container.node()
         self.started_at = container.clock().now()
         self._groups.begin(node.definitions, durable=backend.capabilities.durable)
+        keeper = KeeperThread(node.keeper) if node.services is None and node.keeper.is_needed else None
         try:
+            if keeper is not None:
+                keeper.start()
             node.start()
             if self._signalled_at is not None:
                 node.leave()
@@ -183,7 +189,11 @@ class NodeRuntime:
             raise
         finally:
             self._stop_requested.set()
-            await self._stop(node, callbacks)
+            try:
+                await self._stop(node, callbacks)
+            finally:
+                if keeper is not None:
+                    await keeper.stop()
 
     async def _await_first_pass(self, node: Node) -> None:
         limit = self._config.start_timeout

@@ -35,7 +35,7 @@ class MemoryStore:
         state = self._state
         yield Backend(
             name="memory",
-            capabilities=Capabilities(durable=False),
+            capabilities=Capabilities(durable=False, extends_in_threads=True),
             leadership=MemoryLeadership(state),
             catalogue=MemoryCatalogue(state),
             dispatch=MemoryDispatch(state),

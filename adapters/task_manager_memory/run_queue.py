@@ -87,6 +87,7 @@ class MemoryRunQueue(RunQueue):
         return tuple(run_entry.claim() for run_entry in line)
 
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
+        """As the port says, and in any thread: it reads, and writes one attribute of each run."""
         now = self._state.steady()
         lost: set[Claim] = set()
         cancelling: set[Claim] = set()

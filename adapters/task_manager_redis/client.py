@@ -14,8 +14,9 @@ from datetime import timedelta
 from typing import cast
 
 from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import TimeoutError as NoAnswerInTime
 
-from task_manager_core.domain.errors import BackendError, BackendMisconfigured
+from task_manager_core.domain.errors import BackendError, BackendMisconfigured, BackendUnavailable
 from task_manager_core.domain.policy import Retention
 from task_manager_redis.driver import Argument, Driver, connect, drop_idle, secrets_of
 from task_manager_redis.keys import root_of
@@ -34,6 +35,8 @@ _PRIORITY_VERBS = frozenset(
     | {"claim", "extend", "settle", "release", "promote_due", "announce", "depart", "load"}
 )
 _COMMANDS_AT_ONCE = 16
+LATE = 1.0
+"""Seconds. If a request times out so much too late, the event loop stood, and the server is not to blame."""
 _READERS_AT_ONCE = 1024
 _LONGEST_TTL = timedelta(days=36500)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -68,6 +71,7 @@ class RedisClient:
 
     async def run(self, verb: Script, *arguments: Argument) -> Reply:
         """Run a script. Errors: BackendUnavailable, BackendMisconfigured, BackendCorrupt."""
+        ends = asyncio.get_running_loop().time() + self._call_timeout
         try:
             # The timeout includes the wait at the gate: if the server does not answer, the queue there gets long.
             gate = self._priority_gate if verb.name in _PRIORITY_VERBS else self._request_gate
@@ -75,7 +79,7 @@ class RedisClient:
                 await self._inspect()
                 return await self._evaluate(verb, arguments)
         except FAILURES as error:
-            raise await self._failed(error) from error
+            raise await self._failed(error, ends) from error
 
     async def value(self, *parts: str) -> str | None:
         """The value of a key; None without one."""
@@ -116,6 +120,7 @@ class RedisClient:
     async def _block(self, block: int, *command: Argument) -> Reply:
         """Run a command that waits for `block` milliseconds. The answer is also None if the server ends the wait early:
         CLIENT UNBLOCK does, with the code UNBLOCKED (https://redis.io/docs/latest/commands/client-unblock/)."""
+        ends = asyncio.get_running_loop().time() + block / 1000 + self._call_timeout
         try:
             if self._inspection_due():
                 async with asyncio.timeout(self._call_timeout), self._priority_gate:
@@ -125,7 +130,7 @@ class RedisClient:
         except FAILURES as error:
             if isinstance(error, ResponseError) and code_of(error) == "UNBLOCKED":
                 return None
-            raise await self._failed(error) from error
+            raise await self._failed(error, ends) from error
         except _NO_STREAM as error:
             raise unexpected(command[0], "answered as it should be") from error
 
@@ -165,7 +170,8 @@ class RedisClient:
             )
         self._inspect_at = asyncio.get_running_loop().time() + INSPECTED_FOR
 
-    async def _failed(self, error: Failure) -> BackendError:
+    async def _failed(self, error: Failure, ends: float | None = None) -> BackendError:
+        """The error that a verb raises. `ends`: the instant of the event loop at which the request timed out."""
         if not isinstance(error, (ResponseError, TimeoutError)):
             self._inspect_at = (
                 0.0  # A builtin TimeoutError is our own: the call may only have waited too long at a gate.
@@ -176,6 +182,12 @@ class RedisClient:
             self._inspect_at = 0.0
             await drop_idle(self._commands)
             await drop_idle(self._readers)
+        late = 0.0 if ends is None else asyncio.get_running_loop().time() - ends
+        if late > LATE and isinstance(error, (TimeoutError, NoAnswerInTime)):
+            return BackendUnavailable(
+                f"{self._address}: no answer could be read in time, because a function blocked the event loop of this "
+                f"process for {late:.1f} s or longer"
+            )
         return translated(error, self._address, self._secrets)
 
 

@@ -16,7 +16,6 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Seque
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -538,13 +537,16 @@ async def conformance_harness() -> AsyncGenerator[Harness]:
     from task_manager_core.testing import ManualClock  # noqa: PLC0415 - not where the store is used
     from task_manager_core.testing.conformance import RETENTION, Harness  # noqa: PLC0415 - the same
 
-    clock, numbers = ManualClock(), count()
+    clock, paths = ManualClock(), list[Path]()
     with TemporaryDirectory() as folder:
         async with AsyncExitStack() as opened:
 
             async def another() -> Backend:
-                path = Path(folder, f"{next(numbers)}.sqlite3")
-                return await opened.enter_async_context(open_file(path, clock=clock, retention=RETENTION))
+                paths.append(Path(folder, f"{len(paths)}.sqlite3"))
+                return await opened.enter_async_context(reopen())
+
+            def reopen() -> AbstractAsyncContextManager[Backend]:
+                return open_file(paths[-1], clock=clock, retention=RETENTION)
 
             async def advance(delta: timedelta) -> None:
                 clock.advance(delta)
@@ -552,4 +554,4 @@ async def conformance_harness() -> AsyncGenerator[Harness]:
             async def set_back(delta: timedelta) -> None:
                 clock.set_wall(clock.now() - delta)
 
-            yield Harness(backend=await another(), advance=advance, wipe=another, set_back=set_back)
+            yield Harness(backend=await another(), advance=advance, wipe=another, set_back=set_back, reopen=reopen)

@@ -31,7 +31,7 @@ from task_manager_core.domain.policy import (
 from task_manager_core.domain.run import AttemptStatus
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition, canonical_kwargs
-from task_manager_core.ports import Backend
+from task_manager_core.ports import Backend, Clock
 from task_manager_core.testing import ManualClock, Recorder
 from task_manager_memory import MemoryStore
 
@@ -157,7 +157,7 @@ class _LinkedPort:
 class Process:
     """One process of an application: the declarations of its code, and its node with a link of its own."""
 
-    def __init__(self, name: str, backend: Backend, clock: ManualClock, policy: NodePolicy = POLICY) -> None:
+    def __init__(self, name: str, backend: Backend, clock: Clock, policy: NodePolicy = POLICY) -> None:
         self._clock = clock
         self.link = Link()
         self.declarations = Declarations()
@@ -203,6 +203,7 @@ class Process:
         left = after
         while left > timedelta(0):
             step = min(left, POLICY.leadership.heartbeat)
+            assert isinstance(self._clock, ManualClock)
             self._clock.advance(step)
             await self.node.elector.tick()
             left -= step

@@ -18,6 +18,7 @@ from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.elector import Elector
 from task_manager_core.application.executor import Executor
 from task_manager_core.application.function import Function
+from task_manager_core.application.keeper import Keeper
 from task_manager_core.application.registrar import Registrar
 from task_manager_core.application.worker import Worker
 from task_manager_core.domain import identity, planning
@@ -688,6 +689,24 @@ def _rest_until_due(_original: object) -> object:
 LONG = TaskPlan(every=2.0, duration=5.0)
 ONE = TaskPlan(every=4.0, duration=1.0, overlap="skip")
 
+# -- a blocked event loop ---------------------------------------------------------------------------------------------
+
+
+def _nothing_kept(_original: object) -> object:
+    async def keep(self: Keeper, now: float) -> None:
+        del self, now
+
+    return keep
+
+
+def _kept_for_ever(original: Any) -> object:
+    async def keep(self: Keeper, now: float) -> None:
+        self._asked_at = now - 1.0
+        await original(self, now)
+
+    return keep
+
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         defect="publish and next slot apart",
@@ -1251,5 +1270,29 @@ MUTANTS: tuple[Mutant, ...] = (
             TaskPlan(dynamic=True),
             faults=[then(5.3, InjectionKind.CHANGE, task=1, machine=machine) for machine in (0, 1)],
         ),
+    ),
+    Mutant(
+        defect="heartbeats come from the event loop",
+        owner=Keeper,
+        name="_keep",
+        replacement=_nothing_kept,
+        breaks="I14",
+        plan=plan(
+            TaskPlan(every=2.0, duration=5.0),
+            faults=[then(3.5 * nth, InjectionKind.BLOCK, machine=nth % 3, length=4.4) for nth in range(1, 6)],
+        ),
+        random=False,
+    ),
+    Mutant(
+        defect="claims of a blocked process kept for ever",
+        owner=Keeper,
+        name="_keep",
+        replacement=_kept_for_ever,
+        breaks="I14",
+        plan=plan(
+            TaskPlan(every=2.0, duration=5.0),
+            faults=[then(5.0, InjectionKind.BLOCK, machine=machine, length=1000.0) for machine in (0, 1)],
+        ),
+        random=False,
     ),
 )

@@ -24,6 +24,7 @@ async def moved_harness(url: str, prefix: str) -> AsyncGenerator[Harness]:
             advance=shifted.advance,
             wipe=shifted.wipe,
             set_back=shifted.set_back,
+            reopen=lambda: shifted.reopened(url, prefix),
             retention=RETENTION,
         )
 

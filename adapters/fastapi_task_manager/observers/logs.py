@@ -16,6 +16,8 @@ from task_manager_core.domain.events import (
     Event,
     FindingMade,
     GapFound,
+    LoopBlocked,
+    LoopResumed,
     RunReleased,
     RunSettled,
     RunStarted,
@@ -45,6 +47,7 @@ _COMPONENTS = {
     "claims": "consumer",
     "settlements": "consumer",
     "heartbeat": "consumer",
+    "keeper": "consumer",
     "release": "consumer",
     "flush": "consumer",
     "reconciler": "reconciler",
@@ -86,6 +89,8 @@ class LogObserver:
                 _log_definitions(event)
             case TickFailed() | TickRecovered():
                 _log_health(event)
+            case LoopBlocked() | LoopResumed():
+                _log_block(event)
             case _:
                 assert_never(event)
 
@@ -288,6 +293,34 @@ def _log_health(event: TickFailed | TickRecovered) -> None:
             str(event.error) or type(event.error).__name__,
             exc_info=None if expected else event.error,
         )
+
+
+def _log_block(event: LoopBlocked | LoopResumed) -> None:
+    blocker = "a function" if event.claim is None else _attempt(event.claim)
+    match event:
+        case LoopBlocked(abandoned=True):
+            _runner.error(
+                "%s has blocked the event loop for %.1f s at %s: this process keeps its claims no longer%s",
+                blocker,
+                event.stood.total_seconds(),
+                event.line,
+                f"\n{event.stack}",
+            )
+        case LoopBlocked():
+            _runner.warning(
+                "%s has blocked the event loop for %.1f s at %s: nothing else in this process goes on%s",
+                blocker,
+                event.stood.total_seconds(),
+                event.line,
+                f"\n{event.stack}",
+            )
+        case LoopResumed():
+            _runner.warning(
+                "the event loop goes on after %.1f s: %s blocked it at %s",
+                event.stood.total_seconds(),
+                blocker,
+                event.line,
+            )
 
 
 def _attempt(claim: Claim) -> str:

@@ -11,6 +11,17 @@ from fastapi_task_manager.config import OperationalConfig
 from fastapi_task_manager.schema.answer import Answer
 
 
+class LoopBlock(Answer):
+    """A function has blocked the event loop of this process: no other task ran meanwhile, and no request."""
+
+    task_group_name: str | None = Field(description="Group of the task whose code did; null: no task did")
+    task_name: str | None = Field(description="Its name")
+    run_id: str | None = Field(description="Its run")
+    line: str = Field(description="The line of code: file, number and function")
+    seconds: float = Field(description="For how long")
+    ended_at: datetime = Field(description="When the event loop went on")
+
+
 class HealthResponse(Answer):
     """The state of one process."""
 
@@ -23,6 +34,9 @@ class HealthResponse(Answer):
     is_leader: bool = Field(default=False, description="Does this process schedule for all?")
     reason: str | None = Field(
         default=None, description="What is wrong, or that the process is disabled; null otherwise"
+    )
+    last_block: LoopBlock | None = Field(
+        default=None, description="The last function that blocked the event loop, for ten minutes after it ended"
     )
 
 
@@ -60,6 +74,14 @@ class ConfigResponse(Answer):
     retry_backoff_max: float = Field(description="Longest delay between retries in seconds")
     retry_backoff_multiplier: float = Field(description="Each delay is this many times the one before")
     running_heartbeat_interval: float = Field(description="A worker extends its claims this often, in seconds")
+    loop_block_warning: float = Field(
+        default=_default("loop_block_warning"),
+        description="A function that blocks the event loop for so long is reported, in seconds; 0: none is",
+    )
+    loop_block_limit: float = Field(
+        default=_default("loop_block_limit"),
+        description="A process keeps its claims for so long while its event loop is blocked, in seconds; 0: not at all",
+    )
     max_retries: int | None = Field(
         default=_default("max_retries"), description="Retries before a run is given up; null: until it succeeds"
     )

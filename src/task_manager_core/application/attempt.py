@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -62,6 +63,10 @@ class Attempt:
                 self.context.cancelled.set()
             if self.task is not None:
                 self.task.cancel()
+
+
+executing: ContextVar[Attempt | None] = ContextVar("executing", default=None)
+"""The attempt that the current code belongs to. The tasks that it begins inherit it."""
 
 
 @dataclass(slots=True, eq=False)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeAlias, TypeGuard, TypeVar
 
-from task_manager_core.application.attempt import Attempt, Interruption
+from task_manager_core.application.attempt import Attempt, Interruption, executing
 from task_manager_core.application.failure import RunTimedOut
 from task_manager_core.application.function import Function
 from task_manager_core.application.result import ToJson, plain_json, result_of
@@ -40,6 +40,7 @@ class Executor:
     async def call(self, attempt: Attempt, function: Function) -> BaseException | None:
         """Call the user's function. Returns the exception that it raised, None if it returned. Then the attempt has the
         result."""
+        executing.set(attempt)
         run = attempt.claim.run
         limit = None if run.timeout is None else run.timeout.total_seconds()
         try:

@@ -14,6 +14,7 @@ from task_manager_core.application.control import Control
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.elector import Elector
+from task_manager_core.application.keeper import Keeper
 from task_manager_core.application.loop import Loop, Tick, once
 from task_manager_core.application.reconciler import RECOVERY, Reconciler
 from task_manager_core.application.registrar import Registrar
@@ -24,7 +25,7 @@ from task_manager_core.domain.current_policy import CurrentNodePolicy
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import ValueSetAside
 from task_manager_core.domain.identity import NodeId
-from task_manager_core.ports import Backend, Clock, Observer
+from task_manager_core.ports import Backend, Clock, Observer, ReopenBackend
 
 FAILING = 3
 """A service is failing after so many failed passes in a row: one or two may be a short outage of the store."""
@@ -65,6 +66,7 @@ class Node:
         logger: logging.Logger,
         to_json: ToJson = plain_json,
         state: object = None,
+        reopen: ReopenBackend | None = None,
     ) -> None:
         self.id = node
         self._backend = backend
@@ -101,6 +103,15 @@ class Node:
             logger=logger,
             to_json=to_json,
             state=state,
+        )
+        self.keeper = Keeper(
+            node=node,
+            worker=self.worker,
+            backend=backend,
+            reopen=reopen if backend.capabilities.durable else None,
+            policy=policy,
+            clock=clock,
+            observer=observer,
         )
         self.reconciler = Reconciler(
             node=node,

@@ -97,6 +97,11 @@ class Worker:
         """How many attempts execute now."""
         return len(self._active)
 
+    @property
+    def attempts(self) -> list[Attempt]:
+        """The attempts that execute now. May be read in any thread."""
+        return list(self._active.values())
+
     # -- claiming -----------------------------------------------------------------------------------------------------
 
     async def claim(self) -> float | None:
@@ -106,7 +111,7 @@ class Worker:
         free = self._policy.concurrency - len(self._active)
         if free <= 0 or len(self._finished) > 2 * self._batches.settlements:
             return None
-        known = self._claims() if self._claims_unsure else None
+        known = self.claims() if self._claims_unsure else None
         self._claims_unsure = True
         claims = await self._queue.claim(self._node, min(free, self._claimed_at_once), self._policy.wait, known)
         if known is not None:
@@ -283,13 +288,10 @@ class Worker:
             remembered=attempt.remembered(self._clock.now()) if isinstance(outcome, Succeeded) else None,
         )
 
-    def _backoff(self, claim: Claim) -> Backoff:
-        return Backoff(claim.run.retry)
-
     def _after_failure(self, claim: Claim, error: BaseException) -> Outcome:
         if isinstance(error, ArgumentsRefused) or not claim.run.retry.retries(class_names(error)):
             return Exhausted()
-        match self._backoff(claim).after(claim.failures + 1, claim.run.id):
+        match Backoff(claim.run.retry).after(claim.failures + 1, claim.run.id):
             case RetryAfter(delay):
                 return Retried(delay)
             case GiveUp():
@@ -326,7 +328,7 @@ class Worker:
     async def beat(self) -> float | None:
         """One tick: extend every claim. The store answers which claims are over and which runs a caller has
         cancelled."""
-        claims = self._claims()
+        claims = self.claims()
         if claims:
             extension = await self._queue.extend(claims, self._policy.claim_ttl)
             self._interrupt(extension.lost, Interruption.LOST)
@@ -344,15 +346,15 @@ class Worker:
                 await self._queue.report(reports, self._policy.claim_ttl)
 
     def _interrupt(self, claims: Collection[Claim], reason: Interruption) -> None:
-        for attempt in (
-            list(self._active.values()) if claims else ()
-        ):  # in their order: the order of a set differs between processes
+        # In their order: the order of a set differs between processes.
+        for attempt in self.attempts if claims else ():
             if attempt.claim in claims:
                 attempt.interrupt(reason)
 
-    def _claims(self) -> list[Claim]:
-        active = [attempt.claim for attempt in self._active.values()]
-        return active + [finished.settlement.claim for finished in self._finished]
+    def claims(self) -> list[Claim]:
+        """The claims that this worker has not settled. May be read in any thread."""
+        active = [attempt.claim for attempt in self.attempts]
+        return active + [finished.settlement.claim for finished in list(self._finished)]
 
     # -- stopping -----------------------------------------------------------------------------------------------------
 
@@ -370,12 +372,12 @@ class Worker:
 
     def interrupt_all(self) -> None:
         """Interrupt what still executes. `release_running` then releases it."""
-        for attempt in list(self._active.values()):
+        for attempt in self.attempts:
             attempt.interrupt(Interruption.STOPPING)
 
     async def release_running(self, grace: float = 1.0) -> None:
         """Interrupt what still executes and release its claims: another worker may start the runs at once."""
-        attempts = list(self._active.values())
+        attempts = self.attempts
         self.interrupt_all()
         tasks = {attempt.task for attempt in attempts if attempt.task is not None}
         if tasks:
@@ -385,9 +387,8 @@ class Worker:
             claims = [attempt.claim for attempt in left]
             lost = await self._queue.release(claims, timedelta(0), started=True)
             for attempt in left:
-                attempt.interruption = (
-                    Interruption.RELEASED
-                )  # also an attempt that was interrupted for another reason before
+                # Also an attempt that was interrupted for another reason before.
+                attempt.interruption = Interruption.RELEASED
                 self._forget(attempt)
             self._notice_released(claims, lost, "shutting down")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Protocol
 
-from task_manager_core.domain.policy import BatchPolicy
+from task_manager_core.domain.policy import BatchPolicy, BlockPolicy
 
 
 class CurrentLeadershipPolicy(Protocol):
@@ -49,6 +49,8 @@ class CurrentNodePolicy(Protocol):
     def worker(self) -> CurrentWorkerPolicy: ...
     @property
     def batches(self) -> BatchPolicy: ...
+    @property
+    def blocking(self) -> BlockPolicy: ...
     @property
     def poll_interval(self) -> timedelta: ...
     @property

@@ -114,6 +114,34 @@ class ClaimReaped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoopBlocked:
+    """A function blocks the event loop of this process, which has stood for `stood`. Another thread reports it.
+
+    It is reported again whenever the time has doubled. `claim` is that of the attempt which blocks the loop; None if
+    other code of the process does. `line` is the line of code, `stack` the calls that led there. `abandoned`: the loop
+    has stood for too long, and the process keeps its claims no more.
+    """
+
+    node: NodeId
+    claim: Claim | None
+    line: str
+    stack: str
+    stood: timedelta
+    abandoned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopResumed:
+    """The event loop of this process runs again. `stood` is how long it stood, `at` when it went on."""
+
+    node: NodeId
+    claim: Claim | None
+    line: str
+    stood: timedelta
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindingMade:
     """The reconciler found a state that needs a correction or a report."""
 
@@ -201,6 +229,8 @@ Event = (
     | ClaimLost
     | RunReleased
     | ClaimReaped
+    | LoopBlocked
+    | LoopResumed
     | FindingMade
     | CatalogueChanged
     | ValueSetAside

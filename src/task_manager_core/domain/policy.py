@@ -212,6 +212,23 @@ class WorkerPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlockPolicy:
+    """What a process does while a function blocks its event loop.
+
+    After `warning` the process reports the block. It keeps its claims for `limit`: a loop that stands for longer loses
+    them. The length 0 switches the report, or the keeping, off.
+    """
+
+    warning: timedelta = timedelta(seconds=2)
+    limit: timedelta = timedelta(minutes=5)
+
+    def __post_init__(self) -> None:
+        for field, length in (("loop_block_warning", self.warning), ("loop_block_limit", self.limit)):
+            seconds = length.total_seconds()
+            require(timedelta(0) <= length <= LONGEST_TIME, field, seconds, "must be 0 seconds to 366 days")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPolicy:
     """How much one request to the store may carry.
 
@@ -243,6 +260,7 @@ class NodePolicy:
     leadership: LeadershipPolicy = LeadershipPolicy()
     worker: WorkerPolicy = WorkerPolicy()
     batches: BatchPolicy = BatchPolicy()
+    blocking: BlockPolicy = BlockPolicy()
     poll_interval: timedelta = timedelta(seconds=0.1)
     refresh_interval: timedelta = timedelta(seconds=1)
     reconciliation_interval: timedelta = timedelta(seconds=30)

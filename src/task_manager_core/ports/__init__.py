@@ -19,7 +19,7 @@ a store may raise three errors:
 The modules below this package are stable: the changelog announces a change of their names.
 """
 
-from task_manager_core.ports.backend import Backend, Capabilities, OpenBackend
+from task_manager_core.ports.backend import Backend, Capabilities, OpenBackend, ReopenBackend
 from task_manager_core.ports.catalogue import CHANGES_REMEMBERED, Catalogue, Changes, Conflict, DefinitionWrite
 from task_manager_core.ports.clock import Clock
 from task_manager_core.ports.dispatch import Dispatch
@@ -60,5 +60,6 @@ __all__ = [
     "Notifier",
     "Observer",
     "OpenBackend",
+    "ReopenBackend",
     "RunQueue",
 ]

@@ -27,10 +27,14 @@ class Capabilities:
     """What a store can do beyond the laws.
 
     Attributes:
-        durable: The content of the store survives the end of the process that opened it.
+        durable: The content of the store survives the end of the process that opened it. Such a store can be opened
+            again at the same time, in the event loop of another thread.
+        extends_in_threads: `RunQueue.extend` may be called in any thread, beside the other verbs. A store that is not
+            durable says so if it can.
     """
 
     durable: bool
+    extends_in_threads: bool = False
 
 
 def _nothing() -> tuple[BackendCorrupt, ...]:
@@ -61,6 +65,8 @@ class Backend:
     8. A verb answers in time, also while other verbs run; a verb that waits answers at the end of its wait.
     9. A stored value that cannot be read makes no verb fail and hides no other value: its run is postponed without
        a failure or a loss, its node stays among the living nodes, its definition is named.
+    10. A claim that another thread extends, through an opening of its own if the store is durable, lives as if its
+       worker had extended it.
     """
 
     name: str
@@ -73,6 +79,10 @@ class Backend:
     membership: Membership
     notifier: Notifier
     unreadable: Callable[[], Collection[BackendCorrupt]] = _nothing
+
+
+ReopenBackend = Callable[[], AbstractAsyncContextManager[Backend]]
+"""Opens a durable store once more, with the clock and the retention of the first opening."""
 
 
 class OpenBackend(Protocol):

@@ -42,6 +42,13 @@ class ShiftedRedis:
     async def now(self) -> datetime:
         return (await self.backend.dispatch.agenda(0)).now
 
+    @asynccontextmanager
+    async def reopened(self, url: str, prefix: str) -> AsyncGenerator[Backend]:
+        """The same store, opened once more with the same shift."""
+        async with open_shifted(url, RETAINED, prefix=prefix) as another:
+            another.client.shift = self.client.shift
+            yield another.backend
+
     async def wipe(self) -> Backend:
         """Lose everything, as after a FLUSHALL."""
         await self.client.run(Script("wipe", "return redis.call('FLUSHALL')", "0" * 40))

@@ -18,6 +18,7 @@ from task_manager_core.testing.conformance.factories import HOUR, SECOND, TTL, W
 from task_manager_core.testing.conformance.harness import Harness
 from task_manager_core.testing.conformance.store import Store
 from task_manager_redis import RedisSettings, SentinelSettings, redis_backend
+from task_manager_redis.client import LATE
 from tests.adapters.redis.server_time import QUICK, every_verb, nowhere, opened
 from tests.adapters.redis.shifted_time import PREFIX, open_shifted
 from tests.redis_server import RedisServer
@@ -350,3 +351,14 @@ async def test_an_account_needs_no_more_than_these_permissions(own_redis_server:
         assert len(await store.reap(term, TTL)) == 1
         for verb in await every_verb(store):
             await verb()
+
+
+async def test_a_blocked_event_loop_is_not_blamed_on_the_server(redis_url: str) -> None:
+    open_store = redis_backend(RedisSettings(url=redis_url, timeout=QUICK, connect_timeout=QUICK))
+    async with open_store(clock=ManualClock(), retention=Retention()) as backend:
+        await backend.dispatch.agenda(0)
+        asked = asyncio.ensure_future(backend.dispatch.agenda(0))
+        await asyncio.sleep(0)  # The request is sent, and its timeout runs.
+        time.sleep(2 * QUICK.total_seconds() + LATE + 0.1)  # noqa: ASYNC251 - this is what the test is about
+        with pytest.raises(BackendUnavailable, match="a function blocked the event loop of this process for 1"):
+            await asked

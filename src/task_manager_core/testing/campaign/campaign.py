@@ -47,6 +47,7 @@ def run_plan(
 ) -> PlanResult:
     """Run a plan. Raises `Violation` with its timeline and a line that replays it; `SimBudget` after `max_steps`."""
     monitor = Monitor(every_checker(), keep_lines=keep_lines)
+    monitor.model.is_calm = plan.only_blocks
     injector = Injector(plan.faults, plan.tasks, monitor)
 
     async def main() -> None:
@@ -126,5 +127,5 @@ def _heal(cluster: SimCluster, plan: Plan) -> list[str]:
         if process is None:
             cluster.boot(machine)
         else:
-            cluster.loop.resume(process.name)
+            cluster.resume(machine)
     return core

@@ -229,7 +229,9 @@ class DeclaredByNode:
 class ClusterModel:
     """The present incarnation of the store, and what outlives it.
 
-    - `claim_ttl` and `grace` are the same for every node; `node` is the process whose operation is judged.
+    - `claim_ttl`, `grace` and `block_limit` are the same for every node; `node` is the process whose operation is
+      judged.
+    - `blocked` has the processes whose event loop a function blocks, and since when. `is_calm`: no other fault happens.
     - `looks` has, for each node, the live term and its progress at the last look of this node.
     - `waits` has, for each node, what its last looks showed without a change, and since when it may count a grace. This
       is not set back with the store's clock.
@@ -242,7 +244,10 @@ class ClusterModel:
 
     claim_ttl: timedelta
     grace: timedelta = timedelta(0)
+    block_limit: timedelta = timedelta(0)
     node: str = ""
+    is_calm: bool = False
+    blocked: dict[str, datetime] = field(default_factory=dict[str, datetime])
     store: StoreModel = field(default_factory=StoreModel)
     looks: dict[str, tuple[Term | None, int]] = field(default_factory=dict[str, tuple[Term | None, int]])
     waits: dict[str, tuple[object, datetime]] = field(default_factory=dict[str, tuple[object, datetime]])

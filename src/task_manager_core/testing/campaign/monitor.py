@@ -38,6 +38,7 @@ class Monitor(Watcher):
         self._cluster = cluster
         self.model.claim_ttl = cluster.policy.worker.claim_ttl
         self.model.grace = cluster.policy.grace
+        self.model.block_limit = cluster.policy.blocking.limit
 
     def update_time(self) -> None:
         """Set the model to the present: what is judged next happens now."""
@@ -62,12 +63,22 @@ class Monitor(Watcher):
         self.note(node.id.value, "boots")
 
     def ended(self, process: str) -> None:
+        self.model.blocked.pop(process, None)
         for execution in self.model.executions.values():
             if execution.node == process and execution.ended is None:
                 execution.ended = "died"
 
     def note(self, source: str, text: object) -> None:
         self.timeline.add(self._cluster.time, source, text)
+
+    def blocked(self, process: str, seconds: float) -> None:
+        self.note(process, f"its event loop is blocked for {seconds:g} s")
+        self.update_time()
+        self.model.blocked[process] = self.model.at
+
+    def unblocked(self, process: str) -> None:
+        self.note(process, "its event loop goes on")
+        self.model.blocked.pop(process, None)
 
     def copy(self) -> StoreModel:
         return self.model.store.copy()

@@ -10,6 +10,7 @@ from typing import TypeGuard
 
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import (
+    BlockPolicy,
     CatchUp,
     CatchUpMode,
     LeadershipPolicy,
@@ -21,7 +22,7 @@ from task_manager_core.domain.policy import (
 )
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition
-from task_manager_core.testing.campaign.faults import HARMLESS, Injection, number
+from task_manager_core.testing.campaign.faults import HARMLESS, Injection, InjectionKind, number
 from task_manager_core.testing.cluster.decider import Decider
 
 POLICY = NodePolicy(
@@ -34,6 +35,7 @@ POLICY = NodePolicy(
             seconds=1.37
         ),  # no multiple of the wait: the workers must take turns in another order
     ),
+    blocking=BlockPolicy(warning=timedelta(seconds=1), limit=timedelta(seconds=4.5)),
     poll_interval=timedelta(seconds=0.5),
     refresh_interval=timedelta(seconds=1),
     reconciliation_interval=timedelta(seconds=3),
@@ -154,6 +156,11 @@ class Plan:
     def is_harmless(self) -> bool:
         """Does no fault delay a message, a process or the store?"""
         return all(fault.kind in HARMLESS for fault in self.faults)
+
+    @property
+    def only_blocks(self) -> bool:
+        """Does nothing delay a message or a process but functions that block their event loops?"""
+        return all(fault.kind in HARMLESS or fault.kind is InjectionKind.BLOCK for fault in self.faults)
 
     def lines(self) -> list[str]:
         """The plan as lines to read."""

@@ -62,7 +62,7 @@ def _async(
         try:
             blocked = injector.blocks.pop(machine, 0.0)
             if blocked:
-                cluster.pause(machine, blocked)
+                cluster.block(machine, blocked)
             await asyncio.sleep(plan.duration)
         except asyncio.CancelledError:
             execution.ended = "cancelled"

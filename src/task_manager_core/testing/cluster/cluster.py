@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, TypeVar
@@ -57,6 +57,9 @@ class SimProcess:
     link: Link
     node: Node
     stopping: bool = False
+    paused: bool = False
+    keeper: str | None = None
+    """The loop node of its keeper, while its event loop is blocked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ class SimCluster:
         self._timeout = timeout
         self._calls: dict[str, Counter[str]] = {}
         self._boots: Counter[str] = Counter()
+        self._blocks = 0
         self._opened = AsyncExitStack()
         self._backend: Backend | None = None
         self.watcher.attach(self)
@@ -188,6 +192,7 @@ class SimCluster:
             clock=clock,
             observer=_NodeObserver(self, name),
             logger=_LOGGER,
+            reopen=lambda: nullcontext(linked(self.backend, link)),
         )
         process = SimProcess(machine=machine, name=name, clock=clock, link=link, node=node)
         self.processes[machine] = process
@@ -215,6 +220,8 @@ class SimCluster:
 
     def _end(self, process: SimProcess) -> None:
         self.loop.kill(process.name)
+        if process.keeper is not None:
+            self.loop.kill(process.keeper)
         process.link.close()
         self.watcher.ended(process.name)
 
@@ -225,11 +232,47 @@ class SimCluster:
     def pause(self, machine: str, seconds: float) -> None:
         """Let the process of a machine stand still for a while."""
         process = self.process(machine)
-        if process is None or self.loop.is_paused(process.name):
+        if process is None or process.paused:
             return
         self.watcher.note(process.name, f"stands still for {seconds:g} s")
+        process.paused = True
+        for name in (process.name, process.keeper):
+            if name is not None:
+                self.loop.pause(name)
+        self.later(seconds, lambda: self._continue(process))
+
+    def _continue(self, process: SimProcess) -> None:
+        """The process goes on. If its event loop is blocked, only its keeper does."""
+        process.paused = False
+        self.loop.resume(process.name if process.keeper is None else process.keeper)
+
+    def block(self, machine: str, seconds: float) -> None:
+        """Let a function of the process block its event loop for a while. The keeper of the process goes on."""
+        process = self.process(machine)
+        if process is None or process.paused or process.keeper is not None:
+            return
+        self.watcher.blocked(process.name, seconds)
+        self._blocks += 1
+        process.keeper = f"{process.name} keeper {self._blocks}"
         self.loop.pause(process.name)
-        self.later(seconds, lambda: self.loop.resume(process.name))
+        self.loop.spawn(process.keeper, _keep(process))
+        self.later(seconds, lambda: self._unblock(process))
+
+    def _unblock(self, process: SimProcess) -> None:
+        if process.keeper is None or self.loop.is_dead(process.name):
+            return
+        self.watcher.unblocked(process.name)
+        self.loop.kill(process.keeper)
+        process.keeper = None
+        if not process.paused:
+            self.loop.resume(process.name)
+
+    def resume(self, machine: str) -> None:
+        """End the pause and the block of the process of a machine, if it has one."""
+        process = self.process(machine)
+        if process is not None:
+            self._unblock(process)
+            self._continue(process)
 
     def stop(self, machine: str, restart_after: float | None = None) -> None:
         """Stop the node of a machine gracefully; boot again after it has stopped, if asked."""
@@ -311,4 +354,10 @@ class SimCluster:
 
 async def _start(node: Node, clock: SimClock) -> None:
     local_clock.set(clock)
+    node.keeper.attach()
     node.start()
+
+
+async def _keep(process: SimProcess) -> None:
+    local_clock.set(process.clock)
+    await process.node.keeper.watch()

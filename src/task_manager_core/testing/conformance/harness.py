@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from task_manager_core.domain.policy import Retention
-from task_manager_core.ports import Backend, OpenBackend
+from task_manager_core.ports import Backend, OpenBackend, ReopenBackend
 from task_manager_core.testing.clock import ManualClock
 
 RETENTION = Retention(runs=10)
@@ -30,6 +30,8 @@ class Harness:
             the laws about a wiped store are not judged.
         set_back: Sets the store's clock back while no time passes, as an operator does. Without it the laws about a
             clock that is set back are not judged.
+        reopen: Opens a durable store once more, with the same time. Without it the law about another thread is not
+            judged for such a store.
         retention: The retention with which the store was opened.
         patience: Seconds of real time. A verb has to answer within them; a verb that waits has its wait in addition.
     """
@@ -38,6 +40,7 @@ class Harness:
     advance: Callable[[timedelta], Awaitable[None]]
     wipe: Callable[[], Awaitable[Backend]] | None = None
     set_back: Callable[[timedelta], Awaitable[None]] | None = None
+    reopen: ReopenBackend | None = None
     retention: Retention = RETENTION
     patience: float = PATIENCE
 
@@ -66,5 +69,6 @@ async def clock_harness(open_backend: OpenBackend, *, retention: Retention = RET
             advance=advance,
             wipe=None if backend.capabilities.durable else open_another,
             set_back=set_back,
+            reopen=lambda: open_backend(clock=clock, retention=retention),
             retention=retention,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -129,6 +130,15 @@ class Store:
             pytest.skip("this harness cannot wipe its store")
         self._bind_ports(await _answer_in_time("harness.wipe", self._harness.wipe(), self.patience))
         await self.advance(SECOND)
+
+    def extending_queue(self) -> AbstractAsyncContextManager[Backend]:
+        """The store, as another thread may extend claims in it."""
+        backend = self._harness.backend
+        if backend.capabilities.extends_in_threads:
+            return nullcontext(backend)
+        if not backend.capabilities.durable or self._harness.reopen is None:
+            pytest.skip("no other thread can use this store")
+        return self._harness.reopen()
 
     # -- the state
     # ------------------------------------------------------------------------------------------------------

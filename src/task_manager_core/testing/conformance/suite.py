@@ -5,6 +5,7 @@ from __future__ import annotations
 from task_manager_core.testing.conformance.backend import BackendLaws
 from task_manager_core.testing.conformance.backend_batches import BackendBatches
 from task_manager_core.testing.conformance.backend_pairs import BackendPairs
+from task_manager_core.testing.conformance.backend_threads import BackendThreads
 from task_manager_core.testing.conformance.backend_unreadable import BackendUnreadable
 from task_manager_core.testing.conformance.catalogue import CatalogueLaws
 from task_manager_core.testing.conformance.catalogue_edges import CatalogueEdges
@@ -29,7 +30,7 @@ from task_manager_core.testing.conformance.run_queue_replies import RunQueueRepl
 from task_manager_core.testing.conformance.run_queue_waiting import RunQueueWaiting
 
 
-class CrossPortContract(BackendLaws, BackendBatches, BackendPairs, BackendUnreadable):
+class CrossPortContract(BackendLaws, BackendBatches, BackendPairs, BackendThreads, BackendUnreadable):
     """The laws of all verbs and their edges."""
 
 

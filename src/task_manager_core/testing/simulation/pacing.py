@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import timedelta
 from math import inf
 
-from task_manager_core.domain.policy import BatchPolicy, LeadershipPolicy, NodePolicy, WorkerPolicy
+from task_manager_core.domain.policy import BatchPolicy, BlockPolicy, LeadershipPolicy, NodePolicy, WorkerPolicy
 
 _APPROACH = 4
 """A wait is at most this part of the time until the next fault."""
@@ -144,6 +144,10 @@ class PacedNode:
     @property
     def batches(self) -> BatchPolicy:
         return self._policy.batches
+
+    @property
+    def blocking(self) -> BlockPolicy:
+        return self._policy.blocking
 
     @property
     def poll_interval(self) -> timedelta:

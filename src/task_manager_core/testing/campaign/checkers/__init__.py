@@ -1,6 +1,7 @@
 """One small class for each invariant. `every_checker()` makes a fresh set for one simulation."""
 
 from task_manager_core.testing.campaign.checkers.attempts import BackoffHeld, OneAttempt, OneOutcome, StartDeadline
+from task_manager_core.testing.campaign.checkers.blocking import KeptWhileBlocked
 from task_manager_core.testing.campaign.checkers.checker import Checker
 from task_manager_core.testing.campaign.checkers.conservation import Conservation, NothingExpires
 from task_manager_core.testing.campaign.checkers.definitions import CurrentDefinition, NothingWhileOff
@@ -23,11 +24,12 @@ CHECKERS: tuple[type[Checker], ...] = (
     CurrentDefinition,
     NothingExpires,
     StartDeadline,
+    KeptWhileBlocked,
 )
 
 
 def every_checker() -> tuple[Checker, ...]:
-    """I1 to I13, in this order: if one effect breaks two invariants, the first is reported."""
+    """I1 to I14, in this order: if one effect breaks two invariants, the first is reported."""
     return tuple(kind() for kind in CHECKERS)
 
 
