@@ -35,7 +35,7 @@ from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.reconciliation import Finding, Orphaned, Overdue, Stray
 from task_manager_core.domain.recurrence import Cron, Fold, Gap
-from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Expired, Retried, Settlement, Succeeded
+from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Expired, Retried, Run, Settlement, Succeeded
 from task_manager_core.domain.schedule import Schedule
 
 ROOT = "fastapi.task-manager"
@@ -128,15 +128,22 @@ def _log_definitions(event: CatalogueChanged | DefinitionKept | ScheduleChanged 
         case CatalogueChanged(changed=changed, removed=removed, unreadable=unreadable):
             _group.debug("definitions: %d new or changed, %d removed", len(changed), len(removed))
             for key in unreadable:
-                _group.error("%s was defined by a newer version of this library: not scheduled here", key)
+                _group.error(
+                    "%s was defined by a newer version of this library: not scheduled here",
+                    key,
+                    extra={"task": str(key)},
+                )
         case ValueSetAside(error=error):
             _runner.warning("%s in the store cannot be read and is skipped: %s", error.where, error.reason)
         case ScheduleChanged(key=key, old=old, new=new):
-            _group.info("the schedule of %s has changed: %s -> %s", key, _plan(old), _plan(new))
+            _group.info(
+                "the schedule of %s has changed: %s -> %s", key, _plan(old), _plan(new), extra={"task": str(key)}
+            )
         case DefinitionKept(key=key):
             _group.warning(
                 "%s is stored with another definition than code adds, and stays so: change it (PUT) or remove it",
                 key,
+                extra={"task": str(key)},
             )
 
 
@@ -159,9 +166,14 @@ def _log_scheduling(event: SlotsDecided | GapFound) -> None:
     match event:
         case SlotsDecided(decision=decision):
             for run in decision.dispatch:
-                _coordinator.debug("dispatched %s: %s", _run(decision.key, run.id), _slot(run.slot))
+                _coordinator.debug(
+                    "dispatched %s: %s", _run(decision.key, run.id), _slot(run.slot), extra=_fields_of_run(run)
+                )
             if decision.hold is not None:
-                _coordinator.debug("holding %s: %s", _run(decision.key, decision.hold.id), _slot(decision.hold.slot))
+                held = decision.hold
+                _coordinator.debug(
+                    "holding %s: %s", _run(decision.key, held.id), _slot(held.slot), extra=_fields_of_run(held)
+                )
             for skip in decision.skipped:
                 _coordinator.debug(
                     "skipped %s: %d slots from %s to %s, %s",
@@ -170,6 +182,7 @@ def _log_scheduling(event: SlotsDecided | GapFound) -> None:
                     skip.first.isoformat(),
                     skip.last.isoformat(),
                     skip.reason.value,
+                    extra={"task": str(decision.key)},
                 )
         case GapFound():
             _coordinator.warning(
@@ -185,11 +198,13 @@ def _log_scheduling(event: SlotsDecided | GapFound) -> None:
 def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased) -> None:
     match event:
         case RunStarted(claim=claim):
-            _consumer.debug("started %s", _attempt(claim))
+            _consumer.debug("started %s", _attempt(claim), extra=_fields(claim))
         case ClaimLost(claim=claim):
-            _consumer.warning("lost the claim on %s: its outcome here does not count", _attempt(claim))
+            _consumer.warning(
+                "lost the claim on %s: its outcome here does not count", _attempt(claim), extra=_fields(claim)
+            )
         case RunReleased(claim=claim, reason=reason):
-            _consumer.info("released %s: %s", _attempt(claim), reason)
+            _consumer.info("released %s: %s", _attempt(claim), reason, extra=_fields(claim))
         case RunSettled():
             _log_outcome(event)
 
@@ -197,11 +212,12 @@ def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased) -> None:
 def _log_outcome(event: RunSettled) -> None:
     settlement = event.settlement
     attempt, took = _attempt(settlement.claim), settlement.duration.total_seconds()
+    extra = _fields(settlement.claim)
     match settlement.outcome:
         case Succeeded():
-            _consumer.debug("finished %s in %.3f s", attempt, took)
+            _consumer.debug("finished %s in %.3f s", attempt, took, extra=extra)
         case Cancelled():
-            _consumer.info("cancelled %s after %.3f s", attempt, took)
+            _consumer.info("cancelled %s after %.3f s", attempt, took, extra=extra)
         case Retried(delay=delay):
             _consumer.warning(
                 "failed %s after %.3f s, next attempt in %g s",
@@ -209,11 +225,12 @@ def _log_outcome(event: RunSettled) -> None:
                 took,
                 delay.total_seconds(),
                 exc_info=_loggable(event),
+                extra=extra,
             )
         case Expired():
-            _consumer.warning("expired %s: %.3f s too late to start", attempt, _lateness(settlement))
+            _consumer.warning("expired %s: %.3f s too late to start", attempt, _lateness(settlement), extra=extra)
         case Exhausted():
-            _consumer.error("failed %s after %.3f s, for good", attempt, took, exc_info=_loggable(event))
+            _consumer.error("failed %s after %.3f s, for good", attempt, took, exc_info=_loggable(event), extra=extra)
 
 
 def _lateness(settlement: Settlement) -> float:
@@ -246,6 +263,7 @@ def _log_repair(event: ClaimReaped | FindingMade | StoreSetBack) -> None:
                 claim.worker,
                 claim.losses + 1,
                 "any number" if allowed is None else allowed,
+                extra=_fields(claim),
             )
         case FindingMade(finding=finding):
             _log_finding(finding)
@@ -268,11 +286,20 @@ def _log_repair(event: ClaimReaped | FindingMade | StoreSetBack) -> None:
 def _log_finding(finding: Finding) -> None:
     match finding:
         case Overdue(key=key, slot=slot, late=late):
-            _reconciler.warning("%s is overdue: %s is %.1f s late", key, _slot(slot), late.total_seconds())
+            _reconciler.warning(
+                "%s is overdue: %s is %.1f s late", key, _slot(slot), late.total_seconds(), extra={"task": str(key)}
+            )
         case Orphaned(key=key, run=run, worker=worker):
-            _reconciler.warning("%s runs on %s, which is gone; its claim ends soon", _run(key, run), worker)
+            _reconciler.warning(
+                "%s runs on %s, which is gone; its claim ends soon",
+                _run(key, run),
+                worker,
+                extra={"task": str(key), "run_id": run.value},
+            )
         case Stray(key=key):
-            _reconciler.info("%s is declared by no living process: it is no longer scheduled", key)
+            _reconciler.info(
+                "%s is declared by no living process: it is no longer scheduled", key, extra={"task": str(key)}
+            )
         case _:
             assert_never(finding)
 
@@ -297,6 +324,7 @@ def _log_health(event: TickFailed | TickRecovered) -> None:
 
 def _log_block(event: LoopBlocked | LoopResumed) -> None:
     blocker = "a function" if event.claim is None else _attempt(event.claim)
+    extra = None if event.claim is None else _fields(event.claim)
     match event:
         case LoopBlocked(abandoned=True):
             _runner.error(
@@ -305,6 +333,7 @@ def _log_block(event: LoopBlocked | LoopResumed) -> None:
                 event.stood.total_seconds(),
                 event.line,
                 f"\n{event.stack}",
+                extra=extra,
             )
         case LoopBlocked():
             _runner.warning(
@@ -313,6 +342,7 @@ def _log_block(event: LoopBlocked | LoopResumed) -> None:
                 event.stood.total_seconds(),
                 event.line,
                 f"\n{event.stack}",
+                extra=extra,
             )
         case LoopResumed():
             _runner.warning(
@@ -320,7 +350,26 @@ def _log_block(event: LoopBlocked | LoopResumed) -> None:
                 event.stood.total_seconds(),
                 blocker,
                 event.line,
+                extra=extra,
             )
+
+
+def _fields(claim: Claim) -> dict[str, object]:
+    """The fields of a record about an attempt: those that the logger of its RunContext adds."""
+    return {
+        **_fields_of_run(claim.run),
+        "attempt": claim.attempt,
+        "fencing_token": claim.token,
+        "worker": claim.worker.value,
+    }
+
+
+def _fields_of_run(run: Run) -> dict[str, object]:
+    return {
+        "task": str(run.task),
+        "run_id": run.id.value,
+        "slot": None if run.slot is None else run.slot.isoformat(),
+    }
 
 
 def _attempt(claim: Claim) -> str:

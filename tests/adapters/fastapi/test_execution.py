@@ -285,6 +285,32 @@ async def test_the_log_has_one_line_for_each_dispatch_failure_and_change_of_lead
     assert 'raise ValueError("the reason")' in caplog.text
 
 
+async def test_a_line_about_an_attempt_has_the_fields_of_a_line_of_its_task(caplog: pytest.LogCaptureFixture) -> None:
+    """A reader of a structured log finds everything about a run by its id."""
+    caplog.set_level(logging.DEBUG, ROOT)
+    group = TaskGroup("g")
+
+    @group.add_task("* * * * * *", name="n", retry_backoff=30)
+    async def failing(context: RunContext) -> None:
+        context.logger.info("begun")
+        raise ValueError
+
+    app, _ = build(group)
+    async with serving(app):
+        await wait_until_async(lambda: _lines(caplog, "consumer", "failed g/n run"), "the failure is logged")
+    ordinary = vars(logging.makeLogRecord({})).keys() | {"message", "asctime"}
+
+    def fields(component: str, text: str) -> dict[str, object]:
+        (record, *_) = _lines(caplog, component, text)
+        return {name: value for name, value in vars(record).items() if name not in ordinary}
+
+    own = fields("runner", "begun")
+    assert own.keys() == {"task", "run_id", "slot", "attempt", "fencing_token", "worker"}
+    assert fields("consumer", "started g/n run") == fields("consumer", "failed g/n run") == own
+    run = {name: own[name] for name in ("task", "run_id", "slot")}
+    assert fields("coordinator", f"dispatched g/n run {own['run_id']}") == run
+
+
 async def test_a_long_message_fills_neither_the_log_nor_the_history(caplog: pytest.LogCaptureFixture) -> None:
     group = TaskGroup("g")
 
