@@ -6,7 +6,6 @@ The modules below this package are internal, except for the paths that docs/refe
 from __future__ import annotations
 
 from fastapi_task_manager import requirements as requirements
-from fastapi_task_manager.callbacks import Callbacks
 from fastapi_task_manager.config import Config, OperationalConfig
 from fastapi_task_manager.options import TaskOptions
 from fastapi_task_manager.run_handle import BlockingRunHandle, RunHandle
@@ -63,6 +62,7 @@ from task_manager_core import (
     WriteFenced,
     __version__,
 )
+from task_manager_core.application.callbacks import Callbacks
 from task_manager_core.application.context import RunContext
 from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap
 from task_manager_core.domain.progress import Progress

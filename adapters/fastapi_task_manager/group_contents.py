@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastapi_task_manager.callbacks import Callbacks
+from task_manager_core.application.callbacks import Callbacks
 from fastapi_task_manager.options import ONE_KIND, Defaults
 from fastapi_task_manager.task import Task, joined_tags
 from fastapi_task_manager.task_translation import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from fastapi_task_manager.callbacks import Callbacks
+from task_manager_core.application.callbacks import Callbacks
 from fastapi_task_manager.group_contents import CheckedTask, GroupContents, contents_of
 from fastapi_task_manager.injection import DependencyResolver
 from fastapi_task_manager.options import Defaults

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from fastapi_task_manager.callbacks import is_async
 from fastapi_task_manager.observers.logs import logger_of
+from task_manager_core.application.callbacks import is_async
 from task_manager_core.application.executor import DaemonThreads, is_awaitable
 from task_manager_core.domain.errors import DefinitionError
 

@@ -7,7 +7,6 @@ import functools
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from fastapi_task_manager.callbacks import CallbackRunner
 from fastapi_task_manager.config import OperationalConfig
 from fastapi_task_manager.errors import StartInterruptedError, StartTimedOutError
 from fastapi_task_manager.group_registry import GroupRegistry
@@ -15,6 +14,7 @@ from fastapi_task_manager.hooks import Hooks
 from fastapi_task_manager.observers.fanout import Fanout
 from fastapi_task_manager.observers.logs import LogObserver, logger_of
 from fastapi_task_manager.signals import END_SIGNALS, Listener
+from task_manager_core.application.callbacks import CallbackRunner
 from task_manager_core.application.keeper import KeeperThread
 from task_manager_core.application.node import Node
 from task_manager_core.ports import Backend, Observer, OpenBackend

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar, Unpack
 
-from fastapi_task_manager.callbacks import Callbacks
-from fastapi_task_manager.callbacks import checked as checked_callbacks
+from task_manager_core.application.callbacks import Callbacks
+from task_manager_core.application.callbacks import checked as checked_callbacks
 from fastapi_task_manager.declaration_args import (
     Expression,
     Kwargs,

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 from weakref import WeakSet
 
-from fastapi_task_manager.callbacks import Callbacks
-from fastapi_task_manager.callbacks import checked as checked_callbacks
+from task_manager_core.application.callbacks import Callbacks
+from task_manager_core.application.callbacks import checked as checked_callbacks
 from fastapi_task_manager.config import Config, OperationalConfig, configured_backend
 from fastapi_task_manager.declaration_args import Expression, Kwargs
 from fastapi_task_manager.group_registry import GroupRegistry

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
-from fastapi_task_manager.callbacks import CallbackRunner
 from fastapi_task_manager.group_registry import GroupRegistry
 from fastapi_task_manager.lifecycle import ManagerLifecycle
 from fastapi_task_manager.observers.fanout import Fanout
+from task_manager_core.application.callbacks import CallbackRunner
 from task_manager_core.application.loop import running_loop
 from task_manager_core.application.node import Node
 from task_manager_core.domain.identity import RunId, TaskKey

@@ -238,8 +238,9 @@ LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical", "lo
 
 
 def logged() -> Iterator[str]:
-    """The texts of every call of a logger in the adapter."""
-    for path in sorted((ROOT / "adapters/fastapi_task_manager").rglob("*.py")):
+    """The texts of every call of a logger in the adapter, and of the callbacks, which get its logger."""
+    callbacks = ROOT / "src/task_manager_core/application/callbacks.py"
+    for path in (*sorted((ROOT / "adapters/fastapi_task_manager").rglob("*.py")), callbacks):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOG_METHODS:
                 for argument in node.args[:2]:

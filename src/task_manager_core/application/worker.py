@@ -23,6 +23,7 @@ from task_manager_core.application.failure import ArgumentsRefused, WorkerLost, 
 from task_manager_core.application.function import Function
 from task_manager_core.application.remembering import Memory
 from task_manager_core.application.result import ToJson, plain_json
+from task_manager_core.application.settled_before import settled_before
 from task_manager_core.application.unknown_runs import UnknownRuns
 from task_manager_core.domain.backoff import Backoff, GiveUp, RetryAfter
 from task_manager_core.domain.current_policy import CurrentWorkerPolicy
@@ -308,15 +309,16 @@ class Worker:
         batch = self._finished[: self._batches.settlements]
         if not batch:
             return None
-        repeated = [finished.requested for finished in batch]
+        repeated = [finished.settlement for finished in batch if finished.requested]
         for finished in batch:
             finished.requested = True  # before the request, which may fail or be cancelled at a stop
         lost = await self._queue.settle([finished.settlement for finished in batch])
+        if lost and repeated:  # An earlier request may have ended these claims although its reply was lost.
+            lost -= await settled_before(self._history, [one for one in repeated if one.claim in lost])
         del self._finished[: len(batch)]
-        for finished, again in zip(batch, repeated, strict=True):
+        for finished in batch:
             settlement = finished.settlement
-            # The first request may have succeeded although its reply was lost: then the claim is gone.
-            if lost and settlement.claim in lost and not again:
+            if lost and settlement.claim in lost:
                 self._observer.notice(ClaimLost(node=self._node, claim=settlement.claim))
             else:
                 self._observer.notice(RunSettled(node=self._node, settlement=settlement, error=finished.error))

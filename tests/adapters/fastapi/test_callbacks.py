@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from fastapi_task_manager import Callbacks, OperationalConfig, RunContext, TaskGroup, TaskManager, callbacks
-from fastapi_task_manager.callbacks import CallbackRunner
+from fastapi_task_manager import Callbacks, OperationalConfig, RunContext, TaskGroup, TaskManager
+from task_manager_core.application import callbacks
+from task_manager_core.application.callbacks import CallbackRunner
 from task_manager_core.application.worker import Worker
 from task_manager_core.domain.errors import BackendUnavailable, DefinitionError
 from task_manager_core.domain.events import RunSettled
@@ -24,7 +25,7 @@ from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.planning import Skipped
 from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import Claim, Settlement
-from task_manager_core.ports import Backend, Clock
+from task_manager_core.ports import Backend, Clock, OpenBackend
 from task_manager_memory import MemoryStore
 from tests.adapters.fastapi.application import PREFIX, QUICK, answer, serving
 from tests.waiting import wait_until_async
@@ -57,7 +58,7 @@ def noting(called: list[str], level: str) -> Callbacks:
     return Callbacks(on_success=on_success, on_retry=on_retry, on_failure=on_failure)
 
 
-async def test_task_group_and_manager_are_called_in_this_order() -> None:
+async def test_task_group_and_manager_are_called_in_this_order(open_backend: OpenBackend) -> None:
     called: list[str] = []
     group = TaskGroup("g", callbacks=noting(called, "group"))
 
@@ -68,7 +69,7 @@ async def test_task_group_and_manager_are_called_in_this_order() -> None:
     async def badly() -> None:
         raise ValueError("no")
 
-    app = application(group, callbacks=noting(called, "manager"))
+    app = application(group, backend=open_backend, callbacks=noting(called, "manager"))
     async with serving(app) as client:
         await answer(client, "POST", "/tasks/trigger", params={"task_name": "well"})
         await wait_until_async(lambda: len(called) == 3, "all are called")
@@ -84,14 +85,14 @@ async def test_task_group_and_manager_are_called_in_this_order() -> None:
         ]
 
 
-async def test_skipped_slots_are_told_by_the_leader() -> None:
+async def test_skipped_slots_are_told_by_the_leader(open_backend: OpenBackend) -> None:
     told: list[tuple[TaskKey, Skipped]] = []
     group = TaskGroup("g")
 
     @group.add_task("* * * * * *", callbacks=Callbacks(on_skip=lambda key, skipped: told.append((key, skipped))))
     async def often() -> None: ...
 
-    async with serving(application(group)) as client:
+    async with serving(application(group, backend=open_backend)) as client:
         await answer(client, "POST", "/tasks/disable", params={"task_name": "often"})
         await wait_until_async(lambda: told, "a slot is skipped")
     key, skipped = told[0]
@@ -99,15 +100,19 @@ async def test_skipped_slots_are_told_by_the_leader() -> None:
 
 
 class _Settling:
-    """A store whose settlements fail, or are refused, while a test says so."""
+    """A store whose settlements fail, are refused, or lose their answers, while a test says so."""
 
-    def __init__(self) -> None:
-        self.away = self.refuses = False
+    def __init__(self, inner: OpenBackend) -> None:
+        self.away = self.refuses = self.is_mute = False
         self.asked = 0
+        self._inner = inner
+
+    def was_asked_after(self, number: int) -> bool:
+        return self.asked > number
 
     @asynccontextmanager
     async def open(self, *, clock: Clock, retention: Retention) -> AsyncGenerator[Backend]:
-        async with MemoryStore().open(clock=clock, retention=retention) as backend:
+        async with self._inner(clock=clock, retention=retention) as backend:
             settle = backend.queue.settle
 
             async def settle_or_not(settlements: Sequence[Settlement]) -> Collection[Claim]:
@@ -116,7 +121,10 @@ class _Settling:
                     raise BackendUnavailable("away")
                 if self.refuses:
                     return frozenset(one.claim for one in settlements)
-                return await settle(settlements)
+                lost = await settle(settlements)
+                if self.is_mute:
+                    raise BackendUnavailable("the answer is lost")
+                return lost
 
             backend.queue.settle = settle_or_not  # type: ignore[method-assign,assignment]
             yield replace(backend)
@@ -134,8 +142,8 @@ async def triggered(store: _Settling, called: list[str]) -> AsyncGenerator[None]
         yield
 
 
-async def test_a_callback_waits_until_the_settlement_is_accepted() -> None:
-    store, called = _Settling(), list[str]()
+async def test_a_callback_waits_until_the_settlement_is_accepted(open_backend: OpenBackend) -> None:
+    store, called = _Settling(open_backend), list[str]()
     store.away = True
     async for _ in triggered(store, called):
         assert called == []
@@ -144,16 +152,36 @@ async def test_a_callback_waits_until_the_settlement_is_accepted() -> None:
     assert called == ["task success g/well 1"]
 
 
-async def called_although_refused() -> list[str]:
-    store, called = _Settling(), list[str]()
+async def called_although_refused(open_backend: OpenBackend) -> list[str]:
+    store, called = _Settling(open_backend), list[str]()
     store.refuses = True
     async for _ in triggered(store, called):
         pass  # The stop waits for callbacks.
     return called
 
 
-async def test_a_refused_settlement_calls_nothing() -> None:
-    assert await called_although_refused() == []
+async def test_a_refused_settlement_calls_nothing(open_backend: OpenBackend) -> None:
+    assert await called_although_refused(open_backend) == []
+
+
+async def test_a_settlement_that_is_refused_when_it_is_repeated_calls_nothing(open_backend: OpenBackend) -> None:
+    """The first request was lost, and the claim is over when the worker asks again."""
+    store, called = _Settling(open_backend), list[str]()
+    store.away = True
+    async for _ in triggered(store, called):
+        store.away, store.refuses = False, True
+        await wait_until_async(functools.partial(store.was_asked_after, store.asked), "it is settled again")
+    assert called == []
+
+
+async def test_a_settlement_whose_answer_was_lost_calls_once(open_backend: OpenBackend) -> None:
+    store, called = _Settling(open_backend), list[str]()
+    store.is_mute = True
+    async for _ in triggered(store, called):
+        assert called == []
+        store.is_mute = False
+        await wait_until_async(lambda: called, "it is called")
+    assert called == ["task success g/well 1"]
 
 
 async def test_the_test_finds_a_worker_that_tells_before_it_settles(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +194,7 @@ async def test_the_test_finds_a_worker_that_tells_before_it_settles(monkeypatch:
         return await settle(self)
 
     monkeypatch.setattr(Worker, "settle", tells_first)
-    assert await called_although_refused() != []
+    assert await called_although_refused(MemoryStore().open) != []
 
 
 async def test_an_exception_is_logged_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -248,7 +276,7 @@ async def test_a_callback_that_takes_too_long_is_interrupted(
     assert "2 callbacks were not called" in caplog.text
 
 
-async def test_hooks_surround_the_node_and_give_a_state() -> None:
+async def test_hooks_surround_the_node_and_give_a_state(open_backend: OpenBackend) -> None:
     order: list[str] = []
 
     class Pool:
@@ -277,7 +305,7 @@ async def test_hooks_surround_the_node_and_give_a_state() -> None:
             context.state_of(str)
         order.append("run")
 
-    app = application(group, startup=startup, shutdown=shutdown)
+    app = application(group, backend=open_backend, startup=startup, shutdown=shutdown)
     for _ in range(2):
         async with serving(app) as client:
             await answer(client, "POST", "/tasks/trigger", params={"task_name": "well"})
@@ -286,21 +314,23 @@ async def test_hooks_surround_the_node_and_give_a_state() -> None:
         order.clear()
 
 
-async def test_a_startup_hook_that_fails_is_the_error_of_the_start() -> None:
+async def test_a_startup_hook_that_fails_is_the_error_of_the_start(open_backend: OpenBackend) -> None:
     async def startup() -> None:
         raise ConnectionError("no database")
 
-    app = application(TaskGroup("g"), startup=startup)
+    app = application(TaskGroup("g"), backend=open_backend, startup=startup)
     with pytest.raises(ConnectionError, match="no database"):
         async with serving(app):
             raise AssertionError("it has started")
 
 
-async def test_a_shutdown_hook_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_shutdown_hook_that_fails_is_logged(
+    open_backend: OpenBackend, caplog: pytest.LogCaptureFixture
+) -> None:
     def shutdown(state: object) -> None:
         raise ValueError(f"{state} cannot be closed")
 
-    async with serving(application(TaskGroup("g"), shutdown=shutdown)):
+    async with serving(application(TaskGroup("g"), backend=open_backend, shutdown=shutdown)):
         pass
     assert "the shutdown hook raised" in caplog.text
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Protocol, TypeAlias
 
-from fastapi_task_manager.observers.logs import logger_of
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.executor import DaemonThreads, is_awaitable
 from task_manager_core.domain.errors import DefinitionError
@@ -77,7 +76,7 @@ class CallbackSource(Protocol):
 
 
 class CallbackRunner:
-    """An observer that calls the callbacks, beside the work of the node.
+    """An observer that calls the callbacks, beside the work of the node. Each process has its own.
 
     Laws: a callback never delays a heartbeat or a settlement. At most AT_ONCE execute and at most MOST_WAITING wait.
     """
@@ -134,7 +133,7 @@ class CallbackRunner:
     def _add(self, name: str, call: Callable[[], object]) -> None:
         if len(self._waiting) >= MOST_WAITING:
             if self._dropped == 0:
-                _log.error("%d callbacks wait: no more are called until some of them have ended", MOST_WAITING)
+                self._logger.error("%d callbacks wait: no more are called until some of them have ended", MOST_WAITING)
             self._dropped += 1
             return
         self._waiting.append((name, call))
@@ -149,7 +148,7 @@ class CallbackRunner:
             name, call = self._waiting.popleft()
             await self._call(name, call)
             if self._dropped and len(self._waiting) < MOST_WAITING // 2:
-                _log.error("%d callbacks were not called, because too many waited", self._dropped)
+                self._logger.error("%d callbacks were not called, because too many waited", self._dropped)
                 self._dropped = 0
 
     async def _call(self, name: str, call: Callable[[], object]) -> None:
@@ -159,13 +158,15 @@ class CallbackRunner:
                 if is_awaitable(result):
                     await result
         except TimeoutError:
-            _log.exception("a callback %s raised TimeoutError, or took longer than %g s", name, LONGEST_CALLBACK)
-        except Exception:  # noqa: BLE001 - user code: its error changes nothing
-            _log.exception("a callback %s raised an exception", name)
+            self._logger.exception(
+                "a callback %s raised TimeoutError, or took longer than %g s", name, LONGEST_CALLBACK
+            )
+        except Exception:
+            self._logger.exception("a callback %s raised an exception", name)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError | GeneratorExit):
                 raise
-            _log.exception("a callback %s raised an exception", name)  # SystemExit would end the event loop
+            self._logger.exception("a callback %s raised an exception", name)  # SystemExit would end the event loop
 
     async def _in_thread(self, call: Callable[[], object]) -> object:
         """A thread cannot be interrupted. It keeps its place until it ends."""
@@ -202,7 +203,7 @@ class CallbackRunner:
         self._abandoned.set()
         left = len(self._waiting) + len(self._running)
         if left:
-            _log.error("%d callbacks have not ended with the process", left)
+            self._logger.error("%d callbacks have not ended with the process", left)
         self._waiting.clear()
         tasks = set(self._running)
         for task in tasks:
@@ -226,6 +227,3 @@ def _outcome(call: Callable[[], object]) -> tuple[object, BaseException | None]:
         return call(), None
     except BaseException as error:  # noqa: BLE001 - user code
         return None, error
-
-
-_log = logger_of("runner")
