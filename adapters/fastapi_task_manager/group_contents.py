@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from task_manager_core.application.callbacks import Callbacks
 from fastapi_task_manager.options import ONE_KIND, Defaults
 from fastapi_task_manager.task import Task, joined_tags
 from fastapi_task_manager.task_translation import (
@@ -17,6 +16,7 @@ from fastapi_task_manager.task_translation import (
     with_backoff_beside,
 )
 from fastapi_task_manager.user_function import UserFunction
+from task_manager_core.application.callbacks import Callbacks
 from task_manager_core.domain.errors import (
     DuplicateFunction,
     DuplicateTask,
@@ -29,6 +29,21 @@ from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 
 if TYPE_CHECKING:
     from fastapi_task_manager.task_group import TaskGroup
+
+
+IfExists: TypeAlias = Literal["refuse", "keep", "replace"]
+"""What to do if a dynamic task of the name exists."""
+
+
+_WORDS: tuple[IfExists, ...] = ("refuse", "keep", "replace")
+
+
+def checked_word(if_exists: str) -> IfExists:
+    """Errors: InvalidPolicy."""
+    for word in _WORDS:
+        if if_exists == word:
+            return word
+    raise InvalidPolicy("if_exists", if_exists, 'must be "refuse", "keep" or "replace"')
 
 
 class GroupListener(Protocol):
@@ -46,8 +61,8 @@ class GroupListener(Protocol):
         """Code has registered a function, or a static task has brought it along."""
         ...
 
-    def added(self, task: Task, definition: TaskDefinition) -> None:
-        """Code has added a dynamic task."""
+    def added(self, task: Task, definition: TaskDefinition, *, replace: bool) -> None:
+        """Code has added a dynamic task. It replaces a stored one of its name, or that one is kept."""
         ...
 
     def removed(self, group: GroupContents, name: str) -> None:
@@ -92,6 +107,8 @@ class GroupContents:
         self._named: set[str] = set()
         self._unmanaged: dict[str, Task] = {}
         """The dynamic tasks that code added before the group had a manager."""
+        self._replacing: set[str] = set()
+        """The names of those that replace a stored task."""
         self._listeners: list[GroupListener] = []
 
     @property
@@ -127,10 +144,15 @@ class GroupContents:
         """The values for a task of this group that leaves them open."""
         return of_config.of_group(allow_parallel=self.allow_parallel, timezone=self.timezone)
 
+    def replaces(self, name: str) -> bool:
+        """Does a dynamic task that code added before the group had a manager replace a stored one?"""
+        return name in self._replacing
+
     def attach(self, listener: GroupListener) -> None:
         """Report changes to this manager from now on. It lists the dynamic tasks from now on, too."""
         self._listeners.append(listener)
         self._unmanaged.clear()
+        self._replacing.clear()
 
     # -- code declares ------------------------------------------------------------------------------------------------
 
@@ -206,15 +228,20 @@ class GroupContents:
             task = with_backoff_beside(task, stored.definition.retry, backoffs[0])
         return self._defined(self._tagged(task) if "tags" in changes else task)
 
-    def add_dynamic_task(self, checked: CheckedTask) -> None:
-        """Errors: DuplicateTask."""
-        task = checked.task
-        if self._find(task.name) is not None:
+    def add_dynamic_task(self, checked: CheckedTask, if_exists: IfExists = "refuse") -> Task:
+        """The task as it is listed from now on. Errors: DuplicateTask."""
+        task, known = checked.task, self._find(checked.task.name)
+        if known is not None and if_exists == "keep":
+            return known
+        if known is not None and if_exists == "refuse":
             raise DuplicateTask(self.name, task.name)
         if not self._listeners:
             self._unmanaged[task.name] = task
+            if if_exists == "replace":
+                self._replacing.add(task.name)
         for listener, definition in checked.definitions.items():
-            listener.added(task, definition)
+            listener.added(task, definition, replace=if_exists == "replace")
+        return task
 
     def remove_dynamic_task(self, name: str) -> Task:
         """Errors: TaskIsStatic, TaskNotFound."""
@@ -224,6 +251,7 @@ class GroupContents:
         if removed is None:
             raise TaskNotFound(self.name, name)
         self._unmanaged.pop(name, None)
+        self._replacing.discard(name)
         for listener in self._listeners:
             listener.removed(self, name)
         return removed

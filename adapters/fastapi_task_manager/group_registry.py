@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from task_manager_core.application.callbacks import Callbacks
 from fastapi_task_manager.group_contents import CheckedTask, GroupContents, contents_of
 from fastapi_task_manager.injection import DependencyResolver
 from fastapi_task_manager.options import Defaults
@@ -12,6 +11,7 @@ from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
 from fastapi_task_manager.task_translation import definition_of, task_of
 from fastapi_task_manager.user_function import UserFunction
+from task_manager_core.application.callbacks import Callbacks
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.function import Function
@@ -89,7 +89,7 @@ class GroupRegistry:
         for definition, function in static:
             self.declared(definition, function)
         for task, definition in dynamic:
-            self.added(task, definition)
+            self.added(task, definition, replace=contents.replaces(task.name))
         contents.attach(self)
         if self._definitions is not None:
             self._learn([stored.definition.key for stored in self._definitions.named(group.name, None)])
@@ -111,9 +111,9 @@ class GroupRegistry:
     def registered(self, group: GroupContents, name: str, function: UserFunction) -> None:
         self.declarations.register(FunctionKey(group.name, name), self._bound(function), named=group.is_named(name))
 
-    def added(self, task: Task, definition: TaskDefinition) -> None:
+    def added(self, task: Task, definition: TaskDefinition, *, replace: bool) -> None:
         self._added[definition.key] = (task, definition)
-        self.declarations.add(definition)
+        self.declarations.add(definition, replace=replace)
 
     def removed(self, group: GroupContents, name: str) -> None:
         key = TaskKey(group.name, name)

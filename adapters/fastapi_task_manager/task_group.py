@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar, Unpack
 
-from task_manager_core.application.callbacks import Callbacks
-from task_manager_core.application.callbacks import checked as checked_callbacks
 from fastapi_task_manager.declaration_args import (
     Expression,
     Kwargs,
@@ -15,10 +13,12 @@ from fastapi_task_manager.declaration_args import (
     pairs_of,
     refuse_bare_decorator,
 )
-from fastapi_task_manager.group_contents import GroupContents
+from fastapi_task_manager.group_contents import GroupContents, IfExists, checked_word
 from fastapi_task_manager.options import TaskOptions, flag, name_list, text
 from fastapi_task_manager.task import Task, TaskFunction, joined_tags
 from fastapi_task_manager.user_function import UserFunction
+from task_manager_core.application.callbacks import Callbacks
+from task_manager_core.application.callbacks import checked as checked_callbacks
 from task_manager_core.domain.identity import check_name
 from task_manager_core.domain.zone import load_zone
 
@@ -203,12 +203,15 @@ class TaskGroup:
         retry_backoff: float | None = None,
         retry_backoff_max: float | None = None,
         allow_parallel: bool | None = None,
+        *,
+        if_exists: IfExists = "refuse",
         **options: Unpack[TaskOptions],
     ) -> Task:
         """Add a task that calls a registered function.
 
         A running manager writes the task to the store within a poll; otherwise the manager writes it when it starts. If
-        the store already holds a dynamic task of this name, the stored task stays, and the group lists that one.
+        the store already holds a dynamic task of this name that the group does not list yet, the stored task stays, and
+        the group lists that one, unless `if_exists` is "replace".
 
         Args:
             function_name: A function registered in this group.
@@ -221,6 +224,8 @@ class TaskGroup:
             retry_backoff: Seconds before the first retry of a failed run. Default: Config's.
             retry_backoff_max: Longest delay between retries in seconds. Default: Config's.
             allow_parallel: May several runs of the task live at once? None: what the group says.
+            if_exists: What to do if a dynamic task of this name exists: "refuse" the call, "keep" the task as it is, or
+                "replace" its definition. A replaced task keeps its pause, its history and its live runs.
             **options: See `TaskOptions`.
 
         Returns:
@@ -230,6 +235,7 @@ class TaskGroup:
             RuntimeError: A function that is not registered, a name that already exists, or any value that `add_task`
                 refuses.
         """
+        word = checked_word(if_exists)
         checked = self._contents.draft(
             name,
             {
@@ -245,8 +251,7 @@ class TaskGroup:
                 **options,
             },
         )
-        self._contents.add_dynamic_task(checked)
-        return checked.task
+        return self._contents.add_dynamic_task(checked, word)
 
     def remove_dynamic_task(self, name: str) -> Task:
         """Remove a dynamic task with all its state. The store forgets it within a poll.

@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 from weakref import WeakSet
 
-from task_manager_core.application.callbacks import Callbacks
-from task_manager_core.application.callbacks import checked as checked_callbacks
 from fastapi_task_manager.config import Config, OperationalConfig, configured_backend
 from fastapi_task_manager.declaration_args import Expression, Kwargs
+from fastapi_task_manager.group_contents import IfExists, checked_word
 from fastapi_task_manager.group_registry import GroupRegistry
 from fastapi_task_manager.hooks import Hooks, Shutdown, Startup
 from fastapi_task_manager.lifecycle import ManagerLifecycle
@@ -22,8 +21,10 @@ from fastapi_task_manager.schema.health import HealthResponse
 from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
 from fastapi_task_manager.trigger import Trigger
+from task_manager_core.application.callbacks import Callbacks
+from task_manager_core.application.callbacks import checked as checked_callbacks
 from task_manager_core.application.control import Control
-from task_manager_core.domain.errors import InvalidPolicy, TaskIsStatic, VersionConflict
+from task_manager_core.domain.errors import TaskIsStatic, VersionConflict
 from task_manager_core.domain.explain import Explanation
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.ports import Observer, OpenBackend
@@ -167,7 +168,7 @@ class TaskManager(Trigger):
         retry_backoff_max: float | None = None,
         allow_parallel: bool | None = None,
         *,
-        if_exists: Literal["refuse", "keep", "replace"] = "refuse",
+        if_exists: IfExists = "refuse",
         **options: Unpack[TaskOptions],
     ) -> Task:
         """Add a dynamic task; returns when it is written to the store.
@@ -196,8 +197,7 @@ class TaskManager(Trigger):
                 is not running.
             TaskManagerError: The store is not available.
         """
-        if if_exists not in ("refuse", "keep", "replace"):
-            raise InvalidPolicy("if_exists", if_exists, 'must be "refuse", "keep" or "replace"')
+        word = checked_word(if_exists)
         checked = self._groups.contents(group_name).draft(
             name,
             {
@@ -214,9 +214,9 @@ class TaskManager(Trigger):
             },
         )
         control, definition = self.control, self._groups.definition(checked)
-        if if_exists == "refuse":
+        if word == "refuse":
             return self._groups.task_of(await control.add(definition))
-        return self._groups.task_of(await control.add_or_replace(definition, replace=if_exists == "replace"))
+        return self._groups.task_of(await control.add_or_replace(definition, replace=word == "replace"))
 
     async def change_dynamic_task(
         self, group_name: str, name: str, *, expected_version: int | None = None, **changes: Any

@@ -29,6 +29,21 @@ def test_an_addition_keeps_a_stored_task_unless_a_removal_came_before_it() -> No
     assert expected(pending) == (NEW, NEW)
 
 
+def test_an_addition_that_replaces_is_expected_instead_of_the_stored_task() -> None:
+    pending = PendingChanges()
+    pending.add(NEW, replace=True)
+    assert (pending.replaces(NEW), pending.replaces(OLD), expected(pending)) == (True, False, (NEW, NEW))
+    restore = pending.copy()
+    pending.added(NEW)
+    assert (pending.replaces(NEW), expected(pending)) == (False, (NEW, NEW))
+    pending.read(pending.answered())
+    assert expected(pending) == (None, OLD)
+    restore()
+    assert pending.replaces(NEW)
+    pending.remove(KEY)
+    assert (pending.replaces(NEW), expected(pending)) == (False, (None, None))
+
+
 def test_an_answer_counts_until_a_reading_that_began_after_it() -> None:
     pending = PendingChanges()
     pending.add(NEW)

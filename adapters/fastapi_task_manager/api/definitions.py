@@ -35,14 +35,15 @@ def add_definition_routes(router: APIRouter, manager: Management) -> None:
             {
                 400: "A value is refused: an unknown function, a bad cron expression; `field` names it.",
                 404: "There is no such group.",
-                409: "A task of this name exists.",
+                409: "A task of this name exists, and `if_exists` is refuse or the task is static.",
             }
         ),
     )
     @reads(CreateDynamicTaskRequest)
     @with_store_timeout
     async def create(body: CreateDynamicTaskRequest, action: Acting, response: Response) -> DynamicTaskResponse:
-        """Add a dynamic task. It waits for its first slot."""
+        """Add a dynamic task, or with `if_exists` keep or replace the one of its name. A new task waits for its first
+        slot. A replaced one keeps its pause, its history and its live runs."""
         if body.name is not None:
             with suppress(DefinitionError):  # of an impossible name, which is refused below
                 action.concerns([TaskKey(body.task_group_name, body.name)])

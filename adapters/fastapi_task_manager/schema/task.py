@@ -261,6 +261,11 @@ class CreateDynamicTaskRequest(_DynamicTask):
     task_group_name: str = Field(description="A group of the application")
     function_name: str = Field(description="A function that the group registers")
     name: str | None = Field(default=None, description="Default: the function's name and a suffix")
+    if_exists: Literal["refuse", "keep", "replace"] = Field(
+        default="refuse",
+        description="What to do if a dynamic task of this name exists: refuse the request, keep the task as it is, or "
+        "replace its definition",
+    )
 
     def given(self) -> dict[str, Any]:
         fields = self.model_dump(exclude_unset=True, exclude_none=True)

@@ -87,9 +87,10 @@ class Declarations:
         self.revision += 1
         self.on_change()
 
-    def add(self, task: TaskDefinition) -> None:
-        """Let the node create this dynamic task, unless the store holds a task of its name."""
-        self.pending.add(task)
+    def add(self, task: TaskDefinition, *, replace: bool = False) -> None:
+        """Let the node create this dynamic task. If the store holds a dynamic task of its name, the node replaces its
+        definition or keeps it."""
+        self.pending.add(task, replace=replace)
         self.on_change()
 
     def remove(self, key: TaskKey) -> None:

@@ -24,20 +24,32 @@ class PendingChanges:
         self.removals: dict[TaskKey, int] = {}
         """Each removal has its own number: code may repeat a removal while the first one is on its way."""
         self.additions: dict[TaskKey, TaskDefinition] = {}
+        self._replacing: dict[TaskKey, TaskDefinition] = {}
+        """Those of the additions that replace a stored dynamic task."""
         self._answered: dict[TaskKey, tuple[int, TaskDefinition | None]] = {}
         self._numbers = count(1)
 
-    def add(self, task: TaskDefinition) -> None:
-        """Create this dynamic task, unless the store holds a task of its name."""
+    def add(self, task: TaskDefinition, *, replace: bool = False) -> None:
+        """Create this dynamic task. If the store holds a dynamic task of its name, replace it or keep it."""
+        if replace:
+            self._replacing[task.key] = task
         self.additions[task.key] = task
 
     def remove(self, key: TaskKey) -> None:
         """Remove this dynamic task. An earlier addition of its name is dropped."""
-        self.additions.pop(key, None)
+        self._drop(key)
         self.removals[key] = next(self._numbers)
 
     def is_pending(self, key: TaskKey) -> bool:
         return key in self.additions or key in self.removals
+
+    def replaces(self, task: TaskDefinition) -> bool:
+        """Does this addition replace a stored dynamic task of its name?"""
+        return self._replacing.get(task.key) is task
+
+    def _drop(self, key: TaskKey) -> None:
+        self.additions.pop(key, None)
+        self._replacing.pop(key, None)
 
     # -- what the registrar reports -----------------------------------------------------------------------------------
 
@@ -45,12 +57,12 @@ class PendingChanges:
         """The store holds this task now. An addition that code has replaced meanwhile stays pending."""
         if self.additions.get(task.key) is task:
             self._answered[task.key] = next(self._numbers), task
-            self.additions.pop(task.key, None)
+            self._drop(task.key)
 
     def kept(self, task: TaskDefinition) -> None:
         """The store holds another task of this name and keeps it: the addition is dropped."""
         if self.additions.get(task.key) is task:
-            self.additions.pop(task.key, None)
+            self._drop(task.key)
 
     def removed(self, removals: dict[TaskKey, int]) -> None:
         """The store no longer holds these tasks. A removal that code has repeated meanwhile stays pending."""
@@ -62,9 +74,11 @@ class PendingChanges:
     def copy(self) -> Callable[[], None]:
         """Copy the changes that are pending now. The answer restores them, as if no store had answered since."""
         removals, additions, answered = dict(self.removals), dict(self.additions), dict(self._answered)
+        replacing = dict(self._replacing)
 
         def restore() -> None:
             self.removals, self.additions, self._answered = removals, additions, answered
+            self._replacing = replacing
 
         return restore
 
@@ -87,5 +101,5 @@ class PendingChanges:
     def expected(self, key: TaskKey, read: T | None) -> T | TaskDefinition | None:
         """The dynamic task of this key after all pending changes; `read` is the task that the last reading showed."""
         _, answer = self._answered.get(key, (0, read))
-        kept = None if key in self.removals else answer
+        kept = None if key in self.removals or key in self._replacing else answer
         return self.additions.get(key) if kept is None else kept

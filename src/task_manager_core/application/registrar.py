@@ -80,8 +80,8 @@ class Registrar:
     tasks that the store lacks or has lost.
 
     A process writes a static definition once, and again only if the store lost it: two versions of an application that
-    run side by side do not overwrite each other for ever. A dynamic definition that the store holds stays as it is: a
-    caller may have changed it since the code was written.
+    run side by side do not overwrite each other for ever. A dynamic definition that the store holds stays as it is,
+    unless code asks to replace it: a caller may have changed it since the code was written.
     """
 
     def __init__(
@@ -293,11 +293,14 @@ class Registrar:
             self._observer.notice(ScheduleChanged(node=self._node, key=task.key, old=old, new=task.schedule))
 
     def _additions(self) -> list[TaskDefinition]:
-        """The pending dynamic tasks that have to be created. An addition is dropped if the store holds a dynamic task
-        of its name. It replaces a static task: only code can have written that."""
+        """The pending dynamic tasks that have to be written. An addition is dropped if the store holds a dynamic task
+        of its name which code did not ask to replace. It replaces a static task: only code can have written that."""
         missing: list[TaskDefinition] = []
         for task in tuple(self._pending.additions.values()):
             stored, unreadable = self._definitions.get(task.key), self._definitions.is_unreadable(task.key)
+            if self._pending.replaces(task):
+                missing.append(task)
+                continue
             if not unreadable and (stored is None or not stored.definition.dynamic):
                 missing.append(task)
                 continue
@@ -338,7 +341,7 @@ class Registrar:
         if view is not None and self._definitions.is_unreadable(task.key):
             return _replacing_unreadable(view, task, now)
         stored = self._definitions.get(task.key)
-        is_addition = self._pending.additions.get(task.key) is task
+        is_addition = self._pending.additions.get(task.key) is task and not self._pending.replaces(task)
         if stored is None or (is_addition and stored.definition.dynamic):
             # An addition does not change a task that another process has added meanwhile.
             return DefinitionWrite(definition=task, expected=0, replan=True, next_slot=first_slot(task, now))

@@ -12,7 +12,7 @@ from fastapi_task_manager import DuplicateTask, InvalidPolicy, TaskGroup
 from task_manager_core.application.control import Selection
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.ports import OpenBackend
-from tests.adapters.fastapi.application import build, serving
+from tests.adapters.fastapi.application import answer, build, serving
 from tests.waiting import wait_until_async
 
 IN_A_YEAR = "0 0 1 1 *"
@@ -54,6 +54,88 @@ async def test_a_name_that_exists_is_refused_kept_or_replaced(open_backend: Open
         for word in ("keep", "replace"):
             with pytest.raises(DuplicateTask):
                 await add("g", "report", IN_A_MONTH, {"to": "bob"}, name="static", if_exists=word)
+
+
+async def test_the_body_of_a_request_says_what_becomes_of_a_name_that_exists(open_backend: OpenBackend) -> None:
+    app, _ = build(reports(), backend=open_backend)
+    body = {"task_group_name": "g", "function_name": "report", "name": "n", "cron_expression": IN_A_YEAR}
+
+    async def post(status: int, **more: Any) -> Any:
+        response = await client.post("/tasks", json=body | more)
+        assert response.status_code == status, response.text
+        return response.json()
+
+    async with serving(app) as client:
+        first = await post(200, kwargs={"to": "ada"}, if_exists="replace")
+        assert first["kwargs"] == {"to": "ada"}
+        for word in ({}, {"if_exists": "refuse"}):
+            assert "already exists" in (await post(409, kwargs={"to": "bob"}, **word))["detail"]
+        assert (await post(200, kwargs={"to": "bob"}, if_exists="keep"))["kwargs"] == {"to": "ada"}
+        assert (await post(200, kwargs={"to": "bob"}, if_exists="replace"))["kwargs"] == {"to": "bob"}
+        assert "already exists" in (await post(409, kwargs={"to": "bob"}, name="static", if_exists="replace"))["detail"]
+        for wrong in ("maybe", None, 1, True):
+            refused = await post(422, kwargs={"to": "eve"}, if_exists=wrong)
+            assert "if_exists" in str(refused["detail"])
+        refused = await post(400, kwargs={}, if_exists="replace")
+        assert refused["field"] == "kwargs"
+        (task,) = [one for one in await answer(client, "GET", "/tasks") if one["dynamic"]]
+        assert task["kwargs"] == {"to": "bob"}
+
+
+async def test_a_group_refuses_keeps_or_replaces_a_name_that_it_lists(open_backend: OpenBackend) -> None:
+    group = reports()
+    add: Any = group.add_dynamic_task
+
+    def check(*, managed: bool) -> None:
+        name = f"n{managed}"
+        first = add("report", IN_A_YEAR, {"to": "ada"}, name=name, if_exists="keep")
+        with pytest.raises(DuplicateTask):
+            add("report", IN_A_MONTH, {"to": "bob"}, name=name)
+        assert add("report", IN_A_MONTH, {"to": "bob"}, name=name, if_exists="keep") is first
+        replaced = add("report", IN_A_MONTH, {"to": "bob"}, name=name, if_exists="replace")
+        assert (replaced.expression, replaced.kwargs) == (IN_A_MONTH, {"to": "bob"})
+        with pytest.raises(InvalidPolicy) as caught:
+            add("report", IN_A_MONTH, {"to": "bob"}, name="m", if_exists="maybe")
+        assert caught.value.field == "if_exists"
+        for word in ("keep", "replace"):
+            with pytest.raises(DuplicateTask):
+                add("report", IN_A_MONTH, {"to": "bob"}, name="static", if_exists=word)
+        assert {task.name: task.kwargs for task in group.tasks if task.dynamic}[name] == {"to": "bob"}
+
+    check(managed=False)
+    app, manager = build(group, backend=open_backend)
+    check(managed=True)
+    async with serving(app):
+
+        async def stored(name: str) -> str | None:
+            return (await manager.control.current(TaskKey("g", name))).definition.kwargs
+
+        assert [await stored(name) for name in ("nFalse", "nTrue")] == ['{"to":"bob"}'] * 2
+        add("report", IN_A_YEAR, {"to": "eve"}, name="nTrue", if_exists="replace")
+        assert {task.name: task.kwargs for task in group.tasks if task.dynamic}["nTrue"] == {"to": "eve"}
+        assert await stored("nTrue") == '{"to":"eve"}'
+
+
+async def test_code_replaces_what_an_earlier_deploy_has_stored(open_backend: OpenBackend) -> None:
+    """The task stays as it is without a word, and keeps its pause if it is replaced."""
+    for expression, word, expected in (
+        (IN_A_YEAR, None, IN_A_YEAR),
+        (IN_A_MONTH, None, IN_A_YEAR),
+        (IN_A_MONTH, "keep", IN_A_YEAR),
+        (IN_A_MONTH, "replace", IN_A_MONTH),
+        (IN_A_MONTH, "replace", IN_A_MONTH),
+    ):
+        group = reports()
+        more: Any = {} if word is None else {"if_exists": word}
+        group.add_dynamic_task("report", expression, {"to": "ada"}, name="n", **more)
+        app, manager = build(group, backend=open_backend)
+        async with serving(app) as client:
+            current = await manager.control.current(TaskKey("g", "n"))
+            assert current.definition.schedule.expression == expected
+            (task,) = [one for one in await answer(client, "GET", "/tasks") if one["dynamic"]]
+            assert (task["expression"], task["is_active"]) == (expected, expression == IN_A_YEAR)
+            await answer(client, "POST", "/tasks/disable", params={"task_name": "n"})
+            assert [one.expression for one in group.tasks if one.dynamic] == [expected]
 
 
 async def test_reminders_leave_nothing_behind(open_backend: OpenBackend) -> None:
