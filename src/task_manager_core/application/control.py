@@ -19,23 +19,21 @@ from task_manager_core.domain.errors import (
     BackendUnavailable,
     DuplicateTask,
     InvalidPolicy,
-    RequestReused,
     TaskIsStatic,
     TaskNotFound,
     UnknownFunction,
     VersionConflict,
 )
 from task_manager_core.domain.explain import Explanation, explain
-from task_manager_core.domain.identity import FunctionKey, RunId, TaskKey, fingerprint
+from task_manager_core.domain.identity import FunctionKey, RunId, TaskKey
 from task_manager_core.domain.observation import LiveRun, Snapshot, TaskView
 from task_manager_core.domain.planning import NextSlot, Skipped, first_slot
 from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.recurrence import At
 from task_manager_core.domain.run import AttemptRecord, RunState
-from task_manager_core.domain.task import TaskDefinition, VersionedDefinition, canonical_kwargs
+from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 from task_manager_core.ports import (
     REQUEST_MEMORY,
-    AskedOtherwise,
     Backend,
     Cancelling,
     Conflict,
@@ -186,22 +184,10 @@ class Control:
         Errors: InvalidArguments; RequestReused; TaskNotFound for a key that this node does not know.
         """
         stored = [self.definition(key) for key in keys]
-        text = None if kwargs is None else canonical_kwargs(kwargs)
-        runs = [one.definition.run_of_request(request, one.version, text) for one in stored]
-        for one, run in zip(stored, runs, strict=True):
-            function = self._declarations.function_of(run)
-            if function is not None and kwargs is not None:
-                function.check(dict(kwargs))
-            elif function is not None and not one.definition.schedule.rules:
-                function.check_text(run.kwargs)
-        answers = await self._backend.queue.enqueue(runs, fingerprint(text), memory)
-        if isinstance(answers, AskedOtherwise):
-            raise RequestReused(request, tuple(str(run.task) for run in runs if run.id in answers.runs))
+        asked = await self.requested_runs.enqueue(stored, request, kwargs, memory=memory)
         # A worker may have started a run and failed by now. The backoff of that run stays.
-        await self._backend.queue.promote(keys, [(run.task, run.id) for run in runs])
-        return tuple(
-            Triggered(key=run.task, run=run.id, enqueued=answer) for run, answer in zip(runs, answers, strict=True)
-        )
+        await self._backend.queue.promote(keys, [(run.task, run.id) for run, _ in asked])
+        return tuple(Triggered(key=run.task, run=run.id, enqueued=answer) for run, answer in asked)
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
         return await self._backend.queue.cancel(runs)

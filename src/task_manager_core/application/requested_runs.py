@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -51,9 +51,9 @@ class RunStatus:
 
 
 class RequestedRuns:
-    """Queues single runs for code, and tells what became of them.
+    """Queues the runs that callers ask for, and tells what became of a single one.
 
-    A request for one run ends no backoff: another run of the task, with other arguments, may wait for its retry.
+    It ends no backoff: another run of the task, with other arguments, may wait for its retry.
     """
 
     def __init__(self, *, backend: Backend, declarations: Declarations) -> None:
@@ -72,20 +72,43 @@ class RequestedRuns:
 
         Errors: InvalidArguments; RequestReused; TaskNotFound if the task was removed meanwhile.
         """
-        key, text = stored.definition.key, None if kwargs is None else canonical_kwargs(kwargs)
+        ((run, answer),) = await self.enqueue([stored], request, kwargs, options, memory)
+        if answer is Enqueued.UNKNOWN_TASK:
+            raise TaskNotFound(run.task.group, run.task.name)
+        return run.id
+
+    async def enqueue(
+        self,
+        stored: Sequence[VersionedDefinition],
+        request: str,
+        kwargs: Mapping[str, object] | None = None,
+        options: RunOptions = RunOptions(),
+        memory: timedelta = REQUEST_MEMORY,
+    ) -> tuple[tuple[Run, Enqueued], ...]:
+        """Queue one run of each task, and return the runs with the answers of the store.
+
+        Errors: InvalidArguments, InvalidPolicy, RequestReused: then none is queued.
+        """
+        text = None if kwargs is None else canonical_kwargs(kwargs)
+        asked = [self._run(one, request, kwargs, text) for one in stored]
+        runs, delay = await self._with_options(asked, options)
+        answers = await self._backend.queue.enqueue(runs, fingerprint(text), memory, delay)
+        if isinstance(answers, AskedOtherwise):
+            raise RequestReused(request, tuple(str(run.task) for run in runs if run.id in answers.runs))
+        return tuple(zip(runs, answers, strict=True))
+
+    def _run(
+        self, stored: VersionedDefinition, request: str, kwargs: Mapping[str, object] | None, text: str | None
+    ) -> Run:
+        """The requested run of a task. A task without a schedule may have left its arguments to this request; those of
+        the others were checked when they were defined. Errors: InvalidArguments."""
         run = stored.definition.run_of_request(request, stored.version, text)
-        run, delay = await self._with_options(run, options)
         function = self._declarations.function_of(run)
         if function is not None and kwargs is not None:
             function.check(dict(kwargs))
-        elif function is not None:
+        elif function is not None and not stored.definition.schedule.rules:
             function.check_text(run.kwargs)
-        answers = await self._backend.queue.enqueue([run], fingerprint(text), memory, delay)
-        if isinstance(answers, AskedOtherwise):
-            raise RequestReused(request, (str(key),))
-        if Enqueued.UNKNOWN_TASK in answers:
-            raise TaskNotFound(key.group, key.name)
-        return run.id
+        return run
 
     async def status(self, key: TaskKey, run: RunId) -> RunStatus:
         """The present state of a run. Errors: RunNotFound."""
@@ -109,17 +132,21 @@ class RequestedRuns:
         (reported,) = await self._backend.history.progress([(key, run)])
         return reported
 
-    async def _with_options(self, run: Run, options: RunOptions) -> tuple[Run, timedelta]:
-        """The run and its delay, by the time of the store. Errors: InvalidPolicy."""
+    async def _with_options(self, runs: Sequence[Run], options: RunOptions) -> tuple[list[Run], timedelta]:
+        """The runs and their delay, by the time of the store. Errors: InvalidPolicy."""
         delay, start_by = options.start, options.expires
         if isinstance(delay, datetime) or isinstance(start_by, timedelta):
             now = (await self._backend.dispatch.agenda(0)).now
             delay = max(delay - now, timedelta(0)) if isinstance(delay, datetime) else delay
             start_by = now + delay + start_by if isinstance(start_by, timedelta) else start_by
-        if delay > timedelta(0) and run.exclusive:
-            reason = f"{run.task} has one live run at a time, and a run that waits would keep its other runs waiting"
+        exclusive = next((run for run in runs if run.exclusive), None)
+        if delay > timedelta(0) and exclusive is not None:
+            task = exclusive.task
+            reason = f"{task} has one live run at a time, and a run that waits would keep its other runs waiting"
             raise InvalidPolicy("delay", delay.total_seconds(), reason)
-        return replace(run, priority=options.priority or run.priority, start_by=start_by), delay
+        if options == RunOptions():
+            return list(runs), delay
+        return [replace(run, priority=options.priority or run.priority, start_by=start_by) for run in runs], delay
 
 
 def _end_of(record: AttemptRecord) -> RunState:
