@@ -11,6 +11,7 @@ from fastapi_task_manager.errors import DISABLED, ForeignLoopError, NotRunningEr
 from fastapi_task_manager.group_registry import GroupRegistry
 from fastapi_task_manager.hooks import Hooks
 from fastapi_task_manager.observers.logs import logger_of
+from fastapi_task_manager.run_endings import RunEndings
 from fastapi_task_manager.runtime import NodeRuntime
 from fastapi_task_manager.schema.health import HealthResponse, LoopBlock
 from task_manager_core.application.node import Node
@@ -51,7 +52,8 @@ class ManagerLifecycle:
         self._config = config
         self._open_backend = open_backend
         self._groups = groups
-        self._observers = tuple(observers)
+        self.endings = RunEndings()
+        self._observers = (self.endings, *observers)
         self._hooks = hooks
         self._test: tuple[OpenBackend, Callable[..., Node]] | None = None
         """The store and the node of the test that runs."""

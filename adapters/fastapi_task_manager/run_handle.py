@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from fastapi_task_manager.errors import WouldBlockError
+from fastapi_task_manager.run_endings import RunEndings
 from task_manager_core.application.control import Control
 from task_manager_core.application.loop import running_loop
 from task_manager_core.domain.errors import ResultNotKept, RunFailed
@@ -21,14 +23,16 @@ T = TypeVar("T")
 
 FIRST_LOOK_SECONDS = 0.02
 SLOWEST_LOOK_SECONDS = 1.0
-"""A caller that waits asks the store again after the first of these times, then after longer ones up to the second."""
+"""A caller that waits asks the store again after the first of these times, then after longer ones up to the second. It
+also asks when this process has settled the run."""
 
 
 class RunHandle:
     """One run of a task. It holds no state of the run: each call asks the store."""
 
-    def __init__(self, control: Callable[[], Control], task: TaskKey, run_id: str) -> None:
+    def __init__(self, control: Callable[[], Control], endings: RunEndings, task: TaskKey, run_id: str) -> None:
         self._control = control
+        self._endings = endings
         self._task = task
         self._run = RunId(run_id)
 
@@ -81,10 +85,14 @@ class RunHandle:
         """
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         pause = FIRST_LOOK_SECONDS
-        async with asyncio.timeout(seconds):
-            while (state := await self.status()) not in TERMINAL:
-                await asyncio.sleep(pause)
-                pause = min(pause * 1.5, SLOWEST_LOOK_SECONDS)
+        with self._endings.watch(self._run) as ended:
+            async with asyncio.timeout(seconds):
+                while (state := await self.status()) not in TERMINAL:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(pause):
+                            await ended.wait()
+                    ended.clear()
+                    pause = min(pause * 1.5, SLOWEST_LOOK_SECONDS)
         return state
 
     async def result(self, timeout: float | timedelta | None = None) -> Any:

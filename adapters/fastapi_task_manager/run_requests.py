@@ -42,7 +42,7 @@ class RunRequests:
         return self.lifecycle.running_loop()
 
     def handle(self, key: TaskKey, run_id: str) -> RunHandle:
-        return RunHandle(self._control, key, run_id)
+        return RunHandle(self._control, self.lifecycle.endings, key, run_id)
 
     def key_of(self, task: object) -> TaskKey:
         """The task that code names, by its function or by group and name. Errors: TypeError, DefinitionError."""
