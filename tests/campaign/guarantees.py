@@ -1,13 +1,14 @@
-"""Writes the table of docs/explanation/guarantees.md: `python -m tests.campaign.guarantees [--hunt]`.
+"""Writes the table of docs/explanation/guarantees.md: `python -m tests.campaign.guarantees [--hunt [PART ...]]`.
 
 With `--hunt` every known defect is hunted with random plans first (minutes), and the figures are kept in
-`found.json`.
+`found.json`. With parts only the defects are hunted whose description has one of them, and those without a figure.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import Pool
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from task_manager_core.testing.campaign.campaign import run_plan
 from task_manager_core.testing.campaign.checkers import CHECKERS, Violation
 from task_manager_core.testing.campaign.liveness import Liveness
-from task_manager_core.testing.campaign.random_plans import random_plan
+from task_manager_core.testing.campaign.random_plans import extended_plan, random_plan
 from task_manager_memory import MemoryStore
 from tests.campaign.mutants import MUTANTS, Mutant
 
@@ -44,10 +45,10 @@ class Found:
     invariant: str
 
 
-def broken_by(number: int) -> str | None:
+def broken_by(number: int, *, extended: bool = False) -> str | None:
     """The invariant that a random plan breaks, with the defects that are switched on."""
     try:
-        run_plan(random_plan(number), MemoryStore, keep_lines=0)
+        run_plan(extended_plan(number) if extended else random_plan(number), MemoryStore, keep_lines=0)
     except Violation as violation:
         return violation.invariant
     return None
@@ -57,7 +58,7 @@ def hunt(mutant: Mutant) -> Found | None:
     """The first random plan that exposes the defect; None if no plan does."""
     with mutant.switched_on():
         for number in range(1, BUDGET + 1):
-            invariant = broken_by(number)
+            invariant = broken_by(number, extended=mutant.extended)
             if invariant is not None:
                 return Found(number, invariant)
     return None
@@ -100,15 +101,23 @@ def page_with(generated: str) -> str:
     return f"{before}{BEGIN}{generated}{END}{after}"
 
 
-def hunt_all() -> None:
-    """Hunt every defect, with one process for each core, and keep the figures."""
-    hunted = [mutant for mutant in MUTANTS if mutant.random]
-    kept: dict[str, dict[str, object]] = {}
+def hunt_all(parts: Sequence[str]) -> None:
+    """Hunt every defect, or those that have one of these parts, with one process for each core. Keep the figures."""
+    random = [mutant for mutant in MUTANTS if mutant.random]
+    known = {
+        mutant.defect: found()[mutant.defect]
+        for mutant in random
+        if parts and mutant.defect in found() and not any(part in mutant.defect for part in parts)
+    }
+    kept: dict[str, dict[str, object]] = {
+        defect: {"plan": one.plan, "invariant": one.invariant} for defect, one in known.items()
+    }
+    hunted = [number for number, mutant in enumerate(random) if mutant.defect not in known]
     with Pool() as pool:
-        for mutant, one in zip(hunted, pool.imap(_hunted, range(len(hunted))), strict=True):
-            print(mutant.defect, one, flush=True)
+        for number, one in zip(hunted, pool.imap(_hunted, hunted), strict=True):
+            print(random[number].defect, one, flush=True)
             if one is not None:
-                kept[mutant.defect] = {"plan": one.plan, "invariant": one.invariant}
+                kept[random[number].defect] = {"plan": one.plan, "invariant": one.invariant}
     lines = ",\n".join(f" {json.dumps(defect)}: {json.dumps(kept[defect])}" for defect in sorted(kept))
     FIGURES.write_text(f"{{\n{lines}\n}}\n")
 
@@ -119,7 +128,7 @@ def _hunted(number: int) -> Found | None:
 
 def main() -> None:
     if "--hunt" in sys.argv:
-        hunt_all()
+        hunt_all(sys.argv[sys.argv.index("--hunt") + 1 :])
     PAGE.write_text(page_with(table()))
 
 

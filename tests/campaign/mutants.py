@@ -6,23 +6,29 @@ A simulation that does not expose one of these would not expose a real defect ei
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from task_manager_core.application import control, elector, scheduler
+from task_manager_core.application import control, elector, scheduler, worker
+from task_manager_core.application.attempt import Attempt
+from task_manager_core.application.callbacks import CallbackRunner
+from task_manager_core.application.context import RunContext
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.elector import Elector
 from task_manager_core.application.executor import Executor
 from task_manager_core.application.function import Function
 from task_manager_core.application.keeper import Keeper
+from task_manager_core.application.reconciler import Reconciler
 from task_manager_core.application.registrar import Registrar
+from task_manager_core.application.requested_runs import RequestedRuns, RunOptions
 from task_manager_core.application.worker import Worker
 from task_manager_core.domain import identity, planning
 from task_manager_core.domain.errors import BackendError
+from task_manager_core.domain.events import RunSettled
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import (
     Depose,
@@ -33,10 +39,12 @@ from task_manager_core.domain.leadership import (
     Suspicion,
     Term,
 )
+from task_manager_core.domain.memory import TaskMemory
 from task_manager_core.domain.observation import TaskView
 from task_manager_core.domain.planning import DueTask, NextSlot, SlotDecision, next_slot_after
 from task_manager_core.domain.policy import RetryPolicy
-from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement, Succeeded
+from task_manager_core.domain.progress import ProgressReport
+from task_manager_core.domain.run import Claim, Outcome, Retried, Run, RunState, Settlement, Succeeded
 from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 from task_manager_core.ports import REQUEST_MEMORY, Changes, DefinitionWrite, Enqueued, Extension
 from task_manager_core.testing.campaign.faults import Injection, InjectionKind, Point
@@ -60,7 +68,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Mutant:
     """`defect` describes it. `replacement` replaces `owner.name`. With it, `plan` breaks the invariant `breaks`.
 
-    Random plans do not find a defect without `random`: it takes a rare event at a rare moment.
+    Random plans do not find a defect without `random`: it takes a rare event at a rare moment. A defect with `extended`
+    is hunted with extended plans.
     """
 
     defect: str
@@ -70,6 +79,7 @@ class Mutant:
     breaks: str
     plan: Plan
     random: bool = True
+    extended: bool = False
 
     @contextmanager
     def switched_on(self) -> Generator[None]:
@@ -502,6 +512,123 @@ def _deadline_doubled(original: Any) -> object:
     return _start_by
 
 
+# -- what an attempt leaves behind ------------------------------------------------------------------------------------
+
+
+def _lost_claim_remembers(original: Any) -> object:
+    def _settle(self: MemoryRunQueue, settlement: Settlement) -> bool:
+        if settlement.remembered is not None and settlement.claim.run.task in self._state.entries:
+            self._remember(settlement.claim.run.task, settlement.remembered)
+        settled: bool = original(self, settlement)
+        return settled
+
+    return _settle
+
+
+def _lost_claim_writes_its_line(original: Any) -> object:
+    def _settle(self: MemoryRunQueue, settlement: Settlement) -> bool:
+        settled: bool = original(self, settlement)
+        if not settled and settlement.claim.run.task in self._state.entries:
+            self._record(settlement.claim.run.task, settlement.record())
+        return settled
+
+    return _settle
+
+
+def _failures_remember(original: Any) -> object:
+    def _settlement(self: Worker, attempt: Attempt, outcome: Outcome, error: BaseException | None) -> Settlement:
+        settlement: Settlement = original(self, attempt, outcome, error)
+        return replace(settlement, remembered=attempt.remembered(self._clock.now()))
+
+    return _settlement
+
+
+def _memory_copied(original: Any) -> object:
+    copies: dict[tuple[NodeId, TaskKey], TaskMemory] = {}
+
+    def _context(self: Worker, claim: Claim) -> RunContext:
+        context: RunContext = original(self, claim)
+        read, place = context.cursor._read, (self._node, claim.run.task)
+
+        async def read_once() -> TaskMemory:
+            if place not in copies:
+                copies[place] = await read()
+            return copies[place]
+
+        context.cursor._read = read_once
+        return context
+
+    return _context
+
+
+def _progress_outlives_its_claim(_original: object) -> object:
+    def take(self: State, run_entry: RunEntry) -> None:
+        for line in (*self.queued.values(), self.claimed, self.waiting):
+            line.pop(run_entry.run.id, None)
+
+    return take
+
+
+def _reports_without_token(_original: object) -> object:
+    async def report(self: MemoryRunQueue, reports: Sequence[ProgressReport], ttl: timedelta) -> frozenset[Claim]:
+        del ttl
+        for one in reports:
+            place = self._state.claimed.get(one.claim.run.id)
+            if place is not None:
+                place.progress = one.progress
+        return frozenset(one.claim for one in reports if one.claim.run.id not in self._state.claimed)
+
+    return report
+
+
+def _told_before_it_is_settled(original: Any) -> object:
+    def _finish(self: Worker, settlement: Settlement, error: BaseException | None) -> None:
+        self._observer.notice(RunSettled(node=self._node, settlement=settlement, error=error))
+        original(self, settlement, error)
+
+    return _finish
+
+
+def _lost_answers_count_as_accepted(_original: object) -> object:
+    async def settled_before(_history: object, settlements: Iterable[Settlement]) -> frozenset[Claim]:
+        return frozenset(one.claim for one in settlements)
+
+    return settled_before
+
+
+def _called_twice(original: Any) -> object:
+    def _add(self: CallbackRunner, name: str, call: Callable[[], object]) -> None:
+        for _ in range(2):
+            original(self, name, call)
+
+    return _add
+
+
+def _live_runs_do_not_count(_original: object) -> object:
+    def _has_ended(self: MemoryCatalogue, key: TaskKey, version: int) -> bool:
+        entry = self._state.entries.get(key)
+        return entry is not None and entry.version == version and entry.next_slot is None
+
+    return _has_ended
+
+
+def _ended_tasks_stay(_original: object) -> object:
+    async def _remove_ended(_self: Reconciler, _now: datetime) -> None:
+        return None
+
+    return _remove_ended
+
+
+def _delay_dropped(original: Any) -> object:
+    async def _with_options(
+        self: RequestedRuns, runs: Sequence[Run], options: RunOptions
+    ) -> tuple[list[Run], timedelta]:
+        runs, _ = await original(self, runs, options)
+        return list(runs), timedelta(0)
+
+    return _with_options
+
+
 # -- places -----------------------------------------------------------------------------------------------------------
 
 
@@ -687,6 +814,7 @@ def _rest_until_due(_original: object) -> object:
 
 
 LONG = TaskPlan(every=2.0, duration=5.0)
+KEEPING = TaskPlan(every=6.0, duration=2.0, returns=True, cursor=True, progress=True, callbacks=True)
 ONE = TaskPlan(every=4.0, duration=1.0, overlap="skip")
 
 # -- a blocked event loop ---------------------------------------------------------------------------------------------
@@ -739,7 +867,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="_enqueue",
         replacement=_delays_forgotten,
         breaks="I8",
-        plan=plan(TaskPlan(every=8.0), faults=[then(3.0, InjectionKind.TRIGGER, length=3.0)]),
+        plan=plan(TaskPlan(every=8.0), faults=[then(3.0, InjectionKind.LATER, length=3.0)]),
     ),
     Mutant(
         defect="a promotion of delayed runs",
@@ -750,7 +878,7 @@ MUTANTS: tuple[Mutant, ...] = (
         breaks="I8",
         plan=plan(
             TaskPlan(every=8.0),
-            faults=[then(3.0, InjectionKind.TRIGGER, length=4.0), then(4.0, InjectionKind.RESET)],
+            faults=[then(3.0, InjectionKind.LATER, length=4.0), then(4.0, InjectionKind.RESET)],
         ),
     ),
     Mutant(
@@ -1294,5 +1422,114 @@ MUTANTS: tuple[Mutant, ...] = (
             faults=[then(5.0, InjectionKind.BLOCK, machine=machine, length=1000.0) for machine in (0, 1)],
         ),
         random=False,
+    ),
+    Mutant(
+        defect="a lost claim writes its cursor",
+        owner=MemoryRunQueue,
+        name="_settle",
+        replacement=_lost_claim_remembers,
+        breaks="I15",
+        plan=plan(KEEPING, faults=[at("settle", 1, InjectionKind.PAUSE, machine=nth, length=8.0) for nth in range(3)]),
+        extended=True,
+    ),
+    Mutant(
+        defect="a lost claim writes its result",
+        owner=MemoryRunQueue,
+        name="_settle",
+        replacement=_lost_claim_writes_its_line,
+        breaks="I15",
+        plan=plan(KEEPING, faults=[at("settle", 1, InjectionKind.PAUSE, machine=nth, length=8.0) for nth in range(3)]),
+        extended=True,
+    ),
+    Mutant(
+        defect="a failed attempt keeps its cursor",
+        owner=Worker,
+        name="_settlement",
+        replacement=_failures_remember,
+        breaks="I15",
+        plan=plan(replace(KEEPING, failures=1)),
+        extended=True,
+    ),
+    Mutant(
+        defect="a worker keeps a copy of the memory",
+        owner=Worker,
+        name="_context",
+        replacement=_memory_copied,
+        breaks="I16",
+        plan=plan(KEEPING),
+        extended=True,
+    ),
+    Mutant(
+        defect="progress outlives its claim",
+        owner=State,
+        name="take",
+        replacement=_progress_outlives_its_claim,
+        breaks="I17",
+        plan=plan(replace(KEEPING, failures=1)),
+        extended=True,
+    ),
+    Mutant(
+        defect="progress reported without token",
+        owner=MemoryRunQueue,
+        name="report",
+        replacement=_reports_without_token,
+        breaks="I17",
+        plan=plan(
+            replace(KEEPING, duration=5.0),
+            faults=[at("report", 1, InjectionKind.PAUSE, machine=nth, length=8.0) for nth in range(3)],
+        ),
+        extended=True,
+    ),
+    Mutant(
+        defect="outcome told before it is settled",
+        owner=Worker,
+        name="_finish",
+        replacement=_told_before_it_is_settled,
+        breaks="I18",
+        plan=plan(KEEPING),
+    ),
+    Mutant(
+        defect="a lost answer counts as accepted",
+        owner=worker,
+        name="settled_before",
+        replacement=_lost_answers_count_as_accepted,
+        breaks="I18",
+        plan=plan(LONG, faults=[then(6.3, InjectionKind.MUTE, machine=nth, length=9.0) for nth in (1, 2)]),
+    ),
+    Mutant(
+        defect="callbacks called twice",
+        owner=CallbackRunner,
+        name="_add",
+        replacement=_called_twice,
+        breaks="I18",
+        plan=plan(KEEPING),
+        extended=True,
+    ),
+    Mutant(
+        defect="a one-off task removed under its last run",
+        owner=MemoryCatalogue,
+        name="_has_ended",
+        replacement=_live_runs_do_not_count,
+        breaks="I19",
+        plan=plan(TaskPlan(), TaskPlan(dynamic=True, once=4.0, duration=12.0)),
+        extended=True,
+    ),
+    Mutant(
+        defect="one-off tasks stay",
+        owner=Reconciler,
+        name="_remove_ended",
+        replacement=_ended_tasks_stay,
+        breaks="I19",
+        plan=plan(TaskPlan(), TaskPlan(dynamic=True, once=4.0)),
+        extended=True,
+    ),
+    Mutant(
+        defect="delay of a request dropped",
+        owner=RequestedRuns,
+        name="_with_options",
+        replacement=_delay_dropped,
+        breaks="I20",
+        plan=plan(TaskPlan(every=8.0), faults=[then(3.0, InjectionKind.LATER, length=4.0)]),
+        extended=True,
     ),
 )

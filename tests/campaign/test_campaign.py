@@ -18,6 +18,14 @@ from task_manager_memory import MemoryStore
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "dev")
 PLANS = {"dev": 40, "ci": 400, "nightly": 6000}.get(PROFILE, 40)
 
+
+def pauses(operation: str) -> tuple[Injection, ...]:
+    """Every machine stands still before the first call of this operation, until its claims are lost."""
+    return tuple(
+        Injection(kind=InjectionKind.PAUSE, at=Point(operation, 1), machine=machine, length=8.0) for machine in range(3)
+    )
+
+
 # What happens rarely in random plans, each with a plan in which it happens.
 RARE: dict[str, Plan] = {
     "deposition": Plan(faults=(Injection(kind=InjectionKind.KILL, at=7.5),)),
@@ -39,6 +47,22 @@ RARE: dict[str, Plan] = {
         tasks=(TaskPlan(every=2.0, deadline=3.0),), faults=(Injection(kind=InjectionKind.DOWN, at=5.0, length=8.0),)
     ),
     "skipped: store_lost": Plan(tasks=(TaskPlan(every=2.0),), faults=(Injection(kind=InjectionKind.WIPE, at=5.6),)),
+    "result kept": Plan(tasks=(TaskPlan(returns=True),)),
+    "cursor kept": Plan(tasks=(TaskPlan(cursor=True),)),
+    "cursor read": Plan(tasks=(TaskPlan(cursor=True),)),
+    "lost result": Plan(tasks=(TaskPlan(returns=True),), faults=pauses("settle")),
+    "progress shown": Plan(tasks=(TaskPlan(duration=5.0, progress=True),)),
+    "lost progress": Plan(tasks=(TaskPlan(every=6.0, duration=5.0, progress=True),), faults=pauses("report")),
+    "callback: Succeeded": Plan(tasks=(TaskPlan(callbacks=True),)),
+    "callback: Retried": Plan(tasks=(TaskPlan(failures=1, callbacks=True),)),
+    "callback: Exhausted": Plan(tasks=(TaskPlan(failures=1, max_retries=0, callbacks=True),)),
+    "one-off task removed": Plan(tasks=(TaskPlan(), TaskPlan(dynamic=True, once=4.0))),
+    "delayed run started": Plan(faults=(Injection(kind=InjectionKind.LATER, at=3.0, length=2.0),)),
+    "requested run expired": Plan(
+        machines=1,
+        tasks=(TaskPlan(duration=10.0),),
+        faults=(Injection(kind=InjectionKind.LATER, at=9.0, length=1.0, amount=0.2),),
+    ),
 }
 
 

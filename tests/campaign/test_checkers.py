@@ -8,7 +8,7 @@ from tests.campaign.mutants import MUTANTS
 
 
 def test_there_is_one_checker_for_each_invariant() -> None:
-    assert sorted(kind.invariant for kind in CHECKERS) == sorted(f"I{number}" for number in range(1, 14))
+    assert sorted(kind.invariant for kind in CHECKERS) == sorted(f"I{number}" for number in range(1, 21))
 
 
 def test_each_states_its_law_and_what_makes_it_true() -> None:

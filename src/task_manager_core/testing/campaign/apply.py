@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from task_manager_core.domain.identity import RunId, TaskKey
-from task_manager_core.domain.run import TRANSITION_OF_OUTCOME, Retried, RunState, RunTransition
+from task_manager_core.domain.memory import TaskMemory
+from task_manager_core.domain.run import TRANSITION_OF_OUTCOME, Retried, RunState, RunTransition, Succeeded
 from task_manager_core.ports import Cancelling, Enqueued
 from task_manager_core.testing.campaign.model import RunModel, StoreModel, TaskModel, slots_of
 from task_manager_core.testing.cluster.effects import (
@@ -24,6 +25,7 @@ from task_manager_core.testing.cluster.effects import (
     Released,
     Removed,
     Renewed,
+    Reported,
     Requested,
     Resigned,
     Resumed,
@@ -69,6 +71,9 @@ def apply(effect: Effect, store: StoreModel) -> None:  # noqa: C901, PLR0912 - o
         case Extended(claim=claim):
             if (held := store.held_by(claim)) is not None:
                 held.heartbeat = store.at
+        case Reported(claim=claim, progress=progress):
+            if (held := store.held_by(claim)) is not None:
+                held.progress, held.reported_at = progress, store.at
         case Settled():
             _settled(effect, store)
         case Released():
@@ -153,9 +158,14 @@ def _claimed(effect: Claimed, store: StoreModel) -> None:
 
 
 def _settled(effect: Settled, store: StoreModel) -> None:
-    run, outcome = store.held_by(effect.settlement.claim), effect.settlement.outcome
+    settlement = effect.settlement
+    run, outcome = store.held_by(settlement.claim), settlement.outcome
     if run is None:
         return
+    if isinstance(outcome, Succeeded) and settlement.remembered is not None:
+        task, remembered = store.tasks[run.run.task], settlement.remembered
+        cursor = task.memory.cursor if remembered.cursor is None else remembered.cursor
+        task.memory = TaskMemory(success=remembered.success, cursor=cursor)
     if isinstance(outcome, Retried) and run.cancelling:
         store.move(run, RunTransition.CANCELLED)
     elif isinstance(outcome, Retried):

@@ -14,7 +14,7 @@ from task_manager_core.testing.campaign.injector import Injector
 from task_manager_core.testing.campaign.liveness import Liveness
 from task_manager_core.testing.campaign.monitor import Monitor
 from task_manager_core.testing.campaign.plan import POLICY, Plan
-from task_manager_core.testing.campaign.workload import declaring
+from task_manager_core.testing.campaign.workload import PlannedCallbacks, declaring
 from task_manager_core.testing.cluster.cluster import SimCluster
 from task_manager_core.testing.cluster.loop import DEFAULT_BUDGET
 from task_manager_core.testing.cluster.process import ENVIRONMENT
@@ -57,6 +57,7 @@ def run_plan(
             declare=declaring(plan.tasks, injector, monitor),
             policy=replace(POLICY, batches=ONE_BY_ONE) if plan.tiny else POLICY,
             watcher=monitor,
+            make_observer=PlannedCallbacks(plan.tasks, monitor).make_runner,
             store=store,
         )
         cluster.points = injector.points(cluster)

@@ -14,12 +14,15 @@ from task_manager_core.testing.cluster.effects import (
     Decided,
     Deposed,
     Effect,
+    EndedRemoved,
     ExtensionRefused,
     Granted,
     Overtaken,
     Reaped,
     Released,
     ReleaseRefused,
+    Reported,
+    ReportRefused,
     Requested,
     RequestRefused,
     Retired,
@@ -46,6 +49,18 @@ COVERAGE_GOALS = (
     "cancelled run",
     "retired task",
     "request refused",
+    "result kept",
+    "cursor kept",
+    "cursor read",
+    "lost result",
+    "progress shown",
+    "lost progress",
+    "callback: Succeeded",
+    "callback: Retried",
+    "callback: Exhausted",
+    "one-off task removed",
+    "delayed run started",
+    "requested run expired",
     *(f"skipped: {reason.value}" for reason in SkipReason),
 )
 """What must happen in every campaign, besides every kind of fault."""
@@ -61,7 +76,7 @@ class Coverage:
     def count(self, name: str) -> None:
         self.seen[name] += 1
 
-    def count_effect(self, effect: Effect) -> None:  # noqa: C901, PLR0912 - one line for each name
+    def count_effect(self, effect: Effect) -> None:  # noqa: C901, PLR0912, PLR0915 - one line for each name
         match effect:
             case Granted(term=term) | Deposed(term=term):
                 if self._term is not None and self._term.holder != term.holder:
@@ -71,8 +86,18 @@ class Coverage:
                 self._term = term
             case WriteRefused():
                 self.count("fenced write")
-            case ExtensionRefused() | SettlementRefused() | ReleaseRefused():
+            case ExtensionRefused() | ReleaseRefused():
                 self.count("lost claim")
+            case SettlementRefused(settlement=settlement):
+                self.count("lost claim")
+                if settlement.result is not None:
+                    self.count("lost result")
+            case Reported():
+                self.count("progress shown")
+            case ReportRefused():
+                self.count("lost progress")
+            case EndedRemoved():
+                self.count("one-off task removed")
             case Reaped():
                 self.count("reaped claim")
             case ClaimsGiven(claims=claims, known=known, worker=worker) if any(
@@ -96,13 +121,19 @@ class Coverage:
             case RequestRefused():
                 self.count("request refused")
             case Settled(settlement=settlement):
-                outcome = settlement.outcome
+                outcome, remembered = settlement.outcome, settlement.remembered
+                if settlement.result is not None:
+                    self.count("result kept")
+                if remembered is not None and remembered.cursor is not None:
+                    self.count("cursor kept")
                 if isinstance(outcome, Retried):
                     self.count("retry")
                 elif isinstance(outcome, Exhausted):
                     self.count("exhausted run")
                 elif isinstance(outcome, Expired):
                     self.count("expired run")
+                    if settlement.claim.run.slot is None:
+                        self.count("requested run expired")
             case Released():
                 self.count("released run")
             case CancelAnswered():

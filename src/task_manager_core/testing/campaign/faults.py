@@ -41,6 +41,7 @@ class InjectionKind(Enum):
     ADD = "add"
     CHANGE = "change"
     REMOVE = "remove"
+    LATER = "later"
 
 
 PEOPLE = frozenset(
@@ -53,6 +54,7 @@ PEOPLE = frozenset(
         InjectionKind.ADD,
         InjectionKind.CHANGE,
         InjectionKind.REMOVE,
+        InjectionKind.LATER,
     }
 )
 
@@ -79,12 +81,13 @@ MEANING: dict[InjectionKind, str] = {
     InjectionKind.SET_BACK: "the store's clock is set back by `amount` seconds (forward, if negative)",
     InjectionKind.DISABLE: "a person disables a task, and enables it after `length` seconds (0: never)",
     InjectionKind.ENABLE: "a person enables a task",
-    InjectionKind.TRIGGER: "a person triggers a task, to run after `length` seconds",
+    InjectionKind.TRIGGER: "a person triggers a task",
     InjectionKind.CANCEL: "a person cancels a live run of a task",
     InjectionKind.RESET: "a person ends the backoff of a task",
     InjectionKind.ADD: "a person adds a dynamic task",
     InjectionKind.CHANGE: "a person gives a dynamic task another schedule",
     InjectionKind.REMOVE: "a person removes a dynamic task",
+    InjectionKind.LATER: "a person asks for a run after `length` seconds; it expires `amount` seconds later (0: never)",
 }
 
 

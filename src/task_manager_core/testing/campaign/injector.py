@@ -13,7 +13,7 @@ from task_manager_core.application.control import Control
 from task_manager_core.application.node import Node
 from task_manager_core.application.requested_runs import RunOptions
 from task_manager_core.domain.errors import BackendError, BackendUnavailable, DefinitionError, RefusedError
-from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.testing.campaign.faults import PEOPLE, Injection, InjectionKind, Point
 from task_manager_core.testing.campaign.monitor import Monitor
 from task_manager_core.testing.campaign.plan import TaskPlan, key_of
@@ -185,18 +185,22 @@ class Injector:
                 return self._change(node, place, index)
             case InjectionKind.REMOVE:
                 return control.remove(key)
+            case InjectionKind.LATER:
+                return self._request_later(control, key, f"request {index}", fault)
             case _:
                 raise AssertionError(fault)
 
     def _trigger(self, control: Control, key: TaskKey, index: int, fault: Injection) -> Coroutine[Any, Any, object]:
         if fault.amount:
             return self._request_twice(control, key, f"shared {index % 2}")
-        if fault.length:
-            return self._request_later(control, key, f"request {index}", timedelta(seconds=fault.length))
         return control.trigger([key], f"request {index}")
 
-    async def _request_later(self, control: Control, key: TaskKey, request: str, delay: timedelta) -> None:
-        await control.requested_runs.queue(control.definition(key), request, options=RunOptions(start=delay))
+    async def _request_later(self, control: Control, key: TaskKey, request: str, fault: Injection) -> None:
+        delay = timedelta(seconds=fault.length)
+        expires = timedelta(seconds=fault.amount) if fault.amount else None
+        self._monitor.asked_for_later(RunId.of_request(key, request), delay)
+        options = RunOptions(start=delay, expires=expires)
+        await control.requested_runs.queue(control.definition(key), request, options=options)
 
     async def _request_twice(self, control: Control, key: TaskKey, request: str) -> None:
         """Send two requests with one id. The second is refused, and so is the first if an earlier fault used the id."""

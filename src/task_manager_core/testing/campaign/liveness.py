@@ -4,6 +4,7 @@
 - The leader decides every due slot one poll later.
 - A run whose worker is gone is free after its claim has expired and one reconciliation.
 - Every run ends, given time.
+- A one-off task that is over goes (I19).
 
 Without faults the leader decides every due slot one poll and one refresh later at all times, even if every notification
 is lost.
@@ -16,7 +17,8 @@ from datetime import timedelta
 
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.run import RunState
-from task_manager_core.testing.campaign.model import RunModel
+from task_manager_core.testing.campaign.checkers.concluding import OneOffRemoved
+from task_manager_core.testing.campaign.model import RunModel, TaskModel
 from task_manager_core.testing.campaign.monitor import Monitor
 from task_manager_core.testing.campaign.violation import Violation
 from task_manager_core.testing.cluster.cluster import SimCluster
@@ -66,6 +68,7 @@ class Liveness:
             self._schedules()
             self._claims()
         await self._drain()
+        await self._one_offs_go()
         self._same(term)
 
     async def watch_harmless(self) -> None:
@@ -78,8 +81,10 @@ class Liveness:
             self._decided(longest)
             await self._cluster.sleep(0.5)
 
-    def _fail(self, message: str) -> None:
-        violation = Violation(self.invariant, f"{message}, {self._cluster.time - self._healed_at:g} s after healing")
+    def _fail(self, message: str, invariant: str | None = None) -> None:
+        violation = Violation(
+            invariant or self.invariant, f"{message}, {self._cluster.time - self._healed_at:g} s after healing"
+        )
         self._monitor.fail(violation)
         raise violation
 
@@ -139,6 +144,25 @@ class Liveness:
             if cluster.time - since > STUCK:
                 left = ", ".join(f"{one.run.task} {one.run.slot} {one.state.value}" for one in self._left())
                 self._fail(f"nothing began or ended for {STUCK:g} s, and these runs are live: {left}")
+
+    async def _one_offs_go(self) -> None:
+        """A one-off task that is over is removed a grace and two reconciliations later."""
+        over, kept, store = self._over(), self._policy.keep_ended_tasks, self._monitor.model.store
+        if not over or kept is None:
+            return
+        # A clock that was set back shows the last instant once more.
+        again = max(task.definition.schedule.last_instant for task in over) - store.clock
+        wait = max(again, timedelta(0)) + kept + 2 * self._policy.reconciliation_interval
+        await self._cluster.sleep(wait.total_seconds() + SLACK)
+        left = [task.definition.key for task in over if task in self._over()]
+        if left:
+            self._fail(
+                f"{left} ended {wait + timedelta(seconds=SLACK)} ago and is not removed", OneOffRemoved.invariant
+            )
+
+    def _over(self) -> list[TaskModel]:
+        tasks = self._monitor.model.store.tasks.values()
+        return [one for one in tasks if one.definition.dynamic and one.definition.schedule.is_one_off and one.is_over]
 
     def _left(self) -> list[RunModel]:
         """The runs that the core can execute."""

@@ -7,14 +7,26 @@ one incarnation of the store. It can be copied: a store that is set back to an o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import LeadershipState, Term
+from task_manager_core.domain.memory import TaskMemory
 from task_manager_core.domain.planning import NextSlot, Skipped
-from task_manager_core.domain.run import TERMINAL, TRANSITIONS, Claim, Run, RunState, RunTransition
+from task_manager_core.domain.progress import Progress
+from task_manager_core.domain.run import (
+    TERMINAL,
+    TRANSITIONS,
+    Claim,
+    Outcome,
+    Run,
+    RunState,
+    RunTransition,
+    Settlement,
+)
 from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing.campaign.violation import Violation
 
@@ -23,7 +35,8 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(slots=True, kw_only=True)
 class RunModel:
-    """A live run as it must be in the store. `claim` is set while the run is running; `heartbeat` is the last one."""
+    """A live run as it must be in the store. `claim` is set while the run is running; `heartbeat` is the last one.
+    `progress` is the last accepted report of that claim, at `reported_at`."""
 
     run: Run
     state: RunState
@@ -36,6 +49,8 @@ class RunModel:
     retrying: bool = False
     delayed: bool = False
     cancelling: bool = False
+    progress: Progress | None = None
+    reported_at: datetime = LONG_AGO
 
     def holds(self, claim: Claim) -> bool:
         """Is this the claim that holds the run?"""
@@ -54,14 +69,15 @@ class RunModel:
         following = TRANSITIONS.get((self.state, transition))
         if following is None:
             raise Violation("I8", f"{self.run.task} {self.run.id} is {self.state.value} and was {transition.value}")
-        self.state, self.claim, self.due_at = following, None, due_at
+        self.state, self.claim, self.due_at, self.progress = following, None, due_at, None
         self.retrying, self.delayed = transition is RunTransition.RETRIED, False
 
 
 @dataclass(slots=True, kw_only=True)
 class TaskModel:
     """A task as it must be in the store. `decided` has what was decided about each slot: "dispatched", or the reason of
-    a skip. `requests` has the text of the request of each remembered run."""
+    a skip. `requests` has the text of the request of each remembered run. `memory` is what the accepted settlements
+    have left."""
 
     definition: TaskDefinition
     version: int
@@ -73,6 +89,12 @@ class TaskModel:
     held: list[RunModel] = field(default_factory=list[RunModel])
     decided: dict[datetime, str] = field(default_factory=dict[datetime, str])
     requests: dict[RunId, str] = field(default_factory=dict[RunId, str])
+    memory: TaskMemory = TaskMemory()
+
+    @property
+    def is_over(self) -> bool:
+        """True if no slot is to come and no run lives."""
+        return self.next_slot is None and not self.live and not self.held
 
     def due_at(self, slot: datetime | None) -> datetime:
         """The first instant at which a slot may be dispatched: as it was planned, or as the schedule says."""
@@ -202,7 +224,9 @@ class StoreModel:
 @dataclass(slots=True, kw_only=True)
 class ModelExecution:
     """A call of a user's function. `ended` is None while it executes; then "returned", "raised", "cancelled" or "died".
-    `took` is how long it waited for time until it returned."""
+    `took` is how long it waited for time until it returned. `result` is the JSON that it returned, and `cursor` the one
+    that it has set; None if that is not known. `answers_before` counts the answers about the memory of its task that
+    its process had when it began to read the cursor."""
 
     node: str
     task: TaskKey
@@ -212,6 +236,24 @@ class ModelExecution:
     exclusive: bool
     ended: str | None = None
     took: timedelta = timedelta()
+    result: str | None = None
+    cursor: str | None = None
+    answers_before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """An attempt on a node, and the kind of its outcome."""
+
+    node: str
+    run: RunId
+    token: int
+    outcome: type[Outcome]
+
+    @classmethod
+    def of(cls, settlement: Settlement) -> Conclusion:
+        claim = settlement.claim
+        return cls(claim.worker.value, claim.run.id, claim.token, type(settlement.outcome))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +282,10 @@ class ClusterModel:
     - `tokens` has the greatest token that was ever given for a run.
     - `states_at` has, for each version that a reader has learnt, the version of every task and whether it was retired.
     - `meanings` has the task and the slot that each run id was used for.
+    - `accepted` counts the accepted settlements, `told` the events about them, and `called` the callbacks. A store that
+      was set back may accept a settlement twice.
+    - `answers` has the cursors that the store has answered to each node, by the task.
+    - `earliest` has the instant before which a run must not start, because a person has asked for a delay.
     """
 
     claim_ttl: timedelta
@@ -266,6 +312,13 @@ class ClusterModel:
         default_factory=dict[tuple[RunId, int, str], ModelExecution]
     )
     started: set[tuple[RunId, int, str]] = field(default_factory=set[tuple[RunId, int, str]])
+    accepted: Counter[Conclusion] = field(default_factory=Counter[Conclusion])
+    told: Counter[Conclusion] = field(default_factory=Counter[Conclusion])
+    called: Counter[Conclusion] = field(default_factory=Counter[Conclusion])
+    answers: dict[tuple[str, TaskKey], list[str | None]] = field(
+        default_factory=dict[tuple[str, TaskKey], list[str | None]]
+    )
+    earliest: dict[RunId, datetime] = field(default_factory=dict[RunId, datetime])
 
     @property
     def at(self) -> datetime:

@@ -22,7 +22,8 @@ from task_manager_core.domain.policy import (
 )
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition
-from task_manager_core.testing.campaign.faults import HARMLESS, Injection, InjectionKind, number
+from task_manager_core.testing.campaign.faults import HARMLESS, Injection, InjectionKind, Point, number
+from task_manager_core.testing.cluster.clock import START
 from task_manager_core.testing.cluster.decider import Decider
 
 POLICY = NodePolicy(
@@ -39,6 +40,7 @@ POLICY = NodePolicy(
     poll_interval=timedelta(seconds=0.5),
     refresh_interval=timedelta(seconds=1),
     reconciliation_interval=timedelta(seconds=3),
+    keep_ended_tasks=timedelta(seconds=2),
     shutdown_timeout=timedelta(seconds=3),
 )
 """About a third of the production times: faults of a few seconds are longer than leases and claims."""
@@ -52,7 +54,12 @@ _NAMES = (("a_b", "c"), ("a", "b_c"), ("g", "two"), ("g", "three"), ("g", "four"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskPlan:
-    """One task. Times are seconds. `failures` attempts of each run fail. `only` is the one machine that declares it."""
+    """One task. Times are seconds. `failures` attempts of each run fail. `only` is the one machine that declares it.
+
+    `once` is the second of the only run of a one-off task, which must be dynamic. A function with `returns` returns a
+    value, with `cursor` it reads the cursor and sets it, with `progress` it reports how far it is, and a task with
+    `callbacks` has them. All these values are the fencing token of the attempt.
+    """
 
     every: float = 4.0
     cron: bool = False
@@ -72,9 +79,16 @@ class TaskPlan:
     sync: bool = False
     dynamic: bool = False
     only: int | None = None
+    once: float | None = None
+    returns: bool = False
+    cursor: bool = False
+    progress: bool = False
+    callbacks: bool = False
 
     def schedule(self, later: int = 0) -> Schedule:
         every = self.every + later
+        if self.once is not None:
+            return Schedule.at(START + timedelta(seconds=self.once + later))
         if self.cron:
             return Schedule.cron(f"*/{int(every)} * * * * *", jitter=timedelta(seconds=self.slot_jitter))
         return Schedule.every(timedelta(seconds=every), jitter=timedelta(seconds=self.slot_jitter))
@@ -154,8 +168,9 @@ class Plan:
 
     @property
     def is_harmless(self) -> bool:
-        """Does no fault delay a message, a process or the store?"""
-        return all(fault.kind in HARMLESS for fault in self.faults)
+        """Does no fault delay a message, a process or the store? At a code point an operation waits until the request
+        of a person is answered, and the request may wait for that operation."""
+        return all(fault.kind in HARMLESS and not isinstance(fault.at, Point) for fault in self.faults)
 
     @property
     def only_blocks(self) -> bool:

@@ -64,9 +64,12 @@ _CALLS = {
     "resign": 1,
 }
 
+_PLAIN = tuple(kind for kind in InjectionKind if kind is not InjectionKind.LATER)
+"""The faults of a random plan. Those of an extended plan are drawn after them: the numbered plans stay the same."""
+
 # More often: a process that stands still right before it writes. This is what fences are for.
 _OPERATIONS = (*_CALLS, "commit", "commit", "commit", "reap", "settle")
-_KINDS = (*InjectionKind, InjectionKind.PAUSE, InjectionKind.PAUSE, InjectionKind.PAUSE, InjectionKind.KILL)
+_KINDS = (*_PLAIN, InjectionKind.PAUSE, InjectionKind.PAUSE, InjectionKind.PAUSE, InjectionKind.KILL)
 
 
 class Chance(Protocol):
@@ -79,6 +82,55 @@ class Chance(Protocol):
 def random_plan(number: int) -> Plan:
     """One of the random plans: the same one for a number with every version of Python and of Hypothesis."""
     return draw_plan(Decider(number))
+
+
+def extended_plan(number: int) -> Plan:
+    """The random plan of this number, whose tasks do more: a second series of plans."""
+    return extended(random_plan(number), Decider(SEEDS + number))
+
+
+def extended(plan: Plan, chance: Chance, most_faults: int = 3) -> Plan:
+    """The same plan with more: tasks that return, remember and report, callbacks, a one-off task, delayed requests."""
+    tasks = [_draw_habits(chance, task) for task in plan.tasks]
+    if chance.pick([False, True]):
+        once, duration = chance.pick([6.0, 3.0, 9.0, 14.0]), chance.pick([0.5, 5.0, 3.0])
+        tasks.append(_draw_habits(chance, TaskPlan(dynamic=True, once=once, duration=duration)))
+    requests = _several(chance, _draw_request, 0, most_faults)
+    pauses = _several(chance, _draw_pause, 0, most_faults) if plan.faults else ()
+    return replace(plan, tasks=tuple(tasks), faults=(*plan.faults, *requests, *pauses))
+
+
+def _draw_habits(chance: Chance, task: TaskPlan) -> TaskPlan:
+    return replace(
+        task,
+        returns=chance.pick([False, True]),
+        cursor=chance.pick([False, True]),
+        progress=chance.pick([False, True]),
+        callbacks=chance.pick([False, True]),
+    )
+
+
+def _draw_request(chance: Chance) -> Injection:
+    """A person asks for a run with a delay."""
+    return Injection(
+        kind=InjectionKind.LATER,
+        at=_draw_instant(chance),
+        machine=chance.between(0, MACHINES - 1),
+        task=chance.between(0, MOST_TASKS - 1),
+        length=chance.pick(_SECONDS),
+        amount=chance.pick([0.0, 0.2, 2.0]),
+    )
+
+
+def _draw_pause(chance: Chance) -> Injection:
+    """A machine loses its claims while it reads, reports or settles."""
+    operation, nth = chance.pick(["settle", "report", "memory"]), chance.between(1, 8)
+    return Injection(
+        kind=InjectionKind.PAUSE,
+        at=Point(operation, nth, chance.pick(tuple(Side))),
+        machine=chance.between(0, MACHINES - 1),
+        length=chance.pick((8.0, 4.0, 5.0)),
+    )
 
 
 def draw_plan(chance: Chance) -> Plan:
@@ -136,7 +188,7 @@ def draw_task(chance: Chance) -> TaskPlan:
 def draw_fault(chance: Chance) -> Injection:
     """One fault, at an instant or at a code point."""
     kind = chance.pick(_KINDS)
-    at: float | Point = chance.between(0, int(DURATION * 10) - 20) / 10
+    at: float | Point = _draw_instant(chance)
     if chance.pick([False, True]):
         operation = chance.pick(_OPERATIONS)
         at = Point(operation, chance.between(1, _CALLS[operation]), chance.pick(tuple(Side)))
@@ -150,6 +202,10 @@ def draw_fault(chance: Chance) -> Injection:
         length=chance.pick(_LENGTHS.get(kind, (0.0,))),
         amount=chance.pick(_AMOUNTS.get(kind, (0.0,))),
     )
+
+
+def _draw_instant(chance: Chance) -> float:
+    return chance.between(0, int(DURATION * 10) - 20) / 10
 
 
 def _draw_seed(chance: Chance) -> int | None:

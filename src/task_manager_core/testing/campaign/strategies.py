@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from task_manager_core.testing.campaign.plan import Plan
-from task_manager_core.testing.campaign.random_plans import draw_calm_plan, draw_plan
+from task_manager_core.testing.campaign.random_plans import draw_calm_plan, draw_plan, extended
 
 try:
     from hypothesis import strategies as st
@@ -33,10 +33,12 @@ class _Drawn:
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """Plans with faults."""
-    return draw_plan(_Drawn(draw))
+    chance = _Drawn(draw)
+    return extended(draw_plan(chance), chance)
 
 
 @st.composite
 def calm_plans(draw: st.DrawFn) -> Plan:
     """Plans without faults; only the order of events is left to chance."""
-    return draw_calm_plan(_Drawn(draw))
+    chance = _Drawn(draw)
+    return extended(draw_calm_plan(chance), chance)

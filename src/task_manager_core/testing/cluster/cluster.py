@@ -72,13 +72,16 @@ class StoreCopy:
 
 @dataclass(frozen=True, slots=True)
 class _NodeObserver:
-    """The observer of one node."""
+    """The observer of one node. `own` is the observer that only this process has."""
 
     cluster: SimCluster
     process: str
+    own: Observer | None
 
     def notice(self, event: Event) -> None:
         self.cluster.notice(self.process, event)
+        if self.own is not None:
+            self.own.notice(event)
 
 
 class SimCluster:
@@ -95,7 +98,7 @@ class SimCluster:
     `declare` fills the declarations of every process. Its functions take virtual time with `asyncio.sleep`. Every
     process has its own link and declarations, every machine its own clock. All share the store, which is opened once.
     `store` must be given if the plan wipes it or sets it back. `watcher` sees every operation; `observer` gets the
-    events of all nodes.
+    events of all nodes; `make_observer` makes an observer for each process, which gets its events and dies with it.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class SimCluster:
         start: datetime = START,
         watcher: Watcher | None = None,
         observer: Observer | None = None,
+        make_observer: Callable[[], Observer | None] | None = None,
         store: CopyableStore | None = None,
         latency: Latency = DEFAULT_LATENCY,
         timeout: float = 1.0,
@@ -127,6 +131,7 @@ class SimCluster:
         self._retention = retention
         self._start = start
         self._observer = observer
+        self._make_observer = make_observer
         self._store = store
         self._latency = latency
         self._timeout = timeout
@@ -190,7 +195,7 @@ class SimCluster:
             declarations=declarations,
             policy=self.policy,
             clock=clock,
-            observer=_NodeObserver(self, name),
+            observer=_NodeObserver(self, name, None if self._make_observer is None else self._make_observer()),
             logger=_LOGGER,
             reopen=lambda: nullcontext(linked(self.backend, link)),
         )

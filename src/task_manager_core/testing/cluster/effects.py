@@ -11,7 +11,9 @@ from typing import TypeAlias
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import HeldByOther, LeaderSign, Term
+from task_manager_core.domain.memory import TaskMemory
 from task_manager_core.domain.planning import Agenda, SlotDecision
+from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import Claim, Run, Settlement
 from task_manager_core.ports import Cancelling, Changes, DefinitionWrite, Enqueued
 
@@ -208,6 +210,25 @@ class ExtensionRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """The store shows the progress of an attempt from now on."""
+
+    claim: Claim
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRefused:
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRead:
+    key: TaskKey
+    memory: TaskMemory
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     settlement: Settlement
 
@@ -277,6 +298,9 @@ Effect: TypeAlias = (
     | ClaimsGiven
     | Extended
     | ExtensionRefused
+    | Reported
+    | ReportRefused
+    | MemoryRead
     | Settled
     | SettlementRefused
     | Released

@@ -233,7 +233,12 @@ class SimRunQueue:
         return await self._link.call("extend", lambda: self._inner.extend(claims, ttl), read)
 
     async def report(self, reports: Sequence[ProgressReport], ttl: timedelta) -> frozenset[Claim]:
-        return await self._link.call("report", lambda: self._inner.report(reports, ttl), _no_effects)
+        def read(lost: frozenset[Claim]) -> Iterator[Effect]:
+            for one in reports:
+                lost_claim = one.claim in lost
+                yield effects.ReportRefused(one.claim) if lost_claim else effects.Reported(one.claim, one.progress)
+
+        return await self._link.call("report", lambda: self._inner.report(reports, ttl), read)
 
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
         def read(lost: frozenset[Claim]) -> Iterator[Effect]:
@@ -296,7 +301,10 @@ class SimHistory:
         return await self._link.call("progress", lambda: self._inner.progress(runs), _no_effects)
 
     async def memory(self, key: TaskKey) -> TaskMemory:
-        return await self._link.call("memory", lambda: self._inner.memory(key), _no_effects)
+        def read(memory: TaskMemory) -> Iterator[Effect]:
+            yield effects.MemoryRead(key, memory)
+
+        return await self._link.call("memory", lambda: self._inner.memory(key), read)
 
     async def clear(self, keys: Collection[TaskKey]) -> frozenset[TaskKey]:
         return await self._link.call("clear", lambda: self._inner.clear(keys), _no_effects)

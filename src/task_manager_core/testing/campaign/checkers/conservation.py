@@ -14,7 +14,6 @@ from task_manager_core.testing.cluster.effects import (
     ClaimsGiven,
     Decided,
     Effect,
-    EndedRemoved,
     Requested,
     RequestRefused,
 )
@@ -41,10 +40,6 @@ class Conservation(Checker):
                 missing = [claim.run.task for claim in unknown if claim not in claims]
                 full = len(claims) >= limit
                 self.require(not missing or full, f"{worker} was not given its claims on {missing}")
-            case EndedRemoved(key=key):
-                ended = model.store.tasks.get(key)
-                over = ended is not None and ended.next_slot is None and not ended.live and not ended.held
-                self.require(over, f"{key} was removed as ended, and is not over")
             case Requested(run=run, answer=Enqueued.UNKNOWN_TASK):
                 known_task = run.task in model.store.tasks
                 self.require(not known_task, f"a run of {run.task} was refused as unknown")
