@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from fastapi_task_manager import requirements as requirements
 from fastapi_task_manager.config import Config, OperationalConfig
+from fastapi_task_manager.errors import error_response
 from fastapi_task_manager.options import TaskOptions
 from fastapi_task_manager.run_handle import BlockingRunHandle, RunHandle
 from fastapi_task_manager.schema.health import HealthResponse
@@ -135,4 +136,5 @@ __all__ = [
     "VersionConflict",
     "WriteFenced",
     "__version__",
+    "error_response",
 ]

@@ -1,8 +1,13 @@
-"""The errors of a manager. All other errors come from the core."""
+"""The errors of a manager, and the answers to all errors. The other errors come from the core."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from task_manager_core.domain.errors import BackendUnavailable, RefusedError, TaskManagerError
+
+if TYPE_CHECKING:
+    from fastapi import Request, Response
 
 DISABLED = "the task manager of this process is disabled (enabled=False): it lists its tasks and executes nothing"
 
@@ -54,3 +59,28 @@ class ForeignLoopError(RefusedError):
 
     def __init__(self) -> None:
         super().__init__("this manager runs in another event loop: give each application one of its own")
+
+
+async def error_response(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
+    """Answer an error of this library as the management API does: `app.add_exception_handler(TaskManagerError,
+    error_response)`.
+
+    Endpoints of the application that call the manager need no handlers of their own then. An unknown run is a 404, a
+    value that is refused a 400 whose `field` names it, a name that is taken a 409, a store that is away a 503 with
+    `Retry-After`.
+
+    Args:
+        request: The request.
+        error: A TaskManagerError.
+
+    Returns:
+        JSON with `detail`, the text of the error, and `field`.
+
+    Raises:
+        Exception: The error itself, if it is of another kind.
+    """
+    if not isinstance(error, TaskManagerError):
+        raise error
+    from fastapi_task_manager.api.errors import refusal  # noqa: PLC0415 - FastAPI takes its time to import
+
+    return refusal(error)

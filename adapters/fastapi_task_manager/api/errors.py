@@ -152,7 +152,7 @@ class ManagedRoute(APIRoute):
                     refuse_repeated_headers(managed)
                 response = await handler(managed)
             except TaskManagerError as error:
-                response, reason = _refusal(error), _reason_of(error)
+                response, reason = refusal(error), _reason_of(error)
             except RequestValidationError as error:
                 response, reason = _unreadable(error), _unreadable_parts(error)
             except RequestRejected as error:
@@ -187,7 +187,8 @@ def status_of(error: TaskManagerError) -> int:
     return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
 
 
-def _refusal(error: TaskManagerError) -> Response:
+def refusal(error: TaskManagerError) -> Response:
+    """The answer to an error."""
     field = error.field if isinstance(error, DefinitionError) else None
     status = status_of(error)
     headers = RETRY_LATER if status == 503 else None

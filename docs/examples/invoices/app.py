@@ -8,20 +8,10 @@ from datetime import date
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import FastAPI, Header, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Header, Query
 from pydantic import AwareDatetime, BaseModel
 
-from fastapi_task_manager import (
-    BackendError,
-    Progress,
-    RunFailed,
-    RunHandle,
-    RunNotFound,
-    RunState,
-    TaskManagerError,
-    TaskNotFound,
-)
+from fastapi_task_manager import Progress, RunHandle, RunState, TaskManagerError, error_response
 from invoices import logs
 from invoices.database import Session
 from invoices.tasks import Imported, Report, manager
@@ -31,6 +21,7 @@ logs.configure()
 app = FastAPI(title="Invoices")
 manager.append_to_app_lifecycle(app)
 app.include_router(manager.get_manager_router(), prefix="/task-manager", tags=["task-manager"])
+app.add_exception_handler(TaskManagerError, error_response)
 
 IMPORT = ("Invoices", "import_orders")
 
@@ -121,20 +112,3 @@ async def make_report(day: date) -> Report:
     """Runs the nightly task now, for another day, and waits for what it returns."""
     run = await manager.with_options(priority="high").trigger(("Invoices", "report"), day=day)
     return Report.model_validate(await run.result(timeout=30))
-
-
-# -- refusals ---------------------------------------------------------------------------------------------------------
-
-STATUS: dict[type[TaskManagerError], int] = {
-    RunNotFound: 404,
-    TaskNotFound: 404,
-    RunFailed: 409,
-    BackendError: 503,
-}
-
-
-@app.exception_handler(TaskManagerError)
-async def refuse(_: Request, error: TaskManagerError) -> JSONResponse:
-    """The text of an error names the value at fault. A reminder in the past is one example."""
-    status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 422)
-    return JSONResponse({"detail": str(error)}, status)

@@ -388,3 +388,14 @@ def test_a_config_becomes_json_and_its_log_text_hides_the_password(caplog: pytes
         logging.getLogger("some").debug("%s %r", config, config)
     assert "hunter2" not in caplog.text
     assert json.loads(ConfigResponse.model_validate(config).model_dump_json())["timezone"] == "UTC"
+
+
+def test_a_subclass_has_defaults_of_its_own_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ShopConfig(Config):
+        redis_host: str = "localhost"
+        redis_key_prefix: str = "shop"
+
+    assert (ShopConfig().redis_host, ShopConfig().redis_key_prefix) == ("localhost", "shop")
+    monkeypatch.setenv("TASK_MANAGER_REDIS_KEY_PREFIX", "other")
+    assert (ShopConfig().redis_host, ShopConfig().redis_key_prefix) == ("localhost", "other")
+    assert TaskManager(config=ShopConfig()).config.redis_key_prefix == "other"
