@@ -90,9 +90,10 @@ bench: $(READY) ## Compare this project with similar ones, a quarter of an hour 
 bench-page: $(READY) ## Write docs/explanation/performance.md from the last result of `make bench` (BREAKDOWN=file.json)
 	$(BIN)/python -m tests.benchmarks.report .cache/bench/result.json $(BREAKDOWN)
 
-bench-core: $(READY) ## Measure the rules of the core and its threads, without a store
+bench-core: $(READY) ## Measure the rules of the core, its threads and its processes, without a store
 	$(BIN)/python -m tests.benchmarks.core
 	$(BIN)/python -m tests.benchmarks.threads
+	$(BIN)/python -m tests.benchmarks.processes
 
 bench-quick: $(READY) ## Measure the frequent operations of every store, in some seconds
 	$(BIN)/python -m tests.benchmarks.quick

@@ -77,6 +77,7 @@ class OperationalConfig(BaseSettings):
         running_heartbeat_interval: A worker renews its claims this often; a claim lives three times as long.
         loop_block_warning: Report a function that blocks the event loop for so long; 0: never.
         loop_block_limit: Keep the claims of a process whose event loop is blocked for so long; 0: not at all.
+        process_pool_size: Most processes for functions with executor="process"; None: one for each CPU.
         max_retries: Retries before a run is given up; None: until it succeeds.
         max_lost_attempts: Attempts that may lose their worker before a run is given up; None: any number.
         timezone: IANA name of the zone in which cron expressions are read.
@@ -115,6 +116,7 @@ class OperationalConfig(BaseSettings):
     running_heartbeat_interval: Seconds = 3.0
     loop_block_warning: Patience = BlockPolicy().warning.total_seconds()
     loop_block_limit: Patience = BlockPolicy().limit.total_seconds()
+    process_pool_size: int | None = Field(default=None, ge=1, le=10_000)
     max_retries: int | None = Field(default=None, ge=0, le=MOST_RETRIES)
     max_lost_attempts: int | None = Field(default=RetryPolicy().max_lost_attempts, ge=0, le=MOST_RETRIES)
     timezone: str = "UTC"

@@ -23,6 +23,7 @@ from fastapi_task_manager.arguments import json_of
 from fastapi_task_manager.observers.fanout import Fanout
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.node import Node
+from task_manager_core.application.processes import ProcessPool
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.ports import Backend, Clock, ReopenBackend
@@ -63,6 +64,7 @@ class Container:
         make_node: Callable[..., Node] = Node,
         state: object = None,
         reopen: ReopenBackend | None = None,
+        processes: ProcessPool | None = None,
     ) -> None:
         self.node_id: providers.Provider[NodeId] = providers.Singleton(new_node_id, service)
         self.node: providers.Provider[Node] = providers.Singleton(
@@ -78,4 +80,5 @@ class Container:
             to_json=providers.Object(json_of),
             state=providers.Object(state),
             reopen=providers.Object(reopen),
+            processes=providers.Object(processes),
         )

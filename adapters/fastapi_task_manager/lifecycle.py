@@ -24,6 +24,9 @@ NO_LIFESPAN = (
 )
 """The reason in messages about a manager that joined an application and was never started."""
 
+MOST_NAMED = 10
+"""So many tasks are named in the reason of a health check."""
+
 BLOCK_SHOWN = timedelta(minutes=10)
 """A health check shows a block of the event loop for so long after it ended."""
 
@@ -162,13 +165,15 @@ class ManagerLifecycle:
         node = runtime.node
         if self.is_disabled:
             return HealthResponse(status="healthy", redis_connected=False, reason=DISABLED)
+        held = None if node is None or reason is not None else _held(node)
         return HealthResponse(
-            status="healthy" if reason is None else "unhealthy",
+            status="unhealthy" if reason is not None else "healthy" if held is None else "degraded",
             redis_connected=connected,
             worker_id=None if node is None else node.id.value,
             worker_started_at=runtime.started_at,
             is_leader=node is not None and node.leads,
-            reason=reason,
+            reason=reason or held,
+            held_places=0 if node is None else len(node.worker.overruns.claims),
             last_block=None if node is None else _last_block(node),
         )
 
@@ -200,6 +205,17 @@ def _last_block(node: Node) -> LoopBlock | None:
         line=block.line,
         seconds=block.stood.total_seconds(),
         ended_at=block.at,
+    )
+
+
+def _held(node: Node) -> str | None:
+    """Why the process executes nothing although it is healthy; None if it can."""
+    overruns = node.worker.overruns
+    if not overruns.hold_every_place:
+        return None
+    tasks = ", ".join(sorted({str(claim.run.task) for claim in overruns.claims})[:MOST_NAMED])
+    return (
+        f"every place is held by a function that has passed its timeout in a thread, which cannot be stopped: {tasks}"
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from fastapi_task_manager.arguments import json_of
 from fastapi_task_manager.config import OperationalConfig
 from fastapi_task_manager.errors import StartInterruptedError, StartTimedOutError
 from fastapi_task_manager.group_registry import GroupRegistry
@@ -17,6 +19,7 @@ from fastapi_task_manager.signals import END_SIGNALS, Listener
 from task_manager_core.application.callbacks import CallbackRunner
 from task_manager_core.application.keeper import KeeperThread
 from task_manager_core.application.node import Node
+from task_manager_core.application.processes import ProcessPool
 from task_manager_core.ports import Backend, Observer, OpenBackend
 
 GRACE_SECONDS = 1.0
@@ -156,6 +159,7 @@ class NodeRuntime:
     async def _run(self, backend: Backend, state: object) -> None:
         from fastapi_task_manager.container import Container  # noqa: PLC0415 - as above
 
+        processes = ProcessPool(json_of, self._config.process_pool_size or os.cpu_count() or 1)
         callbacks = self._callbacks = CallbackRunner(self._groups, logger_of("runner"), state)
         container = Container(
             backend=backend,
@@ -167,6 +171,7 @@ class NodeRuntime:
             make_node=self._make_node,
             state=state,
             reopen=functools.partial(self._open_backend, clock=Container.clock(), retention=self._config.retention()),
+            processes=processes,
         )
         node = self.node = container.node()
         self.started_at = container.clock().now()
@@ -192,6 +197,7 @@ class NodeRuntime:
             try:
                 await self._stop(node, callbacks)
             finally:
+                processes.close()
                 if keeper is not None:
                     await keeper.stop()
 

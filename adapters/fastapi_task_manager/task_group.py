@@ -16,7 +16,7 @@ from fastapi_task_manager.declaration_args import (
 from fastapi_task_manager.group_contents import GroupContents, IfExists, checked_word
 from fastapi_task_manager.options import TaskOptions, flag, name_list, text
 from fastapi_task_manager.task import Task, TaskFunction, joined_tags
-from fastapi_task_manager.user_function import UserFunction
+from fastapi_task_manager.user_function import ExecutorName, UserFunction, checked_executor
 from task_manager_core.application.callbacks import Callbacks
 from task_manager_core.application.callbacks import checked as checked_callbacks
 from task_manager_core.domain.identity import check_name
@@ -36,6 +36,7 @@ class TaskGroup:
         *,
         timezone: str | None = None,
         callbacks: Callbacks | None = None,
+        executor: ExecutorName | None = None,
     ) -> None:
         """Create an empty group.
 
@@ -45,9 +46,11 @@ class TaskGroup:
             allow_parallel: May several runs of one task live at once? None: what Config says.
             timezone: IANA name of the zone of the group's cron expressions. None: what Config says.
             callbacks: Called after the outcomes of all tasks of the group, after those of the task itself.
+            executor: Where the synchronous functions of the group are called that do not say it themselves: "thread"
+                (default) or "process".
 
         Raises:
-            RuntimeError: An impossible name, tag or time zone.
+            RuntimeError: An impossible name, tag, time zone or executor.
         """
         plain_name = check_name("name", name)
         own_tags = [] if tags is None else joined_tags(name_list("tags", tags))
@@ -56,6 +59,7 @@ class TaskGroup:
         parallel = None if allow_parallel is None else flag("allow_parallel", allow_parallel)
         self._contents = GroupContents(name=plain_name, tags=own_tags, allow_parallel=parallel, timezone=timezone)
         self._contents.callbacks = checked_callbacks(callbacks)
+        self._executor = checked_executor(executor)
 
     @property
     def name(self) -> str:
@@ -101,6 +105,7 @@ class TaskGroup:
         allow_parallel: bool | None = None,
         *,
         callbacks: Callbacks | None = None,
+        executor: ExecutorName | None = None,
         **options: Unpack[TaskOptions],
     ) -> Callable[[F], F]:
         """Declare the decorated function as one task or several.
@@ -124,6 +129,8 @@ class TaskGroup:
                 function's name. If two functions have one name, dynamic tasks call the first.
             allow_parallel: May several runs of the task live at once? None: what the group says.
             callbacks: Called after the outcomes of the task.
+            executor: Where a synchronous function is called: in a "thread", or in a "process" of its own, which is
+                killed at the timeout. None: what the group says.
             **options: See `TaskOptions`.
 
         Returns:
@@ -131,17 +138,17 @@ class TaskGroup:
 
         Raises:
             RuntimeError: A name that already exists, a bad cron expression, time zone or number, arguments that are not
-                JSON or that the function does not accept, a generator.
+                JSON or that the function does not accept, a generator, a function that its executor cannot call.
             TypeError: Lists of different length, or the parentheses after `add_task` are missing.
         """
         refuse_bare_decorator('add_task("* * * * *")', expr)
         pairs = pairs_of(expr, kwargs)
         is_registered = flag("register", register)
-        called = checked_callbacks(callbacks)
+        called, called_in = checked_callbacks(callbacks), checked_executor(executor)
 
         def declare(function: F) -> F:
             plain = check_name("name", name_of(function) if name is None else name)
-            inspected = UserFunction.of(function)
+            inspected = UserFunction.of(function, called_in, self._executor)
             shown = description_of(function) if description is None else description
             self._contents.declare(
                 [plain] if len(pairs) == 1 else [f"{plain}__{number}" for number in range(1, len(pairs) + 1)],
@@ -169,23 +176,28 @@ class TaskGroup:
 
         return declare
 
-    def register_function(self, name: str | None = None) -> Callable[[F], F]:
+    def register_function(self, name: str | None = None, *, executor: ExecutorName | None = None) -> Callable[[F], F]:
         """Let dynamic tasks call the decorated function, without a schedule of its own.
 
         Args:
             name: Name that dynamic tasks use. Default: the function's name.
+            executor: As in `add_task`.
 
         Returns:
             A decorator that returns the function unchanged.
 
         Raises:
-            RuntimeError: Another function is already registered under this name, or it is a generator.
+            RuntimeError: Another function is already registered under this name, it is a generator, or its executor
+                cannot call it.
             TypeError: The parentheses after `register_function` are missing.
         """
 
+        called_in = checked_executor(executor)
+
         def register(function: F) -> F:
             known_as = check_name("name", name_of(function) if name is None else name)
-            self._contents.register(known_as, UserFunction.of(function), named=True)
+            inspected = UserFunction.of(function, called_in, self._executor)
+            self._contents.register(known_as, inspected, named=True)
             return function
 
         refuse_bare_decorator("register_function()", name)

@@ -115,7 +115,7 @@ class TaskManager(Trigger):
 
     async def is_healthy(self) -> bool:
         """Is this process started, with no service ended or failing, and with a store that answers?"""
-        return (await self.health_check()).status == "healthy"
+        return (await self.health_check()).status != "unhealthy"
 
     async def health_check(self) -> HealthResponse:
         """The state of this process and of its connection. Never raises, not even before the start or after the

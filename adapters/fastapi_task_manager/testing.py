@@ -58,6 +58,7 @@ class _Session:
         callbacks = [one for one in observers.observers if isinstance(one, CallbackRunner)]
         parts["observer"] = Fanout((observers, self.attempts))
         parts["clock"] = self.clock
+        parts["processes"] = None  # Functions with executor="process" run in threads, where a test can patch them.
         node = SteppedNode(**parts)
         self._loop = asyncio.get_running_loop()
         self._stepper = Stepper(

@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
 from fastapi_task_manager.arguments import ArgumentTypes
 from fastapi_task_manager.declaration_args import name_of
@@ -14,7 +15,11 @@ from fastapi_task_manager.injection import DependencyResolver, Needs
 from fastapi_task_manager.parameters import Default, Parameter, is_injected, parameters_of
 from fastapi_task_manager.task import TaskFunction
 from task_manager_core.application.function import Function
-from task_manager_core.domain.errors import InvalidArguments
+from task_manager_core.application.process_call import ProcessTarget
+from task_manager_core.domain.errors import DefinitionError, InvalidArguments
+
+ExecutorName: TypeAlias = Literal["thread", "process"]
+"""Where a synchronous function is called."""
 
 _NO_ARGUMENTS = ArgumentTypes("", ())
 _NO_NEEDS = Needs((), {}, ())
@@ -51,8 +56,22 @@ class UserFunction:
     needs: Needs
 
     @classmethod
-    def of(cls, call: TaskFunction) -> UserFunction:
-        """Inspect a function. Errors: DefinitionError."""
+    def of(
+        cls, call: TaskFunction, executor: ExecutorName | None = None, default: ExecutorName | None = None
+    ) -> UserFunction:
+        """Inspect a function. `default` is the executor of synchronous functions that name none.
+
+        Errors: DefinitionError, also for a function that its executor cannot call.
+        """
+        inspected = cls._inspected(call)
+        is_async = inspected.function.is_async
+        if executor == "thread" and is_async:
+            raise DefinitionError("executor", executor, f"{name_of(call)} is a coroutine, which runs in the event loop")
+        chosen = default if executor is None and not is_async else executor
+        return inspected if chosen != "process" else replace(inspected, function=_in_process(inspected))
+
+    @classmethod
+    def _inspected(cls, call: TaskFunction) -> UserFunction:
         plain = Function.of(call)
         if plain.signature is not None and not plain.signature.parameters:
             return cls(call, plain, _NO_ARGUMENTS, _NO_NEEDS)
@@ -86,6 +105,28 @@ class UserFunction:
         binding = injection.in_loop if self.function.is_async else injection.in_thread
         call = binding(self.call, self.needs, self.function.context, self.arguments.values)
         return replace(self.function, call=functools.wraps(self.call)(call))
+
+
+def checked_executor(executor: ExecutorName | None) -> ExecutorName | None:
+    """Errors: DefinitionError for anything else than these names."""
+    if executor not in (None, "thread", "process"):
+        raise DefinitionError("executor", executor, 'must be "thread" or "process"')
+    return executor
+
+
+def _in_process(inspected: UserFunction) -> Function:
+    """The function as it is called in a process of its own."""
+    target = ProcessTarget.of(inspected.call)
+    if inspected.function.context is not None:
+        raise DefinitionError(
+            "executor", "process", f"{target.name} asks for the RunContext, which belongs to the process of the worker"
+        )
+    if inspected.needs.dependencies or inspected.needs.injected:
+        raise DefinitionError(
+            "executor", "process", f"{target.name} has dependencies, which belong to the process of the worker"
+        )
+    convert = inspected.arguments.values if inspected.arguments else None
+    return replace(inspected.function, target=replace(target, convert=convert))
 
 
 def _needs_of(call: TaskFunction, parameters: Sequence[Parameter]) -> Needs:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.application.process_functions import is_running
 from tests.e2e.cluster import Cluster
 from tests.e2e.effects import Effect
 from tests.e2e.history_checks import History, Window, assert_accounted_for, next_second
@@ -103,4 +104,41 @@ def test_a_loop_that_stands_for_too_long_loses_its_run_to_the_other_process(scen
     assert first.pid != second.pid
 
 
-SCENARIOS = (blocked, blocked_for_too_long)
+# -- a process for a function -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computed:
+    child_ended: bool
+    workers: list[int]
+    statuses: list[str]
+
+
+def computed(redis_url: str) -> Computed:
+    """The worker whose child computes is killed."""
+    with Cluster(redis_url, SETTINGS, app=BLOCKING).start(2) as cluster:
+        cluster.trigger("Blocking/computes")
+        first, second = (cluster.folder / f"computes-{number}" for number in (1, 2))
+        wait_until(lambda: first.exists() and first.read_text(), "the function computes", DEADLINE)
+        child, worker = map(int, first.read_text().split())
+        cluster.of_pid(worker).kill()
+        wait_until(lambda: not is_running(child), "the child has ended", DEADLINE)
+        wait_until(lambda: second.exists() and second.read_text(), "the other worker executes it", DEADLINE)
+        _, other = map(int, second.read_text().split())
+        path = "/tasks/Blocking/computes/statistics"
+        wait_until(lambda: len(cluster.alive[0].get(path)["runs"]) == 2, "both attempts are recorded", DEADLINE)
+        return Computed(
+            child_ended=not is_running(child),
+            workers=[worker, other],
+            statuses=[run["status"] for run in cluster.alive[0].get(path)["runs"]],
+        )
+
+
+def test_a_function_in_a_process_ends_with_its_worker_and_is_executed_by_another(scenarios: Scenarios) -> None:
+    seen = scenarios.of(computed)
+    assert seen.child_ended
+    assert len(set(seen.workers)) == 2
+    assert seen.statuses == ["succeeded", "lost"]
+
+
+SCENARIOS = (blocked, blocked_for_too_long, computed)

@@ -24,7 +24,7 @@ def add_status_routes(router: APIRouter, manager: Management) -> None:
     async def health(response: Response) -> HealthResponse:
         """State of this process. 503 when unhealthy."""
         answer = await manager.health_check()
-        if answer.status != "healthy":
+        if answer.status == "unhealthy":
             response.status_code = 503
             response.headers.update(RETRY_LATER)
         return answer

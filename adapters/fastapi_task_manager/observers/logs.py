@@ -18,6 +18,7 @@ from task_manager_core.domain.events import (
     GapFound,
     LoopBlocked,
     LoopResumed,
+    RunOverran,
     RunReleased,
     RunSettled,
     RunStarted,
@@ -81,7 +82,7 @@ class LogObserver:
                 _log_leadership(event)
             case SlotsDecided() | GapFound():
                 _log_scheduling(event)
-            case RunStarted() | RunSettled() | ClaimLost() | RunReleased():
+            case RunStarted() | RunSettled() | ClaimLost() | RunReleased() | RunOverran():
                 _log_run(event)
             case ClaimReaped() | FindingMade() | StoreSetBack():
                 _log_repair(event)
@@ -195,7 +196,7 @@ def _log_scheduling(event: SlotsDecided | GapFound) -> None:
             )
 
 
-def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased) -> None:
+def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased | RunOverran) -> None:
     match event:
         case RunStarted(claim=claim):
             _consumer.debug("started %s", _attempt(claim), extra=_fields(claim))
@@ -205,6 +206,16 @@ def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased) -> None:
             )
         case RunReleased(claim=claim, reason=reason):
             _consumer.info("released %s: %s", _attempt(claim), reason, extra=_fields(claim))
+        case RunOverran(claim=claim, held=held, places=places):
+            timeout = claim.run.timeout
+            _consumer.warning(
+                "%s has passed its timeout of %g s in a thread, which cannot be stopped: %d of %d places are held so",
+                _attempt(claim),
+                0.0 if timeout is None else timeout.total_seconds(),
+                held,
+                places,
+                extra=_fields(claim),
+            )
         case RunSettled():
             _log_outcome(event)
 

@@ -25,8 +25,9 @@ class LoopBlock(Answer):
 class HealthResponse(Answer):
     """The state of one process."""
 
-    status: Literal["healthy", "unhealthy"] = Field(
-        description="healthy: started, no service ended or failing, store answering"
+    status: Literal["healthy", "degraded", "unhealthy"] = Field(
+        description="healthy: started, no service ended or failing, store answering; degraded: so, but every place is"
+        " held by a function that has passed its timeout in a thread, and the process executes nothing else"
     )
     redis_connected: bool = Field(description="Does the store answer? Named after the store of production.")
     worker_id: str | None = Field(default=None, description="Identity of this process since its last start")
@@ -34,6 +35,10 @@ class HealthResponse(Answer):
     is_leader: bool = Field(default=False, description="Does this process schedule for all?")
     reason: str | None = Field(
         default=None, description="What is wrong, or that the process is disabled; null otherwise"
+    )
+    held_places: int = Field(
+        default=0,
+        description="Places of the worker that are held by functions which have passed their timeouts in threads",
     )
     last_block: LoopBlock | None = Field(
         default=None, description="The last function that blocked the event loop, for ten minutes after it ended"
@@ -81,6 +86,10 @@ class ConfigResponse(Answer):
     loop_block_limit: float = Field(
         default=_default("loop_block_limit"),
         description="A process keeps its claims for so long while its event loop is blocked, in seconds; 0: not at all",
+    )
+    process_pool_size: int | None = Field(
+        default=_default("process_pool_size"),
+        description='Most processes for functions with executor="process"; null: one for each CPU',
     )
     max_retries: int | None = Field(
         default=_default("max_retries"), description="Retries before a run is given up; null: until it succeeds"

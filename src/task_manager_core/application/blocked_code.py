@@ -15,7 +15,9 @@ MOST_CALLS = 12
 
 _OWN = str(Path(task_manager_core.__file__).parent)
 _ASYNCIO = str(Path(asyncio.__file__).parent)
-_INSTALLED = tuple({path for name, path in sysconfig.get_paths().items() if name.endswith(("lib", "stdlib"))})
+_INSTALLED = ("<", *{path for name, path in sysconfig.get_paths().items() if name.endswith("lib")})
+"""The beginnings of the names of files that hold no code of the application. Generated code has a name such as
+"<string>"."""
 
 
 def blocked_code(frame: FrameType | None) -> tuple[str, str]:

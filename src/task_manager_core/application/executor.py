@@ -1,9 +1,10 @@
-"""Calls the function of an attempt, in the event loop or in a thread, within the timeout of its task."""
+"""Calls the function of an attempt, in the event loop, in a thread or in a process, within the timeout of its task."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import functools
 import json
@@ -15,6 +16,9 @@ from typing import ParamSpec, TypeAlias, TypeGuard, TypeVar
 from task_manager_core.application.attempt import Attempt, Interruption, executing
 from task_manager_core.application.failure import RunTimedOut
 from task_manager_core.application.function import Function
+from task_manager_core.application.overruns import Overruns
+from task_manager_core.application.process_call import Raised
+from task_manager_core.application.processes import ProcessCall, ProcessPool
 from task_manager_core.application.result import ToJson, plain_json, result_of
 from task_manager_core.domain.run import Result
 from task_manager_core.ports import Clock
@@ -32,8 +36,12 @@ IDLE_SECONDS = 30.0
 class Executor:
     """Law: every exception of a function is an answer. `call` raises CancelledError only after an interruption."""
 
-    def __init__(self, clock: Clock, to_json: ToJson = plain_json) -> None:
+    def __init__(
+        self, clock: Clock, overruns: Overruns, to_json: ToJson = plain_json, processes: ProcessPool | None = None
+    ) -> None:
+        self.overruns = overruns
         self._clock = clock
+        self._processes = processes
         self._to_json = to_json
         self._threads = DaemonThreads()
 
@@ -47,6 +55,8 @@ class Executor:
             arguments: dict[str, object] = json.loads(run.kwargs) if run.kwargs != "{}" else {}
             if function.context is not None:
                 arguments[function.context] = attempt.context
+            if function.target is not None and self._processes is not None:
+                return await self._in_process(limit, attempt, function.target.request(arguments), self._processes)
             if function.is_async:
                 result = await self._within(limit, function.call(**arguments))
                 if result is not None:
@@ -86,13 +96,13 @@ class Executor:
         work = loop.run_in_executor(
             self._threads, functools.partial(contextvars.copy_context().run, functools.partial(self._outcome, call))
         )
-        context = attempt.context
-        timer = None if limit is None or context is None else loop.call_later(limit, context.cancelled.set)
+        timer = None if limit is None else loop.call_later(limit, self._pass_timeout, attempt)
         try:
             result, error = await _returned(work, attempt)
         finally:
             if timer is not None:
                 timer.cancel()
+                self.overruns.end(attempt)
         if _ended_by_itself(attempt, result):
             attempt.interruption = None
         if error is not None:
@@ -105,6 +115,31 @@ class Executor:
         if result is not None:
             attempt.result = result if isinstance(result, Result) else result_of(result, self._to_json)
         return None
+
+    async def _in_process(
+        self, limit: float | None, attempt: Attempt, request: bytes, processes: ProcessPool
+    ) -> BaseException | None:
+        """A process can be killed: at the timeout, and when the attempt is interrupted."""
+        async with processes.places:
+            call = ProcessCall(processes, request)
+            work = asyncio.get_running_loop().run_in_executor(self._threads, call.execute, limit)
+            try:
+                answer = await asyncio.shield(work)
+            except asyncio.CancelledError:
+                call.kill()
+                with contextlib.suppress(Exception):
+                    await asyncio.shield(work)
+                raise
+        if isinstance(answer, Raised):
+            return answer.error()
+        attempt.result = answer.result
+        return None
+
+    def _pass_timeout(self, attempt: Attempt) -> None:
+        """The function of a thread has passed its timeout: it is told, if it asks."""
+        if attempt.context is not None:
+            attempt.context.cancelled.set()
+        self.overruns.begin(attempt)
 
     def _outcome(self, call: Callable[[], object]) -> _Returned:
         """The result, and the exception as a value: a future refuses StopIteration and would never be done. The thread

@@ -19,18 +19,42 @@ class WorkerLost(Exception):
     """More attempts of a run lost their worker than its task allows."""
 
 
+class ProcessCrashed(Exception):
+    """The process in which a function executed has ended: the function ended it, or the system did."""
+
+
+class ChildTraceback(Exception):
+    """The cause of an exception that a function raised in a process of its own: it shows the traceback there."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(f"\n\n{failure.traceback}")
+
+
+class RaisedInProcess(Exception):
+    """Replaces an exception that cannot be sent from one process to another."""
+
+    def __init__(self, message: str, names: tuple[str, ...]) -> None:
+        self.class_names = names
+        super().__init__(message)
+
+
 class ArgumentsRefused(TypeError):
     """The arguments of a run do not fit its function. The run is not retried: they will fit no better."""
 
 
 def class_names(error: BaseException) -> tuple[str, ...]:
     """The qualified names that a retry policy may mention."""
+    if isinstance(error, RaisedInProcess):
+        return error.class_names
     return tuple(f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__)
 
 
 def failure_of(error: BaseException) -> Failure:
     """The record of an exception. Its length is bounded, so that a task cannot fill the store by failing. A long
     traceback keeps its end, which names the place of the error."""
+    if isinstance(error.__cause__, ChildTraceback):
+        return error.__cause__.failure
     kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
     message = text_of(lambda: str(error), "(its message cannot be shown)")
     parts = text_of(

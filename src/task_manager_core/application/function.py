@@ -14,6 +14,7 @@ from functools import lru_cache
 from types import FunctionType
 
 from task_manager_core.application.context import RunContext
+from task_manager_core.application.process_call import ProcessTarget
 from task_manager_core.domain.errors import DefinitionError, InvalidArguments
 from task_manager_core.domain.task import TaskDefinition
 
@@ -34,6 +35,8 @@ class Function:
     is_async: bool
     context: str | None
     signature: inspect.Signature | None = field(repr=False, compare=False)
+    target: ProcessTarget | None = field(default=None, kw_only=True, repr=False, compare=False)
+    """Set if the function is called in a process of its own."""
 
     @classmethod
     def of(cls, call: AnyFunction) -> Function:

@@ -14,8 +14,11 @@ from task_manager_core.application.control import Control
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.elector import Elector
+from task_manager_core.application.executor import Executor
 from task_manager_core.application.keeper import Keeper
 from task_manager_core.application.loop import Loop, Tick, once
+from task_manager_core.application.overruns import Overruns
+from task_manager_core.application.processes import ProcessPool
 from task_manager_core.application.reconciler import RECOVERY, Reconciler
 from task_manager_core.application.registrar import Registrar
 from task_manager_core.application.result import ToJson, plain_json
@@ -67,6 +70,7 @@ class Node:
         to_json: ToJson = plain_json,
         state: object = None,
         reopen: ReopenBackend | None = None,
+        processes: ProcessPool | None = None,
     ) -> None:
         self.id = node
         self._backend = backend
@@ -101,7 +105,7 @@ class Node:
             clock=clock,
             observer=observer,
             logger=logger,
-            to_json=to_json,
+            executor=Executor(clock, Overruns(node=node, policy=policy.worker, observer=observer), to_json, processes),
             state=state,
         )
         self.keeper = Keeper(
@@ -166,6 +170,8 @@ class Node:
         self.elector.on_other_leader = self.definitions.follow_other_leader
         self.scheduler.on_unknown = loops["registrar"].wake
         self.registrar.on_change = loops["scheduler"].wake
+        self.registrar.overran = self.worker.overruns.announced
+        self.worker.overruns.on_change = loops["registrar"].wake
         for loop in loops.values():  # After an outage the store may hold an older state, with earlier next slots.
             loop.on_recovered = loops["scheduler"].wake
         self.worker.on_free = loops["claims"].wake

@@ -11,7 +11,7 @@ from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions, names_of
 from task_manager_core.domain.current_policy import CurrentNodePolicy
 from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, ScheduleChanged, StoreSetBack
-from task_manager_core.domain.identity import NodeId, TaskKey
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.observation import Presence, TaskView
 from task_manager_core.domain.planning import (
     SLOTS_PER_DECISION,
@@ -128,6 +128,8 @@ class Registrar:
         """The number of the last reading whose answer is known."""
         self._announced: Presence | None = None
         self._announce_at = clock.monotonic()
+        self.overran: Callable[[], frozenset[RunId]] = frozenset[RunId]
+        """The runs of this node that have passed their timeouts and cannot be stopped."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when this node has learned a change of the definitions, which may have moved due instants."""
 
@@ -217,17 +219,19 @@ class Registrar:
         self._announce_at = now + self._policy.presence_ttl.total_seconds() / ANNOUNCEMENTS_PER_TTL
 
     def _present(self) -> Presence:
-        """The presence of this node. Built again only after a declaration."""
-        if self._presence is None or self._presented != self._declarations.revision:
+        """The presence of this node. Built again only after a declaration, and when a run overran or returned."""
+        overran, known = self.overran(), self._presence
+        if known is None or self._presented != self._declarations.revision or known.overran != overran:
             self._presented = self._declarations.revision
-            self._presence = Presence(
+            known = self._presence = Presence(
                 node=self._node,
                 service=self._service,
                 started_at=self._started_at,
                 tasks=frozenset(self._declarations.declared),
                 functions=self._declarations.functions,
+                overran=overran,
             )
-        return self._presence
+        return known
 
     async def _remove(self) -> bool:
         removals = dict(self._pending.removals)

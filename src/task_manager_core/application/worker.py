@@ -22,7 +22,6 @@ from task_manager_core.application.executor import Executor
 from task_manager_core.application.failure import ArgumentsRefused, WorkerLost, class_names, failure_of
 from task_manager_core.application.function import Function
 from task_manager_core.application.remembering import Memory
-from task_manager_core.application.result import ToJson, plain_json
 from task_manager_core.application.settled_before import settled_before
 from task_manager_core.application.unknown_runs import UnknownRuns
 from task_manager_core.domain.backoff import Backoff, GiveUp, RetryAfter
@@ -63,7 +62,7 @@ class Worker:
         clock: Clock,
         observer: Observer,
         logger: logging.Logger,
-        to_json: ToJson = plain_json,
+        executor: Executor,
         state: object = None,
     ) -> None:
         self._node = node
@@ -76,7 +75,8 @@ class Worker:
         self._observer = observer
         self._logger = logger
         self._state = state
-        self._executor = Executor(clock, to_json)
+        self.overruns = executor.overruns
+        self._executor = executor
         self._unknown_runs = UnknownRuns(policy.unknown_function_pause)
         self._active: dict[AttemptKey, Attempt] = {}
         self._newest: dict[str, Attempt] = {}

@@ -114,6 +114,18 @@ class ClaimReaped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunOverran:
+    """A synchronous function has passed the timeout of its task. Its thread cannot be stopped: it holds a place of the
+    worker until it returns. `held` of the `places` of the worker are held in this way.
+    """
+
+    node: NodeId
+    claim: Claim
+    held: int
+    places: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopBlocked:
     """A function blocks the event loop of this process, which has stood for `stood`. Another thread reports it.
 
@@ -229,6 +241,7 @@ Event = (
     | ClaimLost
     | RunReleased
     | ClaimReaped
+    | RunOverran
     | LoopBlocked
     | LoopResumed
     | FindingMade

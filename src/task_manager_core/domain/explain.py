@@ -90,7 +90,9 @@ def _of_run(task: TaskDefinition, run: LiveRun, snapshot: Snapshot) -> Reason:
     name = f"run {run.run} (attempt {run.attempt})"
     match run.state:
         case RunState.RUNNING:
-            return Reason(code=ReasonCode.RUNNING, text=f"{name} is still live on worker {run.worker}")
+            overran = any(run.run in node.overran for node in snapshot.nodes)
+            late = "; its function has passed the timeout in a thread, which cannot be stopped" if overran else ""
+            return Reason(code=ReasonCode.RUNNING, text=f"{name} is still live on worker {run.worker}{late}")
         case RunState.WAITING if run.retrying and run.due_at is not None:
             return Reason(
                 code=ReasonCode.BACKOFF,
@@ -107,7 +109,9 @@ def _of_run(task: TaskDefinition, run: LiveRun, snapshot: Snapshot) -> Reason:
                 text=f"{name} is held until the run before it ends{_expiry(task, run, snapshot.now)}",
             )
         case _:
-            queue = f"no worker is free yet ({snapshot.queued} runs in the queue)"
+            held = sum(len(node.overran) for node in snapshot.nodes)
+            places = f", {held} places are held by functions that have passed their timeouts" if held else ""
+            queue = f"no worker is free yet ({snapshot.queued} runs in the queue{places})"
             return Reason(code=ReasonCode.QUEUED, text=f"{name} is queued: {queue}{_expiry(task, run, snapshot.now)}")
 
 

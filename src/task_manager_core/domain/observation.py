@@ -63,13 +63,17 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """What a living node announces: the static tasks it declares and the functions that dynamic tasks may name."""
+    """What a living node announces: the static tasks it declares and the functions that dynamic tasks may name.
+
+    `overran` are runs in its threads that have passed their timeouts and cannot be stopped.
+    """
 
     node: NodeId
     service: str
     started_at: datetime
     tasks: frozenset[TaskKey]
     functions: frozenset[FunctionKey]
+    overran: frozenset[RunId] = frozenset()
 
     def can_execute(self, task: TaskDefinition) -> bool:
         return (

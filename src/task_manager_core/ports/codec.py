@@ -333,6 +333,7 @@ def encode_presence(presence: Presence) -> str:
             "started_at": milliseconds(presence.started_at),
             "tasks": sorted([key.group, key.name] for key in presence.tasks),
             "functions": sorted([key.group, key.name] for key in presence.functions),
+            **({"overran": sorted(run.value for run in presence.overran)} if presence.overran else {}),
         }
     )
 
@@ -347,6 +348,7 @@ def decode_presence(text: str) -> Presence:
             started_at=reader.instant("started_at"),
             tasks=frozenset(TaskKey(group, name) for group, name in _pairs(reader.items("tasks"))),
             functions=frozenset(FunctionKey(group, name) for group, name in _pairs(reader.items("functions"))),
+            overran=frozenset(map(RunId, reader.texts("overran") if reader.has("overran") else ())),
         )
     except DefinitionError as error:
         raise BackendCorrupt("a presence", str(error)) from error

@@ -56,6 +56,7 @@ IMPOSSIBLE: dict[str, tuple[Any, ...]] = {
     "retry_backoff_multiplier": (0.5, 0, -2, float("nan"), 1001),
     "running_heartbeat_interval": (0, -1),
     "max_retries": (-1, 1.5, 10**9),
+    "process_pool_size": (0, 10_001, 1.5),
     "loop_block_warning": (-1, 10**9),
     "loop_block_limit": (-1, 10**9, "never"),
     "max_lost_attempts": (-1, 1.5, 10**9, "never"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from fastapi_task_manager import RunContext, TaskGroup
-from tests.e2e.apps.parts import application, effects
+from tests.e2e.apps.parts import application, effects, folder
 
 log = effects()
 app, manager = application()
@@ -27,3 +28,13 @@ async def blocks(context: RunContext, seconds: float = 0.0) -> None:
     with log.recording(context):
         if context.attempt == 1:
             time.sleep(seconds)  # noqa: ASYNC251 - this is what the test is about
+
+
+@group.add_task(YEARLY, executor="process")
+def computes() -> None:
+    """The first attempt has no end. Each attempt leaves a file with the ids of its process and of its worker."""
+    first = folder() / "computes-1"
+    with (folder() / "computes-2" if first.exists() else first).open("x") as file:
+        file.write(f"{os.getpid()} {os.getppid()}")
+    while file.name == str(first):
+        pass
