@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import lru_cache
 from typing import assert_never
@@ -23,15 +24,17 @@ _RETRY = RetryPolicy()
 
 
 def encode_task(task: TaskDefinition) -> str:
-    """The text of a definition. The members that many tasks share are written once and remembered."""
+    """The text of a definition, without members that are null. The members that many tasks share are written once and
+    remembered."""
+    description = "" if task.description is None else f',"description":{quoted(task.description)}'
+    timeout = "" if task.timeout is None else f',"timeout":{task.timeout // _MILLISECOND}'
+    start_deadline = "" if task.start_deadline is None else f',"start_deadline":{task.start_deadline // _MILLISECOND}'
     return (
         f'{{"v":{VERSION},"group":{quoted(task.key.group)},"name":{quoted(task.key.name)}'
         f',"schedule":{_schedule_text(task.schedule)},"function":{quoted(task.function)}'
-        f',"kwargs":{quoted(task.kwargs)}'
-        f',"description":{"null" if task.description is None else quoted(task.description)}'
+        f',"kwargs":{quoted(task.kwargs)}{description}'
         f',"tags":{_tags_text(task.tags)},"priority":"{task.priority.value}","overlap":"{task.overlap.value}"'
-        f',"catch_up":{_catch_up_text(task.catch_up)},"retry":{_retry_text(task.retry)}'
-        f',"timeout":{_span_text(task.timeout)},"start_deadline":{_span_text(task.start_deadline)}'
+        f',"catch_up":{_catch_up_text(task.catch_up)},"retry":{_retry_text(task.retry)}{timeout}{start_deadline}'
         f',"run_on_start":{_FLAGS[task.run_on_start]},"dynamic":{_FLAGS[task.dynamic]}}}'
     )
 
@@ -126,9 +129,14 @@ def _read_catch_up(reader: Reader) -> CatchUp:
     )
 
 
-def _schedule(schedule: Schedule) -> Json:
+def _present(members: Mapping[str, Json]) -> Json:
+    """The members that are not null."""
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _schedule(schedule: Schedule) -> Mapping[str, Json]:
     return {
-        "rules": [_rule(rule) for rule in schedule.rules],
+        "rules": [_present(_rule(rule)) for rule in schedule.rules],
         "start_at": maybe(schedule.start_at),
         "end_at": maybe(schedule.end_at),
         "jitter": maybe(schedule.jitter),
@@ -144,7 +152,7 @@ def _read_schedule(reader: Reader) -> Schedule:
     )
 
 
-def _rule(rule: Rule) -> Json:
+def _rule(rule: Rule) -> Mapping[str, Json]:
     match rule:
         case Cron():
             return {
@@ -176,12 +184,13 @@ def _read_rule(reader: Reader) -> Rule:
 
 
 def retry_members(retry: RetryPolicy) -> Json:
+    """`max_lost_attempts` may be null: a text without it means the default (`read_retry`)."""
     return {
         "initial": maybe(retry.initial),
         "maximum": maybe(retry.maximum),
         "multiplier": float(retry.multiplier),
         "jitter": float(retry.jitter),
-        "max_retries": retry.max_retries,
+        **({} if retry.max_retries is None else {"max_retries": retry.max_retries}),
         "max_lost_attempts": retry.max_lost_attempts,
         "retry_on": list(retry.retry_on),
         "no_retry_on": list(retry.no_retry_on),
@@ -207,10 +216,6 @@ def read_retry(reader: Reader) -> RetryPolicy:
 _FLAGS = {False: "false", True: "true"}
 
 
-def _span_text(span: timedelta | None) -> str:
-    return "null" if span is None else f"{span // _MILLISECOND}"
-
-
 @lru_cache(maxsize=1024)
 def _tags_text(tags: tuple[str, ...]) -> str:
     return to_json(tags)
@@ -218,7 +223,7 @@ def _tags_text(tags: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=4096)
 def _schedule_text(schedule: Schedule) -> str:
-    return to_json(_schedule(schedule))
+    return to_json(_present(_schedule(schedule)))
 
 
 @lru_cache(maxsize=4096)
