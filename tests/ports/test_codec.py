@@ -208,7 +208,8 @@ def test_of_many_texts_the_oldest_are_read_again(monkeypatch: pytest.MonkeyPatch
 def test_a_newer_version_is_corrupt_and_never_a_wrong_value(kind: str, data: st.DataObject, version: int) -> None:
     """Invariant: a text of a later format is refused, also if every member can be read."""
     values, encode, decode = KINDS[kind]
-    text = json.dumps({**json.loads(encode(data.draw(values))), "v": version})
+    tree = json.loads(encode(data.draw(values)))
+    text = json.dumps([version, *tree[1:]] if isinstance(tree, list) else {**tree, "v": version})
     with pytest.raises(BackendCorrupt, match="newer version"):
         decode(text)
 
@@ -228,7 +229,8 @@ def damaged(value: object, data: st.DataObject) -> object:
             return {key: item for key, item in value.items() if key != name}
         return {**value, name: damaged(value[name], data)}
     if isinstance(value, list) and value and data.draw(st.booleans()):
-        return [damaged(value[0], data), *value[1:]]
+        at = data.draw(st.integers(0, len(value) - 1))
+        return [*value[:at], damaged(value[at], data), *value[at + 1 :]]
     return data.draw(JUNK)
 
 

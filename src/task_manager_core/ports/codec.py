@@ -221,22 +221,34 @@ def _checked_run(text: str) -> Run:
         raise BackendCorrupt("a run", str(error)) from error
 
 
+_RECORD = (
+    *("v", "run", "slot", "attempt", "status", "started_at", "duration_us", "worker", "token"),
+    *("failure", "result"),
+)
+"""The members of a line of history in their order. Its text is a list of their values: a store keeps many lines, and
+the names would be 40 % of each. The last two may be missing. A release adds a new member at the end."""
+
+
 def encode_record(record: AttemptRecord) -> str:
     """The text of a line of history."""
-    failure = record.failure
+    return (
+        f"[{VERSION},{quoted(record.run.value)},{_number(record.slot)},{record.attempt}"
+        f',"{record.status.value}",{milliseconds(record.started_at)},{record.duration // _MICROSECOND}'
+        f",{quoted(record.worker.value)},{record.token}{_end_of_record(record)}]"
+    )
+
+
+def _end_of_record(record: AttemptRecord) -> str:
+    failure, result = record.failure, record.result
+    if failure is None and result is None:
+        return ""
     failed = (
         "null"
         if failure is None
         else f'{{"type":{quoted(failure.type)},"message":{quoted(failure.message)}'
         f',"traceback":{quoted(failure.traceback)}}}'
     )
-    result = "" if record.result is None else f',"result":{to_json(_result_members(record.result))}'
-    return (
-        f'{{"v":{VERSION},"run":{quoted(record.run.value)},"slot":{_number(record.slot)}'
-        f',"attempt":{record.attempt},"status":"{record.status.value}"'
-        f',"started_at":{milliseconds(record.started_at)},"duration_us":{record.duration // _MICROSECOND}'
-        f',"worker":{quoted(record.worker.value)},"token":{record.token},"failure":{failed}{result}}}'
-    )
+    return f",{failed}" if result is None else f",{failed},{to_json(_result_members(result))}"
 
 
 def _result_members(result: Result) -> dict[str, Json]:
@@ -244,8 +256,8 @@ def _result_members(result: Result) -> dict[str, Json]:
 
 
 def decode_record(text: str) -> AttemptRecord:
-    """The line of history in a text. Errors: BackendCorrupt."""
-    reader = Reader.of("a line of history", text)
+    """The line of history in a text. Errors: BackendCorrupt. The texts of earlier releases are objects."""
+    reader = Reader.of("a line of history", text, _RECORD)
     try:
         return AttemptRecord(
             run=RunId(reader.text("run")),

@@ -6,7 +6,7 @@ A member of another type raises BackendCorrupt and never gives a wrong value.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeGuard, TypeVar
 
@@ -48,8 +48,12 @@ class Reader:
         self._members: dict[object, object] = value
 
     @classmethod
-    def of(cls, what: str, text: str) -> Reader:
-        reader = cls.inside(what, text)
+    def of(cls, what: str, text: str, names: Sequence[str] = ()) -> Reader:
+        """A reader of a text with a version. With `names` the text may also list the values of these members."""
+        value = _parsed(what, text)
+        if names and is_list(value):
+            value = dict(zip(names, value, strict=False))
+        reader = cls(what, value)
         version = reader.number("v")
         if version > VERSION:
             raise BackendCorrupt(what, f"written by a newer version of this library (format {version})")
@@ -60,12 +64,7 @@ class Reader:
     @classmethod
     def inside(cls, what: str, text: str) -> Reader:
         """A reader of a text without a version, which is part of a text with a version."""
-        try:
-            if not text.isascii():
-                text.encode()  # A store may return invalid UTF-8 as lone surrogates.
-            return cls(what, json.loads(text))
-        except (ValueError, RecursionError) as error:
-            raise BackendCorrupt(what, str(error)) from None
+        return cls(what, _parsed(what, text))
 
     def _get(self, name: str, kind: type[T]) -> T:
         value = self._members.get(name)
@@ -147,6 +146,15 @@ class Reader:
     def measured(self, name: str) -> timedelta:
         """A measured length of time, kept in microseconds."""
         return self._in_calendar(name, self.number(name), lambda value: value * _MICROSECOND)
+
+
+def _parsed(what: str, text: str) -> object:
+    try:
+        if not text.isascii():
+            text.encode()  # A store may return invalid UTF-8 as lone surrogates.
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BackendCorrupt(what, str(error)) from None
 
 
 def is_list(value: object) -> TypeGuard[list[object]]:

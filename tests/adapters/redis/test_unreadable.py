@@ -66,12 +66,15 @@ class Spoil:
 
 
 def _grown(text: bytes) -> bytes:
-    return json.dumps({**json.loads(text), "later": [{"a": 1}]}).encode()
+    value, later = json.loads(text), [{"a": 1}]
+    if isinstance(value, list):  # A line of history.
+        return json.dumps([*value, None, None, later]).encode()
+    return json.dumps({**value, "later": later}).encode()
 
 
 SPOILS = (
     Spoil("a later release added to it", _grown, readable=True),
-    Spoil("a later release says it otherwise", lambda text: text.replace(b'"v":1', b'"v":2')),
+    Spoil("a later release says it otherwise", lambda text: re.sub(rb'("v":|^\[)1', rb"\g<1>2", text)),
     Spoil("it is cut off", lambda text: text[: len(text) // 2]),
     Spoil("it is no text", lambda text: b"\xff\xfe" + text),
     Spoil("it is empty", lambda _: b""),
