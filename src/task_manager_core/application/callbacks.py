@@ -39,7 +39,8 @@ class Callbacks:
     """Functions to be called after an outcome, for a task, a group or a manager. Each is synchronous or asynchronous.
 
     The worker calls the first three after the store has accepted the settlement of the attempt: once, unless the
-    process ends first. The leader that has skipped slots calls `on_skip`. Exceptions are logged and change nothing.
+    process ends first, or the answer of the store was lost and the history was cleared meanwhile. The leader that has
+    skipped slots calls `on_skip`. Exceptions are logged and change nothing.
 
     Attributes:
         on_success: Called with the RunContext of an attempt that succeeded.
