@@ -20,7 +20,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from fastapi_task_manager.options import LONGEST_SECONDS, MOST_RETRIES, Defaults, duration
+from fastapi_task_manager.option_readers import LONGEST_SECONDS, MOST_RETRIES, duration
+from fastapi_task_manager.options import Defaults
 from fastapi_task_manager.origins import checked_origins
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.policy import (
@@ -78,7 +79,8 @@ class OperationalConfig(BaseSettings):
         loop_block_warning: Report a function that blocks the event loop for so long; 0: never.
         loop_block_limit: Keep the claims of a process whose event loop is blocked for so long; 0: not at all.
         process_pool_size: Most processes for functions with executor="process"; None: one for each CPU.
-        max_retries: Retries before a run is given up; None: until it succeeds.
+        max_retries: Retries before a run is given up. The default delays of 50 retries add up to 45 minutes. None: a
+            run is tried until it succeeds.
         max_lost_attempts: Attempts that may lose their worker before a run is given up; None: any number.
         timezone: IANA name of the zone in which cron expressions are read.
         refresh_interval: Longest time until a process learns of a definition that another one changed.
@@ -117,7 +119,7 @@ class OperationalConfig(BaseSettings):
     loop_block_warning: Patience = BlockPolicy().warning.total_seconds()
     loop_block_limit: Patience = BlockPolicy().limit.total_seconds()
     process_pool_size: int | None = Field(default=None, ge=1, le=10_000)
-    max_retries: int | None = Field(default=None, ge=0, le=MOST_RETRIES)
+    max_retries: int | None = Field(default=RetryPolicy().max_retries, ge=0, le=MOST_RETRIES)
     max_lost_attempts: int | None = Field(default=RetryPolicy().max_lost_attempts, ge=0, le=MOST_RETRIES)
     timezone: str = "UTC"
     refresh_interval: Seconds = 1.0
@@ -134,7 +136,7 @@ class OperationalConfig(BaseSettings):
             raise ValueError("must not hold control characters")
         return value
 
-    @field_validator("max_lost_attempts", mode="before")
+    @field_validator("max_retries", "max_lost_attempts", mode="before")
     @classmethod
     def _any_number(cls, value: Any) -> Any:
         """An empty variable of the environment is the default, so None needs a word there."""

@@ -3,30 +3,26 @@ the core reads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from enum import Enum
 from functools import lru_cache
-from typing import Any, Literal, TypedDict, TypeGuard, TypeVar
+from typing import Any, Literal, TypedDict
 
-from fastapi_task_manager.exception_names import class_name
+from fastapi_task_manager.option_readers import READERS, duration, plain
 from fastapi_task_manager.schedule_aliases import without_aliases
 from fastapi_task_manager.shared_policies import shared_retry_policy
-from task_manager_core.domain.errors import InvalidCron, InvalidPolicy
-from task_manager_core.domain.identity import TaskKey, check_name
-from task_manager_core.domain.policy import LONGEST_TIME, CatchUp, CatchUpMode, Overlap, RetryPolicy
+from task_manager_core.domain.errors import InvalidPolicy
+from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.policy import (
+    CatchUp,
+    CatchUpMode,
+    Overlap,
+    RetryPolicy,
+)
 from task_manager_core.domain.recurrence import At, Cron, Every, Fold, Gap
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition as CoreTask
-
-LONGEST_SECONDS = LONGEST_TIME // timedelta(seconds=1)
-MOST_RETRIES = 1_000_000
-MOST_CLASSES = 100
-
-_MILLISECOND = timedelta(milliseconds=1)
-
-E = TypeVar("E", bound=Enum)
 
 
 class TaskOptions(TypedDict, total=False):
@@ -43,14 +39,19 @@ class TaskOptions(TypedDict, total=False):
         catch_up: What runs after an outage: "latest" (default), "none", "all", or a `CatchUp` with window and limit.
         overlap: What happens to a slot while an earlier run lives: "allow", "buffer_one" or "skip". Default: what
             `allow_parallel` says ("allow" or "buffer_one").
+        max_instances: How many runs of the task may live at once, 1 to 10,000. One more slot is skipped; a
+            requested run is held until another one ends. Only for runs that may overlap; without `overlap` and
+            `allow_parallel` of the task they may. Default: any number.
         run_on_start: Run once when the task is first seen, instead of waiting for its first slot.
-        max_retries: Retries of a failed run before it is given up. Default: that of Config (None: until it succeeds).
+        max_retries: Retries of a failed run before it is given up. Default: that of Config (50).
         max_lost_attempts: Attempts that may lose their worker before the run is given up. Default: that of Config (5).
         retry_on: Exception classes (or their qualified names) that deserve a retry. Default: all.
         no_retry_on: Exception classes that do not. Wins over `retry_on`.
         timeout: Longest time of one attempt.
-        start_deadline: Slots that could not be dispatched within this time are skipped, and runs that no worker could
-            start within it expire.
+        start_deadline: Slots that could not be dispatched within this time are skipped, and their runs that no worker
+            could start within it expire.
+        expires: Runs that have waited for longer, from the instant at which they fell due or were requested, expire:
+            they are not executed.
         interval: Instead of a cron expression: a constant distance in real time, one second to 366 days.
         phase: Shifts the interval.
         run_at: Instead of a cron expression: one run at this instant, or at each of these, at most 1,000.
@@ -64,6 +65,7 @@ class TaskOptions(TypedDict, total=False):
     end_at: datetime | None
     catch_up: CatchUp | CatchUpMode | Literal["latest", "none", "all"] | None
     overlap: Overlap | Literal["allow", "buffer_one", "skip"] | None
+    max_instances: int | None
     run_on_start: bool | None
     max_retries: int | None
     max_lost_attempts: int | None
@@ -71,6 +73,7 @@ class TaskOptions(TypedDict, total=False):
     no_retry_on: type[BaseException] | Iterable[type[BaseException] | str] | None
     timeout: float | timedelta | None
     start_deadline: float | timedelta | None
+    expires: float | timedelta | None
     interval: float | timedelta | None
     phase: float | timedelta | None
     run_at: datetime | Iterable[datetime] | None
@@ -110,6 +113,7 @@ class Options:
     end_at: datetime | None = None
     catch_up: CatchUp = CatchUp()
     overlap: Overlap | None = None
+    max_instances: int | None = None
     run_on_start: bool = False
     max_retries: int | None = None
     max_lost_attempts: int | None = None
@@ -117,6 +121,7 @@ class Options:
     no_retry_on: tuple[str, ...] = ()
     timeout: timedelta | None = None
     start_deadline: timedelta | None = None
+    expires: timedelta | None = None
 
     @classmethod
     def of(cls, task: CoreTask) -> Options:
@@ -137,6 +142,7 @@ class Options:
             end_at=task.schedule.end_at,
             catch_up=task.catch_up,
             overlap=task.overlap,
+            max_instances=task.max_instances,
             run_on_start=task.run_on_start,
             max_retries=task.retry.max_retries,
             max_lost_attempts=task.retry.max_lost_attempts,
@@ -144,6 +150,7 @@ class Options:
             no_retry_on=task.retry.no_retry_on,
             timeout=task.timeout,
             start_deadline=task.start_deadline,
+            expires=task.expires,
         )
 
     def changed(self, given: Mapping[str, object]) -> Options:
@@ -153,11 +160,11 @@ class Options:
         Errors: TypeError for an unknown option; DefinitionError for a value.
         """
         given = without_aliases(given)
-        unknown = [name for name in given if name not in _READERS]
+        unknown = [name for name in given if name not in READERS]
         if unknown:
             raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
         changes = {
-            name: _DEFAULTS[name] if value is None else _READERS[name](name, value) for name, value in given.items()
+            name: _DEFAULTS[name] if value is None else READERS[name](name, value) for name, value in given.items()
         }
         kinds = [kind for kind in _SCHEDULE_KINDS if changes.get(kind, _DEFAULTS[kind]) != _DEFAULTS[kind]]
         if kinds:
@@ -222,7 +229,7 @@ class Options:
     def given(self) -> dict[str, object]:
         """The options that differ from their defaults, in JSON."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: _plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
+        return {name: plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
 
     def retry(self, inherited: RetryPolicy, backoff: float | None, backoff_max: float | None) -> RetryPolicy:
         """The retry policy. The task's own numbers win. An inherited number that contradicts them is adjusted."""
@@ -255,136 +262,6 @@ def _options(given: frozenset[tuple[str, Any]]) -> Options:
 def _schedule(options: Options, timezone: str, seed: str | None) -> Schedule:
     return options.build_schedule(timezone, seed)
 
-
-def duration(field: str, value: object) -> timedelta:
-    """Seconds or a timedelta, rounded to the milliseconds that stores keep."""
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
-        raise InvalidPolicy(field, value, "must be a number of seconds or a timedelta")
-    if not abs(seconds) <= LONGEST_SECONDS:  # so that NaN is refused
-        raise InvalidPolicy(field, seconds, f"must be at most {LONGEST_SECONDS} seconds")
-    return round(seconds * 1000) * _MILLISECOND
-
-
-def flag(field: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidPolicy(field, value, "must be true or false")
-    return value
-
-
-def text(field: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise InvalidPolicy(field, value, "must be text")
-    return value
-
-
-def name_list(field: str, value: object) -> list[str]:
-    """A list of names. A single text is refused: it would count as a list of its letters."""
-    if not _is_list(value):
-        raise InvalidPolicy(field, value, "must be a list of texts")
-    return [check_name(field, text(field, item)) for item in value]
-
-
-def _plain(value: object) -> object:
-    """The value of an option in JSON."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, CatchUp):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    return [_plain(item) for item in value] if _is_list(value) else value
-
-
-def _cron_texts(field: str, value: object) -> tuple[str, ...]:
-    """One expression, or the union of several."""
-    found: list[str] = []
-    for item in _elements(value):
-        if not isinstance(item, str):
-            raise InvalidCron(field, item, "must be text")
-        found.append(item)
-    if not found:
-        raise InvalidCron(field, value, "must hold an expression")
-    return tuple(found)
-
-
-def _instant(field: str, value: object) -> datetime:
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidPolicy(field, value, "must be a datetime with a time zone")
-    return value
-
-
-def _instants(field: str, value: object) -> tuple[datetime, ...]:
-    given = [value] if isinstance(value, datetime) else _elements(value)
-    if not given:
-        raise InvalidPolicy(field, given, "must hold an instant")
-    return tuple(_instant(field, item) for item in given)
-
-
-def _retries(field: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_RETRIES:
-        raise InvalidPolicy(field, value, f"must be a whole number from 0 to {MOST_RETRIES}")
-    return value
-
-
-def _member(kind: type[E]) -> Callable[[str, object], E]:
-    def read(field: str, value: object) -> E:
-        for member in kind:
-            if value is member or value == member.value:
-                return member
-        raise InvalidPolicy(field, value, f"must be one of {', '.join(str(member.value) for member in kind)}")
-
-    return read
-
-
-def _catch_up(field: str, value: object) -> CatchUp:
-    return value if isinstance(value, CatchUp) else CatchUp(mode=_member(CatchUpMode)(field, value))
-
-
-def _classes(field: str, value: object) -> tuple[str, ...]:
-    """Qualified names."""
-    given: list[object] = [value] if _is_class_or_text(value) else _elements(value)
-    if len(given) > MOST_CLASSES:
-        raise InvalidPolicy(field, len(given), f"must name at most {MOST_CLASSES} classes")
-    return tuple(dict.fromkeys(class_name(field, item) for item in given))
-
-
-def _is_class_or_text(value: object) -> bool:
-    return isinstance(value, (str, type))
-
-
-def _elements(value: object) -> list[object]:
-    """The elements of a list; any other value is the only element."""
-    return list(value) if _is_list(value) else [value]
-
-
-def _is_list(value: object) -> TypeGuard[Iterable[object]]:
-    return isinstance(value, (list, tuple, set, frozenset))
-
-
-_READERS: dict[str, Callable[[str, object], Any]] = {
-    "cron_expression": _cron_texts,
-    "interval": duration,
-    "phase": duration,
-    "run_at": _instants,
-    "timezone": text,
-    "gap": _member(Gap),
-    "fold": _member(Fold),
-    "jitter": duration,
-    "start_at": _instant,
-    "end_at": _instant,
-    "catch_up": _catch_up,
-    "overlap": _member(Overlap),
-    "run_on_start": flag,
-    "max_retries": _retries,
-    "max_lost_attempts": _retries,
-    "retry_on": _classes,
-    "no_retry_on": _classes,
-    "timeout": duration,
-    "start_deadline": duration,
-}
 
 _SCHEDULE_KINDS = ("cron_expression", "interval", "run_at")
 ONE_KIND = "give exactly one of cron_expression, interval and run_at"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from fastapi_task_manager.options import duration, text
+from fastapi_task_manager.option_readers import duration, text
 from task_manager_core.application.requested_runs import RunOptions
 from task_manager_core.domain.errors import InvalidPolicy
 from task_manager_core.domain.policy import Priority

@@ -14,7 +14,8 @@ from fastapi_task_manager.declaration_args import (
     refuse_bare_decorator,
 )
 from fastapi_task_manager.group_contents import GroupContents, IfExists, checked_word
-from fastapi_task_manager.options import TaskOptions, flag, name_list, text
+from fastapi_task_manager.option_readers import flag, name_list, text
+from fastapi_task_manager.options import TaskOptions
 from fastapi_task_manager.task import Task, TaskFunction, joined_tags
 from fastapi_task_manager.user_function import ExecutorName, UserFunction, checked_executor
 from task_manager_core.application.callbacks import Callbacks

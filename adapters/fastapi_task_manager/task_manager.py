@@ -280,11 +280,13 @@ class TaskManager(Trigger):
             idempotency_key: Names the request. The store remembers it for a day. A repeated request with the same key
                 starts nothing again, and gets the same run.
             delay: The run may start this much later, in seconds or as a timedelta, at most 366 days. It waits in the
-                store. Refused for a task with `allow_parallel=False`, whose other runs would wait for it.
+                store. Refused for a task with `allow_parallel=False` or `max_instances`, whose other runs would wait
+                for it.
             at: The same as an instant. An instant in the past means now.
             priority: Whether the run is claimed before others. None: as the task says.
             expires: The last instant at which the run may start; a number or a timedelta counts from the request, or
-                from the end of the delay. A run that no worker has started by then ends as expired.
+                from the end of the delay. A run that no worker has started by then ends as expired. None: as `expires`
+                of the task says.
 
         Returns:
             An object with `trigger` and `trigger_sync`. It may be used often, and from any thread.

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fastapi_task_manager.options import Defaults, Options, flag, name_list, text
+from fastapi_task_manager.option_readers import flag, name_list, text
+from fastapi_task_manager.options import Defaults, Options
 from fastapi_task_manager.task import Task, TaskFunction
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
@@ -40,7 +41,9 @@ _READERS: dict[str, Callable[[str, Any], object]] = {
 def definition_of(task: Task, defaults: Defaults) -> TaskDefinition:
     """The core's definition of a task. Errors: DefinitionError for values that contradict each other or are refused."""
     key = TaskKey(task.group, task.name)
-    parallel = defaults.allow_parallel if task.allow_parallel is None else task.allow_parallel
+    # A limit says that runs may overlap, which is more exact than the default of the group or of Config.
+    inherited = defaults.allow_parallel or task.options.max_instances is not None
+    parallel = inherited if task.allow_parallel is None else task.allow_parallel
     overlap = Overlap.ALLOW if parallel else Overlap.BUFFER_ONE
     return TaskDefinition(
         key=key,
@@ -51,10 +54,12 @@ def definition_of(task: Task, defaults: Defaults) -> TaskDefinition:
         tags=tuple(task.tags),
         priority=Priority.HIGH if task.high_priority else Priority.LOW,
         overlap=task.options.overlap or overlap,
+        max_instances=task.options.max_instances,
         catch_up=task.options.catch_up,
         retry=task.options.retry(defaults.retry, task.retry_backoff, task.retry_backoff_max),
         timeout=task.options.timeout,
         start_deadline=task.options.start_deadline,
+        expires=task.options.expires,
         run_on_start=task.options.run_on_start,
         dynamic=task.dynamic,
     )

@@ -69,7 +69,7 @@ class MemoryDispatch(Dispatch):
         dispatched, hold = decision.dispatch, decision.hold
         if (dispatched or hold) and entry.paused:
             return False
-        if dispatched and (entry.retrying or (dispatched[0].exclusive and (entry.live or entry.held))):
+        if dispatched and (entry.retrying or not entry.admits(dispatched[0], len(dispatched))):
             return False
         if hold and (entry.held or not (entry.live or dispatched)):
             return False

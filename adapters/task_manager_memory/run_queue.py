@@ -45,7 +45,7 @@ class MemoryRunQueue(RunQueue):
         if run.id in entry.requests or entry.run_entry(run.id) is not None:
             return Enqueued.DUPLICATE
         entry.remember(run.id, self._state.steady() + memory, asked)
-        if run.exclusive and (entry.live or entry.held):
+        if not entry.admits(run):
             entry.held.append(RunEntry(run=run, state=RunState.HELD))
             return Enqueued.HELD
         run_entry = entry.live[run.id] = RunEntry(run=run, state=RunState.QUEUED)
@@ -193,10 +193,7 @@ class MemoryRunQueue(RunQueue):
             run=run_entry.run, attempt=run_entry.attempt, failures=run_entry.failures, token=0, worker=NodeId("")
         )
         self._record(key, _record(claim, AttemptStatus.CANCELLED, now, now))
-        if run_entry.state is RunState.HELD:
-            entry.held.remove(run_entry)
-        else:
-            self._state.end(run_entry)
+        self._state.end(run_entry)
         return Cancelling.CANCELLED
 
     async def promote(self, keys: Collection[TaskKey], spared: Collection[tuple[TaskKey, RunId]] = ()) -> int:

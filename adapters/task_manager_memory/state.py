@@ -116,6 +116,11 @@ class TaskEntry:
     def run_entry(self, run: RunId) -> RunEntry | None:
         return self.live.get(run) or next((run_entry for run_entry in self.held if run_entry.run.id == run), None)
 
+    def admits(self, run: Run, count: int = 1) -> bool:
+        """May so many runs like this one be queued beside the live runs?"""
+        limit = run.live_limit
+        return limit is None or (not self.held and len(self.live) + count <= limit)
+
     @property
     def retrying(self) -> int:
         return sum(run_entry.retrying for run_entry in self.live.values())
@@ -280,13 +285,16 @@ class State:
             line.pop(run_entry.run.id, None)
 
     def end(self, run_entry: RunEntry) -> None:
-        """End a run: delete its entry, and queue the next held run of its task."""
+        """End a live or held run: delete its entry, and queue the next held run of its task if its limit allows."""
         self.take(run_entry)
         entry = self.entries.get(run_entry.run.task)
         if entry is None:
             return
-        entry.live.pop(run_entry.run.id, None)
-        if entry.held and not entry.live:
+        if run_entry.state is RunState.HELD:
+            entry.held.remove(run_entry)
+        else:
+            entry.live.pop(run_entry.run.id, None)
+        if entry.held and len(entry.live) < (entry.held[0].run.live_limit or 1):
             next_due = entry.held.popleft()
             entry.live[next_due.run.id] = next_due
             self.to_queue(next_due)

@@ -110,7 +110,7 @@ def _decision(decision: SlotDecision) -> list[Argument]:
         milliseconds(decision.slot),
         *next_slot_arguments(decision.next_slot),
         "" if last is None else milliseconds(last),
-        int(bool(decision.dispatch) and decision.dispatch[0].exclusive),
+        (decision.dispatch[0].live_limit or 0) if decision.dispatch else 0,
         len(decision.dispatch),
         len(held),
         len(decision.skipped),

@@ -349,7 +349,7 @@ def _run_arguments(run: Run) -> tuple[Argument, ...]:
         encode_task(run.task),
         run.priority.value,
         slot_argument(run),
-        int(run.exclusive),
+        run.live_limit or 0,
         encode_run(run),
     )
 
@@ -375,7 +375,7 @@ def _size(claim: Claim) -> int:
 def _moved(settlement: Settlement) -> int:
     """A settlement moves a body if the run is tried again, or if it may let a held run of its task go."""
     run = settlement.claim.run
-    return len(run.kwargs) if isinstance(settlement.outcome, Retried) or run.exclusive else 0
+    return len(run.kwargs) if isinstance(settlement.outcome, Retried) or run.live_limit else 0
 
 
 def _remembered(settlement: Settlement) -> Encoded:

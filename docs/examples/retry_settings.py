@@ -9,7 +9,7 @@ from fastapi_task_manager import OperationalConfig, RunContext, TaskGroup, TaskM
 from task_manager_memory import MemoryStore
 
 app = FastAPI()
-# The defaults wait 1, 2, 4, 8, 16, 32, 60, 60, … seconds, until the run succeeds. Here it gives up after 10 retries.
+# The defaults wait 1, 2, 4, 8, 16, 32, 60, 60, … seconds, and give up after 50 retries. Here a run has 10 retries.
 config = OperationalConfig(retry_backoff=1, retry_backoff_max=60, retry_backoff_multiplier=2, max_retries=10)
 manager = TaskManager(app, config, backend=MemoryStore().open)
 group = TaskGroup("Payments")

@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from sqlite_file import UNREADABLE_PAUSE, File, claim_of, due_of, key_of, line_of, live_of, ms, stored_of, until
+from sqlite_file import UNREADABLE_PAUSE, File, admits, claim_of, due_of, key_of, line_of, live_of, ms, stored_of, until
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, HeldByOther, LeaderSign, Term
 from task_manager_core.domain.memory import Remembered, TaskMemory
@@ -237,7 +237,7 @@ class Store(File):
             return False
         if (dispatch or hold) and task["paused"]:
             return False
-        if dispatch and (task["retrying"] or (dispatch[0].exclusive and (task["live"] or task["held"]))):
+        if dispatch and (task["retrying"] or not admits(task, dispatch[0], len(dispatch))):
             return False
         if hold and (task["held"] or not (task["live"] or dispatch)):
             return False
@@ -284,7 +284,7 @@ class Store(File):
             return Enqueued.DUPLICATE
         request = run.id.value, task["id"], asked, self._steady + ms(memory)
         self._do("INSERT INTO requests VALUES (?, ?, ?, ?)", *request)
-        held = run.exclusive and (task["live"] or task["held"])
+        held = not admits(task, run)
         answer = Enqueued.HELD if held else Enqueued.WAITING if delay > timedelta(0) else Enqueued.QUEUED
         due_at = self._steady + ms(delay) if answer is Enqueued.WAITING else None
         self._admit(task["id"], run, answer.value, due_at)

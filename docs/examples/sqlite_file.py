@@ -247,11 +247,13 @@ class File:
             self._move(row["id"], None)
 
     def _end(self, row: sqlite3.Row) -> None:
-        """End a run. The first held run of its task is queued, unless another run of the task lives."""
+        """End a run. The first held run of its task is queued if its limit allows one more live run."""
         self._do("DELETE FROM runs WHERE id = ?", row["id"])
-        following = "SELECT id FROM runs WHERE task = ?1 AND state = 'held' ORDER BY token LIMIT 1"
-        if not self._do("SELECT 1 FROM runs WHERE task = ? AND state <> 'held' LIMIT 1", row["task"]):
-            for held in self._do(following, row["task"]):
+        held = self._first("SELECT * FROM runs WHERE task = ? AND state = 'held' ORDER BY token LIMIT 1", row["task"])
+        [live] = self._do("SELECT count(*) AS runs FROM runs WHERE task = ? AND state <> 'held'", row["task"])
+        if held:
+            run = self._read(f"run {held['id']}", partial(codec.decode_run, held["body"]))
+            if live["runs"] < ((run and run.live_limit) or 1):
                 self._move(held["id"], None)
 
     def _of(self, claim: Claim) -> sqlite3.Row | None:
@@ -268,6 +270,12 @@ async def until(timeout: timedelta, look: Callable[[], T]) -> T:
     while not (found := look()) and (left := deadline - loop.time()) > 0:  # noqa: ASYNC110
         await asyncio.sleep(min(POLL, left))
     return found
+
+
+def admits(task: sqlite3.Row, run: Run, count: int = 1) -> bool:
+    """May so many runs like this one be queued beside the live runs of their task?"""
+    limit = run.live_limit
+    return limit is None or (not task["held"] and task["live"] + count <= limit)
 
 
 def key_of(row: sqlite3.Row) -> TaskKey:

@@ -72,6 +72,8 @@ def a_task(
     retry: RetryPolicy = _ALWAYS,
     timeout: timedelta | None = None,
     start_deadline: timedelta | None = None,
+    expires: timedelta | None = None,
+    max_instances: int | None = None,
     run_on_start: bool = False,
     dynamic: bool = False,
     function: str | None = None,
@@ -87,6 +89,8 @@ def a_task(
         retry=retry,
         timeout=timeout,
         start_deadline=start_deadline,
+        expires=expires,
+        max_instances=max_instances,
         run_on_start=run_on_start,
         dynamic=dynamic,
     )

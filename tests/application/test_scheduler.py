@@ -26,10 +26,13 @@ KEY = TaskKey("group", "task")
 POLL = POLICY.poll_interval.total_seconds()
 
 
-async def a_leader(cluster: Cluster, *schedules: Schedule, overlap: Overlap = Overlap.ALLOW) -> Process:
+async def a_leader(
+    cluster: Cluster, *schedules: Schedule, overlap: Overlap = Overlap.ALLOW, max_instances: int | None = None
+) -> Process:
     process = cluster.process("leader")
     for number, schedule in enumerate(schedules or (Schedule.every(MINUTE),)):
-        process.declares(a_task("task" if number == 0 else f"task-{number}", schedule=schedule, overlap=overlap))
+        name = "task" if number == 0 else f"task-{number}"
+        process.declares(a_task(name, schedule=schedule, overlap=overlap, max_instances=max_instances))
     return await process.lead()
 
 
@@ -200,6 +203,32 @@ async def test_an_exclusive_task_holds_one_slot_and_runs_it_when_its_run_ends(cl
     assert await skipped(cluster) == {SkipReason.OVERLAP: 1}
     await leader.work()
     assert await live(cluster) == [(NOON + 2 * SECOND, RunState.QUEUED)]
+
+
+async def test_a_task_with_a_limit_runs_so_many_at_a_time_and_skips_the_other_slots(cluster: Cluster) -> None:
+    leader = await a_leader(cluster, Schedule.every(SECOND), max_instances=2)
+    for _ in range(4):
+        cluster.clock.advance(SECOND)
+        await leader.node.scheduler.tick()
+    assert await live(cluster) == [(NOON + SECOND, RunState.QUEUED), (NOON + 2 * SECOND, RunState.QUEUED)]
+    assert await skipped(cluster) == {SkipReason.OVERLAP: 2}
+    await leader.work()
+    cluster.clock.advance(SECOND)
+    await leader.node.scheduler.tick()
+    assert await live(cluster) == [(NOON + 5 * SECOND, RunState.QUEUED)]
+
+
+async def test_a_request_between_reading_and_committing_takes_the_last_place(cluster: Cluster) -> None:
+    leader = await a_leader(cluster, Schedule.every(SECOND), max_instances=2)
+    cluster.clock.advance(SECOND)
+    await leader.node.scheduler.tick()
+    cluster.clock.advance(SECOND)
+    control = leader.node.control
+    leader.link.between("agenda", lambda: control.requested_runs.queue(control.definition(KEY), "request"))
+    await leader.node.scheduler.tick()
+    await leader.node.scheduler.tick()
+    assert len(await live(cluster)) == 2
+    assert await skipped(cluster) == {SkipReason.OVERLAP: 1}
 
 
 async def test_a_run_that_ends_between_reading_and_committing_does_not_leave_a_slot_held_for_nothing(

@@ -8,6 +8,7 @@ import pytest
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.function import AnyFunction
+from task_manager_core.application.requested_runs import RunOptions
 from task_manager_core.domain.events import RunReleased, RunSettled, RunStarted
 from task_manager_core.domain.policy import Overlap
 from task_manager_core.domain.run import AttemptStatus, RunState
@@ -96,6 +97,52 @@ async def test_a_request_has_no_start_deadline(cluster: Cluster) -> None:
     cluster.clock.advance(MINUTE / 2)
     await process.work()
     assert calls == [1]
+
+
+@pytest.mark.parametrize("late", [SECOND, SECOND + timedelta(milliseconds=1)])
+async def test_a_run_that_has_waited_for_longer_than_its_task_allows_expires_also_if_it_was_requested(
+    cluster: Cluster, late: timedelta
+) -> None:
+    """A slot, a trigger, and a request of code: their waits count from the same instant here."""
+    calls: list[int] = []
+    process = await dispatched(cluster, lambda: calls.append(1), a_task(expires=SECOND))
+    control = process.node.control
+    await control.trigger([KEY], "trigger")
+    await control.requested_runs.queue(control.definition(KEY), "request")
+    cluster.clock.advance(late)
+    for _ in range(2):  # A worker claims as many runs as it has places.
+        await process.work()
+    executed = 0 if late > SECOND else 3
+    assert len(calls) == executed
+    assert await statuses(cluster) == [AttemptStatus.SUCCEEDED if executed else AttemptStatus.EXPIRED] * 3
+
+
+async def test_an_expiry_skips_no_slot_a_late_leader_dispatches_it_and_its_run_expires(cluster: Cluster) -> None:
+    calls: list[int] = []
+    process = await cluster.process().declares(a_task(expires=SECOND), lambda: calls.append(1)).lead()
+    await process.ensure_leads(after=MINUTE + 2 * SECOND)
+    await process.node.scheduler.tick()
+    await process.work()
+    assert (calls, await statuses(cluster)) == ([], [AttemptStatus.EXPIRED])
+    assert (await cluster.backend.history.skips(KEY, 9)) == ()
+
+
+async def test_a_request_has_its_own_expiry_or_that_of_its_task_counted_after_its_delay(cluster: Cluster) -> None:
+    calls: list[int] = []
+    process = await dispatched(cluster, lambda: calls.append(1), a_task(expires=SECOND))
+    await process.work()
+    control = process.node.control
+    for request, options in (
+        ("own", RunOptions(expires=MINUTE / 3)),
+        ("in time", RunOptions(start=10 * SECOND)),
+        ("late", RunOptions(start=5 * SECOND)),
+    ):
+        await control.requested_runs.queue(control.definition(KEY), request, options=options)
+    cluster.clock.advance(11 * SECOND)
+    for _ in range(2):
+        await process.work()
+    assert sorted(one.value for one in await statuses(cluster)) == ["expired", "succeeded", "succeeded", "succeeded"]
+    assert len(calls) == 3
 
 
 async def test_a_held_run_that_is_queued_too_late_expires_and_the_next_held_run_follows(cluster: Cluster) -> None:

@@ -42,7 +42,7 @@ def _measure(title: str, policy: NodePolicy, monitor: Monitor | None) -> None:
         async def work(context: RunContext) -> None:
             nonlocal runs
             runs += 1
-            execution = None if monitor is None else monitor.begin(context, exclusive=False)
+            execution = None if monitor is None else monitor.begin(context, limit=None)
             await asyncio.sleep(0.5)
             if execution is not None:
                 execution.ended = "returned"

@@ -621,12 +621,61 @@ def _ended_tasks_stay(_original: object) -> object:
 
 def _delay_dropped(original: Any) -> object:
     async def _with_options(
-        self: RequestedRuns, runs: Sequence[Run], options: RunOptions
+        self: RequestedRuns, stored: Sequence[VersionedDefinition], runs: Sequence[Run], options: RunOptions
     ) -> tuple[list[Run], timedelta]:
-        runs, _ = await original(self, runs, options)
+        runs, _ = await original(self, stored, runs, options)
         return list(runs), timedelta(0)
 
     return _with_options
+
+
+def _slots_never_expire(_original: object) -> object:
+    def _start_by(self: TaskDefinition, opens_at: datetime) -> datetime | None:
+        return None if self.start_deadline is None else opens_at + self.start_deadline
+
+    return _start_by
+
+
+def _requests_never_expire(original: Any) -> object:
+    async def _with_options(
+        self: RequestedRuns, stored: Sequence[VersionedDefinition], runs: Sequence[Run], options: RunOptions
+    ) -> tuple[list[Run], timedelta]:
+        changed, delay = await original(self, stored, runs, options)
+        return [replace(run, start_by=None) for run in changed], delay
+
+    return _with_options
+
+
+def _expiry_counts_without_the_delay(original: Any) -> object:
+    async def _with_options(
+        self: RequestedRuns, stored: Sequence[VersionedDefinition], runs: Sequence[Run], options: RunOptions
+    ) -> tuple[list[Run], timedelta]:
+        changed, _ = await original(self, stored, runs, replace(options, start=timedelta(0)))
+        _, delay = await original(self, stored, runs, options)
+        return list(changed), delay
+
+    return _with_options
+
+
+def _requests_ignore_the_limit(_original: object) -> object:
+    def admits(self: TaskEntry, run: Run, count: int = 1) -> bool:
+        del count
+        return not run.exclusive or not (self.live or self.held)
+
+    return admits
+
+
+def _held_until_none_lives(original: Any) -> object:
+    def end(self: State, place: RunEntry) -> None:
+        entry = self.entries.get(place.run.task)
+        if entry is None or len(entry.live) <= 1 or place.state is RunState.HELD:
+            original(self, place)
+            return
+        held, entry.held = entry.held, type(entry.held)()
+        original(self, place)
+        entry.held = held
+
+    return end
 
 
 # -- places -----------------------------------------------------------------------------------------------------------
@@ -963,6 +1012,33 @@ MUTANTS: tuple[Mutant, ...] = (
         replacement=_deadline_doubled,
         breaks="I13",
         plan=plan(replace(ONE, deadline=2.0)),
+    ),
+    Mutant(
+        defect="expiry of slots forgotten",
+        random=False,
+        owner=TaskDefinition,
+        name="_start_by",
+        replacement=_slots_never_expire,
+        breaks="I13",
+        plan=plan(replace(ONE, overlap="buffer_one", duration=5.0, expires=2.0)),
+    ),
+    Mutant(
+        defect="expiry of requests forgotten",
+        random=False,
+        owner=RequestedRuns,
+        name="_with_options",
+        replacement=_requests_never_expire,
+        breaks="I13",
+        plan=plan(TaskPlan(every=8.0, expires=2.0), faults=[then(3.0, InjectionKind.TRIGGER)]),
+    ),
+    Mutant(
+        defect="expiry of delayed requests counts without the delay",
+        random=False,
+        owner=RequestedRuns,
+        name="_with_options",
+        replacement=_expiry_counts_without_the_delay,
+        breaks="I13",
+        plan=plan(TaskPlan(every=8.0, expires=4.0), faults=[then(3.0, InjectionKind.LATER, length=35.0)]),
     ),
     Mutant(
         defect="trim of live work",
@@ -1328,6 +1404,30 @@ MUTANTS: tuple[Mutant, ...] = (
         replacement=_release_burns_retry,
         breaks="I8",
         plan=plan(TaskPlan(every=2.0, only=0)),
+    ),
+    Mutant(
+        defect="max_instances ignored by requests",
+        random=False,
+        owner=TaskEntry,
+        name="admits",
+        replacement=_requests_ignore_the_limit,
+        breaks="I6",
+        plan=plan(
+            TaskPlan(every=2.0, duration=5.0, instances=2),
+            faults=[then(6.5, InjectionKind.TRIGGER), then(6.7, InjectionKind.TRIGGER)],
+        ),
+    ),
+    Mutant(
+        defect="a held run waits until no run lives",
+        random=False,
+        owner=State,
+        name="end",
+        replacement=_held_until_none_lives,
+        breaks="I8",
+        plan=plan(
+            TaskPlan(every=2.0, duration=3.0, instances=2),
+            faults=[then(6.5, InjectionKind.TRIGGER), then(6.7, InjectionKind.TRIGGER)],
+        ),
     ),
     Mutant(
         defect="held run forgotten",

@@ -66,6 +66,10 @@ RARE: dict[str, Plan] = {
 }
 
 
+CRASHING = TaskPlan(every=60.0, crashes=9, max_lost_attempts=1)
+"""Each attempt ends its process."""
+
+
 def campaign(strategy: st.SearchStrategy[Plan], examples: int, *chosen: Plan) -> Counter[str]:
     """Run the chosen plans and so many random ones. The answer counts what happened, by its name.
 
@@ -94,6 +98,15 @@ def campaign(strategy: st.SearchStrategy[Plan], examples: int, *chosen: Plan) ->
 @pytest.mark.parametrize("name", RARE)
 def test_what_is_rare_happens_in_its_plan(name: str) -> None:
     assert run_plan(RARE[name], MemoryStore).seen[name] > 0
+
+
+def test_a_task_that_ends_its_process_each_time_is_given_up_and_harms_no_other_run() -> None:
+    """Two losses end the run. The runs of the other task, some of which lost a worker, too, succeed."""
+    plan = Plan(tasks=(CRASHING, TaskPlan(every=2.0)), faults=(Injection(kind=InjectionKind.TRIGGER, at=3.0),))
+    seen = run_plan(plan, MemoryStore).seen
+    assert seen["exhausted run"] == 1
+    assert seen["reaped claim"] >= 2
+    assert seen["retry"] == 0
 
 
 def test_no_invariant_breaks_without_faults() -> None:

@@ -34,7 +34,7 @@ def simulate(
 
     def declare(_cluster: SimCluster, _machine: str, declarations: Declarations) -> None:
         async def work(context: RunContext) -> None:
-            execution = monitor.begin(context, exclusive=False)
+            execution = monitor.begin(context, limit=None)
             try:
                 await asyncio.sleep(seconds)
             except asyncio.CancelledError:

@@ -76,5 +76,13 @@ def test_a_run_fails_after_its_last_retry(max_retries: int, failures: int) -> No
     assert isinstance(answer, GiveUp) == (failures > max_retries)
 
 
+def test_the_retries_of_the_default_policy_end_within_the_hour_also_if_each_attempt_takes_15_seconds() -> None:
+    policy = RetryPolicy()
+    assert policy.max_retries is not None
+    delays = sum((Backoff(policy).ideal(failures) for failures in range(1, policy.max_retries + 1)), timedelta(0))
+    assert timedelta(minutes=45) <= delays
+    assert delays + (policy.max_retries + 1) * timedelta(seconds=15) <= timedelta(hours=1)
+
+
 def test_without_a_maximum_a_run_is_always_retried() -> None:
-    assert Backoff(RetryPolicy()).after(10**9, RUN) == RetryAfter(timedelta(seconds=60))
+    assert Backoff(RetryPolicy(max_retries=None)).after(10**9, RUN) == RetryAfter(timedelta(seconds=60))

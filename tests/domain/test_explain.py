@@ -118,6 +118,15 @@ def test_no_worker_is_missed_while_a_living_node_cannot_be_understood() -> None:
     assert [reason.code for reason in explain(task(dynamic=True), view, newer).reasons] == [ReasonCode.DISPATCHES]
 
 
+@pytest.mark.parametrize("live", [1, 2])
+def test_a_slot_beyond_the_limit_says_the_limit(live: int) -> None:
+    view = seen(*[replace(run(RunState.RUNNING), run=RunId(str(number))) for number in range(live)])
+    last = explain(replace(task(), max_instances=2), view, snapshot(view)).reasons[-1]
+    assert last.code is (ReasonCode.DISPATCHES if live == 1 else ReasonCode.SKIPS)
+    if live == 2:
+        assert last.text.endswith(" will be skipped if 2 runs still live (max_instances): overlap")
+
+
 @pytest.mark.parametrize("overlap", list(Overlap))
 @pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("live", [(), (run(RunState.RUNNING),), (run(RunState.WAITING, retrying=True, due_at=SLOT),)])
@@ -145,6 +154,20 @@ def test_a_run_that_waits_says_until_when_it_may_start(
     view = seen(replace(run(state), attempt=attempt))
     reason = explain(replace(task(), start_deadline=deadline), view, snapshot(view)).reasons[0]
     assert reason.text.partition(";")[2] == said.removeprefix(";")
+
+
+def test_a_run_of_a_slot_that_waits_says_the_shorter_of_deadline_and_expiry() -> None:
+    view = seen(replace(run(RunState.QUEUED), attempt=1))
+    both = replace(task(), start_deadline=timedelta(minutes=2), expires=timedelta(minutes=1))
+    reason = explain(both, view, snapshot(view)).reasons[0]
+    assert reason.text.endswith("; it expires unless it is started by 2026-01-01T12:01:00Z")
+
+
+@pytest.mark.parametrize(("attempt", "said"), [(1, True), (2, False)])
+def test_a_requested_run_that_waits_says_how_long_it_may_wait(attempt: int, said: bool) -> None:
+    view = seen(replace(run(RunState.QUEUED), slot=None, attempt=attempt))
+    reason = explain(replace(task(), expires=timedelta(seconds=90)), view, snapshot(view)).reasons[0]
+    assert reason.text.endswith("; it expires 90 s after its request, unless the request says otherwise") is said
 
 
 def test_a_run_that_waits_for_too_long_says_that_it_is_not_going_to_be_executed() -> None:

@@ -47,6 +47,7 @@ def a_task(
     limit: int = 100,
     grace: timedelta = 2 * SECOND,
     start_deadline: timedelta | None = None,
+    max_instances: int | None = None,
     run_on_start: bool = False,
 ) -> TaskDefinition:
     return TaskDefinition(
@@ -56,6 +57,7 @@ def a_task(
         overlap=overlap,
         catch_up=CatchUp(mode=mode, window=window, limit=limit, grace=grace),
         start_deadline=start_deadline,
+        max_instances=max_instances if overlap is Overlap.ALLOW else None,
         run_on_start=run_on_start,
     )
 
@@ -143,6 +145,7 @@ def situations(draw: st.DrawFn) -> tuple[TaskDefinition, DueTask, datetime]:
         limit=draw(st.sampled_from([1, 5, 100, 500])),
         grace=draw(st.sampled_from([timedelta(0), 2 * SECOND, HOUR])),
         start_deadline=draw(st.none() | st.sampled_from([SECOND, MINUTE, HOUR])),
+        max_instances=draw(st.sampled_from([None, 1, 3])),
     )
     slot = task.schedule.next_after(NOON - SECOND)
     assert slot is not None or task.schedule.end_at is not None
@@ -209,20 +212,34 @@ def test_nothing_is_dispatched_while_paused_nor_of_the_time_of_a_pause(
 
 
 @given(situations())
-def test_an_exclusive_task_never_fires_two_nor_beside_a_live_run(
+def test_a_task_with_a_limit_never_has_more_live_runs_than_that_nor_passes_a_held_run(
     situation: tuple[TaskDefinition, DueTask, datetime],
 ) -> None:
-    """Invariant: without overlap at most one run is dispatched and one held, and none beside a live or held run."""
+    """Invariant: without overlap at most one run is dispatched and one held; with a limit the live runs and those that
+    are dispatched do not exceed it; and none is dispatched beside a held run."""
     task, state, now = situation
     decision = decide_slots(task, state, now)
     if task.overlap is Overlap.ALLOW:
         assert decision.hold is None
+    limit = task.live_limit
+    if limit is None:
+        assert SkipReason.OVERLAP not in {reason for _, reason in skipped(task, decision)}
         return
-    assert len(decision.dispatch) <= (1 if state.live == state.held == 0 else 0)
+    assert not decision.dispatch or state.live + len(decision.dispatch) <= limit
+    assert not decision.dispatch or not state.held
     if decision.hold is not None:
         assert task.overlap is Overlap.BUFFER_ONE
         assert state.held == 0
         assert state.live or decision.dispatch
+
+
+@pytest.mark.parametrize(("live", "dispatched"), [(0, 3), (1, 2), (2, 1), (3, 0), (5, 0)])
+def test_slots_beyond_the_limit_are_skipped_and_the_earlier_ones_run(live: int, dispatched: int) -> None:
+    task = a_task(Schedule.every(SECOND), mode=CatchUpMode.ALL, grace=MINUTE, max_instances=3)
+    decision = decide_slots(task, due(live=live), NOON + 4 * SECOND)
+    slots = [NOON + number * SECOND for number in range(5)]
+    assert (dispatched_slots(decision), decision.hold) == (slots[:dispatched], None)
+    assert skipped(task, decision) == [(slot, SkipReason.OVERLAP) for slot in slots[dispatched:]]
 
 
 @given(situations())

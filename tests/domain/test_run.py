@@ -103,6 +103,22 @@ def test_a_run_is_exclusive_unless_overlap_is_allowed(overlap: Overlap, exclusiv
     assert a_run(overlap).exclusive is exclusive
 
 
+@pytest.mark.parametrize(
+    ("overlap", "most", "limit"),
+    [
+        (Overlap.ALLOW, None, None),
+        (Overlap.ALLOW, 3, 3),
+        (Overlap.ALLOW, 1, 1),
+        (Overlap.SKIP, None, 1),
+        (Overlap.BUFFER_ONE, 3, 1),
+    ],
+)
+def test_the_limit_of_live_runs_is_one_without_overlap_and_that_of_the_task_with_it(
+    overlap: Overlap, most: int | None, limit: int | None
+) -> None:
+    assert replace(a_run(overlap), max_instances=most).live_limit == limit
+
+
 def test_every_outcome_has_one_status_and_losing_a_claim_is_no_outcome() -> None:
     assert set(STATUS_OF_OUTCOME) == set(TRANSITION_OF_OUTCOME) == set(get_args(Outcome))
     assert {*STATUS_OF_OUTCOME.values(), AttemptStatus.LOST} == set(AttemptStatus)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from task_manager_core.domain.errors import DefinitionError, InvalidArguments, InvalidPolicy
 from task_manager_core.domain.identity import RunId, TaskKey
-from task_manager_core.domain.policy import LONGEST_TIME, Overlap, Priority, RetryPolicy
+from task_manager_core.domain.policy import LONGEST_TIME, MOST_INSTANCES, Overlap, Priority, RetryPolicy
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import (
     DEEPEST_KWARGS,
@@ -42,6 +43,7 @@ def a_task(
     tags: tuple[str, ...] = (),
     timeout: timedelta | None = None,
     start_deadline: timedelta | None = None,
+    expires: timedelta | None = None,
 ) -> TaskDefinition:
     return TaskDefinition(
         key=KEY,
@@ -51,6 +53,7 @@ def a_task(
         tags=tags,
         timeout=timeout,
         start_deadline=start_deadline,
+        expires=expires,
     )
 
 
@@ -133,7 +136,7 @@ def test_arguments_may_be_as_deep_as_the_limit() -> None:
 # --- definitions -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", ["timeout", "start_deadline"])
+@pytest.mark.parametrize("field", ["timeout", "start_deadline", "expires"])
 @pytest.mark.parametrize(
     "value", [timedelta(0), timedelta(seconds=-1), timedelta(microseconds=1), timedelta.max, LONGEST_TIME * 2]
 )
@@ -141,6 +144,30 @@ def test_a_time_that_no_store_keeps_or_that_leaves_the_calendar_is_refused(field
     with pytest.raises(InvalidPolicy) as refusal:
         a_task(**{field: value})  # type: ignore[arg-type]  # the name of the field is the parameter
     assert (refusal.value.field, refusal.value.value) == (field, value.total_seconds())
+
+
+@pytest.mark.parametrize("overlap", [Overlap.SKIP, Overlap.BUFFER_ONE])
+def test_a_limit_of_live_runs_contradicts_a_task_with_one_live_run(overlap: Overlap) -> None:
+    with pytest.raises(InvalidPolicy, match=f"max_instances=3: .* contradicts overlap={overlap.value}"):
+        replace(a_task(), overlap=overlap, max_instances=3)
+
+
+@pytest.mark.parametrize("most", [0, -1, MOST_INSTANCES + 1])
+def test_a_limit_of_live_runs_is_at_least_one_and_bounded(most: int) -> None:
+    with pytest.raises(InvalidPolicy, match=f"max_instances={most}: must be 1 to {MOST_INSTANCES}"):
+        replace(a_task(), max_instances=most)
+
+
+@pytest.mark.parametrize("most", [True, 1.5, "3"])
+def test_a_limit_of_live_runs_is_a_whole_number(most: object) -> None:
+    with pytest.raises(InvalidPolicy, match=r"max_instances=.*must be of type int"):
+        replace(a_task(), max_instances=most)  # type: ignore[arg-type]  # the wrong type is the test
+
+
+def test_the_runs_of_a_task_carry_its_limit() -> None:
+    task = replace(a_task(), max_instances=3)
+    assert (task.live_limit, task.run_of_slot(SLOT, 1).live_limit, task.run_of_request("r", 1).live_limit) == (3, 3, 3)
+    assert (a_task().live_limit, a_task().run_of_slot(SLOT, 1).live_limit) == (None, None)
 
 
 @pytest.mark.parametrize("description", ["x" * (LONGEST_DESCRIPTION + 1), "\ud800"])
@@ -193,9 +220,26 @@ def test_the_run_of_a_slot_may_start_until_its_deadline_after_it_could_be_dispat
     assert a_task().run_of_slot(SLOT, 1).start_by is None
 
 
-def test_a_start_deadline_that_leads_out_of_the_calendar_is_none() -> None:
-    task = a_task(start_deadline=LONGEST_TIME)
-    assert task.run_of_slot(datetime.max.replace(tzinfo=UTC), 1).start_by is None
+@pytest.mark.parametrize("field", ["start_deadline", "expires"])
+def test_a_last_instant_outside_the_calendar_is_none(field: str) -> None:
+    task = a_task(**{field: LONGEST_TIME})  # type: ignore[arg-type]  # the name of the field is the parameter
+    last = datetime.max.replace(tzinfo=UTC)
+    assert task.run_of_slot(last, 1).start_by is None
+
+
+@pytest.mark.parametrize(
+    ("deadline", "expires", "minutes"), [(None, 2, 2), (1, 2, 1), (2, 1, 1), (1, None, 1), (None, None, None)]
+)
+def test_the_shorter_of_deadline_and_expiry_limits_the_run_of_a_slot(
+    deadline: int | None, expires: int | None, minutes: int | None
+) -> None:
+    def length(number: int | None) -> timedelta | None:
+        return None if number is None else timedelta(minutes=number)
+
+    task = a_task(start_deadline=length(deadline), expires=length(expires))
+    expected = None if minutes is None else SLOT + timedelta(minutes=minutes)
+    assert task.run_of_slot(SLOT, 1).start_by == expected
+    assert task.run_of_request("r", 1).start_by is None
 
 
 def test_a_requested_run_has_no_slot_and_may_have_arguments_of_its_own() -> None:

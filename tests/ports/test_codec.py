@@ -84,7 +84,7 @@ def retries(draw: st.DrawFn) -> RetryPolicy:
     )
 
 
-tasks = st.builds(
+_tasks = st.builds(
     TaskDefinition,
     key=keys,
     schedule=schedules(),
@@ -100,8 +100,12 @@ tasks = st.builds(
     retry=retries(),
     timeout=st.none() | times,
     start_deadline=st.none() | times,
+    expires=st.none() | times,
     run_on_start=st.booleans(),
     dynamic=st.booleans(),
+)
+tasks = _tasks | st.builds(
+    lambda task, most: replace(task, overlap=Overlap.ALLOW, max_instances=most), _tasks, st.integers(1, 10_000)
 )
 runs = st.builds(
     Run,
@@ -116,6 +120,7 @@ runs = st.builds(
     timeout=st.none() | times,
     version=st.integers(0, 2**60),
     start_by=st.none() | instants,
+    max_instances=st.none() | st.integers(1, 10_000),
 )
 records = st.builds(
     AttemptRecord,
@@ -173,10 +178,10 @@ def test_the_text_of_a_definition_is_one_json(task: TaskDefinition) -> None:
     assert None not in [*members.values(), *members["schedule"].values()]
     every = [
         "v", "group", "name", "schedule", "function", "kwargs", "description", "tags", "priority", "overlap",
-        "catch_up", "retry", "timeout", "start_deadline", "run_on_start", "dynamic",
+        "catch_up", "retry", "timeout", "start_deadline", "run_on_start", "dynamic", "expires", "max_instances",
     ]  # fmt: skip
     assert list(members) == [name for name in every if name in members]
-    assert {"description", "timeout", "start_deadline"} >= set(every) - set(members)
+    assert {"description", "timeout", "start_deadline", "expires", "max_instances"} >= set(every) - set(members)
 
 
 @given(tasks)

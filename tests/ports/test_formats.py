@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,18 @@ class Format:
 
 FORMATS = {
     "a definition": Format(TASK, codec.encode_task, codec.decode_task, "definition.jsonl"),
+    "a definition with an expiry": Format(
+        replace(TASK, expires=timedelta(minutes=1)),
+        codec.encode_task,
+        codec.decode_task,
+        "definition_expiry.jsonl",
+    ),
+    "a definition with a limit of live runs": Format(
+        replace(TASK, max_instances=3), codec.encode_task, codec.decode_task, "definition_limit.jsonl"
+    ),
+    "a run with a limit of live runs": Format(
+        replace(TASK, max_instances=3).run_of_slot(NOON, 7), codec.encode_run, codec.decode_run, "run_limit.jsonl"
+    ),
     "a run": Format(TASK.run_of_slot(NOON, 7), codec.encode_run, codec.decode_run, "run.jsonl"),
     "a line of history": Format(
         AttemptRecord(
@@ -151,7 +163,7 @@ def test_what_is_written_now_is_on_record(name: str) -> None:
 def test_what_a_later_release_adds_is_passed_over(name: str) -> None:
     tested = FORMATS[name]
     tree = json.loads(tested.texts[-1])
-    if name == "a run":
+    if name.startswith("a run"):
         tree["retry"] = json.dumps(grown(json.loads(tree["retry"])))
     if isinstance(tree, list):
         tree += [*[None] * (11 - len(tree)), "later"]
@@ -161,7 +173,7 @@ def test_what_a_later_release_adds_is_passed_over(name: str) -> None:
 @every_format
 def test_a_text_of_a_later_format_is_refused(name: str) -> None:
     tested = FORMATS[name]
-    what = name.removesuffix(" with a result")
+    what = name.partition(" with ")[0]
     with pytest.raises(BackendCorrupt, match=f"{what}: written by a newer version"):
         tested.decode(of_the_next_format(tested.texts[-1]))
 

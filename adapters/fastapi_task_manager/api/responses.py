@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fastapi_task_manager.schedule_aliases import shown_expression
 from fastapi_task_manager.schema.explanation import ExplainedReason, TaskExplanation
@@ -58,13 +58,20 @@ def task_response(status: TaskStatus) -> TaskDetailed:
         if retry is None
         else Backoff(task.retry).delay(max(retry.failures, 1), retry.run).total_seconds(),
         overlap=task.overlap.value,
+        max_instances=task.max_instances,
         max_retries=task.retry.max_retries,
         max_lost_attempts=task.retry.max_lost_attempts,
-        timeout=None if task.timeout is None else task.timeout.total_seconds(),
+        timeout=_seconds(task.timeout),
+        start_deadline=_seconds(task.start_deadline),
+        expires=_seconds(task.expires),
         is_retired=view.retired,
         version=status.version,
         skipped={reason.value: count for reason, count in view.skipped.items()},
     )
+
+
+def _seconds(length: timedelta | None) -> float | None:
+    return None if length is None else length.total_seconds()
 
 
 def _next_retry(live: Iterable[LiveRun]) -> LiveRun | None:

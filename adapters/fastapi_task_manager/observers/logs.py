@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from typing import assert_never
 
-from task_manager_core.application.failure import LONGEST_TRACEBACK, text_of
+from fastapi_task_manager.observers.task_errors import last_error, loggable
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import (
     CatalogueChanged,
@@ -235,13 +234,23 @@ def _log_outcome(event: RunSettled) -> None:
                 attempt,
                 took,
                 delay.total_seconds(),
-                exc_info=_loggable(event),
+                exc_info=loggable(event),
                 extra=extra,
             )
         case Expired():
             _consumer.warning("expired %s: %.3f s too late to start", attempt, _lateness(settlement), extra=extra)
         case Exhausted():
-            _consumer.error("failed %s after %.3f s, for good", attempt, took, exc_info=_loggable(event), extra=extra)
+            claim = settlement.claim
+            _consumer.error(
+                "failed %s after %.3f s, for good, with %d failures and %d losses: %s",
+                attempt,
+                took,
+                claim.failures + claim.run.retry.outlives(claim.losses),  # Too many losses end a run without a call.
+                claim.losses,
+                last_error(settlement),
+                exc_info=loggable(event),
+                extra=extra,
+            )
 
 
 def _lateness(settlement: Settlement) -> float:
@@ -249,31 +258,19 @@ def _lateness(settlement: Settlement) -> float:
     return 0.0 if start_by is None else (settlement.started_at - start_by).total_seconds()
 
 
-class AbridgedError(Exception):
-    """Replaces in the log an exception whose traceback is too long or cannot be formatted. Its text is the one that the
-    history keeps."""
-
-
-def _loggable(event: RunSettled) -> BaseException | None:
-    """The exception of the task, abridged if its traceback is too long or cannot be formatted."""
-    error, failure = event.error, event.settlement.failure
-    if error is None or failure is None:
-        return error
-    text = text_of(lambda: "".join(traceback.format_exception(error)), "")
-    return error if 0 < len(text) <= LONGEST_TRACEBACK else AbridgedError(failure.traceback)
-
-
 def _log_repair(event: ClaimReaped | FindingMade | StoreSetBack) -> None:
     match event:
         case ClaimReaped(claim=claim):
-            allowed = claim.run.retry.max_lost_attempts
-            _reconciler.warning(
-                "attempt %d of %s lost its worker %s: loss %d, %s allowed",
+            retry, losses = claim.run.retry, claim.losses + 1
+            _reconciler.log(
+                logging.WARNING if retry.outlives(losses) else logging.ERROR,
+                "attempt %d of %s lost its worker %s: loss %d, %s allowed%s",
                 claim.attempt,
                 _run(claim.run.task, claim.run.id),
                 claim.worker,
-                claim.losses + 1,
-                "any number" if allowed is None else allowed,
+                losses,
+                "any number" if retry.max_lost_attempts is None else retry.max_lost_attempts,
+                "" if retry.outlives(losses) else ". It is not started again",
                 extra=_fields(claim),
             )
         case FindingMade(finding=finding):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool
 
-from fastapi_task_manager.options import MOST_CLASSES
+from fastapi_task_manager.option_readers import MOST_CLASSES
 from fastapi_task_manager.schema.answer import Answer
 from fastapi_task_manager.schema.body import Body, at_most
 from fastapi_task_manager.schema.numbers import Number, WholeNumber
@@ -60,11 +60,20 @@ class TaskDetailed(TaskBase):
         description="Length of that backoff in seconds, as the task is defined now; null outside a backoff",
     )
     overlap: str = Field(default="allow", description="allow, buffer_one or skip")
+    max_instances: int | None = Field(
+        default=None, description="Most live runs of a task that allows overlap; null: any number"
+    )
     max_retries: int | None = Field(default=None, description="null: until it succeeds")
     max_lost_attempts: int | None = Field(
         default=None, description="Attempts that may lose their worker before a run is given up; null: any number"
     )
     timeout: float | None = Field(default=None, description="Longest time of one attempt in seconds")
+    start_deadline: float | None = Field(
+        default=None, description="Seconds after which a due slot is skipped, and its waiting run expires; null: never"
+    )
+    expires: float | None = Field(
+        default=None, description="Seconds after which a waiting run, also a triggered one, expires; null: never"
+    )
     is_retired: bool = Field(default=False, description="A static task that no living process declares")
     version: int = Field(default=0, description='Version of the definition, for the `If-Match: "<version>"` of a PUT')
     skipped: dict[str, int] = Field(default={}, description="How many slots were skipped for which reason")
@@ -78,7 +87,7 @@ class TaskRun(Answer):
     status: Literal["succeeded", "retried", "failed", "cancelled", "lost", "expired"] = Field(
         default="succeeded",
         description="retried: failed, another attempt follows; failed: for good; lost: its worker died; expired: "
-        "claimed after its start_deadline, and not executed",
+        "waited for longer than its start_deadline or expires allows, and not executed",
     )
     run_id: str = Field(default="", description="Identity of the run, the same for each of its attempts")
     attempt: int = Field(default=1, description="Number of the attempt, from 1")
@@ -232,6 +241,9 @@ class _DynamicTask(Body):
     retry_backoff_max: Number | None = Field(default=None, description="Longest delay between retries in seconds")
     allow_parallel: StrictBool | None = Field(default=None, description="May several runs of the task live at once?")
     overlap: Literal["allow", "buffer_one", "skip"] | None = Field(default=None, description="Finer: what happens then")
+    max_instances: WholeNumber | None = Field(
+        default=None, description="Most live runs of a task that allows overlap; one more slot is skipped"
+    )
     catch_up: Literal["latest", "none", "all"] | None = Field(default=None, description="What runs after an outage")
     run_on_start: StrictBool | None = Field(default=None, description="Run once when first seen")
     max_retries: WholeNumber | None = Field(
@@ -247,7 +259,12 @@ class _DynamicTask(Body):
     no_retry_on: Annotated[list[str] | None, at_most(MOST_CLASSES)] = Field(default=None, description="The same; wins")
     timeout: Number | None = Field(default=None, description="Longest time of one attempt in seconds")
     start_deadline: Number | None = Field(
-        default=None, description="Slots that are later than these seconds are skipped; runs that wait longer expire"
+        default=None,
+        description="Slots that are later than these seconds are skipped; their runs that wait longer expire",
+    )
+    expires: Number | None = Field(
+        default=None,
+        description="Runs, also triggered ones, that wait for more than these seconds expire and are not executed",
     )
 
     def given(self) -> dict[str, Any]:

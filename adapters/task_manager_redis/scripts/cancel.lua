@@ -8,6 +8,7 @@ local function cancel_held(task, run)
   local priority, slot = parse_held(text)
   append_history(task, history_line(run, new_entry(priority, slot), 'cancelled', steady(), '', '0'))
   remove_held(task, run, priority, slot)
+  queue_next_held(task, redis.call('HLEN', root .. ':live:' .. task)) -- The cancelled run may have had a smaller limit.
   return 'cancelled'
 end
 

@@ -1,6 +1,6 @@
 -- Needs runs and tasks.
 -- ARGV: how long the store remembers the request, the delay of the runs (0: none), a digest of what the request asks for,
--- whether to compare only (0, 1), then for each run: run, task, priority, slot, exclusive (0, 1), body.
+-- whether to compare only (0, 1), then for each run: run, task, priority, slot, limit of live runs (0: none), body.
 -- Answer: the runs whose remembered request asked for something else; if there are none, for each run a value of the
 -- enumeration Enqueued.
 local memory_ttl, delay, asked, compared_only = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7] == '1'
@@ -19,7 +19,12 @@ local function is_live(live, held, run)
   return redis.call('HEXISTS', live, run) == 1 or redis.call('HEXISTS', held, run) == 1
 end
 
-local function enqueue(run, task, priority, slot, exclusive, body, born, remembered)
+local function is_full(task, limit)
+  local live_count, held_count = count_runs(task)
+  return held_count > 0 or live_count >= limit
+end
+
+local function enqueue(run, task, priority, slot, limit, body, born, remembered)
   if not born then
     return 'unknown_task'
   end
@@ -27,7 +32,7 @@ local function enqueue(run, task, priority, slot, exclusive, body, born, remembe
   if remembered or is_live(live, held, run) then
     return 'duplicate'
   end
-  local holding = exclusive == '1' and count_runs(task) > 0
+  local holding = limit > 0 and is_full(task, limit)
   if holding then
     hold(task, run, priority, slot, body)
   elseif delay > 0 then
@@ -52,8 +57,8 @@ for i = FIRST, #ARGV, PER_RUN do
 end
 if #conflicts == 0 and not compared_only then
   for i = FIRST, #ARGV, PER_RUN do
-    local run, task, priority, slot, exclusive, body = unpack(ARGV, i, i + PER_RUN - 1)
-    answers[#answers + 1] = enqueue(run, task, priority, slot, exclusive, body, births[i], remembered[i])
+    local run, task, priority, slot, limit, body = unpack(ARGV, i, i + PER_RUN - 1)
+    answers[#answers + 1] = enqueue(run, task, priority, slot, tonumber(limit), body, births[i], remembered[i])
   end
 end
 return { conflicts, answers }

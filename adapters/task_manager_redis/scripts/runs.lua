@@ -153,14 +153,24 @@ local function held_in_order(task, last)
   return redis.call('ZRANGE', line, 0, last)
 end
 
--- Queue the next held run. A script that stopped half-way may have left a place in the order without a run, or a held
--- run that is queued already: both are removed.
-local function queue_next_held(task)
+-- The limit of live runs of a held run, which its body names unless the run is exclusive. The member stands before the
+-- id. Inside a text of JSON the quotes are escaped.
+local function live_limit(body)
+  local common = string.match(body, '^(.-),"id":') or body
+  return tonumber(string.match(common, ',"max_instances":(%d+)') or 1)
+end
+
+-- Queue the next held run if its limit allows it beside so many other live runs. A script that stopped half-way may have
+-- left a place in the order without a run, or a held run that is queued already: both are removed.
+local function queue_next_held(task, others)
   local next_wait = held_in_order(task, 0)[1]
   while next_wait do
     local run = string.match(next_wait, '^(%S+) %S+ %S+$') or ''
     local priority, slot, body = parse_held(redis.call('HGET', root .. ':held:' .. task, run))
     body = redis.call('HEXISTS', root .. ':live:' .. task, run) == 0 and body
+    if body and others > 0 and others >= live_limit(body) then
+      return
+    end
     if body then
       queue(task, run, new_entry(priority, slot), body)
     end
@@ -176,7 +186,7 @@ local function count_runs(task, live)
   live = live or redis.call('HLEN', root .. ':live:' .. task)
   local held = redis.call('HLEN', root .. ':held:' .. task)
   if live == 0 and held > 0 then
-    queue_next_held(task)
+    queue_next_held(task, 0)
     return count_runs(task)
   end
   return live, held
@@ -185,9 +195,7 @@ end
 -- End a run: queue the run that was held behind it, and then delete its entry.
 local function end_run(task, run)
   local live = root .. ':live:' .. task
-  if redis.call('HLEN', live) <= 1 then
-    queue_next_held(task)
-  end
+  queue_next_held(task, redis.call('HLEN', live) - 1)
   redis.call('HDEL', live, run)
 end
 

@@ -34,7 +34,8 @@ class RunOptions:
     """How one requested run differs from the other runs of its task. None: as the task says.
 
     `start` is the first instant at which a worker may claim the run, or its distance from the request. An instant in
-    the past means now. `expires` is the last instant at which the run may start, or its distance from that first one.
+    the past means now. `expires` is the last instant at which the run may start, or its distance from that first one;
+    it replaces `expires` of the task.
     """
 
     start: datetime | timedelta = timedelta(0)
@@ -91,7 +92,7 @@ class RequestedRuns:
         """
         text = None if kwargs is None else canonical_kwargs(kwargs)
         asked = [self._run(one, request, kwargs, text) for one in stored]
-        runs, delay = await self._with_options(asked, options)
+        runs, delay = await self._with_options(stored, asked, options)
         answers = await self._backend.queue.enqueue(runs, fingerprint(text), memory, delay)
         if isinstance(answers, AskedOtherwise):
             raise RequestReused(request, tuple(str(run.task) for run in runs if run.id in answers.runs))
@@ -132,21 +133,29 @@ class RequestedRuns:
         (reported,) = await self._backend.history.progress([(key, run)])
         return reported
 
-    async def _with_options(self, runs: Sequence[Run], options: RunOptions) -> tuple[list[Run], timedelta]:
+    async def _with_options(
+        self, stored: Sequence[VersionedDefinition], runs: Sequence[Run], options: RunOptions
+    ) -> tuple[list[Run], timedelta]:
         """The runs and their delay, by the time of the store. Errors: InvalidPolicy."""
-        delay, start_by = options.start, options.expires
-        if isinstance(delay, datetime) or isinstance(start_by, timedelta):
+        delay = options.start
+        expiries = [one.definition.expires if options.expires is None else options.expires for one in stored]
+        last: list[datetime | None] = [one if isinstance(one, datetime) else None for one in expiries]
+        if isinstance(delay, datetime) or any(isinstance(one, timedelta) for one in expiries):
             now = (await self._backend.dispatch.agenda(0)).now
             delay = max(delay - now, timedelta(0)) if isinstance(delay, datetime) else delay
-            start_by = now + delay + start_by if isinstance(start_by, timedelta) else start_by
-        exclusive = next((run for run in runs if run.exclusive), None)
-        if delay > timedelta(0) and exclusive is not None:
-            task = exclusive.task
-            reason = f"{task} has one live run at a time, and a run that waits would keep its other runs waiting"
+            last = [now + delay + one if isinstance(one, timedelta) else one for one in expiries]
+        limited = next((run for run in runs if run.live_limit is not None), None)
+        if delay > timedelta(0) and limited is not None:
+            most = "one live run" if limited.live_limit == 1 else f"at most {limited.live_limit} live runs"
+            reason = f"{limited.task} has {most} at a time, and a run that waits would keep its other runs waiting"
             raise InvalidPolicy("delay", delay.total_seconds(), reason)
-        if options == RunOptions():
+        if options == RunOptions() and not any(last):
             return list(runs), delay
-        return [replace(run, priority=options.priority or run.priority, start_by=start_by) for run in runs], delay
+        changed = [
+            replace(run, priority=options.priority or run.priority, start_by=start_by)
+            for run, start_by in zip(runs, last, strict=True)
+        ]
+        return changed, delay
 
 
 def _end_of(record: AttemptRecord) -> RunState:

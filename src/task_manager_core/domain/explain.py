@@ -104,9 +104,10 @@ def _of_run(task: TaskDefinition, run: LiveRun, snapshot: Snapshot) -> Reason:
                 code=ReasonCode.RELEASED, text=f"{name} was released, or requested for later, and waits{until}"
             )
         case RunState.HELD:
+            before = "the run before it" if task.max_instances is None else "a run before it"
             return Reason(
                 code=ReasonCode.HELD,
-                text=f"{name} is held until the run before it ends{_expiry(task, run, snapshot.now)}",
+                text=f"{name} is held until {before} ends{_expiry(task, run, snapshot.now)}",
             )
         case _:
             held = sum(len(node.overran) for node in snapshot.nodes)
@@ -116,8 +117,14 @@ def _of_run(task: TaskDefinition, run: LiveRun, snapshot: Snapshot) -> Reason:
 
 
 def _expiry(task: TaskDefinition, run: LiveRun, now: datetime) -> str:
-    """When the run expires by the present definition. A snapshot does not hold the run as it was dispatched."""
-    start_by = None if run.slot is None or run.attempt > 1 else task.run_of_slot(run.slot, 0).start_by
+    """When the run expires by the present definition. A snapshot holds neither the run as it was dispatched nor the
+    instant of its request."""
+    if run.attempt > 1:
+        return ""
+    if run.slot is None:
+        seconds = 0.0 if task.expires is None else task.expires.total_seconds()
+        return f"; it expires {seconds:g} s after its request, unless the request says otherwise" if seconds else ""
+    start_by = task.run_of_slot(run.slot, 0).start_by
     if start_by is None:
         return ""
     if now > start_by:
@@ -138,15 +145,19 @@ def _of_decision(task: TaskDefinition, view: TaskView, snapshot: Snapshot) -> Re
     if decision.hold is not None and decision.hold.id == run.id:
         return Reason(code=ReasonCode.HOLDS, text=f"slot {slot} will be held if the live run has not ended")
     reason = _skip_reason(decision, view.next_slot.slot)
-    return Reason(
-        code=ReasonCode.SKIPS, text=f"slot {slot} will be skipped{_CONDITIONS.get(reason, '')}: {reason.value}"
-    )
+    return Reason(code=ReasonCode.SKIPS, text=f"slot {slot} will be skipped{_condition(reason, task)}: {reason.value}")
 
 
-_CONDITIONS = {
-    SkipReason.OVERLAP: " if the live run has not ended",
-    SkipReason.BACKOFF: " if the retry still waits",
-}
+def _condition(reason: SkipReason, task: TaskDefinition) -> str:
+    match reason:
+        case SkipReason.OVERLAP if task.max_instances is not None:
+            return f" if {task.max_instances} runs still live (max_instances)"
+        case SkipReason.OVERLAP:
+            return " if the live run has not ended"
+        case SkipReason.BACKOFF:
+            return " if the retry still waits"
+        case _:
+            return ""
 
 
 def _skip_reason(decision: SlotDecision, slot: datetime) -> SkipReason:

@@ -196,7 +196,7 @@ def decide_slots(task: TaskDefinition, due: DueTask, now: datetime) -> SlotDecis
     undecided.skip(_not_caught_up(task.catch_up, undecided.left, now, more=more), SkipReason.CATCH_UP)
     if due.retrying:
         undecided.skip(undecided.left, SkipReason.BACKOFF)
-    dispatch, hold, overlapping = _apply_overlap(task.overlap, undecided.left, due)
+    dispatch, hold, overlapping = _apply_overlap(task, undecided.left, due)
     undecided.skip(overlapping, SkipReason.OVERLAP)
 
     return SlotDecision(
@@ -261,14 +261,14 @@ def _not_caught_up(policy: CatchUp, slots: Sequence[_DueSlot], now: datetime, *,
 
 
 def _apply_overlap(
-    overlap: Overlap, slots: Sequence[_DueSlot], due: DueTask
+    task: TaskDefinition, slots: Sequence[_DueSlot], due: DueTask
 ) -> tuple[Sequence[_DueSlot], _DueSlot | None, Sequence[_DueSlot]]:
     """Split slots into those to dispatch, the one to hold, and those that overlap."""
-    if overlap is Overlap.ALLOW:
+    if task.live_limit is None:
         return slots, None, ()
-    places = 1 if due.live == 0 and due.held == 0 else 0
+    places = 0 if due.held else max(0, task.live_limit - due.live)
     dispatch, rest = slots[:places], slots[places:]
-    if overlap is Overlap.BUFFER_ONE and due.held == 0 and rest:
+    if task.overlap is Overlap.BUFFER_ONE and due.held == 0 and rest:
         return dispatch, rest[0], rest[1:]
     return dispatch, None, rest
 

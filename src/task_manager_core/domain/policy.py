@@ -37,6 +37,17 @@ than the two seconds by which a slot may be late.
 DEPOSITION_POLLS = 2
 """The grace is at least this many poll intervals: a leader that cannot decide about a due slot looks once a poll."""
 
+MAX_RETRIES = 50
+"""How often a failed run is tried again, unless the policy says otherwise.
+
+The default delays 1, 2, 4, 8, 16, 32 and then 60 s add up to 45 minutes. A service that is away for half an hour does
+not end the run. The run of a task that never succeeds ends within the hour, also if each attempt takes 15 s. It leaves
+an error in the log and a line of history, and the next slot of an hourly task begins anew.
+"""
+
+MOST_INSTANCES = 10_000
+"""The greatest limit of the live runs of a task."""
+
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -74,7 +85,10 @@ def require_text(field: str, value: str) -> None:
 
 
 class Overlap(Enum):
-    """What happens to a slot that falls due while an earlier run of its task lives."""
+    """What happens to a slot that falls due while an earlier run of its task lives.
+
+    With ALLOW a task may limit its live runs by `max_instances`. A slot that would exceed the limit is skipped.
+    """
 
     ALLOW = "allow"
     BUFFER_ONE = "buffer_one"
@@ -122,8 +136,9 @@ class CatchUp:
 class RetryPolicy:
     """How often and how late a failed run is tried again.
 
-    With `max_retries` None a run is tried until it succeeds. `retry_on` and `no_retry_on` hold qualified names of
-    exception classes ("builtins.ValueError"). An exception matches if a class of its method resolution order is named.
+    With `max_retries` None a run is tried until it succeeds. The default is finite, because a task that always fails
+    would otherwise be retried until a person notices. `retry_on` and `no_retry_on` hold qualified names of exception
+    classes ("builtins.ValueError"). An exception matches if a class of its method resolution order is named.
     An empty `retry_on` names all classes, and `no_retry_on` is stronger than `retry_on`.
 
     `max_lost_attempts` limits the attempts that lose their worker: its process died or stood still for too long, which
@@ -136,7 +151,7 @@ class RetryPolicy:
     maximum: timedelta = timedelta(seconds=60)
     multiplier: float = 2.0
     jitter: float = 0.0
-    max_retries: int | None = None
+    max_retries: int | None = MAX_RETRIES
     max_lost_attempts: int | None = 5
     retry_on: tuple[str, ...] = ()
     no_retry_on: tuple[str, ...] = ()

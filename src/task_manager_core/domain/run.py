@@ -3,7 +3,7 @@
 Theory. A *run* is one execution promised to the user; it ends exactly once. An *attempt* is one try at it. A live run
 is in exactly one place:
 
-    HELD      waits until the task's other run ends (overlap not allowed)
+    HELD      waits until another run of the task ends (overlap not allowed, or limited)
     QUEUED    may be claimed by any worker that knows its function
     RUNNING   one worker holds a claim on it; without heartbeats the claim ends
     WAITING   comes to the queue at a set instant (backoff of a retry, delay of a release or of a request)
@@ -88,7 +88,8 @@ class Run:
 
     `slot` is None for a triggered run. `kwargs` is the canonical JSON text of an object. `version` is the version of
     the definition at the dispatch. `dynamic` says whether the task is dynamic, because a static task has its own
-    function. `start_by` is the last instant at which the first attempt may start; None sets no limit.
+    function. `start_by` is the last instant at which the first attempt may start; None sets no limit. `max_instances`
+    limits the live runs of a task whose runs may overlap; None sets no limit.
     """
 
     id: RunId
@@ -103,6 +104,12 @@ class Run:
     version: int
     dynamic: bool
     start_by: datetime | None = None
+    max_instances: int | None = None
+
+    @property
+    def live_limit(self) -> int | None:
+        """How many runs of the task may live at the same time, this one included; None: any number."""
+        return 1 if self.exclusive else self.max_instances
 
     @property
     def exclusive(self) -> bool:

@@ -11,11 +11,13 @@ from typing import TypeGuard
 from task_manager_core.domain.errors import InvalidArguments
 from task_manager_core.domain.identity import RunId, TaskKey, check_identity, check_name
 from task_manager_core.domain.policy import (
+    MOST_INSTANCES,
     CatchUp,
     Overlap,
     Priority,
     RetryPolicy,
     require,
+    require_kind,
     require_storable,
     require_text,
 )
@@ -89,8 +91,12 @@ class TaskDefinition:
     """The definition of a task.
 
     `kwargs` is the canonical JSON text of an object. A `dynamic` task stays in the store until it is removed. A static
-    task is declared by code, and is retired when no living process declares it. After `start_deadline` a slot that was
-    not dispatched is skipped, and a run that no worker claimed expires. `timeout` limits one attempt.
+    task is declared by code, and is retired when no living process declares it. `timeout` limits one attempt.
+    `max_instances` limits the live runs of a task whose `overlap` is ALLOW.
+
+    After `start_deadline` a slot that was not dispatched is skipped, and the run of a slot that no worker claimed
+    expires. `expires` is about every run, of a slot or of a request, and skips no slot: a run that has waited for
+    longer, from the instant at which it fell due or was requested, expires.
     """
 
     key: TaskKey
@@ -105,6 +111,8 @@ class TaskDefinition:
     retry: RetryPolicy = RetryPolicy()
     timeout: timedelta | None = None
     start_deadline: timedelta | None = None
+    expires: timedelta | None = None
+    max_instances: int | None = None
     run_on_start: bool = False
     dynamic: bool = False
 
@@ -121,10 +129,30 @@ class TaskDefinition:
                 f"must not exceed {LONGEST_DESCRIPTION} characters",
             )
             require_text("description", self.description)
-        if self.timeout is not None:
-            require_storable("timeout", self.timeout)
-        if self.start_deadline is not None:
-            require_storable("start_deadline", self.start_deadline)
+        for field, length in (
+            ("timeout", self.timeout),
+            ("start_deadline", self.start_deadline),
+            ("expires", self.expires),
+        ):
+            if length is not None:
+                require_storable(field, length)
+        if self.max_instances is not None:
+            self._check_instances(self.max_instances)
+
+    def _check_instances(self, most: int) -> None:
+        require_kind("max_instances", most, int)
+        require(1 <= most <= MOST_INSTANCES, "max_instances", most, f"must be 1 to {MOST_INSTANCES}")
+        require(
+            self.overlap is Overlap.ALLOW,
+            "max_instances",
+            most,
+            f"limits runs that may overlap, and contradicts overlap={self.overlap.value}, which allows one live run",
+        )
+
+    @property
+    def live_limit(self) -> int | None:
+        """How many runs of the task may live at the same time; None: any number."""
+        return self.max_instances if self.overlap is Overlap.ALLOW else 1
 
     def check_names(self) -> None:
         """Refuse names with invisible characters. Only new definitions are checked: a stored one keeps its names."""
@@ -144,14 +172,14 @@ class TaskDefinition:
         return self._run(RunId.of_slot(self.key, slot), slot, self.kwargs, version, self._start_by(opens_at))
 
     def run_of_request(self, request: str, version: int, kwargs: str | None = None) -> Run:
-        """The run of this request, with other arguments if they are given."""
+        """The run of this request, with other arguments if they are given. Its last instant depends on the request."""
         return self._run(RunId.of_request(self.key, request), None, self.kwargs if kwargs is None else kwargs, version)
 
     def _start_by(self, opens_at: datetime) -> datetime | None:
-        """The last instant at which the run of a slot may start. A deadline outside the calendar sets no limit."""
-        if self.start_deadline is None or self.start_deadline > _LAST_INSTANT - opens_at:
-            return None
-        return opens_at + self.start_deadline
+        """The last instant at which the run of a slot may start. One outside the calendar sets no limit."""
+        lengths = [length for length in (self.start_deadline, self.expires) if length is not None]
+        shortest = min(lengths, default=None)
+        return None if shortest is None or shortest > _LAST_INSTANT - opens_at else opens_at + shortest
 
     def _run(
         self, run: RunId, slot: datetime | None, kwargs: str, version: int, start_by: datetime | None = None
@@ -169,6 +197,7 @@ class TaskDefinition:
             version=version,
             dynamic=self.dynamic,
             start_by=start_by,
+            max_instances=self.max_instances,
         )
 
 

@@ -92,11 +92,12 @@ def encode_run(run: Run) -> str:
     First comes what all runs of one version of a task have in common. Then comes what is the run's own.
     """
     start_by = "" if run.start_by is None else f',"start_by":{milliseconds(run.start_by)}'
+    max_instances = "" if run.max_instances is None else f',"max_instances":{run.max_instances}'
     return (
         f'{{"v":{VERSION},"group":{quoted(run.task.group)},"name":{quoted(run.task.name)}'
         f',"function":{quoted(run.function)},"priority":"{run.priority.value}","overlap":"{run.overlap.value}"'
         f',"retry":{_quoted_retry(run.retry)},"timeout":{_number(run.timeout)},"version":{run.version}'
-        f',"dynamic":{"true" if run.dynamic else "false"}'
+        f',"dynamic":{"true" if run.dynamic else "false"}{max_instances}'
         f'{_OWN}{quoted(run.id.value)},"slot":{_number(run.slot)},"kwargs":{quoted(run.kwargs)}{start_by}}}'
     )
 
@@ -127,6 +128,7 @@ class _Common(NamedTuple):
     timeout: timedelta | None
     version: int
     dynamic: bool
+    max_instances: int | None
 
 
 _common_members = itemgetter(
@@ -142,8 +144,11 @@ def _common_part(text: str) -> _Common:
     if not text.isascii():
         text.encode()  # A store may return invalid UTF-8 as lone surrogates.
     members = json.loads(text + "}")
+    max_instances = members.pop("max_instances", None)
     values = _common_members(members)
     if len(members) != len(values) or tuple(map(type, values)) not in _COMMON_TYPES or values[0] != VERSION:
+        raise ValueError(text)
+    if type(max_instances) not in (int, NoneType):
         raise ValueError(text)
     _, group, name, function, priority, overlap, retry, timeout, version, dynamic = values
     return _Common(
@@ -155,6 +160,7 @@ def _common_part(text: str) -> _Common:
         None if timeout is None else span(timeout),
         version,
         dynamic,
+        max_instances,
     )
 
 
@@ -195,6 +201,7 @@ def _plain_run(text: str) -> Run | None:
             timeout=common.timeout,
             version=common.version,
             dynamic=common.dynamic,
+            max_instances=common.max_instances,
         )
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError, DefinitionError, BackendCorrupt):
         return None
@@ -216,6 +223,7 @@ def _checked_run(text: str) -> Run:
             version=reader.number("version"),
             dynamic=reader.flag("dynamic"),
             start_by=reader.maybe("start_by", reader.instant),
+            max_instances=reader.maybe("max_instances", reader.number),
         )
     except (ValueError, DefinitionError) as error:
         raise BackendCorrupt("a run", str(error)) from error

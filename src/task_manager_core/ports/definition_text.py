@@ -29,13 +29,15 @@ def encode_task(task: TaskDefinition) -> str:
     description = "" if task.description is None else f',"description":{quoted(task.description)}'
     timeout = "" if task.timeout is None else f',"timeout":{task.timeout // _MILLISECOND}'
     start_deadline = "" if task.start_deadline is None else f',"start_deadline":{task.start_deadline // _MILLISECOND}'
+    expires = "" if task.expires is None else f',"expires":{task.expires // _MILLISECOND}'
+    max_instances = "" if task.max_instances is None else f',"max_instances":{task.max_instances}'
     return (
         f'{{"v":{VERSION},"group":{quoted(task.key.group)},"name":{quoted(task.key.name)}'
         f',"schedule":{_schedule_text(task.schedule)},"function":{quoted(task.function)}'
         f',"kwargs":{quoted(task.kwargs)}{description}'
         f',"tags":{_tags_text(task.tags)},"priority":"{task.priority.value}","overlap":"{task.overlap.value}"'
         f',"catch_up":{_catch_up_text(task.catch_up)},"retry":{_retry_text(task.retry)}{timeout}{start_deadline}'
-        f',"run_on_start":{_FLAGS[task.run_on_start]},"dynamic":{_FLAGS[task.dynamic]}}}'
+        f',"run_on_start":{_FLAGS[task.run_on_start]},"dynamic":{_FLAGS[task.dynamic]}{expires}{max_instances}}}'
     )
 
 
@@ -104,6 +106,8 @@ def _read_task(text: str) -> TaskDefinition:
             retry=_retry_of(reader.part("retry")),
             timeout=reader.maybe("timeout", reader.span),
             start_deadline=reader.maybe("start_deadline", reader.span),
+            expires=reader.maybe("expires", reader.span),
+            max_instances=reader.maybe("max_instances", reader.number),
             run_on_start=reader.flag("run_on_start"),
             dynamic=reader.flag("dynamic"),
         )

@@ -19,7 +19,8 @@ class Dispatch(Protocol):
     2. A decision is kept only if the task still has the version and the next slot of the decision; it then takes
        effect as a whole: runs are queued or held, skips recorded, the next slot advanced, in one step.
     3. A decision that dispatches or holds is not kept while the task is paused.
-    4. A decision that dispatches an exclusive run is not kept while the task has live or held runs.
+    4. A decision that dispatches runs with a limit of live runs (one if they are exclusive, else `max_instances`) is
+       not kept while the task has held runs, nor if its live runs would then exceed the limit.
     5. A decision that holds a run is not kept while another run is held, nor if the held run would have no run to
        wait for.
     6. A decision that dispatches is not kept while a retry of the task waits.

@@ -67,7 +67,9 @@ class RunQueue(Protocol):
 
     1. A run that was enqueued once is not enqueued again while its request is remembered or while it lives, unless
        its task was removed since; a run of an unknown task is never enqueued.
-    2. An exclusive run is held while another run of its task lives, and queued in the step that ends that run.
+    2. A run with a limit of live runs (one if it is exclusive, else `max_instances`) is held while another run of its
+       task is held or as many live; the first held run is queued in the step that ends another run, as soon as its
+       limit allows.
     3. A claim gives each queued run to one worker; high priority before low, then first in, first out; at most
        `limit`.
     4. A claim lives while it is extended within its time to live; an expired claim is never revived.
@@ -117,7 +119,7 @@ class RunQueue(Protocol):
                 several steps compares the digests of all runs before it queues the first one.
             memory: How long the store remembers the request.
             delay: The runs can be claimed after this time; 0 means now. A run that waits lives, and would keep the
-                other runs of an exclusive task waiting: the caller gives no delay for exclusive runs.
+                other runs of a task with a limit waiting: the caller gives no delay for a run with a limit.
 
         Returns:
             For each run, in the order of the arguments, what became of it; AskedOtherwise, and no run was queued, if an

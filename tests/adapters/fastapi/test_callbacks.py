@@ -27,6 +27,7 @@ from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import Claim, Settlement
 from task_manager_core.ports import Backend, Clock, OpenBackend
 from task_manager_memory import MemoryStore
+from task_manager_memory.run_queue import MemoryRunQueue
 from tests.adapters.fastapi.application import PREFIX, QUICK, answer, serving
 from tests.waiting import wait_until_async
 
@@ -56,6 +57,29 @@ def noting(called: list[str], level: str) -> Callbacks:
         called.append(f"{level} failure {context.attempt} {error}")
 
     return Callbacks(on_success=on_success, on_retry=on_retry, on_failure=on_failure)
+
+
+async def test_a_run_that_lost_its_workers_too_often_is_a_failure_for_the_callbacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another process has lost it. The one that claims it next calls them, and does not call the function."""
+    called: list[str] = []
+    group = TaskGroup("g", callbacks=noting(called, "group"))
+
+    @group.add_task("0 0 1 1 *", name="n", max_lost_attempts=0)
+    async def never() -> None:
+        called.append("executed")
+
+    claim = MemoryRunQueue.claim
+
+    async def after_a_loss(self: MemoryRunQueue, *args: Any, **more: Any) -> tuple[Claim, ...]:
+        return tuple(replace(one, attempt=2, losses=1) for one in await claim(self, *args, **more))
+
+    monkeypatch.setattr(MemoryRunQueue, "claim", after_a_loss)
+    async with serving(application(group)) as client:
+        await answer(client, "POST", "/tasks/trigger", params={"task_name": "n"})
+        await wait_until_async(lambda: bool(called), "the callback is called")
+    assert called == ["group failure 2 1 attempts lost their worker"]
 
 
 async def test_task_group_and_manager_are_called_in_this_order(open_backend: OpenBackend) -> None:

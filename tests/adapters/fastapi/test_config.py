@@ -206,14 +206,16 @@ def test_an_impossible_value_of_an_environment_variable_is_refused_by_name(monke
         OperationalConfig()
 
 
-@pytest.mark.parametrize(("given", "expected"), [("none", None), ("None", None), ("0", 0), ("7", 7), ("", 5)])
-def test_an_environment_variable_can_say_that_losses_have_no_bound(
-    monkeypatch: pytest.MonkeyPatch, given: str, expected: int | None
+@pytest.mark.parametrize(("field", "default"), [("max_retries", 50), ("max_lost_attempts", 5)])
+@pytest.mark.parametrize(("given", "expected"), [("none", None), ("None", None), ("0", 0), ("7", 7), ("", "default")])
+def test_an_environment_variable_can_say_that_failures_or_losses_have_no_limit(
+    monkeypatch: pytest.MonkeyPatch, field: str, default: int, given: str, expected: int | str | None
 ) -> None:
-    monkeypatch.setenv("TASK_MANAGER_MAX_LOST_ATTEMPTS", given)
+    monkeypatch.setenv(f"TASK_MANAGER_{field.upper()}", given)
     config = OperationalConfig()
-    assert config.max_lost_attempts == expected
-    assert config.defaults().retry.max_lost_attempts == expected
+    expected = default if expected == "default" else expected
+    assert getattr(config, field) == expected
+    assert getattr(config.defaults().retry, field) == expected
 
 
 @pytest.mark.parametrize("url", ["redis://u:hunter2@h:1/2", "rediss://h", "unix:///run/redis.sock?password=hunter2"])

@@ -223,6 +223,9 @@ async def test_put_changes_the_given_fields_and_keeps_the_others_the_pause_and_t
             "tags": ["own"],
             "max_retries": 3,
             "max_lost_attempts": 2,
+            "expires": 90,
+            "max_instances": 4,
+            "start_deadline": 30.5,
         }
         await answer(client, "POST", "/tasks", json=given)
         await answer(client, "POST", "/tasks/trigger", params={"task_name": "n"})
@@ -233,10 +236,14 @@ async def test_put_changes_the_given_fields_and_keeps_the_others_the_pause_and_t
         (task,) = await answer(client, "GET", "/tasks", params={"name": "n"})
         assert (task["description"], task["tags"], task["kwargs"]) == ("d", ["all", "own"], {"recipient": "x"})
         assert (task["retry_backoff"], task["max_retries"], task["is_active"]) == (7.0, 3, False)
-        assert task["max_lost_attempts"] == 2
+        assert (task["max_lost_attempts"], task["expires"], task["start_deadline"]) == (2, 90.0, 30.5)
         assert "-01-02T" in task["next_run"]
         assert len(await _runs(client)) == 1
-        await answer(client, "PUT", "/tasks/g/n", json={"interval": 60, "description": None, "allow_parallel": False})
+        assert (task["overlap"], task["max_instances"]) == ("allow", 4)
+        refused = await client.put("/tasks/g/n", json={"allow_parallel": False})
+        assert (refused.status_code, "max_instances" in refused.text) == (400, True)
+        change = {"interval": 60, "description": None, "allow_parallel": False, "max_instances": None}
+        await answer(client, "PUT", "/tasks/g/n", json=change)
         (task,) = await answer(client, "GET", "/tasks", params={"name": "n"})
         assert (task["expression"], task["description"], task["overlap"]) == ("every 60s", None, "buffer_one")
         await answer(client, "PUT", "/tasks/g/n", json={"cron_expression": "0 9 * * *", "timezone": "Asia/Tokyo"})
@@ -393,6 +400,11 @@ async def test_put_refuses_and_changes_nothing(
         ({"max_lost_attempts": -1}, 400, "max_lost_attempts"),
         ({"max_retries": 10**50}, 400, "max_retries"),
         ({"timeout": 0}, 400, "timeout"),
+        ({"expires": 0}, 400, "expires"),
+        ({"max_instances": 0}, 400, '"field":"max_instances"'),
+        ({"max_instances": 2, "overlap": "skip"}, 400, '"field":"max_instances"'),
+        ({"max_instances": True}, 422, "max_instances"),
+        ({"expires": "soon"}, 422, "expires"),
         ({"jitter": -5}, 400, "jitter"),
         ({"start_at": "2026-01-01T00:00:00"}, 400, "start_at"),
         ({"start_at": "2026-01-02T00:00:00Z", "end_at": "2026-01-01T00:00:00Z"}, 400, "end_at"),

@@ -14,7 +14,8 @@ import pytest
 from fastapi import FastAPI
 
 from fastapi_task_manager import Config, OperationalConfig, RunContext, TaskGroup, TaskManager
-from fastapi_task_manager.observers.logs import ROOT, AbridgedError, LogObserver
+from fastapi_task_manager.observers.logs import ROOT, LogObserver
+from fastapi_task_manager.observers.task_errors import AbridgedError
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import Event, TickFailed

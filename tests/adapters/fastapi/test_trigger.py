@@ -536,14 +536,18 @@ async def test_a_delayed_run_waits_in_the_store(open_backend: OpenBackend) -> No
     assert 2 not in calls
 
 
-async def test_an_exclusive_task_refuses_a_delay() -> None:
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"allow_parallel": False}, "one live run at a time"), ({"max_instances": 3}, "at most 3 live runs at a time")],
+)
+async def test_a_task_with_a_limit_of_live_runs_refuses_a_delay(options: Any, words: str) -> None:
     group = TaskGroup("g")
 
-    @group.add_task(allow_parallel=False)
+    @group.add_task(**options)
     async def alone() -> None: ...
 
     async with running(managed(group)) as manager:
-        with pytest.raises(InvalidPolicy, match="one live run at a time") as caught:
+        with pytest.raises(InvalidPolicy, match=words) as caught:
             await manager.with_options(delay=5).trigger(alone)
         assert caught.value.field == "delay"
         assert await manager.control.history(TaskKey("g", "alone"), 1) == ()

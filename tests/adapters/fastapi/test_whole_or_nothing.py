@@ -28,6 +28,8 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "timeout": st.sampled_from([1, 0.5]),
     "max_retries": st.integers(0, 5),
     "max_lost_attempts": st.integers(0, 5),
+    "max_instances": st.integers(1, 3),
+    "expires": st.sampled_from([1, 60.5]),
     "timezone": st.sampled_from(["UTC", "Europe/Rome"]),
 }
 OPTIONAL = set(GOOD) - {"task_group_name", "function_name", "cron_expression"}

@@ -33,6 +33,7 @@ from task_manager_core.testing.conformance.factories import (
     definition,
     exclusive,
     key,
+    limited,
     presence,
     run,
     runs,
@@ -79,6 +80,16 @@ async def settle(store: Store) -> Verb:
     claim = await store.claim_new(run(exclusive(), "1"))
     urgent = replace(exclusive(), priority=Priority.HIGH)
     await store.enqueue(run(urgent, "2"), run(urgent, "3"))
+    return lambda: store.settle(claim)
+
+
+async def settle_one_of_two(store: Store) -> Verb:
+    """Of a task with a limit: another run lives, and the held runs go to another stream."""
+    await store.define(limited(2))
+    claim = await store.claim_new(run(limited(2), "1"))
+    await store.claim_new(run(limited(2), "2"))
+    urgent = replace(limited(2), priority=Priority.HIGH)
+    await store.enqueue(run(urgent, "3"), run(urgent, "4"))
     return lambda: store.settle(claim)
 
 
@@ -245,7 +256,21 @@ async def announce(store: Store) -> Verb:
 
 
 SCENES: tuple[Scene, ...] = (
-    *(enqueue, hold, settle, remember, retry, release, pause_a_run, extend, reap, cancel, promote, claim),
+    *(
+        enqueue,
+        hold,
+        settle,
+        settle_one_of_two,
+        remember,
+        retry,
+        release,
+        pause_a_run,
+        extend,
+        reap,
+        cancel,
+        promote,
+        claim,
+    ),
     *(
         commit,
         commit_and_hold,

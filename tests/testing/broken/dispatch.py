@@ -85,6 +85,17 @@ class _RoomSeenBefore(MemoryDispatch):
         return tuple(answers)
 
 
+class _OnePlaceIsEnough(MemoryDispatch):
+    """A commit looks for one free place, also for several runs."""
+
+    def _commit(self, decision: SlotDecision) -> bool:
+        entry, dispatch = self._state.entries.get(decision.key), decision.dispatch
+        if entry is None or not dispatch or not entry.admits(dispatch[0]) or dispatch[0].max_instances is None:
+            return super()._commit(decision)
+        most = len(entry.live) + len(dispatch)
+        return super()._commit(replace(decision, dispatch=tuple(replace(run, max_instances=most) for run in dispatch)))
+
+
 class _NothingSkipped(MemoryDispatch):
     async def agenda(
         self, limit: int, skip: int = 0, term: Term | None = None, ahead: timedelta = timedelta(0)
@@ -236,6 +247,12 @@ BROKEN = (
         law="dispatch 1",
         killed_by="test_the_agenda_shows_what_is_due",
         open_harness=memory(dispatch=_LooksNotAhead),
+    ),
+    BrokenStore(
+        mistake="a commit of several runs looks for one place",
+        law="dispatch 4",
+        killed_by="test_as_many_runs_are_dispatched_as_there_are_places_and_no_more",
+        open_harness=memory(dispatch=_OnePlaceIsEnough),
     ),
     BrokenStore(
         mistake="the agenda counts the tasks that are due now",

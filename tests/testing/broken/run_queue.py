@@ -210,6 +210,19 @@ class _FreesAtAnyEnd(State):
             self.to_queue(following)
 
 
+class _HeldUntilNoneLives(State):
+    """A held run waits until no other run of its task lives, whatever its limit."""
+
+    def end(self, run_entry: RunEntry) -> None:
+        entry = self.entries.get(run_entry.run.task)
+        if entry is None or run_entry.state is RunState.HELD or len(entry.live) <= 1:
+            super().end(run_entry)
+            return
+        held, entry.held = entry.held, type(entry.held)()
+        super().end(run_entry)
+        entry.held = held
+
+
 class _SettlesTwice(MemoryRunQueue):
     """A verb reads all claims of a batch first, and then writes all."""
 
@@ -554,6 +567,12 @@ BROKEN = (
         law="run_queue 2",
         killed_by="test_a_held_run_waits_for_every_other_one",
         open_harness=memory(state=_FreesAtAnyEnd),
+    ),
+    BrokenStore(
+        mistake="a held run waits until no run lives",
+        law="run_queue 2",
+        killed_by="test_a_run_with_a_limit_waits_for_another_to_end",
+        open_harness=memory(state=_HeldUntilNoneLives),
     ),
     BrokenStore(
         mistake="a claim settled twice in a batch counts twice",

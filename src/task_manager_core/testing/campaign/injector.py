@@ -198,7 +198,7 @@ class Injector:
     async def _request_later(self, control: Control, key: TaskKey, request: str, fault: Injection) -> None:
         delay = timedelta(seconds=fault.length)
         expires = timedelta(seconds=fault.amount) if fault.amount else None
-        self._monitor.asked_for_later(RunId.of_request(key, request), delay)
+        self._monitor.asked_for_later(RunId.of_request(key, request), delay, own_expiry=expires is not None)
         options = RunOptions(start=delay, expires=expires)
         await control.requested_runs.queue(control.definition(key), request, options=options)
 

@@ -215,7 +215,7 @@ class StoreModel:
         if run in task.held:
             task.held.remove(run)
         task.live.pop(run.run.id, None)
-        if task.held and not task.live:
+        if task.held and len(task.live) < (task.held[0].run.live_limit or 1):
             freed = task.held.pop(0)
             freed.move(RunTransition.FREED)
             task.live[freed.run.id] = freed
@@ -226,14 +226,14 @@ class ModelExecution:
     """A call of a user's function. `ended` is None while it executes; then "returned", "raised", "cancelled" or "died".
     `took` is how long it waited for time until it returned. `result` is the JSON that it returned, and `cursor` the one
     that it has set; None if that is not known. `answers_before` counts the answers about the memory of its task that
-    its process had when it began to read the cursor."""
+    its process had when it began to read the cursor. `limit` is that of the live runs of the task."""
 
     node: str
     task: TaskKey
     run: RunId
     attempt: int
     token: int
-    exclusive: bool
+    limit: int | None
     ended: str | None = None
     took: timedelta = timedelta()
     result: str | None = None
@@ -286,6 +286,7 @@ class ClusterModel:
       was set back may accept a settlement twice.
     - `answers` has the cursors that the store has answered to each node, by the task.
     - `earliest` has the instant before which a run must not start, because a person has asked for a delay.
+    - `own_expiries` has the runs whose requests named an expiry.
     """
 
     claim_ttl: timedelta
@@ -319,6 +320,7 @@ class ClusterModel:
         default_factory=dict[tuple[str, TaskKey], list[str | None]]
     )
     earliest: dict[RunId, datetime] = field(default_factory=dict[RunId, datetime])
+    own_expiries: set[RunId] = field(default_factory=set[RunId])
 
     @property
     def at(self) -> datetime:

@@ -165,10 +165,13 @@ class Monitor(Watcher):
 
     # -- what a plan and its functions report -------------------------------------------------------------------------
 
-    def asked_for_later(self, run: RunId, delay: timedelta) -> None:
-        """A person asks for this run with a delay. A repetition of the request does not change its instant."""
+    def asked_for_later(self, run: RunId, delay: timedelta, *, own_expiry: bool) -> None:
+        """A person asks for this run with a delay, and perhaps with an expiry of its own. A repetition of the request
+        does not change its instant."""
         self.update_time()
         self.model.earliest.setdefault(run, self.model.at + delay)
+        if own_expiry:
+            self.model.own_expiries.add(run)
 
     def reads(self, execution: ModelExecution) -> None:
         """A function begins to read its cursor."""
@@ -188,7 +191,7 @@ class Monitor(Watcher):
         self.model.called[conclusion] += 1
         self.coverage.count(f"callback: {outcome.__name__}")
 
-    def begin(self, context: RunContext, *, exclusive: bool) -> ModelExecution:
+    def begin(self, context: RunContext, *, limit: int | None) -> ModelExecution:
         """A worker calls a function of the user. The function sets `ended` of the answer when it ends."""
         run = RunId(context.run_id)
         execution = ModelExecution(
@@ -197,7 +200,7 @@ class Monitor(Watcher):
             run=run,
             attempt=context.attempt,
             token=context.fencing_token,
-            exclusive=exclusive,
+            limit=limit,
         )
         self.note(context.worker, f"executes {context.task} {context.slot} attempt {context.attempt}")
         self._judged(lambda checker: checker.begin(execution, self.model))

@@ -54,7 +54,8 @@ _NAMES = (("a_b", "c"), ("a", "b_c"), ("g", "two"), ("g", "three"), ("g", "four"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskPlan:
-    """One task. Times are seconds. `failures` attempts of each run fail. `only` is the one machine that declares it.
+    """One task. Times are seconds. The first `failures` attempts of each run fail, the first `crashes` end their
+    process. `only` is the one machine that declares it.
 
     `once` is the second of the only run of a one-off task, which must be dynamic. A function with `returns` returns a
     value, with `cursor` it reads the cursor and sets it, with `progress` it reports how far it is, and a task with
@@ -64,10 +65,12 @@ class TaskPlan:
     every: float = 4.0
     cron: bool = False
     overlap: str = "allow"
+    instances: int | None = None
     catch_up: str = "latest"
     priority: str = "low"
     duration: float = 0.5
     failures: int = 0
+    crashes: int = 0
     max_retries: int | None = None
     max_lost_attempts: int | None = 5
     backoff: float = 1.0
@@ -75,6 +78,7 @@ class TaskPlan:
     slot_jitter: float = 0.0
     timeout: float | None = None
     deadline: float | None = None
+    expires: float | None = None
     run_on_start: bool = False
     sync: bool = False
     dynamic: bool = False
@@ -101,6 +105,7 @@ class TaskPlan:
             function=f"work{index}" if self.dynamic else SHARED,
             priority=Priority(self.priority),
             overlap=Overlap(self.overlap),
+            max_instances=self.instances,
             catch_up=CatchUp(
                 mode=CatchUpMode(self.catch_up), window=timedelta(seconds=30), limit=5, grace=timedelta(seconds=2)
             ),
@@ -113,6 +118,7 @@ class TaskPlan:
             ),
             timeout=None if self.timeout is None else timedelta(seconds=self.timeout),
             start_deadline=None if self.deadline is None else timedelta(seconds=self.deadline),
+            expires=None if self.expires is None else timedelta(seconds=self.expires),
             run_on_start=self.run_on_start,
             dynamic=self.dynamic,
         )
@@ -168,9 +174,10 @@ class Plan:
 
     @property
     def is_harmless(self) -> bool:
-        """Does no fault delay a message, a process or the store? At a code point an operation waits until the request
-        of a person is answered, and the request may wait for that operation."""
-        return all(fault.kind in HARMLESS and not isinstance(fault.at, Point) for fault in self.faults)
+        """Does no fault and no task delay a message, a process or the store? At a code point an operation waits until
+        the request of a person is answered, and the request may wait for that operation."""
+        harmless = all(fault.kind in HARMLESS and not isinstance(fault.at, Point) for fault in self.faults)
+        return harmless and not any(task.crashes for task in self.tasks)
 
     @property
     def only_blocks(self) -> bool:

@@ -110,6 +110,19 @@ def _draw_habits(chance: Chance, task: TaskPlan) -> TaskPlan:
     )
 
 
+def limited(plan: Plan, chance: Chance) -> Plan:
+    """The same plan with more limits: an expiry, and a number of live runs. The numbered plans have none of them."""
+    return replace(plan, tasks=tuple(_draw_limits(chance, task) for task in plan.tasks))
+
+
+def _draw_limits(chance: Chance, task: TaskPlan) -> TaskPlan:
+    return replace(
+        task,
+        expires=chance.pick([None, None, 3.0]),
+        instances=chance.pick([None, 1, 2]) if task.overlap == "allow" else None,
+    )
+
+
 def _draw_request(chance: Chance) -> Injection:
     """A person asks for a run with a delay."""
     return Injection(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from task_manager_core.testing.campaign.plan import Plan
-from task_manager_core.testing.campaign.random_plans import draw_calm_plan, draw_plan, extended
+from task_manager_core.testing.campaign.random_plans import draw_calm_plan, draw_plan, extended, limited
 
 try:
     from hypothesis import strategies as st
@@ -34,11 +34,11 @@ class _Drawn:
 def plans(draw: st.DrawFn) -> Plan:
     """Plans with faults."""
     chance = _Drawn(draw)
-    return extended(draw_plan(chance), chance)
+    return limited(extended(draw_plan(chance), chance), chance)
 
 
 @st.composite
 def calm_plans(draw: st.DrawFn) -> Plan:
     """Plans without faults; only the order of events is left to chance."""
     chance = _Drawn(draw)
-    return extended(draw_calm_plan(chance), chance)
+    return limited(extended(draw_calm_plan(chance), chance), chance)

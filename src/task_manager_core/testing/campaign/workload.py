@@ -36,6 +36,8 @@ LONG_CALLBACK = 0.7
 _QUIET = logging.getLogger("task_manager_core.testing.campaign.quiet")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
+_RESTART = 1.0
+"""Seconds until a process that a task has ended starts again."""
 
 
 class PlannedFailure(Exception):
@@ -50,7 +52,7 @@ def declaring(tasks: Sequence[TaskPlan], injector: Injector, monitor: Monitor) -
             if plan.only is not None and machine != f"w{plan.only}":
                 continue
             task = plan.task(index)
-            begin = partial(_begin, monitor, plan, task)
+            begin = partial(_begin, monitor, task)
             call = (
                 _sync(plan, task, begin)
                 if plan.sync
@@ -93,13 +95,13 @@ class PlannedCallbacks:
         raise PlannedFailure("a callback changes nothing") from error
 
 
-def _begin(monitor: Monitor, plan: TaskPlan, task: TaskDefinition, context: RunContext) -> ModelExecution:
+def _begin(monitor: Monitor, task: TaskDefinition, context: RunContext) -> ModelExecution:
     """Report that the function of this task is called. The call must be for a run of this task."""
     if context.task != task.key:
         violation = Violation("I11", f"a run of {context.task} was executed by the function of {task.key}")
         monitor.fail(violation)
         raise violation
-    return monitor.begin(context, exclusive=plan.overlap != "allow")
+    return monitor.begin(context, limit=task.live_limit)
 
 
 def _async(
@@ -119,6 +121,8 @@ def _async(
             blocked = injector.blocks.pop(machine, 0.0)
             if blocked:
                 cluster.block(machine, blocked)
+            if context.attempt <= plan.crashes:
+                cluster.kill(machine, _RESTART)
             await (_reporting(plan, context) if plan.progress else asyncio.sleep(plan.duration))
         except asyncio.CancelledError:
             execution.ended = "cancelled"

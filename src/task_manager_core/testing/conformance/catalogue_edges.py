@@ -29,6 +29,7 @@ from task_manager_core.testing.conformance.factories import (
     definition,
     exclusive,
     key,
+    limited,
     next_slot,
     run,
     skipped,
@@ -72,6 +73,8 @@ class CatalogueEdges(Contract):
             "retry": RetryPolicy(max_retries=1),
             "timeout": MINUTE,
             "start_deadline": MINUTE,
+            "expires": MINUTE,
+            "max_instances": 7,
             "run_on_start": True,
             "dynamic": True,
         }
@@ -205,12 +208,15 @@ class CatalogueEdges(Contract):
             ),
             timeout=timedelta(milliseconds=1500),
             start_deadline=HOUR,
+            expires=2 * HOUR,
             run_on_start=True,
             dynamic=True,
         )
         await store.define(full)
         await store.define(task("plain"))
-        assert [stored.definition for stored in (await load(store)).changed] == [full, task("plain")]
+        await store.define(limited(7, "limited"))
+        stored = [stored.definition for stored in (await load(store)).changed]
+        assert stored == [full, task("plain"), limited(7, "limited")]
 
     @law("catalogue", 8)
     async def test_retiring_again_changes_nothing(self, store: Store) -> None:

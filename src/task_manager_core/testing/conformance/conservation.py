@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from task_manager_core.domain.observation import Snapshot
-from task_manager_core.domain.policy import Overlap
 from task_manager_core.domain.run import RunState
 from task_manager_core.testing.conformance.sequences import TASKS
 
 
 def assert_conserved(snapshot: Snapshot) -> None:
     """Every live run is in exactly one place."""
-    overlap = {of.key: of.overlap for of in TASKS}
+    limits = {of.key: of.live_limit for of in TASKS}
     everything = [live for view in snapshot.tasks for live in view.live]
     assert len({live.run for live in everything}) == len(everything)
     assert snapshot.queued == sum(live.state is RunState.QUEUED for live in everything)
@@ -20,5 +19,6 @@ def assert_conserved(snapshot: Snapshot) -> None:
         assert live.state not in {RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.EXPIRED}, live
     for view in snapshot.tasks:
         free = [live for live in view.live if live.state is not RunState.HELD]
-        assert free or not view.live, view
-        assert overlap.get(view.key) in {None, Overlap.ALLOW} or len(free) <= 1, view
+        limit = limits.get(view.key)
+        assert limit is None or len(free) <= limit, view
+        assert len(free) == limit or free == list(view.live), view

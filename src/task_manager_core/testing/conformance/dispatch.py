@@ -25,8 +25,10 @@ from task_manager_core.testing.conformance.factories import (
     definition,
     exclusive,
     key,
+    limited,
     next_slot,
     run,
+    runs,
     skipped,
     task,
 )
@@ -167,12 +169,17 @@ class DispatchLaws(Contract):
 
     @law("dispatch", 4)
     @pytest.mark.parametrize("place", ["queued", "running", "waiting", "held"])
-    async def test_an_exclusive_run_needs_an_empty_task(self, store: Store, place: str) -> None:
-        """A decision that dispatches an exclusive run is not kept while the task has live or held runs."""
-        due = await Due.given(store, exclusive())
-        await store.enqueue(run(due.of, "first"))
+    @pytest.mark.parametrize("limit", [1, 3])
+    async def test_a_run_with_a_limit_needs_a_place_beside_the_live_runs(
+        self, store: Store, limit: int, place: str
+    ) -> None:
+        """A decision that dispatches runs with a limit of live runs (one if they are exclusive, else `max_instances`)
+        is not kept while the task has held runs, nor if its live runs would then exceed the limit."""
+        due = await Due.given(store, exclusive() if limit == 1 else limited(limit))
+        others = runs(due.of, limit - 1, "other")
+        assert await store.enqueue(*others, run(due.of, "first")) == (Enqueued.QUEUED,) * limit
         if place != "queued":
-            [claim] = await store.claim()
+            *_, claim = await store.claim()
             if place == "waiting":
                 await store.release(claim, HOUR)
         if place == "held":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from task_manager_core.domain.planning import NextSlot
+from task_manager_core.domain.planning import NextSlot, SkipReason
 from task_manager_core.domain.run import Retried
 from task_manager_core.ports import DefinitionWrite
 from task_manager_core.testing.conformance.contract import Contract
@@ -19,6 +19,7 @@ from task_manager_core.testing.conformance.factories import (
     definition,
     exclusive,
     key,
+    limited,
     next_slot,
     run,
     skipped,
@@ -149,6 +150,40 @@ class DispatchEdges(Contract):
         assert await store.settle(claim)
         assert await store.commit_one(due.term, due.dispatch)
         assert [claim.run for claim in await store.claim()] == [due.run]
+
+    @law("dispatch", 4)
+    async def test_as_many_runs_are_dispatched_as_there_are_places_and_no_more(self, store: Store) -> None:
+        due = await Due.given(store, limited(3))
+        claim = await store.claim_new(run(due.of, "running"))
+        slots = [due.slot, due.slot + SECOND, due.slot + MINUTE]
+        dispatched = [due.of.run_of_slot(slot, due.version) for slot in slots]
+        before = await store.state()
+        assert not await store.commit_one(
+            due.term, decision(due.of, due.version, due.slot, dispatch=dispatched, then=due.then)
+        )
+        assert await store.state() == before
+        skip = skipped(slots[2], reason=SkipReason.OVERLAP)
+        assert await store.commit_one(
+            due.term, decision(due.of, due.version, due.slot, dispatch=dispatched[:2], skips=[skip], then=due.then)
+        )
+        assert [claim.run for claim in await store.claim()] == dispatched[:2]
+        assert (await store.view(key())).skipped == {SkipReason.OVERLAP: 1}
+        await store.advance(HOUR + MINUTE)  # The next slot is due.
+        following = due.of.run_of_slot(due.then, due.version)
+        another = decision(due.of, due.version, due.then, dispatch=[following], then=due.then + HOUR)
+        assert not await store.commit_one(due.term, another)
+        assert await store.settle(claim)
+        assert await store.commit_one(due.term, another)
+        assert [claim.run for claim in await store.claim()] == [following]
+
+    @law("dispatch", 4)
+    async def test_a_limit_that_was_lowered_counts_the_runs_that_live(self, store: Store) -> None:
+        due = await Due.given(store, limited(2))
+        claims = [await store.claim_new(run(task(), name)) for name in ("a", "b", "c")]
+        assert not await store.commit_one(due.term, due.dispatch)
+        for claim in claims:
+            assert not await store.commit_one(due.term, due.dispatch) or claim is claims[-1]
+            assert await store.settle(claim)
 
     @law("dispatch", 4)
     async def test_runs_that_may_overlap_are_dispatched_beside_others(self, store: Store) -> None:

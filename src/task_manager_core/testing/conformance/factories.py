@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from task_manager_core.domain.identity import FunctionKey, NodeId, TaskKey
@@ -64,6 +65,11 @@ def task(
 def exclusive(name: str = "task", group: str = "group") -> TaskDefinition:
     """A task whose runs do not overlap."""
     return task(name, group, overlap=Overlap.BUFFER_ONE)
+
+
+def limited(most: int, name: str = "task", group: str = "group") -> TaskDefinition:
+    """A task of which so many runs may live at once."""
+    return replace(task(name, group), max_instances=most)
 
 
 def definition(

@@ -31,6 +31,7 @@ from task_manager_core.testing.conformance.factories import (
     WORKER,
     exclusive,
     key,
+    limited,
     run,
     runs,
     settlement,
@@ -64,23 +65,22 @@ class RunQueueLaws(Contract):
         assert await store.claim() == ()
 
     @law("run_queue", 2)
-    async def test_an_exclusive_run_waits_for_the_other(self, store: Store) -> None:
-        """An exclusive run is held while another run of its task lives, and queued in the step that ends that run."""
-        of = exclusive()
-        await store.define(of)
-        first, second, third = runs(of, 3)
-        assert await store.enqueue(first, second, third) == (Enqueued.QUEUED, Enqueued.HELD, Enqueued.HELD)
-        for current, waiting in ((first, [second, third]), (second, [third]), (third, [])):
-            [claim] = await store.claim()
-            assert claim.run == current
-            assert await store.claim() == ()
-            assert await store.states(of.key) == {
-                current.id.value: RunState.RUNNING,
-                **{other.id.value: RunState.HELD for other in waiting},
-            }
-            assert await store.settle(claim)
-            states = list((await store.states(of.key)).values())
-            assert states == [RunState.QUEUED, RunState.HELD][: len(waiting)]
+    async def test_a_run_with_a_limit_waits_for_another_to_end(self, store: Store) -> None:
+        """A run with a limit of live runs (one if it is exclusive, else `max_instances`) is held while another run of
+        its task is held or as many live; the first held run is queued in the step that ends another run, as soon as its
+        limit allows."""
+        for of, places in ((exclusive("one"), 1), (limited(2, "two"), 2)):
+            await store.define(of)
+            waiting, claims = list(runs(of, 5)), list[Claim]()
+            assert await store.enqueue(*waiting) == (Enqueued.QUEUED,) * places + (Enqueued.HELD,) * (5 - places)
+            for freed in (places, 1, 1, 1, 1):
+                following = await store.claim()
+                assert [claim.run for claim in following] == waiting[:freed]
+                del waiting[:freed]
+                claims += following
+                held = {one.id.value: RunState.HELD for one in waiting}
+                assert await store.states(of.key) == {claim.run.id.value: RunState.RUNNING for claim in claims} | held
+                assert await store.settle(claims.pop(0))
 
     @law("run_queue", 3)
     async def test_runs_are_claimed_in_order(self, store: Store) -> None:

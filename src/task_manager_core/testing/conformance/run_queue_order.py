@@ -22,6 +22,7 @@ from task_manager_core.testing.conformance.factories import (
     WORKER,
     exclusive,
     key,
+    limited,
     run,
     runs,
     settlement,
@@ -187,6 +188,51 @@ class RunQueueOrder(Contract):
             assert await store.claim() == ()
             assert await store.settle(claim)
         assert [claim.run for claim in await store.claim()] == [run(exclusive(), "held")]
+
+    @law("run_queue", 2)
+    @pytest.mark.parametrize("place", ["queued", "claimed", "retrying", "paused"])
+    async def test_every_live_run_takes_a_place_of_the_limit(self, store: Store, place: str) -> None:
+        of = limited(2)
+        await store.define(of)
+        first, second, third = runs(of, 3)
+        assert await store.enqueue(first, second, third) == (Enqueued.QUEUED, Enqueued.QUEUED, Enqueued.HELD)
+        claims = () if place == "queued" else await store.claim()
+        if place == "retrying":
+            assert await store.settle(claims[0], Retried(HOUR))
+        elif place == "paused":
+            assert await store.release(claims[0], HOUR)
+        assert (await store.states(of.key))[third.id.value] is RunState.HELD
+        if place == "claimed":
+            assert await store.settle(claims[0])
+        else:
+            assert await store.queue.cancel([(of.key, first.id)]) == (Cancelling.CANCELLED,)
+        assert (await store.states(of.key))[third.id.value] is RunState.QUEUED
+
+    @law("run_queue", 2)
+    async def test_held_runs_with_other_limits_are_queued_one_by_one_and_in_their_order(self, store: Store) -> None:
+        # Versions of the task differ in their limits. Each run brings the limit of the version that asked for it.
+        await store.define(task())
+        live = [await store.claim_new(run(task(), name)) for name in ("a", "b", "c")]
+        held = [run(limited(1), "one"), run(limited(3), "three"), run(limited(3), "four")]
+        assert await store.enqueue(*held) == (Enqueued.HELD,) * 3
+        for claim in live[:2]:
+            assert await store.settle(claim)
+            assert await store.claim() == (), "the first held run waits for every other run"
+        assert await store.queue.cancel([(key(), held[0].id)]) == (Cancelling.CANCELLED,)
+        assert [claim.run for claim in await store.claim()] == held[1:2]
+        assert (await store.states(key()))[held[2].id.value] is RunState.HELD
+        assert await store.settle(live[2])
+        assert [claim.run for claim in await store.claim()] == held[2:]
+
+    @law("run_queue", 2)
+    async def test_arguments_that_look_like_a_limit_are_none(self, store: Store) -> None:
+        of = replace(exclusive(), kwargs='{"a":",\\"max_instances\\":9","max_instances":9}')
+        await store.define(of)
+        claim = await store.claim_new(run(task(), "first"))
+        await store.claim_new(run(task(), "second"))
+        assert await store.enqueue(run(of)) == (Enqueued.HELD,)
+        assert await store.settle(claim)
+        assert await store.claim() == ()
 
     @law("run_queue", 2)
     async def test_a_request_is_held_under_both_exclusive_overlap_policies(self, store: Store) -> None:

@@ -53,6 +53,7 @@ TASKS = (
     task("buffer", overlap=Overlap.BUFFER_ONE, priority=Priority.HIGH),
     task("skip:{it}", "group:", overlap=Overlap.SKIP),
     task("it}", "group::skip:{", priority=Priority.HIGH),
+    replace(task("two"), max_instances=2),
 )
 KEYS = tuple(of.key for of in TASKS)
 
@@ -224,7 +225,7 @@ class StepRunner:
         next_slot = self.origin + self.elapsed + UNIT * (step.how % 5 - 2) + HALF
         change = definition(
             replace(of, description=f"{step.how % 3}"),
-            expected=version - (step.how % 7 == 6),
+            expected=max(0, version - (step.how % 7 == 6)),
             slot=None if step.how % 11 == 10 else next_slot,
             jitter=UNIT * (step.how % 9 == 7),
             replan=version == 0 or step.how % 2 == 1,

@@ -89,7 +89,7 @@ def _task(results: Results, result: TaskResult, number: dict[str, int]) -> dict[
         "group": task.key.group,
         "name": task.key.name,
         "schedule": task.schedule.expression,
-        "overlap": task.overlap.value,
+        "overlap": task.overlap.value if task.max_instances is None else f"at most {task.max_instances} runs",
         "dispatched": len(result.runs),
         "latest": results.lateness(result.key) // _MILLISECOND,
         "slots": _repeats(_differences(slots)),

@@ -1,4 +1,4 @@
-"""I5, I7, I9 and I13: attempts, outcomes, retries and start deadlines of a run."""
+"""I5, I7, I9 and I13: attempts, outcomes, retries and last instants of a run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,26 @@ from task_manager_core.domain.events import Event, RunStarted
 from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.planning import SlotDecision
 from task_manager_core.domain.policy import RetryPolicy
-from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Expired, Retried, RunState, Settlement, Succeeded
+from task_manager_core.domain.run import (
+    Cancelled,
+    Claim,
+    Exhausted,
+    Expired,
+    Retried,
+    Run,
+    RunState,
+    Settlement,
+    Succeeded,
+)
+from task_manager_core.ports import Enqueued
 from task_manager_core.testing.campaign.checkers.checker import Checker
-from task_manager_core.testing.campaign.model import ClusterModel, ModelExecution, RunModel, TaskModel
+from task_manager_core.testing.campaign.model import (
+    LONG_AGO,
+    ClusterModel,
+    ModelExecution,
+    RunModel,
+    TaskModel,
+)
 from task_manager_core.testing.cluster.clock import local_clock
 from task_manager_core.testing.cluster.effects import (
     Claimed,
@@ -20,6 +37,7 @@ from task_manager_core.testing.cluster.effects import (
     ExtensionRefused,
     Reaped,
     Released,
+    Requested,
     Settled,
     SettlementRefused,
 )
@@ -203,12 +221,12 @@ class BackoffHeld(Checker):
 
 
 class StartDeadline(Checker):
-    """No run starts for the first time after its start deadline, and none expires earlier."""
+    """No run starts for the first time after its last instant, and none expires earlier."""
 
     invariant = "I13"
     law = (
-        "A run that no worker has claimed by its start deadline is never executed and ends as expired; one that was "
-        "claimed in time never expires. The clock is that of the worker."
+        "A run that no worker has claimed within its start deadline and its expiry is never executed and ends as "
+        "expired; one that was claimed in time never expires. The clock is that of the worker."
     )
     because = "The dispatched run carries the instant, and the worker compares it before it starts a first attempt."
 
@@ -216,6 +234,8 @@ class StartDeadline(Checker):
         match effect:
             case Decided(decision=decision) if decision.key in model.store.tasks:
                 self._dispatched(decision, model.store.tasks[decision.key])
+            case Requested(run=run, answer=Enqueued.QUEUED | Enqueued.HELD | Enqueued.WAITING, delay=delay):
+                self._requested(run, delay, model)
             case Settled(settlement=Settlement(claim=claim, outcome=Expired(), started_at=at)):
                 late = claim.attempt == 1 and claim.run.start_by is not None and at > claim.run.start_by
                 self.require(late, f"{_shown(claim)} expired at {at}, and may start until {claim.run.start_by}")
@@ -230,20 +250,41 @@ class StartDeadline(Checker):
             self.require(not late, f"{_shown(claim)} was started at {at}, after {claim.run.start_by}")
 
     def _dispatched(self, decision: SlotDecision, task: TaskModel) -> None:
-        """A run may start until its deadline after the slot could be dispatched, which is after all earlier slots."""
+        """A run may start until the shorter of its limits is over, which count from the instant at which the slot could
+        be dispatched. That is after all earlier slots."""
+        lengths = [one for one in (task.definition.start_deadline, task.definition.expires) if one is not None]
+        length = min(lengths, default=None)
         dispatched = {run.slot: run for run in (*decision.dispatch, *([decision.hold] if decision.hold else []))}
         slot: datetime | None = decision.slot
         opens_at = task.due_at(slot)
         while slot is not None and dispatched:
             opens_at = max(opens_at, task.due_at(slot))
-            run, deadline = dispatched.pop(slot, None), task.definition.start_deadline
+            run = dispatched.pop(slot, None)
             if run is not None:
-                expected = None if deadline is None else opens_at + deadline
+                expected = None if length is None else opens_at + length
                 self.require(
                     run.start_by == expected, f"{decision.key} {slot} may start until {run.start_by}, not {expected}"
                 )
             slot = task.definition.schedule.next_after(slot)
 
+    def _requested(self, run: Run, delay: timedelta, model: ClusterModel) -> None:
+        """A request counts from its reading of the clock, which came shortly before. The request and the task's version
+        are judged together: a change of the task changes no earlier request."""
+        store, task = model.store, model.store.tasks.get(run.task)
+        if task is None or task.version != run.version or run.id in model.own_expiries:
+            return
+        expires = task.definition.expires
+        if expires is None or run.start_by is None:
+            both = expires is None and run.start_by is None
+            self.require(both, f"{run.task} {run.id} may start until {run.start_by}, and expires after {expires}")
+        elif store.clock_set_at == LONG_AGO:
+            late = run.start_by - (store.clock + delay + expires)
+            self.require(late <= _SLACK, f"{run.task} {run.id} expires {late} too late")
+            self.require(late >= -_LONGEST_REQUEST, f"{run.task} {run.id} expires {-late} too early")
+
+
+_LONGEST_REQUEST = timedelta(seconds=30)
+"""Faults delay a request for a shorter time, between its reading of the clock and its last repetition."""
 
 _SLACK = timedelta(milliseconds=1)
 

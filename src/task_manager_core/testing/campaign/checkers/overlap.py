@@ -1,9 +1,11 @@
-"""I6: runs of an exclusive task."""
+"""I6: runs of a task with a limit of live runs: one if the task is exclusive."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from task_manager_core.domain.identity import TaskKey
-from task_manager_core.domain.run import RunState
+from task_manager_core.domain.run import Run, RunState
 from task_manager_core.ports import Enqueued
 from task_manager_core.testing.campaign.checkers.checker import Checker
 from task_manager_core.testing.campaign.model import ClusterModel, ModelExecution
@@ -11,50 +13,56 @@ from task_manager_core.testing.cluster.effects import Claimed, Decided, Effect, 
 
 
 class NoOverlap(Checker):
-    """Runs of an exclusive task overlap only after a claim expired. Then the older run can no longer write."""
+    """More runs than the limit overlap only after a claim expired. Then the older run can no longer write."""
 
     invariant = "I6"
-    law = "Without allow_parallel two runs overlap only after a claim expired, and then the older can write no more."
+    law = (
+        "Without allow_parallel two runs, and with max_instances more runs than that, overlap only after a claim "
+        "expired, and then the older can write no more."
+    )
     because = "Live and held runs are counted inside the step that queues a run, not before it."
 
     def judge(self, effect: Effect, model: ClusterModel) -> None:
         match effect:
             case Decided(decision=decision) if decision.key in model.store.tasks:
-                dispatched = decision.dispatch
-                if dispatched and dispatched[0].exclusive:
-                    self.require(len(dispatched) == 1, f"{decision.key}: {len(dispatched)} runs in one decision")
-                    self._alone(decision.key, model)
+                self._placed(decision.key, decision.dispatch, model)
                 if decision.hold is not None:
                     held = model.store.tasks[decision.key].held
                     self.require(not held, f"{decision.key}: a second slot is held")
-            case Requested(run=run, answer=Enqueued.QUEUED) if run.exclusive:
-                self._alone(run.task, model)
-            case Claimed(claim=claim) if claim.run.exclusive and claim.run.task in model.store.tasks:
-                task = model.store.tasks[claim.run.task]
+            case Requested(run=run, answer=Enqueued.QUEUED | Enqueued.WAITING):
+                self._placed(run.task, (run,), model)
+            case Claimed(claim=claim) if claim.run.task in model.store.tasks:
+                task, limit = model.store.tasks[claim.run.task], claim.run.live_limit
                 running = [
                     run.run.id
                     for run in task.live.values()
-                    if run.state is RunState.RUNNING and run.run.id != claim.run.id and run.run.exclusive
+                    if run.state is RunState.RUNNING and run.run.id != claim.run.id and run.run.live_limit == limit
                 ]
-                self.require(not running, f"{claim.run.task}: {claim.run.id} was claimed beside {running}")
+                fits = limit is None or len(running) < limit
+                self.require(fits, f"{claim.run.task}: {claim.run.id} was claimed beside {running}, of {limit}")
             case _:
                 pass
 
-    def _alone(self, key: TaskKey, model: ClusterModel) -> None:
-        task = model.store.tasks.get(key)
-        if task is None:
+    def _placed(self, key: TaskKey, runs: Sequence[Run], model: ClusterModel) -> None:
+        """These runs are queued beside the runs that live already."""
+        task, limit = model.store.tasks.get(key), runs[0].live_limit if runs else None
+        if task is None or limit is None:
             return
         others = [run.run.id.value for run in (*task.live.values(), *task.held)]
-        self.require(not others, f"{key}: a run was queued beside {', '.join(others)}")
+        fits = not task.held and len(others) + len(runs) <= limit
+        self.require(fits, f"{key}: {len(runs)} runs were queued beside {', '.join(others)}, and {limit} may live")
 
     def begin(self, execution: ModelExecution, model: ClusterModel) -> None:
-        """Executions of the task overlap only if the claim of one of them has expired."""
-        if not execution.exclusive or not _claimed(execution, model):
+        """More executions of the task than its limit overlap only if the claim of one of them has expired."""
+        if execution.limit is None or not _claimed(execution, model):
             return
-        for other in model.executing(execution.task):
-            same = (other.run, other.token) == (execution.run, execution.token)
-            if not same and other.exclusive and _claimed(other, model):
-                self.violated(f"{execution.task} executes on {execution.node} and on {other.node}")
+        others = [
+            other.node
+            for other in model.executing(execution.task)
+            if (other.run, other.token) != (execution.run, execution.token) and _claimed(other, model)
+        ]
+        fits = len(others) < execution.limit
+        self.require(fits, f"{execution.task} executes on {execution.node} and on {', '.join(others)}")
 
 
 def _claimed(execution: ModelExecution, model: ClusterModel) -> bool:
