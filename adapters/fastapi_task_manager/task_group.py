@@ -60,7 +60,7 @@ class TaskGroup:
         parallel = None if allow_parallel is None else flag("allow_parallel", allow_parallel)
         self._contents = GroupContents(name=plain_name, tags=own_tags, allow_parallel=parallel, timezone=timezone)
         self._contents.callbacks = checked_callbacks(callbacks)
-        self._executor = checked_executor(executor)
+        self._executor: ExecutorName | None = checked_executor(executor)
 
     @property
     def name(self) -> str:

@@ -18,7 +18,7 @@ from task_manager_core.domain.events import LoopBlocked, LoopResumed, TickFailed
 from task_manager_core.domain.policy import BlockPolicy, NodePolicy, Retention, WorkerPolicy
 from task_manager_core.ports import Clock
 from task_manager_memory import MemoryStore
-from tests.application.cluster import KEY, Process, a_task
+from tests.application.cluster import KEY, Cluster, Process, a_task
 from tests.waiting import wait_until_async
 
 HEARTBEAT = timedelta(seconds=0.2)
@@ -153,6 +153,19 @@ async def test_a_store_that_is_away_is_reported_and_asked_again(monkeypatch: pyt
         await process.ended()
         assert not (await process.backend.queue.extend([claim], TTL)).lost
         assert [event.service for event in process.events.of(TickFailed)] == ["keeper"]
+
+
+async def test_a_process_that_stood_still_as_a_whole_is_not_reported(cluster: Cluster) -> None:
+    """Neither its loop nor its keeper went on: no function is to blame."""
+    process = cluster.process(policy=NodePolicy(blocking=BlockPolicy(warning=timedelta(seconds=2))))
+    keeper = process.node.keeper
+    keeper.attach()
+    keeper._forget()
+    assert keeper._ask()
+    for seconds, reported in ((60, 0), (1, 0), (1, 1)):
+        cluster.clock.advance(timedelta(seconds=seconds))
+        await keeper._look()
+        assert len(process.events.of(LoopBlocked)) == reported
 
 
 async def test_the_thread_ends_with_the_stop() -> None:

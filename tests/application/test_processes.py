@@ -148,7 +148,7 @@ def test_no_process_outlives_its_parent(tmp_path: Path, end: str) -> None:
     program.write_text(PARENT)
     command = [sys.executable, str(program), str(tmp_path / "pid"), "waits" if end == "killed" else ""]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     ) as parent:
         assert parent.stdout is not None
         pids = [int(parent.stdout.readline()), int(parent.stdout.readline())]

@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.domain.events import RunSettled, RunStarted, TermWon
 from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.run import AttemptStatus
 from task_manager_core.domain.schedule import Schedule
 from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.testing import Recorder
@@ -28,9 +31,13 @@ TASK = TaskDefinition(key=TaskKey("g", "t"), schedule=Schedule.every(timedelta(s
 
 
 def simulate(
-    script: Callable[[SimCluster, Monitor], Awaitable[None]], machines: int = 3, *, seconds: float = 2.0
+    script: Callable[[SimCluster, Monitor], Awaitable[None]],
+    machines: int = 3,
+    *,
+    seconds: float = 2.0,
+    recorder: Recorder | None = None,
 ) -> Recorder:
-    recorder, monitor = Recorder(), Monitor(every_checker())
+    recorder, monitor = recorder or Recorder(), Monitor(every_checker())
 
     def declare(_cluster: SimCluster, _machine: str, declarations: Declarations) -> None:
         async def work(context: RunContext) -> None:
@@ -125,6 +132,69 @@ def test_a_machine_that_stands_still_does_nothing() -> None:
         assert cluster.processes["w1"].link.calls.total() > calls
 
     simulate(script)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "statuses"),
+    [
+        (4.0, [AttemptStatus.SUCCEEDED]),
+        (12.0, [AttemptStatus.LOST, AttemptStatus.SUCCEEDED]),
+        (1000.0, [AttemptStatus.LOST, AttemptStatus.SUCCEEDED]),
+    ],
+)
+def test_a_machine_whose_loop_is_blocked_keeps_its_claims_up_to_the_limit(
+    seconds: float, statuses: list[AttemptStatus]
+) -> None:
+    """A claim lives for 3 s, and the limit is 4.5 s. A loop that never goes on loses its run for good."""
+
+    async def script(cluster: SimCluster, _monitor: Monitor) -> None:
+        await cluster.sleep(11.0)
+        [started] = recorder.of(RunStarted)
+        cluster.block(started.node.value, seconds)
+        await cluster.sleep(18.0)
+        lines = await cluster.backend.history.read(TASK.key, 10)
+        assert [line.status for line in reversed(lines) if line.run == started.claim.run.id] == statuses
+        for machine in list(cluster.processes):
+            cluster.resume(machine)
+
+    recorder = Recorder()
+    simulate(script, recorder=recorder)
+
+
+def test_a_blocked_machine_that_stands_still_keeps_nothing() -> None:
+    async def script(cluster: SimCluster, _monitor: Monitor) -> None:
+        await cluster.sleep(11.0)
+        [started] = recorder.of(RunStarted)
+        machine = started.node.value
+        cluster.block(machine, 4.4)
+        await cluster.sleep(0.1)
+        calls = cluster.processes[machine].link.calls
+        cluster.pause(machine, 4.0)
+        before = calls.total()
+        await cluster.sleep(3.9)
+        assert calls.total() == before
+        await cluster.sleep(4.0)
+        assert not cluster.loop.is_paused(machine)
+        assert calls.total() > before
+
+    recorder = Recorder()
+    simulate(script, recorder=recorder)
+
+
+def test_a_blocked_machine_dies_with_its_keeper() -> None:
+    async def script(cluster: SimCluster, _monitor: Monitor) -> None:
+        await cluster.sleep(11.0)
+        [started] = recorder.of(RunStarted)
+        machine = started.node.value
+        cluster.block(machine, 100.0)
+        calls = cluster.processes[machine].link.calls
+        cluster.kill(machine)
+        before = calls.total()
+        await cluster.sleep(8.0)
+        assert calls.total() == before
+
+    recorder = Recorder()
+    simulate(script, recorder=recorder)
 
 
 def test_a_store_that_is_set_back_gets_its_older_model_back() -> None:

@@ -144,6 +144,7 @@ presences = st.builds(
     started_at=instants,
     tasks=st.frozensets(keys, max_size=3),
     functions=st.frozensets(st.builds(FunctionKey, names, names), max_size=3),
+    overran=st.frozensets(st.builds(RunId, texts), max_size=3),
 )
 
 KINDS: dict[str, tuple[st.SearchStrategy[object], Callable[..., str], Callable[[str], object]]] = {

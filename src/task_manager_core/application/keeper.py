@@ -229,7 +229,10 @@ class Keeper:
         return None if attempt is None else attempt.claim
 
     def _code(self) -> tuple[str, str]:
-        return ("", "") if self._is_simulated else blocked_code(sys._current_frames().get(self._thread))
+        if self._is_simulated:
+            return "", ""
+        frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage] - documented, and there is no other way
+        return blocked_code(frames.get(self._thread))
 
     @property
     def _is_simulated(self) -> bool:
