@@ -47,6 +47,12 @@ RARE: dict[str, Plan] = {
         tasks=(TaskPlan(every=2.0, deadline=3.0),), faults=(Injection(kind=InjectionKind.DOWN, at=5.0, length=8.0),)
     ),
     "skipped: store_lost": Plan(tasks=(TaskPlan(every=2.0),), faults=(Injection(kind=InjectionKind.WIPE, at=5.6),)),
+    "request refused": Plan(faults=(Injection(kind=InjectionKind.TRIGGER, at=3.0, amount=1.0),)),
+    "retired task": Plan(
+        tasks=(TaskPlan(), TaskPlan(every=2.0, only=2)),
+        faults=(Injection(kind=InjectionKind.KILL, at=1.0, machine=2),),
+        duration=40.0,
+    ),
     "result kept": Plan(tasks=(TaskPlan(returns=True),)),
     "cursor kept": Plan(tasks=(TaskPlan(cursor=True),)),
     "cursor read": Plan(tasks=(TaskPlan(cursor=True),)),
