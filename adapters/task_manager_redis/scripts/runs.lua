@@ -109,9 +109,13 @@ local function stop_waiting(task, run)
   redis.call('ZREM', waiting, task .. ' ' .. run)
 end
 
+-- The tasks that have no held run, as far as this script knows. A script that ends many runs of a task asks once.
+local none_held = {}
+
 -- Hold a run behind the other runs of its task. The order is written first, so that no held run can be without a place
 -- in the order.
 local function hold(task, run, priority, slot, body)
+  none_held[task] = nil
   local line = root .. ':line:' .. task
   local last = redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')
   redis.call('ZADD', line, (last[2] or 0) + 1, table.concat({ run, priority, slot }, ' '))
@@ -136,6 +140,7 @@ local function held_in_order(task, last)
   local held, line = root .. ':held:' .. task, root .. ':line:' .. task
   local count = redis.call('HLEN', held)
   if count == 0 then
+    none_held[task] = true
     return {}
   end
   if redis.call('ZCARD', line) < count then
@@ -195,7 +200,9 @@ end
 -- End a run: queue the run that was held behind it, and then delete its entry.
 local function end_run(task, run)
   local live = root .. ':live:' .. task
-  queue_next_held(task, redis.call('HLEN', live) - 1)
+  if not none_held[task] then
+    queue_next_held(task, redis.call('HLEN', live) - 1)
+  end
   redis.call('HDEL', live, run)
 end
 

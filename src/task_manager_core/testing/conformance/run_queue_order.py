@@ -196,7 +196,7 @@ class RunQueueOrder(Contract):
         await store.define(of)
         first, second, third = runs(of, 3)
         assert await store.enqueue(first, second, third) == (Enqueued.QUEUED, Enqueued.QUEUED, Enqueued.HELD)
-        claims = () if place == "queued" else await store.claim()
+        claims = await store.claim(WORKER, 0 if place == "queued" else 2)
         if place == "retrying":
             assert await store.settle(claims[0], Retried(HOUR))
         elif place == "paused":
