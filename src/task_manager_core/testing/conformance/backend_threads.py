@@ -16,6 +16,8 @@ from task_manager_core.testing.conformance.store import Store
 class BackendThreads(Contract):
     @law("backend", 10)
     async def test_a_claim_that_another_thread_extends_lives_on(self, store: Store) -> None:
+        """A claim that another thread extends, through an opening of its own if the store is durable, lives as if its
+        worker had extended it."""
         await store.define(task())
         term = await store.lead(LEADER, 10 * HOUR)
         kept = await store.claim_new(run(task(), "kept"))
