@@ -187,7 +187,8 @@ class GroupContents:
 
     def register(self, name: str, function: UserFunction, *, named: bool) -> None:
         """Let dynamic tasks call a function. Of two functions that static tasks bring along under one name, the first
-        is kept: functions that a loop makes share their name. Errors: DuplicateFunction for a name that code chose."""
+        is kept: functions that a loop makes share their name. Errors: DuplicateFunction, or InvalidPolicy for
+        another executor, for a name that code chose."""
         if name not in self.functions:
             self._functions_of.setdefault(_hashable(function.call), []).append(name)
         known = self.functions.setdefault(name, function)
@@ -196,6 +197,10 @@ class GroupContents:
                 raise DuplicateFunction(self.name, name)
             return
         if named:
+            if known.executor != function.executor:
+                raise InvalidPolicy(
+                    "executor", function.executor, f"{name} is registered with the executor {known.executor!r}"
+                )
             self._named.add(name)
         for listener in self._listeners:
             listener.registered(self, name, known)

@@ -55,6 +55,11 @@ class UserFunction:
     arguments: ArgumentTypes
     needs: Needs
 
+    @property
+    def executor(self) -> ExecutorName:
+        """Where it is called, if it is synchronous."""
+        return "thread" if self.function.target is None else "process"
+
     @classmethod
     def of(
         cls, call: TaskFunction, executor: ExecutorName | None = None, default: ExecutorName | None = None

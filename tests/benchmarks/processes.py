@@ -1,7 +1,7 @@
 """Functions that compute, in processes of their own, beside threads: `make bench-core`.
 
-Each call computes for a tenth of a second of processor time. With one and with two places: calls a second, their ratio,
-and how late the event loop was meanwhile. Other programs of the machine disturb the figures: compare within one run.
+Each call computes for a tenth of a second of processor time. With one and with two places, in rounds that alternate:
+the medians of the calls a second, of their ratio, and of how late the event loop was meanwhile.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import statistics
 import time
 from collections.abc import Awaitable, Callable
 
@@ -18,7 +19,8 @@ from task_manager_core.application.processes import ProcessCall, ProcessPool
 from task_manager_core.application.result import plain_json
 
 CALL_SECONDS = 0.1
-SECONDS = 4.0
+SECONDS = 1.5
+ROUNDS = 5
 BEAT = 0.005
 
 Ask = Callable[[], Awaitable[object]]
@@ -69,14 +71,18 @@ async def _main() -> None:
         return answer
 
     for name, ask in (("threads", in_thread), ("processes", in_process)):
-        rates: dict[int, float] = {}
-        for places in (1, 2):
-            rates[places], median, most = await _measured(ask, places)
+        found = {places: list[tuple[float, float, float]]() for places in (1, 2)}
+        for _ in range(ROUNDS):
+            for places, one in found.items():
+                one.append(await _measured(ask, places))
+        for places, one in found.items():
+            rate, late, most = (statistics.median(figures) for figures in zip(*one, strict=True))
             print(
-                f"  {places} {name:10}{rates[places]:8.2f} calls/s   event loop late by {median * 1000:6.2f} ms"
-                f" (median), {most * 1000:6.2f} ms (most)"
+                f"  {places} {name:10}{rate:8.2f} calls/s   event loop late by {late * 1000:6.2f} ms (median), "
+                f"{most * 1000:6.2f} ms (most)"
             )
-        print(f"  {name}: 2 places execute x {rates[2] / rates[1]:.2f} the calls of 1")
+        ratios = [two[0] / single[0] for single, two in zip(found[1], found[2], strict=True)]
+        print(f"  {name}: 2 places execute x {statistics.median(ratios):.2f} the calls of 1")
     pool.close()
 
 

@@ -109,6 +109,14 @@ def test_an_executor_that_does_not_exist_is_refused() -> None:
         TaskGroup("Compute").add_task(YEARLY, executor="thread")(process_functions.waits)
 
 
+def test_a_function_has_one_executor_for_dynamic_tasks() -> None:
+    group = TaskGroup("Compute")
+    group.add_task(YEARLY)(process_functions.knows_its_process)
+    with pytest.raises(DefinitionError, match="is registered with the executor 'thread'"):
+        group.register_function(executor="process")(process_functions.knows_its_process)
+    group.register_function(executor="thread")(process_functions.knows_its_process)
+
+
 async def test_a_test_calls_them_in_its_own_process() -> None:
     group = TaskGroup("Compute", executor="process")
     group.add_task(YEARLY)(process_functions.knows_its_process)
