@@ -20,9 +20,12 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fastapi_task_manager.duty_fields import Queues, Roles, duties_of
+from fastapi_task_manager.errors import echo
 from fastapi_task_manager.option_readers import LONGEST_SECONDS, MOST_RETRIES, duration
 from fastapi_task_manager.options import Defaults
 from fastapi_task_manager.origins import checked_origins
+from task_manager_core.domain.duties import Duties
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.policy import (
     BlockPolicy,
@@ -42,8 +45,6 @@ Patience = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)
 
 _SECRETS = ("redis_password", "redis_sentinel_password", "redis_host", "redis_sentinels")
 """An error does not repeat the values of these fields."""
-
-_LONGEST_ECHO = 120
 
 MASK = "**********"
 """Stands for a secret in a dump of the configuration."""
@@ -88,6 +89,8 @@ class OperationalConfig(BaseSettings):
         start_timeout: Fail the start when the store is not usable within this time; None: keep trying.
         api_max_body_bytes: The management API reads no body that is longer.
         api_trusted_origins: Origins of other sites whose pages may act, "https://one,https://two:8443".
+        roles: "schedule" (the process may lead), "execute" (it claims runs), both (None) or neither ([], "none").
+        queues: Names of the queues whose runs this process executes; None: every queue.
         enabled: False: open no store, execute nothing, and refuse every change. The tasks are listed.
     """
 
@@ -123,10 +126,12 @@ class OperationalConfig(BaseSettings):
     max_lost_attempts: int | None = Field(default=RetryPolicy().max_lost_attempts, ge=0, le=MOST_RETRIES)
     timezone: str = "UTC"
     refresh_interval: Seconds = 1.0
-    shutdown_timeout: Patience = 30.0
+    shutdown_timeout: Patience = 20.0
     start_timeout: Seconds | None = None
     api_max_body_bytes: int = Field(default=262_144, ge=1024, le=1_048_576)
     api_trusted_origins: str | None = None
+    roles: Roles = None
+    queues: Queues = None
     enabled: bool = True
 
     @field_validator("redis_key_prefix", "worker_service_name")
@@ -156,7 +161,7 @@ class OperationalConfig(BaseSettings):
             return handler(value)
         except ValidationError as error:
             reason = error.errors(include_url=False, include_input=False)[0]["msg"]
-            shown = "" if info.field_name in _SECRETS else f"={_echo(value)}"
+            shown = "" if info.field_name in _SECRETS else f"={echo(value)}"
             text = f"{info.field_name}{shown}: {reason}"
             raise PydanticCustomError("impossible_value", "{text}", {"text": text}) from None
 
@@ -165,6 +170,7 @@ class OperationalConfig(BaseSettings):
         """Build the policies, which refuse values that contradict each other."""
         try:
             self.node_policy()
+            self.duties()
             self.retention()
             self.defaults()
             load_zone(self.timezone)
@@ -209,6 +215,10 @@ class OperationalConfig(BaseSettings):
             else duration("keep_ended_tasks", self.keep_ended_tasks),
             shutdown_timeout=duration("shutdown_timeout", self.shutdown_timeout),
         )
+
+    def duties(self) -> Duties:
+        """The roles of this process, and the queues that it serves."""
+        return duties_of(self.roles, self.queues)
 
     def retention(self) -> Retention:
         """How much history the store keeps."""
@@ -387,8 +397,3 @@ def configured_backend(config: OperationalConfig) -> OpenBackend:
     if not isinstance(config, Config):
         raise TypeError("OperationalConfig names no store: pass backend=..., or a Config with redis_host")
     return redis_backend(config.redis_settings())
-
-
-def _echo(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}…"

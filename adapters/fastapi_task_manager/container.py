@@ -24,6 +24,7 @@ from fastapi_task_manager.observers.fanout import Fanout
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.node import Node
 from task_manager_core.application.processes import ProcessPool
+from task_manager_core.domain.duties import ALL_DUTIES, Duties
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import NodePolicy
 from task_manager_core.ports import Backend, Clock, ReopenBackend
@@ -65,6 +66,7 @@ class Container:
         state: object = None,
         reopen: ReopenBackend | None = None,
         processes: ProcessPool | None = None,
+        duties: Duties = ALL_DUTIES,
     ) -> None:
         self.node_id: providers.Provider[NodeId] = providers.Singleton(new_node_id, service)
         self.node: providers.Provider[Node] = providers.Singleton(
@@ -81,4 +83,5 @@ class Container:
             state=providers.Object(state),
             reopen=providers.Object(reopen),
             processes=providers.Object(processes),
+            duties=providers.Object(duties),
         )

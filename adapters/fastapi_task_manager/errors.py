@@ -84,3 +84,12 @@ async def error_response(request: Request, error: Exception) -> Response:  # noq
     from fastapi_task_manager.api.errors import refusal  # noqa: PLC0415 - FastAPI takes its time to import
 
     return refusal(error)
+
+
+LONGEST_ECHO = 120
+
+
+def echo(value: object) -> str:
+    """A refused value, as a message repeats it."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_ECHO else f"{text[:LONGEST_ECHO]}…"

@@ -15,6 +15,7 @@ from fastapi_task_manager.run_endings import RunEndings
 from fastapi_task_manager.runtime import NodeRuntime
 from fastapi_task_manager.schema.health import HealthResponse, LoopBlock
 from task_manager_core.application.node import Node
+from task_manager_core.domain.duties import Role
 from task_manager_core.domain.errors import RefusedError
 from task_manager_core.ports import Observer, OpenBackend
 
@@ -70,6 +71,19 @@ class ManagerLifecycle:
     def node(self) -> Node | None:
         """The node, from its creation until a stop is requested."""
         return None if self._runtime is None or self._runtime.stopping else self._runtime.node
+
+    @property
+    def shutdown_timeout(self) -> float:
+        """Seconds that running tasks get to end."""
+        return self._config.shutdown_timeout
+
+    @property
+    def is_alive(self) -> bool:
+        """Has no service of the running node ended? A node that stops lives until its end."""
+        runtime = self._runtime
+        if runtime is None or runtime.ended:
+            return False
+        return runtime.stopping or runtime.node is None or runtime.node.leaving or runtime.node.alive
 
     def running(self) -> Node:
         """The same. Errors: NotRunningError."""
@@ -174,8 +188,16 @@ class ManagerLifecycle:
             is_leader=node is not None and node.leads,
             reason=reason or held,
             held_places=0 if node is None else len(node.worker.overruns.claims),
+            roles=self._roles(),
+            queues=None if self._config.queues is None else list(self._config.queues),
+            warnings=list(runtime.warnings),
             last_block=None if node is None else _last_block(node),
         )
+
+    def _roles(self) -> list[str]:
+        """The roles of the node. A test has both."""
+        duties = self._config.duties() if self.node is None else self.node.duties
+        return [role.value for role in Role if role in duties.roles]
 
     def on_request(self) -> None:
         """A request has reached the application. Its lifespan should have started the manager before that."""

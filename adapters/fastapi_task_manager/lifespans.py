@@ -7,12 +7,15 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from fastapi_task_manager.lifecycle import ManagerLifecycle
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import Receive, Scope, Send
+
+    from fastapi_task_manager.task_manager import TaskManager
 
 
 class _AppManagers:
@@ -42,8 +45,18 @@ _entering: ContextVar[_AppManagers | None] = ContextVar("entering", default=None
 """The managers of the lifespan that is being entered. The lifespans inside it share them."""
 
 
-def join(app: FastAPI, lifecycle: ManagerLifecycle) -> None:
+_managers: WeakKeyDictionary[FastAPI, WeakSet[TaskManager]] = WeakKeyDictionary()
+"""The managers that have joined an application."""
+
+
+def managers_of(app: FastAPI) -> list[TaskManager]:
+    """The managers that have joined this application."""
+    return list(_managers.get(app, ()))
+
+
+def join(app: FastAPI, lifecycle: ManagerLifecycle, manager: TaskManager) -> None:
     """Start after the application's own lifespan has started, stop before it stops."""
+    _managers.setdefault(app, WeakSet()).add(manager)
     lifecycle.joined = True
     inner = app.router.lifespan_context
     forget = _notify_of_first_request(app, lifecycle)

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, TypeGuard, TypeVar
 
 from fastapi_task_manager.exception_names import class_name
+from task_manager_core.domain.duties import check_queue
 from task_manager_core.domain.errors import InvalidCron, InvalidPolicy
 from task_manager_core.domain.identity import check_name
 from task_manager_core.domain.policy import LONGEST_TIME, MOST_INSTANCES, CatchUp, CatchUpMode, Overlap
@@ -159,5 +160,6 @@ READERS: dict[str, Callable[[str, object], Any]] = {
     "no_retry_on": _classes,
     "timeout": duration,
     "start_deadline": duration,
+    "queue": check_queue,
     "expires": duration,
 }

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict
 from fastapi_task_manager.option_readers import READERS, duration, plain
 from fastapi_task_manager.schedule_aliases import without_aliases
 from fastapi_task_manager.shared_policies import shared_retry_policy
+from task_manager_core.domain.duties import DEFAULT_QUEUE
 from task_manager_core.domain.errors import InvalidPolicy
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import (
@@ -29,8 +30,7 @@ class TaskOptions(TypedDict, total=False):
     """Keyword arguments of `add_task` and `add_dynamic_task`. Lengths are seconds or timedeltas; None is the default.
 
     Attributes:
-        timezone: IANA name of the zone the cron expression is read in. Default: the group's, then that of Config. Like
-            `gap` and `fold` refused for schedules without a cron expression.
+        timezone: IANA name of a cron expression's zone; else refused, like `gap`, `fold`. Default: the group's
         gap: What a fixed-time schedule does with a local time that does not exist: "shift" (default) or "skip".
         fold: What a fixed-time schedule does with a local time that happens twice: "first" (default) or "both".
         jitter: Each slot is dispatched up to this much later, at most a day; how much is a pure function of the slot.
@@ -54,6 +54,7 @@ class TaskOptions(TypedDict, total=False):
             they are not executed.
         interval: Instead of a cron expression: a constant distance in real time, one second to 366 days.
         phase: Shifts the interval.
+        queue: The queue of its runs. Only processes that serve it execute them. Default: "default".
         run_at: Instead of a cron expression: one run at this instant, or at each of these, at most 1,000.
     """
 
@@ -74,6 +75,7 @@ class TaskOptions(TypedDict, total=False):
     timeout: float | timedelta | None
     start_deadline: float | timedelta | None
     expires: float | timedelta | None
+    queue: str | None
     interval: float | timedelta | None
     phase: float | timedelta | None
     run_at: datetime | Iterable[datetime] | None
@@ -122,6 +124,7 @@ class Options:
     timeout: timedelta | None = None
     start_deadline: timedelta | None = None
     expires: timedelta | None = None
+    queue: str = DEFAULT_QUEUE
 
     @classmethod
     def of(cls, task: CoreTask) -> Options:
@@ -151,6 +154,7 @@ class Options:
             timeout=task.timeout,
             start_deadline=task.start_deadline,
             expires=task.expires,
+            queue=task.queue,
         )
 
     def changed(self, given: Mapping[str, object]) -> Options:

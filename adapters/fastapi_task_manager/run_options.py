@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from fastapi_task_manager.option_readers import duration, text
 from task_manager_core.application.requested_runs import RunOptions
+from task_manager_core.domain.duties import check_queue
 from task_manager_core.domain.errors import InvalidPolicy
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.recurrence import calendar_instant
@@ -19,10 +20,16 @@ def read_options(
     delay: float | timedelta | None,
     at: datetime | None,
     expires: float | timedelta | datetime | None,
+    queue: object = None,
 ) -> tuple[str | None, RunOptions]:
     """The caller's id of the request, and the options of its run. Errors: DefinitionError."""
     start = _start(delay, at)
-    return _key(idempotency_key), RunOptions(priority=_priority(priority), start=start, expires=_expires(expires))
+    return _key(idempotency_key), RunOptions(
+        priority=_priority(priority),
+        start=start,
+        expires=_expires(expires),
+        queue=None if queue is None else check_queue("queue", queue),
+    )
 
 
 def _start(delay: float | timedelta | None, at: datetime | None) -> timedelta | datetime:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from fastapi_task_manager.arguments import json_of
 from fastapi_task_manager.config import OperationalConfig
+from fastapi_task_manager.coverage import CoverageWatch
 from fastapi_task_manager.errors import StartInterruptedError, StartTimedOutError
 from fastapi_task_manager.group_registry import GroupRegistry
 from fastapi_task_manager.hooks import Hooks
@@ -18,6 +19,7 @@ from fastapi_task_manager.observers.logs import LogObserver, logger_of
 from fastapi_task_manager.signals import END_SIGNALS, Listener
 from task_manager_core.application.callbacks import CallbackRunner
 from task_manager_core.application.keeper import KeeperThread
+from task_manager_core.application.loop import first_of
 from task_manager_core.application.node import Node
 from task_manager_core.application.processes import ProcessPool
 from task_manager_core.ports import Backend, Observer, OpenBackend
@@ -62,6 +64,7 @@ class NodeRuntime:
         self.loop = asyncio.get_running_loop()
         self.node: Node | None = None
         self.started_at: datetime | None = None
+        self._coverage: CoverageWatch | None = None
         self._is_working = False
         self._stop_requested = asyncio.Event()
         self._started = asyncio.Event()
@@ -76,6 +79,11 @@ class NodeRuntime:
     def ended(self) -> bool:
         """Has everything ended? A closed event loop has ended everything, too."""
         return self._owner.done() or self.loop.is_closed()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The work that no living process does, as this process has seen it last."""
+        return () if self._coverage is None else self._coverage.warnings
 
     @property
     def stopping(self) -> bool:
@@ -172,11 +180,15 @@ class NodeRuntime:
             state=state,
             reopen=functools.partial(self._open_backend, clock=Container.clock(), retention=self._config.retention()),
             processes=processes,
+            duties=self._config.duties(),
         )
         node = self.node = container.node()
         self.started_at = container.clock().now()
         self._groups.begin(node.definitions, durable=backend.capabilities.durable)
-        keeper = KeeperThread(node.keeper) if node.services is None and node.keeper.is_needed else None
+        keeps = node.services is None and node.duties.executes and node.keeper.is_needed
+        keeper = KeeperThread(node.keeper) if keeps else None
+        coverage = self._coverage = CoverageWatch(node)
+        looking = self.loop.create_task(coverage.run(), name="coverage") if node.services is None else None
         try:
             if keeper is not None:
                 keeper.start()
@@ -194,6 +206,8 @@ class NodeRuntime:
             raise
         finally:
             self._stop_requested.set()
+            if looking is not None:
+                looking.cancel()
             try:
                 await self._stop(node, callbacks)
             finally:
@@ -203,14 +217,7 @@ class NodeRuntime:
 
     async def _await_first_pass(self, node: Node) -> None:
         limit = self._config.start_timeout
-        waits = {self.loop.create_task(event.wait()) for event in (node.ready, self._stop_requested)}
-        try:
-            await asyncio.wait(
-                waits, timeout=GRACE_SECONDS if limit is None else limit, return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await first_of(node.ready, self._stop_requested, timeout=GRACE_SECONDS if limit is None else limit)
         if limit is not None and not node.ready.is_set() and not self._stop_requested.is_set():
             _, reason = await self.problem()
             raise StartTimedOutError(f"not usable within start_timeout={limit:g} s: {reason}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 from weakref import WeakSet
 
 from fastapi_task_manager.config import Config, OperationalConfig, configured_backend
 from fastapi_task_manager.declaration_args import Expression, Kwargs
+from fastapi_task_manager.duty_fields import RoleName
 from fastapi_task_manager.group_contents import IfExists, checked_word
 from fastapi_task_manager.group_registry import GroupRegistry
 from fastapi_task_manager.hooks import Hooks, Shutdown, Startup
@@ -17,7 +18,7 @@ from fastapi_task_manager.lifespans import join
 from fastapi_task_manager.options import TaskOptions
 from fastapi_task_manager.run_options import read_options
 from fastapi_task_manager.run_requests import RunRequests
-from fastapi_task_manager.schema.health import HealthResponse
+from fastapi_task_manager.running import Running
 from fastapi_task_manager.task import Task
 from fastapi_task_manager.task_group import TaskGroup
 from fastapi_task_manager.trigger import Trigger
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from fastapi_task_manager.testing import Testing
 
 
-class TaskManager(Trigger):
+class TaskManager(Running):
     """Runs the tasks of its groups inside an application, together with the other processes on the same store."""
 
     def __init__(
@@ -51,6 +52,8 @@ class TaskManager(Trigger):
         callbacks: Callbacks | None = None,
         startup: Startup | None = None,
         shutdown: Shutdown | None = None,
+        roles: Iterable[RoleName] | None = None,
+        queues: Iterable[str] | None = None,
     ) -> None:
         """Create a manager; it starts and stops with the application.
 
@@ -63,8 +66,12 @@ class TaskManager(Trigger):
             callbacks: Called after the outcomes of all tasks, after those of the task and of its group.
             startup: Called before the node starts. What it returns is `context.state`. If it raises, the start fails.
             shutdown: Called with that state when the node has stopped, for up to 5 seconds.
+            roles: What this process does: "schedule" (it may lead), "execute" (it claims runs), both, or neither: `()`.
+                A process with neither still lists, triggers and explains tasks. None: as `config` says, which is both.
+            queues: The queues whose runs this process executes. None: as `config` says, which is every queue.
 
         Raises:
+            ValueError: A role that does not exist, or roles and queues that contradict each other.
             TypeError: Neither a backend nor a Config with redis_host, or an argument of another kind.
             ImportError: The extra for Redis is not installed.
         """
@@ -72,17 +79,21 @@ class TaskManager(Trigger):
             raise TypeError(f"config must be a Config or an OperationalConfig, not {config!r}")
         if config is None:
             config = Config.model_validate({}) if backend is None else OperationalConfig()
+        if roles is not None or queues is not None:
+            config = config.model_copy()
+            config.roles = config.roles if roles is None else list(roles)
+            config.queues = config.queues if queues is None else list(queues)
         self._config = config
         self._groups = GroupRegistry(config.defaults())
         self._groups.callbacks = checked_callbacks(callbacks)
-        self._lifecycle = ManagerLifecycle(
+        lifecycle = ManagerLifecycle(
             config=config,
             open_backend=configured_backend(config) if backend is None else backend,
             groups=self._groups,
             observers=observers,
             hooks=Hooks(startup, shutdown),
         )
-        super().__init__(RunRequests(groups=self._groups, lifecycle=self._lifecycle))
+        super().__init__(lifecycle, RunRequests(groups=self._groups, lifecycle=lifecycle))
         self._apps: WeakSet[FastAPI] = WeakSet()
         if app is not None:
             self.append_to_app_lifecycle(app)
@@ -100,11 +111,6 @@ class TaskManager(Trigger):
         return self._groups.groups
 
     @property
-    def is_running(self) -> bool:
-        """Has the manager been started, and not been stopped? Does no I/O. A disabled manager does not run."""
-        return self._lifecycle.node is not None and not self._lifecycle.is_disabled
-
-    @property
     def control(self) -> Control:
         """The use cases of the core, as the management API calls them.
 
@@ -112,15 +118,6 @@ class TaskManager(Trigger):
             RuntimeError: The manager is not running.
         """
         return self._lifecycle.running().control
-
-    async def is_healthy(self) -> bool:
-        """Is this process started, with no service ended or failing, and with a store that answers?"""
-        return (await self.health_check()).status != "unhealthy"
-
-    async def health_check(self) -> HealthResponse:
-        """The state of this process and of its connection. Never raises, not even before the start or after the
-        stop."""
-        return await self._lifecycle.health()
 
     async def explain(self, group_name: str, name: str) -> Explanation:
         """Why a task runs next when it does, or does not run.
@@ -273,6 +270,7 @@ class TaskManager(Trigger):
         at: datetime | None = None,
         priority: Literal["high", "low"] | None = None,
         expires: float | timedelta | datetime | None = None,
+        queue: str | None = None,
     ) -> Trigger:
         """Requests for runs with these options: `manager.with_options(priority="high").trigger(function, ...)`.
 
@@ -287,6 +285,7 @@ class TaskManager(Trigger):
             expires: The last instant at which the run may start; a number or a timedelta counts from the request, or
                 from the end of the delay. A run that no worker has started by then ends as expired. None: as `expires`
                 of the task says.
+            queue: The queue of the run. None: that of the task.
 
         Returns:
             An object with `trigger` and `trigger_sync`. It may be used often, and from any thread.
@@ -294,7 +293,7 @@ class TaskManager(Trigger):
         Raises:
             RuntimeError: A value that is refused.
         """
-        key, options = read_options(idempotency_key, priority, delay, at, expires)
+        key, options = read_options(idempotency_key, priority, delay, at, expires, queue)
         return Trigger(self._requests.with_options(key, options))
 
     # -- running ------------------------------------------------------------------------------------------------------
@@ -319,31 +318,7 @@ class TaskManager(Trigger):
             return
         self._apps.add(app)
         self._groups.injection.apps.add(app)
-        join(app, self._lifecycle)
-
-    async def start(self) -> None:
-        """Open the store and start the node. Does nothing while the manager runs.
-
-        A store that is away does not make this fail: `health_check` reports it, and the node begins its work when the
-        store answers. A start during a stop waits until the stop is done.
-
-        Raises:
-            RuntimeError: The store was not usable within `start_timeout`, the manager was stopped meanwhile, or it runs
-                in another event loop.
-        """
-        await self._lifecycle.start()
-
-    async def stop(self) -> None:
-        """Resign, let running tasks end within `shutdown_timeout`, and release the rest. A second call has no effect.
-
-        It also ends a start that is under way. If its caller is cancelled, it does not stop half-way: it interrupts the
-        running tasks at once, like a second signal. A task that calls it is a running task: the manager waits for it,
-        and releases it after the timeout.
-
-        Raises:
-            RuntimeError: The manager runs in another event loop.
-        """
-        await self._lifecycle.stop()
+        join(app, self._lifecycle, self)
 
     def testing(self, now: datetime | None = None, *, eager: bool = False, patience: float = 10.0) -> Testing:
         """Run the manager in a test: on a store in memory of its own, with a clock that the test moves.

@@ -60,6 +60,7 @@ def definition_of(task: Task, defaults: Defaults) -> TaskDefinition:
         timeout=task.options.timeout,
         start_deadline=task.options.start_deadline,
         expires=task.options.expires,
+        queue=task.options.queue,
         run_on_start=task.options.run_on_start,
         dynamic=task.dynamic,
     )

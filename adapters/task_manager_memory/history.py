@@ -62,7 +62,7 @@ class MemoryHistory(History):
                 for _, (presence, until) in sorted(state.present.items(), key=lambda item: item[0])
                 if now < until
             ),
-            queued=sum(len(line) for line in state.queued.values()),
+            queued=sum(map(len, state.queued.values())),
         )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
+from heapq import merge
 from itertools import chain, islice
 
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
@@ -13,6 +14,7 @@ from task_manager_core.domain.memory import Remembered, TaskMemory
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Retried, Run, RunState, Settlement
+from task_manager_core.domain.scope import EVERYTHING, Scope
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension, RunQueue
 from task_manager_memory.state import RunEntry, State
 
@@ -56,14 +58,19 @@ class MemoryRunQueue(RunQueue):
         return Enqueued.QUEUED
 
     async def claim(
-        self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
+        self,
+        worker: NodeId,
+        limit: int,
+        wait: timedelta,
+        known: Collection[Claim] | None = None,
+        scope: Scope = EVERYTHING,
     ) -> tuple[Claim, ...]:
         if known is not None:
             tokens = {(claim.run.id, claim.token) for claim in known}
             mine = [run_entry for run_entry in self._state.claimed.values() if run_entry.worker == worker]
             unknown = [one.claim() for one in mine if (one.run.id, one.token) not in tokens][:limit]
-            return (*unknown, *self._claim(worker, limit - len(unknown)))
-        claims = self._claim(worker, limit)
+            return (*unknown, *self._claim(worker, limit - len(unknown), scope))
+        claims = self._claim(worker, limit, scope)
         # This wait uses the loop's time, not the store's: this process waits, and a test may stop the store's time.
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait.total_seconds()
@@ -72,19 +79,28 @@ class MemoryRunQueue(RunQueue):
             # lost.
             next_due = self._state.next_due_instant()
             await self._state.run_queued.wait(left if next_due is None else min(left, next_due - self._state.steady()))
-            claims = self._claim(worker, limit)
+            claims = self._claim(worker, limit, scope)
         return claims
 
-    def _claim(self, worker: NodeId, limit: int) -> tuple[Claim, ...]:
+    def _claim(self, worker: NodeId, limit: int, scope: Scope) -> tuple[Claim, ...]:
         self._state.promote()
-        queued = self._state.queued
-        line = list(islice(chain(queued[Priority.HIGH].values(), queued[Priority.LOW].values()), limit))
-        for run_entry in line:
+        line = chain(self._lane(Priority.HIGH, scope), self._lane(Priority.LOW, scope))
+        for run_entry in (taken := list(islice(line, limit))):
             self._state.take(run_entry)
             run_entry.state, run_entry.worker, run_entry.heartbeat = RunState.RUNNING, worker, self._state.steady()
             run_entry.token = self._state.next_token()  # Not when it is queued: a restored store gives the run again.
             self._state.claimed[run_entry.run.id] = run_entry
-        return tuple(run_entry.claim() for run_entry in line)
+        return tuple(run_entry.claim() for run_entry in taken)
+
+    def _lane(self, priority: Priority, scope: Scope) -> Iterator[RunEntry]:
+        """The queued runs of a priority that the scope admits, in the order of their places."""
+        lanes = [
+            lane.values()
+            for (own, queue), lane in self._state.queued.items()
+            if own is priority and (scope.queues is None or queue in scope.queues)
+        ]
+        found = iter(lanes[0]) if len(lanes) == 1 else merge(*lanes, key=lambda one: one.place)
+        return (one for one in found if one.run.task not in scope.without) if scope.without else found
 
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
         """As the port says, and in any thread: it reads, and writes one attribute of each run."""

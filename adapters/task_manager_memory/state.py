@@ -47,6 +47,8 @@ class RunEntry:
     delayed: bool = False
     cancelling: bool = False
     progress: Progress | None = None
+    place: int = 0
+    """The place of a queued run: runs with a greater place are behind it, also those of other queues."""
 
     def claim(self) -> Claim:
         assert self.worker is not None
@@ -186,7 +188,8 @@ class State:
         self.term: Term | None = None
         self.lease_ends = _EPOCH
         self.progress = 0
-        self.queued: dict[Priority, dict[RunId, RunEntry]] = {priority: {} for priority in Priority}
+        self.queued: dict[tuple[Priority, str], dict[RunId, RunEntry]] = {}
+        """The lanes: the queued runs of each priority and each queue, in their order."""
         self.claimed: dict[RunId, RunEntry] = {}
         self.waiting: dict[RunId, RunEntry] = {}
         self.instants: list[tuple[datetime, int, RunId]] = []
@@ -242,10 +245,12 @@ class State:
     # -- the states of a run ------------------------------------------------------------------------------------------
 
     def to_queue(self, run_entry: RunEntry) -> None:
-        """Queue a run, behind the runs of its priority."""
+        """Queue a run, behind the runs of its priority and its queue."""
         run_entry.state, run_entry.worker, run_entry.due_at = RunState.QUEUED, None, None
         run_entry.retrying = run_entry.delayed = False
-        self.queued[run_entry.run.priority][run_entry.run.id] = run_entry
+        self._number += 1
+        run_entry.place = self._number
+        self.queued.setdefault((run_entry.run.priority, run_entry.run.queue), {})[run_entry.run.id] = run_entry
         self.run_queued.notify()
 
     def to_waiting(
@@ -283,6 +288,9 @@ class State:
         run_entry.progress = None
         for line in (*self.queued.values(), self.claimed, self.waiting):
             line.pop(run_entry.run.id, None)
+        lane = run_entry.run.priority, run_entry.run.queue
+        if not self.queued.get(lane, run_entry):
+            del self.queued[lane]
 
     def end(self, run_entry: RunEntry) -> None:
         """End a live or held run: delete its entry, and queue the next held run of its task if its limit allows."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import cast
 
@@ -112,10 +113,10 @@ class RedisClient:
         except _NO_STREAM as error:
             raise unexpected(reply, "entries of a stream") from error
 
-    async def pop(self, key: str, wait: timedelta) -> bool:
-        """Wait for an element of a list, and take it. The answer says whether one came in time."""
+    async def pop(self, keys: Sequence[str], wait: timedelta) -> bool:
+        """Wait for an element of one of these lists, and take it. The answer says whether one came in time."""
         block = max(wait // _MILLISECOND, 1)
-        return await self._block(block, "BLPOP", key, block / 1000) is not None
+        return await self._block(block, "BLPOP", *keys, block / 1000) is not None
 
     async def _block(self, block: int, *command: Argument) -> Reply:
         """Run a command that waits for `block` milliseconds. The answer is also None if the server ends the wait early:

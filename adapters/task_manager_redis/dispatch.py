@@ -15,7 +15,7 @@ from task_manager_redis.batches import TASKS_PER_SCRIPT, Encoded, encoded, encod
 from task_manager_redis.catalogue import next_slot_arguments, run_for_tasks, skip_arguments
 from task_manager_redis.client import RedisClient
 from task_manager_redis.driver import Argument
-from task_manager_redis.keys import decode_task, encode_run_id, encode_task, for_display
+from task_manager_redis.keys import decode_task, encode_lane, encode_run_id, encode_task, for_display
 from task_manager_redis.replies import Reply, items, moment, number, numbers, row, text
 from task_manager_redis.scripts import script
 from task_manager_redis.unreadable import UnreadableValues
@@ -120,7 +120,7 @@ def _decision(decision: SlotDecision) -> list[Argument]:
 
 
 def _run(run: Run) -> tuple[Argument, Argument, Argument, Argument]:
-    return encode_run_id(run.id), run.priority.value, slot_argument(run), encode_run(run)
+    return encode_run_id(run.id), encode_lane(run.priority, run.queue), slot_argument(run), encode_run(run)
 
 
 def slot_argument(run: Run) -> Argument:

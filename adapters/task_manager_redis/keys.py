@@ -10,8 +10,10 @@ import re
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
+from task_manager_core.domain.duties import DEFAULT_QUEUE
 from task_manager_core.domain.errors import BackendCorrupt, DefinitionError
 from task_manager_core.domain.identity import RunId, TaskKey
+from task_manager_core.domain.policy import Priority
 
 _needs_no_encoding = re.compile(r"[0-9A-Za-z_.~-]*").fullmatch
 
@@ -48,6 +50,18 @@ def decode_task(text: str) -> TaskKey:
         return TaskKey(decode(group), decode(name))
     except (UnicodeError, DefinitionError):
         raise BackendCorrupt("a name of a task", f"{text!r:.120}") from None
+
+
+@lru_cache(maxsize=1024)
+def encode_lane(priority: Priority, queue: str) -> str:
+    """The lane of a priority and a queue. Those of the default queue have the names that they had before there were
+    others."""
+    return priority.value if queue == DEFAULT_QUEUE else f"{priority.value}:{encode(queue)}"
+
+
+def encode_queue(queue: str) -> str:
+    """A queue as the scripts name it."""
+    return "" if queue == DEFAULT_QUEUE else encode(queue)
 
 
 def encode_run_id(run: RunId) -> str:

@@ -1,7 +1,7 @@
-"""The run queue in Redis: two streams of queued runs, and the claims.
+"""The run queue in Redis: streams of queued runs, and the claims.
 
-A queued run is an item of a stream. A claim deletes the item, gives the attempt its fencing token, and has its
-heartbeat in a sorted set. A run that goes back to the queue gets a new item.
+Each queue has two streams, one for each priority. A queued run is an item of a stream. A claim deletes the item, gives
+the attempt its fencing token, and has its heartbeat in a sorted set. A run that goes back to the queue gets a new item.
 """
 
 from __future__ import annotations
@@ -17,23 +17,33 @@ from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import Claim, Retried, Run, Settlement
+from task_manager_core.domain.scope import EVERYTHING, Scope
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension, RunQueue
-from task_manager_core.ports.codec import decode_run, encode_progress, encode_record, encode_run, encode_success
+from task_manager_core.ports.codec import decode_run
 from task_manager_redis.batches import (
     BYTES_PER_SCRIPT,
     RUNS_PER_SCRIPT,
     TASKS_PER_SCRIPT,
-    Encoded,
     batches,
     encoded_batches,
 )
 from task_manager_redis.catalogue import task_argument
 from task_manager_redis.client import RedisClient
-from task_manager_redis.dispatch import slot_argument
 from task_manager_redis.driver import Argument
-from task_manager_redis.keys import decode, encode, encode_run_id, encode_task, for_display
+from task_manager_redis.keys import decode, encode, encode_queue, encode_run_id, encode_task, for_display
 from task_manager_redis.promotion_timer import RECHECK_INTERVAL, PromotionTimer
 from task_manager_redis.replies import Reply, items, member, number, numbers, row, text, texts, unexpected
+from task_manager_redis.run_arguments import (
+    cancellation_arguments,
+    claim_arguments,
+    milliseconds_up,
+    remembered_arguments,
+    report_arguments,
+    run_arguments,
+    settlement_arguments,
+    size_of_claim,
+    size_of_report,
+)
 from task_manager_redis.scripts import script
 from task_manager_redis.sweeping import sweep
 from task_manager_redis.unreadable import UnreadableValues
@@ -41,9 +51,10 @@ from task_manager_redis.wake_ups import WakeUps
 
 _MILLISECOND = timedelta(milliseconds=1)
 _NOTHING = timedelta(0)
-_OTHERS = 300
-"""The other arguments of a settlement take about so many bytes."""
 _UNREADABLE_PAUSE = timedelta(seconds=5)
+
+PASSES_SECONDS = 5.0
+"""So long a worker leaves the wake-ups for runs that are set aside to others, after it has met such runs."""
 
 PROMOTED_PER_SCRIPT = 200
 """The promotion of one run takes about ten commands."""
@@ -113,6 +124,9 @@ class RedisRunQueue(RunQueue):
         self._repaired_up_to: tuple[Argument, Argument] = (0, 0)
         """The position where the last step of the repair ended."""
         self._wake_ups = WakeUps(client, timer)
+        self._passes_until: dict[NodeId, float] = {}
+        """The workers that have met runs set aside which they cannot claim. Up to this instant they do not wait to be
+        woken for such runs: others may be able to claim them."""
         self._nothing_until: dict[NodeId, float] = {}
         """The workers whose last claim found nothing. Up to this instant of the event loop they only wait to be
         woken: no waiting run is due before."""
@@ -128,7 +142,7 @@ class RedisRunQueue(RunQueue):
         delay: timedelta = _NOTHING,
     ) -> tuple[Enqueued, ...] | AskedOtherwise:
         """A request of several scripts is first compared whole, and only then queued."""
-        steps = list(batches(runs, RUNS_PER_SCRIPT, _run_arguments))
+        steps = list(batches(runs, RUNS_PER_SCRIPT, run_arguments))
         if len(steps) > 1:
             conflicts = [
                 run
@@ -157,7 +171,7 @@ class RedisRunQueue(RunQueue):
         *,
         compared_only: bool = False,
     ) -> tuple[frozenset[RunId], list[Enqueued]]:
-        lengths = memory // _MILLISECOND, _milliseconds(max(delay, _NOTHING))
+        lengths = memory // _MILLISECOND, milliseconds_up(max(delay, _NOTHING))
         reply = await self._client.run(_ENQUEUE, *lengths, asked, int(compared_only), *arguments)
         conflicts, answers = row(reply, 2)
         names = set(texts(conflicts))
@@ -167,7 +181,12 @@ class RedisRunQueue(RunQueue):
     # -- claiming -----------------------------------------------------------------------------------------------------
 
     async def claim(
-        self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
+        self,
+        worker: NodeId,
+        limit: int,
+        wait: timedelta,
+        known: Collection[Claim] | None = None,
+        scope: Scope = EVERYTHING,
     ) -> tuple[Claim, ...]:
         if limit <= 0:
             return ()
@@ -178,7 +197,7 @@ class RedisRunQueue(RunQueue):
             until = 0.0
         while True:
             if until <= time():
-                attempts, due_in = await self._claim_once(worker, limit, known)
+                attempts, due_in = await self._claim_once(worker, limit, known, scope)
                 if attempts:
                     return await self._claims(attempts)
                 until = time() + min(due_in, RECHECK_INTERVAL).total_seconds()
@@ -187,18 +206,31 @@ class RedisRunQueue(RunQueue):
                 # The next call goes on with the wait. After an error, or a claim, it reads the queue first.
                 self._nothing_until[worker] = until
                 return ()
-            if until > now and await self._wake_ups.wait(worker, min(ends, until) - now):
+            bells = self._bells(scope, aside=now >= self._passes_until.get(worker, 0.0))
+            if until > now and await self._wake_ups.wait(worker, min(ends, until) - now, bells):
                 until = 0.0
 
+    def _bells(self, scope: Scope, *, aside: bool) -> tuple[str, ...]:
+        """The keys that wake a worker of this scope (runs.lua)."""
+        bell = self._client.key("bell")
+        own = (bell,) if scope.queues is None else tuple(f"{bell}:{encode(queue)}" for queue in sorted(scope.queues))
+        return (*own, f"{bell}:@") if aside else own
+
     async def _claim_once(
-        self, worker: NodeId, limit: int, known: Collection[Claim] | None
+        self, worker: NodeId, limit: int, known: Collection[Claim] | None, scope: Scope
     ) -> tuple[list[_Attempt], timedelta]:
         """Claim runs once. The answer: the claims, and the time until the next waiting run is due."""
         attempts: list[_Attempt] = []
+        queues = () if scope.queues is None else tuple(map(encode_queue, scope.queues))
+        served = -1 if scope.queues is None else len(queues)
+        without = tuple(map(encode_task, scope.without))
         tokens: list[Argument] = [claim.token for claim in known or ()]
         while True:
             asked = encode(worker.value), limit - len(attempts), int(known is not None), BYTES_PER_SCRIPT
-            due_in, found, anomalies, more = row(await self._client.run(_CLAIM, *asked, *tokens), 4)
+            reply = await self._client.run(_CLAIM, *asked, served, len(without), *queues, *without, *tokens)
+            due_in, found, anomalies, more, others_aside = row(reply, 5)
+            if number(others_aside) == 1:
+                self._passes_until[worker] = asyncio.get_running_loop().time() + PASSES_SECONDS
             self._unreadable.add_anomalies(anomalies)
             flat = iter(items(found))
             new = [_Attempt.of(worker, *one) for one in zip(flat, flat, flat, flat, strict=True)]
@@ -214,7 +246,7 @@ class RedisRunQueue(RunQueue):
         read = [(attempt, self._read(attempt)) for attempt in attempts]
         unreadable = [attempt for attempt, claim in read if claim is None]
         for _, arguments in batches(unreadable, RUNS_PER_SCRIPT, _Attempt.arguments, _Attempt.size):
-            await self._client.run(_RELEASE, _milliseconds(_UNREADABLE_PAUSE), 0, *arguments)
+            await self._client.run(_RELEASE, milliseconds_up(_UNREADABLE_PAUSE), 0, *arguments)
         return tuple(claim for _, claim in read if claim is not None)
 
     def _read(self, attempt: _Attempt) -> Claim | None:
@@ -227,7 +259,7 @@ class RedisRunQueue(RunQueue):
     async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
         lost: set[Claim] = set()
         cancelling: set[Claim] = set()
-        for batch, arguments in batches(claims, RUNS_PER_SCRIPT, _claim_arguments):
+        for batch, arguments in batches(claims, RUNS_PER_SCRIPT, claim_arguments):
             over, cancelled = row(await self._client.run(_EXTEND, ttl // _MILLISECOND, *arguments), 2)
             lost.update(batch[at] for at in numbers(over))
             cancelling.update(batch[at] for at in numbers(cancelled))
@@ -235,7 +267,7 @@ class RedisRunQueue(RunQueue):
 
     async def report(self, reports: Sequence[ProgressReport], ttl: timedelta) -> frozenset[Claim]:
         lost: set[Claim] = set()
-        for batch, arguments in batches(reports, RUNS_PER_SCRIPT, _report_arguments, _report_size):
+        for batch, arguments in batches(reports, RUNS_PER_SCRIPT, report_arguments, size_of_report):
             over = numbers(await self._client.run(_REPORT, ttl // _MILLISECOND, *arguments))
             lost.update(batch[at].claim for at in over)
         return frozenset(lost)
@@ -252,7 +284,7 @@ class RedisRunQueue(RunQueue):
 
     async def _settle(self, worker: NodeId, own: Sequence[Settlement], *, remembers: bool) -> set[Claim]:
         lost: set[Claim] = set()
-        settle, encoded = (_REMEMBER, _remembered) if remembers else (_SETTLE, _settlement)
+        settle, encoded = (_REMEMBER, remembered_arguments) if remembers else (_SETTLE, settlement_arguments)
         for batch, arguments in encoded_batches(own, RUNS_PER_SCRIPT, encoded):
             over = numbers(await self._client.run(settle, encode(worker.value), *arguments))
             lost.update(batch[at].claim for at in over)
@@ -263,8 +295,8 @@ class RedisRunQueue(RunQueue):
 
     async def release(self, claims: Collection[Claim], delay: timedelta, *, started: bool) -> frozenset[Claim]:
         lost: set[Claim] = set()
-        for batch, arguments in batches(claims, RUNS_PER_SCRIPT, _claim_arguments, _size):
-            over = numbers(await self._client.run(_RELEASE, _milliseconds(delay), int(started), *arguments))
+        for batch, arguments in batches(claims, RUNS_PER_SCRIPT, claim_arguments, size_of_claim):
+            over = numbers(await self._client.run(_RELEASE, milliseconds_up(delay), int(started), *arguments))
             lost.update(batch[at] for at in over)
             if delay > _NOTHING:
                 self._timer.schedule(delay)
@@ -313,7 +345,7 @@ class RedisRunQueue(RunQueue):
 
     async def cancel(self, runs: Sequence[tuple[TaskKey, RunId]]) -> tuple[Cancelling, ...]:
         answers: list[Cancelling] = []
-        for _, arguments in batches(runs, RUNS_PER_SCRIPT, _cancellation_arguments):
+        for _, arguments in batches(runs, RUNS_PER_SCRIPT, cancellation_arguments):
             answers += [member(Cancelling, answer) for answer in items(await self._client.run(_CANCEL, *arguments))]
         return tuple(answers)
 
@@ -331,66 +363,3 @@ class RedisRunQueue(RunQueue):
                 count, at = count + number(step[0]), at + number(step[2])
                 began, kind, cursor = text(step[1]), text(step[3]), text(step[4])
         return count
-
-
-def _cancellation_arguments(run: tuple[TaskKey, RunId]) -> tuple[Argument, ...]:
-    key, name = run
-    return encode_task(key), encode_run_id(name)
-
-
-def _milliseconds(delay: timedelta) -> int:
-    """A delay in milliseconds, rounded up, so that no wait is too short."""
-    return -(-delay // _MILLISECOND)
-
-
-def _run_arguments(run: Run) -> tuple[Argument, ...]:
-    return (
-        encode_run_id(run.id),
-        encode_task(run.task),
-        run.priority.value,
-        slot_argument(run),
-        run.live_limit or 0,
-        encode_run(run),
-    )
-
-
-def _claim_arguments(claim: Claim) -> tuple[Argument, ...]:
-    """A claim as arguments of a script."""
-    return encode(claim.worker.value), claim.token, encode_task(claim.run.task), encode_run_id(claim.run.id)
-
-
-def _report_arguments(report: ProgressReport) -> tuple[Argument, ...]:
-    return (*_claim_arguments(report.claim), encode_progress(report.progress))
-
-
-def _report_size(report: ProgressReport) -> int:
-    return sum(map(len, report.progress.lines))
-
-
-def _size(claim: Claim) -> int:
-    """About as long as its body, which is moved when it is released."""
-    return len(claim.run.kwargs)
-
-
-def _moved(settlement: Settlement) -> int:
-    """A settlement moves a body if the run is tried again, or if it may let a held run of its task go."""
-    run = settlement.claim.run
-    return len(run.kwargs) if isinstance(settlement.outcome, Retried) or run.live_limit else 0
-
-
-def _remembered(settlement: Settlement) -> Encoded:
-    """A success that its task remembers."""
-    (token, task, run, _, line), size = _settlement(settlement)
-    remembered = settlement.remembered
-    assert remembered is not None
-    cursor = remembered.cursor or ""
-    return Encoded((token, task, run, line, encode_success(remembered.success), cursor), size + len(cursor.encode()))
-
-
-def _settlement(settlement: Settlement) -> Encoded:
-    claim, outcome = settlement.claim, settlement.outcome
-    delay: Argument = _milliseconds(outcome.delay) if isinstance(outcome, Retried) else "end"
-    name = encode_task(claim.run.task), encode_run_id(claim.run.id)
-    line = encode_record(settlement.record())
-    size = len(line) if line.isascii() else len(line.encode(errors="replace"))
-    return Encoded((claim.token, *name, delay, line), size + _OTHERS + _moved(settlement))

@@ -30,8 +30,9 @@ class WakeUps:
         self._requests: dict[NodeId, asyncio.Task[bool]] = {}
         self._drops: dict[NodeId, asyncio.TimerHandle] = {}
 
-    async def wait(self, worker: NodeId, seconds: float) -> bool:
-        """Wait until a run is queued; False after the end of the wait. Raises what the request raises."""
+    async def wait(self, worker: NodeId, seconds: float, bells: tuple[str, ...]) -> bool:
+        """Wait until a run is queued; False after the end of the wait. A request that is under way goes on, also if it
+        waits for other bells. Raises what the request raises."""
         loop = asyncio.get_running_loop()
         if worker in self._drops:
             self._drops.pop(worker).cancel()
@@ -40,7 +41,7 @@ class WakeUps:
             request = None  # The connection was lost between two waits.
         if request is None:
             block = max(timedelta(seconds=seconds), LONGEST_REQUEST)
-            request = loop.create_task(self._client.pop(self._client.key("bell"), block))
+            request = loop.create_task(self._client.pop(bells, block))
             self._requests[worker] = request
         try:
             await asyncio.wait({request}, timeout=seconds)

@@ -10,6 +10,7 @@ waits looks at the file fifty times a second. The statements run in the event lo
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
@@ -29,6 +30,7 @@ from task_manager_core.domain.planning import Agenda, NextSlot, Skipped, SkipRea
 from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.progress import Progress, ProgressReport
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Retried, Run, Settlement
+from task_manager_core.domain.scope import EVERYTHING, Scope
 from task_manager_core.domain.task import VersionedDefinition
 from task_manager_core.ports import (
     REQUEST_MEMORY,
@@ -291,17 +293,27 @@ class Store(File):
         return answer
 
     async def claim(
-        self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
+        self,
+        worker: NodeId,
+        limit: int,
+        wait: timedelta,
+        known: Collection[Claim] | None = None,
+        scope: Scope = EVERYTHING,
     ) -> tuple[Claim, ...]:
         timeout = wait if known is None else timedelta(0)
-        return await until(timeout, lambda: self._claim(worker, limit, known))
+        return await until(timeout, lambda: self._claim(worker, limit, known, scope))
 
-    def _claim(self, worker: NodeId, limit: int, known: Collection[Claim] | None) -> tuple[Claim, ...]:
+    def _claim(self, worker: NodeId, limit: int, known: Collection[Claim] | None, scope: Scope) -> tuple[Claim, ...]:
         with self.transaction():
+            self._asked(scope.without)
             held = [] if known is None else self._do("SELECT * FROM runs WHERE worker = ? ORDER BY token", worker.value)
             claims = [claim for claim in self._claims(held) if claim not in (known or ())][:limit]
-            queued = "SELECT id FROM runs WHERE state = 'queued' ORDER BY low, token LIMIT ?"
-            for row in self._do(queued, limit - len(claims)):
+            served = None if scope.queues is None else json.dumps(sorted(scope.queues))
+            queued = (
+                "SELECT id FROM runs WHERE state = 'queued' AND task NOT IN (SELECT id FROM existing)"
+                " AND (?1 IS NULL OR queue IN (SELECT value FROM json_each(?1))) ORDER BY low, token LIMIT ?2"
+            )
+            for row in self._do(queued, served, limit - len(claims)):
                 take = "UPDATE runs SET state = 'running', token = ?, worker = ?, beat = ? WHERE id = ? RETURNING *"
                 claims += self._claims(self._do(take, self._next("token"), worker.value, self._steady, row["id"]))
             return tuple(claims)

@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS changes (
     id INTEGER PRIMARY KEY AUTOINCREMENT, version INTEGER UNIQUE, grp TEXT, name TEXT);
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, task INTEGER REFERENCES tasks ON DELETE CASCADE, body TEXT, run_slot INTEGER, low INTEGER,
-    state TEXT,
+    queue TEXT, state TEXT,
     token INTEGER, attempt INTEGER DEFAULT 1, failures INTEGER DEFAULT 0, losses INTEGER DEFAULT 0, worker TEXT,
     beat INTEGER, due_at INTEGER, retrying INTEGER DEFAULT 0, delayed INTEGER DEFAULT 0, cancelling INTEGER DEFAULT 0);
 CREATE TABLE IF NOT EXISTS reports (run TEXT PRIMARY KEY REFERENCES runs ON DELETE CASCADE, token INTEGER, body TEXT);
@@ -222,12 +222,12 @@ class File:
 
     def _admit(self, task: int, run: Run, state: str, due_at: int | None = None) -> None:
         new = (
-            "INSERT OR IGNORE INTO runs (id, task, body, run_slot, low, state, token, due_at, delayed)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT OR IGNORE INTO runs (id, task, body, run_slot, low, queue, state, token, due_at, delayed)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         )
         low, slot = run.priority is Priority.LOW, None if run.slot is None else milliseconds(run.slot)
         body, waits = codec.encode_run(run), due_at is not None
-        self._do(new, run.id.value, task, body, slot, low, state, self._next("token"), due_at, waits)
+        self._do(new, run.id.value, task, body, slot, low, run.queue, state, self._next("token"), due_at, waits)
 
     def _move(self, run: str, due_at: int | None, *, attempts: int = 0, failures: int = 0, losses: int = 0) -> None:
         """Put a run at the end of the queue, or let it wait. Its place in the queue is a new token, so an old claim on

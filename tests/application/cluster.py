@@ -15,6 +15,7 @@ from typing import TypeVar
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.function import AnyFunction
 from task_manager_core.application.node import Node
+from task_manager_core.domain.duties import ALL_DUTIES, Duties
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.identity import FunctionKey, NodeId, TaskKey
 from task_manager_core.domain.observation import LiveRun
@@ -161,7 +162,14 @@ class _LinkedPort:
 class Process:
     """One process of an application: the declarations of its code, and its node with a link of its own."""
 
-    def __init__(self, name: str, backend: Backend, clock: Clock, policy: NodePolicy = POLICY) -> None:
+    def __init__(
+        self,
+        name: str,
+        backend: Backend,
+        clock: Clock,
+        policy: NodePolicy = POLICY,
+        duties: Duties = ALL_DUTIES,
+    ) -> None:
         self._clock = clock
         self.link = Link()
         self.declarations = Declarations()
@@ -187,6 +195,7 @@ class Process:
             clock=clock,
             observer=self.events,
             logger=LOGGER,
+            duties=duties,
         )
 
     def declares(self, task: TaskDefinition, call: AnyFunction = nothing) -> Process:
@@ -236,8 +245,8 @@ class Cluster:
         self.store = store
         self.clock = clock
 
-    def process(self, name: str = "a", policy: NodePolicy = POLICY) -> Process:
-        return Process(name, self.backend, self.clock, policy)
+    def process(self, name: str = "a", policy: NodePolicy = POLICY, duties: Duties = ALL_DUTIES) -> Process:
+        return Process(name, self.backend, self.clock, policy, duties)
 
 
 @asynccontextmanager

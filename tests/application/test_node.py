@@ -172,7 +172,7 @@ async def test_a_leader_that_rests_looks_at_once_when_a_service_has_reached_the_
     leader = cluster.process("leader")
     async with alive(leader):
         await wait_until_async(lambda: leader.link.calls.count("agenda") == 1, "the leader rests")
-        leader.link.trouble("claim", Trouble.LOST_REQUEST)
+        leader.link.trouble("load", Trouble.LOST_REQUEST)
         await wait_until_async(lambda: leader.link.calls.count("agenda") == 2, "it reads the agenda", timeout=2.0)
 
 

@@ -383,7 +383,7 @@ async def test_a_late_thread_that_raises_has_failed_with_its_own_error(cluster: 
 async def test_an_unknown_run_is_released_at_once_and_with_a_delay_when_its_worker_claims_it_again(
     cluster: Cluster,
 ) -> None:
-    old, older = cluster.process("old"), cluster.process("older")
+    old, older = cluster.process("old").knows("other"), cluster.process("older").knows("other")
     new = await queued(cluster, lambda: None)
     for _ in range(2):
         for process in (old, older):

@@ -292,7 +292,7 @@ async def test_a_run_whose_claim_a_store_has_lost_is_started_again_with_another_
 
 async def test_a_run_that_could_not_be_released_is_released_with_the_next_claim(cluster: Cluster) -> None:
     await queued(cluster, lambda: None)
-    other = cluster.process("other")
+    other = cluster.process("other").knows("other")
     other.link.trouble("release", Trouble.LOST_REQUEST)
     with pytest.raises(BackendUnavailable):
         await other.node.worker.claim()

@@ -76,7 +76,7 @@ async def test_a_run_that_lost_its_worker_is_executed_after_its_start_deadline(c
 
 async def test_a_run_that_was_released_before_its_start_is_checked_again(cluster: Cluster) -> None:
     process = await dispatched(cluster, lambda: None)
-    await cluster.process("older").node.worker.claim()
+    await cluster.process("older").knows("other").node.worker.claim()
     cluster.clock.advance(2 * SECOND)
     await process.work()
     assert await statuses(cluster) == [AttemptStatus.EXPIRED]
@@ -85,7 +85,7 @@ async def test_a_run_that_was_released_before_its_start_is_checked_again(cluster
 async def test_a_worker_that_does_not_know_the_function_lets_a_late_run_expire_too(cluster: Cluster) -> None:
     await dispatched(cluster, lambda: None)
     cluster.clock.advance(2 * SECOND)
-    other = cluster.process("other")
+    other = cluster.process("other").knows("other")
     await other.work()
     assert other.events.of(RunReleased) == []
     assert await statuses(cluster) == [AttemptStatus.EXPIRED]

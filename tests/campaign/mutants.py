@@ -45,6 +45,7 @@ from task_manager_core.domain.planning import DueTask, NextSlot, SlotDecision, n
 from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import Claim, Outcome, Retried, Run, RunState, Settlement, Succeeded
+from task_manager_core.domain.scope import EVERYTHING
 from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 from task_manager_core.ports import REQUEST_MEMORY, Changes, DefinitionWrite, Enqueued, Extension
 from task_manager_core.testing.campaign.faults import Injection, InjectionKind, Point
@@ -444,9 +445,11 @@ def _release_burns_retry(original: Any) -> object:
 
 
 def _forgets_lost_replies(original: Any) -> object:
-    async def claim(self: MemoryRunQueue, worker: NodeId, limit: int, wait: timedelta, known: Any = None) -> Any:
+    async def claim(
+        self: MemoryRunQueue, worker: NodeId, limit: int, wait: timedelta, known: Any = None, scope: Any = EVERYTHING
+    ) -> Any:
         del known
-        return await original(self, worker, limit, wait)
+        return await original(self, worker, limit, wait, None, scope)
 
     return claim
 
@@ -684,7 +687,7 @@ def _held_until_none_lives(original: Any) -> object:
 def _trims(original: Any) -> object:
     def to_queue(self: State, place: RunEntry) -> None:
         original(self, place)
-        line = self.queued[place.run.priority]
+        line = self.queued[place.run.priority, place.run.queue]
         while len(line) > 2:
             line.pop(next(iter(line)))
 

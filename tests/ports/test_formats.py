@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from task_manager_core.domain.duties import Duties, Role
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.memory import LastSuccess
@@ -70,6 +71,12 @@ FORMATS = {
         replace(TASK, max_instances=3).run_of_slot(NOON, 7), codec.encode_run, codec.decode_run, "run_limit.jsonl"
     ),
     "a run": Format(TASK.run_of_slot(NOON, 7), codec.encode_run, codec.decode_run, "run.jsonl"),
+    "a definition with a queue": Format(
+        replace(TASK, queue="heavy"), codec.encode_task, codec.decode_task, "definition_queue.jsonl"
+    ),
+    "a run with a queue": Format(
+        replace(TASK, queue="heavy").run_of_slot(NOON, 7), codec.encode_run, codec.decode_run, "run_queue.jsonl"
+    ),
     "a line of history": Format(
         AttemptRecord(
             run=RunId("r"),
@@ -128,6 +135,19 @@ FORMATS = {
         codec.encode_presence,
         codec.decode_presence,
         "presence.jsonl",
+    ),
+    "a presence with duties": Format(
+        Presence(
+            node=NodeId("w"),
+            service="s",
+            started_at=NOON,
+            tasks=frozenset(),
+            functions=frozenset(),
+            duties=Duties(roles=frozenset({Role.EXECUTE}), queues=frozenset({"b", "a"})),
+        ),
+        codec.encode_presence,
+        codec.decode_presence,
+        "presence_duties.jsonl",
     ),
 }
 every_format = pytest.mark.parametrize("name", FORMATS)

@@ -12,6 +12,7 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.leadership import HeldByOther, LeaderSign, Term
 from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import Claim
+from task_manager_core.domain.scope import EVERYTHING, Scope
 from task_manager_core.ports import Capabilities, Clock, Leadership, RunQueue
 from task_manager_core.ports.backend import Backend
 from task_manager_memory import open_backend
@@ -53,9 +54,14 @@ class _Backwards:
         self.report = inner.report
 
     async def claim(
-        self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
+        self,
+        worker: NodeId,
+        limit: int,
+        wait: timedelta,
+        known: Collection[Claim] | None = None,
+        scope: Scope = EVERYTHING,
     ) -> tuple[Claim, ...]:
-        return (await self._inner.claim(worker, limit, wait, known))[::-1]
+        return (await self._inner.claim(worker, limit, wait, known, scope))[::-1]
 
 
 @asynccontextmanager

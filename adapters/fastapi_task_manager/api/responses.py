@@ -64,6 +64,7 @@ def task_response(status: TaskStatus) -> TaskDetailed:
         timeout=_seconds(task.timeout),
         start_deadline=_seconds(task.start_deadline),
         expires=_seconds(task.expires),
+        queue=task.queue,
         is_retired=view.retired,
         version=status.version,
         skipped={reason.value: count for reason, count in view.skipped.items()},

@@ -33,6 +33,13 @@ class HealthResponse(Answer):
     worker_id: str | None = Field(default=None, description="Identity of this process since its last start")
     worker_started_at: datetime | None = Field(default=None, description="When that was")
     is_leader: bool = Field(default=False, description="Does this process schedule for all?")
+    roles: list[str] = Field(
+        default=[], description="What this process does: schedule (it may lead), execute (it claims runs)"
+    )
+    queues: list[str] | None = Field(default=None, description="The queues that it serves; null: every queue")
+    warnings: list[str] = Field(
+        default=[], description="Work that no living process does, such as a queue that none serves; at most 20"
+    )
     reason: str | None = Field(
         default=None, description="What is wrong, or that the process is disabled; null otherwise"
     )
@@ -116,5 +123,11 @@ class ConfigResponse(Answer):
     )
     api_trusted_origins: str | None = Field(
         default=_default("api_trusted_origins"), description="Origins of other sites whose pages may act"
+    )
+    roles: list[str] | None = Field(
+        default=_default("roles"), description="What this process does: schedule, execute; null: both"
+    )
+    queues: list[str] | None = Field(
+        default=_default("queues"), description="The queues that this process serves; null: every queue"
     )
     enabled: bool = Field(default=_default("enabled"), description="Does this process execute tasks?")

@@ -12,6 +12,7 @@ from fastapi_task_manager.option_readers import MOST_CLASSES
 from fastapi_task_manager.schema.answer import Answer
 from fastapi_task_manager.schema.body import Body, at_most
 from fastapi_task_manager.schema.numbers import Number, WholeNumber
+from task_manager_core.domain.duties import DEFAULT_QUEUE
 from task_manager_core.domain.recurrence import MOST_INSTANTS
 from task_manager_core.domain.schedule import MOST_RULES
 from task_manager_core.domain.task import MOST_TAGS
@@ -74,6 +75,7 @@ class TaskDetailed(TaskBase):
     expires: float | None = Field(
         default=None, description="Seconds after which a waiting run, also a triggered one, expires; null: never"
     )
+    queue: str = Field(default=DEFAULT_QUEUE, description="The queue of its runs: processes that serve it execute them")
     is_retired: bool = Field(default=False, description="A static task that no living process declares")
     version: int = Field(default=0, description='Version of the definition, for the `If-Match: "<version>"` of a PUT')
     skipped: dict[str, int] = Field(default={}, description="How many slots were skipped for which reason")
@@ -265,6 +267,9 @@ class _DynamicTask(Body):
     expires: Number | None = Field(
         default=None,
         description="Runs, also triggered ones, that wait for more than these seconds expire and are not executed",
+    )
+    queue: str | None = Field(
+        default=None, description="The queue of its runs: processes that serve it execute them; default: default"
     )
 
     def given(self) -> dict[str, Any]:

@@ -5,9 +5,9 @@ local function cancel_held(task, run)
   if not text then
     return 'not_live'
   end
-  local priority, slot = parse_held(text)
-  append_history(task, history_line(run, new_entry(priority, slot), 'cancelled', steady(), '', '0'))
-  remove_held(task, run, priority, slot)
+  local lane, slot = parse_held(text)
+  append_history(task, history_line(run, new_entry(lane, slot), 'cancelled', steady(), '', '0'))
+  remove_held(task, run, lane, slot)
   queue_next_held(task, redis.call('HLEN', root .. ':live:' .. task)) -- The cancelled run may have had a smaller limit.
   return 'cancelled'
 end
@@ -26,7 +26,7 @@ local function cancel(task, run)
   append_history(task, history_line(run, entry, 'cancelled', steady(), '', '0'))
   -- The run entry is deleted last: without it, a repeated request would find nothing to cancel.
   if entry.state == 'q' then
-    redis.call('XDEL', streams[entry.priority], entry.stream_id)
+    redis.call('XDEL', streams[entry.lane], entry.stream_id)
   else
     stop_waiting(task, run)
   end

@@ -1,7 +1,7 @@
 -- Needs runs and tasks.
 -- ARGV: holder, token, then for each decision: task, version, slot, next slot and its due instant (both empty: the
 -- schedule has ended), the last slot that is decided about (empty: none), the limit of live runs of the dispatched
--- runs (0: none), the numbers of runs to dispatch, of runs to hold and of skips; for each of these runs: run, priority,
+-- runs (0: none), the numbers of runs to dispatch, of runs to hold and of skips; for each of these runs: run, lane,
 -- slot, body; for each skip: reason, count, text.
 -- Answer: nil if the term is over; else for each decision 1 if it was kept, 0 if it was overtaken.
 if not is_current_term(ARGV[4], ARGV[5]) then

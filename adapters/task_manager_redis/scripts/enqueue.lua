@@ -1,6 +1,6 @@
 -- Needs runs and tasks.
 -- ARGV: how long the store remembers the request, the delay of the runs (0: none), a digest of what the request asks for,
--- whether to compare only (0, 1), then for each run: run, task, priority, slot, limit of live runs (0: none), body.
+-- whether to compare only (0, 1), then for each run: run, task, lane, slot, limit of live runs (0: none), body.
 -- Answer: the runs whose remembered request asked for something else; if there are none, for each run a value of the
 -- enumeration Enqueued.
 local memory_ttl, delay, asked, compared_only = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7] == '1'
@@ -24,7 +24,7 @@ local function is_full(task, limit)
   return held_count > 0 or live_count >= limit
 end
 
-local function enqueue(run, task, priority, slot, limit, body, born, remembered)
+local function enqueue(run, task, lane, slot, limit, body, born, remembered)
   if not born then
     return 'unknown_task'
   end
@@ -34,11 +34,11 @@ local function enqueue(run, task, priority, slot, limit, body, born, remembered)
   end
   local holding = limit > 0 and is_full(task, limit)
   if holding then
-    hold(task, run, priority, slot, body)
+    hold(task, run, lane, slot, body)
   elseif delay > 0 then
-    postpone(task, run, new_entry(priority, slot), body, 'delay', steady() + delay)
+    postpone(task, run, new_entry(lane, slot), body, 'delay', steady() + delay)
   else
-    queue_new(task, run, priority, slot, body)
+    queue_new(task, run, lane, slot, body)
   end
   -- The request is remembered last: a run must not count as requested before it is queued.
   local text = string.format('%.0f', steady() + memory_ttl) .. ' ' .. born .. ' ' .. asked
@@ -57,8 +57,8 @@ for i = FIRST, #ARGV, PER_RUN do
 end
 if #conflicts == 0 and not compared_only then
   for i = FIRST, #ARGV, PER_RUN do
-    local run, task, priority, slot, limit, body = unpack(ARGV, i, i + PER_RUN - 1)
-    answers[#answers + 1] = enqueue(run, task, priority, slot, tonumber(limit), body, births[i], remembered[i])
+    local run, task, lane, slot, limit, body = unpack(ARGV, i, i + PER_RUN - 1)
+    answers[#answers + 1] = enqueue(run, task, lane, slot, tonumber(limit), body, births[i], remembered[i])
   end
 end
 return { conflicts, answers }

@@ -62,10 +62,13 @@ end
 -- The store remembers the latest steady instant. A script sees in it that the clock was set back, and adds the
 -- difference. A script that only reads passes `lag`: it saves the latest instant only if the saved one is older than
 -- `lag` milliseconds.
-local set_back
+-- The hash also says whether there are other lanes than those of the default queue (runs.lua): most stores have none, and
+-- a script learns it here without one more command.
+local set_back, other_lanes
 local function steady(lag)
   if not set_back then
-    local stored = redis.call('HMGET', root .. ':clock', 'latest', 'set_back')
+    local stored = redis.call('HMGET', root .. ':clock', 'latest', 'set_back', 'lanes')
+    other_lanes = stored[3]
     local latest, stored_set_back = integer(stored[1]) or 0, integer(stored[2]) or 0
     set_back = math.max(stored_set_back, latest - now)
     if set_back > stored_set_back or now + set_back > latest + (lag or 0) then

@@ -22,9 +22,11 @@ local function repair_run(task, run, text)
   elseif entry.state == 'c' then
     repair_claim(entry.worker, task, run)
   elseif entry.state == 'q' then
-    local item = redis.call('XRANGE', streams[entry.priority], entry.stream_id, entry.stream_id)[1]
+    local item = redis.call('XRANGE', streams[entry.lane], entry.stream_id, entry.stream_id)[1]
     bytes = bytes + (item and #(item[2][BODY] or '') or 0)
-    if not item then
+    if item then
+      index_lane(entry.lane)
+    else
       allow_oom()
       report(where, 'its item in the stream was deleted: it ends as lost')
       end_as_lost(task, run, entry)

@@ -1,25 +1,72 @@
 -- The states of a run, and its moves from one state to another.
 --
 -- The hash live:<task> holds one run entry for each live run that is not held. A run entry is a text of words:
--- state flag token worker priority stream_id attempt failures losses slot kind due
---   state  q: queued. The run is the item `stream_id` of the stream of its priority.
+-- state flag token worker lane stream_id attempt failures losses slot kind due
+--   state  q: queued. The run is the item `stream_id` of the stream of its lane.
 --          c: claimed by `worker`.
 --          w: waiting, until the instant `due`. Its kind is `retry`, `pause` or `delay`.
 --   flag   !: claimed, and its cancellation was requested: the run is not tried again.
 --          -: no cancellation was requested.
 --   token  the fencing token of the last claim; 0 before the first claim.
+--   lane   the priority and the queue of the run: `high:mail`. The lanes of the default queue are `high` and `low`. A
+--          queued run may be set aside in a lane of its task alone, `high:mail@group/name`: a worker that excludes the
+--          task has moved it there, so that it does not meet it again.
 -- A newer release may add words at the end. They stay there, whatever happens to the run.
 --
 -- The body of a run (its text) may be large. It is stored where only a move of the run reads it:
 --   queued    in the stream item
 --   claimed   in claimed:<worker>
 --   waiting   in retry:<task>, pause:<task> or delay:<task>, by its kind
---   held      in held:<task>, after its priority and its slot
+--   held      in held:<task>, after its lane and its slot
 -- The set line:<task> keeps the order of the held runs. The set `claims` keeps the last heartbeat of each claim.
+-- The set `lanes` names the lanes of the other queues, and the set `aside` those of single tasks. A worker that empties
+-- such a lane deletes it.
 
 local PRIORITIES = { 'high', 'low' }
-local streams = { high = root .. ':runs:high', low = root .. ':runs:low' }
+local streams = setmetatable({}, { __index = function(_, lane) return root .. ':runs:' .. lane end })
 local waiting, claims, wake_list = root .. ':waiting', root .. ':claims', root .. ':bell'
+local lanes, aside = root .. ':lanes', root .. ':aside'
+
+-- The parts of a lane: its priority (nil if the text is no lane), its queue (empty: the default queue), and the task
+-- that is set aside (empty: none).
+local function parse_lane(text)
+  local priority, colon, queue, at, task = string.match(text or '', '^(%l+)(:?)([^:@]*)(@?)([^:@]*)$')
+  local whole = (priority == 'high' or priority == 'low') and (colon == ':') == (queue ~= '') and (at == '@') == (task ~= '')
+  return whole and priority or nil, queue, task
+end
+
+-- Name a lane in its index, before it gets its first run.
+local indexed_lanes = { high = true, low = true }
+local function index_lane(lane)
+  if not indexed_lanes[lane] then
+    indexed_lanes[lane] = true
+    redis.call('SADD', string.find(lane, '@', 1, true) and aside or lanes, lane)
+    steady()
+    if not other_lanes then
+      other_lanes = '1'
+      redis.call('HSET', root .. ':clock', 'lanes', other_lanes)
+    end
+  end
+end
+
+-- Delete a lane that is empty, and its name.
+local function delete_lane(lane)
+  redis.call('UNLINK', streams[lane])
+  redis.call('SREM', string.find(lane, '@', 1, true) and aside or lanes, lane)
+  if redis.call('EXISTS', lanes, aside) == 0 then
+    redis.call('HDEL', root .. ':clock', 'lanes')
+    other_lanes = false
+  end
+end
+
+-- The lanes of the other queues, and some of those of single tasks, chosen at random: at most so many as asked for.
+local function more_lanes(most_aside)
+  steady()
+  if not other_lanes then
+    return {}, {}
+  end
+  return redis.call('SMEMBERS', lanes), redis.call('SRANDMEMBER', aside, most_aside)
+end
 
 -- The indexes of an item's values in the answer of XRANGE.
 local RUN, TASK, BODY = 2, 4, 6
@@ -33,19 +80,37 @@ local function spread(arguments, command)
   end
 end
 
--- Wake one of the workers that wait. One element is enough: a worker that claims wakes the next one if a run is left.
--- BLPOP gives an element to one client, the one that has waited longest (https://redis.io/docs/latest/commands/blpop/).
-local worker_woken = false
-local function wake_worker()
-  if not worker_woken and redis.call('EXISTS', wake_list) == 0 then
-    redis.call('LPUSH', wake_list, 1)
-  end
-  worker_woken = true
+-- Wake one of the workers that wait for a run of this lane. One element is enough: a worker that claims wakes the next
+-- one if a run is left. BLPOP gives an element to one client, the one that has waited longest
+-- (https://redis.io/docs/latest/commands/blpop/).
+--   bell            wakes a worker that serves every queue
+--   bell:<queue>    wakes a worker that names the queues that it serves
+--   bell:@          wakes a worker of either kind for a run that is set aside: most of them cannot execute it, and those
+--                   that have found so do not wait for this one for some time
+local woken = {}
+local function bell_of(queue)
+  return wake_list .. ':' .. (queue == '' and 'default' or queue)
 end
 
-local function new_entry(priority, slot)
+local function wake_worker(lane)
+  if woken[lane] then
+    return
+  end
+  woken[lane] = true
+  local _, queue, task = parse_lane(lane)
+  local bells = task ~= '' and { wake_list .. ':@' } or { wake_list, bell_of(queue) }
+  if redis.call('EXISTS', unpack(bells)) < #bells then
+    for _, bell in ipairs(bells) do
+      if redis.call('EXISTS', bell) == 0 then
+        redis.call('LPUSH', bell, 1)
+      end
+    end
+  end
+end
+
+local function new_entry(lane, slot)
   return {
-    flag = '-', token = '0', worker = '-', priority = priority, attempt = 1, failures = 0, losses = 0, slot = slot,
+    flag = '-', token = '0', worker = '-', lane = lane, attempt = 1, failures = 0, losses = 0, slot = slot,
     more = '',
   }
 end
@@ -53,10 +118,10 @@ end
 -- The run entry of a text; nil if the text is none.
 local function parse_entry(text)
   local entry = {}
-  entry.state, entry.flag, entry.token, entry.worker, entry.priority, entry.stream_id, entry.attempt, entry.failures,
+  entry.state, entry.flag, entry.token, entry.worker, entry.lane, entry.stream_id, entry.attempt, entry.failures,
     entry.losses, entry.slot, entry.kind, entry.due, entry.more =
     string.match(text, '^([qcw]) ([-!]) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+) (%-?%d*) (%S+) (%S+)(.*)$')
-  local whole = streams[entry.priority or '']
+  local whole = (indexed_lanes[entry.lane or ''] or parse_lane(entry.lane))
     and (entry.state ~= 'q' or string.find(entry.stream_id, '^%d+%-%d+$'))
     and (entry.state ~= 'w' or integer(entry.due))
   return whole and entry or nil
@@ -69,28 +134,30 @@ end
 
 local function save_entry(task, run, entry)
   redis.call('HSET', root .. ':live:' .. task, run,
-    entry.state .. ' ' .. entry.flag .. ' ' .. entry.token .. ' ' .. entry.worker .. ' ' .. entry.priority .. ' '
+    entry.state .. ' ' .. entry.flag .. ' ' .. entry.token .. ' ' .. entry.worker .. ' ' .. entry.lane .. ' '
     .. entry.stream_id .. ' ' .. entry.attempt .. ' ' .. entry.failures .. ' ' .. entry.losses .. ' ' .. entry.slot .. ' '
     .. entry.kind .. ' ' .. entry.due .. entry.more)
 end
 
 local create_streams
 
--- Queue a run at the end of its stream.
+-- Queue a run at the end of its lane.
 local function queue(task, run, entry, body)
   create_streams()
+  index_lane(entry.lane)
   entry.state, entry.flag, entry.worker, entry.kind, entry.due = 'q', '-', '-', '-', '-'
-  entry.stream_id = redis.call('XADD', streams[entry.priority], '*', 'run', run, 'task', task, 'body', body)
+  entry.stream_id = redis.call('XADD', streams[entry.lane], '*', 'run', run, 'task', task, 'body', body)
   save_entry(task, run, entry)
-  wake_worker()
+  wake_worker(entry.lane)
 end
 
 -- Queue a run for the first time. The same as `queue` for a new entry, in fewer steps: a burst makes many new runs.
-local function queue_new(task, run, priority, slot, body)
+local function queue_new(task, run, lane, slot, body)
   create_streams()
-  local id = redis.call('XADD', streams[priority], '*', 'run', run, 'task', task, 'body', body)
-  redis.call('HSET', root .. ':live:' .. task, run, 'q - 0 - ' .. priority .. ' ' .. id .. ' 1 0 0 ' .. slot .. ' - -')
-  wake_worker()
+  index_lane(lane)
+  local id = redis.call('XADD', streams[lane], '*', 'run', run, 'task', task, 'body', body)
+  redis.call('HSET', root .. ':live:' .. task, run, 'q - 0 - ' .. lane .. ' ' .. id .. ' 1 0 0 ' .. slot .. ' - -')
+  wake_worker(lane)
 end
 
 -- Let a run wait. The index is written first and deleted last: if a script stops half-way, promote_due removes the
@@ -114,27 +181,27 @@ local none_held = {}
 
 -- Hold a run behind the other runs of its task. The order is written first, so that no held run can be without a place
 -- in the order.
-local function hold(task, run, priority, slot, body)
+local function hold(task, run, lane, slot, body)
   none_held[task] = nil
   local line = root .. ':line:' .. task
   local last = redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')
-  redis.call('ZADD', line, (last[2] or 0) + 1, table.concat({ run, priority, slot }, ' '))
-  redis.call('HSET', root .. ':held:' .. task, run, table.concat({ priority, slot, body }, ' '))
+  redis.call('ZADD', line, (last[2] or 0) + 1, table.concat({ run, lane, slot }, ' '))
+  redis.call('HSET', root .. ':held:' .. task, run, table.concat({ lane, slot, body }, ' '))
 end
 
 local function parse_held(text)
-  local priority, slot, body = string.match(text or '', '^(%S+) (%-?%d*) (.*)$')
-  if streams[priority or ''] then
-    return priority, slot, body
+  local lane, slot, body = string.match(text or '', '^(%S+) (%-?%d*) (.*)$')
+  if parse_lane(lane) then
+    return lane, slot, body
   end
 end
 
-local function remove_held(task, run, priority, slot)
+local function remove_held(task, run, lane, slot)
   redis.call('HDEL', root .. ':held:' .. task, run)
-  redis.call('ZREM', root .. ':line:' .. task, table.concat({ run, priority, slot }, ' '))
+  redis.call('ZREM', root .. ':line:' .. task, table.concat({ run, lane, slot }, ' '))
 end
 
--- The held runs in their order, up to the index `last`; each is a text of run, priority and slot. If the key of the
+-- The held runs in their order, up to the index `last`; each is a text of run, lane and slot. If the key of the
 -- order was deleted, it is built again and only the order is lost.
 local function held_in_order(task, last)
   local held, line = root .. ':held:' .. task, root .. ':line:' .. task
@@ -146,9 +213,9 @@ local function held_in_order(task, last)
   if redis.call('ZCARD', line) < count then
     local texts = redis.call('HGETALL', held)
     for i = 1, #texts, 2 do
-      local priority, slot = parse_held(texts[i + 1])
-      if priority then
-        redis.call('ZADD', line, 'NX', 0, table.concat({ texts[i], priority, slot }, ' '))
+      local lane, slot = parse_held(texts[i + 1])
+      if lane then
+        redis.call('ZADD', line, 'NX', 0, table.concat({ texts[i], lane, slot }, ' '))
       else
         report('a held run of ' .. task, 'it cannot be read, and was deleted')
         redis.call('HDEL', held, texts[i])
@@ -171,13 +238,13 @@ local function queue_next_held(task, others)
   local next_wait = held_in_order(task, 0)[1]
   while next_wait do
     local run = string.match(next_wait, '^(%S+) %S+ %S+$') or ''
-    local priority, slot, body = parse_held(redis.call('HGET', root .. ':held:' .. task, run))
+    local lane, slot, body = parse_held(redis.call('HGET', root .. ':held:' .. task, run))
     body = redis.call('HEXISTS', root .. ':live:' .. task, run) == 0 and body
     if body and others > 0 and others >= live_limit(body) then
       return
     end
     if body then
-      queue(task, run, new_entry(priority, slot), body)
+      queue(task, run, new_entry(lane, slot), body)
     end
     redis.call('HDEL', root .. ':held:' .. task, run)
     redis.call('ZREM', root .. ':line:' .. task, next_wait)
@@ -331,19 +398,30 @@ local function promote_due()
   return next_wait[2] and math.max(0, next_wait[2] - steady()) or -1
 end
 
--- Wake a worker if a stream has items.
+-- All lanes that may have runs. Of the lanes of single tasks the caller gets as many as it asks for, chosen at random.
+local function some_lanes(most_aside)
+  local found, others, single = { 'high', 'low' }, more_lanes(most_aside)
+  for _, more in ipairs({ others, single }) do
+    for _, lane in ipairs(more) do
+      found[#found + 1] = lane
+    end
+  end
+  return found
+end
+
+-- Wake a worker for each lane that has runs.
 local function wake_for_queued()
-  for _, stream in pairs(streams) do
-    if not worker_woken and redis.call('XLEN', stream) > 0 then
+  for _, lane in ipairs(some_lanes(1)) do
+    if redis.call('XLEN', streams[lane]) > 0 then
       allow_oom()
-      wake_worker()
+      wake_worker(lane)
     end
   end
 end
 
 -- End runs of a stream that was deleted, because their bodies were deleted with it. This ends some of them; the leader
 -- ends the others (repair.lua).
-local function end_runs_of_stream(priority)
+local function end_runs_of_stream(lane)
   local seen = 0
   for _, task in ipairs(redis.call('ZRANGE', catalogue, 0, REPAIRED_AT_ONCE - 1)) do
     local cursor = '0'
@@ -352,8 +430,8 @@ local function end_runs_of_stream(priority)
       for i = 1, #page[2], 2 do
         local entry = parse_entry(page[2][i + 1])
         -- A run that was held behind an ended run may be queued in the new stream by now.
-        if entry and entry.state == 'q' and entry.priority == priority
-          and not redis.call('XRANGE', streams[priority], entry.stream_id, entry.stream_id)[1] then
+        if entry and entry.state == 'q' and entry.lane == lane
+          and not redis.call('XRANGE', streams[lane], entry.stream_id, entry.stream_id)[1] then
           end_as_lost(task, page[2][i], entry)
         end
       end
@@ -365,7 +443,8 @@ local function end_runs_of_stream(priority)
   end
 end
 
--- Create the streams. A script calls this before it uses a stream. From then on both exist, also while they are empty.
+-- Create the streams of the default queue. A script calls this before it uses a stream. From then on both exist, also
+-- while they are empty.
 local streams_exist = false
 function create_streams()
   if streams_exist then

@@ -6,7 +6,8 @@
 -- The frame (empty if it is not asked for): now, holder, token, number of queued runs, nodes.
 -- A node: name, digest of its presence, text of its presence (empty if the reader knows the digest).
 -- A view: task, version, slot, due, decided, paused, resumed_at, retired, skips (reason, count, ...), live runs (run,
--- run entry, ...), held runs in their order (each a text of run, priority and slot).
+-- run entry, ...), held runs in their order (each a text of run, lane and slot).
+local MOST_ASIDE_COUNTED = 10000
 local FIRST_KNOWN, FIRST_TASK = 8, 8 + ARGV[7]
 
 local framed, most, all = ARGV[4] == '1', tonumber(ARGV[5]), ARGV[6] == '1'
@@ -66,7 +67,10 @@ local function frame()
   if not term[1] or steady() >= (integer(term[3]) or 0) then
     term = { '', '' }
   end
-  local queued = redis.call('XLEN', streams.high) + redis.call('XLEN', streams.low)
+  local queued = 0
+  for _, lane in ipairs(some_lanes(MOST_ASIDE_COUNTED)) do
+    queued = queued + redis.call('XLEN', streams[lane])
+  end
   return { now, term[1], term[2], queued, living_nodes() }
 end
 

@@ -33,21 +33,22 @@ local function sweep(size)
   local entries = trash .. ':' .. (version or '')
   local found = redis.call('HSCAN', entries, first[2], 'COUNT', size)
   local live = task and redis.call('EXISTS', root .. ':live:' .. task) == 1
-  local ids, waits, runs = { high = {}, low = {} }, {}, {}
+  local ids, waits, runs = {}, {}, {}
   for i = 1, #found[2], 2 do
     local run, entry = found[2][i], parse_entry(found[2][i + 1]) or {}
     local added_again = live and redis.call('HEXISTS', root .. ':live:' .. task, run) == 1
     runs[#runs + 1] = run
     if entry.state == 'q' then
-      table.insert(ids[entry.priority], entry.stream_id)
+      ids[entry.lane] = ids[entry.lane] or {}
+      table.insert(ids[entry.lane], entry.stream_id)
     elseif entry.state == 'w' and not added_again then
       table.insert(waits, task .. ' ' .. run)
     elseif entry.state == 'c' and not added_again then
       drop_claim(entry.worker, task, run)
     end
   end
-  for _, priority in ipairs(PRIORITIES) do
-    spread(ids[priority], function(...) redis.call('XDEL', streams[priority], ...) end)
+  for lane, own in pairs(ids) do
+    spread(own, function(...) redis.call('XDEL', streams[lane], ...) end)
   end
   spread(waits, function(...) redis.call('ZREM', waiting, ...) end)
   delete_dropped_claims()

@@ -15,6 +15,7 @@ from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.registrar import Registrar, changed_definition
 from task_manager_core.application.requested_runs import RequestedRuns
+from task_manager_core.domain.coverage import Uncovered, find_uncovered
 from task_manager_core.domain.errors import (
     BackendUnavailable,
     DuplicateTask,
@@ -129,6 +130,17 @@ class Control:
         if not snapshot.tasks:
             raise TaskNotFound(key.group, key.name)
         return explain(stored.definition, snapshot.tasks[0], snapshot)
+
+    async def uncovered(self) -> Uncovered:
+        """The work that no living process does. Errors: BackendUnavailable as for `select`."""
+        known = self._loaded()
+        snapshot = await self._backend.history.snapshot(())
+        stored = [one.definition for one in known if not known.is_retired(one.definition.key)]
+        return find_uncovered(stored, snapshot)
+
+    def queues(self) -> frozenset[str]:
+        """The queues that tasks name. Errors: BackendUnavailable as for `select`."""
+        return frozenset(one.definition.queue for one in self._loaded())
 
     async def history(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         """The newest attempts of a task. Errors: TaskNotFound."""

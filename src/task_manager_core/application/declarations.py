@@ -36,6 +36,11 @@ class Declarations:
         return frozenset(self._functions)
 
     @property
+    def has_functions(self) -> bool:
+        """Can this process call any function?"""
+        return bool(self._functions or self._static)
+
+    @property
     def declared(self) -> dict[TaskKey, TaskDefinition]:
         """The static tasks."""
         return {key: task for key, (task, _) in self._static.items()}
@@ -101,6 +106,14 @@ class Declarations:
     def function(self, key: FunctionKey) -> Function | None:
         """The function that dynamic tasks call by this name."""
         return self._functions.get(key)
+
+    def knows(self, task: TaskDefinition) -> bool:
+        """Can this process call a function for the runs of this task? It can call its own function for those of a
+        static task, also for runs that other code has queued under another name of the function."""
+        if not task.dynamic and task.key in self._static:
+            return True
+        key = FunctionKey(task.key.group, task.function)
+        return key in self._functions if task.dynamic else key in self._named
 
     def function_of(self, run: Run) -> Function | None:
         """The function to call for this run, None if this process does not know it.

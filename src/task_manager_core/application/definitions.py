@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import heapify, heappop, heappush
@@ -83,6 +83,8 @@ class Definitions:
         """Grows with every change."""
         self.touched: set[TaskKey] = set()
         """The tasks that changed. The registrar clears the set after it has checked them."""
+        self.on_touched: Callable[[Collection[TaskKey]], None] = lambda _keys: None
+        """Called with the tasks that changed."""
 
     def __iter__(self) -> Iterator[VersionedDefinition]:
         """In the order of their keys."""
@@ -294,3 +296,4 @@ class Definitions:
             self._note_last_instant(key, None if stored is None else stored.definition)
         self.touched |= keys
         self.revision += 1
+        self.on_touched(keys)

@@ -99,6 +99,16 @@ class Loop:
             return
 
 
+async def first_of(*events: asyncio.Event, timeout: float | None) -> None:
+    """Wait until one of the events is set, at most for so many seconds."""
+    waits = {asyncio.ensure_future(event.wait()) for event in events}
+    try:
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
 def running_loop() -> asyncio.AbstractEventLoop | None:
     """The event loop of this thread; None if none runs here."""
     try:

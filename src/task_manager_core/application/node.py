@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import ClassVar
 
+from task_manager_core.application.claim_scope import ClaimScope
 from task_manager_core.application.control import Control
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
@@ -25,13 +26,21 @@ from task_manager_core.application.result import ToJson, plain_json
 from task_manager_core.application.scheduler import Scheduler
 from task_manager_core.application.worker import Worker
 from task_manager_core.domain.current_policy import CurrentNodePolicy
+from task_manager_core.domain.duties import ALL_DUTIES, Duties, Role
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import ValueSetAside
 from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.run import Claim
 from task_manager_core.ports import Backend, Clock, Observer, ReopenBackend
 
 FAILING = 3
 """A service is failing after so many failed passes in a row: one or two may be a short outage of the store."""
+
+SERVICES_OF_ROLE: dict[Role, tuple[str, ...]] = {
+    Role.SCHEDULE: ("elector", "scheduler", "reconciler"),
+    Role.EXECUTE: ("claims", "settlements", "heartbeat"),
+}
+"""The services of each role. The other services run in every process."""
 
 LEAVING_AT_ONCE = ("scheduler", "reconciler", "elector", "claims")
 """The services that begin nothing more once the process is going to end."""
@@ -54,7 +63,8 @@ class Node:
     """
 
     services: ClassVar[Collection[str] | None] = None
-    """The services that run; None: all. The store of a node with fewer services has no other node."""
+    """The services that run; None: those of its duties. A node with services of its own has no other node beside it: it
+    has all duties."""
 
     def __init__(
         self,
@@ -71,8 +81,10 @@ class Node:
         state: object = None,
         reopen: ReopenBackend | None = None,
         processes: ProcessPool | None = None,
+        duties: Duties = ALL_DUTIES,
     ) -> None:
         self.id = node
+        self.duties = duties = duties if self.services is None else ALL_DUTIES
         self._backend = backend
         self._declarations = declarations
         self._policy = policy
@@ -95,6 +107,7 @@ class Node:
             clock=clock,
             observer=observer,
         )
+        self.claim_scope = ClaimScope(duties, declarations, self.definitions, clock)
         self.worker = Worker(
             node=node,
             queue=backend.queue,
@@ -107,6 +120,7 @@ class Node:
             logger=logger,
             executor=Executor(clock, Overruns(node=node, policy=policy.worker, observer=observer), to_json, processes),
             state=state,
+            scope=self.claim_scope if self.services is None else None,
         )
         self.keeper = Keeper(
             node=node,
@@ -134,6 +148,7 @@ class Node:
             policy=policy,
             clock=clock,
             observer=observer,
+            duties=duties,
         )
         self.control = Control(
             backend=backend, declarations=declarations, definitions=self.definitions, registrar=self.registrar
@@ -224,14 +239,18 @@ class Node:
         return self.elector.trusted() is not None
 
     def start(self) -> None:
-        """Start the loops. From now on a change of the declarations, in any thread, wakes the registrar."""
-        self._on_change = functools.partial(_wake, self._loops["registrar"], asyncio.get_running_loop())
+        """Start the loops. From now on a change of the declarations, in any thread, wakes the registrar and the
+        claims."""
+        loops = self._loops["registrar"], self._loops["claims"]
+        self._on_change = functools.partial(_wake, loops, asyncio.get_running_loop())
         self._declarations.on_change = self._on_change
         for loop in self._running_loops():
             loop.start()
 
     def _running_loops(self) -> list[Loop]:
-        return [loop for name, loop in self._loops.items() if self.services is None or name in self.services]
+        left_out = {name for role in Role if role not in self.duties.roles for name in SERVICES_OF_ROLE[role]}
+        chosen = self._loops if self.services is None else self.services
+        return [loop for name, loop in self._loops.items() if name in chosen and name not in left_out]
 
     def force_stop(self) -> None:
         """Interrupt at once what still executes. The stop then releases it."""
@@ -260,6 +279,17 @@ class Node:
         await self._step("resign", self.elector.resign())
         await claiming
 
+    async def drain(self, within: timedelta) -> tuple[Claim, ...]:
+        """Leave, and wait until nothing executes and all outcomes are written, at most for so long. Returns the claims
+        whose attempts still execute. The node keeps them until `stop`."""
+        self.leave()
+        assert self._leaving is not None
+        ends = self._clock.monotonic() + within.total_seconds()
+        await asyncio.wait({self._leaving})  # Its steps are bounded. The last claim may begin more attempts.
+        await self.worker.drain(self._force_stopped, timedelta(seconds=max(ends - self._clock.monotonic(), 0.0)))
+        await self.worker.settled(max(ends - self._clock.monotonic(), 0.0))
+        return tuple(attempt.claim for attempt in self.worker.attempts)
+
     async def stop(self) -> None:
         """Stop in order. If the store refuses a step, the observer is notified, and the claims end by themselves."""
         self.leave()
@@ -280,10 +310,11 @@ class Node:
         await once(name, step, node=self.id, observer=self._observer, within=within)
 
 
-def _wake(loop: Loop, event_loop: asyncio.AbstractEventLoop) -> None:
-    """Wake a loop from any thread."""
+def _wake(loops: Collection[Loop], event_loop: asyncio.AbstractEventLoop) -> None:
+    """Wake loops from any thread."""
     with suppress(RuntimeError):  # The event loop is closed: the node ended without a stop.
-        event_loop.call_soon_threadsafe(loop.wake)
+        for loop in loops:
+            event_loop.call_soon_threadsafe(loop.wake)
 
 
 def _nothing() -> None:

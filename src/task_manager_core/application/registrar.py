@@ -10,6 +10,7 @@ from task_manager_core.application.abandoned_slots import abandoned_until_now
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions, names_of
 from task_manager_core.domain.current_policy import CurrentNodePolicy
+from task_manager_core.domain.duties import ALL_DUTIES, Duties
 from task_manager_core.domain.events import CatalogueChanged, DefinitionKept, ScheduleChanged, StoreSetBack
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.observation import Presence, TaskView
@@ -95,9 +96,11 @@ class Registrar:
         policy: CurrentNodePolicy,
         clock: Clock,
         observer: Observer,
+        duties: Duties = ALL_DUTIES,
     ) -> None:
         self._node = node
         self._service = service
+        self._duties = duties
         self._catalogue: Catalogue = backend.catalogue
         self._dispatch: Dispatch = backend.dispatch
         self._history: History = backend.history
@@ -230,6 +233,7 @@ class Registrar:
                 tasks=frozenset(self._declarations.declared),
                 functions=self._declarations.functions,
                 overran=overran,
+                duties=self._duties,
             )
         return known
 

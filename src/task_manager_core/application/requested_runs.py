@@ -35,12 +35,13 @@ class RunOptions:
 
     `start` is the first instant at which a worker may claim the run, or its distance from the request. An instant in
     the past means now. `expires` is the last instant at which the run may start, or its distance from that first one;
-    it replaces `expires` of the task.
+    it replaces `expires` of the task. `queue` is the queue of this run.
     """
 
     start: datetime | timedelta = timedelta(0)
     priority: Priority | None = None
     expires: datetime | timedelta | None = None
+    queue: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +153,12 @@ class RequestedRuns:
         if options == RunOptions() and not any(last):
             return list(runs), delay
         changed = [
-            replace(run, priority=options.priority or run.priority, start_by=start_by)
+            replace(
+                run,
+                priority=options.priority or run.priority,
+                start_by=start_by,
+                queue=options.queue or run.queue,
+            )
             for run, start_by in zip(runs, last, strict=True)
         ]
         return changed, delay

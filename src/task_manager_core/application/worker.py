@@ -12,15 +12,18 @@ import functools
 import logging
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal, assert_never
 
 from task_manager_core.application.attempt import Attempt, AttemptKey, Finished, Interruption, key_of
+from task_manager_core.application.claim_scope import ClaimScope, WholeScope
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.executor import Executor
 from task_manager_core.application.failure import ArgumentsRefused, WorkerLost, class_names, failure_of
 from task_manager_core.application.function import Function
+from task_manager_core.application.loop import first_of
 from task_manager_core.application.remembering import Memory
 from task_manager_core.application.settled_before import settled_before
 from task_manager_core.application.unknown_runs import UnknownRuns
@@ -64,6 +67,7 @@ class Worker:
         logger: logging.Logger,
         executor: Executor,
         state: object = None,
+        scope: ClaimScope | None = None,
     ) -> None:
         self._node = node
         self._queue = queue
@@ -77,6 +81,7 @@ class Worker:
         self._state = state
         self.overruns = executor.overruns
         self._executor = executor
+        self._scope = scope or WholeScope()
         self._unknown_runs = UnknownRuns(policy.unknown_function_pause)
         self._active: dict[AttemptKey, Attempt] = {}
         self._newest: dict[str, Attempt] = {}
@@ -84,6 +89,7 @@ class Worker:
         self._finished: list[Finished] = []
         self._claims_unsure = False
         self._drained = asyncio.Event()
+        self._settled = asyncio.Event()
         self.accepting = True
         self.on_free: Callable[[], None] = lambda: None
         self.on_finished: Callable[[], None] = lambda: None
@@ -106,15 +112,16 @@ class Worker:
     # -- claiming -----------------------------------------------------------------------------------------------------
 
     async def claim(self) -> float | None:
-        """One tick: claim runs for the free places, and start them."""
-        if not self.accepting:
+        """One tick: claim runs for the free places, and start them. A process that knows no function claims none."""
+        if not self.accepting or not self._declarations.has_functions:
             return None
         free = self._policy.concurrency - len(self._active)
         if free <= 0 or len(self._finished) > 2 * self._batches.settlements:
             return None
         known = self.claims() if self._claims_unsure else None
         self._claims_unsure = True
-        claims = await self._queue.claim(self._node, min(free, self._claimed_at_once), self._policy.wait, known)
+        limit, scope = min(free, self._claimed_at_once), self._scope.current()
+        claims = await self._queue.claim(self._node, limit, self._policy.wait, known, scope)
         if known is not None:
             claims = await self._alive(claims)
         self._claims_unsure = False
@@ -146,6 +153,7 @@ class Worker:
                 self._expire(claim)  # No worker may start it now, whether it knows the function or not.
             elif not self.accepting or function is None:
                 unknown.append(claim)
+                self._scope.met(claim.run.task)
             elif not claim.run.retry.outlives(claim.losses):
                 self._exhaust(claim)
             else:
@@ -159,16 +167,13 @@ class Worker:
             await self._release(claims, timedelta(0), "shutting down")
             return
         now = self._clock.monotonic()
-        at_once: list[Claim] = []
-        delayed: list[Claim] = []
-        for claim in claims:
-            (at_once if self._unknown_runs.pass_on(claim.run.id, now) else delayed).append(claim)
-        if at_once:
-            await self._release(at_once, timedelta(0), "unknown function")
+        passed_on = [claim for claim in claims if self._unknown_runs.pass_on(claim.run.id, now)]
+        delayed = [claim for claim in claims if claim not in passed_on]
+        if passed_on:
+            await self._release(passed_on, timedelta(0), "unknown function")
         if delayed:
-            await self._release(
-                delayed, self._unknown_runs.delay(len(delayed), delayed[0].token, now), "unknown function"
-            )
+            delay = self._unknown_runs.delay(len(delayed), delayed[0].token, now)
+            await self._release(delayed, delay, "unknown function")
 
     async def _release(self, claims: list[Claim], delay: timedelta, reason: str) -> None:
         try:
@@ -187,23 +192,15 @@ class Worker:
 
     def _expire(self, claim: Claim) -> None:
         """End a run that came too late, without starting it."""
-        now = self._clock.now()
-        self._finish(Settlement(claim=claim, outcome=Expired(), started_at=now, duration=timedelta(0)), None)
+        self._finish(self._unstarted(claim, Expired()), None)
 
     def _exhaust(self, claim: Claim) -> None:
         """End a run whose attempts lost their worker too often: the run itself may be what ends the workers."""
         error = WorkerLost(f"{claim.losses} attempts lost their worker")
-        now = self._clock.now()
-        self._finish(
-            Settlement(
-                claim=claim,
-                outcome=Exhausted(),
-                started_at=now,
-                duration=timedelta(0),
-                failure=failure_of(error),
-            ),
-            error,
-        )
+        self._finish(replace(self._unstarted(claim, Exhausted()), failure=failure_of(error)), error)
+
+    def _unstarted(self, claim: Claim, outcome: Outcome) -> Settlement:
+        return Settlement(claim=claim, outcome=outcome, started_at=self._clock.now(), duration=timedelta(0))
 
     # -- executing ----------------------------------------------------------------------------------------------------
 
@@ -322,6 +319,8 @@ class Worker:
                 self._observer.notice(ClaimLost(node=self._node, claim=settlement.claim))
             else:
                 self._observer.notice(RunSettled(node=self._node, settlement=settlement, error=finished.error))
+        if not self._finished:
+            self._settled.set()
         self.on_free()
         return 0.0
 
@@ -365,12 +364,13 @@ class Worker:
         self._drained.clear()
         if not self._active:
             return
-        waits = {asyncio.ensure_future(self._drained.wait()), asyncio.ensure_future(force_stop.wait())}
-        try:
-            await asyncio.wait(waits, timeout=timeout.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await first_of(self._drained, force_stop, timeout=timeout.total_seconds())
+
+    async def settled(self, within: float) -> None:
+        """Wait until the loop of the settlements has written what has finished, at most for so many seconds."""
+        self._settled.clear()
+        if self._finished:
+            await first_of(self._settled, timeout=within)
 
     def interrupt_all(self) -> None:
         """Interrupt what still executes. `release_running` then releases it."""

@@ -77,13 +77,30 @@ def _reasons(task: TaskDefinition, view: TaskView, snapshot: Snapshot) -> Iterat
     if view.paused:
         yield Reason(code=ReasonCode.PAUSED, text="the task is disabled: its slots are skipped until it is enabled")
     if snapshot.term is None:
-        yield Reason(code=ReasonCode.NO_LEADER, text="no process leads: nothing is scheduled until one does")
+        yield Reason(code=ReasonCode.NO_LEADER, text=_no_leader(snapshot))
     if not snapshot.unreadable and not any(node.can_execute(task) for node in snapshot.nodes):
-        yield Reason(code=ReasonCode.NO_WORKER, text=f"no living process can call {task.function!r}: runs stay queued")
+        yield Reason(code=ReasonCode.NO_WORKER, text=f"{_no_worker(task, snapshot)}: runs stay queued")
     for run in view.live:
         yield _of_run(task, run, snapshot)
     if view.next_slot is not None and not view.retired:
         yield _of_decision(task, view, snapshot)
+
+
+def _no_leader(snapshot: Snapshot) -> str:
+    if snapshot.unreadable or not snapshot.nodes or any(node.duties.schedules for node in snapshot.nodes):
+        return "no process leads: nothing is scheduled until one does"
+    return "no living process has the role schedule, so no process leads: nothing is scheduled"
+
+
+def _no_worker(task: TaskDefinition, snapshot: Snapshot) -> str:
+    """Why no living process can execute the runs of this task."""
+    if snapshot.nodes and not any(node.duties.executes for node in snapshot.nodes):
+        return "no living process has the role execute"
+    if not any(node.knows(task) for node in snapshot.nodes):
+        return f"no living process can call {task.function!r}"
+    if not any(node.duties.serves(task.queue) for node in snapshot.nodes):
+        return f"no living process serves the queue {task.queue!r}"
+    return f"no living process that serves the queue {task.queue!r} can call {task.function!r}"
 
 
 def _of_run(task: TaskDefinition, run: LiveRun, snapshot: Snapshot) -> Reason:

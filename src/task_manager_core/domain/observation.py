@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from task_manager_core.domain.duties import ALL_DUTIES, Duties
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.planning import NextSlot, SkipReason
@@ -63,7 +64,8 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """What a living node announces: the static tasks it declares and the functions that dynamic tasks may name.
+    """What a living node announces: the static tasks it declares, the functions that dynamic tasks may name, and its
+    duties.
 
     `overran` are runs in its threads that have passed their timeouts and cannot be stopped.
     """
@@ -74,11 +76,16 @@ class Presence:
     tasks: frozenset[TaskKey]
     functions: frozenset[FunctionKey]
     overran: frozenset[RunId] = frozenset()
+    duties: Duties = ALL_DUTIES
 
-    def can_execute(self, task: TaskDefinition) -> bool:
+    def knows(self, task: TaskDefinition) -> bool:
+        """Does the code of the node have the function of this task?"""
         return (
             (FunctionKey(task.key.group, task.function) in self.functions) if task.dynamic else task.key in self.tasks
         )
+
+    def can_execute(self, task: TaskDefinition) -> bool:
+        return self.duties.serves(task.queue) and self.knows(task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

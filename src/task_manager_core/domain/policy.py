@@ -269,7 +269,8 @@ class NodePolicy:
 
     A one-off dynamic task whose runs are all over is removed after `keep_ended_tasks`; None keeps it. A wait for
     notifications ends after `notifier_wait` and begins again. `deposition_grace` is None for the default,
-    which fits the poll interval and the lease.
+    which fits the poll interval and the lease. gunicorn and Kubernetes kill a process 30 seconds after their first
+    signal. `shutdown_timeout` leaves a third of that for the other steps of the stop.
     """
 
     leadership: LeadershipPolicy = LeadershipPolicy()
@@ -282,7 +283,7 @@ class NodePolicy:
     keep_ended_tasks: timedelta | None = timedelta(hours=1)
     deposition_grace: timedelta | None = None
     notifier_wait: timedelta = timedelta(seconds=15)
-    shutdown_timeout: timedelta = timedelta(seconds=30)
+    shutdown_timeout: timedelta = timedelta(seconds=20)
 
     def __post_init__(self) -> None:
         require_positive("poll_interval", self.poll_interval)

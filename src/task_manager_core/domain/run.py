@@ -4,7 +4,7 @@ Theory. A *run* is one execution promised to the user; it ends exactly once. An 
 is in exactly one place:
 
     HELD      waits until another run of the task ends (overlap not allowed, or limited)
-    QUEUED    may be claimed by any worker that knows its function
+    QUEUED    may be claimed by any worker that serves its queue and knows its function
     RUNNING   one worker holds a claim on it; without heartbeats the claim ends
     WAITING   comes to the queue at a set instant (backoff of a retry, delay of a release or of a request)
 
@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
+from task_manager_core.domain.duties import DEFAULT_QUEUE
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.memory import Remembered
 from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
@@ -89,7 +90,8 @@ class Run:
     `slot` is None for a triggered run. `kwargs` is the canonical JSON text of an object. `version` is the version of
     the definition at the dispatch. `dynamic` says whether the task is dynamic, because a static task has its own
     function. `start_by` is the last instant at which the first attempt may start; None sets no limit. `max_instances`
-    limits the live runs of a task whose runs may overlap; None sets no limit.
+    limits the live runs of a task whose runs may overlap; None sets no limit. `queue` is the queue of the run whenever
+    it is queued.
     """
 
     id: RunId
@@ -105,6 +107,7 @@ class Run:
     dynamic: bool
     start_by: datetime | None = None
     max_instances: int | None = None
+    queue: str = DEFAULT_QUEUE
 
     @property
     def live_limit(self) -> int | None:

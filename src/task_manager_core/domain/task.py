@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeGuard
 
+from task_manager_core.domain.duties import DEFAULT_QUEUE, check_queue
 from task_manager_core.domain.errors import InvalidArguments
 from task_manager_core.domain.identity import RunId, TaskKey, check_identity, check_name
 from task_manager_core.domain.policy import (
@@ -92,7 +93,8 @@ class TaskDefinition:
 
     `kwargs` is the canonical JSON text of an object. A `dynamic` task stays in the store until it is removed. A static
     task is declared by code, and is retired when no living process declares it. `timeout` limits one attempt.
-    `max_instances` limits the live runs of a task whose `overlap` is ALLOW.
+    `max_instances` limits the live runs of a task whose `overlap` is ALLOW. Only processes that serve `queue` execute
+    the runs of the task.
 
     After `start_deadline` a slot that was not dispatched is skipped, and the run of a slot that no worker claimed
     expires. `expires` is about every run, of a slot or of a request, and skips no slot: a run that has waited for
@@ -115,9 +117,12 @@ class TaskDefinition:
     max_instances: int | None = None
     run_on_start: bool = False
     dynamic: bool = False
+    queue: str = DEFAULT_QUEUE
 
     def __post_init__(self) -> None:
         check_identity("function_name", self.function)
+        if self.queue is not DEFAULT_QUEUE:
+            check_queue("queue", self.queue)
         require(len(self.tags) <= MOST_TAGS, "tags", len(self.tags), f"must be at most {MOST_TAGS}")
         for tag in self.tags:
             check_identity("tags", tag)
@@ -153,6 +158,11 @@ class TaskDefinition:
     def live_limit(self) -> int | None:
         """How many runs of the task may live at the same time; None: any number."""
         return self.max_instances if self.overlap is Overlap.ALLOW else 1
+
+    @property
+    def may_expire(self) -> bool:
+        """Do runs of the task expire that wait for too long?"""
+        return self.start_deadline is not None or self.expires is not None
 
     def check_names(self) -> None:
         """Refuse names with invisible characters. Only new definitions are checked: a stored one keeps its names."""
@@ -198,6 +208,7 @@ class TaskDefinition:
             dynamic=self.dynamic,
             start_by=start_by,
             max_instances=self.max_instances,
+            queue=self.queue,
         )
 
 

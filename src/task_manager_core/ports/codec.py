@@ -15,6 +15,7 @@ from operator import itemgetter
 from types import NoneType
 from typing import NamedTuple
 
+from task_manager_core.domain.duties import DEFAULT_QUEUE, check_queue
 from task_manager_core.domain.errors import BackendCorrupt, DefinitionError
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.memory import LastSuccess
@@ -31,6 +32,7 @@ from task_manager_core.ports.definition_text import (
     recognise,
     retry_members,
 )
+from task_manager_core.ports.duties_text import duties_members, read_duties
 from task_manager_core.ports.reader import VERSION, Reader, instant, is_list, milliseconds, span
 from task_manager_core.ports.writer import Json, maybe, quoted, to_json
 
@@ -93,11 +95,12 @@ def encode_run(run: Run) -> str:
     """
     start_by = "" if run.start_by is None else f',"start_by":{milliseconds(run.start_by)}'
     max_instances = "" if run.max_instances is None else f',"max_instances":{run.max_instances}'
+    queue = "" if run.queue == DEFAULT_QUEUE else f',"queue":{quoted(run.queue)}'
     return (
         f'{{"v":{VERSION},"group":{quoted(run.task.group)},"name":{quoted(run.task.name)}'
         f',"function":{quoted(run.function)},"priority":"{run.priority.value}","overlap":"{run.overlap.value}"'
         f',"retry":{_quoted_retry(run.retry)},"timeout":{_number(run.timeout)},"version":{run.version}'
-        f',"dynamic":{"true" if run.dynamic else "false"}{max_instances}'
+        f',"dynamic":{"true" if run.dynamic else "false"}{max_instances}{queue}'
         f'{_OWN}{quoted(run.id.value)},"slot":{_number(run.slot)},"kwargs":{quoted(run.kwargs)}{start_by}}}'
     )
 
@@ -129,6 +132,7 @@ class _Common(NamedTuple):
     version: int
     dynamic: bool
     max_instances: int | None
+    queue: str
 
 
 _common_members = itemgetter(
@@ -145,6 +149,7 @@ def _common_part(text: str) -> _Common:
         text.encode()  # A store may return invalid UTF-8 as lone surrogates.
     members = json.loads(text + "}")
     max_instances = members.pop("max_instances", None)
+    queue = members.pop("queue", DEFAULT_QUEUE)
     values = _common_members(members)
     if len(members) != len(values) or tuple(map(type, values)) not in _COMMON_TYPES or values[0] != VERSION:
         raise ValueError(text)
@@ -161,6 +166,7 @@ def _common_part(text: str) -> _Common:
         version,
         dynamic,
         max_instances,
+        queue if queue == DEFAULT_QUEUE else check_queue("queue", queue),
     )
 
 
@@ -202,6 +208,7 @@ def _plain_run(text: str) -> Run | None:
             version=common.version,
             dynamic=common.dynamic,
             max_instances=common.max_instances,
+            queue=common.queue,
         )
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError, DefinitionError, BackendCorrupt):
         return None
@@ -224,6 +231,7 @@ def _checked_run(text: str) -> Run:
             dynamic=reader.flag("dynamic"),
             start_by=reader.maybe("start_by", reader.instant),
             max_instances=reader.maybe("max_instances", reader.number),
+            queue=check_queue("queue", reader.since("queue", reader.text, DEFAULT_QUEUE) or DEFAULT_QUEUE),
         )
     except (ValueError, DefinitionError) as error:
         raise BackendCorrupt("a run", str(error)) from error
@@ -345,7 +353,7 @@ def decode_skipped(text: str) -> Skipped:
 
 
 def encode_presence(presence: Presence) -> str:
-    """The text of a presence."""
+    """The text of a presence. A process with all duties writes none: the text is the same as before there were any."""
     return _dump(
         {
             "node": presence.node.value,
@@ -354,6 +362,7 @@ def encode_presence(presence: Presence) -> str:
             "tasks": sorted([key.group, key.name] for key in presence.tasks),
             "functions": sorted([key.group, key.name] for key in presence.functions),
             **({"overran": sorted(run.value for run in presence.overran)} if presence.overran else {}),
+            **duties_members(presence.duties),
         }
     )
 
@@ -369,6 +378,7 @@ def decode_presence(text: str) -> Presence:
             tasks=frozenset(TaskKey(group, name) for group, name in _pairs(reader.items("tasks"))),
             functions=frozenset(FunctionKey(group, name) for group, name in _pairs(reader.items("functions"))),
             overran=frozenset(map(RunId, reader.texts("overran") if reader.has("overran") else ())),
+            duties=read_duties(reader),
         )
     except DefinitionError as error:
         raise BackendCorrupt("a presence", str(error)) from error

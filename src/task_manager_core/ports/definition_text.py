@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import assert_never
 
 from task_manager_core.domain.cron import CronExpression
+from task_manager_core.domain.duties import DEFAULT_QUEUE
 from task_manager_core.domain.errors import BackendCorrupt, DefinitionError
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import CatchUp, CatchUpMode, Overlap, Priority, RetryPolicy
@@ -24,20 +25,21 @@ _RETRY = RetryPolicy()
 
 
 def encode_task(task: TaskDefinition) -> str:
-    """The text of a definition, without members that are null. The members that many tasks share are written once and
-    remembered."""
+    """The text of a definition, without members that are null, and without the default queue. The members that many
+    tasks share are written once and remembered."""
     description = "" if task.description is None else f',"description":{quoted(task.description)}'
     timeout = "" if task.timeout is None else f',"timeout":{task.timeout // _MILLISECOND}'
     start_deadline = "" if task.start_deadline is None else f',"start_deadline":{task.start_deadline // _MILLISECOND}'
     expires = "" if task.expires is None else f',"expires":{task.expires // _MILLISECOND}'
     max_instances = "" if task.max_instances is None else f',"max_instances":{task.max_instances}'
+    queue = "" if task.queue == DEFAULT_QUEUE else f',"queue":{quoted(task.queue)}'
     return (
         f'{{"v":{VERSION},"group":{quoted(task.key.group)},"name":{quoted(task.key.name)}'
         f',"schedule":{_schedule_text(task.schedule)},"function":{quoted(task.function)}'
         f',"kwargs":{quoted(task.kwargs)}{description}'
         f',"tags":{_tags_text(task.tags)},"priority":"{task.priority.value}","overlap":"{task.overlap.value}"'
         f',"catch_up":{_catch_up_text(task.catch_up)},"retry":{_retry_text(task.retry)}{timeout}{start_deadline}'
-        f',"run_on_start":{_FLAGS[task.run_on_start]},"dynamic":{_FLAGS[task.dynamic]}{expires}{max_instances}}}'
+        f',"run_on_start":{_FLAGS[task.run_on_start]},"dynamic":{_FLAGS[task.dynamic]}{expires}{max_instances}{queue}}}'
     )
 
 
@@ -110,6 +112,7 @@ def _read_task(text: str) -> TaskDefinition:
             max_instances=reader.maybe("max_instances", reader.number),
             run_on_start=reader.flag("run_on_start"),
             dynamic=reader.flag("dynamic"),
+            queue=sys.intern(reader.since("queue", reader.text, DEFAULT_QUEUE) or DEFAULT_QUEUE),
         )
     except (ValueError, DefinitionError) as error:
         raise BackendCorrupt("a definition", str(error)) from error

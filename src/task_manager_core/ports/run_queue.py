@@ -12,6 +12,7 @@ from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import Claim, Run, Settlement
+from task_manager_core.domain.scope import EVERYTHING, Scope
 
 REQUEST_MEMORY = timedelta(days=1)
 """A store remembers the id of a requested run for this long, with the digest of the request.
@@ -70,8 +71,8 @@ class RunQueue(Protocol):
     2. A run with a limit of live runs (one if it is exclusive, else `max_instances`) is held while another run of its
        task is held or as many live; the first held run is queued in the step that ends another run, as soon as its
        limit allows.
-    3. A claim gives each queued run to one worker; high priority before low, then first in, first out; at most
-       `limit`.
+    3. A claim gives each queued run to one worker; high priority before low, then first in, first out within a queue;
+       at most `limit`.
     4. A claim lives while it is extended within its time to live; an expired claim is never revived.
     5. Only its holder settles a claim, while it lives or is not reaped yet; a lost claim changes nothing.
     6. A settlement ends the run, or lets it wait for its delay, and writes its line of history, in one step.
@@ -99,6 +100,9 @@ class RunQueue(Protocol):
        promotion makes it claimable before.
     20. A success with something to remember replaces the last success in the memory of its task, and the cursor if it
        has one, in the step of its settlement; nothing else changes the memory until the task is removed.
+    21. A claim gives only runs of the queues that the worker serves, and of no task that it excludes; the other runs
+       keep their places for the other workers.
+    22. A run is in its own queue whenever it is queued, also after a retry, a release or a loss.
     """
 
     async def enqueue(
@@ -133,9 +137,15 @@ class RunQueue(Protocol):
         ...
 
     async def claim(
-        self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
+        self,
+        worker: NodeId,
+        limit: int,
+        wait: timedelta,
+        known: Collection[Claim] | None = None,
+        scope: Scope = EVERYTHING,
     ) -> tuple[Claim, ...]:
-        """Claim queued runs.
+        """Claim queued runs. The cost does not grow with the number of queued runs, nor with the number of queues that
+        the worker does not serve.
 
         Args:
             worker: The node that claims.
@@ -143,6 +153,7 @@ class RunQueue(Protocol):
             wait: How long to wait for the first run.
             known: The claims that this worker knows. The other claims of this worker come first in the answer then, as
                 old as they are: the store notes no heartbeat for them. With `known` the verb does not wait.
+            scope: The runs that the worker may claim. Claims that it holds already are given whatever their scope.
 
         Returns:
             The claims.

@@ -129,4 +129,4 @@ async def test_several_removals_sweep_everything(store: Store, server: redis.Red
     assert await store.define(task(key().name)) > 0
 
 
-KEPT = ("version", "incarnation", "signals", "clock", "token", "bell", "runs:high", "runs:low", "chain")
+KEPT = ("version", "incarnation", "signals", "clock", "token", "bell", "bell:default", "runs:high", "runs:low", "chain")

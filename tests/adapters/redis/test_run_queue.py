@@ -140,7 +140,7 @@ async def test_claims_whose_reply_was_lost_come_back_to_their_worker_only(shifte
     await store.define(task("high", priority=Priority.HIGH))
     asked = [*runs(task(), 3), run(task("high", priority=Priority.HIGH))]
     await store.enqueue(*asked)
-    lost = await shifted.client.run(script("claim"), WORKER.value, 10, 0, BYTES_PER_SCRIPT)
+    lost = await shifted.client.run(script("claim"), WORKER.value, 10, 0, BYTES_PER_SCRIPT, -1, 0)
     assert isinstance(lost, list)
     assert await store.claim(OTHER) == ()
     assert await store.queue.claim(OTHER, 10, NOTHING, known=()) == ()

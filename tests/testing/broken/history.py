@@ -11,6 +11,7 @@ from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.observation import Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import Skipped
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Claim, Settlement
+from task_manager_core.domain.scope import Scope
 from task_manager_memory.catalogue import MemoryCatalogue
 from task_manager_memory.history import MemoryHistory
 from task_manager_memory.membership import MemoryMembership
@@ -69,8 +70,8 @@ class _NamesTheLastWorker(MemoryRunQueue):
         super().__init__(state)
         self._last: dict[RunId, Claim] = {}
 
-    def _claim(self, worker: NodeId, limit: int) -> tuple[Claim, ...]:
-        claims = super()._claim(worker, limit)
+    def _claim(self, worker: NodeId, limit: int, scope: Scope) -> tuple[Claim, ...]:
+        claims = super()._claim(worker, limit, scope)
         self._last.update({claim.run.id: claim for claim in claims})
         return claims
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from task_manager_core.domain.duties import DEFAULT_QUEUE
 from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.memory import Remembered, TaskMemory
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import Claim, Retried, Run, RunState, Settlement
+from task_manager_core.domain.scope import EVERYTHING, Scope
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Cancelling, Enqueued, Extension
 from task_manager_memory.run_queue import MemoryRunQueue
 from task_manager_memory.state import RunEntry, State
@@ -107,7 +109,12 @@ class _KnownByRun(MemoryRunQueue):
     """`claim` compares the known claims only by their run."""
 
     async def claim(
-        self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
+        self,
+        worker: NodeId,
+        limit: int,
+        wait: timedelta,
+        known: Collection[Claim] | None = None,
+        scope: Scope = EVERYTHING,
     ) -> tuple[Claim, ...]:
         if known is not None:
             runs = {claim.run.id for claim in known}
@@ -116,16 +123,78 @@ class _KnownByRun(MemoryRunQueue):
                 for run_entry in self._state.claimed.values()
                 if run_entry.run.id in runs and run_entry.worker
             ]
-        return await super().claim(worker, limit, wait, known)
+        return await super().claim(worker, limit, wait, known, scope)
+
+
+class _ServesEveryQueue(MemoryRunQueue):
+    """`claim` does not compare the queue."""
+
+    async def claim(
+        self,
+        worker: NodeId,
+        limit: int,
+        wait: timedelta,
+        known: Collection[Claim] | None = None,
+        scope: Scope = EVERYTHING,
+    ) -> tuple[Claim, ...]:
+        return await super().claim(worker, limit, wait, known, Scope(None, scope.without))
+
+
+class _ExcludesNothing(MemoryRunQueue):
+    """`claim` does not compare the task."""
+
+    async def claim(
+        self,
+        worker: NodeId,
+        limit: int,
+        wait: timedelta,
+        known: Collection[Claim] | None = None,
+        scope: Scope = EVERYTHING,
+    ) -> tuple[Claim, ...]:
+        return await super().claim(worker, limit, wait, known, Scope(scope.queues))
+
+
+class _LooksAtTheHead(MemoryRunQueue):
+    """`claim` reads a page from the head of the queue, and leaves out what is excluded."""
+
+    def _lane(self, priority: Priority, scope: Scope) -> Iterator[RunEntry]:
+        page = list(super()._lane(priority, Scope(scope.queues)))[:100]
+        return (one for one in page if one.run.task not in scope.without)
+
+
+class _ExcludedGoToTheEnd(MemoryRunQueue):
+    """`claim` puts the runs that it meets and excludes at the end of the queue."""
+
+    def _lane(self, priority: Priority, scope: Scope) -> Iterator[RunEntry]:
+        for one in list(super()._lane(priority, Scope(scope.queues))):
+            if one.run.task in scope.without:
+                self._state.take(one)
+                self._state.to_queue(one)
+        return super()._lane(priority, scope)
+
+
+class _RetriesInTheDefaultQueue(MemoryRunQueue):
+    """A retry is queued without its queue."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
+        lost = await super().settle(settlements)
+        for run_entry in self._state.waiting.values():
+            run_entry.run = replace(run_entry.run, queue=DEFAULT_QUEUE)
+        return lost
 
 
 class _TakesThenTells(MemoryRunQueue):
     """`claim` takes a run from the queue before it writes the claim."""
 
     async def claim(
-        self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
+        self,
+        worker: NodeId,
+        limit: int,
+        wait: timedelta,
+        known: Collection[Claim] | None = None,
+        scope: Scope = EVERYTHING,
     ) -> tuple[Claim, ...]:
-        claims = await super().claim(worker, limit, wait, known)
+        claims = await super().claim(worker, limit, wait, known, scope)
         if known is None and wait > NOTHING:
             run_entries = [self._state.claimed.pop(claim.run.id) for claim in claims]
             await round_trip()
@@ -285,8 +354,8 @@ class _BackToTheLowLine(State):
         waiting = set(self.waiting)
         following = super().promote()
         for run in waiting - set(self.waiting):
-            if (run_entry := self.queued[Priority.HIGH].pop(run, None)) is not None:
-                self.queued[Priority.LOW][run] = run_entry
+            if (run_entry := self.queued.get((Priority.HIGH, DEFAULT_QUEUE), {}).pop(run, None)) is not None:
+                self.queued.setdefault((Priority.LOW, DEFAULT_QUEUE), {})[run] = run_entry
         return following
 
 
@@ -385,8 +454,8 @@ class _WishesByRun(MemoryRunQueue):
             self._wishes.add(run)
         return answer
 
-    def _claim(self, worker: NodeId, limit: int) -> tuple[Claim, ...]:
-        claims = super()._claim(worker, limit)
+    def _claim(self, worker: NodeId, limit: int, scope: Scope) -> tuple[Claim, ...]:
+        claims = super()._claim(worker, limit, scope)
         for claim in claims:
             self._state.claimed[claim.run.id].cancelling |= claim.run.id in self._wishes
         return claims
@@ -482,8 +551,8 @@ class _JumpsTheLine(State):
         again = run_entry.token > 0
         super().to_queue(run_entry)
         if again:
-            line = self.queued[run_entry.run.priority]
-            self.queued[run_entry.run.priority] = {run_entry.run.id: run_entry, **line}
+            lane = run_entry.run.priority, run_entry.run.queue
+            self.queued[lane] = {run_entry.run.id: run_entry, **self.queued[lane]}
 
 
 class _FailureOfTheDead(MemoryRunQueue):
@@ -681,6 +750,36 @@ BROKEN = (
         law="run_queue 3",
         killed_by="test_the_line_is_kept_across_retries_releases_and_reaping",
         open_harness=memory(state=_JumpsTheLine),
+    ),
+    BrokenStore(
+        mistake="a claim does not compare the queue",
+        law="run_queue 21",
+        killed_by="test_a_claim_gives_what_is_in_its_scope",
+        open_harness=memory(queue=_ServesEveryQueue),
+    ),
+    BrokenStore(
+        mistake="a claim gives excluded runs",
+        law="run_queue 21",
+        killed_by="test_a_claim_gives_what_is_in_its_scope",
+        open_harness=memory(queue=_ExcludesNothing),
+    ),
+    BrokenStore(
+        mistake="excluded runs hide the runs behind them",
+        law="run_queue 21",
+        killed_by="test_many_excluded_runs_hide_no_other",
+        open_harness=memory(queue=_LooksAtTheHead),
+    ),
+    BrokenStore(
+        mistake="excluded runs go to the end of the queue",
+        law="run_queue 21",
+        killed_by="test_an_excluded_run_stays_before_later_runs",
+        open_harness=memory(queue=_ExcludedGoToTheEnd),
+    ),
+    BrokenStore(
+        mistake="a retry is queued without its queue",
+        law="run_queue 22",
+        killed_by="test_a_run_stays_in_its_queue",
+        open_harness=memory(queue=_RetriesInTheDefaultQueue),
     ),
     BrokenStore(
         mistake="a lost worker counts as a failure",

@@ -10,6 +10,7 @@ from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Fenced, Term
 from task_manager_core.domain.policy import Retention
 from task_manager_core.domain.run import Claim
+from task_manager_core.domain.scope import EVERYTHING, Scope
 from task_manager_core.ports import Clock
 from task_manager_memory.run_queue import MemoryRunQueue
 from task_manager_memory.state import Condition, State
@@ -20,16 +21,21 @@ class _SleepsThroughAnInstant(MemoryRunQueue):
     """A queued run wakes a waiting worker, but the instant of a waiting run does not queue that run."""
 
     async def claim(
-        self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
+        self,
+        worker: NodeId,
+        limit: int,
+        wait: timedelta,
+        known: Collection[Claim] | None = None,
+        scope: Scope = EVERYTHING,
     ) -> tuple[Claim, ...]:
-        claims = await super().claim(worker, limit, timedelta(0), known)
+        claims = await super().claim(worker, limit, timedelta(0), known, scope)
         if known is not None:
             return claims
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait.total_seconds()
         while not claims and (left := deadline - loop.time()) > 0:
             await self._state.run_queued.wait(timedelta(seconds=left))
-            claims = await super().claim(worker, limit, timedelta(0))
+            claims = await super().claim(worker, limit, timedelta(0), scope=scope)
         return claims
 
 

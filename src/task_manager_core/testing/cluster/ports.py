@@ -13,6 +13,7 @@ from task_manager_core.domain.observation import Presence, Snapshot
 from task_manager_core.domain.planning import Agenda, Skipped, SlotDecision
 from task_manager_core.domain.progress import Progress, ProgressReport
 from task_manager_core.domain.run import AttemptRecord, Claim, Run, Settlement
+from task_manager_core.domain.scope import EVERYTHING, Scope
 from task_manager_core.ports import (
     REQUEST_MEMORY,
     AskedOtherwise,
@@ -207,7 +208,12 @@ class SimRunQueue:
         return await self._link.call("enqueue", lambda: self._inner.enqueue(runs, asked, memory, delay), read)
 
     async def claim(
-        self, worker: NodeId, limit: int, wait: timedelta, known: Collection[Claim] | None = None
+        self,
+        worker: NodeId,
+        limit: int,
+        wait: timedelta,
+        known: Collection[Claim] | None = None,
+        scope: Scope = EVERYTHING,
     ) -> tuple[Claim, ...]:
         def read(claims: tuple[Claim, ...]) -> Iterator[Effect]:
             if known is not None:
@@ -217,7 +223,7 @@ class SimRunQueue:
 
         return await self._link.call(
             "claim",
-            lambda: self._inner.claim(worker, limit, wait, known),
+            lambda: self._inner.claim(worker, limit, wait, known, scope),
             read,
             waits=known is None and wait > timedelta(0),
         )

@@ -77,6 +77,7 @@ class CatalogueEdges(Contract):
             "max_instances": 7,
             "run_on_start": True,
             "dynamic": True,
+            "queue": "other",
         }
         assert {field.name for field in fields(TaskDefinition)} == {"key", *changes}
         stands, version = task(), await store.define(task())

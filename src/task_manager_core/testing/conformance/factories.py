@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from task_manager_core.domain.duties import ALL_DUTIES, DEFAULT_QUEUE, Duties
 from task_manager_core.domain.identity import FunctionKey, NodeId, TaskKey
 from task_manager_core.domain.observation import Presence
 from task_manager_core.domain.planning import NextSlot, Skipped, SkipReason, SlotDecision
 from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
 from task_manager_core.domain.run import Claim, Failure, Outcome, Result, Run, Settlement, Succeeded
 from task_manager_core.domain.schedule import Schedule
+from task_manager_core.domain.scope import Scope
 from task_manager_core.domain.task import TaskDefinition, canonical_kwargs
 from task_manager_core.ports import DefinitionWrite
 
@@ -49,6 +51,7 @@ def task(
     kwargs: Mapping[str, object] | None = None,
     retry: RetryPolicy = _RETRY,
     schedule: Schedule | None = None,
+    queue: str = DEFAULT_QUEUE,
 ) -> TaskDefinition:
     return TaskDefinition(
         key=TaskKey(group, name),
@@ -59,6 +62,7 @@ def task(
         priority=priority,
         overlap=overlap,
         retry=retry,
+        queue=queue,
     )
 
 
@@ -147,7 +151,11 @@ def settlement(
 
 
 def presence(
-    node: str, *, tasks: frozenset[TaskKey] = frozenset(), functions: frozenset[str] = frozenset()
+    node: str,
+    *,
+    tasks: frozenset[TaskKey] = frozenset(),
+    functions: frozenset[str] = frozenset(),
+    duties: Duties = ALL_DUTIES,
 ) -> Presence:
     return Presence(
         node=NodeId(node),
@@ -155,4 +163,11 @@ def presence(
         started_at=STARTED,
         tasks=tasks,
         functions=frozenset(FunctionKey("group", name) for name in functions),
+        duties=duties,
     )
+
+
+def scopes_of_one_queue(keys: Sequence[TaskKey]) -> tuple[Scope, ...]:
+    """Scopes with one queue each, and some of these tasks excluded. No law orders the runs of two queues."""
+    chosen = (("default", keys[:0]), ("default", keys[:1]), ("default", keys[1:3]), ("other", keys[:1]))
+    return tuple(Scope(frozenset({queue}), frozenset(without)) for queue, without in chosen)

@@ -84,8 +84,8 @@ class RunQueueLaws(Contract):
 
     @law("run_queue", 3)
     async def test_runs_are_claimed_in_order(self, store: Store) -> None:
-        """A claim gives each queued run to one worker; high priority before low, then first in, first out; at most
-        `limit`."""
+        """A claim gives each queued run to one worker; high priority before low, then first in, first out within a
+        queue; at most `limit`."""
         low, high, other = task("low"), task("high", priority=Priority.HIGH), task("other")
         for of in (low, high, other):
             await store.define(of)

@@ -38,6 +38,7 @@ from task_manager_core.testing.conformance.factories import (
     definition,
     presence,
     run,
+    scopes_of_one_queue,
     settlement,
     skipped,
     task,
@@ -53,9 +54,10 @@ TASKS = (
     task("buffer", overlap=Overlap.BUFFER_ONE, priority=Priority.HIGH),
     task("skip:{it}", "group:", overlap=Overlap.SKIP),
     task("it}", "group::skip:{", priority=Priority.HIGH),
-    replace(task("two"), max_instances=2),
+    replace(task("two", queue="other"), max_instances=2),
 )
 KEYS = tuple(of.key for of in TASKS)
+SCOPES = scopes_of_one_queue(KEYS)
 
 
 class Verb(Enum):
@@ -104,9 +106,7 @@ class Step:
 
 
 SETUP_STEPS = (
-    Step(Verb.PUT, 0, 0, 1),
-    Step(Verb.PUT, 0, 1, 1),
-    Step(Verb.PUT, 0, 2, 1),
+    *(Step(Verb.PUT, 0, what, 1) for what in (0, 1, 2, 4)),
     Step(Verb.CAMPAIGN, 0, 0, 3),
 )
 """The first steps of each sequence. Most verbs have no effect without tasks and a leader."""
@@ -316,7 +316,7 @@ class StepRunner:
             return reaped if isinstance(reaped, Fenced) else sorted(map(comparable_claim, reaped))
 
         async def claim() -> object:
-            return self._remember(await queue.claim(worker, step.how % 4, NOTHING))
+            return self._remember(await queue.claim(worker, step.how % 4, NOTHING, scope=SCOPES[step.how // 4 % 4]))
 
         async def reclaim() -> object:
             claims = await queue.claim(worker, 1000, NOTHING, known)

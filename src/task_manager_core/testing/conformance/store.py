@@ -16,6 +16,8 @@ from task_manager_core.domain.leadership import HeldByOther, Term
 from task_manager_core.domain.observation import LiveRun, Presence, Snapshot, TaskView
 from task_manager_core.domain.planning import DueTask, Skipped, SlotDecision
 from task_manager_core.domain.run import AttemptRecord, Claim, Outcome, Run, RunState, Succeeded
+from task_manager_core.domain.scope import EVERYTHING as EVERYTHING_IN_SCOPE
+from task_manager_core.domain.scope import Scope
 from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import REQUEST_MEMORY, Backend, Enqueued
 from task_manager_core.testing.conformance.factories import (
@@ -214,9 +216,11 @@ class Store:
         assert isinstance(answers, tuple), f"something else was asked of {answers.runs}"
         return answers
 
-    async def claim(self, worker: NodeId = WORKER, limit: int = 1000) -> tuple[Claim, ...]:
+    async def claim(
+        self, worker: NodeId = WORKER, limit: int = 1000, scope: Scope = EVERYTHING_IN_SCOPE
+    ) -> tuple[Claim, ...]:
         """Claim the queued runs without waiting."""
-        return await self.queue.claim(worker, limit, NOTHING)
+        return await self.queue.claim(worker, limit, NOTHING, scope=scope)
 
     async def claim_new(self, run: Run, worker: NodeId = WORKER) -> Claim:
         """Queue this run and claim it. No other run may be queued."""

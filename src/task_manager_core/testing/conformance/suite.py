@@ -27,6 +27,7 @@ from task_manager_core.testing.conformance.run_queue_instants import RunQueueIns
 from task_manager_core.testing.conformance.run_queue_losses import RunQueueLosses
 from task_manager_core.testing.conformance.run_queue_order import RunQueueOrder
 from task_manager_core.testing.conformance.run_queue_replies import RunQueueReplies
+from task_manager_core.testing.conformance.run_queue_scopes import RunQueueScopes
 from task_manager_core.testing.conformance.run_queue_waiting import RunQueueWaiting
 
 
@@ -52,6 +53,7 @@ class RunQueueContract(
     RunQueueInstants,
     RunQueueAttempts,
     RunQueueDelays,
+    RunQueueScopes,
 ):
     """The laws of the run queue and their edges."""
 
