@@ -8,15 +8,16 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from task_manager_core.application.keeper import KeeperThread
+from task_manager_core.application.keeper import Keeper, KeeperThread
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import LoopBlocked, LoopResumed, TickFailed
 from task_manager_core.domain.policy import BlockPolicy, NodePolicy, Retention, WorkerPolicy
-from task_manager_core.ports import Clock
+from task_manager_core.ports import Backend, Capabilities, Clock
 from task_manager_memory import MemoryStore
 from tests.application.cluster import KEY, Cluster, Process, a_task
 from tests.waiting import wait_until_async
@@ -132,6 +133,38 @@ async def test_code_that_is_no_task_is_reported_without_a_run() -> None:
         [event, *_] = process.events.of(LoopBlocked)
         assert event.claim is None
         assert event.line.endswith(test_code_that_is_no_task_is_reported_without_a_run.__name__)
+
+
+async def test_a_durable_store_is_opened_once_more_and_the_process_stays_present() -> None:
+    opened: list[Backend] = []
+    async with watched(blocks, limit=NEVER) as process:
+        backend = replace(process.backend, capabilities=Capabilities(durable=True))
+
+        @asynccontextmanager
+        async def reopen() -> AsyncGenerator[Backend]:
+            opened.append(backend)
+            yield backend
+
+        keeper = Keeper(
+            node=process.id,
+            worker=process.node.worker,
+            backend=backend,
+            reopen=reopen,
+            presence=lambda: process.node.registrar.announced,
+            policy=NodePolicy(worker=WorkerPolicy(heartbeat=HEARTBEAT)),
+            clock=RealClock(),
+            observer=process.events,
+        )
+        thread = KeeperThread(keeper)
+        thread.start()
+        await process.node.worker.claim()
+        before = list(process.link.calls)
+        await process.ended()
+        assert len(opened) == 1
+        kept = process.link.calls[len(before) :]
+        assert kept[:2] == ["extend", "announce"]
+        assert set(kept) == {"extend", "announce"}
+        await thread.stop()
 
 
 async def test_a_store_that_is_away_is_reported_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,9 +43,9 @@ def _blocked(redis_url: str, **settings: object) -> Blocked:
     """One run blocks the event loop of its process for four seconds."""
     with Cluster(redis_url, {**SETTINGS, **settings}, app=BLOCKING).start(2) as cluster:
         run = cluster.trigger("Blocking/blocks", seconds=BLOCKED)
-        cluster.await_started(run)
-        first = next_second(time.time())
         blocker = cluster.of_pid(cluster.await_started(run))
+        first = next_second(time.time())
+        cluster.open_gate()
         wait_until(lambda: blocker.lines("runner", "the event loop goes on"), "the event loop goes on", DEADLINE)
         cluster.await_finished(run)
         window = Window(first=first, last=next_second(time.time()))

@@ -26,8 +26,9 @@ from task_manager_core.application.worker import Worker
 from task_manager_core.domain.current_policy import CurrentNodePolicy
 from task_manager_core.domain.events import LoopBlocked, LoopResumed, TickFailed
 from task_manager_core.domain.identity import NodeId
+from task_manager_core.domain.observation import Presence
 from task_manager_core.domain.run import Claim
-from task_manager_core.ports import Backend, Clock, Observer, ReopenBackend, RunQueue
+from task_manager_core.ports import Backend, Clock, Membership, Observer, ReopenBackend, RunQueue
 
 LOOKS_PER_HEARTBEAT = 3
 LOOKS_PER_WARNING = 4
@@ -50,8 +51,8 @@ class _Block:
 
 
 class Keeper:
-    """Laws: the claims of a worker are extended while its event loop stands, for the limit of the policy and no longer.
-    The keeper sends nothing while the loop runs.
+    """Laws: the claims of a worker are extended while its event loop stands, for the limit of the policy and no longer;
+    so is the presence of a process that holds claims. The keeper sends nothing while the loop runs.
 
     `watch` runs in another thread than the loop. The loop calls `attach` before, and gives signs of life. The thread
     reads the claims of the worker, and changes nothing that belongs to the loop.
@@ -64,6 +65,7 @@ class Keeper:
         worker: Worker,
         backend: Backend,
         reopen: ReopenBackend | None,
+        presence: Callable[[], Presence | None],
         policy: CurrentNodePolicy,
         clock: Clock,
         observer: Observer,
@@ -72,6 +74,8 @@ class Keeper:
         self._worker = worker
         self._queue: RunQueue | None = backend.queue if backend.capabilities.extends_in_threads else None
         self._reopen = reopen
+        self._membership: Membership | None = None
+        self._presence = presence
         self._opened = AsyncExitStack()
         self._policy = policy
         self._clock = clock
@@ -182,6 +186,7 @@ class Keeper:
             if queue is not None:
                 # The loop learns itself which claims are over, when it runs again.
                 await queue.extend(claims, self._policy.worker.claim_ttl)
+            await self._announce()
             self._failures = 0
         except Exception as error:  # noqa: BLE001 - the thread goes on: a block often ends before its claims
             self._failures += 1
@@ -195,8 +200,15 @@ class Keeper:
         """The queue through which this thread extends claims. A store is opened when it is needed for the first
         time."""
         if self._queue is None and self._reopen is not None:
-            self._queue = (await self._opened.enter_async_context(self._reopen())).queue
+            backend = await self._opened.enter_async_context(self._reopen())
+            self._queue, self._membership = backend.queue, backend.membership
         return self._queue
+
+    async def _announce(self) -> None:
+        """The process lives: other processes shall not take its attempts for orphans, nor its tasks for strays."""
+        presence = self._presence()
+        if self._membership is not None and presence is not None:
+            await self._membership.announce(presence, self._policy.presence_ttl)
 
     # -- reporting ----------------------------------------------------------------------------------------------------
 

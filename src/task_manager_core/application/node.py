@@ -127,6 +127,7 @@ class Node:
             worker=self.worker,
             backend=backend,
             reopen=reopen if backend.capabilities.durable else None,
+            presence=lambda: self.registrar.announced,
             policy=policy,
             clock=clock,
             observer=observer,

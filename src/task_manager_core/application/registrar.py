@@ -144,6 +144,11 @@ class Registrar:
         await self._write_all()
         return self._policy.refresh_interval.total_seconds()
 
+    @property
+    def announced(self) -> Presence | None:
+        """The last presence that this node has announced."""
+        return self._announced
+
     async def flush(self, key: TaskKey) -> None:
         """Write the pending change of this task now, before another change of it."""
         if self._pending.is_pending(key):
