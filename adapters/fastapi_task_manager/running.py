@@ -32,7 +32,8 @@ class Running(Trigger):
         return self._lifecycle.is_alive
 
     async def is_healthy(self) -> bool:
-        """Is this process started, with no service ended or failing, and with a store that answers?"""
+        """Is this process started, with no service ended or failing, and with a store that answers? A process that is
+        degraded is healthy here."""
         return (await self.health_check()).status != "unhealthy"
 
     async def health_check(self) -> HealthResponse:

@@ -66,7 +66,7 @@ async def test_other_processes_can_explain_it(cluster: Cluster, gate: threading.
     await other.node.registrar.tick()
     texts = [reason.text for reason in (await other.node.control.explain(KEY)).reasons]
     assert any("its function has passed the timeout in a thread" in text for text in texts)
-    assert any("1 places are held by functions that have passed their timeouts" in text for text in texts)
+    assert any("places held by functions that have passed their timeouts: 1" in text for text in texts)
     gate.set()
     await process.ended()
     await process.node.registrar.tick()

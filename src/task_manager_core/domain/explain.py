@@ -128,7 +128,7 @@ def _of_run(task: TaskDefinition, run: LiveRun, snapshot: Snapshot) -> Reason:
             )
         case _:
             held = sum(len(node.overran) for node in snapshot.nodes)
-            places = f", {held} places are held by functions that have passed their timeouts" if held else ""
+            places = f"; places held by functions that have passed their timeouts: {held}" if held else ""
             queue = f"no worker is free yet ({snapshot.queued} runs in the queue{places})"
             return Reason(code=ReasonCode.QUEUED, text=f"{name} is queued: {queue}{_expiry(task, run, snapshot.now)}")
 
