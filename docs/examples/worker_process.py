@@ -1,11 +1,9 @@
-"""A worker without a web server.
+"""Tasks without a web server.
 
-python docs/examples/worker_process.py
+task-manager worker worker_process:manager --app-dir docs/examples
 """
 
-import asyncio
 import os
-import signal
 
 from fastapi_task_manager import Config, TaskGroup, TaskManager
 
@@ -20,17 +18,6 @@ async def sync() -> None:
     print("sync")
 
 
-async def main() -> None:
-    """A worker without a web server. It stops in order at SIGTERM and SIGINT."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await manager.start()
-    try:
-        await stop.wait()
-    finally:
-        await manager.stop()
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
+@group.add_task("0 3 * * *", queue="heavy")
+def rebuild_the_search_index() -> None:
+    print("rebuild")

@@ -16,12 +16,15 @@ from typing import Any
 from task_manager_core.application import control, elector, scheduler, worker
 from task_manager_core.application.attempt import Attempt
 from task_manager_core.application.callbacks import CallbackRunner
+from task_manager_core.application.claim_scope import ClaimScope
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.elector import Elector
 from task_manager_core.application.executor import Executor
 from task_manager_core.application.function import Function
 from task_manager_core.application.keeper import Keeper
+from task_manager_core.application.loop import Loop
+from task_manager_core.application.node import Node
 from task_manager_core.application.reconciler import Reconciler
 from task_manager_core.application.registrar import Registrar
 from task_manager_core.application.requested_runs import RequestedRuns, RunOptions
@@ -45,7 +48,7 @@ from task_manager_core.domain.planning import DueTask, NextSlot, SlotDecision, n
 from task_manager_core.domain.policy import RetryPolicy
 from task_manager_core.domain.progress import ProgressReport
 from task_manager_core.domain.run import Claim, Outcome, Retried, Run, RunState, Settlement, Succeeded
-from task_manager_core.domain.scope import EVERYTHING
+from task_manager_core.domain.scope import EVERYTHING, Scope
 from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 from task_manager_core.ports import REQUEST_MEMORY, Changes, DefinitionWrite, Enqueued, Extension
 from task_manager_core.testing.campaign.faults import Injection, InjectionKind, Point
@@ -466,6 +469,20 @@ def _statistics_decide(original: Any) -> object:
         return rest
 
     return settle
+
+
+def _every_queue(original: Any) -> object:
+    def current(self: ClaimScope) -> Scope:
+        return Scope(None, original(self).without)
+
+    return current
+
+
+def _every_service(_original: object) -> object:
+    def _running_loops(self: Node) -> list[Loop]:
+        return list(self._loops.values())
+
+    return _running_loops
 
 
 def _unknown_acknowledged(_original: object) -> object:
@@ -1092,12 +1109,31 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plan(TaskPlan(every=60.0), faults=[then(5.0, InjectionKind.SET_BACK, amount=-50.0)], duration=8.0),
     ),
     Mutant(
+        defect="a worker claims from every queue",
+        random=False,
+        owner=ClaimScope,
+        name="current",
+        replacement=_every_queue,
+        breaks="I11",
+        plan=plan(TaskPlan(every=1.0, queue="mail"), duties=("", "execute@default", "schedule"), duration=8.0),
+    ),
+    Mutant(
+        defect="a process leads without the role",
+        random=False,
+        owner=Node,
+        name="_running_loops",
+        replacement=_every_service,
+        breaks="I11",
+        plan=plan(duties=("execute", "schedule", "none"), duration=8.0),
+    ),
+    Mutant(
         defect="unknown task acknowledged",
         owner=Worker,
         name="_release_unstarted",
         replacement=_unknown_acknowledged,
         breaks="I7",
-        plan=plan(TaskPlan(every=2.0, only=0)),
+        # Runs that may expire are met by workers that do not know them, too.
+        plan=plan(TaskPlan(every=1.0, duration=3.0, deadline=5.0, only=0), duration=40.0),
     ),
     Mutant(
         defect="function of the same name called",

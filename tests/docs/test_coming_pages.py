@@ -123,11 +123,8 @@ def test_the_dictionary_for_uvicorn_shows_the_log() -> None:
 
 
 def test_the_worker_process_stops_in_order(redis_url: str) -> None:
-    (block,) = blocks("workers")
-    assert block in (EXAMPLES / "worker_process.py").read_text()
-    path = str(EXAMPLES / "worker_process.py")
-    runs = f"import logging, runpy; logging.basicConfig(level='INFO'); runpy.run_path({path!r}, run_name='__main__')"
-    with started("-c", runs, TASK_MANAGER_REDIS_HOST=redis_url) as process:
+    command = ("-m", "fastapi_task_manager.cli", "worker", "worker_process:manager", "--app-dir", str(EXAMPLES))
+    with started(*command, TASK_MANAGER_REDIS_HOST=redis_url) as process:
         lines_until(process, " leads, term ")
         process.terminate()
         lines_until(process, " stopped")

@@ -51,6 +51,11 @@ class Cluster:
         self._environment |= {f"TASK_MANAGER_{name.upper()}": str(value) for name, value in fields.items()}
         self.processes: list[AppProcess] = []
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of each process."""
+        return dict(self._environment)
+
     # -- processes ----------------------------------------------------------------------------------------------------
 
     def launch(self, **variables: str) -> AppProcess:

@@ -59,6 +59,7 @@ def run_plan(
             watcher=monitor,
             make_observer=PlannedCallbacks(plan.tasks, monitor).make_runner,
             store=store,
+            duties=plan.duties_of,
         )
         cluster.points = injector.points(cluster)
         async with cluster:

@@ -167,5 +167,9 @@ class Liveness:
     def _left(self) -> list[RunModel]:
         """The runs that the core can execute."""
         model = self._monitor.model
-        core = [model.declared[process.node.id] for process in self._cluster.alive() if process.machine in self._core]
-        return [one for one in model.store.runs() if any(declared.covers(one.run) for declared in core)]
+        core = [process.node for process in self._cluster.alive() if process.machine in self._core]
+        return [
+            one
+            for one in model.store.runs()
+            if any(node.duties.serves(one.run.queue) and model.declared[node.id].covers(one.run) for node in core)
+        ]

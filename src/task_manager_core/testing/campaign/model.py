@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from task_manager_core.domain.duties import Duties
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import LeadershipState, Term
 from task_manager_core.domain.memory import TaskMemory
@@ -309,6 +310,7 @@ class ClusterModel:
     )
     leadership: dict[NodeId, LeadershipState] = field(default_factory=dict[NodeId, LeadershipState])
     declared: dict[NodeId, DeclaredByNode] = field(default_factory=dict[NodeId, DeclaredByNode])
+    duties: dict[NodeId, Duties] = field(default_factory=dict[NodeId, Duties])
     executions: dict[tuple[RunId, int, str], ModelExecution] = field(
         default_factory=dict[tuple[RunId, int, str], ModelExecution]
     )

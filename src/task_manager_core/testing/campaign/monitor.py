@@ -69,6 +69,7 @@ class Monitor(Watcher):
         self.model.declared[node.id] = DeclaredByNode(
             tasks=frozenset(declarations.declared), functions=declarations.functions
         )
+        self.model.duties[node.id] = node.duties
         self.note(node.id.value, "boots")
 
     def ended(self, process: str) -> None:

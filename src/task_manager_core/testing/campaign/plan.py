@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 from datetime import timedelta
 from typing import TypeGuard
 
+from task_manager_core.domain.duties import ALL_ROLES, DEFAULT_QUEUE, Duties, Role
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.policy import (
     BlockPolicy,
@@ -83,6 +84,7 @@ class TaskPlan:
     sync: bool = False
     dynamic: bool = False
     only: int | None = None
+    queue: str = DEFAULT_QUEUE
     once: float | None = None
     returns: bool = False
     cursor: bool = False
@@ -121,6 +123,7 @@ class TaskPlan:
             expires=None if self.expires is None else timedelta(seconds=self.expires),
             run_on_start=self.run_on_start,
             dynamic=self.dynamic,
+            queue=self.queue,
         )
 
 
@@ -146,6 +149,18 @@ class Plan:
     duration: float = 25.0
     broken: tuple[int, ...] = ()
     tiny: bool = False
+    duties: tuple[str, ...] = ()
+    """Those of the first machines; the others have all: "", "schedule", "execute", "none", or with queues
+    "execute@mail,default"."""
+
+    def duties_of(self, machine: str) -> Duties:
+        """The duties of "w0", "w1" and so on."""
+        number = int(machine.removeprefix("w"))
+        roles, _, queues = (self.duties[number] if number < len(self.duties) else "").partition("@")
+        return Duties(
+            roles=ALL_ROLES if not roles else frozenset(role for role in Role if role.value == roles),
+            queues=frozenset(queues.split(",")) if queues else None,
+        )
 
     def decider(self) -> Decider:
         if self.seed is not None:
@@ -167,7 +182,7 @@ class Plan:
         values: dict[str, object] = dict(data)
         values["tasks"] = tuple(_task(one) for one in _objects(data.get("tasks", [])))
         values["faults"] = tuple(Injection.of(one) for one in _objects(data.get("faults", [])))
-        for name in ("deviations", "broken"):
+        for name in ("deviations", "broken", "duties"):
             if name in values:
                 values[name] = _tuple(values[name])
         return cls(**values)  # type: ignore[arg-type]  # the names and types are those of `text`

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.node import Node
 from task_manager_core.domain.current_policy import CurrentNodePolicy
+from task_manager_core.domain.duties import ALL_DUTIES, Duties
 from task_manager_core.domain.events import Event
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.policy import NodePolicy, Retention
@@ -116,6 +117,7 @@ class SimCluster:
         latency: Latency = DEFAULT_LATENCY,
         timeout: float = 1.0,
         points: Points | None = None,
+        duties: Callable[[str], Duties] = lambda _machine: ALL_DUTIES,
     ) -> None:
         self.loop = sim_loop()
         self.store_clock = StoreClock(self.loop.time, start)
@@ -126,6 +128,7 @@ class SimCluster:
         self.points = points
         self.policy = policy
         self.watcher: Watcher = NullWatcher() if watcher is None else watcher
+        self._duties = duties
         self._open_backend = open_backend
         self._declare = declare
         self._retention = retention
@@ -198,6 +201,7 @@ class SimCluster:
             observer=_NodeObserver(self, name, None if self._make_observer is None else self._make_observer()),
             logger=_LOGGER,
             reopen=lambda: nullcontext(linked(self.backend, link)),
+            duties=self._duties(machine),
         )
         process = SimProcess(machine=machine, name=name, clock=clock, link=link, node=node)
         self.processes[machine] = process

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from task_manager_core.domain.duties import ALL_DUTIES
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.planning import SlotDecision
@@ -15,7 +16,9 @@ from task_manager_core.testing.campaign.model import ClusterModel, TaskModel
 from task_manager_core.testing.cluster.effects import (
     Claimed,
     Decided,
+    Deposed,
     Effect,
+    Granted,
     Loaded,
     Settled,
     WriteConflicted,
@@ -69,11 +72,15 @@ _LONGEST_WRITE = timedelta(seconds=20)
 
 
 class CurrentDefinition(Checker):
-    """Decisions use the current definition, every reader learns it, and runs that a worker cannot call stay queued."""
+    """Decisions use the current definition, every reader learns it, runs that a worker cannot execute stay queued, and
+    no process does more than its duties."""
 
     invariant = "I11"
-    law = "The current definition is used; work that a node does not know stays queued for one that does."
-    because = "A decision names the version it was made for; a worker releases what it cannot call."
+    law = (
+        "The current definition is used; work that a node does not know stays queued for one that does; a process "
+        "claims and leads only as its duties say."
+    )
+    because = "A decision names the version it was made for; a claim has the scope of its worker."
 
     def judge(self, effect: Effect, model: ClusterModel) -> None:
         match effect:
@@ -83,6 +90,16 @@ class CurrentDefinition(Checker):
                 claim = settlement.claim
                 self.require(
                     _can_execute(claim, model), f"{claim.worker} cannot execute {claim.run.task} and settled it"
+                )
+            case Claimed(claim=claim):
+                duties = model.duties.get(claim.worker, ALL_DUTIES)
+                self.require(
+                    duties.serves(claim.run.queue),
+                    f"{claim.worker} does not serve {claim.run.queue} and claimed {claim.run.task}",
+                )
+            case Granted(term=term) | Deposed(term=term):
+                self.require(
+                    model.duties.get(term.holder, ALL_DUTIES).schedules, f"{term.holder} does not schedule and leads"
                 )
             case Written(write=write, version=version):
                 task = model.store.tasks.get(write.definition.key)

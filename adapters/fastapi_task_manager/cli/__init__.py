@@ -1,0 +1,1 @@
+"""The command `task-manager`: workers without a web server, and their probes."""
