@@ -21,6 +21,7 @@ from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.memory import LastSuccess, Remembered
 from task_manager_core.domain.policy import Priority
 from task_manager_core.domain.run import Retried
+from task_manager_core.domain.scope import Scope
 from task_manager_core.ports import Cancelling
 from task_manager_core.testing.conformance.factories import (
     HOUR,
@@ -57,7 +58,7 @@ Scene = Callable[[Store], Awaitable[Verb]]
 
 _READING = frozenset(
     {"EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HVALS", "INFO", "SISMEMBER", "SMEMBERS"}
-    | {"HRANDFIELD", "HSCAN", "TIME", "XLEN", "XRANGE", "ZCARD", "ZRANGE", "ZRANGEBYSCORE", "ZSCORE"}
+    | {"HRANDFIELD", "HSCAN", "SRANDMEMBER", "TIME", "XLEN", "XRANGE", "ZCARD", "ZRANGE", "ZRANGEBYSCORE", "ZSCORE"}
 )
 _SCRIPTS = [file.read_text() for file in (files("task_manager_redis") / "scripts").iterdir()]
 WRITING = sorted({word for text in _SCRIPTS for word in re.findall(r"\.p?call\('([A-Z]+)'", text)} - _READING)
@@ -166,6 +167,22 @@ async def claim(store: Store) -> Verb:
     return lambda: store.queue.claim(WORKER, 10, NOTHING, known=())
 
 
+async def claim_in_a_scope(store: Store) -> Verb:
+    """It moves one run to the lane of its task, and takes the last run of another queue."""
+    for of in (task("excluded"), task("mail", queue="mail")):
+        await store.define(of)
+        await store.enqueue(run(of))
+    scope = Scope(None, frozenset({task("excluded").key}))
+    return lambda: store.queue.claim(WORKER, 10, NOTHING, known=(), scope=scope)
+
+
+async def claim_of_set_aside(store: Store) -> Verb:
+    await store.define(task())
+    await store.enqueue(*(run(task(), name) for name in "12"))
+    await store.claim(scope=Scope(None, frozenset({task().key})))
+    return lambda: store.queue.claim(WORKER, 10, NOTHING, known=())
+
+
 async def commit(store: Store) -> Verb:
     of, term = task(), await store.lead()
     version = await store.define(of, PAST)
@@ -270,6 +287,8 @@ SCENES: tuple[Scene, ...] = (
         cancel,
         promote,
         claim,
+        claim_in_a_scope,
+        claim_of_set_aside,
     ),
     *(
         commit,
