@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
+from unittest.mock import patch
 
-from task_manager_core.application import control, elector, scheduler, worker
+from task_manager_core.application import claim_scope, control, elector, scheduler, worker
 from task_manager_core.application.attempt import Attempt
 from task_manager_core.application.callbacks import CallbackRunner
 from task_manager_core.application.claim_scope import ClaimScope
@@ -68,12 +69,19 @@ SOON = timedelta(milliseconds=50)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@contextmanager
+def excluding_nothing() -> Generator[None]:
+    """Workers meet the runs that they do not know."""
+    with patch.object(claim_scope, "MOST_EXCLUDED", 0):
+        yield
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
     """`defect` describes it. `replacement` replaces `owner.name`. With it, `plan` breaks the invariant `breaks`.
 
     Random plans do not find a defect without `random`: it takes a rare event at a rare moment. A defect with `extended`
-    is hunted with extended plans.
+    is hunted with extended plans. Without `excluding` the workers exclude no tasks, as if they knew too few of them.
     """
 
     defect: str
@@ -84,6 +92,7 @@ class Mutant:
     plan: Plan
     random: bool = True
     extended: bool = False
+    excluding: bool = True
 
     @contextmanager
     def switched_on(self) -> Generator[None]:
@@ -91,7 +100,8 @@ class Mutant:
         original = getattr(self.owner, self.name)
         setattr(self.owner, self.name, self.replacement(original))
         try:
-            yield
+            with excluding_nothing() if not self.excluding else nullcontext():
+                yield
         finally:
             setattr(self.owner, self.name, before)
 
@@ -1132,8 +1142,8 @@ MUTANTS: tuple[Mutant, ...] = (
         name="_release_unstarted",
         replacement=_unknown_acknowledged,
         breaks="I7",
-        # Runs that may expire are met by workers that do not know them, too.
-        plan=plan(TaskPlan(every=1.0, duration=3.0, deadline=5.0, only=0), duration=40.0),
+        # Workers that do not know a run meet it only if it may expire, and if they know another task.
+        plan=plan(TaskPlan(every=1.0, duration=3.0, deadline=25.0, only=0), TaskPlan(every=8.0), duration=40.0),
     ),
     Mutant(
         defect="function of the same name called",
@@ -1442,7 +1452,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="release",
         replacement=_release_burns_retry,
         breaks="I8",
-        plan=plan(TaskPlan(every=2.0, only=0)),
+        plan=plan(TaskPlan(duration=5.0), faults=[then(4.5, InjectionKind.STOP, length=5.0)]),
     ),
     Mutant(
         defect="max_instances ignored by requests",

@@ -124,6 +124,7 @@ FOUND: dict[str, Mutant] = {
     ),
     # With equal pauses two workers that do not know the run claimed it in turn, and the third one never got it.
     "workers that do not know a function do not take turns for ever": Mutant(
+        excluding=False,
         defect="every worker that does not know a run keeps it equally long",
         owner=Worker,
         name="_release_unstarted",
@@ -161,6 +162,7 @@ FOUND: dict[str, Mutant] = {
     ),
     # While its first attempt executes: the second one took its place in the worker, and its end was an error.
     "a run is given again by a store that was set back": Mutant(
+        excluding=False,
         defect="a worker tells its attempts apart by their run alone",
         owner=attempt,
         name="key_of",
