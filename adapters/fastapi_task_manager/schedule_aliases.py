@@ -40,7 +40,12 @@ def without_aliases(given: Mapping[str, object]) -> Mapping[str, object]:
 
 def shown_expression(schedule: Schedule) -> str:
     """The schedule as text for people."""
-    return _REBOOT if schedule.rules == _NEVER else schedule.expression
+    return _REBOOT if is_reboot(schedule) else schedule.expression
+
+
+def is_reboot(schedule: Schedule) -> bool:
+    """Was this schedule written as `@reboot`?"""
+    return schedule.rules == _NEVER
 
 
 def _seconds(field: str, text: str, word: str, length: str) -> float:

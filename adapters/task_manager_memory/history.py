@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
@@ -23,6 +23,10 @@ class MemoryHistory(History):
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         entry = self._state.entries.get(key)
         return () if entry is None else tuple(islice(entry.records, limit))
+
+    async def recent(self, keys: Collection[TaskKey], limit: int) -> Mapping[TaskKey, tuple[AttemptRecord, ...]]:
+        found = [self._state.entries[key] for key in keys if key in self._state.entries]
+        return {entry.task.key: tuple(record.outline() for record in islice(entry.records, limit)) for entry in found}
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
         entry = self._state.entries.get(key)

@@ -39,6 +39,10 @@ T = TypeVar("T")
 
 LINES_PER_PAGE = 500
 
+LINES_PER_SCRIPT = 2000
+"""Most lines that one script reads for several tasks. Each may have 40 kB in the server, and a few hundred bytes in the
+answer."""
+
 PAGES_AT_ONCE = 8
 """Most requests of one snapshot at the same time."""
 
@@ -50,6 +54,7 @@ _STATES = {"q": RunState.QUEUED, "c": RunState.RUNNING, "w": RunState.WAITING}
 _CLEAR = script("clear")
 _MEMORY = script("memory")
 _PROGRESS = script("progress")
+_RECENT = script("recent")
 _SNAPSHOT = script("snapshot")
 
 
@@ -64,6 +69,24 @@ class RedisHistory(History):
 
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         return await self._newest("attempts", key, limit, f"a line of the history of {key}", decode_record)
+
+    async def recent(self, keys: Collection[TaskKey], limit: int) -> Mapping[TaskKey, tuple[AttemptRecord, ...]]:
+        names = {encode_task(key): key for key in keys}
+        found: dict[TaskKey, tuple[AttemptRecord, ...]] = {}
+        size = max(1, min(TASKS_PER_SCRIPT, LINES_PER_SCRIPT // max(limit, 1)))
+        for batch, arguments in batches(names, size, _alone):
+            answers = items(await self._client.run(_RECENT, limit, *arguments))
+            for name, lines in zip(batch, answers, strict=True):
+                if lines != "":
+                    found[names[name]] = await self._outlines(names[name], texts(lines))
+        return found
+
+    async def _outlines(self, key: TaskKey, lines: Sequence[str]) -> tuple[AttemptRecord, ...]:
+        """The lines, without the long parts of those that the script has not cut. Other tasks run between two tasks."""
+        await asyncio.sleep(0)
+        where = partial("a line of the history of {}".format, key)
+        read = (self._unreadable.read(where, partial(decode_record, line)) for line in lines)
+        return tuple(record.outline() for record in read if record is not None)
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
         return await self._newest("skipped", key, limit, f"a skip of {key}", decode_skipped)

@@ -430,7 +430,14 @@ class Store(File):
 
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         with self.transaction():
-            return self._readable(f"a line of {key}", self._lines(key, "attempt", limit), codec.decode_record)
+            return self._records(key, limit)
+
+    async def recent(self, keys: Collection[TaskKey], limit: int) -> Mapping[TaskKey, tuple[AttemptRecord, ...]]:
+        with self.transaction():
+            return {key: tuple(one.outline() for one in self._records(key, limit)) for key in self._asked(keys)}
+
+    def _records(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
+        return self._readable(f"a line of {key}", self._lines(key, "attempt", limit), codec.decode_record)
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
         with self.transaction():

@@ -51,17 +51,17 @@ def add_definition_routes(router: APIRouter, manager: Management) -> None:
         action.concerns([TaskKey(task.group, task.name)])
         return _with_version(response, task)
 
-    @router.put(
-        "/tasks/{task_group_name}/{task_name:path}",
-        dependencies=[OnlyKnownParameters],
-        responses=error_responses(
-            {
-                400: "A value is refused, or the task is static.",
-                404: "There is no such task.",
-                409: "Its version is not the one of If-Match, or another caller changed it at the same moment.",
-            }
-        ),
+    path = "/tasks/{task_group_name}/{task_name:path}"
+    refusals = error_responses(
+        {
+            400: "A value is refused, or the task is static.",
+            404: "There is no such task.",
+            409: "Its version is not the one of If-Match, or another caller changed it at the same moment.",
+        }
     )
+
+    @router.put(path, dependencies=[OnlyKnownParameters], responses=refusals)
+    @router.patch(path, dependencies=[OnlyKnownParameters], responses=refusals)
     @reads(ChangeDynamicTaskRequest)
     @with_store_timeout
     async def change(

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 
+from fastapi_task_manager.api.cursors import cursor_of, link_to_next, place_of
 from fastapi_task_manager.api.requests import TrackedParams
 from task_manager_core.application.control import Selection
+from task_manager_core.application.overviews import Order, PageQuery, Place
 from task_manager_core.domain.errors import DefinitionError, TaskNotFound
 from task_manager_core.domain.identity import TaskKey
+from task_manager_core.domain.standing import Standing
+
+PAGE_LIMIT = 100
 
 _GROUP = Query(description="Only tasks of this group")
 _NAME = Query(description="Only tasks of this name")
@@ -37,6 +43,71 @@ async def action_filters(
 ) -> Selection:
     """Filters of an action; they combine."""
     return Selection(group=task_group_name, name=task_name, tag=tag)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedPage:
+    """The parameters of a page of tasks."""
+
+    limit: int | None
+    cursor: str | None
+    state: str | None
+    text: str | None
+    sort: str | None
+    include: str | None
+
+    @property
+    def given(self) -> bool:
+        return any(value is not None for value in (*self._parameters().values(), self.cursor))
+
+    def query(self) -> PageQuery:
+        """Errors: InvalidPolicy."""
+        order = self._order
+        return PageQuery(
+            limit=PAGE_LIMIT if self.limit is None else self.limit,
+            after=None if self.cursor is None else place_of(order, self.cursor),
+            standing=None if self.state is None else Standing(self.state),
+            text=self.text or "",
+            order=order,
+        )
+
+    def link(self, selection: Selection, following: Place) -> str:
+        filters = {"task_group_name": selection.group, "name": selection.name, "tag": selection.tag}
+        return link_to_next({**filters, **self._parameters()}, cursor_of(self._order, following))
+
+    @property
+    def _order(self) -> Order:
+        return Order.NAME if self.sort is None else Order(self.sort)
+
+    def _parameters(self) -> dict[str, str | int | None]:
+        return {
+            "state": self.state,
+            "text": self.text,
+            "sort": self.sort,
+            "include": self.include,
+            "limit": self.limit,
+        }
+
+
+async def asked_page(
+    state: Annotated[
+        Literal["failing", "late", "paused", "running", "waiting"] | None,
+        Query(description="Only tasks that stand like this"),
+    ] = None,
+    text: Annotated[
+        str | None,
+        Query(description="Only tasks with these words in group, name, description, function or tags"),
+    ] = None,
+    sort: Annotated[
+        Literal["name", "next_run", "last_run"] | None,
+        Query(description="The order; not by name for at most 1,000 tasks that match. Default: name"),
+    ] = None,
+    include: Annotated[Literal["recent"] | None, Query(description="recent: with the newest 40 attempts")] = None,
+    limit: Annotated[int | None, Query(description="Most tasks of the page, 1 to 500. Default: 100")] = None,
+    cursor: Annotated[str | None, Query(description="Of the `Link` header of the page before")] = None,
+) -> AskedPage:
+    """A page of tasks."""
+    return AskedPage(limit=limit, cursor=cursor, state=state, text=text, sort=sort, include=include)
 
 
 def given(selection: Selection) -> dict[str, str | None]:
@@ -105,9 +176,10 @@ def _encoded_names(request: Request, joined: str) -> tuple[str, str] | None:
     return pairs[-1] if pairs else None
 
 
-_OURS = (filters, action_filters, key_in_path)
+_OURS = (filters, action_filters, asked_page, key_in_path)
 
 Filters = Annotated[Selection, Depends(filters)]
 ActionFilters = Annotated[Selection, Depends(action_filters)]
+PageAsked = Annotated[AskedPage, Depends(asked_page)]
 OnlyKnownParameters = Depends(only_known_parameters)
 KeyInPath = Annotated[TaskKey, Depends(key_in_path)]

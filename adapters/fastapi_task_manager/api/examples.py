@@ -27,6 +27,42 @@ _UPCOMING = {
     ]
 }
 
+_OUTCOME = {
+    "run_id": _RUN_ID,
+    "attempt": 1,
+    "slot": _SLOT,
+    "status": "failed",
+    "run_date": "2026-03-02T05:00:00.120Z",
+    "durations_second": 0.25,
+    "lateness": 0.12,
+    "worker": _WORKER,
+    "error_type": "ConnectionError",
+}
+_TASK_DETAILED = {
+    "task_group_name": "Reports",
+    "name": "nightly",
+    "description": "Sends the report of the day.",
+    "tags": ["reports"],
+    "expression": "0 6 * * *",
+    "retry_backoff": 1.0,
+    "retry_backoff_max": 60.0,
+    "allow_parallel": True,
+    "kwargs": {},
+    "function_name": "nightly",
+    "next_run": "2026-03-03T05:00:00Z",
+    "max_retries": 3,
+    "max_lost_attempts": 5,
+    "version": 1774000000000,
+    "skipped": {"paused": 2},
+    "cron_expression": "0 6 * * *",
+    "timezone": "Europe/Rome",
+    "gap": "shift",
+    "fold": "first",
+    "states": ["failing"],
+    "last_run": _OUTCOME,
+    "failures_in_row": 1,
+}
+
 ANSWERS: dict[str, Any] = {
     "GET /health": {
         "status": "healthy",
@@ -39,26 +75,10 @@ ANSWERS: dict[str, Any] = {
     "GET /config": OperationalConfig.model_construct(redis_key_prefix="shop").model_dump(mode="json"),
     "GET /task-groups": [{"name": "Reports", "tags": ["reports"], "allow_parallel": None, "task_count": 2}],
     "GET /functions": {"functions": [{"task_group_name": "Reports", "function_name": "send_report"}], "count": 1},
-    "GET /tasks": [
-        {
-            "task_group_name": "Reports",
-            "name": "nightly",
-            "description": "Sends the report of the day.",
-            "tags": ["reports"],
-            "expression": "0 6 * * *",
-            "retry_backoff": 1.0,
-            "retry_backoff_max": 60.0,
-            "allow_parallel": True,
-            "kwargs": {},
-            "function_name": "nightly",
-            "next_run": "2026-03-03T05:00:00Z",
-            "max_retries": 3,
-            "max_lost_attempts": 5,
-            "version": 1774000000000,
-            "skipped": {"paused": 2},
-        }
-    ],
+    "GET /tasks": [_TASK_DETAILED],
+    "GET /tasks/{task_group_name}/{task_name}": _TASK_DETAILED | {"recent": [_OUTCOME]},
     "POST /tasks": _ADDED,
+    "PATCH /tasks/{task_group_name}/{task_name}": _ADDED | {"cron_expression": "0 8 * * MON-FRI"},
     "PUT /tasks/{task_group_name}/{task_name}": _ADDED | {"cron_expression": "0 8 * * MON-FRI"},
     "DELETE /tasks": _ADDED,
     "GET /tasks/{task_group_name}/{task_name}/statistics": {
@@ -130,6 +150,7 @@ BODIES: dict[str, Any] = {
         "kwargs": {"recipient": "ada@example.org"},
         "max_retries": 3,
     },
+    "PATCH /tasks/{task_group_name}/{task_name}": {"cron_expression": "0 8 * * MON-FRI"},
     "PUT /tasks/{task_group_name}/{task_name}": {"cron_expression": "0 8 * * MON-FRI"},
     "POST /tasks/trigger": {"kwargs": {"recipient": "bob@example.org"}},
     "POST /schedules/preview": {"cron_expression": "0 7 * * MON-FRI", "timezone": "Europe/Rome", "count": 2},

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from fastapi_task_manager.schedule_aliases import shown_expression
+from fastapi_task_manager.options import Options
+from fastapi_task_manager.schedule_aliases import is_reboot, shown_expression
 from fastapi_task_manager.schema.explanation import ExplainedReason, TaskExplanation
 from fastapi_task_manager.schema.schedule import UpcomingResponse, UpcomingSlot
 from fastapi_task_manager.schema.task import (
@@ -18,11 +19,13 @@ from fastapi_task_manager.schema.task import (
     SkippedSlots,
     TaskActionResponse,
     TaskDetailed,
+    TaskOutcome,
     TaskRun,
     TaskRunsResponse,
 )
 from fastapi_task_manager.task import Task
 from task_manager_core.application.control import TaskStatus
+from task_manager_core.application.overviews import Overview
 from task_manager_core.domain.backoff import Backoff
 from task_manager_core.domain.explain import Explanation
 from task_manager_core.domain.identity import TaskKey
@@ -32,11 +35,41 @@ from task_manager_core.domain.policy import Overlap, Priority
 from task_manager_core.domain.preview import Upcoming
 from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import AttemptRecord
+from task_manager_core.domain.standing import failures_in_row, lateness
+from task_manager_core.domain.task import TaskDefinition
+
+
+def overview_response(overview: Overview, *, recent: bool) -> TaskDetailed:
+    stored = overview.stored
+    status = TaskStatus(definition=stored.definition, version=stored.version, view=overview.view)
+    outcomes = [_outcome(stored.definition, record) for record in overview.recent[: None if recent else 1]]
+    answer = task_response(status)
+    answer.states = [state.value for state in overview.standings]
+    answer.last_run = outcomes[0] if outcomes else None
+    answer.failures_in_row = failures_in_row(overview.recent)
+    answer.recent = outcomes if recent else None
+    return answer
+
+
+def _outcome(task: TaskDefinition, record: AttemptRecord) -> TaskOutcome:
+    return TaskOutcome(
+        run_id=record.run.value,
+        attempt=record.attempt,
+        slot=record.slot,
+        status=record.status.value,
+        run_date=record.started_at,
+        durations_second=record.duration.total_seconds(),
+        lateness=_seconds(lateness(task, record)),
+        worker=record.worker.value,
+        error_type=None if record.failure is None else record.failure.type,
+    )
 
 
 def task_response(status: TaskStatus) -> TaskDetailed:
     task, view = status.definition, status.view
-    retry = _next_retry(view.live)
+    retry, options = _next_retry(view.live), Options.of(task)
+    reboot = shown_expression(task.schedule) if is_reboot(task.schedule) else None
+    texts = list(options.cron_expression)
     return TaskDetailed(
         task_group_name=task.key.group,
         name=task.key.name,
@@ -68,6 +101,23 @@ def task_response(status: TaskStatus) -> TaskDetailed:
         is_retired=view.retired,
         version=status.version,
         skipped={reason.value: count for reason, count in view.skipped.items()},
+        cron_expression=texts[0] if len(texts) == 1 else texts or reboot,
+        interval=_seconds(options.interval),
+        phase=_seconds(options.phase),
+        run_at=None if reboot else list(options.run_at) or None,
+        timezone=options.timezone,
+        gap=None if options.gap is None else options.gap.value,
+        fold=None if options.fold is None else options.fold.value,
+        jitter=options.jitter.total_seconds(),
+        start_at=options.start_at,
+        end_at=options.end_at,
+        catch_up=task.catch_up.mode.value,
+        catch_up_window=task.catch_up.window.total_seconds(),
+        catch_up_limit=task.catch_up.limit,
+        catch_up_grace=task.catch_up.grace.total_seconds(),
+        run_on_start=task.run_on_start,
+        retry_on=list(task.retry.retry_on),
+        no_retry_on=list(task.retry.no_retry_on),
     )
 
 

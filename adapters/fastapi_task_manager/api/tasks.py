@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from fastapi_task_manager.api.dependencies import Filters, KeyInPath, OnlyKnownParameters
+from fastapi_task_manager.api.dependencies import Filters, KeyInPath, OnlyKnownParameters, PageAsked
 from fastapi_task_manager.api.errors import error_responses, store_time, with_store_timeout
 from fastapi_task_manager.api.limiter import Limiter
 from fastapi_task_manager.api.responses import (
     explanation_response,
     live_runs_response,
+    overview_response,
     run_response,
     skips_response,
     task_response,
@@ -41,12 +43,27 @@ def add_task_routes(router: APIRouter, manager: Management) -> None:
     lists = SharedLists(write_tasks)
     histories = Limiter("histories", width=4, waiting=64, patience=15.0)
 
+    pages = Limiter("pages of tasks", width=4, waiting=64, patience=15.0)
+
     @router.get(
-        "/tasks", response_model=list[TaskDetailed], dependencies=[OnlyKnownParameters], responses=error_responses()
+        "/tasks",
+        response_model=list[TaskDetailed],
+        dependencies=[OnlyKnownParameters],
+        responses=error_responses({400: "A value is refused; `field` names it."}),
     )
-    async def tasks(selection: Filters, response: Response) -> Response:
-        """All tasks that match, of every process on this store."""
-        return json_response(await lists.of(selection), response)
+    async def tasks(selection: Filters, asked: PageAsked, response: Response) -> Response:
+        """All tasks that match, of every process on this store. With one of the other parameters: a page of them, and
+        the next page in the `Link` header."""
+        if not asked.given:
+            return json_response(await lists.of(selection), response)
+        async with pages.admit():
+            query, control = asked.query(), manager.control
+            async with store_time():
+                page = await control.overviews.page(control.select(selection), query)
+            if page.following is not None:
+                response.headers["Link"] = asked.link(selection, page.following)
+            show = partial(overview_response, recent=asked.include is not None)
+            return json_response(await write_list(pages, show, page.overviews), response)
 
     @router.get(
         "/tasks/{task_group_name}/{task_name:path}/statistics",
@@ -93,3 +110,19 @@ def add_task_routes(router: APIRouter, manager: Management) -> None:
     async def explain(key: KeyInPath) -> TaskExplanation:
         """Why the task runs next when it does, or does not run."""
         return explanation_response(key, await manager.control.explain(key))
+
+
+def add_task_route(router: APIRouter, manager: Management) -> None:
+    """GET of one task. This must be the last GET route below /tasks: its path fits all of them."""
+
+    @router.get(
+        "/tasks/{task_group_name}/{task_name:path}",
+        dependencies=[OnlyKnownParameters],
+        responses=error_responses({404: "There is no such task."}),
+    )
+    @with_store_timeout
+    async def task(key: KeyInPath, response: Response) -> TaskDetailed:
+        """A task with its state, its newest attempts and its version as `ETag`."""
+        overview = await manager.control.overviews.one(key)
+        response.headers["ETag"] = f'"{overview.stored.version}"'
+        return overview_response(overview, recent=True)

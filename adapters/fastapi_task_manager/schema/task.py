@@ -40,6 +40,28 @@ class Task(TaskBase):
     function_name: str | None = Field(default=None, description="The name under which the function is known")
 
 
+class TaskOutcome(Answer):
+    """An attempt in outline. GET /tasks/{task_group_name}/{task_name}/statistics has its message, traceback and
+    result."""
+
+    run_id: str = Field(description="Identity of the run, the same for each of its attempts")
+    attempt: int = Field(description="Number of the attempt, from 1")
+    slot: datetime | None = Field(default=None, description="The planned instant; null for a triggered run")
+    status: Literal["succeeded", "retried", "failed", "cancelled", "lost", "expired"] = Field(
+        description="How the attempt ended"
+    )
+    run_date: datetime = Field(description="When the attempt started, by its worker's clock")
+    durations_second: float = Field(description="How long the attempt took in seconds")
+    lateness: float | None = Field(
+        default=None,
+        description="Seconds from the due instant to the start; null for a triggered run and after the first attempt",
+    )
+    worker: str = Field(default="", description="Identity of the process that executed it")
+    error_type: str | None = Field(
+        default=None, description="Qualified name of the exception's class; null if there was none"
+    )
+
+
 class TaskDetailed(TaskBase):
     """A task with its state. The API fills in every policy, each default as it applies."""
 
@@ -79,6 +101,39 @@ class TaskDetailed(TaskBase):
     is_retired: bool = Field(default=False, description="A static task that no living process declares")
     version: int = Field(default=0, description='Version of the definition, for the `If-Match: "<version>"` of a PUT')
     skipped: dict[str, int] = Field(default={}, description="How many slots were skipped for which reason")
+    cron_expression: str | list[str] | None = Field(
+        default=None, description="The cron expression, or several; null for a schedule of another kind"
+    )
+    interval: float | None = Field(default=None, description="A constant distance in seconds")
+    phase: float | None = Field(default=None, description="Shift of the interval in seconds")
+    run_at: list[datetime] | None = Field(default=None, description="The instants of a one-off task")
+    timezone: str | None = Field(default=None, description="Zone of the cron expression; null without one")
+    gap: str | None = Field(default=None, description="shift or skip: a local time that does not exist")
+    fold: str | None = Field(default=None, description="first or both: a local time that happens twice")
+    jitter: float = Field(default=0.0, description="Each slot is dispatched up to this many seconds later")
+    start_at: datetime | None = Field(default=None, description="No slot before this instant")
+    end_at: datetime | None = Field(default=None, description="No slot from this instant on")
+    catch_up: str = Field(default="latest", description="latest, none or all: what runs after an outage")
+    catch_up_window: float = Field(default=86400.0, description="all: slots of the last so many seconds")
+    catch_up_limit: int = Field(default=100, description="all: at most so many slots")
+    catch_up_grace: float = Field(default=2.0, description="A slot that is later than these seconds was missed")
+    run_on_start: bool = Field(default=False, description="Run once when first seen")
+    retry_on: list[str] = Field(default=[], description="Exception classes that are retried; none: all")
+    no_retry_on: list[str] = Field(default=[], description="Exception classes that are not retried")
+    states: list[Literal["failing", "late", "paused", "running", "waiting"]] | None = Field(
+        default=None, description="How the task stands; null in a list that is not read in pages"
+    )
+    last_run: TaskOutcome | None = Field(
+        default=None, description="The newest attempt; null before the first, and in a list that is not read in pages"
+    )
+    failures_in_row: int | None = Field(
+        default=None,
+        description="How many of the newest 40 attempts failed or lost their worker, back to the last other one; null "
+        "in a list that is not read in pages",
+    )
+    recent: list[TaskOutcome] | None = Field(
+        default=None, description="The newest attempts, at most 40, the newest first; null unless asked for"
+    )
 
 
 class TaskRun(Answer):

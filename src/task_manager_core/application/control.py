@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
+from task_manager_core.application.overviews import Overviews
 from task_manager_core.application.registrar import Registrar, changed_definition
 from task_manager_core.application.requested_runs import RequestedRuns
 from task_manager_core.domain.coverage import Uncovered, find_uncovered
@@ -91,6 +92,7 @@ class Control:
         self._definitions = definitions
         self._registrar = registrar
         self.requested_runs = RequestedRuns(backend=backend, declarations=declarations)
+        self.overviews = Overviews(history=backend.history, definition=self.definition)
         self._adding: WeakValueDictionary[TaskKey, asyncio.Lock] = WeakValueDictionary()
 
     def select(self, selection: Selection) -> tuple[VersionedDefinition, ...]:

@@ -24,7 +24,7 @@ this table, and compares the store with the model after every operation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -238,6 +238,11 @@ class AttemptRecord:
     token: int
     failure: Failure | None = None
     result: Result | None = None
+
+    def outline(self) -> AttemptRecord:
+        """The same line without its long parts: the message and the traceback of the failure, and the result."""
+        failure = None if self.failure is None else replace(self.failure, message="", traceback="")
+        return replace(self, failure=failure, result=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

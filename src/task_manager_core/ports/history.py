@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from task_manager_core.domain.identity import RunId, TaskKey
@@ -25,6 +25,8 @@ class History(Protocol):
     6. A line that the store itself writes has no failure, and names the claim's worker and token, or "" and 0 if
        there was no claim. A LOST line lasts from the last heartbeat until the reaping; a CANCELLED line begins when
        it is written and has no duration.
+    7. The newest lines of several tasks are those that `read` gives for each of them, without messages, tracebacks and
+       results; unknown tasks are left out.
     """
 
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
@@ -36,6 +38,23 @@ class History(Protocol):
 
         Returns:
             The lines, newest first.
+
+        Raises:
+            BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.
+            BackendMisconfigured: The store cannot be used as it is set up.
+            BackendCorrupt: The store's own structure is damaged.
+        """
+        ...
+
+    async def recent(self, keys: Collection[TaskKey], limit: int) -> Mapping[TaskKey, tuple[AttemptRecord, ...]]:
+        """Read the newest lines of several tasks, each without its long parts (`AttemptRecord.outline`).
+
+        Args:
+            keys: The tasks.
+            limit: The answer has at most this many lines of each task.
+
+        Returns:
+            For each task that exists its lines, newest first.
 
         Raises:
             BackendUnavailable: No answer. The call may have taken effect; it is safe to repeat it.

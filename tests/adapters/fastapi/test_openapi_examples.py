@@ -67,6 +67,7 @@ def test_the_example_of_an_answer_fits_its_model(route: str) -> None:
     ("route", "model"),
     [
         ("POST /tasks", CreateDynamicTaskRequest),
+        ("PATCH /tasks/{task_group_name}/{task_name}", ChangeDynamicTaskRequest),
         ("PUT /tasks/{task_group_name}/{task_name}", ChangeDynamicTaskRequest),
         ("POST /tasks/trigger", TriggerRequest),
         ("POST /schedules/preview", PreviewRequest),

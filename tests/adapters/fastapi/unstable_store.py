@@ -27,7 +27,7 @@ class Link(Enum):
     """Every request takes effect, but its answer is lost."""
 
 
-_READINGS = frozenset({"agenda", "load", "read", "skips", "snapshot", "wait"})
+_READINGS = frozenset({"agenda", "load", "read", "recent", "skips", "snapshot", "wait"})
 
 
 class SwitchedStore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -79,6 +79,19 @@ class _NamesTheLastWorker(MemoryRunQueue):
         if not record.worker.value and (last := self._last.get(record.run)) is not None:
             record = replace(record, worker=last.worker, token=last.token)
         super()._record(key, record)
+
+
+class _LimitsAllTasksTogether(MemoryHistory):
+    async def recent(self, keys: Collection[TaskKey], limit: int) -> Mapping[TaskKey, tuple[AttemptRecord, ...]]:
+        found: dict[TaskKey, tuple[AttemptRecord, ...]] = {}
+        for key, lines in (await super().recent(keys, limit)).items():
+            found[key] = lines[: limit - sum(map(len, found.values()))]
+        return found
+
+
+class _ReadsWholeLines(MemoryHistory):
+    async def recent(self, keys: Collection[TaskKey], limit: int) -> Mapping[TaskKey, tuple[AttemptRecord, ...]]:
+        return {key: await self.read(key, limit) for key in keys if key in self._state.entries}
 
 
 class _ClearsWholeRows(MemoryHistory):
@@ -181,6 +194,18 @@ BROKEN = (
         law="history 6",
         killed_by="test_the_store_writes_what_no_worker_can",
         open_harness=memory(queue=_NamesTheLastWorker),
+    ),
+    BrokenStore(
+        mistake="the limit of newest lines counts over all tasks",
+        law="history 7",
+        killed_by="test_the_newest_lines_of_several_tasks",
+        open_harness=memory(history=_LimitsAllTasksTogether),
+    ),
+    BrokenStore(
+        mistake="the newest lines of several tasks have their tracebacks",
+        law="history 7",
+        killed_by="test_the_newest_lines_of_several_tasks",
+        open_harness=memory(history=_ReadsWholeLines),
     ),
     BrokenStore(
         mistake="clearing writes an old row back",

@@ -300,6 +300,9 @@ class SimHistory:
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         return await self._link.call("read", lambda: self._inner.read(key, limit), _no_effects)
 
+    async def recent(self, keys: Collection[TaskKey], limit: int) -> Mapping[TaskKey, tuple[AttemptRecord, ...]]:
+        return await self._link.call("recent", lambda: self._inner.recent(keys, limit), _no_effects)
+
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
         return await self._link.call("skips", lambda: self._inner.skips(key, limit), _no_effects)
 

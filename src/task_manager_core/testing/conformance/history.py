@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.planning import Skipped, SkipReason
-from task_manager_core.domain.run import AttemptStatus, Cancelled, Exhausted, Failure, Retried, RunState, Succeeded
+from task_manager_core.domain.run import (
+    AttemptStatus,
+    Cancelled,
+    Exhausted,
+    Failure,
+    Result,
+    Retried,
+    RunState,
+    Succeeded,
+)
 from task_manager_core.ports import Cancelling, Enqueued
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import (
@@ -78,6 +88,33 @@ class HistoryContract(Contract):
         assert await store.queue.settle([one]) == frozenset()
         assert await store.records(of.key) == (one.record(),)
         assert one.record().slot == slot
+
+    @law("history", 7)
+    async def test_the_newest_lines_of_several_tasks(self, store: Store) -> None:
+        """The newest lines of several tasks are those that `read` gives for each of them, without messages, tracebacks
+        and results; unknown tasks are left out."""
+        names = ("one", "two", "none")
+        for name in names:
+            await store.define(task(name))
+        text = 'a "message":"x", of null,{"type":1} \\" and \\ in ünicode' * 20
+        failure = Failure(type='Un"usual', message=text, traceback=text)
+        result = Result(type="builtins.str", size=len(text), json=json.dumps(text))
+        for name in names[:2]:
+            for number in range(3):
+                claim = await store.claim_new(run(task(name), f"failed {number}"))
+                await store.queue.settle([settlement(claim, Exhausted(), failure=failure)])
+                claim = await store.claim_new(run(task(name), f"succeeded {number}"))
+                await store.queue.settle([replace(settlement(claim), result=result)])
+        keys = [key(name) for name in (*names, "unknown")]
+        for limit in (0, 1, 4, 100):
+            assert await store.history.recent([*keys, *keys], limit) == {
+                key(name): tuple(line.outline() for line in await store.history.read(key(name), limit))
+                for name in names
+            }
+        newest, failed = (await store.history.recent(keys, 2))[key("one")]
+        assert newest.result is None
+        assert failed.failure == Failure(type=failure.type, message="", traceback="")
+        assert await store.history.recent([], 5) == {}
 
     @law("history", 2)
     async def test_old_lines_make_room(self, store: Store) -> None:
