@@ -27,6 +27,7 @@ from task_manager_core.application.callbacks import checked as checked_callbacks
 from task_manager_core.application.control import Control
 from task_manager_core.domain.errors import TaskIsStatic, VersionConflict
 from task_manager_core.domain.explain import Explanation
+from task_manager_core.domain.explain_slot import SlotExplanation
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.ports import Observer, OpenBackend
 
@@ -134,6 +135,23 @@ class TaskManager(Running):
             TaskManagerError: The store is not available.
         """
         return await self.control.explain(TaskKey(group_name, name))
+
+    async def explain_slot(self, group_name: str, name: str, at: datetime) -> SlotExplanation:
+        """What was decided about a slot of a task, and why.
+
+        Args:
+            group_name: Group of the task.
+            name: Name of the task.
+            at: The slot (aware), also one of the past.
+
+        Returns:
+            The verdict and its reasons in order, from the records of the store.
+
+        Raises:
+            RuntimeError: No such task, or the manager is not running.
+            TaskManagerError: The instant is naive or outside the calendar, or the store is not available.
+        """
+        return await self.control.explain_slot(TaskKey(group_name, name), at)
 
     # -- changing -----------------------------------------------------------------------------------------------------
 

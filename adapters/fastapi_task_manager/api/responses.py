@@ -27,7 +27,8 @@ from fastapi_task_manager.task import Task
 from task_manager_core.application.control import TaskStatus
 from task_manager_core.application.overviews import Overview
 from task_manager_core.domain.backoff import Backoff
-from task_manager_core.domain.explain import Explanation
+from task_manager_core.domain.explain import Explanation, Reason
+from task_manager_core.domain.explain_slot import SlotExplanation
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.observation import LiveRun
 from task_manager_core.domain.planning import Skipped
@@ -221,5 +222,22 @@ def explanation_response(key: TaskKey, explanation: Explanation) -> TaskExplanat
         task_name=key.name,
         next_slot=explanation.next_slot,
         due_at=explanation.due_at,
-        reasons=[ExplainedReason(code=reason.code, text=reason.text) for reason in explanation.reasons],
+        reasons=_reasons(explanation.reasons),
     )
+
+
+def slot_explanation_response(key: TaskKey, explanation: SlotExplanation) -> TaskExplanation:
+    return TaskExplanation(
+        task_group_name=key.group,
+        task_name=key.name,
+        next_slot=explanation.next_slot,
+        due_at=explanation.due_at,
+        reasons=_reasons(explanation.reasons),
+        slot=explanation.slot,
+        verdict=explanation.verdict,
+        run_id=None if explanation.run is None else explanation.run.value,
+    )
+
+
+def _reasons(reasons: Iterable[Reason]) -> list[ExplainedReason]:
+    return [ExplainedReason(code=reason.code, text=reason.text) for reason in reasons]

@@ -13,6 +13,7 @@ from fastapi_task_manager.api.bodies import body_of
 from fastapi_task_manager.api.definitions import add_definition_routes
 from fastapi_task_manager.api.errors import refused_requests, route_class
 from fastapi_task_manager.api.examples import answer_with_example, body_with_example, name_of_route
+from fastapi_task_manager.api.explain import add_explain_route
 from fastapi_task_manager.api.schedules import add_schedule_routes
 from fastapi_task_manager.api.status import add_status_routes
 from fastapi_task_manager.api.tasks import add_task_route, add_task_routes
@@ -53,5 +54,6 @@ def management_router(manager: Management, dependencies: Sequence[Depends] | Non
     add_action_routes(router, manager)
     add_definition_routes(router, manager)
     add_schedule_routes(router, manager)
+    add_explain_route(router, manager)
     add_task_route(router, manager)
     return router

@@ -12,7 +12,6 @@ from fastapi_task_manager.api.dependencies import Filters, KeyInPath, OnlyKnownP
 from fastapi_task_manager.api.errors import error_responses, store_time, with_store_timeout
 from fastapi_task_manager.api.limiter import Limiter
 from fastapi_task_manager.api.responses import (
-    explanation_response,
     live_runs_response,
     overview_response,
     run_response,
@@ -20,7 +19,6 @@ from fastapi_task_manager.api.responses import (
     task_response,
 )
 from fastapi_task_manager.api.streaming import SharedLists, json_object, json_response, write_list
-from fastapi_task_manager.schema.explanation import TaskExplanation
 from fastapi_task_manager.schema.task import LiveTaskRuns, TaskDetailed, TaskStatistics
 from task_manager_core.application.control import Selection
 
@@ -32,7 +30,7 @@ LIVE_RUNS_SHOWN = 100
 
 
 def add_task_routes(router: APIRouter, manager: Management) -> None:
-    """GET /tasks, and of one task its statistics, its live runs and the explanation of its next run."""
+    """GET /tasks, and of one task its statistics and its live runs."""
 
     async def write_tasks(limiter: Limiter, selection: Selection) -> str:
         stored = manager.control.select(selection)
@@ -100,16 +98,6 @@ def add_task_routes(router: APIRouter, manager: Management) -> None:
         """The runs of a task that have not ended, the running ones first, with what their attempts report."""
         live, count = await manager.control.live_runs(key, LIVE_RUNS_SHOWN)
         return live_runs_response(key, live, count)
-
-    @router.get(
-        "/tasks/{task_group_name}/{task_name:path}/explain",
-        dependencies=[OnlyKnownParameters],
-        responses=error_responses({404: "There is no such task."}),
-    )
-    @with_store_timeout
-    async def explain(key: KeyInPath) -> TaskExplanation:
-        """Why the task runs next when it does, or does not run."""
-        return explanation_response(key, await manager.control.explain(key))
 
 
 def add_task_route(router: APIRouter, manager: Management) -> None:

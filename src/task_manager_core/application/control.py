@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
 
 from task_manager_core.application.declarations import Declarations
@@ -21,17 +21,19 @@ from task_manager_core.domain.errors import (
     BackendUnavailable,
     DuplicateTask,
     InvalidPolicy,
+    RunNotFound,
     TaskIsStatic,
     TaskNotFound,
     UnknownFunction,
     VersionConflict,
 )
 from task_manager_core.domain.explain import Explanation, explain
+from task_manager_core.domain.explain_slot import Records, SlotExplanation, explain_run, explain_slot
 from task_manager_core.domain.identity import FunctionKey, RunId, TaskKey
 from task_manager_core.domain.observation import LiveRun, Snapshot, TaskView
 from task_manager_core.domain.planning import NextSlot, Skipped, first_slot
 from task_manager_core.domain.progress import Progress
-from task_manager_core.domain.recurrence import At
+from task_manager_core.domain.recurrence import At, calendar_instant
 from task_manager_core.domain.run import AttemptRecord, RunState
 from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 from task_manager_core.ports import (
@@ -42,6 +44,9 @@ from task_manager_core.ports import (
     DefinitionWrite,
     Enqueued,
 )
+
+LINES_SEARCHED, SKIPS_SEARCHED = 1_000, 1_000
+"""The newest lines and skips that an explanation of the past reads."""
 
 CHANGE_ATTEMPTS = 5
 """A change is read and written again if the leader decides about a slot in between: at most so often."""
@@ -143,6 +148,32 @@ class Control:
     def queues(self) -> frozenset[str]:
         """The queues that tasks name. Errors: BackendUnavailable as for `select`."""
         return frozenset(one.definition.queue for one in self._loaded())
+
+    async def explain_slot(self, key: TaskKey, slot: datetime) -> SlotExplanation:
+        """What was decided about a slot of a task, and why. Errors: TaskNotFound; InvalidPolicy for an instant outside
+        the calendar."""
+        slot = calendar_instant("at", slot)
+        stored, view, snapshot, records = await self._recorded(key)
+        return explain_slot(stored.definition, view, snapshot, records, slot)
+
+    async def explain_run(self, key: TaskKey, run: RunId) -> Explanation:
+        """How far a run has come. Errors: TaskNotFound; RunNotFound if the store has no record of it."""
+        stored, view, snapshot, records = await self._recorded(key)
+        found = explain_run(stored.definition, view, snapshot, records, run)
+        if found is None:
+            raise RunNotFound(run.value)
+        return found
+
+    async def _recorded(self, key: TaskKey) -> tuple[VersionedDefinition, TaskView, Snapshot, Records]:
+        """What the store knows of a task now, and what it has recorded. The records are read last: a run that ends
+        meanwhile is in both."""
+        stored, history = self.definition(key), self._backend.history
+        snapshot = await history.snapshot([key])
+        lines = (await history.recent([key], LINES_SEARCHED)).get(key)
+        skips = await history.skips(key, SKIPS_SEARCHED)
+        if not snapshot.tasks or lines is None:
+            raise TaskNotFound(key.group, key.name)
+        return stored, snapshot.tasks[0], snapshot, Records(lines=lines, skips=skips)
 
     async def history(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         """The newest attempts of a task. Errors: TaskNotFound."""

@@ -21,7 +21,7 @@ from task_manager_core.domain.task import TaskDefinition
 class ReasonCode(Enum):
     """The kinds of reasons, in the order in which they are listed.
 
-    The reasons about live runs keep the order of the runs.
+    The reasons about live runs keep the order of the runs. The last five are about a slot of the past (`explain_slot`).
     """
 
     UNSCHEDULED = "no_schedule"
@@ -38,6 +38,11 @@ class ReasonCode(Enum):
     DISPATCHES = "will_dispatch"
     HOLDS = "will_hold"
     SKIPS = "will_skip"
+    NOT_DUE = "not_decided_yet"
+    ATTEMPT = "attempt"
+    SKIPPED = "skipped"
+    NO_SLOT = "no_slot"
+    NO_RECORD = "no_record"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +86,7 @@ def _reasons(task: TaskDefinition, view: TaskView, snapshot: Snapshot) -> Iterat
     if not snapshot.unreadable and not any(node.can_execute(task) for node in snapshot.nodes):
         yield Reason(code=ReasonCode.NO_WORKER, text=f"{_no_worker(task, snapshot)}: runs stay queued")
     for run in view.live:
-        yield _of_run(task, run, snapshot)
+        yield reason_of_run(task, run, snapshot)
     if view.next_slot is not None and not view.retired:
         yield _of_decision(task, view, snapshot)
 
@@ -103,7 +108,8 @@ def _no_worker(task: TaskDefinition, snapshot: Snapshot) -> str:
     return f"no living process that serves the queue {task.queue!r} can call {task.function!r}"
 
 
-def _of_run(task: TaskDefinition, run: LiveRun, snapshot: Snapshot) -> Reason:
+def reason_of_run(task: TaskDefinition, run: LiveRun, snapshot: Snapshot) -> Reason:
+    """What a live run does, or waits for."""
     name = f"run {run.run} (attempt {run.attempt})"
     match run.state:
         case RunState.RUNNING:
@@ -113,10 +119,10 @@ def _of_run(task: TaskDefinition, run: LiveRun, snapshot: Snapshot) -> Reason:
         case RunState.WAITING if run.retrying and run.due_at is not None:
             return Reason(
                 code=ReasonCode.BACKOFF,
-                text=f"{name} waits for its retry until {_show(run.due_at)} after {run.failures} failures",
+                text=f"{name} waits for its retry until {shown(run.due_at)} after {run.failures} failures",
             )
         case RunState.WAITING:
-            until = "" if run.due_at is None else f" until {_show(run.due_at)}"
+            until = "" if run.due_at is None else f" until {shown(run.due_at)}"
             return Reason(
                 code=ReasonCode.RELEASED, text=f"{name} was released, or requested for later, and waits{until}"
             )
@@ -145,19 +151,19 @@ def _expiry(task: TaskDefinition, run: LiveRun, now: datetime) -> str:
     if start_by is None:
         return ""
     if now > start_by:
-        return f"; it has expired: it could be started until {_show(start_by)}, and is not executed any more"
-    return f"; it expires unless it is started by {_show(start_by)}"
+        return f"; it has expired: it could be started until {shown(start_by)}, and is not executed any more"
+    return f"; it expires unless it is started by {shown(start_by)}"
 
 
 def _of_decision(task: TaskDefinition, view: TaskView, snapshot: Snapshot) -> Reason:
     """The decision about the next slot, if the runs that live now still live when the slot is due."""
     assert view.next_slot is not None
     decision = decide_slots(task, due_of(view), max(snapshot.now, view.next_slot.due_at))
-    slot = _show(view.next_slot.slot)
+    slot = shown(view.next_slot.slot)
     run = task.run_of_slot(view.next_slot.slot, view.version)
     if any(run.id == dispatched.id for dispatched in decision.dispatch):
         return Reason(
-            code=ReasonCode.DISPATCHES, text=f"slot {slot} will be dispatched at {_show(view.next_slot.due_at)}"
+            code=ReasonCode.DISPATCHES, text=f"slot {slot} will be dispatched at {shown(view.next_slot.due_at)}"
         )
     if decision.hold is not None and decision.hold.id == run.id:
         return Reason(code=ReasonCode.HOLDS, text=f"slot {slot} will be held if the live run has not ended")
@@ -202,5 +208,6 @@ def due_of(view: TaskView) -> DueTask:
     )
 
 
-def _show(instant: datetime) -> str:
+def shown(instant: datetime) -> str:
+    """An instant as a text."""
     return instant.isoformat().replace("+00:00", "Z")
