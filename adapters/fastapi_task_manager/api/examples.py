@@ -73,6 +73,25 @@ ANSWERS: dict[str, Any] = {
         "reason": None,
     },
     "GET /config": OperationalConfig.model_construct(redis_key_prefix="shop").model_dump(mode="json"),
+    "GET /cluster": {
+        "now": "2026-03-02T05:00:02Z",
+        "leader": {"node": _WORKER, "token": 1774000000000, "remaining": 8.1},
+        "nodes": [
+            {
+                "node": _WORKER,
+                "service": "fastapi-task-manager",
+                "started_at": "2026-03-01T18:30:00Z",
+                "is_leader": True,
+                "tasks": 2,
+                "functions": 1,
+                "overran": [],
+            }
+        ],
+        "unreadable": [],
+        "queued": 0,
+        "first_due": "2026-03-03T05:00:00Z",
+        "store": {"name": "redis", "durable": True},
+    },
     "GET /task-groups": [{"name": "Reports", "tags": ["reports"], "allow_parallel": None, "task_count": 2}],
     "GET /functions": {"functions": [{"task_group_name": "Reports", "function_name": "send_report"}], "count": 1},
     "GET /tasks": [_TASK_DETAILED],
@@ -123,6 +142,24 @@ ANSWERS: dict[str, Any] = {
             }
         ],
         "count": 1,
+    },
+    "GET /tasks/{task_group_name}/{task_name}/runs/{run_id}": {
+        **_NAMED,
+        "run_id": _RUN_ID,
+        "state": "succeeded",
+        "slot": _SLOT,
+        "triggered_by": "schedule",
+        "attempts": [
+            {
+                "run_date": "2026-03-02T05:00:01Z",
+                "durations_second": 0.25,
+                "status": "succeeded",
+                "run_id": _RUN_ID,
+                "attempt": 1,
+                "slot": _SLOT,
+                "worker": _WORKER,
+            }
+        ],
     },
     "GET /tasks/{task_group_name}/{task_name}/explain": {
         **_NAMED,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from fastapi_task_manager.options import Options
 from fastapi_task_manager.schedule_aliases import is_reboot, shown_expression
+from fastapi_task_manager.schema.cluster import ClusterLeader, ClusterNode, ClusterResponse, ClusterStore
 from fastapi_task_manager.schema.explanation import ExplainedReason, TaskExplanation
 from fastapi_task_manager.schema.schedule import UpcomingResponse, UpcomingSlot
 from fastapi_task_manager.schema.task import (
@@ -21,10 +22,11 @@ from fastapi_task_manager.schema.task import (
     TaskDetailed,
     TaskOutcome,
     TaskRun,
+    TaskRunDetail,
     TaskRunsResponse,
 )
 from fastapi_task_manager.task import Task
-from task_manager_core.application.control import TaskStatus
+from task_manager_core.application.control import ClusterState, RunStory, TaskStatus
 from task_manager_core.application.overviews import Overview
 from task_manager_core.domain.backoff import Backoff
 from task_manager_core.domain.explain import Explanation, Reason
@@ -175,6 +177,51 @@ def _live_run(run: LiveRun, progress: Progress) -> LiveTaskRun:
             "text": progress.text,
             "lines": list(progress.lines),
         }
+    )
+
+
+def run_story_response(story: RunStory) -> TaskRunDetail:
+    progress = Progress() if story.progress is None else story.progress
+    return TaskRunDetail.model_validate(
+        {
+            "task_group_name": story.key.group,
+            "task_name": story.key.name,
+            "run_id": story.run.value,
+            "state": story.state,
+            "slot": story.slot,
+            "triggered_by": "request" if story.slot is None else "schedule",
+            "live": None if story.live is None else _live_run(story.live, progress),
+            "attempts": [run_response(record) for record in story.attempts],
+        }
+    )
+
+
+def cluster_response(cluster: ClusterState) -> ClusterResponse:
+    snapshot, sign = cluster.snapshot, cluster.sign
+    term = sign.term
+    leader = None
+    if term is not None:
+        leader = ClusterLeader(node=term.holder.value, token=term.token, remaining=sign.remaining.total_seconds())
+    nodes = [
+        ClusterNode(
+            node=presence.node.value,
+            service=presence.service,
+            started_at=presence.started_at,
+            is_leader=term is not None and presence.node == term.holder,
+            tasks=len(presence.tasks),
+            functions=len(presence.functions),
+            overran=sorted(run.value for run in presence.overran),
+        )
+        for presence in snapshot.nodes
+    ]
+    return ClusterResponse(
+        now=snapshot.now,
+        leader=leader,
+        nodes=nodes,
+        unreadable=sorted(node.value for node in snapshot.unreadable),
+        queued=snapshot.queued,
+        first_due=sign.first_due,
+        store=ClusterStore(name=cluster.store, durable=cluster.durable),
     )
 
 

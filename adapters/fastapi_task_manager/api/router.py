@@ -10,13 +10,14 @@ from fastapi.params import Depends
 
 from fastapi_task_manager.api.actions import add_action_routes
 from fastapi_task_manager.api.bodies import body_of
+from fastapi_task_manager.api.cluster import add_cluster_route
 from fastapi_task_manager.api.definitions import add_definition_routes
 from fastapi_task_manager.api.errors import refused_requests, route_class
 from fastapi_task_manager.api.examples import answer_with_example, body_with_example, name_of_route
 from fastapi_task_manager.api.explain import add_explain_route
 from fastapi_task_manager.api.schedules import add_schedule_routes
 from fastapi_task_manager.api.status import add_status_routes
-from fastapi_task_manager.api.tasks import add_task_route, add_task_routes
+from fastapi_task_manager.api.tasks import add_run_route, add_task_route, add_task_routes
 from fastapi_task_manager.origins import checked_origins
 
 if TYPE_CHECKING:
@@ -50,10 +51,12 @@ def management_router(manager: Management, dependencies: Sequence[Depends] | Non
         dependencies=None if dependencies is None else list(dependencies),
     )
     add_status_routes(router, manager)
+    add_cluster_route(router, manager)
     add_task_routes(router, manager)
     add_action_routes(router, manager)
     add_definition_routes(router, manager)
     add_schedule_routes(router, manager)
     add_explain_route(router, manager)
+    add_run_route(router, manager)
     add_task_route(router, manager)
     return router

@@ -6,7 +6,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from fastapi_task_manager.api.dependencies import Filters, KeyInPath, OnlyKnownParameters, PageAsked
 from fastapi_task_manager.api.errors import error_responses, store_time, with_store_timeout
@@ -15,12 +15,14 @@ from fastapi_task_manager.api.responses import (
     live_runs_response,
     overview_response,
     run_response,
+    run_story_response,
     skips_response,
     task_response,
 )
 from fastapi_task_manager.api.streaming import SharedLists, json_object, json_response, write_list
-from fastapi_task_manager.schema.task import LiveTaskRuns, TaskDetailed, TaskStatistics
+from fastapi_task_manager.schema.task import LiveTaskRuns, TaskDetailed, TaskRunDetail, TaskStatistics
 from task_manager_core.application.control import Selection
+from task_manager_core.domain.identity import RunId
 
 if TYPE_CHECKING:
     from fastapi_task_manager.api.management import Management
@@ -98,6 +100,21 @@ def add_task_routes(router: APIRouter, manager: Management) -> None:
         """The runs of a task that have not ended, the running ones first, with what their attempts report."""
         live, count = await manager.control.live_runs(key, LIVE_RUNS_SHOWN)
         return live_runs_response(key, live, count)
+
+
+def add_run_route(router: APIRouter, manager: Management) -> None:
+    """GET of one run."""
+    reading = Limiter("runs", width=4, waiting=64, patience=15.0)
+
+    @router.get(
+        "/tasks/{task_group_name}/{task_name:path}/runs/{run_id}",
+        dependencies=[OnlyKnownParameters],
+        responses=error_responses({404: "There is no such task or run."}),
+    )
+    async def run(key: KeyInPath, run_id: Annotated[str, Path(description="Identity of the run")]) -> TaskRunDetail:
+        """A run: what started it, its attempts with tracebacks and result, and what it does while it lives."""
+        async with reading.admit(), store_time():
+            return run_story_response(await manager.control.run(key, RunId(run_id)))
 
 
 def add_task_route(router: APIRouter, manager: Management) -> None:

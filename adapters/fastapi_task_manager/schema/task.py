@@ -193,6 +193,30 @@ class LiveTaskRuns(Answer):
     count: int = Field(description="How many live, also those that `runs` does not list")
 
 
+class TaskRunDetail(Answer):
+    """A run: what started it, its attempts, and what it does while it lives."""
+
+    task_group_name: str = Field(description="Group of the task")
+    task_name: str = Field(description="Name of the task inside its group")
+    run_id: str = Field(description="Identity of the run, the same for each of its attempts")
+    state: Literal[
+        "held",
+        "queued",
+        "running",
+        "waiting",
+        "succeeded",
+        "retried",
+        "failed",
+        "cancelled",
+        "lost",
+        "expired",
+    ] = Field(description="The state of a live run, or how its last attempt ended")
+    slot: datetime | None = Field(default=None, description="The planned instant; null for a triggered run")
+    triggered_by: Literal["schedule", "request"] = Field(description="What started the run")
+    live: LiveTaskRun | None = Field(default=None, description="What it does now; null once it has ended")
+    attempts: list[TaskRun] = Field(default=[], description="Its attempts that have ended, the oldest first")
+
+
 class SkippedSlots(Answer):
     """Neighbouring slots that were not dispatched, for one reason."""
 

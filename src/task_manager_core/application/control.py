@@ -30,6 +30,7 @@ from task_manager_core.domain.errors import (
 from task_manager_core.domain.explain import Explanation, explain
 from task_manager_core.domain.explain_slot import Records, SlotExplanation, explain_run, explain_slot
 from task_manager_core.domain.identity import FunctionKey, RunId, TaskKey
+from task_manager_core.domain.leadership import LeaderSign
 from task_manager_core.domain.observation import LiveRun, Snapshot, TaskView
 from task_manager_core.domain.planning import NextSlot, Skipped, first_slot
 from task_manager_core.domain.progress import Progress
@@ -84,6 +85,36 @@ class Triggered:
     key: TaskKey
     run: RunId
     enqueued: Enqueued
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStory:
+    """A run: its attempts that have ended, the oldest first, and its state while it lives."""
+
+    key: TaskKey
+    run: RunId
+    live: LiveRun | None
+    progress: Progress | None
+    attempts: tuple[AttemptRecord, ...]
+
+    @property
+    def slot(self) -> datetime | None:
+        return self.attempts[0].slot if self.live is None else self.live.slot
+
+    @property
+    def state(self) -> str:
+        """The state of a live run, or the status of the last attempt."""
+        return self.attempts[-1].status.value if self.live is None else self.live.state.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterState:
+    """The living nodes and the queue (in the snapshot, which names no task), the leader, and the store."""
+
+    snapshot: Snapshot
+    sign: LeaderSign
+    store: str
+    durable: bool
 
 
 class Control:
@@ -190,6 +221,29 @@ class Control:
         running = [(key, run.run) for run in shown if run.state is RunState.RUNNING]
         reports = dict(zip(running, await self._backend.history.progress(running), strict=True)) if running else {}
         return tuple((run, reports.get((key, run.run))) for run in shown), len(live)
+
+    async def run(self, key: TaskKey, run: RunId) -> RunStory:
+        """A run with its attempts, and what it does if it lives. Errors: TaskNotFound; RunNotFound."""
+        self.definition(key)
+        history = self._backend.history
+        tasks = (await history.snapshot([key])).tasks
+        live = next((one for one in (tasks[0].live if tasks else ()) if one.run == run), None)
+        progress = None
+        if live is not None and live.state is RunState.RUNNING:
+            [progress] = await history.progress([(key, run)])
+        # The lines are read last: a run that ends meanwhile is in both.
+        lines = await history.read(key, LINES_SEARCHED)
+        attempts = tuple(line for line in reversed(lines) if line.run == run)
+        if live is None and not attempts:
+            raise RunNotFound(run.value)
+        return RunStory(key=key, run=run, live=live, progress=progress, attempts=attempts)
+
+    async def cluster(self) -> ClusterState:
+        """The living nodes, the leader and the store."""
+        snapshot = await self._backend.history.snapshot(())
+        sign = await self._backend.leadership.observe()
+        backend = self._backend
+        return ClusterState(snapshot=snapshot, sign=sign, store=backend.name, durable=backend.capabilities.durable)
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
         """The newest skips of a task. Errors: TaskNotFound."""

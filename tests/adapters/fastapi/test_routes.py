@@ -204,7 +204,7 @@ async def test_every_route_but_health_and_config_refuses_parameters_that_it_does
     paths = scene.app.openapi()["paths"]
     for path, operations in paths.items():
         for method, operation in operations.items():
-            url = f"http://test{path.format(task_group_name='Upkeep', task_name='fail')}"
+            url = f"http://test{path.format(task_group_name='Upkeep', task_name='fail', run_id='r')}"
             own = [one["name"] for one in operation.get("parameters", []) if one["in"] == "query"]
             response = await scene.client.request(method, f"{url}?unknown=1")
             if path.endswith(("/health", "/config")):
