@@ -58,6 +58,7 @@ _TASK_DETAILED = {
     "timezone": "Europe/Rome",
     "gap": "shift",
     "fold": "first",
+    "in_words": "At 06:00 every day (Europe/Rome)",
     "states": ["failing"],
     "last_run": _OUTCOME,
     "failures_in_row": 1,

@@ -38,8 +38,11 @@ from task_manager_core.domain.policy import Overlap, Priority
 from task_manager_core.domain.preview import Upcoming
 from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import AttemptRecord
+from task_manager_core.domain.schedule_words import in_words
 from task_manager_core.domain.standing import failures_in_row, lateness
 from task_manager_core.domain.task import TaskDefinition
+
+ONCE_WHEN_SEEN = "Once, when the task is first seen"
 
 
 def overview_response(overview: Overview, *, recent: bool) -> TaskDetailed:
@@ -121,6 +124,7 @@ def task_response(status: TaskStatus) -> TaskDetailed:
         run_on_start=task.run_on_start,
         retry_on=list(task.retry.retry_on),
         no_retry_on=list(task.retry.no_retry_on),
+        in_words=ONCE_WHEN_SEEN if reboot else in_words(task.schedule),
     )
 
 

@@ -120,6 +120,9 @@ class TaskDetailed(TaskBase):
     run_on_start: bool = Field(default=False, description="Run once when first seen")
     retry_on: list[str] = Field(default=[], description="Exception classes that are retried; none: all")
     no_retry_on: list[str] = Field(default=[], description="Exception classes that are not retried")
+    in_words: str | None = Field(
+        default=None, description="The schedule as a sentence; null for a schedule that no short sentence tells exactly"
+    )
     states: list[Literal["failing", "late", "paused", "running", "waiting"]] | None = Field(
         default=None, description="How the task stands; null in a list that is not read in pages"
     )

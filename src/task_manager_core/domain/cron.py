@@ -49,6 +49,25 @@ _NTH_WEEKDAY = re.compile(r".*#.*|l\d+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CronValues:
+    """The values that the fields of an expression allow, in order.
+
+    A time matches if its second, minute, hour and month are among them, and its day or its weekday is. `days` and
+    `weekdays` are None if they restrict nothing; if both restrict, one of them has to match. "l" among the days is the
+    last day of a month. `nth` is a weekday (Sunday is 0) with its number in the month, or "l" for the last; `weekdays`
+    is None then.
+    """
+
+    seconds: tuple[int, ...]
+    minutes: tuple[int, ...]
+    hours: tuple[int, ...]
+    days: tuple[int | str, ...] | None
+    months: tuple[int, ...]
+    weekdays: tuple[int, ...] | None
+    nth: tuple[int, int | str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CronExpression:
     """A valid expression: 5 fields, 6 with seconds first, or an alias. Equal texts with equal seeds are equal.
 
@@ -108,6 +127,25 @@ class CronExpression:
         finally:
             self._idle.append(calculator)
 
+    @property
+    def values(self) -> CronValues | None:
+        """The values that the fields allow; None for an expression with `W`, or with `#` in a list."""
+        calculator = self._calculator()
+        minute, hour, day, month, weekday, *second = calculator.expanded
+        nth = list(calculator.nth_weekday_of_month.items())
+        if calculator.nearest_weekday or len(nth) > 1 or (nth and (len(nth[0][1]) > 1 or weekday != [nth[0][0]])):
+            return None
+        weekdays = None if nth else _restricted(weekday, 0, 6)
+        return CronValues(
+            seconds=_numbers(second[0], 0, 59) if second else (0,),
+            minutes=_numbers(minute, 0, 59),
+            hours=_numbers(hour, 0, 23),
+            days=None if day == ["*"] else tuple(sorted(day, key=str)) if "l" in day else _restricted(day, 1, 31),
+            months=_numbers(month, 1, 12),
+            weekdays=weekdays,
+            nth=(int(nth[0][0]), next(iter(nth[0][1]))) if nth else None,
+        )
+
     def _calculator(self) -> croniter[datetime]:
         """A new croniter.
 
@@ -135,6 +173,19 @@ class CronExpression:
         except _CRONITER_RAISES as error:
             raise InvalidCron(field_name, self.text, f"is not a cron expression: {error}") from None
         return calculator
+
+
+def _numbers(field: list[int | str], first: int, last: int) -> tuple[int, ...]:
+    """The values of a field that has numbers or is `*`."""
+    if field == ["*"]:
+        return tuple(range(first, last + 1))
+    return tuple(sorted(int(value) for value in field))
+
+
+def _restricted(field: list[int | str], first: int, last: int) -> tuple[int, ...] | None:
+    """The same; None if it allows every value."""
+    numbers = _numbers(field, first, last)
+    return None if len(numbers) == last + 1 - first else numbers
 
 
 @lru_cache(maxsize=4096)
