@@ -151,7 +151,7 @@ class TaskManager(Running):
             RuntimeError: No such task, or the manager is not running.
             TaskManagerError: The instant is naive or outside the calendar, or the store is not available.
         """
-        return await self.control.explain_slot(TaskKey(group_name, name), at)
+        return await self.control.inspection.explain_slot(TaskKey(group_name, name), at)
 
     # -- changing -----------------------------------------------------------------------------------------------------
 

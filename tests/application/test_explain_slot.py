@@ -31,7 +31,7 @@ async def until(process: Process, instant: datetime) -> None:
 
 
 async def explained(process: Process, slot: datetime) -> SlotExplanation:
-    return await process.node.control.explain_slot(KEY, slot)
+    return await process.node.control.inspection.explain_slot(KEY, slot)
 
 
 async def the_reason(process: Process, slot: datetime, verdict: SlotVerdict = SlotVerdict.SKIPPED) -> str:
@@ -63,7 +63,7 @@ async def test_a_slot_that_ran_shows_its_attempts(cluster: Cluster) -> None:
     failed = "failed after 0 s: ValueError; another attempt follows"
     assert first == f"run {run} attempt 1 began at 2026-01-01T12:01:00Z on worker leader and {failed}"
     assert second == f"run {run} attempt 2 began at 2026-01-01T12:01:02Z on worker leader and succeeded after 0 s"
-    assert (await leader.node.control.explain_run(KEY, run)).reasons == found.reasons
+    assert (await leader.node.control.inspection.explain_run(KEY, run)).reasons == found.reasons
 
 
 async def test_a_slot_whose_run_lives_shows_where_it_is(cluster: Cluster) -> None:
@@ -73,7 +73,7 @@ async def test_a_slot_whose_run_lives_shows_where_it_is(cluster: Cluster) -> Non
     assert (found.verdict, [reason.code for reason in found.reasons]) == (SlotVerdict.DISPATCHED, [ReasonCode.QUEUED])
     run = found.run
     assert run is not None
-    assert (await leader.node.control.explain_run(KEY, run)).reasons == found.reasons
+    assert (await leader.node.control.inspection.explain_run(KEY, run)).reasons == found.reasons
 
 
 async def test_a_slot_that_was_paused(cluster: Cluster) -> None:
@@ -194,12 +194,12 @@ async def test_what_is_unknown_is_refused(cluster: Cluster) -> None:
     leader = await a_leader(cluster)
     control = leader.node.control
     with pytest.raises(TaskNotFound):
-        await control.explain_slot(TaskKey("group", "other"), FIRST)
+        await control.inspection.explain_slot(TaskKey("group", "other"), FIRST)
     with pytest.raises(RunNotFound):
-        await control.explain_run(KEY, RunId("unknown"))
+        await control.inspection.explain_run(KEY, RunId("unknown"))
     for instant in (FIRST.replace(tzinfo=None), FIRST.replace(year=9999)):
         with pytest.raises(InvalidPolicy) as refused:
-            await control.explain_slot(KEY, instant)
+            await control.inspection.explain_slot(KEY, instant)
         assert refused.value.field == "at"
 
 

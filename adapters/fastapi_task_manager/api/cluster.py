@@ -22,4 +22,4 @@ def add_cluster_route(router: APIRouter, manager: Management) -> None:
     @with_store_timeout
     async def cluster() -> ClusterResponse:
         """The living processes, the leader, the queue and the store."""
-        return cluster_response(await manager.control.cluster())
+        return cluster_response(await manager.control.inspection.cluster())

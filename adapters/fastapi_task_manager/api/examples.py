@@ -83,6 +83,8 @@ ANSWERS: dict[str, Any] = {
                 "service": "fastapi-task-manager",
                 "started_at": "2026-03-01T18:30:00Z",
                 "is_leader": True,
+                "roles": ["execute", "schedule"],
+                "queues": None,
                 "tasks": 2,
                 "functions": 1,
                 "overran": [],

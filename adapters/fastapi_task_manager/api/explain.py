@@ -41,8 +41,8 @@ def add_explain_route(router: APIRouter, manager: Management) -> None:
         if at is not None and run_id is not None:
             raise InvalidPolicy("run_id", run_id, "is another question than at: ask one of them")
         if at is not None:
-            return slot_explanation_response(key, await control.explain_slot(key, at))
+            return slot_explanation_response(key, await control.inspection.explain_slot(key, at))
         if run_id is not None:
-            answer = explanation_response(key, await control.explain_run(key, RunId(run_id)))
+            answer = explanation_response(key, await control.inspection.explain_run(key, RunId(run_id)))
             return answer.model_copy(update={"run_id": run_id})
         return explanation_response(key, await control.explain(key))

@@ -26,7 +26,8 @@ from fastapi_task_manager.schema.task import (
     TaskRunsResponse,
 )
 from fastapi_task_manager.task import Task
-from task_manager_core.application.control import ClusterState, RunStory, TaskStatus
+from task_manager_core.application.control import TaskStatus
+from task_manager_core.application.inspection import ClusterState, RunStory
 from task_manager_core.application.overviews import Overview
 from task_manager_core.domain.backoff import Backoff
 from task_manager_core.domain.explain import Explanation, Reason
@@ -212,6 +213,8 @@ def cluster_response(cluster: ClusterState) -> ClusterResponse:
             service=presence.service,
             started_at=presence.started_at,
             is_leader=term is not None and presence.node == term.holder,
+            roles=sorted(role.value for role in presence.duties.roles),
+            queues=None if presence.duties.queues is None else sorted(presence.duties.queues),
             tasks=len(presence.tasks),
             functions=len(presence.functions),
             overran=sorted(run.value for run in presence.overran),

@@ -114,7 +114,7 @@ def add_run_route(router: APIRouter, manager: Management) -> None:
     async def run(key: KeyInPath, run_id: Annotated[str, Path(description="Identity of the run")]) -> TaskRunDetail:
         """A run: what started it, its attempts with tracebacks and result, and what it does while it lives."""
         async with reading.admit(), store_time():
-            return run_story_response(await manager.control.run(key, RunId(run_id)))
+            return run_story_response(await manager.control.inspection.run(key, RunId(run_id)))
 
 
 def add_task_route(router: APIRouter, manager: Management) -> None:

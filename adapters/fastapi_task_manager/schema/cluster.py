@@ -16,6 +16,8 @@ class ClusterNode(Answer):
     service: str = Field(description="`worker_service_name` of the process")
     started_at: datetime = Field(description="When the process started, by its own clock")
     is_leader: bool = Field(description="Does it schedule for all?")
+    roles: list[str] = Field(description="What it does: schedule (it may lead), execute (it claims runs)")
+    queues: list[str] | None = Field(description="The queues that it serves; null: every queue")
     tasks: int = Field(description="How many static tasks it declares")
     functions: int = Field(description="How many functions of dynamic tasks it can call")
     overran: list[str] = Field(description="Runs in its threads that have passed their timeouts and cannot be stopped")

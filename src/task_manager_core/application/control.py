@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from weakref import WeakValueDictionary
 
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
+from task_manager_core.application.inspection import Inspection
 from task_manager_core.application.overviews import Overviews
 from task_manager_core.application.registrar import Registrar, changed_definition
 from task_manager_core.application.requested_runs import RequestedRuns
@@ -21,20 +22,17 @@ from task_manager_core.domain.errors import (
     BackendUnavailable,
     DuplicateTask,
     InvalidPolicy,
-    RunNotFound,
     TaskIsStatic,
     TaskNotFound,
     UnknownFunction,
     VersionConflict,
 )
 from task_manager_core.domain.explain import Explanation, explain
-from task_manager_core.domain.explain_slot import Records, SlotExplanation, explain_run, explain_slot
 from task_manager_core.domain.identity import FunctionKey, RunId, TaskKey
-from task_manager_core.domain.leadership import LeaderSign
 from task_manager_core.domain.observation import LiveRun, Snapshot, TaskView
 from task_manager_core.domain.planning import NextSlot, Skipped, first_slot
 from task_manager_core.domain.progress import Progress
-from task_manager_core.domain.recurrence import At, calendar_instant
+from task_manager_core.domain.recurrence import At
 from task_manager_core.domain.run import AttemptRecord, RunState
 from task_manager_core.domain.task import TaskDefinition, VersionedDefinition
 from task_manager_core.ports import (
@@ -45,9 +43,6 @@ from task_manager_core.ports import (
     DefinitionWrite,
     Enqueued,
 )
-
-LINES_SEARCHED, SKIPS_SEARCHED = 1_000, 1_000
-"""The newest lines and skips that an explanation of the past reads."""
 
 CHANGE_ATTEMPTS = 5
 """A change is read and written again if the leader decides about a slot in between: at most so often."""
@@ -87,36 +82,6 @@ class Triggered:
     enqueued: Enqueued
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStory:
-    """A run: its attempts that have ended, the oldest first, and its state while it lives."""
-
-    key: TaskKey
-    run: RunId
-    live: LiveRun | None
-    progress: Progress | None
-    attempts: tuple[AttemptRecord, ...]
-
-    @property
-    def slot(self) -> datetime | None:
-        return self.attempts[0].slot if self.live is None else self.live.slot
-
-    @property
-    def state(self) -> str:
-        """The state of a live run, or the status of the last attempt."""
-        return self.attempts[-1].status.value if self.live is None else self.live.state.value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterState:
-    """The living nodes and the queue (in the snapshot, which names no task), the leader, and the store."""
-
-    snapshot: Snapshot
-    sign: LeaderSign
-    store: str
-    durable: bool
-
-
 class Control:
     """The use cases behind the management API."""
 
@@ -129,6 +94,7 @@ class Control:
         self._registrar = registrar
         self.requested_runs = RequestedRuns(backend=backend, declarations=declarations)
         self.overviews = Overviews(history=backend.history, definition=self.definition)
+        self.inspection = Inspection(backend=backend, definition=self.definition)
         self._adding: WeakValueDictionary[TaskKey, asyncio.Lock] = WeakValueDictionary()
 
     def select(self, selection: Selection) -> tuple[VersionedDefinition, ...]:
@@ -180,32 +146,6 @@ class Control:
         """The queues that tasks name. Errors: BackendUnavailable as for `select`."""
         return frozenset(one.definition.queue for one in self._loaded())
 
-    async def explain_slot(self, key: TaskKey, slot: datetime) -> SlotExplanation:
-        """What was decided about a slot of a task, and why. Errors: TaskNotFound; InvalidPolicy for an instant outside
-        the calendar."""
-        slot = calendar_instant("at", slot)
-        stored, view, snapshot, records = await self._recorded(key)
-        return explain_slot(stored.definition, view, snapshot, records, slot)
-
-    async def explain_run(self, key: TaskKey, run: RunId) -> Explanation:
-        """How far a run has come. Errors: TaskNotFound; RunNotFound if the store has no record of it."""
-        stored, view, snapshot, records = await self._recorded(key)
-        found = explain_run(stored.definition, view, snapshot, records, run)
-        if found is None:
-            raise RunNotFound(run.value)
-        return found
-
-    async def _recorded(self, key: TaskKey) -> tuple[VersionedDefinition, TaskView, Snapshot, Records]:
-        """What the store knows of a task now, and what it has recorded. The records are read last: a run that ends
-        meanwhile is in both."""
-        stored, history = self.definition(key), self._backend.history
-        snapshot = await history.snapshot([key])
-        lines = (await history.recent([key], LINES_SEARCHED)).get(key)
-        skips = await history.skips(key, SKIPS_SEARCHED)
-        if not snapshot.tasks or lines is None:
-            raise TaskNotFound(key.group, key.name)
-        return stored, snapshot.tasks[0], snapshot, Records(lines=lines, skips=skips)
-
     async def history(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:
         """The newest attempts of a task. Errors: TaskNotFound."""
         self.definition(key)
@@ -221,29 +161,6 @@ class Control:
         running = [(key, run.run) for run in shown if run.state is RunState.RUNNING]
         reports = dict(zip(running, await self._backend.history.progress(running), strict=True)) if running else {}
         return tuple((run, reports.get((key, run.run))) for run in shown), len(live)
-
-    async def run(self, key: TaskKey, run: RunId) -> RunStory:
-        """A run with its attempts, and what it does if it lives. Errors: TaskNotFound; RunNotFound."""
-        self.definition(key)
-        history = self._backend.history
-        tasks = (await history.snapshot([key])).tasks
-        live = next((one for one in (tasks[0].live if tasks else ()) if one.run == run), None)
-        progress = None
-        if live is not None and live.state is RunState.RUNNING:
-            [progress] = await history.progress([(key, run)])
-        # The lines are read last: a run that ends meanwhile is in both.
-        lines = await history.read(key, LINES_SEARCHED)
-        attempts = tuple(line for line in reversed(lines) if line.run == run)
-        if live is None and not attempts:
-            raise RunNotFound(run.value)
-        return RunStory(key=key, run=run, live=live, progress=progress, attempts=attempts)
-
-    async def cluster(self) -> ClusterState:
-        """The living nodes, the leader and the store."""
-        snapshot = await self._backend.history.snapshot(())
-        sign = await self._backend.leadership.observe()
-        backend = self._backend
-        return ClusterState(snapshot=snapshot, sign=sign, store=backend.name, durable=backend.capabilities.durable)
 
     async def skips(self, key: TaskKey, limit: int) -> tuple[Skipped, ...]:
         """The newest skips of a task. Errors: TaskNotFound."""

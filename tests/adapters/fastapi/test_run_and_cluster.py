@@ -78,6 +78,7 @@ async def test_the_cluster_shows_its_processes_its_leader_and_its_store(open_bac
         [node] = found["nodes"]
         worker = (await manager.health_check()).worker_id
         assert (node["node"], node["service"], node["is_leader"], node["tasks"]) == (worker, "shop", True, 1)
+        assert (node["roles"], node["queues"]) == (["execute", "schedule"], None)
         assert found["leader"]["node"] == worker
         assert found["leader"]["token"] > 0
         assert 0 < found["leader"]["remaining"] <= 0.9
