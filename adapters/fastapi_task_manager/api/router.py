@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.params import Depends
 
 from fastapi_task_manager.api.actions import add_action_routes
+from fastapi_task_manager.api.agenda import add_agenda_route
 from fastapi_task_manager.api.bodies import body_of
 from fastapi_task_manager.api.cluster import add_cluster_route
 from fastapi_task_manager.api.definitions import add_definition_routes
@@ -56,6 +57,7 @@ def management_router(manager: Management, dependencies: Sequence[Depends] | Non
     add_action_routes(router, manager)
     add_definition_routes(router, manager)
     add_schedule_routes(router, manager)
+    add_agenda_route(router, manager)
     add_explain_route(router, manager)
     add_run_route(router, manager)
     add_task_route(router, manager)

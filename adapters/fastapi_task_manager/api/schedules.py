@@ -36,7 +36,7 @@ def add_schedule_routes(router: APIRouter, manager: Management) -> None:
         count: Annotated[int, Query(ge=1, le=MOST_UPCOMING, description="How many slots")] = 10,
     ) -> UpcomingResponse:
         """The coming slots of a task, with what daylight saving does to them."""
-        stored, start = manager.control.definition(key), _now()
+        stored, start = manager.control.definition(key), now()
         return await forecasts.answer(search(stored.definition.schedule, start), start, count)
 
     @router.post(
@@ -47,7 +47,7 @@ def add_schedule_routes(router: APIRouter, manager: Management) -> None:
     @reads(PreviewRequest)
     async def preview(body: PreviewRequest) -> UpcomingResponse:
         """The coming slots of a schedule without a task."""
-        start = body.start or _now()
+        start = body.start or now()
         return await forecasts.answer(_search(body, start), start, body.count)
 
 
@@ -66,7 +66,8 @@ def _search(body: PreviewRequest, start: datetime) -> Iterator[Upcoming | None]:
     yield from search(schedule, start)
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """The time of this process."""
     from fastapi_task_manager.container import Container  # noqa: PLC0415 - see its docstring
 
     return Container.clock().now()

@@ -103,6 +103,10 @@ class Control:
         found = self._loaded().named(selection.group, selection.name)
         return tuple(stored for stored in found if selection.matches(stored.definition))
 
+    def scheduled(self, selection: Selection) -> tuple[VersionedDefinition, ...]:
+        """The same without the retired tasks."""
+        return tuple(one for one in self.select(selection) if not self._definitions.is_retired(one.definition.key))
+
     def definition(self, key: TaskKey) -> VersionedDefinition:
         """The definition of a task. Errors: TaskNotFound; BackendUnavailable as for `select`."""
         stored = self._loaded().get(key)
