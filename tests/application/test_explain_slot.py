@@ -94,13 +94,14 @@ async def test_a_slot_that_overlapped_names_the_run_that_lived(cluster: Cluster,
     await started(leader)
     await until(leader, SECOND_SLOT)
     if ended:
+        cluster.clock.advance(SECOND)
         steps.door.set()
         await leader.ended()
         await leader.node.worker.settle()
     text = await the_reason(leader, SECOND_SLOT)
     run = RunId.of_slot(KEY, FIRST)
     assert text.startswith("slot 2026-01-01T12:02:00Z was skipped: overlap: a run had not ended: ")
-    how = "began at 2026-01-01T12:01:00Z and ended at 2026-01-01T12:02:00Z" if ended else "still lives (running)"
+    how = "began at 2026-01-01T12:01:00Z and ended at 2026-01-01T12:02:01Z" if ended else "still lives (running)"
     assert text.endswith(f"run {run} {how}")
     steps.door.set()
     await leader.ended()
@@ -170,7 +171,7 @@ async def test_a_slot_whose_record_was_cleared(cluster: Cluster) -> None:
     await until(leader, FIRST)
     await leader.work()
     await leader.node.control.clear([KEY])
-    assert "its record is gone" in await the_reason(leader, FIRST, SlotVerdict.NO_RECORD)
+    assert "the record is gone" in await the_reason(leader, FIRST, SlotVerdict.NO_RECORD)
 
 
 async def test_slots_to_come(cluster: Cluster) -> None:

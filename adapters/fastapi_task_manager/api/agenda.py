@@ -58,7 +58,7 @@ def add_agenda_route(router: APIRouter, manager: Management) -> None:
     ) -> AgendaResponse:
         """The coming slots of all tasks that match, counted in parts of the time, and the first of them one by one.
         Disabled tasks are among them, retired ones are not."""
-        start = now() if begin is None else calendar_instant("from", begin)
+        start = calendar_instant("from", now() if begin is None else begin)
         end = calendar_instant("to", start + DEFAULT_SPAN if to is None else to)
         length = _length(start, end, bucket)
         tasks = [stored.definition for stored in manager.control.scheduled(selection)]

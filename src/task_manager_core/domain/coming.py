@@ -34,11 +34,11 @@ def coming_slots(tasks: Iterable[TaskDefinition], start: datetime, end: datetime
         schedules.setdefault(task.schedule, []).append(task.key)
         yield None
     heap: list[tuple[datetime, int, Upcoming, Iterator[Upcoming | None], tuple[TaskKey, ...]]] = []
-    for number, (schedule, keys) in enumerate(schedules.items()):
+    for number, (schedule, equal) in enumerate(schedules.items()):
         found = search(schedule, start - _MILLISECOND)
         for upcoming in found:
             if upcoming is not None:
-                heap.append((upcoming.slot, number, upcoming, found, tuple(keys)))
+                heap.append((upcoming.slot, number, upcoming, found, tuple(equal)))
                 break
             yield None
     heapq.heapify(heap)

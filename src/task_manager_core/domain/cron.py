@@ -8,6 +8,7 @@ croniter reads wrongly, or reads differently in each process.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -133,7 +134,11 @@ class CronExpression:
         calculator = self._calculator()
         minute, hour, day, month, weekday, *second = calculator.expanded
         nth = list(calculator.nth_weekday_of_month.items())
-        if calculator.nearest_weekday or len(nth) > 1 or (nth and (len(nth[0][1]) > 1 or weekday != [nth[0][0]])):
+        if (
+            calculator.nearest_weekday
+            or len(nth) > 1
+            or (nth and (len(nth[0][1]) > 1 or [str(one) for one in weekday] != [str(nth[0][0])]))
+        ):
             return None
         weekdays = None if nth else _restricted(weekday, 0, 6)
         return CronValues(
@@ -175,14 +180,14 @@ class CronExpression:
         return calculator
 
 
-def _numbers(field: list[int | str], first: int, last: int) -> tuple[int, ...]:
+def _numbers(field: Sequence[int | str], first: int, last: int) -> tuple[int, ...]:
     """The values of a field that has numbers or is `*`."""
-    if field == ["*"]:
+    if list(field) == ["*"]:
         return tuple(range(first, last + 1))
     return tuple(sorted(int(value) for value in field))
 
 
-def _restricted(field: list[int | str], first: int, last: int) -> tuple[int, ...] | None:
+def _restricted(field: Sequence[int | str], first: int, last: int) -> tuple[int, ...] | None:
     """The same; None if it allows every value."""
     numbers = _numbers(field, first, last)
     return None if len(numbers) == last + 1 - first else numbers

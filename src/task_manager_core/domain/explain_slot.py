@@ -135,7 +135,7 @@ def _without_record(
         return _decided(slot, SlotVerdict.NO_RECORD, f"slot {shown(slot)} was never planned: {text}")
     oldest = min((line.started_at for line in records.lines), default=None)
     kept = "no line of this task is kept" if oldest is None else f"the oldest line that was read is of {shown(oldest)}"
-    text = f"slot {shown(slot)} was decided, and its record is gone, or another schedule applied then: {kept}"
+    text = f"slot {shown(slot)}: the record is gone, or the task did not exist then or had another schedule; {kept}"
     return _decided(slot, SlotVerdict.NO_RECORD, text)
 
 

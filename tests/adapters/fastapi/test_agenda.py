@@ -16,12 +16,16 @@ from tests.adapters.fastapi.application import answer, build, serving
 DAY = {"from": "2026-10-25T00:00:00Z", "to": "2026-10-26T00:00:00Z"}
 
 
+async def _nothing() -> None:
+    """A task that never runs here."""
+
+
 def _group() -> TaskGroup:
     group = TaskGroup("g", tags=["tagged"])
     for name, expression in (("a", "0 */6 * * *"), ("b", "0 */6 * * *"), ("c", "30 2 * * *")):
-        group.add_task(expression, name=name, timezone="Europe/Rome" if name == "c" else "UTC")(lambda: None)
-    group.add_task(interval=3600.0, phase=60.0, name="d")(lambda: None)
-    group.add_task(name="e")(lambda: None)
+        group.add_task(expression, name=name, timezone="Europe/Rome" if name == "c" else "UTC")(_nothing)
+    group.add_task(interval=3600.0, phase=60.0, name="d")(_nothing)
+    group.add_task(name="e")(_nothing)
     return group
 
 
