@@ -21,7 +21,7 @@ from task_manager_core.domain.task import VersionedDefinition
 from tests.application.cluster import NOON, SECOND, a_task
 
 
-class Records:
+class CountingHistory:
     """A history that counts the requests, and the tasks that they name."""
 
     def __init__(self, views: Sequence[TaskView], records: dict[TaskKey, tuple[AttemptRecord, ...]]) -> None:
@@ -69,7 +69,7 @@ class Tasks:
             status = AttemptStatus.FAILED if number % 10 == 0 else AttemptStatus.SUCCEEDED
             if number % 3:
                 records[key] = (record(status, (number % 7) * SECOND), record(status, 60 * SECOND))
-        self.history = Records(views, records)
+        self.history = CountingHistory(views, records)
         history: Any = self.history
         known = {stored.definition.key: stored for stored in self.stored}
         self.overviews = Overviews(history=history, definition=known.__getitem__)

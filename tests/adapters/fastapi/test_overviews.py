@@ -113,6 +113,7 @@ async def test_patch_changes_some_fields_and_minds_the_version() -> None:
             "timezone": "Asia/Tokyo",
             "version": after["version"],
             "next_run": after["next_run"],
+            "in_words": "At 00:00 on day 1 of the month in January (Asia/Tokyo)",
         }
         assert (await client.patch("/tasks/g/n", json={"timezone": "UTC"}, headers=etag)).status_code == 409
 
