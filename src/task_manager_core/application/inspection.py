@@ -8,7 +8,7 @@ from datetime import datetime
 
 from task_manager_core.domain.errors import RunNotFound, TaskNotFound
 from task_manager_core.domain.explain import Explanation
-from task_manager_core.domain.explain_slot import Records, SlotExplanation, explain_run, explain_slot
+from task_manager_core.domain.explain_slot import Recorded, SlotExplanation, explain_run, explain_slot
 from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.leadership import LeaderSign
 from task_manager_core.domain.observation import LiveRun, Snapshot, TaskView
@@ -74,7 +74,7 @@ class Inspection:
             raise RunNotFound(run.value)
         return found
 
-    async def _recorded(self, key: TaskKey) -> tuple[VersionedDefinition, TaskView, Snapshot, Records]:
+    async def _recorded(self, key: TaskKey) -> tuple[VersionedDefinition, TaskView, Snapshot, Recorded]:
         """What the store knows of a task now, and what it has recorded. The records are read last: a run that ends
         meanwhile is in both."""
         stored, history = self._definition(key), self._backend.history
@@ -83,7 +83,7 @@ class Inspection:
         skips = await history.skips(key, SKIPS_SEARCHED)
         if not snapshot.tasks or lines is None:
             raise TaskNotFound(key.group, key.name)
-        return stored, snapshot.tasks[0], snapshot, Records(lines=lines, skips=skips)
+        return stored, snapshot.tasks[0], snapshot, Recorded(lines=lines, skips=skips)
 
     async def run(self, key: TaskKey, run: RunId) -> RunStory:
         """A run with its attempts, and what it does if it lives. Errors: TaskNotFound; RunNotFound."""

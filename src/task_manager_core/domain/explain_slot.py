@@ -40,7 +40,7 @@ class SlotVerdict(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Records:
+class Recorded:
     """What the store has recorded of a task: its newest lines and skips, the newest first."""
 
     lines: Sequence[AttemptRecord]
@@ -63,7 +63,7 @@ class SlotExplanation:
 
 
 def explain_slot(
-    task: TaskDefinition, view: TaskView, snapshot: Snapshot, records: Records, slot: datetime
+    task: TaskDefinition, view: TaskView, snapshot: Snapshot, records: Recorded, slot: datetime
 ) -> SlotExplanation:
     """Explain what was decided about a slot, or will be."""
     found = _explain_slot(task, view, snapshot, records, slot)
@@ -72,7 +72,7 @@ def explain_slot(
 
 
 def _explain_slot(
-    task: TaskDefinition, view: TaskView, snapshot: Snapshot, records: Records, slot: datetime
+    task: TaskDefinition, view: TaskView, snapshot: Snapshot, records: Recorded, slot: datetime
 ) -> SlotExplanation:
     run = RunId.of_slot(task.key, slot)
     attempts = [line for line in reversed(records.lines) if line.slot == slot]
@@ -91,7 +91,7 @@ def _explain_slot(
 
 
 def explain_run(
-    task: TaskDefinition, view: TaskView, snapshot: Snapshot, records: Records, run: RunId
+    task: TaskDefinition, view: TaskView, snapshot: Snapshot, records: Recorded, run: RunId
 ) -> Explanation | None:
     """Explain how far a run has come. None if the store has neither the run nor a line of it."""
     attempts = [line for line in reversed(records.lines) if line.run == run]
@@ -117,7 +117,7 @@ def _decided(slot: datetime, verdict: SlotVerdict, text: str) -> SlotExplanation
 
 
 def _without_record(
-    task: TaskDefinition, view: TaskView, snapshot: Snapshot, records: Records, slot: datetime
+    task: TaskDefinition, view: TaskView, snapshot: Snapshot, records: Recorded, slot: datetime
 ) -> SlotExplanation:
     """A slot of the schedule that has neither a run nor a skip."""
     following = view.next_slot
@@ -168,7 +168,7 @@ def _of_attempts(run: RunId, attempts: Sequence[AttemptRecord]) -> Iterator[Reas
         yield Reason(code=ReasonCode.ATTEMPT, text=f"run {run} attempt {line.attempt} {what}")
 
 
-def _of_skip(task: TaskDefinition, view: TaskView, skip: Skipped, records: Records, slot: datetime) -> str:
+def _of_skip(task: TaskDefinition, view: TaskView, skip: Skipped, records: Recorded, slot: datetime) -> str:
     among = f" (one of {skip.count} slots, {shown(skip.first)} to {shown(skip.last)})" if skip.count > 1 else ""
     match skip.reason:
         case SkipReason.OVERLAP:
