@@ -102,7 +102,8 @@ class WorkerCommand:
             except BlockingIOError:
                 return  # The parent is busy. It gets the next status.
             except OSError:
-                _log.error("the parent process is gone: the worker ends")
+                if not self._stop.is_set():
+                    _log.error("the parent process is gone: the worker ends")
                 self._stop.set()
 
 
