@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from task_manager_core.domain.duties import Duties, Role
 from task_manager_core.domain.explain import ReasonCode, due_of, explain
 from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
 from task_manager_core.domain.leadership import Term
@@ -177,3 +178,36 @@ def test_a_run_that_waits_for_too_long_says_that_it_is_not_going_to_be_executed(
     assert reason.text.endswith(
         "; it has expired: it could be started until 2026-01-01T12:01:00Z, and is not executed any more"
     )
+
+
+@pytest.mark.parametrize(
+    ("duties", "text"),
+    [
+        (Duties(roles=frozenset({Role.SCHEDULE})), "no living process has the role execute: runs stay queued"),
+        (Duties(queues=frozenset({"default"})), "no living process serves the queue 'heavy': runs stay queued"),
+    ],
+)
+def test_a_process_that_does_not_serve_the_queue_is_no_worker(duties: Duties, text: str) -> None:
+    view = seen()
+    found = snapshot(view)
+    nodes = tuple(replace(node, duties=duties) for node in found.nodes)
+    heavy = replace(task(), queue="heavy")
+    [reason, _] = explain(heavy, view, replace(found, nodes=nodes)).reasons
+    assert (reason.code, reason.text) == (ReasonCode.NO_WORKER, text)
+
+
+def test_one_process_serves_the_queue_and_another_one_knows_the_function() -> None:
+    view = seen()
+    found = snapshot(view)
+    knows = replace(found.nodes[0], duties=Duties(roles=frozenset({Role.SCHEDULE})))
+    serves = replace(found.nodes[0], tasks=frozenset[TaskKey]())
+    [reason, _] = explain(task(), view, replace(found, nodes=(knows, serves))).reasons
+    assert reason.text == "no living process that serves the queue 'default' can call 'work': runs stay queued"
+
+
+def test_no_process_schedules() -> None:
+    view = seen()
+    found = snapshot(view, leader=False)
+    nodes = tuple(replace(node, duties=Duties(roles=frozenset({Role.EXECUTE}))) for node in found.nodes)
+    reason, *_ = explain(task(), view, replace(found, nodes=nodes)).reasons
+    assert (reason.code, "no living process has the role schedule" in reason.text) == (ReasonCode.NO_LEADER, True)

@@ -61,7 +61,9 @@ end
 
 -- The lanes of the other queues, and some of those of single tasks, chosen at random: at most so many as asked for.
 local function more_lanes(most_aside)
-  steady()
+  if not set_back then
+    other_lanes = redis.call('HGET', root .. ':clock', 'lanes') -- A claim that finds nothing needs no time.
+  end
   if not other_lanes then
     return {}, {}
   end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from task_manager_core.domain.duties import Duties, Role
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import HOUR, MINUTE, ODD, SECOND, TTL, key, presence
@@ -52,7 +53,8 @@ class MembershipContract(Contract):
     async def test_the_last_announcement_counts(self, store: Store) -> None:
         """The last announcement of a node replaces its earlier ones."""
         first = presence("node", tasks=frozenset({key("a"), key("b")}), functions=frozenset({"f", "g"}))
-        last = presence("node", tasks=frozenset({key("b"), key("c")}))
+        duties = Duties(roles=frozenset({Role.EXECUTE}), queues=frozenset({"default", "mail"}))
+        last = presence("node", tasks=frozenset({key("b"), key("c")}), duties=duties)
         other = presence("other", tasks=frozenset({key("a")}), functions=frozenset({"ƒ: {x}"}))
         await store.membership.announce(first, 10 * TTL)
         await store.membership.announce(other, TTL)
