@@ -79,7 +79,7 @@ def _times(values: CronValues) -> str | None:
         step = _step(seconds, 60)
         whole = len(minutes) == 60 and len(hours) == 24
         return _every(step, "second") if step is not None and whole else None
-    second = seconds[0]
+    second = min(seconds)
     if len(minutes) * len(hours) <= MOST_TIMES:
         return f"at {_listed([_clock(hour, minute, second) for hour in hours for minute in minutes])}"
     return None if second else _repeated(minutes, hours)
