@@ -3,27 +3,96 @@
 from __future__ import annotations
 
 import traceback
+from types import TracebackType
+from typing import TypeAlias
 
-from task_manager_core.application.failure import LONGEST_TRACEBACK, text_of
+from task_manager_core.application.failure import LONGEST_TRACEBACK, RaisedInProcess, bounded, class_names, text_of
 from task_manager_core.domain.events import RunSettled
 from task_manager_core.domain.run import Settlement
 
 LONGEST_ERROR = 300
 """Characters of the last error in the line about a run that has failed for good."""
 
+ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
-class AbridgedError(Exception):
-    """Replaces in the log an exception whose traceback is too long or cannot be formatted. Its text is the one that the
-    history keeps."""
+_BOUNDS = ((20, 3), (10, 2), (5, 1), (2, 0))
+"""Frames of each exception, and how many exceptions deep its causes are shown: fewer until the traceback fits."""
+
+_MOST_IN_A_GROUP = 3
 
 
-def loggable(event: RunSettled) -> BaseException | None:
-    """The exception of the task, abridged if its traceback is too long or cannot be formatted."""
+class Abridged(Exception):
+    """Stands in the log for an exception whose traceback is too long, or cannot be formatted. Each stand-in has a class
+    of its own with the name and the module of the true class."""
+
+
+class AbridgedGroup(BaseExceptionGroup[BaseException], Abridged):
+    """The same for a group, with the first exceptions that are in it."""
+
+
+def loggable(event: RunSettled) -> ExcInfo | None:
+    """The exception of the task for a log record, as `sys.exc_info` gives it. Law: its type is the class of the
+    exception, and its traceback can be formatted and is bounded."""
     error, failure = event.error, event.settlement.failure
-    if error is None or failure is None:
-        return error
-    text = text_of(lambda: "".join(traceback.format_exception(error)), "")
-    return error if 0 < len(text) <= LONGEST_TRACEBACK else AbridgedError(failure.traceback)
+    if error is None:
+        return None
+    true = (type(error), error, error.__traceback__)
+    if failure is None:
+        return true
+    if isinstance(error, RaisedInProcess):  # Its class is in another process. Its cause shows the traceback there.
+        named = _stand_in(error, failure.message, ())
+        named.__cause__, named.__traceback__ = error.__cause__, None
+        return type(named), named, None
+    if 0 < len(_shown(error)) <= LONGEST_TRACEBACK:
+        return true
+    for frames, depth in _BOUNDS:
+        abridged = _abridged(error, frames, depth)
+        if len(_shown(abridged)) <= LONGEST_TRACEBACK:
+            return type(error), abridged, abridged.__traceback__
+    abridged = _stand_in(error, failure.message, ())
+    return type(error), abridged, None
+
+
+def _shown(error: BaseException) -> str:
+    return text_of(lambda: "".join(traceback.format_exception(error)), "")
+
+
+def _abridged(error: BaseException, frames: int, depth: int) -> BaseException:
+    """A stand-in with the last frames, and with stand-ins for the causes. A cycle of causes ends at the depth."""
+    inner = error.exceptions[:_MOST_IN_A_GROUP] if isinstance(error, BaseExceptionGroup) and depth else ()
+    shown = _stand_in(error, _message(error), tuple(_abridged(one, frames, depth - 1) for one in inner))
+    shown.__traceback__ = _last_frames(error.__traceback__, frames)
+    cause, context = error.__cause__, error.__context__
+    if depth and cause is not None:
+        shown.__cause__ = _abridged(cause, frames, depth - 1)
+    elif depth and context is not None and not error.__suppress_context__:
+        shown.__context__ = _abridged(context, frames, depth - 1)
+    return shown
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return bounded(text_of(lambda: str(error.message), ""))  # Its text counts the exceptions itself.
+    return bounded(text_of(lambda: str(error), "(its message cannot be shown)"))
+
+
+def _stand_in(error: BaseException, message: str, inner: tuple[BaseException, ...]) -> BaseException:
+    module, name = type(error).__module__, type(error).__qualname__
+    if isinstance(error, RaisedInProcess):
+        module, _, name = class_names(error)[0].rpartition(".")
+    members = {"__module__": module, "__qualname__": name}
+    base = AbridgedGroup if inner else Abridged
+    made: type[BaseException] = type(name.rpartition(".")[2], (base,), members)
+    return made(message, inner) if inner else made(message)
+
+
+def _last_frames(first: TracebackType | None, number: int) -> TracebackType | None:
+    """The end of a traceback, which names the place of the error."""
+    frames: list[TracebackType] = []
+    while first is not None:
+        frames.append(first)
+        first = first.tb_next
+    return frames[-number] if len(frames) > number else next(iter(frames), None)
 
 
 def last_error(settlement: Settlement) -> str:

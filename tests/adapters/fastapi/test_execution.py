@@ -15,7 +15,6 @@ from fastapi import FastAPI
 
 from fastapi_task_manager import Config, OperationalConfig, RunContext, TaskGroup, TaskManager
 from fastapi_task_manager.observers.logs import ROOT, LogObserver
-from fastapi_task_manager.observers.task_errors import AbridgedError
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.domain.errors import BackendUnavailable
 from task_manager_core.domain.events import Event, TickFailed
@@ -332,7 +331,7 @@ async def test_a_long_message_fills_neither_the_log_nor_the_history(caplog: pyte
         assert "in failing" in text
         assert "ValueError: xxx" in text
     assert isinstance(failed.exc_info, tuple)
-    assert failed.exc_info[0] is AbridgedError
+    assert failed.exc_info[0] is ValueError
 
 
 async def test_an_exception_that_cannot_be_shown_is_logged_and_its_worker_slot_is_released(
