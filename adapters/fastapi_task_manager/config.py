@@ -69,8 +69,7 @@ class OperationalConfig(BaseSettings):
         stream_block_ms: Milliseconds that a worker waits for runs in one request.
         leader_heartbeat_interval: The leader renews its lease this often; the lease lives three times as long.
         leader_retry_interval: Longest wait of a follower between two looks at the leader.
-        leader_deposition_grace: A follower deposes a leader that decides nothing about a due slot for so long. None:
-            0.75 s, at least two poll intervals and at most the lease.
+        leader_deposition_grace: Depose a leader that decides nothing about a due slot for so long. None: 0.75 s.
         reconciliation_interval: The leader looks for overdue and stuck tasks this often.
         keep_ended_tasks: A dynamic task with `run_at` is removed so long after its last instant; None: never.
         retry_backoff: Delay before the first retry of a failed run.
@@ -80,8 +79,7 @@ class OperationalConfig(BaseSettings):
         loop_block_warning: Report a function that blocks the event loop for so long; 0: never.
         loop_block_limit: Keep the claims of a process whose event loop is blocked for so long; 0: not at all.
         process_pool_size: Most processes for functions with executor="process"; None: one for each CPU.
-        max_retries: Retries before a run is given up. The default delays of 50 retries add up to 45 minutes. None: a
-            run is tried until it succeeds.
+        max_retries: Retries before a run is given up. The default delays of 50 retries add up to 45 minutes. None: any.
         max_lost_attempts: Attempts that may lose their worker before a run is given up; None: any number.
         timezone: IANA name of the zone in which cron expressions are read.
         refresh_interval: Longest time until a process learns of a definition that another one changed.
@@ -91,6 +89,8 @@ class OperationalConfig(BaseSettings):
         api_trusted_origins: Origins of other sites whose pages may act, "https://one,https://two:8443".
         roles: "schedule" (the process may lead), "execute" (it claims runs), both (None) or neither ([], "none").
         queues: Names of the queues whose runs this process executes; None: every queue.
+        keep_log_lines: Keep the newest lines that a function logs with any logger, at INFO and above, with its run.
+        tracing: Trace dispatches and attempts with OpenTelemetry, by the provider that the application has set.
         enabled: False: open no store, execute nothing, and refuse every change. The tasks are listed.
     """
 
@@ -132,6 +132,8 @@ class OperationalConfig(BaseSettings):
     api_trusted_origins: str | None = None
     roles: Roles = None
     queues: Queues = None
+    keep_log_lines: bool = True
+    tracing: bool = False
     enabled: bool = True
 
     @field_validator("redis_key_prefix", "worker_service_name")
@@ -210,9 +212,7 @@ class OperationalConfig(BaseSettings):
             else duration("leader_deposition_grace", self.leader_deposition_grace),
             refresh_interval=duration("refresh_interval", self.refresh_interval),
             reconciliation_interval=duration("reconciliation_interval", self.reconciliation_interval),
-            keep_ended_tasks=None
-            if self.keep_ended_tasks is None
-            else duration("keep_ended_tasks", self.keep_ended_tasks),
+            keep_ended_tasks=None if (kept := self.keep_ended_tasks) is None else duration("keep_ended_tasks", kept),
             shutdown_timeout=duration("shutdown_timeout", self.shutdown_timeout),
         )
 

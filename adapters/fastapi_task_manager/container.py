@@ -22,6 +22,7 @@ from dependency_injector import providers
 from fastapi_task_manager.arguments import json_of
 from fastapi_task_manager.observers.fanout import Fanout
 from task_manager_core.application.declarations import Declarations
+from task_manager_core.application.executor import Around
 from task_manager_core.application.node import Node
 from task_manager_core.application.processes import ProcessPool
 from task_manager_core.domain.duties import ALL_DUTIES, Duties
@@ -67,6 +68,8 @@ class Container:
         reopen: ReopenBackend | None = None,
         processes: ProcessPool | None = None,
         duties: Duties = ALL_DUTIES,
+        around: Around | None = None,
+        keep_lines: bool = False,
     ) -> None:
         self.node_id: providers.Provider[NodeId] = providers.Singleton(new_node_id, service)
         self.node: providers.Provider[Node] = providers.Singleton(
@@ -84,4 +87,6 @@ class Container:
             reopen=providers.Object(reopen),
             processes=providers.Object(processes),
             duties=providers.Object(duties),
+            around=providers.Object(around),
+            keep_lines=providers.Object(keep_lines),
         )

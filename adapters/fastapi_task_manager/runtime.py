@@ -6,6 +6,7 @@ import asyncio
 import functools
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
 from fastapi_task_manager.arguments import json_of
@@ -15,9 +16,11 @@ from fastapi_task_manager.errors import StartInterruptedError, StartTimedOutErro
 from fastapi_task_manager.group_registry import GroupRegistry
 from fastapi_task_manager.hooks import Hooks
 from fastapi_task_manager.observers.fanout import Fanout
+from fastapi_task_manager.observers.kept_lines import keeping_lines
 from fastapi_task_manager.observers.logs import LogObserver, logger_of
 from fastapi_task_manager.signals import END_SIGNALS, Listener
 from task_manager_core.application.callbacks import CallbackRunner
+from task_manager_core.application.executor import Around
 from task_manager_core.application.keeper import KeeperThread
 from task_manager_core.application.loop import first_of
 from task_manager_core.application.node import Node
@@ -156,7 +159,8 @@ class NodeRuntime:
                 if not self._stop_requested.is_set():  # A store may suppress a cancellation while it is opened.
                     state = await self._hooks.begin()
                     try:
-                        await self._run(backend, state)
+                        with self._keeping_lines():
+                            await self._run(backend, state)
                     finally:
                         await self._hooks.end(state)
         except Exception as error:  # noqa: BLE001 - `wait_started` and `finish` raise it
@@ -164,9 +168,13 @@ class NodeRuntime:
         finally:
             END_SIGNALS.remove(self._listener)
 
+    def _keeping_lines(self) -> AbstractContextManager[None]:
+        return keeping_lines() if self._config.keep_log_lines else nullcontext()
+
     async def _run(self, backend: Backend, state: object) -> None:
         from fastapi_task_manager.container import Container  # noqa: PLC0415 - as above
 
+        backend, around = _traced(backend) if self._config.tracing else (backend, None)
         processes = ProcessPool(json_of, self._config.process_pool_size or os.cpu_count() or 1)
         callbacks = self._callbacks = CallbackRunner(self._groups, logger_of("runner"), state)
         container = Container(
@@ -181,6 +189,8 @@ class NodeRuntime:
             reopen=functools.partial(self._open_backend, clock=Container.clock(), retention=self._config.retention()),
             processes=processes,
             duties=self._config.duties(),
+            around=around,
+            keep_lines=self._config.keep_log_lines,
         )
         node = self.node = container.node()
         self.started_at = container.clock().now()
@@ -280,6 +290,16 @@ class NodeRuntime:
         self._started.set()
         if not owner.cancelled():
             owner.exception()  # An exception such as SystemExit: the event loop has raised it already.
+
+
+def _traced(backend: Backend) -> tuple[Backend, Around]:
+    """Errors: ImportError without OpenTelemetry."""
+    try:
+        from fastapi_task_manager import tracing  # noqa: PLC0415 - few processes need OpenTelemetry
+    except ImportError as error:
+        raise ImportError("tracing=True needs the extra `otel`: hexagonal-task-manager[otel]") from error
+    tracer = tracing.tracer()
+    return tracing.traced(backend, tracer), tracing.TracedAttempts(backend.history, tracer)
 
 
 def _problem_of(node: Node) -> str | None:

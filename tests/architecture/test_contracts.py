@@ -28,6 +28,7 @@ VIOLATIONS = {
         "adapters/fastapi_task_manager/violation_container.py",
         "from dependency_injector import providers",
     ),
+    "door-opentelemetry": ("adapters/fastapi_task_manager/violation_tracing.py", "import opentelemetry"),
     "door-test-tools": ("src/task_manager_core/application/violation_tools.py", "import hypothesis"),
 }
 

@@ -28,6 +28,7 @@ from fastapi_task_manager import (
     simulation,
 )
 from fastapi_task_manager.api.errors import status_of
+from task_manager_core.application.log_fields import FIELDS
 from task_manager_core.domain import errors
 from task_manager_core.domain.events import Event
 from task_manager_core.domain.planning import SkipReason
@@ -261,8 +262,22 @@ def test_every_logger_is_listed() -> None:
     assert shown == set(re.findall(r"\w+", names)) - {"or"}
 
 
+def test_every_field_of_a_record_is_listed() -> None:
+    fields = section(page("events-and-logs.md"), "## Fields")
+    assert re.findall(r"^\| `(\w+)` \| (.*?) \|$", fields, re.MULTILINE) == list(FIELDS.items())
+
+
+def test_every_attribute_of_a_span_is_listed() -> None:
+    attribute = r"(?:messaging|faas|task_manager|error)\.\w[\w.]*"
+    source = (ROOT / "adapters/fastapi_task_manager/tracing.py").read_text()
+    table = section((ROOT / "docs/howto/traces.md").read_text(), "## Attributes")
+    shown = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(attribute, row)}
+    assert shown | {"task_manager.link"} == set(re.findall(f'"({attribute})"', source))
+
+
 def test_every_event_is_listed() -> None:
-    shown = re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (`.*?) \|", page("events-and-logs.md"), re.MULTILINE)))
+    table = section(page("events-and-logs.md"), "## Events")
+    shown = re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)))
     assert {kind.__name__ for kind in get_args(Event)} <= set(shown)
 
 

@@ -34,6 +34,7 @@ names = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp
 keys = st.builds(TaskKey, names, names)
 instants = st.integers(-(10**12), 10**14).map(lambda value: EPOCH + value * MILLISECOND)
 times = st.integers(1, LONGEST_TIME // MILLISECOND).map(lambda value: value * MILLISECOND)
+traces = st.from_regex("00-[1-9a-f]{32}-[1-9a-f]{16}-[0-9a-f]{2}", fullmatch=True)
 
 
 @st.composite
@@ -121,6 +122,7 @@ runs = st.builds(
     version=st.integers(0, 2**60),
     start_by=st.none() | instants,
     max_instances=st.none() | st.integers(1, 10_000),
+    trace=st.none() | traces,
 )
 records = st.builds(
     AttemptRecord,
@@ -133,6 +135,7 @@ records = st.builds(
     worker=st.builds(NodeId, texts),
     token=st.integers(0, 2**62),
     failure=st.none() | st.builds(Failure, type=texts, message=texts, traceback=texts),
+    trace=st.none() | traces,
 )
 skips = st.builds(
     Skipped, first=instants, last=instants, count=st.integers(1, 10**6), reason=st.sampled_from(SkipReason)

@@ -30,6 +30,7 @@ from task_manager_core.domain.task import TaskDefinition
 from task_manager_core.ports import codec
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TASK = TaskDefinition(
     key=TaskKey("g", "n"),
     schedule=Schedule.cron("0 12 * * *", jitter=timedelta(seconds=5)),
@@ -70,6 +71,9 @@ FORMATS = {
     "a run with a limit of live runs": Format(
         replace(TASK, max_instances=3).run_of_slot(NOON, 7), codec.encode_run, codec.decode_run, "run_limit.jsonl"
     ),
+    "a run with a trace": Format(
+        replace(TASK.run_of_slot(NOON, 7), trace=TRACE), codec.encode_run, codec.decode_run, "run_trace.jsonl"
+    ),
     "a run": Format(TASK.run_of_slot(NOON, 7), codec.encode_run, codec.decode_run, "run.jsonl"),
     "a definition with a queue": Format(
         replace(TASK, queue="heavy"), codec.encode_task, codec.decode_task, "definition_queue.jsonl"
@@ -108,6 +112,22 @@ FORMATS = {
         codec.encode_record,
         codec.decode_record,
         "history_result.jsonl",
+    ),
+    "a line of history with a trace": Format(
+        AttemptRecord(
+            run=RunId("r"),
+            slot=None,
+            attempt=1,
+            status=AttemptStatus.SUCCEEDED,
+            started_at=NOON,
+            duration=timedelta(milliseconds=1500),
+            worker=NodeId("w"),
+            token=9,
+            trace=TRACE,
+        ),
+        codec.encode_record,
+        codec.decode_record,
+        "history_trace.jsonl",
     ),
     "a report": Format(
         Progress(done=1.0, total=4.0, text="t", lines=("a", "b")),
@@ -186,7 +206,7 @@ def test_what_a_later_release_adds_is_passed_over(name: str) -> None:
     if name.startswith("a run"):
         tree["retry"] = json.dumps(grown(json.loads(tree["retry"])))
     if isinstance(tree, list):
-        tree += [*[None] * (11 - len(tree)), "later"]
+        tree += [*[None] * (12 - len(tree)), "later"]
     assert tested.decode(json.dumps(grown(tree))) == tested.value
 
 
@@ -205,6 +225,14 @@ def test_a_later_release_reads_what_this_one_writes(name: str, monkeypatch: pyte
     tested = FORMATS[name]
     assert tested.decode(tested.texts[-1]) == tested.value
     assert tested.decode(of_the_next_format(tested.texts[-1])) == tested.value
+
+
+@pytest.mark.parametrize("text", ["", "00-0-0-01", TRACE.upper(), TRACE + "-more", "00-" + "0" * 32 + TRACE[35:]])
+def test_a_trace_of_another_form_counts_as_none(text: str) -> None:
+    """No rule depends on it: no run waits because of it, and no line of history is hidden."""
+    for name in ("a run with a trace", "a line of history with a trace"):
+        tested = FORMATS[name]
+        assert tested.decode(tested.texts[-1].replace(TRACE, text)) == replace(tested.value, trace=None)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import logging
 from typing import assert_never
 
 from fastapi_task_manager.observers.task_errors import last_error, loggable
+from task_manager_core.application.log_fields import fields_of_claim, fields_of_run, fields_of_task
 from task_manager_core.domain.errors import BackendError
 from task_manager_core.domain.events import (
     CatalogueChanged,
@@ -35,7 +36,7 @@ from task_manager_core.domain.identity import RunId, TaskKey
 from task_manager_core.domain.leadership import Term
 from task_manager_core.domain.reconciliation import Finding, Orphaned, Overdue, Stray
 from task_manager_core.domain.recurrence import Cron, Fold, Gap
-from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Expired, Retried, Run, Settlement, Succeeded
+from task_manager_core.domain.run import Cancelled, Claim, Exhausted, Expired, Retried, Settlement, Succeeded
 from task_manager_core.domain.schedule import Schedule
 
 ROOT = "fastapi.task-manager"
@@ -131,19 +132,19 @@ def _log_definitions(event: CatalogueChanged | DefinitionKept | ScheduleChanged 
                 _group.error(
                     "%s was defined by a newer version of this library: not scheduled here",
                     key,
-                    extra={"task": str(key)},
+                    extra=fields_of_task(key),
                 )
         case ValueSetAside(error=error):
             _runner.warning("%s in the store cannot be read and is skipped: %s", error.where, error.reason)
         case ScheduleChanged(key=key, old=old, new=new):
             _group.info(
-                "the schedule of %s has changed: %s -> %s", key, _plan(old), _plan(new), extra={"task": str(key)}
+                "the schedule of %s has changed: %s -> %s", key, _plan(old), _plan(new), extra=fields_of_task(key)
             )
         case DefinitionKept(key=key):
             _group.warning(
                 "%s is stored with another definition than code adds, and stays so: change it (PUT) or remove it",
                 key,
-                extra={"task": str(key)},
+                extra=fields_of_task(key),
             )
 
 
@@ -167,12 +168,12 @@ def _log_scheduling(event: SlotsDecided | GapFound) -> None:
         case SlotsDecided(decision=decision):
             for run in decision.dispatch:
                 _coordinator.debug(
-                    "dispatched %s: %s", _run(decision.key, run.id), _slot(run.slot), extra=_fields_of_run(run)
+                    "dispatched %s: %s", _run(decision.key, run.id), _slot(run.slot), extra=fields_of_run(run)
                 )
             if decision.hold is not None:
                 held = decision.hold
                 _coordinator.debug(
-                    "holding %s: %s", _run(decision.key, held.id), _slot(held.slot), extra=_fields_of_run(held)
+                    "holding %s: %s", _run(decision.key, held.id), _slot(held.slot), extra=fields_of_run(held)
                 )
             for skip in decision.skipped:
                 _coordinator.debug(
@@ -182,7 +183,7 @@ def _log_scheduling(event: SlotsDecided | GapFound) -> None:
                     skip.first.isoformat(),
                     skip.last.isoformat(),
                     skip.reason.value,
-                    extra={"task": str(decision.key)},
+                    extra=fields_of_task(decision.key),
                 )
         case GapFound():
             _coordinator.warning(
@@ -198,13 +199,13 @@ def _log_scheduling(event: SlotsDecided | GapFound) -> None:
 def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased | RunOverran) -> None:
     match event:
         case RunStarted(claim=claim):
-            _consumer.debug("started %s", _attempt(claim), extra=_fields(claim))
+            _consumer.debug("started %s", _attempt(claim), extra=fields_of_claim(claim))
         case ClaimLost(claim=claim):
             _consumer.warning(
-                "lost the claim on %s: its outcome here does not count", _attempt(claim), extra=_fields(claim)
+                "lost the claim on %s: its outcome here does not count", _attempt(claim), extra=fields_of_claim(claim)
             )
         case RunReleased(claim=claim, reason=reason):
-            _consumer.info("released %s: %s", _attempt(claim), reason, extra=_fields(claim))
+            _consumer.info("released %s: %s", _attempt(claim), reason, extra=fields_of_claim(claim))
         case RunOverran(claim=claim, held=held, places=places):
             timeout = claim.run.timeout
             _consumer.warning(
@@ -213,7 +214,7 @@ def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased | RunOverr
                 0.0 if timeout is None else timeout.total_seconds(),
                 held,
                 places,
-                extra=_fields(claim),
+                extra=fields_of_claim(claim),
             )
         case RunSettled():
             _log_outcome(event)
@@ -222,7 +223,7 @@ def _log_run(event: RunStarted | RunSettled | ClaimLost | RunReleased | RunOverr
 def _log_outcome(event: RunSettled) -> None:
     settlement = event.settlement
     attempt, took = _attempt(settlement.claim), settlement.duration.total_seconds()
-    extra = _fields(settlement.claim)
+    extra = fields_of_claim(settlement.claim)
     match settlement.outcome:
         case Succeeded():
             _consumer.debug("finished %s in %.3f s", attempt, took, extra=extra)
@@ -271,7 +272,7 @@ def _log_repair(event: ClaimReaped | FindingMade | StoreSetBack) -> None:
                 losses,
                 "any number" if retry.max_lost_attempts is None else retry.max_lost_attempts,
                 "" if retry.outlives(losses) else ". It is not started again",
-                extra=_fields(claim),
+                extra=fields_of_claim(claim),
             )
         case FindingMade(finding=finding):
             _log_finding(finding)
@@ -295,18 +296,22 @@ def _log_finding(finding: Finding) -> None:
     match finding:
         case Overdue(key=key, slot=slot, late=late):
             _reconciler.warning(
-                "%s is overdue: %s is %.1f s late", key, _slot(slot), late.total_seconds(), extra={"task": str(key)}
+                "%s is overdue: %s is %.1f s late",
+                key,
+                _slot(slot),
+                late.total_seconds(),
+                extra={**fields_of_task(key), "slot": slot.isoformat()},
             )
         case Orphaned(key=key, run=run, worker=worker):
             _reconciler.warning(
                 "%s runs on %s, which is gone; its claim ends soon",
                 _run(key, run),
                 worker,
-                extra={"task": str(key), "run_id": run.value},
+                extra={**fields_of_task(key), "run_id": run.value, "worker": worker.value},
             )
         case Stray(key=key):
             _reconciler.info(
-                "%s is declared by no living process: it is no longer scheduled", key, extra={"task": str(key)}
+                "%s is declared by no living process: it is no longer scheduled", key, extra=fields_of_task(key)
             )
         case _:
             assert_never(finding)
@@ -332,7 +337,7 @@ def _log_health(event: TickFailed | TickRecovered) -> None:
 
 def _log_block(event: LoopBlocked | LoopResumed) -> None:
     blocker = "a function" if event.claim is None else _attempt(event.claim)
-    extra = None if event.claim is None else _fields(event.claim)
+    extra = None if event.claim is None else fields_of_claim(event.claim)
     match event:
         case LoopBlocked(abandoned=True):
             _runner.error(
@@ -360,24 +365,6 @@ def _log_block(event: LoopBlocked | LoopResumed) -> None:
                 event.line,
                 extra=extra,
             )
-
-
-def _fields(claim: Claim) -> dict[str, object]:
-    """The fields of a record about an attempt: those that the logger of its RunContext adds."""
-    return {
-        **_fields_of_run(claim.run),
-        "attempt": claim.attempt,
-        "fencing_token": claim.token,
-        "worker": claim.worker.value,
-    }
-
-
-def _fields_of_run(run: Run) -> dict[str, object]:
-    return {
-        "task": str(run.task),
-        "run_id": run.id.value,
-        "slot": None if run.slot is None else run.slot.isoformat(),
-    }
 
 
 def _attempt(claim: Claim) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import traceback
 from types import TracebackType
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
-from task_manager_core.application.failure import LONGEST_TRACEBACK, RaisedInProcess, bounded, class_names, text_of
+from task_manager_core.application.failure import LONGEST_TRACEBACK, RaisedInProcess, class_names, text_of
 from task_manager_core.domain.events import RunSettled
 from task_manager_core.domain.run import Settlement
 
@@ -15,8 +15,9 @@ LONGEST_ERROR = 300
 
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
-_BOUNDS = ((20, 3), (10, 2), (5, 1), (2, 0))
-"""Frames of each exception, and how many exceptions deep its causes are shown: fewer until the traceback fits."""
+_BOUNDS = ((20, 3, 2_000), (10, 2, 1_000), (5, 1, 300), (2, 0, 2_000))
+"""Frames of each exception, how many causes deep it is shown, and characters of each message: less until the
+traceback fits."""
 
 _MOST_IN_A_GROUP = 3
 
@@ -45,8 +46,8 @@ def loggable(event: RunSettled) -> ExcInfo | None:
         return type(named), named, None
     if 0 < len(_shown(error)) <= LONGEST_TRACEBACK:
         return true
-    for frames, depth in _BOUNDS:
-        abridged = _abridged(error, frames, depth)
+    for bounds in _BOUNDS:
+        abridged = _abridged(error, *bounds)
         if len(_shown(abridged)) <= LONGEST_TRACEBACK:
             return type(error), abridged, abridged.__traceback__
     abridged = _stand_in(error, failure.message, ())
@@ -57,23 +58,32 @@ def _shown(error: BaseException) -> str:
     return text_of(lambda: "".join(traceback.format_exception(error)), "")
 
 
-def _abridged(error: BaseException, frames: int, depth: int) -> BaseException:
+def _abridged(error: BaseException, frames: int, depth: int, length: int) -> BaseException:
     """A stand-in with the last frames, and with stand-ins for the causes. A cycle of causes ends at the depth."""
-    inner = error.exceptions[:_MOST_IN_A_GROUP] if isinstance(error, BaseExceptionGroup) and depth else ()
-    shown = _stand_in(error, _message(error), tuple(_abridged(one, frames, depth - 1) for one in inner))
+    inner = _inner(error) if depth else ()
+    shown = _stand_in(error, _message(error, length), tuple(_abridged(one, frames, depth - 1, length) for one in inner))
     shown.__traceback__ = _last_frames(error.__traceback__, frames)
     cause, context = error.__cause__, error.__context__
     if depth and cause is not None:
-        shown.__cause__ = _abridged(cause, frames, depth - 1)
+        shown.__cause__ = _abridged(cause, frames, depth - 1, length)
     elif depth and context is not None and not error.__suppress_context__:
-        shown.__context__ = _abridged(context, frames, depth - 1)
+        shown.__context__ = _abridged(context, frames, depth - 1, length)
     return shown
 
 
-def _message(error: BaseException) -> str:
-    if isinstance(error, BaseExceptionGroup):
-        return bounded(text_of(lambda: str(error.message), ""))  # Its text counts the exceptions itself.
-    return bounded(text_of(lambda: str(error), "(its message cannot be shown)"))
+def _is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:
+    return isinstance(error, BaseExceptionGroup)
+
+
+def _inner(error: BaseException) -> tuple[BaseException, ...]:
+    return error.exceptions[:_MOST_IN_A_GROUP] if _is_group(error) else ()
+
+
+def _message(error: BaseException, length: int) -> str:
+    # The text of a group is its message and a count, which the stand-in adds itself.
+    shown = error.message if _is_group(error) else error
+    text = text_of(lambda: str(shown), "(its message cannot be shown)")
+    return text if len(text) <= length else f"{text[:length]}…"
 
 
 def _stand_in(error: BaseException, message: str, inner: tuple[BaseException, ...]) -> BaseException:
@@ -81,9 +91,10 @@ def _stand_in(error: BaseException, message: str, inner: tuple[BaseException, ..
     if isinstance(error, RaisedInProcess):
         module, _, name = class_names(error)[0].rpartition(".")
     members = {"__module__": module, "__qualname__": name}
-    base = AbridgedGroup if inner else Abridged
-    made: type[BaseException] = type(name.rpartition(".")[2], (base,), members)
-    return made(message, inner) if inner else made(message)
+    bases = (AbridgedGroup,) if inner else (Abridged,)
+    made: object = type(name.rpartition(".")[2], bases, members)(message, *((inner,) if inner else ()))
+    assert isinstance(made, Abridged)
+    return made
 
 
 def _last_frames(first: TracebackType | None, number: int) -> TracebackType | None:

@@ -12,12 +12,14 @@ class JsonLines(logging.Formatter):
     """Writes the fields of a record beside its message."""
 
     def format(self, record: logging.LogRecord) -> str:
+        fields = {name: value for name, value in vars(record).items() if name not in ORDINARY}
+        run = f"[{fields.get('task')} run {fields.get('run_id')} attempt {fields.get('attempt')}] "
         line = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
-            **{name: value for name, value in vars(record).items() if name not in ORDINARY},
+            "message": record.getMessage().removeprefix(run),  # the fields say it
+            **fields,
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

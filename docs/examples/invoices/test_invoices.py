@@ -185,6 +185,7 @@ async def test_a_line_of_a_task_has_the_fields_of_its_run(
     (line,) = [json.loads(JsonLines().format(record)) for record in records]
     assert (line["task"], line["attempt"], line["level"]) == ("Invoices/sync_payments", 1, "INFO")
     assert datetime.fromisoformat(line["slot"]) == SIX_IN_ROME
+    assert not line["message"].startswith("["), "the fields say it"
 
 
 def test_the_log_shows_a_traceback_on_one_line() -> None:

@@ -9,8 +9,10 @@ from datetime import datetime
 from enum import Enum
 from typing import TypeAlias
 
-from task_manager_core.application.context import RunContext
+from task_manager_core.application.context import RunContext, reporter_of
+from task_manager_core.application.reporter import Reporter
 from task_manager_core.domain.memory import LastSuccess, Remembered
+from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import Claim, Result, Settlement
 
 AttemptKey: TypeAlias = tuple[str, int]
@@ -35,7 +37,8 @@ class Interruption(Enum):
 @dataclass(slots=True, eq=False)
 class Attempt:
     """A claimed run that this worker executes. `context` is None unless the function has a parameter for it: making a
-    context costs as much as the rest of a start."""
+    context costs as much as the rest of a start. `reporter` gets the lines that the function logs;
+    None if they are not kept. `trace` is the trace context of the attempt, if it is traced."""
 
     claim: Claim
     started_at: datetime
@@ -44,10 +47,22 @@ class Attempt:
     task: asyncio.Task[BaseException | None] | None = None
     interruption: Interruption | None = None
     result: Result | None = None
+    reporter: Reporter | None = None
+    trace: str | None = None
 
     @property
     def key(self) -> AttemptKey:
         return key_of(self.claim)
+
+    def reported(self) -> Progress | None:
+        """What the attempt has reported; None if it has reported nothing."""
+        if self.reporter is not None:
+            return self.reporter.reported()
+        return None if self.context is None else self.context.reported()
+
+    def keep_lines(self) -> None:
+        """From now on the lines that the function logs are kept, beside those of its context."""
+        self.reporter = Reporter() if self.context is None else reporter_of(self.context)
 
     def remembered(self, now: datetime) -> Remembered | None:
         """What the task remembers of the success: nothing if its function cannot ask for it."""

@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 
 from task_manager_core.application.context import RunContext
 from task_manager_core.application.executor import DaemonThreads, is_awaitable
+from task_manager_core.application.log_fields import fields_of_claim, fields_of_task
 from task_manager_core.domain.errors import DefinitionError
 from task_manager_core.domain.events import Event, RunSettled, SlotsDecided
 from task_manager_core.domain.identity import TaskKey
@@ -31,7 +32,7 @@ LONGEST_CALLBACK = 30.0
 OnSuccess: TypeAlias = Callable[[RunContext], object]
 OnError: TypeAlias = Callable[[RunContext, BaseException], object]
 OnSkip: TypeAlias = Callable[[TaskKey, Skipped], object]
-_Call: TypeAlias = tuple[str, Callable[[], object]]
+_Call: TypeAlias = tuple[str, dict[str, object], Callable[[], object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,18 +103,23 @@ class CallbackRunner:
             for callbacks in self._source.callbacks_of(event.decision.key):
                 if callbacks.on_skip is not None:
                     for skipped in event.decision.skipped:
-                        self._add("on_skip", functools.partial(callbacks.on_skip, event.decision.key, skipped))
+                        self._add(
+                            "on_skip",
+                            fields_of_task(event.decision.key),
+                            functools.partial(callbacks.on_skip, event.decision.key, skipped),
+                        )
 
     def _settled(self, callbacks: Callbacks, event: RunSettled) -> None:
         outcome, error = event.settlement.outcome, event.error
+        fields = fields_of_claim(event.settlement.claim)
         if isinstance(outcome, Succeeded):
             if callbacks.on_success is not None:
-                self._add("on_success", functools.partial(callbacks.on_success, self._context(event)))
+                self._add("on_success", fields, functools.partial(callbacks.on_success, self._context(event)))
         elif error is not None and isinstance(outcome, Retried | Exhausted):
             name = "on_retry" if isinstance(outcome, Retried) else "on_failure"
             call = callbacks.on_retry if isinstance(outcome, Retried) else callbacks.on_failure
             if call is not None:
-                self._add(name, functools.partial(call, self._context(event), error))
+                self._add(name, fields, functools.partial(call, self._context(event), error))
 
     def _context(self, event: RunSettled) -> RunContext:
         claim = event.settlement.claim
@@ -131,13 +137,13 @@ class CallbackRunner:
 
     # -- calling ------------------------------------------------------------------------------------------------------
 
-    def _add(self, name: str, call: Callable[[], object]) -> None:
+    def _add(self, name: str, fields: dict[str, object], call: Callable[[], object]) -> None:
         if len(self._waiting) >= MOST_WAITING:
             if self._dropped == 0:
                 self._logger.error("%d callbacks wait: no more are called until some of them have ended", MOST_WAITING)
             self._dropped += 1
             return
-        self._waiting.append((name, call))
+        self._waiting.append((name, fields, call))
         if len(self._running) < AT_ONCE:
             task = asyncio.get_running_loop().create_task(self._work(), name="task manager callback")
             self._running.add(task)
@@ -146,13 +152,12 @@ class CallbackRunner:
     async def _work(self) -> None:
         """Call what waits, one after the other."""
         while self._waiting and not self._abandoned.is_set():
-            name, call = self._waiting.popleft()
-            await self._call(name, call)
+            await self._call(*self._waiting.popleft())
             if self._dropped and len(self._waiting) < MOST_WAITING // 2:
                 self._logger.error("%d callbacks were not called, because too many waited", self._dropped)
                 self._dropped = 0
 
-    async def _call(self, name: str, call: Callable[[], object]) -> None:
+    async def _call(self, name: str, fields: dict[str, object], call: Callable[[], object]) -> None:
         try:
             async with asyncio.timeout(LONGEST_CALLBACK):
                 result: object = call() if is_async(call) else await self._in_thread(call)
@@ -160,14 +165,15 @@ class CallbackRunner:
                     await result
         except TimeoutError:
             self._logger.exception(
-                "a callback %s raised TimeoutError, or took longer than %g s", name, LONGEST_CALLBACK
+                "a callback %s raised TimeoutError, or took longer than %g s", name, LONGEST_CALLBACK, extra=fields
             )
         except Exception:
-            self._logger.exception("a callback %s raised an exception", name)
+            self._logger.exception("a callback %s raised an exception", name, extra=fields)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError | GeneratorExit):
                 raise
-            self._logger.exception("a callback %s raised an exception", name)  # SystemExit would end the event loop
+            # SystemExit would end the event loop.
+            self._logger.exception("a callback %s raised an exception", name, extra=fields)
 
     async def _in_thread(self, call: Callable[[], object]) -> object:
         """A thread cannot be interrupted. It keeps its place until it ends."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard, TypeVar
 
+from task_manager_core.application.log_fields import fields_of_attempt, prefix_of
 from task_manager_core.application.remembering import Cursor, Memory, Reading, remembering
 from task_manager_core.application.reporter import Reporter
 from task_manager_core.application.result import plain_json
@@ -35,6 +37,14 @@ _ExcInfo: TypeAlias = (
 )
 
 
+_kept_already: ContextVar[bool] = ContextVar("kept_already", default=False)
+
+
+def is_kept_already() -> bool:
+    """Is the record that is being made one of `context.log`, whose line is kept already?"""
+    return _kept_already.get()
+
+
 @dataclass(frozen=True, slots=True)
 class _Template:
     """A message with places for arguments."""
@@ -49,7 +59,7 @@ class ContextLogger(RunLogger):
     def process(self, msg: object, kwargs: MutableMapping[str, object]) -> tuple[object, MutableMapping[str, object]]:
         extra, given = self.extra or {}, kwargs.get("extra")
         kwargs["extra"] = {**extra, **given} if _is_mapping(given) else extra
-        run = f"[{extra.get('task')} run {extra.get('run_id')} attempt {extra.get('attempt')}] "
+        run = prefix_of(extra.get("task"), extra.get("run_id"), extra.get("attempt"))
         if isinstance(msg, _Template):
             return f"{run.replace('%', '%%')}{msg.text}", kwargs
         return f"{run}{msg}", kwargs
@@ -152,7 +162,11 @@ class RunContext:
         """Show a line beside the progress, and log it at level INFO. The newest 20 lines are shown, each with up to 300
         characters."""
         self._reporter.line(line)
-        self.logger.info("%s", line, stacklevel=2)
+        before = _kept_already.set(True)
+        try:
+            self.logger.info("%s", line, stacklevel=2)
+        finally:
+            _kept_already.reset(before)
 
     def reported(self) -> Progress | None:
         """What the attempt has reported: its last progress and its newest lines; None if it has reported nothing."""
@@ -174,14 +188,7 @@ class RunContext:
         memory: Memory | None = None,
     ) -> RunContext:
         """The context of an attempt. Its logger adds the fields of the run to every record of `logger`."""
-        fields: dict[str, object] = {
-            "task": str(task),
-            "run_id": run_id,
-            "slot": None if slot is None else slot.isoformat(),
-            "attempt": attempt,
-            "fencing_token": fencing_token,
-            "worker": worker,
-        }
+        fields = fields_of_attempt(task, run_id, slot, attempt, fencing_token, worker)
         return cls(
             task=task,
             run_id=run_id,
@@ -247,3 +254,8 @@ class RunContext:
             state=state,
             memory=remembering(TaskMemory(success=previous, cursor=None if cursor is None else plain_json(cursor))),
         )
+
+
+def reporter_of(context: RunContext) -> Reporter:
+    """What collects the reports of this context."""
+    return context._reporter  # pyright: ignore[reportPrivateUsage] - of the class above, hidden from users

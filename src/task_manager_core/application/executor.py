@@ -11,7 +11,7 @@ import json
 import queue
 import threading
 from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeAlias, TypeGuard, TypeVar
+from typing import ParamSpec, Protocol, TypeAlias, TypeGuard, TypeVar
 
 from task_manager_core.application.attempt import Attempt, Interruption, executing
 from task_manager_core.application.failure import RunTimedOut
@@ -33,22 +33,58 @@ IDLE_SECONDS = 30.0
 """A thread that got no call for so long ends."""
 
 
+class Around(Protocol):
+    """Code that is called around the function of each attempt, in the context of the attempt: the function sees the
+    context variables that `begin` sets. It raises no exception of its own."""
+
+    async def begin(self, attempt: Attempt) -> Callable[[BaseException | None], None]:
+        """Called before the function.
+
+        Returns:
+            Called after the function, with its exception, or with that of its interruption.
+        """
+        ...
+
+
 class Executor:
     """Law: every exception of a function is an answer. `call` raises CancelledError only after an interruption."""
 
     def __init__(
-        self, clock: Clock, overruns: Overruns, to_json: ToJson = plain_json, processes: ProcessPool | None = None
+        self,
+        clock: Clock,
+        overruns: Overruns,
+        to_json: ToJson = plain_json,
+        processes: ProcessPool | None = None,
+        around: Around | None = None,
+        *,
+        keep_lines: bool = False,
     ) -> None:
         self.overruns = overruns
         self._clock = clock
         self._processes = processes
         self._to_json = to_json
         self._threads = DaemonThreads()
+        self._around = around
+        self._keep_lines = keep_lines
 
     async def call(self, attempt: Attempt, function: Function) -> BaseException | None:
         """Call the user's function. Returns the exception that it raised, None if it returned. Then the attempt has the
         result."""
         executing.set(attempt)
+        if self._keep_lines:
+            attempt.keep_lines()
+        if self._around is None:
+            return await self._call(attempt, function)
+        end = await self._around.begin(attempt)
+        try:
+            error = await self._call(attempt, function)
+        except BaseException as interruption:
+            end(interruption)
+            raise
+        end(error)
+        return error
+
+    async def _call(self, attempt: Attempt, function: Function) -> BaseException | None:
         run = attempt.claim.run
         limit = None if run.timeout is None else run.timeout.total_seconds()
         try:

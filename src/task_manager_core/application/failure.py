@@ -58,14 +58,14 @@ def failure_of(error: BaseException) -> Failure:
     kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
     message = text_of(lambda: str(error), "(its message cannot be shown)")
     parts = text_of(
-        lambda: "".join(bounded(part) for part in traceback.format_exception(error)),
+        lambda: "".join(_bounded(part) for part in traceback.format_exception(error)),
         # The frames come from the interpreter: they do not depend on the methods of the exception.
         "".join((*traceback.format_tb(error.__traceback__), f"{kind}: {message}\n")),
     )
     text = valid_text(parts)
     return Failure(
-        type=bounded(valid_text(kind)),
-        message=bounded(valid_text(message)),
+        type=_bounded(valid_text(kind)),
+        message=_bounded(valid_text(message)),
         traceback=text if len(text) <= LONGEST_TRACEBACK else "…" + text[-LONGEST_TRACEBACK:],
     )
 
@@ -79,7 +79,7 @@ def text_of(show: Callable[[], str], otherwise: str) -> str:
         return otherwise
 
 
-def bounded(text: str) -> str:
+def _bounded(text: str) -> str:
     """One part of a traceback. A long message must not push out the frames."""
     return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "…"
 

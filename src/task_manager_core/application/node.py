@@ -15,7 +15,7 @@ from task_manager_core.application.control import Control
 from task_manager_core.application.declarations import Declarations
 from task_manager_core.application.definitions import Definitions
 from task_manager_core.application.elector import Elector
-from task_manager_core.application.executor import Executor
+from task_manager_core.application.executor import Around, Executor
 from task_manager_core.application.keeper import Keeper
 from task_manager_core.application.loop import Loop, Tick, once
 from task_manager_core.application.overruns import Overruns
@@ -82,6 +82,8 @@ class Node:
         reopen: ReopenBackend | None = None,
         processes: ProcessPool | None = None,
         duties: Duties = ALL_DUTIES,
+        around: Around | None = None,
+        keep_lines: bool = False,
     ) -> None:
         self.id = node
         self.duties = duties = duties if self.services is None else ALL_DUTIES
@@ -118,7 +120,14 @@ class Node:
             clock=clock,
             observer=observer,
             logger=logger,
-            executor=Executor(clock, Overruns(node=node, policy=policy.worker, observer=observer), to_json, processes),
+            executor=Executor(
+                clock,
+                Overruns(node=node, policy=policy.worker, observer=observer),
+                to_json,
+                processes,
+                around,
+                keep_lines=keep_lines,
+            ),
             state=state,
             scope=self.claim_scope if self.services is None else None,
         )

@@ -15,7 +15,7 @@ class Reporter:
     __slots__ = ("_lines", "_progress")
 
     def __init__(self) -> None:
-        self._progress = Progress()
+        self._progress = _NOTHING
         self._lines: deque[str] | None = None
 
     def progress(self, done: float | None, total: float | None, text: object) -> None:

@@ -284,6 +284,7 @@ class Worker:
             failure=None if error is None else failure_of(error),
             result=attempt.result if isinstance(outcome, Succeeded) else None,
             remembered=attempt.remembered(self._clock.now()) if isinstance(outcome, Succeeded) else None,
+            trace=attempt.trace,
         )
 
     def _after_failure(self, claim: Claim, error: BaseException) -> Outcome:
@@ -339,8 +340,7 @@ class Worker:
 
     async def _report(self) -> None:
         """Show the progress of the attempts that report it. The heartbeat counts, whether this succeeds or not."""
-        contexts = [(attempt.claim, attempt.context) for attempt in self._active.values()]
-        told = [(claim, context.reported()) for claim, context in contexts if context is not None]
+        told = [(attempt.claim, attempt.reported()) for attempt in self._active.values()]
         reports = [ProgressReport(claim=claim, progress=progress) for claim, progress in told if progress is not None]
         if reports:
             with suppress(BackendError):

@@ -91,7 +91,7 @@ class Run:
     the definition at the dispatch. `dynamic` says whether the task is dynamic, because a static task has its own
     function. `start_by` is the last instant at which the first attempt may start; None sets no limit. `max_instances`
     limits the live runs of a task whose runs may overlap; None sets no limit. `queue` is the queue of the run whenever
-    it is queued.
+    it is queued. `trace` is the trace context of the dispatch; None if it was not traced.
     """
 
     id: RunId
@@ -108,6 +108,7 @@ class Run:
     start_by: datetime | None = None
     max_instances: int | None = None
     queue: str = DEFAULT_QUEUE
+    trace: str | None = None
 
     @property
     def live_limit(self) -> int | None:
@@ -226,7 +227,8 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRecord:
-    """One line of history. `started_at` and `duration` come from the worker's clock: people read them, no rule does."""
+    """One line of history. `started_at` and `duration` come from the worker's clock: people read them, no rule does.
+    `trace` is the trace context of the attempt; None if it was not traced, or did not end itself."""
 
     run: RunId
     slot: datetime | None
@@ -238,6 +240,7 @@ class AttemptRecord:
     token: int
     failure: Failure | None = None
     result: Result | None = None
+    trace: str | None = None
 
     def outline(self) -> AttemptRecord:
         """The same line without its long parts: the message and the traceback of the failure, and the result."""
@@ -248,7 +251,7 @@ class AttemptRecord:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """The outcome of a claimed attempt, with the times that the worker measured. `result` is None if the function
-    returned None. `remembered` is for the task, and belongs to a success."""
+    returned None. `remembered` is for the task, and belongs to a success. `trace` is for the line of history."""
 
     claim: Claim
     outcome: Outcome
@@ -257,6 +260,7 @@ class Settlement:
     failure: Failure | None = None
     result: Result | None = None
     remembered: Remembered | None = None
+    trace: str | None = None
 
     def record(self) -> AttemptRecord:
         return AttemptRecord(
@@ -270,4 +274,5 @@ class Settlement:
             token=self.claim.token,
             failure=self.failure,
             result=self.result,
+            trace=self.trace,
         )

@@ -8,7 +8,7 @@ raises BackendCorrupt and never gives a wrong value. Decision 7 has the rule by 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from operator import itemgetter
@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 from task_manager_core.domain.duties import DEFAULT_QUEUE, check_queue
 from task_manager_core.domain.errors import BackendCorrupt, DefinitionError
-from task_manager_core.domain.identity import FunctionKey, NodeId, RunId, TaskKey
+from task_manager_core.domain.identity import NodeId, RunId, TaskKey
 from task_manager_core.domain.memory import LastSuccess
-from task_manager_core.domain.observation import Presence
 from task_manager_core.domain.planning import Skipped, SkipReason
 from task_manager_core.domain.policy import Overlap, Priority, RetryPolicy
 from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Failure, Result, Run
+from task_manager_core.domain.trace import is_trace
 from task_manager_core.ports.definition_text import (
     decode_task,
     encode_task,
@@ -32,8 +32,8 @@ from task_manager_core.ports.definition_text import (
     recognise,
     retry_members,
 )
-from task_manager_core.ports.duties_text import duties_members, read_duties
-from task_manager_core.ports.reader import VERSION, Reader, instant, is_list, milliseconds, span
+from task_manager_core.ports.presence_text import decode_presence, encode_presence
+from task_manager_core.ports.reader import VERSION, Reader, instant, milliseconds, span
 from task_manager_core.ports.writer import Json, maybe, quoted, to_json
 
 __all__ = [
@@ -96,12 +96,13 @@ def encode_run(run: Run) -> str:
     start_by = "" if run.start_by is None else f',"start_by":{milliseconds(run.start_by)}'
     max_instances = "" if run.max_instances is None else f',"max_instances":{run.max_instances}'
     queue = "" if run.queue == DEFAULT_QUEUE else f',"queue":{quoted(run.queue)}'
+    trace = "" if run.trace is None else f',"trace":{quoted(run.trace)}'
     return (
         f'{{"v":{VERSION},"group":{quoted(run.task.group)},"name":{quoted(run.task.name)}'
         f',"function":{quoted(run.function)},"priority":"{run.priority.value}","overlap":"{run.overlap.value}"'
         f',"retry":{_quoted_retry(run.retry)},"timeout":{_number(run.timeout)},"version":{run.version}'
         f',"dynamic":{"true" if run.dynamic else "false"}{max_instances}{queue}'
-        f'{_OWN}{quoted(run.id.value)},"slot":{_number(run.slot)},"kwargs":{quoted(run.kwargs)}{start_by}}}'
+        f'{_OWN}{quoted(run.id.value)},"slot":{_number(run.slot)},"kwargs":{quoted(run.kwargs)}{start_by}{trace}}}'
     )
 
 
@@ -173,7 +174,12 @@ def _common_part(text: str) -> _Common:
 _read_json = json.JSONDecoder().raw_decode
 """Much faster than `json.loads` for a short text: it does not look for spaces around the value."""
 
-_OWN_TYPES = frozenset((str, slot, str, start_by) for slot in (int, NoneType) for start_by in (int, NoneType))
+_OWN_TYPES = frozenset(
+    (str, slot, str, start_by, trace)
+    for slot in (int, NoneType)
+    for start_by in (int, NoneType)
+    for trace in (str, NoneType)
+)
 
 
 def _plain_run(text: str) -> Run | None:
@@ -186,12 +192,13 @@ def _plain_run(text: str) -> Run | None:
         if not own_part.isascii():
             own_part.encode()  # A store may return invalid UTF-8 as lone surrogates.
         common, (own, end) = _common_part(common_part), _read_json('{"id":' + own_part)
-        start_by = own.pop("start_by", None)
+        start_by, trace = own.pop("start_by", None), own.pop("trace", None)
         run, slot, kwargs = own["id"], own["slot"], own["kwargs"]
         if (
             end != len(own_part) + 6
             or len(own) != 3
-            or (type(run), type(slot), type(kwargs), type(start_by)) not in _OWN_TYPES
+            or (type(run), type(slot), type(kwargs), type(start_by), type(trace)) not in _OWN_TYPES
+            or (trace is not None and not is_trace(trace))
         ):
             return None
         return Run(
@@ -209,6 +216,7 @@ def _plain_run(text: str) -> Run | None:
             dynamic=common.dynamic,
             max_instances=common.max_instances,
             queue=common.queue,
+            trace=trace,
         )
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError, DefinitionError, BackendCorrupt):
         return None
@@ -232,17 +240,24 @@ def _checked_run(text: str) -> Run:
             start_by=reader.maybe("start_by", reader.instant),
             max_instances=reader.maybe("max_instances", reader.number),
             queue=check_queue("queue", reader.since("queue", reader.text, DEFAULT_QUEUE) or DEFAULT_QUEUE),
+            trace=_read_trace(reader),
         )
     except (ValueError, DefinitionError) as error:
         raise BackendCorrupt("a run", str(error)) from error
 
 
+def _read_trace(reader: Reader) -> str | None:
+    """A text of another form counts as none: no run waits, and no line is hidden, because of a trace."""
+    trace = reader.maybe("trace", reader.text)
+    return trace if trace is not None and is_trace(trace) else None
+
+
 _RECORD = (
     *("v", "run", "slot", "attempt", "status", "started_at", "duration_us", "worker", "token"),
-    *("failure", "result"),
+    *("failure", "result", "trace"),
 )
 """The members of a line of history in their order. Its text is a list of their values: a store keeps many lines, and
-the names would be 40 % of each. The last two may be missing. A release adds a new member at the end."""
+the names would be 40 % of each. The last three may be missing. A release adds a new member at the end."""
 
 
 def encode_record(record: AttemptRecord) -> str:
@@ -256,7 +271,7 @@ def encode_record(record: AttemptRecord) -> str:
 
 def _end_of_record(record: AttemptRecord) -> str:
     failure, result = record.failure, record.result
-    if failure is None and result is None:
+    if failure is None and result is None and record.trace is None:
         return ""
     failed = (
         "null"
@@ -264,7 +279,10 @@ def _end_of_record(record: AttemptRecord) -> str:
         else f'{{"type":{quoted(failure.type)},"message":{quoted(failure.message)}'
         f',"traceback":{quoted(failure.traceback)}}}'
     )
-    return f",{failed}" if result is None else f",{failed},{to_json(_result_members(result))}"
+    if result is None and record.trace is None:
+        return f",{failed}"
+    returned = "null" if result is None else to_json(_result_members(result))
+    return f",{failed},{returned}" if record.trace is None else f",{failed},{returned},{quoted(record.trace)}"
 
 
 def _result_members(result: Result) -> dict[str, Json]:
@@ -286,6 +304,7 @@ def decode_record(text: str) -> AttemptRecord:
             token=reader.number("token"),
             failure=_read_failure(reader.inner("failure")) if reader.has("failure") else None,
             result=_read_result(reader.inner("result")) if reader.has("result") else None,
+            trace=_read_trace(reader),
         )
     except ValueError as error:
         raise BackendCorrupt("a line of history", str(error)) from error
@@ -350,46 +369,3 @@ def decode_skipped(text: str) -> Skipped:
     return Skipped(
         first=reader.instant("first"), last=reader.instant("last"), count=reader.number("count"), reason=reason
     )
-
-
-def encode_presence(presence: Presence) -> str:
-    """The text of a presence. A process with all duties writes none: the text is the same as before there were any."""
-    return _dump(
-        {
-            "node": presence.node.value,
-            "service": presence.service,
-            "started_at": milliseconds(presence.started_at),
-            "tasks": sorted([key.group, key.name] for key in presence.tasks),
-            "functions": sorted([key.group, key.name] for key in presence.functions),
-            **({"overran": sorted(run.value for run in presence.overran)} if presence.overran else {}),
-            **duties_members(presence.duties),
-        }
-    )
-
-
-def decode_presence(text: str) -> Presence:
-    """The presence in a text. Errors: BackendCorrupt."""
-    reader = Reader.of("a presence", text)
-    try:
-        return Presence(
-            node=NodeId(reader.text("node")),
-            service=reader.text("service"),
-            started_at=reader.instant("started_at"),
-            tasks=frozenset(TaskKey(group, name) for group, name in _pairs(reader.items("tasks"))),
-            functions=frozenset(FunctionKey(group, name) for group, name in _pairs(reader.items("functions"))),
-            overran=frozenset(map(RunId, reader.texts("overran") if reader.has("overran") else ())),
-            duties=read_duties(reader),
-        )
-    except DefinitionError as error:
-        raise BackendCorrupt("a presence", str(error)) from error
-
-
-def _pairs(items: Sequence[object]) -> list[tuple[str, str]]:
-    pairs: list[tuple[str, str]] = []
-    for item in items:
-        match item[:2] if is_list(item) else ():
-            case [str(group), str(name)]:
-                pairs.append((group, name))
-            case _:
-                raise BackendCorrupt("a presence", f"{item!r} is not a pair of names")
-    return pairs

@@ -294,7 +294,7 @@ async def test_a_callback_that_takes_too_long_is_interrupted(
 
     runner = CallbackRunner(_Nothing(), logging.getLogger("tests"))
     for _ in range(5):
-        runner._add("on_success", hangs)
+        runner._add("on_success", {}, hangs)
     await runner.finish(20)
     assert ended == ["interrupted"] * 3
     assert "2 callbacks were not called" in caplog.text

@@ -34,6 +34,8 @@ WORKER = NodeId("worker")
 _RETRY = RetryPolicy()
 _SUCCESS = Succeeded()
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 STARTED = datetime(2026, 1, 1, 12, 0, 0, 123000, tzinfo=UTC)
 
 
@@ -96,8 +98,8 @@ def definition(
 
 
 def run(of: TaskDefinition, request: str = "request", *, kwargs: str | None = None, version: int = 1) -> Run:
-    """The run that a request asks for."""
-    return of.run_of_request(request, version, kwargs)
+    """The run that a request asks for, with a trace context."""
+    return replace(of.run_of_request(request, version, kwargs), trace=TRACE)
 
 
 def runs(of: TaskDefinition, count: int, prefix: str = "request") -> tuple[Run, ...]:
@@ -147,6 +149,7 @@ def settlement(
         duration=timedelta(microseconds=1_234_567),
         failure=failure,
         result=result,
+        trace=TRACE,
     )
 
 
