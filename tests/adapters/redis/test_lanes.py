@@ -18,6 +18,10 @@ EXCLUDED = task("excluded")
 EXCLUDING = Scope(None, frozenset({EXCLUDED.key}))
 
 
+FEW = 5
+"""Commands that depend on the time, and on the lane that has the oldest run."""
+
+
 def ours(*parts: str) -> str:
     return ":".join((f"{{{PREFIX}}}", *parts))
 
@@ -79,4 +83,4 @@ async def test_a_claim_costs_the_same_for_any_number_of_queued_runs(
     few = await calls(store, server, scope)
     await store.enqueue(*runs(EXCLUDED, 500, "more"), *runs(MAIL, 500, "more"))
     await store.claim(WORKER, 10, scope)  # It moves what it excludes, once.
-    assert await calls(store, server, scope) <= few
+    assert await calls(store, server, scope) <= few + FEW
