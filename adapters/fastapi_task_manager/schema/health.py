@@ -130,4 +130,10 @@ class ConfigResponse(Answer):
     queues: list[str] | None = Field(
         default=_default("queues"), description="The queues that this process serves; null: every queue"
     )
+    keep_log_lines: bool = Field(
+        default=_default("keep_log_lines"), description="Are the newest lines that a function logs kept with its run?"
+    )
+    tracing: bool = Field(
+        default=_default("tracing"), description="Are dispatches and attempts traced with OpenTelemetry?"
+    )
     enabled: bool = Field(default=_default("enabled"), description="Does this process execute tasks?")

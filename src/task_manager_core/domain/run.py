@@ -243,9 +243,10 @@ class AttemptRecord:
     trace: str | None = None
 
     def outline(self) -> AttemptRecord:
-        """The same line without its long parts: the message and the traceback of the failure, and the result."""
+        """The same line without its long parts: the message and the traceback of the failure, the result, and the
+        trace."""
         failure = None if self.failure is None else replace(self.failure, message="", traceback="")
-        return replace(self, failure=failure, result=None)
+        return replace(self, failure=failure, result=None, trace=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,8 +25,8 @@ class History(Protocol):
     6. A line that the store itself writes has no failure, and names the claim's worker and token, or "" and 0 if
        there was no claim. A LOST line lasts from the last heartbeat until the reaping; a CANCELLED line begins when
        it is written and has no duration.
-    7. The newest lines of several tasks are those that `read` gives for each of them, without messages, tracebacks and
-       results; unknown tasks are left out.
+    7. The newest lines of several tasks are those that `read` gives for each of them, without messages, tracebacks,
+       results and traces; unknown tasks are left out.
     """
 
     async def read(self, key: TaskKey, limit: int) -> tuple[AttemptRecord, ...]:

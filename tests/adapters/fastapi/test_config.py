@@ -67,6 +67,8 @@ IMPOSSIBLE: dict[str, tuple[Any, ...]] = {
     "api_max_body_bytes": (0, 1023, 1_048_577, "many"),
     "roles": ("lead", ["execute", "lead"], 5),
     "queues": ("", "a b", [], 5),
+    "keep_log_lines": (2, "perhaps", None),
+    "tracing": (2, "perhaps", None),
     "enabled": (2, "perhaps", None),
     "api_trusted_origins": ("console.example", "*", "https://console.example/"),
     "redis_port": (0, 65536, -1, "http"),

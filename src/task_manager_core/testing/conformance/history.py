@@ -91,8 +91,8 @@ class HistoryContract(Contract):
 
     @law("history", 7)
     async def test_the_newest_lines_of_several_tasks(self, store: Store) -> None:
-        """The newest lines of several tasks are those that `read` gives for each of them, without messages, tracebacks
-        and results; unknown tasks are left out."""
+        """The newest lines of several tasks are those that `read` gives for each of them, without messages,
+        tracebacks, results and traces; unknown tasks are left out."""
         names = ("one", "two", "none")
         for name in names:
             await store.define(task(name))
