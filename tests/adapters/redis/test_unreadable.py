@@ -18,7 +18,7 @@ import redis
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.planning import SkipReason
 from task_manager_core.domain.run import Exhausted, Retried, RunState
-from task_manager_core.ports import codec, definition_text, reader
+from task_manager_core.ports import codec, definition_text, presence_text, reader
 from task_manager_core.testing.conformance.factories import (
     HOUR,
     NOTHING,
@@ -241,7 +241,7 @@ def a_later_release(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     """A codec that writes the next format and reads both."""
     with monkeypatch.context() as patch:
         later = codec.VERSION + 1
-        for module in (codec, definition_text, reader):
+        for module in (codec, definition_text, presence_text, reader):
             patch.setattr(module, "VERSION", later)
         yield
     codec.forget_decoded()
