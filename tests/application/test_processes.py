@@ -26,6 +26,7 @@ from tests.application.process_functions import (
     fails_oddly,
     is_running,
     knows_its_process,
+    length_of,
     raises_a_signal,
 )
 from tests.waiting import wait_until
@@ -61,6 +62,14 @@ def test_a_process_is_used_again_and_is_another_one_than_this(pool: ProcessPool)
 
 def test_arguments_and_results_travel(pool: ProcessPool) -> None:
     assert value(call(pool, adds, one=timedelta(seconds=1), other=timedelta(seconds=2))) == "3.0"
+
+
+def test_long_arguments_travel(pool: ProcessPool) -> None:
+    """Longer than what a pipe holds, also to a process that has just started."""
+    for child in pool.children:
+        child.kill()
+        wait_until(lambda child=child: not child.is_alive, "the process is dead", SOON)  # type: ignore[misc]
+    assert value(call(pool, length_of, text="x" * 1_000_000)) == "1000000"
 
 
 def test_an_exception_keeps_its_class_and_shows_the_traceback_of_the_process(pool: ProcessPool) -> None:

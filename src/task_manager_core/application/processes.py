@@ -30,7 +30,7 @@ END_SECONDS = 5.0
 """How long the end of a killed process is awaited."""
 
 BEGUN = b""
-"""The child tells that it begins the call."""
+"""The child tells that it has started, and later that it begins a call."""
 
 
 class Child:
@@ -40,6 +40,7 @@ class Child:
         # Not `fork`: the threads of this process may hold locks, which would stay locked in the child.
         spawning = multiprocessing.get_context("spawn")
         self._connection, theirs = spawning.Pipe()
+        self._has_started = False
         # No daemon: the function may start processes itself.
         self._process: SpawnProcess = spawning.Process(
             target=serve, args=(theirs, to_json), name="task-manager function"
@@ -60,6 +61,9 @@ class Child:
     def call(self, request: bytes, limit: float | None) -> Returned | Raised:
         """Execute a call. Errors: RunTimedOut, ProcessCrashed. After an error the process has ended."""
         try:
+            if not self._has_started:  # Until it reads, a long request would wait without a limit.
+                self._reply(START_SECONDS, "did not start")
+                self._has_started = True
             self._connection.send_bytes(request)
             reply = self._reply(START_SECONDS, "did not begin")
             if reply == BEGUN:
@@ -214,6 +218,7 @@ def serve(connection: Connection, to_json: ToJson) -> None:
         signal.signal(number, _ignore)
     threading.Thread(target=_end_with_parent, name="task-manager parent", daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
+        connection.send_bytes(BEGUN)
         while True:
             connection.send_bytes(pickle.dumps(_answer(connection, connection.recv_bytes(), to_json)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
@@ -19,11 +20,36 @@ from sqlite_file import claim_of
 from task_manager_core.domain.identity import TaskKey
 from task_manager_core.domain.observation import Snapshot
 from task_manager_core.domain.run import Claim
-from task_manager_core.ports import Backend, Capabilities, Changes
+from task_manager_core.ports import Backend, Capabilities, Changes, Extension
 from task_manager_core.testing import ManualClock
 from task_manager_core.testing.conformance import RETENTION, Harness
+from task_manager_memory.run_queue import MemoryRunQueue
 from task_manager_memory.state import State
 from tests.testing.broken.making import PATIENCE, BrokenStore, OpenHarness, memory
+
+
+class _OfOneThread(MemoryRunQueue):
+    """It answers other threads than that which has opened it, and does nothing."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self._thread = threading.get_ident()
+
+    async def extend(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
+        if self._thread != threading.get_ident():
+            return await self._in_another(claims, ttl)
+        return await super().extend(claims, ttl)
+
+    async def _in_another(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
+        del claims, ttl
+        return Extension(frozenset(), frozenset())
+
+
+class _RevivedByThreads(_OfOneThread):
+    """Another thread extends a claim, however old it is."""
+
+    async def _in_another(self, claims: Collection[Claim], ttl: timedelta) -> Extension:
+        return await MemoryRunQueue.extend(self, claims, 100 * ttl)
 
 
 def sqlite(store: type[sqlite_backend.Store]) -> OpenHarness:
@@ -195,6 +221,18 @@ BROKEN = (
         law="run_queue 7",
         killed_by="test_a_delay_is_kept_to_the_millisecond",
         open_harness=memory(state=_Seconds),
+    ),
+    BrokenStore(
+        mistake="a heartbeat from another thread is answered and not kept",
+        law="backend 10",
+        killed_by="test_a_claim_that_another_thread_extends_lives_on",
+        open_harness=memory(queue=_OfOneThread),
+    ),
+    BrokenStore(
+        mistake="another thread revives a claim",
+        law="backend 10",
+        killed_by="test_another_thread_revives_no_claim",
+        open_harness=memory(queue=_RevivedByThreads),
     ),
     BrokenStore(
         mistake="time has microseconds",

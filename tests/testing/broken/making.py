@@ -56,7 +56,7 @@ def memory(
         held = state(clock, retention)
         yield Backend(
             name="broken",
-            capabilities=Capabilities(durable=False),
+            capabilities=Capabilities(durable=False, extends_in_threads=True),
             leadership=leadership(held),
             catalogue=catalogue(held),
             dispatch=dispatch(held),
