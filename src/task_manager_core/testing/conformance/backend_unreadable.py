@@ -6,6 +6,7 @@ value. It must not hide other values either.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -14,8 +15,7 @@ import pytest
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import NodeId
 from task_manager_core.domain.run import Exhausted, Failure, RunState
-from task_manager_core.ports import codec
-from task_manager_core.ports.reader import Reader
+from task_manager_core.ports import codec, reader
 from task_manager_core.testing.conformance.contract import Contract
 from task_manager_core.testing.conformance.factories import HOUR, TTL, key, presence, run, runs, settlement, task
 from task_manager_core.testing.conformance.laws import law
@@ -30,16 +30,16 @@ def _nothing(_: str) -> None:
 
 @contextmanager
 def a_later_release_wrote_the_marked() -> Generator[None]:
-    inside = Reader.inside
 
-    def refusing(what: str, text: str) -> Reader:
+    def refusing(what: str, text: str) -> object:
         if MARK in text:
             raise BackendCorrupt(what, MARK)
-        return inside(what, text)
+        found: object = json.loads(text)
+        return found
 
     codec.forget_decoded()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Reader, "inside", refusing)
+        patch.setattr(reader, "_parsed", refusing)
         patch.setattr(codec, "_plain_run", _nothing)  # The fast way passes by the readers.
         yield
     codec.forget_decoded()
