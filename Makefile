@@ -15,7 +15,7 @@ DEMO_NEEDS = $(PYTHON) -c 'import tomllib; project = tomllib.load(open("pyprojec
 	print(*project["dependencies"], *project["optional-dependencies"]["fastapi"], "uvicorn>=0.30", sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-oldest lint format redis simulate simulate-long bench bench-page bench-core bench-quick bench-simulation build docs clean
+.PHONY: help run test properties check check-oldest lint format redis simulate simulate-long bench bench-page bench-core bench-quick bench-simulation build docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test: TESTS ?= tests
 test: $(READY) ## Run the tests, without long simulations and benchmarks (TESTS=tests/domain)
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(TESTS)
 
+properties: $(READY) ## Run the property-based tests with more examples, and a campaign that must reach its coverage goals
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "hypothesis and not hunt" tests
+
 lint: $(READY) ## Check format, lint, types and import contracts; change nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -79,7 +82,7 @@ redis: $(READY) ## Start the Redis or Valkey of the tests in the foreground (POR
 	@exec $(BIN)/python -m tests.redis_server --port $(PORT)
 
 simulate: $(READY) ## Simulate the cluster with faults for a few minutes, with the same plans every time
-	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest tests/campaign tests/cluster tests/simulation -m "not hunt"
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/campaign tests/cluster tests/simulation -m "not hunt"
 
 simulate-long: $(READY) ## Simulate the cluster with faults for a night, with new plans every time
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/campaign tests/cluster tests/simulation -m ""

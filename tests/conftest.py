@@ -18,12 +18,10 @@ pytest.register_assert_rewrite("task_manager_core.testing.conformance", "task_ma
 # No deadlines: on a shared core, one test could make another one too slow.
 settings.register_profile("dev", max_examples=50, stateful_step_count=30, deadline=None)
 settings.register_profile(
-    "ci",
-    max_examples=200,
-    stateful_step_count=50,
-    deadline=None,
-    derandomize=True,
-    print_blob=True,
+    "ci", max_examples=50, stateful_step_count=30, deadline=None, derandomize=True, print_blob=True
+)
+settings.register_profile(
+    "long", max_examples=200, stateful_step_count=50, deadline=None, derandomize=True, print_blob=True
 )
 settings.register_profile(
     "nightly",
