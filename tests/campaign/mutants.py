@@ -627,9 +627,9 @@ def _lost_answers_count_as_accepted(_original: object) -> object:
 
 
 def _called_twice(original: Any) -> object:
-    def _add(self: CallbackRunner, name: str, call: Callable[[], object]) -> None:
+    def _add(self: CallbackRunner, name: str, fields: dict[str, object], call: Callable[[], object]) -> None:
         for _ in range(2):
-            original(self, name, call)
+            original(self, name, fields, call)
 
     return _add
 
