@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from task_manager_core.application.requested_runs import LINES_READ, RunOptions
+from task_manager_core.application.newest_lines import LINES_READ
+from task_manager_core.application.requested_runs import RunOptions
 from task_manager_core.domain.errors import RunNotFound, TaskNotFound
 from task_manager_core.domain.identity import RunId
 from task_manager_core.domain.policy import Priority, RetryPolicy

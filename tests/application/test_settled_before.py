@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from task_manager_core.application.requested_runs import LINES_READ
+from task_manager_core.application.newest_lines import LINES_READ
 from task_manager_core.domain.errors import BackendCorrupt, BackendUnavailable
 from task_manager_core.domain.events import ClaimLost, RunSettled
 from task_manager_core.domain.run import AttemptStatus

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -64,11 +63,7 @@ def add_agenda_route(router: APIRouter, manager: Management) -> None:
         tasks = [stored.definition for stored in manager.control.scheduled(selection)]
         async with limiter.admit():
             found = _Counted(coming_slots(tasks, start, end), start, length)
-            deadline = asyncio.get_running_loop().time() + LONGEST_SECONDS
-            while not found.complete and found.steps < MOST_STEPS:
-                await limiter.run_slice(found.go_on)
-                if asyncio.get_running_loop().time() >= deadline:
-                    break
+            await limiter.run(found, LONGEST_SECONDS)
         return found.answer(start, end)
 
 
@@ -98,12 +93,16 @@ class _Counted:
         self.steps = 0
         self.complete = False
 
+    @property
+    def ended(self) -> bool:
+        return self.complete or self.steps >= MOST_STEPS
+
     def go_on(self, enough: Callable[[], bool]) -> None:
         for found in self._search:
             self.steps += 1
             if found is not None:
                 self._take(found)
-            if enough() or self.steps >= MOST_STEPS:
+            if enough() or self.ended:
                 return
         self.complete = True
         self._add_pending()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
@@ -29,11 +28,7 @@ class Forecasts:
         """The first `count` slots that the search finds. Errors: ProcessBusyError."""
         async with self._limiter.admit():
             found = _Found(search, count)
-            deadline = asyncio.get_running_loop().time() + LONGEST_SECONDS
-            while not found.complete and found.steps < MOST_STEPS:
-                await self._limiter.run_slice(found.go_on)
-                if asyncio.get_running_loop().time() >= deadline:
-                    break
+            await self._limiter.run(found, LONGEST_SECONDS)
         reached = found.slots[-1].slot if found.slots else start
         return upcoming_response(found.slots, stopped_at=None if found.complete else reached)
 
@@ -48,6 +43,10 @@ class _Found:
         self.steps = 0
         self.complete = False
 
+    @property
+    def ended(self) -> bool:
+        return self.complete or self.steps >= MOST_STEPS
+
     def go_on(self, enough: Callable[[], bool]) -> None:
         for found in self._search:
             self.steps += 1
@@ -56,6 +55,6 @@ class _Found:
             if len(self.slots) == self._count:
                 self.complete = True
                 return
-            if enough() or self.steps >= MOST_STEPS:
+            if enough() or self.ended:
                 return
         self.complete = True

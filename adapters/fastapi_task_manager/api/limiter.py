@@ -9,13 +9,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from fastapi_task_manager.errors import ProcessBusyError
 
 T = TypeVar("T")
 
 SLICE_SECONDS = 0.005
+
+
+class Sliced(Protocol):
+    """A computation that goes on slice by slice."""
+
+    @property
+    def ended(self) -> bool: ...
+
+    def go_on(self, enough: Callable[[], bool], /) -> None:
+        """Compute until `enough` answers that the slice is over."""
+        ...
 
 
 class Limiter:
@@ -55,6 +66,15 @@ class Limiter:
             yield
         finally:
             self._places.release()
+
+    async def run(self, work: Sliced, seconds: float) -> None:
+        """Let `work` compute in slices until it has ended, or this time is over."""
+        time = asyncio.get_running_loop().time
+        deadline = time() + seconds
+        while not work.ended:
+            await self.run_slice(work.go_on)
+            if time() >= deadline:
+                break
 
     async def run_slice(self, work: Callable[[Callable[[], bool]], T]) -> T:
         """Let `work` compute for SLICE_SECONDS: it calls its argument to learn when they are over."""

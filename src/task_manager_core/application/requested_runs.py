@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from task_manager_core.application.declarations import Declarations
+from task_manager_core.application.newest_lines import newest_lines
 from task_manager_core.domain.errors import InvalidPolicy, RequestReused, RunNotFound, TaskNotFound
 from task_manager_core.domain.identity import RunId, TaskKey, fingerprint
 from task_manager_core.domain.policy import Priority
@@ -14,9 +15,6 @@ from task_manager_core.domain.progress import Progress
 from task_manager_core.domain.run import AttemptRecord, AttemptStatus, Run, RunState
 from task_manager_core.domain.task import VersionedDefinition, canonical_kwargs
 from task_manager_core.ports import REQUEST_MEMORY, AskedOtherwise, Backend, Enqueued
-
-LINES_READ = (50, 1000)
-"""The newest lines of a task that are searched for a run that has ended: first few, then more."""
 
 _ENDS: dict[AttemptStatus, RunState] = {
     AttemptStatus.SUCCEEDED: RunState.SUCCEEDED,
@@ -120,14 +118,11 @@ class RequestedRuns:
         if found is not None:
             return RunStatus(state=found.state)
         # The store writes the last line in the step that ends the run, so it was written before this reading.
-        for limit in LINES_READ:
-            lines = await self._backend.history.read(key, limit)
-            record = next((line for line in lines if line.run == run), None)
-            if record is not None:
-                return RunStatus(state=_end_of(record), record=record)
-            if len(lines) < limit:
-                break
-        raise RunNotFound(run.value)
+        lines = await newest_lines(self._backend.history, key, lambda some: any(line.run == run for line in some))
+        record = next((line for line in lines if line.run == run), None)
+        if record is None:
+            raise RunNotFound(run.value)
+        return RunStatus(state=_end_of(record), record=record)
 
     async def progress(self, key: TaskKey, run: RunId) -> Progress | None:
         """What the attempt that holds the run has reported. None if no attempt holds it, or nothing was reported."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 
-from task_manager_core.application.requested_runs import LINES_READ
+from task_manager_core.application.newest_lines import newest_lines
 from task_manager_core.domain.errors import BackendCorrupt
 from task_manager_core.domain.identity import RunId, TaskKey
-from task_manager_core.domain.run import STATUS_OF_OUTCOME, AttemptStatus, Claim, Settlement
+from task_manager_core.domain.run import STATUS_OF_OUTCOME, AttemptRecord, AttemptStatus, Claim, Settlement
 from task_manager_core.ports import History
 
 _Line = tuple[RunId, int, AttemptStatus]
@@ -30,15 +32,16 @@ async def settled_before(history: History, settlements: Iterable[Settlement]) ->
     return frozenset(found)
 
 
-async def _written(history: History, key: TaskKey, wanted: Iterable[_Line]) -> set[_Line]:
+async def _written(history: History, key: TaskKey, wanted: AbstractSet[_Line]) -> set[_Line]:
     """Those of the wanted lines that are among the newest of the task."""
     found: set[_Line] = set()
-    try:
-        for limit in LINES_READ:
-            lines = await history.read(key, limit)
-            found = {(line.run, line.token, line.status) for line in lines} & set(wanted)
-            if len(lines) < limit or found == set(wanted):
-                break
-    except BackendCorrupt:
-        pass  # A damaged history must not keep the worker from its other settlements.
+
+    def are_all_found(lines: Sequence[AttemptRecord]) -> bool:
+        nonlocal found
+        found = {(line.run, line.token, line.status) for line in lines} & wanted
+        return found == wanted
+
+    # A damaged history must not keep the worker from its other settlements.
+    with suppress(BackendCorrupt):
+        await newest_lines(history, key, are_all_found)
     return found
