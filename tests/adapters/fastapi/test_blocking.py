@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -44,6 +46,15 @@ async def _until_held(manager: TaskManager, number: int) -> None:
     await wait_until_async(lambda: len(overruns.claims) == number, f"{number} places are held")
 
 
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """A garbage collection of all that the tests keep would be a block of its own, and the last one."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collection")
 async def test_a_block_is_logged_at_once_and_shown_by_the_health_check_afterwards(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
